@@ -1,0 +1,99 @@
+//! Readings of the machine, each with its unit in the name. What could not be read is `None` with a reason.
+
+use crate::{Timestamp, server::ServerId};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// How a process's memory was measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum MemoryMeasure {
+    /// Proportional set size (Linux, `/proc/<pid>/smaps_rollup`): shared pages are split among their users.
+    Pss,
+    /// Resident set size: shared pages count fully in every process.
+    Rss,
+    /// Physical footprint (macOS, what Activity Monitor shows).
+    Footprint,
+}
+
+/// One GPU at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct GpuReading {
+    pub name: String,
+    /// "nvidia", "amd", "intel", "apple".
+    pub vendor: String,
+    /// Share of time in which the GPU had work, 0–100.
+    pub load_percent: Option<f64>,
+    pub memory_used_bytes: Option<u64>,
+    pub memory_total_bytes: Option<u64>,
+    pub power_w: Option<f64>,
+    pub temperature_c: Option<f64>,
+    /// Where the readings come from ("NVML").
+    pub source: String,
+}
+
+/// What one server's process tree uses.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ServerUsage {
+    pub id: ServerId,
+    pub memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_absent: Option<String>,
+    /// 100 = one core fully used.
+    pub cpu_percent: Option<f64>,
+    pub measure: Option<MemoryMeasure>,
+    /// Processes counted.
+    pub processes: u32,
+}
+
+/// What Pilothouse itself uses.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OwnUsage {
+    /// 100 = one core fully used.
+    pub cpu_percent: Option<f64>,
+    pub memory_bytes: Option<u64>,
+    pub measure: Option<MemoryMeasure>,
+}
+
+/// One sample of everything.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Gauges {
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    /// All cores together, 0–100.
+    pub cpu_percent: Option<f64>,
+    /// Logical cores.
+    pub cpu_cores: u32,
+    pub memory_used_bytes: Option<u64>,
+    pub memory_total_bytes: Option<u64>,
+    pub swap_used_bytes: Option<u64>,
+    pub swap_total_bytes: Option<u64>,
+    pub gpus: Vec<GpuReading>,
+    /// Why `gpus` is empty.
+    pub gpus_absent: Option<String>,
+    pub servers: Vec<ServerUsage>,
+    #[serde(rename = "self")]
+    pub own: OwnUsage,
+}
+
+/// The last minutes as columns of equal length, oldest first; a hole is `None`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct GaugeHistory {
+    /// Unix milliseconds.
+    pub at_ms: Vec<i64>,
+    pub cpu_percent: Vec<Option<f64>>,
+    pub memory_used_bytes: Vec<Option<u64>>,
+    pub swap_used_bytes: Vec<Option<u64>>,
+    /// The busiest GPU.
+    pub gpu_load_percent: Vec<Option<f64>>,
+    /// All GPUs together.
+    pub gpu_memory_used_bytes: Vec<Option<u64>>,
+    /// All servers' process trees together.
+    pub servers_memory_bytes: Vec<Option<u64>>,
+}

@@ -1,0 +1,21 @@
+//! Decisions of Pilothouse as pure types and functions.
+//!
+//! No async, clock, randomness, paths or I/O live here: time and jitter come in as arguments, effects go out as data.
+//! Every room below can be tested as a table.
+
+pub mod backoff;
+pub mod bench;
+pub mod error;
+pub mod fit;
+pub mod gauge;
+pub mod lifecycle;
+pub mod model;
+pub mod notice;
+pub mod server;
+pub mod settings;
+pub mod snapshot;
+pub mod switch;
+pub mod tray;
+
+/// An instant in UTC; in JSON an RFC 3339 string.
+pub type Timestamp = jiff::Timestamp;

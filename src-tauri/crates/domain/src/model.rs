@@ -1,0 +1,183 @@
+//! Models (weights a server can load) and instances (models in a server's memory).
+
+use crate::{Timestamp, server::ServerId};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use ts_rs::TS;
+
+/// A model where it lives: the name is the server's own, so the same weights on two servers are two references.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ModelRef {
+    pub server: ServerId,
+    /// The name as the server spells it ("smollm2:135m", "SmolLM2-135M-Instruct.Q4_1").
+    pub model: String,
+}
+
+impl ModelRef {
+    pub fn new(server: impl Into<ServerId>, model: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            model: model.into(),
+        }
+    }
+
+    /// The identity across servers: `<server>/<model>`.
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.server, self.model)
+    }
+}
+
+impl From<&str> for ServerId {
+    fn from(id: &str) -> Self {
+        Self::new(id)
+    }
+}
+
+impl fmt::Display for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} on {}", self.model, self.server)
+    }
+}
+
+/// What a model is for. Only `Llm` can become the active model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum ModelPurpose {
+    #[default]
+    Llm,
+    Embedding,
+    Other,
+}
+
+/// Weights that a server can load. What the server does not report is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Model {
+    pub server: ServerId,
+    /// The server's own name for it.
+    pub name: String,
+    /// The name as people read it.
+    pub title: String,
+    pub purpose: ModelPurpose,
+    /// "gguf", "mlx", "safetensors".
+    pub format: Option<String>,
+    /// "Q4_K_M", "4bit".
+    pub quantization: Option<String>,
+    /// Parameter count as text ("135M", "26B-A4B").
+    pub parameters: Option<String>,
+    /// Bytes of the weights on disk.
+    pub size_bytes: Option<u64>,
+    /// Context length that the model was trained for, in tokens.
+    pub context_max: Option<u64>,
+}
+
+impl Model {
+    pub fn reference(&self) -> ModelRef {
+        ModelRef {
+            server: self.server.clone(),
+            model: self.name.clone(),
+        }
+    }
+}
+
+/// When an idle instance leaves memory by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Expiry {
+    NotReported,
+    Never,
+    At(#[ts(type = "string")] Timestamp),
+}
+
+/// A model in a server's memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Instance {
+    /// The server's identifier of this copy; what a request must name ("key:2" on LM Studio).
+    pub id: String,
+    pub server: ServerId,
+    /// The model's name on that server.
+    pub model: String,
+    /// Bytes in all memory as the server reports them.
+    pub memory_bytes: Option<u64>,
+    /// The part of it in GPU memory, as the server reports it.
+    pub gpu_memory_bytes: Option<u64>,
+    /// Context length in force, in tokens.
+    pub context: Option<u64>,
+    pub expiry: Expiry,
+}
+
+/// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name
+/// without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
+pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
+    let wanted = wanted.trim();
+    let candidates: Vec<&Model> = models
+        .iter()
+        .filter(|m| server.is_none_or(|s| &m.server == s))
+        .collect();
+    let lower = wanted.to_lowercase();
+    let rungs: [&dyn Fn(&Model) -> bool; 5] = [
+        &|m| m.reference().id() == wanted || m.name == wanted,
+        &|m| m.name.strip_suffix(":latest") == Some(wanted),
+        &|m| m.name.to_lowercase() == lower || m.title.to_lowercase() == lower,
+        &|m| m.name.to_lowercase().starts_with(&lower),
+        &|m| m.name.to_lowercase().contains(&lower),
+    ];
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    rungs
+        .iter()
+        .map(|rung| candidates.iter().copied().filter(|m| rung(m)).collect::<Vec<_>>())
+        .find(|hits| !hits.is_empty())
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model(server: &str, name: &str) -> Model {
+        Model {
+            server: server.into(),
+            name: name.into(),
+            title: name.into(),
+            purpose: ModelPurpose::Llm,
+            format: None,
+            quantization: None,
+            parameters: None,
+            size_bytes: None,
+            context_max: None,
+        }
+    }
+
+    #[test]
+    fn a_name_is_found_by_the_first_rung_that_fits() {
+        let models = [
+            model("llama-server", "SmolLM2-135M-Instruct.Q4_1"),
+            model("ollama", "smollm2:135m"),
+            model("ollama", "gemma3:latest"),
+            model("lmstudio", "gemma3"),
+        ];
+        let names = |wanted: &str, server: Option<&str>| -> Vec<String> {
+            find_models(&models, wanted, server.map(ServerId::from).as_ref())
+                .iter()
+                .map(|m| m.reference().id())
+                .collect()
+        };
+        assert_eq!(names("smollm2:135m", None), ["ollama/smollm2:135m"]);
+        assert_eq!(names("ollama/smollm2:135m", None), ["ollama/smollm2:135m"]);
+        assert_eq!(names("gemma3", None), ["lmstudio/gemma3"]);
+        assert_eq!(names("gemma3", Some("ollama")), ["ollama/gemma3:latest"]);
+        assert_eq!(names("smol", None).len(), 2, "a shared beginning is ambiguous");
+        assert_eq!(
+            names("instruct", None),
+            ["llama-server/SmolLM2-135M-Instruct.Q4_1"]
+        );
+        assert!(names("", None).is_empty());
+        assert!(names("qwen", None).is_empty());
+    }
+}

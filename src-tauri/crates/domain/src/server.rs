@@ -1,0 +1,127 @@
+//! What a server is: its kind, its address, who owns it, what it can do.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use ts_rs::TS;
+
+/// The programs that Pilothouse knows how to talk to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub enum ServerKind {
+    #[serde(rename = "llama-server")]
+    LlamaServer,
+    #[serde(rename = "ollama")]
+    Ollama,
+    #[serde(rename = "lmstudio")]
+    LmStudio,
+    /// Any OpenAI-compatible endpoint.
+    #[serde(rename = "openai")]
+    OpenAi,
+}
+
+impl ServerKind {
+    /// The name as JSON, SQL and the command line spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LlamaServer => "llama-server",
+            Self::Ollama => "ollama",
+            Self::LmStudio => "lmstudio",
+            Self::OpenAi => "openai",
+        }
+    }
+
+    /// The name as people read it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::LlamaServer => "llama-server",
+            Self::Ollama => "Ollama",
+            Self::LmStudio => "LM Studio",
+            Self::OpenAi => "OpenAI-compatible",
+        }
+    }
+}
+
+impl fmt::Display for ServerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The stable name of one supervised server, as used in calls and settings ("llama-server", "ollama", "lmstudio").
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export)]
+pub struct ServerId(pub String);
+
+impl ServerId {
+    pub fn new(id: impl Into<String>) -> Self {
+        Self(id.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ServerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Who is responsible for the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "lowercase")]
+#[ts(export)]
+pub enum Ownership {
+    /// Started by Pilothouse, stopped with it.
+    Ours,
+    /// Found running: watched and used, never killed on quit.
+    Adopted,
+    /// On another machine: watched and used.
+    Remote,
+}
+
+/// What a server can do or tell. What is false is shown as "not reported" or not offered at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Abilities {
+    /// Pilothouse can start it here.
+    pub start: bool,
+    /// Pilothouse can stop it.
+    pub stop: bool,
+    pub load: bool,
+    pub unload: bool,
+    /// Tells the fraction of a load that is done.
+    pub load_progress: bool,
+    /// Tells the memory that an instance takes.
+    pub instance_memory: bool,
+    /// Tells the context length of an instance.
+    pub instance_context: bool,
+    /// Tells when an idle instance will be unloaded.
+    pub instance_expiry: bool,
+    /// Gives its own timings with an answer.
+    pub timings: bool,
+    /// Lists the sizes of models on disk.
+    pub model_size: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_are_spelled_the_same_in_json_and_text() {
+        for kind in [
+            ServerKind::LlamaServer,
+            ServerKind::Ollama,
+            ServerKind::LmStudio,
+            ServerKind::OpenAi,
+        ] {
+            assert_eq!(
+                serde_json::to_value(kind).unwrap(),
+                serde_json::json!(kind.as_str())
+            );
+        }
+    }
+}

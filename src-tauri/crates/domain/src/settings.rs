@@ -1,0 +1,270 @@
+//! What people can set, with defaults and checks. Reading and writing the file is the engine's work.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use ts_rs::TS;
+
+/// All settings. Every key is optional in the file; unknown keys are a mistake and named.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct Settings {
+    pub gateway: GatewaySettings,
+    pub web: WebSettings,
+    pub gauges: GaugeSettings,
+    pub notifications: NotificationSettings,
+    pub restart: RestartSettings,
+    pub servers: ServersSettings,
+}
+
+/// The one address for client programs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct GatewaySettings {
+    pub enabled: bool,
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// Longest wait of a request for a switch to end, in seconds.
+    pub wait_s: u32,
+}
+
+impl Default for GatewaySettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            port: 11480,
+            wait_s: 30,
+        }
+    }
+}
+
+/// The door for the web UI and the command line.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct WebSettings {
+    /// 0 lets the system choose.
+    pub port: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct GaugeSettings {
+    /// Milliseconds between samples, 200 to 60 000.
+    pub interval_ms: u64,
+}
+
+impl Default for GaugeSettings {
+    fn default() -> Self {
+        Self { interval_ms: 1000 }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct NotificationSettings {
+    pub enabled: bool,
+}
+
+impl Default for NotificationSettings {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+/// When a crashed server of ours is started again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct RestartSettings {
+    /// Wait before the first restart; doubles with each crash.
+    pub first_ms: u64,
+    pub max_ms: u64,
+    /// Crashes within `window_s` after which nobody restarts it any more.
+    pub max_crashes: u32,
+    pub window_s: u64,
+}
+
+impl Default for RestartSettings {
+    fn default() -> Self {
+        Self {
+            first_ms: 500,
+            max_ms: 30_000,
+            max_crashes: 5,
+            window_s: 120,
+        }
+    }
+}
+
+impl RestartSettings {
+    pub fn policy(&self) -> crate::backoff::RestartPolicy {
+        crate::backoff::RestartPolicy {
+            first_ms: self.first_ms,
+            max_ms: self.max_ms,
+            max_crashes: self.max_crashes,
+            window_ms: self.window_s * 1000,
+            ..Default::default()
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct ServersSettings {
+    #[serde(rename = "llama-server")]
+    pub llama_server: LlamaServerSettings,
+    pub ollama: OllamaSettings,
+    pub lmstudio: LmStudioSettings,
+}
+
+/// The embedded server, always ours.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct LlamaServerSettings {
+    pub enabled: bool,
+    /// Start it together with Pilothouse.
+    pub autostart: bool,
+    /// The program; empty: beside the app, in the data directory, on the PATH.
+    pub program: String,
+    /// A folder with GGUF files; empty: `models` in the data directory.
+    pub models_dir: String,
+    /// 0 lets the system choose.
+    pub port: u16,
+    /// Context length of each model in tokens; 0: the model's own.
+    pub context: u32,
+    /// Requests at a time.
+    pub parallel: u32,
+}
+
+impl Default for LlamaServerSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            autostart: true,
+            program: String::new(),
+            models_dir: String::new(),
+            port: 0,
+            context: 4096,
+            parallel: 1,
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct OllamaSettings {
+    pub enabled: bool,
+    /// Start `ollama serve` together with Pilothouse when none runs.
+    pub autostart: bool,
+    /// The program; empty: on the PATH and in the usual places.
+    pub program: String,
+    /// Where one is looked for, and where ours listens.
+    pub address: String,
+    /// Folder with the models of an `ollama serve` of ours; empty: Ollama's own default.
+    pub models_dir: String,
+    /// Further environment of an `ollama serve` of ours ("OLLAMA_FLASH_ATTENTION" = "1").
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Default for OllamaSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            autostart: true,
+            program: String::new(),
+            address: "http://127.0.0.1:11434".into(),
+            models_dir: String::new(),
+            environment: BTreeMap::new(),
+        }
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct LmStudioSettings {
+    pub enabled: bool,
+    /// Where its HTTP server is looked for; empty: port and bind address from its own configuration, else 1234.
+    pub address: String,
+    /// Its home folder; empty: found as `lms` finds it.
+    pub home: String,
+}
+
+impl Default for LmStudioSettings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            address: String::new(),
+            home: String::new(),
+        }
+    }
+}
+
+/// A value that is out of its range: the dotted key and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub key: &'static str,
+    pub allowed: &'static str,
+}
+
+impl Settings {
+    /// Checks what types cannot say; the first mistake wins.
+    pub fn check(&self) -> Result<(), Mistake> {
+        let mistake = |key, allowed| Err(Mistake { key, allowed });
+        if !(200..=60_000).contains(&self.gauges.interval_ms) {
+            return mistake("gauges.interval_ms", "200 to 60000");
+        }
+        if !(1..=600).contains(&self.gateway.wait_s) {
+            return mistake("gateway.wait_s", "1 to 600");
+        }
+        if !(1..=100).contains(&self.restart.max_crashes) {
+            return mistake("restart.max_crashes", "1 to 100");
+        }
+        if self.restart.first_ms == 0 || self.restart.first_ms > self.restart.max_ms {
+            return mistake("restart.first_ms", "1 up to restart.max_ms");
+        }
+        if !(1..=86_400).contains(&self.restart.window_s) {
+            return mistake("restart.window_s", "1 to 86400");
+        }
+        if !(1..=64).contains(&self.servers.llama_server.parallel) {
+            return mistake("servers.llama-server.parallel", "1 to 64");
+        }
+        if !self.servers.ollama.address.starts_with("http://") {
+            return mistake(
+                "servers.ollama.address",
+                "an address such as http://127.0.0.1:11434",
+            );
+        }
+        let lmstudio = &self.servers.lmstudio.address;
+        if !lmstudio.is_empty() && !lmstudio.starts_with("http://") {
+            return mistake(
+                "servers.lmstudio.address",
+                "empty, or an address such as http://127.0.0.1:1234",
+            );
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_allowed() {
+        assert_eq!(Settings::default().check(), Ok(()));
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named() {
+        let mut settings = Settings::default();
+        settings.gauges.interval_ms = 5;
+        assert_eq!(settings.check().unwrap_err().key, "gauges.interval_ms");
+    }
+}

@@ -1,0 +1,175 @@
+//! The read model: everything that a view may draw, under one revision number.
+
+use crate::{
+    Timestamp,
+    bench::{BenchProgress, Run},
+    error::ApiError,
+    gauge::Gauges,
+    lifecycle::ServerState,
+    model::{Instance, Model},
+    notice::Notice,
+    server::{Abilities, Ownership, ServerId, ServerKind},
+    switch::{Active, SwitchReport, Switching},
+};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// One supervised server as views see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ServerView {
+    pub id: ServerId,
+    pub kind: ServerKind,
+    /// The name as people read it.
+    pub title: String,
+    /// `None` while it does not run.
+    pub ownership: Option<Ownership>,
+    pub state: ServerState,
+    /// Why it stands there, when that needs saying.
+    pub reason: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    pub endpoint: Option<String>,
+    pub version: Option<String>,
+    pub pid: Option<u32>,
+    /// The program that is started, or that was found running.
+    pub program: Option<String>,
+    /// Restarts after a crash since Pilothouse started.
+    pub restarts: u32,
+    pub abilities: Abilities,
+    /// When the state was entered.
+    #[ts(type = "string")]
+    pub since: Timestamp,
+}
+
+/// A model with what views need beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ModelView {
+    /// `<server>/<name>`.
+    pub id: String,
+    #[serde(flatten)]
+    pub model: Model,
+    pub loaded: bool,
+    pub active: bool,
+    /// `None`: not known.
+    pub fits: Option<bool>,
+    pub fits_reason: String,
+}
+
+/// The first start's question: is there anything that can answer?
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SetupView {
+    /// The embedded server's program is there.
+    pub server_present: bool,
+    /// At least one model for it is there.
+    pub model_present: bool,
+    /// A fetch under way.
+    pub progress: Option<SetupProgress>,
+    pub error: Option<ApiError>,
+}
+
+/// A fetch under way. Bytes over all files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SetupProgress {
+    /// What is being done ("Fetching llama-server", "Building llama-server").
+    pub what: String,
+    pub done_bytes: u64,
+    /// `None` when it is not known (a build).
+    pub total_bytes: Option<u64>,
+}
+
+/// Where this engine is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct EngineView {
+    pub version: String,
+    pub pid: u32,
+    #[ts(type = "string")]
+    pub started_at: Timestamp,
+    /// The address for client programs (`http://127.0.0.1:<port>/v1`).
+    pub gateway: Option<String>,
+    /// Why there is none.
+    pub gateway_absent: Option<String>,
+    /// The address of the web UI, without its token.
+    pub web: Option<String>,
+    pub data_dir: String,
+    pub settings_file: String,
+}
+
+/// The state of everything at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Snapshot {
+    pub schema: u32,
+    /// Grows by one with each change.
+    pub revision: u64,
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    pub engine: EngineView,
+    pub active: Option<Active>,
+    pub switching: Option<Switching>,
+    /// The last switch that ended.
+    pub last_switch: Option<SwitchReport>,
+    pub servers: Vec<ServerView>,
+    pub models: Vec<ModelView>,
+    pub instances: Vec<Instance>,
+    pub gauges: Option<Gauges>,
+    pub bench: Option<BenchProgress>,
+    pub last_run: Option<Run>,
+    /// Newest first.
+    pub notices: Vec<Notice>,
+    pub setup: SetupView,
+    /// What is wrong with Pilothouse itself right now (settings file, database, gateway port).
+    pub troubles: Vec<ApiError>,
+}
+
+impl Snapshot {
+    /// A snapshot of an engine that knows nothing yet.
+    pub fn empty(engine: EngineView, at: Timestamp) -> Self {
+        Self {
+            schema: 1,
+            revision: 0,
+            at,
+            engine,
+            active: None,
+            switching: None,
+            last_switch: None,
+            servers: vec![],
+            models: vec![],
+            instances: vec![],
+            gauges: None,
+            bench: None,
+            last_run: None,
+            notices: vec![],
+            setup: SetupView {
+                server_present: false,
+                model_present: false,
+                progress: None,
+                error: None,
+            },
+            troubles: vec![],
+        }
+    }
+
+    pub fn server(&self, id: &ServerId) -> Option<&ServerView> {
+        self.servers.iter().find(|s| &s.id == id)
+    }
+
+    /// The title of a model, or its name when it is not listed.
+    pub fn model_title(&self, server: &ServerId, name: &str) -> String {
+        let hit = self
+            .models
+            .iter()
+            .find(|m| &m.model.server == server && m.model.name == name);
+        hit.map_or_else(|| name.to_owned(), |m| m.model.title.clone())
+    }
+
+    /// The title of a server, or its id when it is not listed.
+    pub fn server_title(&self, id: &ServerId) -> String {
+        self.server(id)
+            .map_or_else(|| id.to_string(), |s| s.title.clone())
+    }
+}

@@ -1,0 +1,289 @@
+//! The switch: a transaction that makes another model active, or puts everything back.
+
+use crate::{Timestamp, error::ApiError, model::ModelRef};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// What the gateway answers with under the name `active`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Active {
+    pub server: crate::server::ServerId,
+    pub model: String,
+    /// The server's identifier of the loaded copy.
+    pub instance: String,
+}
+
+impl Active {
+    pub fn reference(&self) -> ModelRef {
+        ModelRef {
+            server: self.server.clone(),
+            model: self.model.clone(),
+        }
+    }
+}
+
+/// Where a switch stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum SwitchPhase {
+    /// Starting the server, if it is not up, and looking what is loaded.
+    Preparing,
+    /// Waiting for answers under way.
+    Draining,
+    Unloading,
+    Loading,
+    /// Asking the new model for one real token.
+    Proving,
+    Committing,
+    /// Something failed: the previous model is made active again.
+    PuttingBack,
+}
+
+/// A switch under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Switching {
+    pub switch_id: i64,
+    pub from: Option<ModelRef>,
+    pub to: ModelRef,
+    pub phase: SwitchPhase,
+    /// Fraction of the load that is done, 0–1, where the server tells it.
+    pub progress: Option<f64>,
+    /// Seconds left, a guess from earlier loads of the same model on the same server.
+    pub eta_s: Option<f64>,
+    #[ts(type = "string")]
+    pub started_at: Timestamp,
+}
+
+/// How a switch ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum SwitchOutcome {
+    Committed,
+    RolledBack,
+    Cancelled,
+}
+
+/// One step and how long it took.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct StepTiming {
+    pub name: String,
+    pub ms: u64,
+}
+
+/// What a switch did. With `dry_run` nothing was done: the steps are the plan with 0 ms and the id is 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SwitchReport {
+    pub switch_id: i64,
+    pub from: Option<ModelRef>,
+    pub to: ModelRef,
+    pub outcome: SwitchOutcome,
+    pub dry_run: bool,
+    pub took_ms: u64,
+    /// `None` when the model was loaded already.
+    pub load_ms: Option<u64>,
+    pub first_token_ms: Option<u64>,
+    pub steps: Vec<StepTiming>,
+    pub reason: Option<String>,
+    pub error: Option<ApiError>,
+}
+
+/// One thing to do, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Make sure that the server of the target is up.
+    EnsureServer,
+    /// Let answers under way end and hold new requests.
+    Drain,
+    /// Take the instance of the previous model out of memory.
+    UnloadPrevious,
+    Load,
+    Prove,
+    Commit,
+}
+
+impl Step {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::EnsureServer => "ensure_server",
+            Self::Drain => "drain",
+            Self::UnloadPrevious => "unload_previous",
+            Self::Load => "load",
+            Self::Prove => "prove",
+            Self::Commit => "commit",
+        }
+    }
+
+    pub fn phase(&self) -> SwitchPhase {
+        match self {
+            Self::EnsureServer => SwitchPhase::Preparing,
+            Self::Drain => SwitchPhase::Draining,
+            Self::UnloadPrevious => SwitchPhase::Unloading,
+            Self::Load => SwitchPhase::Loading,
+            Self::Prove => SwitchPhase::Proving,
+            Self::Commit => SwitchPhase::Committing,
+        }
+    }
+}
+
+/// What the planner must know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Situation {
+    pub previous: Option<Active>,
+    /// The previous model is the one that is wanted.
+    pub same_model: bool,
+    /// The target is in memory already.
+    pub target_loaded: bool,
+    /// Weights of the target, if known.
+    pub target_bytes: Option<u64>,
+    /// Memory that is free now, if known.
+    pub free_bytes: Option<u64>,
+}
+
+/// The steps of a switch. Both models are in memory for a moment when they fit together, so that a failed load costs
+/// nothing; when they surely do not (weights and a quarter more exceed what is free), the previous one goes first.
+pub fn plan(situation: &Situation) -> Vec<Step> {
+    let mut steps = vec![Step::EnsureServer, Step::Drain];
+    let leaves = situation.previous.is_some() && !situation.same_model;
+    if situation.target_loaded {
+        steps.extend([Step::Prove, Step::Commit]);
+        if leaves {
+            steps.push(Step::UnloadPrevious);
+        }
+        return steps;
+    }
+    let tight = match (situation.target_bytes, situation.free_bytes) {
+        (Some(target), Some(free)) => target.saturating_add(target / 4) > free,
+        _ => false,
+    };
+    if leaves && tight {
+        steps.extend([Step::UnloadPrevious, Step::Load, Step::Prove, Step::Commit]);
+    } else {
+        steps.extend([Step::Load, Step::Prove, Step::Commit]);
+        if leaves {
+            steps.push(Step::UnloadPrevious);
+        }
+    }
+    steps
+}
+
+/// What must be undone after a failure, given the steps that were done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undo {
+    /// Take the target out of memory again (it was not there before).
+    pub unload_target: bool,
+    /// The previous model was unloaded: load it again.
+    pub reload_previous: bool,
+}
+
+/// Works out the way back. `done` holds the steps that were begun, the failed one included.
+pub fn undo(done: &[Step]) -> Undo {
+    Undo {
+        unload_target: done.contains(&Step::Load),
+        reload_previous: done.contains(&Step::UnloadPrevious),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn situation() -> Situation {
+        Situation {
+            previous: Some(Active {
+                server: "ollama".into(),
+                model: "a".into(),
+                instance: "a".into(),
+            }),
+            same_model: false,
+            target_loaded: false,
+            target_bytes: Some(4),
+            free_bytes: Some(100),
+        }
+    }
+
+    fn names(situation: &Situation) -> Vec<&'static str> {
+        plan(situation).iter().map(Step::name).collect()
+    }
+
+    #[test]
+    fn with_room_the_previous_model_leaves_last() {
+        assert_eq!(
+            names(&situation()),
+            [
+                "ensure_server",
+                "drain",
+                "load",
+                "prove",
+                "commit",
+                "unload_previous"
+            ]
+        );
+    }
+
+    #[test]
+    fn without_room_the_previous_model_leaves_first() {
+        let tight = Situation {
+            target_bytes: Some(90),
+            ..situation()
+        };
+        assert_eq!(
+            names(&tight),
+            [
+                "ensure_server",
+                "drain",
+                "unload_previous",
+                "load",
+                "prove",
+                "commit"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_loaded_target_is_only_proved() {
+        let loaded = Situation {
+            target_loaded: true,
+            ..situation()
+        };
+        assert_eq!(
+            names(&loaded),
+            ["ensure_server", "drain", "prove", "commit", "unload_previous"]
+        );
+        let same = Situation {
+            same_model: true,
+            ..loaded
+        };
+        assert_eq!(names(&same), ["ensure_server", "drain", "prove", "commit"]);
+    }
+
+    #[test]
+    fn the_first_switch_has_nothing_to_unload() {
+        let first = Situation {
+            previous: None,
+            ..situation()
+        };
+        assert_eq!(
+            names(&first),
+            ["ensure_server", "drain", "load", "prove", "commit"]
+        );
+    }
+
+    #[test]
+    fn the_way_back_undoes_only_what_was_begun() {
+        let plan = plan(&Situation {
+            target_bytes: Some(90),
+            ..situation()
+        });
+        for cut in 0..=plan.len() {
+            let undo = undo(&plan[..cut]);
+            assert_eq!(undo.reload_previous, cut >= 3, "cut after {cut}");
+            assert_eq!(undo.unload_target, cut >= 4, "cut after {cut}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+use pilothouse_domain::server::ServerId;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
+#[ts(export)]
+pub enum Call {
+    /// The present snapshot. With `known`, answers `Unchanged` when the revision is still that one.
+    /// Errors: none.
+    Snapshot {
+        #[serde(default)]
+        #[ts(optional)]
+        known: Option<u64>,
+    },
+    /// Asks every server again for its models and instances, then answers with the snapshot.
+    Refresh,
+    /// Starts a server and waits until it answers or failed.
+    /// Errors: not_found, not_installed, unsupported, port_taken, server_crashed, timed_out, cpu_too_old.
+    StartServer {
+        server: ServerId,
+    },
+    /// Stops a server and waits until it is gone. Errors: not_found, not_ours, unsupported, timed_out.
+    StopServer {
+        server: ServerId,
+    },
+    /// Stop, then start. Errors: as both.
+    RestartServer {
+        server: ServerId,
+    },
+    /// Makes a model active and waits for the outcome. Another switch under way is taken over (cancelled and put back
+    /// first). Errors: not_found, ambiguous; everything later is an outcome in the report.
+    Switch {
+        /// A model's name, `<server>/<name>`, or an unambiguous part of one.
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
+    CancelSwitch,
+    /// Runs a benchmark and waits for its end. Without a model: the active one.
+    /// Errors: busy, not_found, ambiguous, no_active_model, cancelled, server_error, unreachable.
+    Bench {
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        /// "quick" (default) or "standard".
+        #[serde(default)]
+        #[ts(optional)]
+        plan: Option<String>,
+        /// 5 to 100.
+        #[serde(default)]
+        #[ts(optional)]
+        trials: Option<u32>,
+    },
+    /// Cancels the benchmark under way. Errors: not_found when none is under way.
+    CancelBench,
+    /// Past runs, newest first. Errors: store_unavailable.
+    History {
+        /// Only models whose name contains this.
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        /// 1 to 1000; default 50.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+    },
+    /// One run with its trials. Errors: not_found, store_unavailable.
+    Run {
+        run_id: i64,
+    },
+    /// Past switches, newest first. Errors: store_unavailable.
+    Switches {
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+    },
+    /// The gauges' last minutes as columns. With `since_ms`, only newer points.
+    GaugeHistory {
+        #[serde(default)]
+        #[ts(optional)]
+        since_ms: Option<i64>,
+    },
+    /// A server's output, oldest first, joined with Pilothouse's own events about it. With `after`, only lines with a
+    /// greater number. Errors: not_found.
+    Logs {
+        server: ServerId,
+        #[serde(default)]
+        #[ts(optional)]
+        after: Option<u64>,
+        /// The last so many lines; default 200, at most 2000.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+    },
+    /// Asks the active model; the answer is then read with `ReadAnswer`. Errors: no_active_model, busy.
+    Ask {
+        prompt: String,
+        /// Default 256, at most 4096.
+        #[serde(default)]
+        #[ts(optional)]
+        max_tokens: Option<u32>,
+    },
+    /// Reads on in an answer from a character offset; waits up to a second for something new.
+    /// Errors: not_found.
+    ReadAnswer {
+        answer: u64,
+        offset: u64,
+    },
+    /// Stops an answer. Errors: not_found.
+    CancelAnswer {
+        answer: u64,
+    },
+    /// Fetches the embedded server and its model, unless they are there. Waits until done.
+    /// Errors: busy, download_failed, hash_mismatch, system, cancelled.
+    Setup {
+        /// Build llama-server from source instead of taking the prebuilt one.
+        #[serde(default)]
+        from_source: bool,
+    },
+    CancelSetup,
+    /// Looks at everything that may be wrong and says what to do.
+    Doctor,
+    /// Takes a notice off the list; without an id, all of them.
+    DismissNotice {
+        #[serde(default)]
+        #[ts(optional)]
+        id: Option<u64>,
+    },
+}

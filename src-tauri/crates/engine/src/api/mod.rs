@@ -1,0 +1,15 @@
+//! The only door of the engine: a [`Call`] goes in, a [`Reply`] or an [`ApiError`] comes out.
+//!
+//! Tray, panel, browser and command line all speak it; over HTTP and Tauri's IPC it travels as JSON.
+
+mod call;
+mod handler;
+mod reply;
+
+pub use call::Call;
+pub use handler::CallHandler;
+pub use pilothouse_domain::error::{ApiError, ErrorCode};
+pub use reply::{AnswerChunk, Check, CheckResult, Fetched, LogLine, LogSource, Reply};
+
+/// What every call gives back.
+pub type CallResult = Result<Reply, ApiError>;

@@ -1,0 +1,133 @@
+use pilothouse_domain::{
+    Timestamp,
+    bench::{Run, RunDetail},
+    gauge::GaugeHistory,
+    snapshot::{ServerView, Snapshot},
+    switch::SwitchReport,
+};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use ts_rs::TS;
+
+/// The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[serde(tag = "reply", rename_all = "snake_case")]
+#[ts(export)]
+pub enum Reply {
+    Snapshot {
+        #[ts(type = "Snapshot")]
+        snapshot: Arc<Snapshot>,
+    },
+    /// The snapshot still has the revision that the caller knows.
+    Unchanged {
+        revision: u64,
+    },
+    Server {
+        server: ServerView,
+    },
+    Switch {
+        report: SwitchReport,
+    },
+    Run {
+        detail: RunDetail,
+    },
+    Runs {
+        runs: Vec<Run>,
+    },
+    Switches {
+        switches: Vec<SwitchReport>,
+    },
+    GaugeHistory {
+        history: GaugeHistory,
+    },
+    Logs {
+        lines: Vec<LogLine>,
+    },
+    Asked {
+        answer: u64,
+    },
+    Answer {
+        chunk: AnswerChunk,
+    },
+    Setup {
+        fetched: Vec<Fetched>,
+        skipped: Vec<Fetched>,
+    },
+    Doctor {
+        checks: Vec<Check>,
+    },
+    Done,
+}
+
+/// One line on the time axis of a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LogLine {
+    /// Grows by one per line of the same server.
+    pub number: u64,
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    pub source: LogSource,
+    pub line: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum LogSource {
+    /// The server's own output.
+    Server,
+    /// What Pilothouse did or saw.
+    Pilothouse,
+}
+
+/// What has come of an answer since the caller's offset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct AnswerChunk {
+    pub answer: u64,
+    pub text: String,
+    /// The offset to read on from, in characters.
+    pub offset: u64,
+    pub done: bool,
+    /// Who answered.
+    pub server: pilothouse_domain::server::ServerId,
+    pub model: String,
+    /// Time to the first token, client clock.
+    pub ttft_ms: Option<f64>,
+    /// Decode rate so far, client clock.
+    pub decode_tok_s: Option<f64>,
+    pub output_tokens: Option<u32>,
+    pub error: Option<pilothouse_domain::error::ApiError>,
+}
+
+/// A thing that the embedded default needs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Fetched {
+    pub what: String,
+    pub version: String,
+    pub bytes: u64,
+    pub sha256: String,
+    pub path: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum CheckResult {
+    Ok,
+    Warn,
+    Fail,
+    Skipped,
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Check {
+    pub name: String,
+    pub result: CheckResult,
+    pub detail: String,
+    pub hint: Option<String>,
+}

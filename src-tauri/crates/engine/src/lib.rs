@@ -1,0 +1,20 @@
+//! Effects of Pilothouse: everything that waits, spawns, listens, reads or writes.
+//!
+//! Views come in by [`api`] and nothing else. This crate knows no Tauri, GTK or window.
+
+pub mod actors;
+pub mod api;
+pub mod gateway;
+pub mod gauges;
+pub mod http;
+pub mod logging;
+pub mod notify;
+pub mod paths;
+pub mod ports;
+pub mod process;
+pub mod servers;
+pub mod settings;
+pub mod setup;
+pub mod store;
+
+pub use pilothouse_domain as domain;

@@ -1,0 +1,228 @@
+//! Small traits between the actors and the outside world, so that actors can be tested with fakes.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use pilothouse_domain::{
+    error::ApiError,
+    gauge::Gauges,
+    model::{Instance, Model},
+    notice::Notice,
+    server::{Abilities, ServerId, ServerKind},
+};
+use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Instant};
+
+/// A key or token. Never printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    /// The value itself, for the one place that sends it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where a server answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Scheme, host and port without a trailing slash: `http://127.0.0.1:11434`.
+    pub base_url: String,
+    /// Sent as `Authorization: Bearer …` when there is one.
+    pub key: Option<Secret>,
+}
+
+/// Whether a server's program is on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Installation {
+    Installed {
+        program: PathBuf,
+        /// As far as it can be told without starting anything.
+        version: Option<String>,
+    },
+    NotInstalled {
+        reason: String,
+        hint: String,
+    },
+}
+
+/// A running server that answered at its address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    pub endpoint: Endpoint,
+    pub version: Option<String>,
+    /// The process that listens there, if it can be told.
+    pub pid: Option<u32>,
+}
+
+/// A program to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessSpec {
+    pub program: PathBuf,
+    pub args: Vec<OsString>,
+    /// Added to the cleaned environment (see `engine::process`).
+    pub env: Vec<(OsString, OsString)>,
+    /// Names (or beginnings, with a trailing `*`) that the child must not inherit.
+    pub env_remove: Vec<String>,
+    pub cwd: Option<PathBuf>,
+}
+
+/// How a server is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Launch {
+    /// Our own child process; it serves at `endpoint` until it is stopped.
+    Own {
+        process: ProcessSpec,
+        endpoint: Endpoint,
+        /// Files that live as long as the process (a key file).
+        files: Vec<PathBuf>,
+    },
+    /// The product's own command makes the product start itself; the result is an adopted server.
+    Ask { commands: Vec<ProcessSpec> },
+}
+
+/// Answer to a health probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub version: Option<String>,
+}
+
+/// What to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// The model's name on that server.
+    pub model: String,
+    /// Context length in tokens; `None`: the server's default.
+    pub context: Option<u64>,
+}
+
+/// Gets the fraction of a load that is done, 0–1.
+pub type LoadProgress = Arc<dyn Fn(f64) + Send + Sync>;
+
+/// A prompt for one answer. Greedy and without a system text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenerateRequest {
+    /// The instance (or model) that shall answer.
+    pub instance: String,
+    pub prompt: String,
+    pub max_tokens: u32,
+    /// `true`: the prompt goes to the model as it is and prompt caching is off where the server allows it, as a
+    /// benchmark wants; `false`: as one user message through the model's chat template.
+    pub raw: bool,
+}
+
+/// A piece of an answer. `at` is the instant in which the bytes were read.
+#[derive(Debug, Clone)]
+pub struct GenerateEvent {
+    pub at: Instant,
+    /// New text, may be empty.
+    pub text: String,
+    /// Set on the last event.
+    pub end: Option<GenerateEnd>,
+}
+
+/// What a server says at the end of an answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GenerateEnd {
+    /// "stop", "length", or the server's own word.
+    pub finish: Option<String>,
+    pub output_tokens: Option<u32>,
+    /// Prompt tokens, cached ones included.
+    pub prompt_tokens: Option<u32>,
+    pub cached_tokens: Option<u32>,
+    /// The server's own rates.
+    pub decode_tok_s: Option<f64>,
+    pub prefill_tok_s: Option<f64>,
+}
+
+/// The answer of `ServerClient::generate`. Ends after the event that carries `end`; a stream that ends without it
+/// was cut off. Dropping it cancels the request.
+pub type GenerateStream = BoxStream<'static, Result<GenerateEvent, ApiError>>;
+
+/// Talks to one running server. Every call has its own time limit, except `load` and `generate`: drop those futures
+/// to cancel.
+#[async_trait]
+pub trait ServerClient: Send + Sync {
+    /// Cheap; never wakes or loads anything. `Err(Unreachable)` when nothing answers, `Err(BadAnswer)` when it is
+    /// another program.
+    async fn health(&self) -> Result<Health, ApiError>;
+    /// Models on disk.
+    async fn models(&self) -> Result<Vec<Model>, ApiError>;
+    /// Models in memory.
+    async fn instances(&self) -> Result<Vec<Instance>, ApiError>;
+    /// Loads a model, or gives the instance that is there already (never a twin). Returns when it is in memory.
+    async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError>;
+    /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
+    async fn unload(&self, instance: &str) -> Result<(), ApiError>;
+    async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
+    /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
+    fn openai(&self) -> Endpoint;
+}
+
+/// Knows one kind of server: where its program is, how to start it, how to talk to it.
+#[async_trait]
+pub trait ServerAdapter: Send + Sync {
+    fn id(&self) -> ServerId;
+    fn kind(&self) -> ServerKind;
+    fn abilities(&self) -> Abilities;
+    /// Looks for the program. Never starts anything that serves.
+    async fn locate(&self) -> Installation;
+    /// Looks for a server that runs already and that nobody here started. Never wakes one up.
+    async fn find_running(&self) -> Option<Found>;
+    /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,
+    /// cpu_too_old, system.
+    async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError>;
+    /// Commands that make an adopted server stop, when its product has some.
+    async fn stop_commands(&self, installation: &Installation) -> Option<Vec<ProcessSpec>>;
+    fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient>;
+    /// Longest time from start to the first answered probe.
+    fn start_limit(&self) -> std::time::Duration;
+    /// Turns the end of a process into words a person understands (`signal` 4 = built for a newer CPU).
+    fn explain_exit(&self, exit: &Exit, last_lines: &[String]) -> ApiError;
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exit {
+    pub code: Option<i32>,
+    pub signal: Option<i32>,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.signal, self.code) {
+            (Some(signal), _) => write!(f, "ended by signal {signal}"),
+            (None, Some(code)) => write!(f, "ended with code {code}"),
+            (None, None) => f.write_str("ended"),
+        }
+    }
+}
+
+/// One server's process tree, as the sampler must look at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    pub id: ServerId,
+    /// The root of the tree; `None`: no process known (not running, or remote).
+    pub pid: Option<u32>,
+}
+
+/// Takes samples. Blocking: lives on the sampler's own thread.
+pub trait GaugeSource: Send {
+    fn sample(&mut self, servers: &[Watched]) -> Gauges;
+}
+
+/// Shows desktop notifications.
+#[async_trait]
+pub trait NotifyDesktop: Send + Sync {
+    /// Errors when no notification server answers; the caller says so once and goes on.
+    async fn show(&self, notice: &Notice) -> Result<(), String>;
+}

@@ -1,0 +1,67 @@
+//! The only place that spawns. Every child stands in a process group of its own, gets a cleaned environment and a
+//! closed stdin, and is known by pid and start time.
+
+mod environment;
+mod run;
+
+pub use run::{Finished, run_to_end};
+
+use crate::ports::{Exit, ProcessSpec};
+use std::process::ExitStatus;
+
+/// What a process can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Please end.
+    Terminate,
+    Kill,
+}
+
+/// The command for a spec: own process group, cleaned environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the place that the lint points to"
+)]
+fn command(spec: &ProcessSpec) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(&spec.program);
+    command
+        .args(&spec.args)
+        .env_clear()
+        .envs(environment::build(spec));
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    #[cfg(unix)]
+    command.process_group(0);
+    command
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None;
+    Exit {
+        code: status.code(),
+        signal,
+    }
+}
+
+/// Signals a whole process group; that it is gone already is no error.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "killpg has no safe wrapper in std")]
+pub(crate) fn signal_group(group: u32, signal: Signal) {
+    let number = match signal {
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Kill => libc::SIGKILL,
+    };
+    if let Ok(group) = libc::pid_t::try_from(group)
+        && group > 1
+    {
+        // SAFETY: killpg takes two integers and touches no memory of ours; the group is never 0 or 1.
+        unsafe { libc::killpg(group, number) };
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn signal_group(_group: u32, _signal: Signal) {}

@@ -1,0 +1,88 @@
+use crate::ports::{Exit, ProcessSpec};
+use pilothouse_domain::error::{ApiError, ErrorCode};
+use std::{process::Stdio, time::Duration};
+use tokio::io::AsyncReadExt;
+
+/// The most that is kept of one output of a command; the rest is read and dropped.
+const OUTPUT_LIMIT: u64 = 8 << 20;
+
+/// A command that ran to its end.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    pub exit: Exit,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs a command to its end and collects its output. A command that exceeds `limit` is killed with its whole group.
+/// Errors: not_found (no such program), system, timed_out.
+pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished, ApiError> {
+    let mut child = super::command(spec)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| spawn_error(spec, &error))?;
+    let group = child.id();
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let work = async {
+        let (out, err, status) = tokio::join!(collect(stdout), collect(stderr), child.wait());
+        status.map(|status| Finished {
+            exit: super::exit_of(status),
+            stdout: out,
+            stderr: err,
+        })
+    };
+    match tokio::time::timeout(limit, work).await {
+        Ok(Ok(finished)) => Ok(finished),
+        Ok(Err(error)) => Err(ApiError::new(
+            ErrorCode::System,
+            format!("{} could not be waited for: {error}.", spec.program.display()),
+        )),
+        Err(_) => {
+            if let Some(group) = group {
+                super::signal_group(group, super::Signal::Kill);
+            }
+            Err(ApiError::new(
+                ErrorCode::TimedOut,
+                format!(
+                    "{} did not end within {} s.",
+                    spec.program.display(),
+                    limit.as_secs()
+                ),
+            ))
+        }
+    }
+}
+
+/// Why a program could not be started.
+pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiError {
+    let program = spec.program.display();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            ApiError::new(ErrorCode::NotFound, format!("There is no program {program}."))
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            ApiError::new(ErrorCode::System, format!("{program} may not be executed."))
+                .hint(format!("Make it executable: chmod +x {program}"))
+        }
+        _ => ApiError::new(
+            ErrorCode::System,
+            format!("{program} could not be started: {error}."),
+        ),
+    }
+}
+
+async fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+    let Some(stream) = stream else {
+        return String::new();
+    };
+    let mut kept = Vec::new();
+    let mut limited = stream.take(OUTPUT_LIMIT);
+    if limited.read_to_end(&mut kept).await.is_ok() {
+        let mut rest = limited.into_inner();
+        let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}

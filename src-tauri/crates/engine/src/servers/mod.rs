@@ -1,0 +1,6 @@
+//! Server adapters, one folder each: `wire` = the exact JSON, `client` = the calls, `launch` = program, arguments,
+//! environment, ownership.
+
+pub mod llama_server;
+pub mod lmstudio;
+pub mod ollama;
