@@ -20,9 +20,9 @@ use crate::{
     gauges::MachineGauges,
     http::Door,
     hub::{Hub, Report},
-    logging::redact,
     paths::Paths,
     ports::{Secret, ServerAdapter},
+    redact,
     server_log::ServerLog,
     servers,
     settings::{self, SettingsFile},
@@ -69,8 +69,7 @@ pub struct Engine {
     web_url: Option<String>,
     settings_task: JoinHandle<()>,
     _watch: Option<settings::WatchGuard>,
-    record: Option<EngineRecord>,
-    _lock: EngineLock,
+    lock: EngineLock,
 }
 
 /// A way into a running engine; cheap to clone.
@@ -150,10 +149,10 @@ impl Engine {
         let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
         let web_url =
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
-        let record = write_record(&paths, &inner, door.as_ref(), gateway.as_ref(), &token, started_at);
+        publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         let (watch_guard, settings_task) = follow_settings(&settings_file, inner.clone(), notify_on);
         resume(inner.clone(), notifier, &settings);
-        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, record, _lock: lock })
+        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -196,15 +195,13 @@ impl Engine {
         if tokio::time::timeout(Duration::from_millis(4800), ladder).await.is_err() {
             tracing::warn!("the shutdown took too long and was cut off");
         }
-        if let Some(record) = self.record {
-            record.remove(&self.inner.paths);
-        }
+        self.lock.close();
         tracing::info!("ended");
     }
 }
 
 async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
-    match Store::open(&paths.database()).await {
+    match Store::open(&paths.history_file()).await {
         Ok(opened) => {
             if let Some(error) = opened.trouble {
                 hub.report(Report::Trouble(error));
@@ -256,7 +253,7 @@ fn start_supervisors(
             let surroundings = supervisor::Surroundings {
                 hub: hub.clone(),
                 notifier: notifier.clone(),
-                log: Arc::new(ServerLog::new(&paths.logs.join("servers"), &adapter.id())),
+                log: Arc::new(ServerLog::new(&paths.server_logs(), &adapter.id())),
                 run_dir: paths.run.clone(),
                 policy: settings.restart.policy(),
             };
@@ -279,10 +276,9 @@ async fn open_doors(
         false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
     };
     let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;
-    for error in [gateway.as_ref().err().filter(|_| settings.gateway.enabled), door.as_ref().err()] {
-        if let Some(error) = error {
-            hub.report(Report::Trouble(error.clone()));
-        }
+    let refused = gateway.as_ref().err().filter(|_| settings.gateway.enabled);
+    for error in [refused, door.as_ref().err()].into_iter().flatten() {
+        hub.report(Report::Trouble(error.clone()));
     }
     hub.report(Report::Doors {
         gateway: match &gateway {
@@ -294,27 +290,27 @@ async fn open_doors(
     (gateway.ok(), door.ok(), token)
 }
 
-fn write_record(
-    paths: &Paths,
-    inner: &Inner,
+/// Tells the command line and a second start where this engine answers.
+fn publish_record(
+    lock: &EngineLock,
+    hub: &Hub,
     door: Option<&Door>,
     gateway: Option<&Gateway>,
     token: &Secret,
     started_at: Timestamp,
-) -> Option<EngineRecord> {
+) {
+    let Some(door) = door else { return };
     let record = EngineRecord {
         pid: std::process::id(),
-        web_url: format!("http://{}/", door?.address()),
+        web_url: format!("http://{}/", door.address()),
         token: token.expose().to_owned(),
         gateway_url: gateway.map(|gateway| format!("http://{}/v1", gateway.address())),
         version: env!("CARGO_PKG_VERSION").into(),
         started_at,
     };
-    if let Err(error) = record.write(paths) {
-        inner.hub.report(Report::Trouble(error));
-        return None;
+    if let Err(error) = lock.publish(&record) {
+        hub.report(Report::Trouble(error));
     }
-    Some(record)
 }
 
 /// Puts changed settings in force as far as that needs no restart, and tells of mistakes.

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        self, BenchProgress, Fingerprint, METRICS_VERSION, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
+        self, BenchProgress, Fingerprint, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
         stats::summarize,
         warmup::{self, MAX_WARMUPS, Warmth},
     },
@@ -58,7 +58,6 @@ impl BenchRun {
                 model: run.model.clone(),
                 server_version: run.server_version.clone(),
                 fingerprint: run.fingerprint.clone(),
-                metrics_version: METRICS_VERSION,
             };
             match store.begin_run(&new).await {
                 Ok(id) => run.run_id = id,
@@ -117,8 +116,8 @@ impl BenchRun {
         note("quantization", model.quantization.clone());
         note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
         note("context", context.map(|tokens| tokens.to_string()));
-        note("os", sysinfo::System::long_os_version());
-        note("kernel", sysinfo::System::kernel_version());
+        note("os", sysinfo::System::long_os_version().ok());
+        note("kernel", sysinfo::System::kernel_version().ok());
         note("architecture", Some(std::env::consts::ARCH.into()));
         note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
         note("memory_bytes", snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()));

@@ -4,6 +4,8 @@
 //! launching) runs in tasks whose results come back to the actor as one more event.
 
 mod actor;
+mod looking;
+mod owning;
 mod record;
 mod waiting;
 mod work;
