@@ -15,6 +15,7 @@ pub mod process;
 pub mod servers;
 pub mod settings;
 pub mod setup;
+pub mod single_engine;
 pub mod store;
 
 pub use pilothouse_domain as domain;
