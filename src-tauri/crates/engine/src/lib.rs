@@ -16,6 +16,8 @@ pub mod notify;
 pub mod paths;
 pub mod ports;
 pub mod process;
+pub mod redact;
+mod rotating_file;
 pub mod server_log;
 pub mod servers;
 pub mod settings;
