@@ -33,7 +33,7 @@ fn start_time(pid: u32) -> Option<u64> {
 fn start_time(pid: u32) -> Option<u64> {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
     let pid = Pid::from_u32(pid);
-    let mut system = System::new();
+    let mut system = System::new().ok()?;
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
     let process = system.process(pid)?;
     (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
