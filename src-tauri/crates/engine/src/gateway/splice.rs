@@ -1,15 +1,20 @@
 //! Replaces the value of `model` in a request body and leaves every other byte as it was.
 
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::ops::Range;
 
 /// The one field that the gateway reads. Everything else is skipped, whatever it is.
 #[derive(Deserialize)]
 struct Head<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "even_null")]
     model: Option<&'a RawValue>,
+}
+
+/// A plain `Option` would take `null` for a missing field, and its place would be lost.
+fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(value).map(Some)
 }
 
 /// Where the model's name stands in a body, and what it says.
@@ -31,7 +36,7 @@ pub(super) fn find(body: &[u8]) -> Result<Named, String> {
     let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     let place = Some(start..start + raw.get().len());
     let model: Option<String> =
-        serde_json::from_str(raw.get()).map_err(|_| "The model's name must be a string.".to_owned())?;
+        serde_json::from_str::<Option<String>>(raw.get()).map_err(|_| "The model's name must be a string.".to_owned())?;
     Ok(Named { place, model: model.filter(|name| !name.is_empty()) })
 }
 

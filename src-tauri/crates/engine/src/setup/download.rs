@@ -169,10 +169,17 @@ mod tests {
         let sent = if request < 2 { &rest[..10] } else { rest };
         let pieces = [Ok(sent.to_vec()), Err(std::io::Error::other("cut"))].into_iter();
         let pieces = pieces.take(if request < 2 { 2 } else { 1 });
+        // The connection is cut only after the first piece is on its way.
+        let pieces = futures_util::stream::iter(pieces).then(async |piece: Result<_, _>| {
+            if piece.is_err() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            piece
+        });
         Response::builder()
             .status(if from > 0 { 206 } else { 200 })
             .header("content-length", rest.len())
-            .body(Body::from_stream(futures_util::stream::iter(pieces)))
+            .body(Body::from_stream(pieces))
             .unwrap()
     }
 
