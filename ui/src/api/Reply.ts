@@ -7,6 +7,7 @@ import type { LogLine } from "./LogLine";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
+import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 
 /**

@@ -15,7 +15,7 @@ use ts_rs::TS;
 #[ts(export)]
 pub enum Reply {
     Snapshot {
-        #[ts(type = "Snapshot")]
+        #[ts(as = "Snapshot")]
         snapshot: Arc<Snapshot>,
     },
     /// The snapshot still has the revision that the caller knows.

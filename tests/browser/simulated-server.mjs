@@ -1,0 +1,83 @@
+// A simulated Pilothouse: serves the built UI as `pilothouse serve` does (same door, same token check, a strict
+// Content-Security-Policy) and answers calls from the simulated engine in ui/src/backend/fake.ts. The token names the
+// scene ("ready-…"), so that each test has an engine of its own.
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createServer as createVite } from 'vite';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const dist = join(root, 'ui/dist');
+const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
+const policy =
+  "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
+
+/** Starts it on a free port. Returns its origin and the function that ends it. */
+export async function startSimulated({ step = 120 } = {}) {
+  const vite = await createVite({
+    root: join(root, 'ui'),
+    logLevel: 'error',
+    server: { middlewareMode: true, ws: false, watch: null, hmr: false },
+  });
+  const { FakeBackend } = await vite.ssrLoadModule('/src/backend/fake.ts');
+  const engines = new Map();
+
+  const server = createServer(async (request, response) => {
+    try {
+      if (request.url === '/api/call') return await answerCall(request, response);
+      await serveFile(request.url, response);
+    } catch (error) {
+      response.writeHead(500).end(String(error));
+    }
+  });
+
+  async function answerCall(request, response) {
+    const token = request.headers.authorization?.replace(/^Bearer /, '') ?? '';
+    const scene = /^(ready|empty|trouble|first-start|gpu|offline)-/.exec(token)?.[1];
+    if (scene === undefined) return send(response, 401, fault('unauthorized', 'The token is not known.'));
+    const engine = engines.get(token) ?? { fake: new FakeBackend(scene, step), calls: 0 };
+    engines.set(token, engine);
+    engine.calls += 1;
+    // The scene "offline" answers at first and then dies.
+    if (scene === 'offline' && engine.calls > 3) return request.socket.destroy();
+    let text = '';
+    for await (const chunk of request) text += chunk;
+    try {
+      send(response, 200, await engine.fake.call(JSON.parse(text)));
+    } catch (error) {
+      if (error instanceof Error) throw error;
+      send(response, 409, { schema: 1, error });
+    }
+  }
+
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    origin: `http://127.0.0.1:${server.address().port}`,
+    async stop() {
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      await vite.close();
+    },
+  };
+}
+
+function fault(code, message) {
+  return { schema: 1, error: { code, message, hint: null, retry: false } };
+}
+
+function send(response, status, body) {
+  response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+}
+
+async function serveFile(url, response) {
+  const path = normalize(new URL(url, 'http://localhost').pathname);
+  const file = join(dist, path === '/' ? 'index.html' : path);
+  try {
+    const content = await readFile(file);
+    response.writeHead(200, { 'content-type': types[extname(file)] ?? 'text/plain', 'content-security-policy': policy });
+    response.end(content);
+  } catch {
+    response.writeHead(404).end();
+  }
+}

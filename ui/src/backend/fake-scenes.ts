@@ -1,0 +1,358 @@
+/** Simulated states of the engine: for development and tests, never in a production build. All figures are invented. */
+import type { Abilities } from '../api/Abilities';
+import type { GaugeHistory } from '../api/GaugeHistory';
+import type { Gauges } from '../api/Gauges';
+import type { LogLine } from '../api/LogLine';
+import type { ModelView } from '../api/ModelView';
+import type { Notice } from '../api/Notice';
+import type { Run } from '../api/Run';
+import type { ServerView } from '../api/ServerView';
+import type { Snapshot } from '../api/Snapshot';
+import type { Summary } from '../api/Summary';
+import type { Trial } from '../api/Trial';
+
+export const sceneNames = ['ready', 'empty', 'trouble', 'first-start', 'gpu', 'offline', 'unauthorized'] as const;
+export type Scene = (typeof sceneNames)[number];
+
+const GB = 1e9;
+const iso = (ms: number) => new Date(ms).toISOString();
+
+const abilities: Abilities = {
+  start: true,
+  stop: true,
+  load: true,
+  unload: true,
+  load_progress: true,
+  instance_memory: true,
+  instance_context: true,
+  instance_expiry: true,
+  timings: true,
+  model_size: true,
+};
+
+function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {
+  return {
+    id,
+    kind,
+    title,
+    ownership: null,
+    state: 'stopped',
+    reason: null,
+    hint: null,
+    endpoint: null,
+    version: null,
+    pid: null,
+    program: null,
+    restarts: 0,
+    abilities,
+    since: iso(Date.now() - 3_600_000),
+    ...more,
+  };
+}
+
+function servers(scene: Scene): ServerView[] {
+  const empty = scene === 'first-start';
+  const missing = { state: 'not_installed', reason: 'No program of that name was found.', version: null } as const;
+  const llama = server('llama-server', 'llama-server', 'llama-server', {
+    ...(empty
+      ? missing
+      : { state: 'ready', ownership: 'ours', endpoint: 'http://127.0.0.1:41233', version: 'b10068', pid: 4242 }),
+    program: empty ? null : '/opt/pilothouse/embedded/llama-server',
+  });
+  const ollama = server('ollama', 'ollama', 'Ollama', {
+    ...(empty
+      ? missing
+      : { state: 'ready', ownership: 'adopted', endpoint: 'http://127.0.0.1:11434', version: '0.32.0', pid: 1871 }),
+    program: empty ? null : '/usr/bin/ollama',
+  });
+  const lmstudio = server('lmstudio', 'lmstudio', 'LM Studio', {
+    ...missing,
+    hint: 'Install LM Studio and start it once.',
+    abilities: { ...abilities, load_progress: false, timings: false },
+  });
+  if (scene === 'trouble') {
+    Object.assign(ollama, {
+      state: 'gave_up',
+      ownership: null,
+      pid: null,
+      reason: 'exited with status 1 (address in use); stopped 3 times within 60 s',
+      hint: 'Look at its log, end the program that holds port 11434, then start it again.',
+      restarts: 3,
+    });
+    Object.assign(llama, { state: 'degraded', reason: 'Answers take more than 5 s.', hint: 'See what else uses the CPU.' });
+  }
+  return [llama, ollama, lmstudio];
+}
+
+function model(serverId: string, name: string, title: string, more: Partial<ModelView>): ModelView {
+  return {
+    id: `${serverId}/${name}`,
+    loaded: false,
+    active: false,
+    fits: null,
+    fits_reason: 'memory for the context is not estimated yet',
+    server: serverId,
+    name,
+    title,
+    purpose: 'llm',
+    format: 'gguf',
+    quantization: 'Q4_K_M',
+    parameters: null,
+    size_bytes: null,
+    context_max: 32_768,
+    ...more,
+  };
+}
+
+function models(scene: Scene): ModelView[] {
+  if (scene === 'first-start') return [];
+  const all = [
+    model('llama-server', 'SmolLM2-135M-Instruct.Q4_1', 'SmolLM2 135M Instruct', {
+      quantization: 'Q4_1',
+      parameters: '135M',
+      size_bytes: 0.0984 * GB,
+      context_max: 8192,
+      loaded: scene !== 'empty',
+      active: scene !== 'empty',
+    }),
+    model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', { parameters: '270M', size_bytes: 0.253 * GB }),
+    model('ollama', 'smollm2:135m', 'SmolLM2 135M', { quantization: 'Q4_1', parameters: '135M', size_bytes: 0.0984 * GB, loaded: true }),
+    model('ollama', 'llama3.1:8b', 'Llama 3.1 8B Instruct', { parameters: '8.03B', size_bytes: 4.92 * GB, context_max: 131_072 }),
+    model('ollama', 'qwen2.5:72b', 'Qwen2.5 72B Instruct', {
+      parameters: '72.7B',
+      size_bytes: 47.4 * GB,
+      fits: false,
+      fits_reason: 'the weights take 47.4 GB, the machine has 16.8 GB',
+    }),
+    model('ollama', 'nomic-embed-text', 'nomic-embed-text', {
+      purpose: 'embedding',
+      quantization: 'F16',
+      parameters: '137M',
+      size_bytes: 0.274 * GB,
+    }),
+  ];
+  return scene === 'trouble' ? all.filter((one) => one.server === 'llama-server') : all;
+}
+
+/** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
+export function gaugesAt(ms: number, scene: Scene): Gauges {
+  const t = ms / 1000;
+  const wave = Math.max(0, Math.sin(t / 37)) ** 0.3 * 55;
+  return {
+    at: iso(ms),
+    cpu_percent: 6 + wave + 3 * Math.sin(t * 1.7),
+    cpu_cores: 8,
+    memory_used_bytes: 9.2 * GB + 0.4 * GB * Math.sin(t / 90),
+    memory_total_bytes: 16.8 * GB,
+    swap_used_bytes: scene === 'trouble' ? 1.2 * GB : 0,
+    swap_total_bytes: 2.1 * GB,
+    gpus:
+      scene === 'gpu'
+        ? [
+            {
+              name: 'RTX 4070',
+              vendor: 'nvidia',
+              load_percent: wave * 1.6,
+              memory_used_bytes: 5.1 * GB,
+              memory_total_bytes: 12.9 * GB,
+              power_w: 88,
+              temperature_c: 61,
+              source: 'NVML',
+            },
+          ]
+        : [],
+    gpus_absent: scene === 'gpu' ? null : 'no NVIDIA driver, no AMD or Intel device with readings',
+    servers:
+      scene === 'first-start'
+        ? []
+        : [
+            { id: 'llama-server', memory_bytes: 0.31 * GB, cpu_percent: 41, measure: 'pss', processes: 2 },
+            { id: 'ollama', memory_bytes: 0.42 * GB, cpu_percent: 1.2, measure: 'pss', processes: 3 },
+          ],
+    self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
+  };
+}
+
+export function historyUntil(ms: number, since: number, scene: Scene): GaugeHistory {
+  const history: GaugeHistory = {
+    at_ms: [],
+    cpu_percent: [],
+    memory_used_bytes: [],
+    swap_used_bytes: [],
+    gpu_load_percent: [],
+    gpu_memory_used_bytes: [],
+    servers_memory_bytes: [],
+  };
+  for (let at = Math.max(since + 1000, ms - 900_000); at <= ms; at += 1000) {
+    const gauges = gaugesAt(at, scene);
+    history.at_ms.push(at);
+    history.cpu_percent.push(gauges.cpu_percent);
+    history.memory_used_bytes.push(gauges.memory_used_bytes);
+    history.swap_used_bytes.push(gauges.swap_used_bytes);
+    history.gpu_load_percent.push(gauges.gpus[0]?.load_percent ?? null);
+    history.gpu_memory_used_bytes.push(gauges.gpus[0]?.memory_used_bytes ?? null);
+    history.servers_memory_bytes.push(scene === 'first-start' ? null : 0.73 * GB);
+  }
+  return history;
+}
+
+function summary(median: number, n: number, source = 'client'): Summary {
+  return { median, low: median * 0.97, high: median * 1.024, n, source };
+}
+
+export function run(id: number, at: number, serverId: string, modelName: string, rate: number, n = 10): Run {
+  const withTimings = serverId !== 'lmstudio';
+  return {
+    run_id: id,
+    started_at: iso(at),
+    state: 'done',
+    plan: { name: n > 5 ? 'standard' : 'quick', prompt_words: 64, max_tokens: 64, trials: n },
+    server: serverId,
+    model: modelName,
+    server_version: serverId === 'ollama' ? '0.32.0' : 'b10068',
+    trials: n,
+    warmups: 2,
+    ttft_ms: summary(2400 / rate, n),
+    decode_tok_s: summary(rate, n),
+    prefill_tok_s: summary(rate * 7.9, n),
+    server_decode_tok_s: withTimings ? summary(rate * 1.02, n, 'server') : null,
+    server_prefill_tok_s: withTimings ? summary(rate * 8.6, n, 'server') : null,
+    peak_memory_bytes: 0.31 * GB,
+    fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
+    note: null,
+  };
+}
+
+export function runs(scene: Scene, now: number): Run[] {
+  if (scene === 'first-start' || scene === 'empty') return [];
+  const past: Run[] = [];
+  for (let index = 0; index < 9; index += 1) {
+    const onOllama = index % 3 === 1;
+    const rate = (onOllama ? 96 : 108) + 4 * Math.sin(index * 2.1);
+    const at = now - (index + 1) * 7.3 * 3_600_000;
+    past.push(
+      onOllama
+        ? run(9 - index, at, 'ollama', 'smollm2:135m', rate)
+        : run(9 - index, at, 'llama-server', 'SmolLM2-135M-Instruct.Q4_1', rate, index === 0 ? 5 : 10),
+    );
+  }
+  const cut = past[3];
+  if (cut) Object.assign(cut, { state: 'cut_off', note: 'Pilothouse was ended during the run.', trials: 4 });
+  return past;
+}
+
+export function trials(of: Run): Trial[] {
+  const list: Trial[] = [];
+  for (let seq = 1; seq <= of.warmups + of.trials; seq += 1) {
+    const rate = (of.decode_tok_s?.median ?? 100) * (1 + 0.02 * Math.sin(seq * 3.3));
+    list.push({
+      seq,
+      phase: seq <= of.warmups ? 'warmup' : 'measured',
+      ttft_ms: 2400 / rate,
+      decode_tok_s: seq === 1 ? rate * 0.8 : rate,
+      prefill_tok_s: rate * 7.9,
+      total_ms: 64_000 / rate,
+      output_tokens: 64,
+      prompt_tokens: 71,
+      cached_tokens: seq === 1 ? 0 : 1,
+      server_decode_tok_s: of.server_decode_tok_s ? rate * 1.02 : null,
+      server_prefill_tok_s: of.server_prefill_tok_s ? rate * 8.6 : null,
+      finish: 'length',
+      flaw: seq === of.warmups + 3 ? 'another request came in between' : null,
+    });
+  }
+  return list;
+}
+
+function notices(scene: Scene, now: number): Notice[] {
+  if (scene === 'trouble')
+    return [
+      {
+        id: 2,
+        at: iso(now - 40_000),
+        level: 'problem',
+        title: 'Ollama stopped three times in a minute',
+        body: 'It is not restarted any more. SmolLM2 on llama-server still answers.',
+        hint: 'Look at its log, then start it again.',
+        server: 'ollama',
+      },
+      {
+        id: 1,
+        at: iso(now - 240_000),
+        level: 'attention',
+        title: 'Put back SmolLM2',
+        body: 'Llama 3.1 8B needs 3.1 GB more than is free.',
+        hint: null,
+        server: 'ollama',
+      },
+    ];
+  return [];
+}
+
+export function logLines(id: string, now: number): LogLine[] {
+  const lines: LogLine[] = [];
+  for (let number = 1; number <= 60; number += 1) {
+    const ours = number % 12 === 1;
+    lines.push({
+      number,
+      at: iso(now - (60 - number) * 4100),
+      source: ours ? 'pilothouse' : 'server',
+      line: ours
+        ? `${id} is ready`
+        : `slot update_slots: id 0 | task ${number * 3} | prompt processing done, n_tokens = ${60 + number}`,
+    });
+  }
+  return lines;
+}
+
+export function initialSnapshot(scene: Scene, now: number): Snapshot {
+  const list = models(scene);
+  const active = list.find((one) => one.active);
+  return {
+    schema: 1,
+    revision: 1,
+    at: iso(now),
+    engine: {
+      version: '0.1.0',
+      pid: 4200,
+      started_at: iso(now - 7_200_000),
+      gateway: 'http://127.0.0.1:4180/v1',
+      gateway_absent: null,
+      web: 'http://127.0.0.1:4181',
+      data_dir: '/home/user/.local/share/pilothouse',
+      settings_file: '/home/user/.config/pilothouse/settings.toml',
+    },
+    active: active ? { server: active.server, model: active.name, instance: active.name } : null,
+    switching: null,
+    last_switch: null,
+    servers: servers(scene),
+    models: list,
+    instances: list
+      .filter((one) => one.loaded)
+      .map((one) => ({
+        id: one.name,
+        server: one.server,
+        model: one.name,
+        memory_bytes: (one.size_bytes ?? 0) * 1.4,
+        gpu_memory_bytes: null,
+        context: 4096,
+        expiry: one.server === 'ollama' ? { at: iso(now + 240_000) } : 'never',
+      })),
+    gauges: gaugesAt(now, scene),
+    bench: null,
+    last_run: runs(scene, now)[0] ?? null,
+    notices: notices(scene, now),
+    setup: { server_present: scene !== 'first-start', model_present: scene !== 'first-start', progress: null, error: null },
+    troubles:
+      scene === 'trouble'
+        ? [
+            {
+              code: 'settings_invalid',
+              message: 'settings.toml line 7: “gatway” is not a setting. The last good settings are in force.',
+              hint: 'Did you mean “gateway”?',
+              retry: false,
+            },
+          ]
+        : [],
+  };
+}

@@ -1,0 +1,298 @@
+/** A simulated engine: for development and tests, never in a production build. It touches no browser API. */
+import type { ApiError } from '../api/ApiError';
+import type { Call } from '../api/Call';
+import type { ErrorCode } from '../api/ErrorCode';
+import type { Reply } from '../api/Reply';
+import type { Run } from '../api/Run';
+import type { ServerView } from '../api/ServerView';
+import type { Snapshot } from '../api/Snapshot';
+import type { SwitchOutcome } from '../api/SwitchOutcome';
+import type { SwitchPhase } from '../api/SwitchPhase';
+import type { Backend } from './backend';
+import { gaugesAt, historyUntil, initialSnapshot, logLines, run, runs, trials, type Scene } from './fake-scenes';
+
+const ANSWER =
+  'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
+
+const PHASES: SwitchPhase[] = ['preparing', 'draining', 'loading', 'loading', 'loading', 'loading', 'proving', 'committing'];
+
+export class FakeBackend implements Backend {
+  #snapshot: Snapshot;
+  #runs: Run[];
+  #switch = 0;
+  #bench = 0;
+  #setup = 0;
+  #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
+
+  /** `step`: milliseconds that each simulated step takes. */
+  constructor(
+    readonly scene: Scene = 'ready',
+    readonly step = 350,
+  ) {
+    this.#snapshot = initialSnapshot(scene, Date.now());
+    this.#runs = runs(scene, Date.now());
+  }
+
+  async call(call: Call): Promise<Reply> {
+    if (this.scene === 'unauthorized') throw fault('unauthorized', 'This address has no valid token.');
+    await sleep(Math.min(8, this.step));
+    switch (call.call) {
+      case 'snapshot':
+        return this.#current();
+      case 'refresh':
+        return { reply: 'snapshot', snapshot: this.#snapshot };
+      case 'start_server':
+      case 'stop_server':
+      case 'restart_server':
+        return this.#operate(call.server, call.call);
+      case 'switch':
+        return this.#doSwitch(call.model);
+      case 'cancel_switch':
+        this.#switch += 1;
+        return { reply: 'done' };
+      case 'bench':
+        return this.#doBench(call.model, call.plan === 'standard' ? 10 : 5);
+      case 'cancel_bench':
+        this.#bench += 1;
+        return { reply: 'done' };
+      case 'history':
+        return { reply: 'runs', runs: this.#filtered(call.model, call.server).slice(0, call.limit ?? 50) };
+      case 'run':
+        return this.#detail(call.run_id);
+      case 'switches':
+        return { reply: 'switches', switches: [] };
+      case 'gauge_history':
+        return { reply: 'gauge_history', history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene) };
+      case 'logs':
+        return { reply: 'logs', lines: logLines(call.server, Date.now()).filter((line) => line.number > (call.after ?? 0)) };
+      case 'ask':
+        return this.#ask(call.prompt);
+      case 'read_answer':
+        return this.#read(call.answer, call.offset);
+      case 'cancel_answer':
+        return this.#stop(call.answer);
+      case 'setup':
+        return this.#doSetup();
+      case 'cancel_setup':
+        this.#setup += 1;
+        return { reply: 'done' };
+      case 'doctor':
+        return {
+          reply: 'doctor',
+          checks: [
+            { name: 'settings', result: 'ok', detail: 'read without a mistake', hint: null },
+            { name: 'gateway', result: 'ok', detail: 'listens on 127.0.0.1', hint: null },
+            { name: 'lmstudio', result: 'skipped', detail: 'not installed', hint: 'Install LM Studio to use it here.' },
+          ],
+        };
+      case 'dismiss_notice':
+        this.#change({
+          notices: call.id === undefined ? [] : this.#snapshot.notices.filter((notice) => notice.id !== call.id),
+        });
+        return { reply: 'done' };
+    }
+  }
+
+  #current(): Reply {
+    const now = Date.now();
+    const stopped = this.scene === 'trouble';
+    const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
+    this.#change({ gauges });
+    return { reply: 'snapshot', snapshot: this.#snapshot };
+  }
+
+  #change(change: Partial<Snapshot>): void {
+    const revision = this.#snapshot.revision + 1;
+    this.#snapshot = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
+  }
+
+  #changeServer(id: string, change: Partial<ServerView>): ServerView {
+    let changed: ServerView | undefined;
+    const servers = this.#snapshot.servers.map((server) => {
+      if (server.id !== id) return server;
+      changed = { ...server, ...change, since: new Date().toISOString() };
+      return changed;
+    });
+    this.#change({ servers });
+    if (changed === undefined) throw fault('not_found', `There is no server “${id}”.`);
+    return changed;
+  }
+
+  async #operate(id: string, call: 'start_server' | 'stop_server' | 'restart_server'): Promise<Reply> {
+    if (call !== 'start_server') {
+      this.#changeServer(id, { state: 'stopping', reason: null, hint: null });
+      await sleep(this.step);
+      this.#changeServer(id, { state: 'stopped', ownership: null, pid: null });
+      if (this.#snapshot.active?.server === id) this.#setActive(null);
+    }
+    if (call !== 'stop_server') {
+      this.#changeServer(id, { state: 'starting', reason: null, hint: null });
+      await sleep(this.step);
+      this.#changeServer(id, { state: 'ready', ownership: 'ours', pid: 5150 });
+    }
+    return { reply: 'server', server: this.#changeServer(id, {}) };
+  }
+
+  async #doSwitch(id: string): Promise<Reply> {
+    const target = this.#snapshot.models.find((model) => model.id === id);
+    if (target === undefined) throw fault('not_found', `No model is called “${id}”.`);
+    const mine = ++this.#switch;
+    const to = { server: target.server, model: target.name };
+    const active = this.#snapshot.active;
+    const from = active ? { server: active.server, model: active.model } : null;
+    const startedAt = Date.now();
+    let loaded = 0;
+    for (const [index, phase] of PHASES.entries()) {
+      if (phase === 'loading') loaded += 1;
+      const progress = phase === 'loading' && target.server === 'ollama' ? loaded * 0.21 : null;
+      const eta_s = phase === 'loading' ? ((PHASES.length - index) * this.step) / 1000 : null;
+      const started_at = new Date(startedAt).toISOString();
+      this.#change({ switching: { switch_id: mine, from, to, phase, progress, eta_s, started_at } });
+      await sleep(this.step);
+      if (mine !== this.#switch) return this.#endSwitch(mine, from, to, 'cancelled', startedAt);
+    }
+    const outcome = target.fits === false ? 'rolled_back' : 'committed';
+    if (outcome === 'committed') this.#setActive(id);
+    return this.#endSwitch(mine, from, to, outcome, startedAt, target.fits_reason);
+  }
+
+  #endSwitch(
+    switch_id: number,
+    from: { server: string; model: string } | null,
+    to: { server: string; model: string },
+    outcome: SwitchOutcome,
+    startedAt: number,
+    reason: string | null = null,
+  ): Reply {
+    const report = {
+      switch_id,
+      from,
+      to,
+      outcome,
+      dry_run: false,
+      took_ms: Date.now() - startedAt,
+      load_ms: 900,
+      first_token_ms: 41,
+      steps: [],
+      reason: outcome === 'rolled_back' ? reason : null,
+      error: null,
+    };
+    const tookOver = this.#snapshot.switching !== null && this.#snapshot.switching.switch_id !== switch_id;
+    this.#change(tookOver ? { last_switch: report } : { last_switch: report, switching: null });
+    return { reply: 'switch', report };
+  }
+
+  #setActive(id: string | null): void {
+    const models = this.#snapshot.models.map((model) => ({
+      ...model,
+      active: model.id === id,
+      loaded: model.id === id || (model.loaded && id !== null),
+    }));
+    const active = models.find((model) => model.active);
+    this.#change({
+      models,
+      active: active ? { server: active.server, model: active.name, instance: active.name } : null,
+    });
+  }
+
+  async #doBench(id: string | undefined, total: number): Promise<Reply> {
+    const active = this.#snapshot.active;
+    const target = this.#snapshot.models.find((model) => (id === undefined ? model.active : model.id === id));
+    if (target === undefined || (active === null && id === undefined))
+      throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
+    if (this.#snapshot.bench !== null) throw fault('busy', 'A benchmark is under way.');
+    const mine = ++this.#bench;
+    const runId = (this.#runs[0]?.run_id ?? 0) + 1;
+    const steps = [...[1, 2].map((done) => ['warmup', done, 6] as const), ...Array.from({ length: total }, (_, k) => ['measured', k, total] as const)];
+    for (const [phase, done, of] of steps) {
+      const last_decode_tok_s = phase === 'measured' && done > 0 ? 104 + done : null;
+      this.#change({
+        bench: { run_id: runId, server: target.server, model: target.name, phase, done, total: of, last_decode_tok_s },
+      });
+      await sleep(this.step);
+      if (mine !== this.#bench) break;
+    }
+    const finished = run(runId, Date.now(), target.server, target.name, 106, total);
+    if (mine !== this.#bench) finished.state = 'cancelled';
+    this.#runs.unshift(finished);
+    this.#change({ bench: null, last_run: finished });
+    if (mine !== this.#bench) throw fault('cancelled', 'The benchmark was cancelled. What was measured is kept.');
+    return { reply: 'run', detail: { run: finished, trials: trials(finished) } };
+  }
+
+  #filtered(model: string | undefined, server: string | undefined): Run[] {
+    return this.#runs.filter(
+      (one) =>
+        (model === undefined || one.model.toLowerCase().includes(model.toLowerCase())) &&
+        (server === undefined || one.server === server),
+    );
+  }
+
+  #detail(id: number): Reply {
+    const found = this.#runs.find((one) => one.run_id === id);
+    if (found === undefined) throw fault('not_found', `There is no run ${id}.`);
+    return { reply: 'run', detail: { run: found, trials: trials(found) } };
+  }
+
+  #ask(prompt: string): Reply {
+    if (this.#snapshot.active === null) throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
+    const answer = this.#answers.size + 1;
+    this.#answers.set(answer, { prompt, startedAt: Date.now(), stopped: false });
+    return { reply: 'asked', answer };
+  }
+
+  async #read(answer: number, offset: number): Promise<Reply> {
+    const asked = this.#answers.get(answer);
+    const active = this.#snapshot.active;
+    if (asked === undefined || active === null) throw fault('not_found', 'That answer is gone.');
+    await sleep(this.step / 3);
+    const shown = Math.min(ANSWER.length, Math.floor(((Date.now() - asked.startedAt) / (this.step * 6)) * ANSWER.length));
+    return {
+      reply: 'answer',
+      chunk: {
+        answer,
+        text: ANSWER.slice(offset, shown),
+        offset: Math.max(offset, shown),
+        done: shown === ANSWER.length || asked.stopped,
+        server: active.server,
+        model: active.model,
+        ttft_ms: shown > 0 ? 38 : null,
+        decode_tok_s: shown > 8 ? 104 : null,
+        output_tokens: Math.ceil(shown / 5),
+        error: null,
+      },
+    };
+  }
+
+  #stop(answer: number): Reply {
+    const asked = this.#answers.get(answer);
+    if (asked === undefined) throw fault('not_found', 'That answer is gone.');
+    asked.stopped = true;
+    return { reply: 'done' };
+  }
+
+  async #doSetup(): Promise<Reply> {
+    const mine = ++this.#setup;
+    const total_bytes = 158e6;
+    for (let done = 0; done <= 10; done += 1) {
+      const what = done < 5 ? 'Fetching llama-server' : 'Fetching SmolLM2 135M';
+      this.#change({ setup: { ...this.#snapshot.setup, progress: { what, done_bytes: (total_bytes * done) / 10, total_bytes }, error: null } });
+      await sleep(this.step);
+      if (mine !== this.#setup) {
+        this.#change({ setup: { ...this.#snapshot.setup, progress: null } });
+        throw fault('cancelled', 'The fetch was cancelled.');
+      }
+    }
+    const { servers, models } = initialSnapshot('empty', Date.now());
+    this.#change({ servers, models, setup: { server_present: true, model_present: true, progress: null, error: null } });
+    return { reply: 'setup', fetched: [], skipped: [] };
+  }
+}
+
+function fault(code: ErrorCode, message: string, hint: string | null = null): ApiError {
+  return { code, message, hint, retry: false };
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

@@ -1,0 +1,206 @@
+/**
+ * The UI's copy of the engine's state. It is pulled while somebody looks and never changed here: a click sends a call,
+ * and the next snapshot shows what came of it.
+ */
+import type { ApiError } from './api/ApiError';
+import type { Call } from './api/Call';
+import type { GaugeHistory } from './api/GaugeHistory';
+import type { ModelRef } from './api/ModelRef';
+import type { Reply } from './api/Reply';
+import type { Snapshot } from './api/Snapshot';
+import type { SwitchReport } from './api/SwitchReport';
+import { asApiError, expectReply, type Backend } from './backend/backend';
+import { emptyHistory, joinHistory, sampleInterval } from './series';
+
+const CALM_MS = 1000;
+const BUSY_MS = 400;
+const UNDO_MS = 60_000;
+
+/** Whether the page can be seen, and how to learn of a change. The document's own, or a test's. */
+export interface Visibility {
+  hidden(): boolean;
+  onChange(listener: () => void): () => void;
+}
+
+export const documentVisibility: Visibility = {
+  hidden: () => document.hidden,
+  onChange(listener) {
+    document.addEventListener('visibilitychange', listener);
+    return () => document.removeEventListener('visibilitychange', listener);
+  },
+};
+
+export class Store {
+  snapshot = $state.raw<Snapshot | null>(null);
+  gaugeHistory = $state.raw<GaugeHistory>(emptyHistory());
+  /** Why the last pull failed; null while the engine answers. */
+  offline = $state.raw<ApiError | null>(null);
+  /** The token is not accepted: pulling has ended. */
+  unauthorized = $state(false);
+  /** This machine's clock, advanced with each pull, for ages and the end of "undo". */
+  now = $state(Date.now());
+  /** When the last answer came, this machine's clock. */
+  answeredAt = $state<number | null>(null);
+  /** The model that was just clicked, until the engine reports the switch. */
+  requested = $state.raw<ModelRef | null>(null);
+  /** Why the last switch could not even begin. */
+  switchError = $state.raw<ApiError | null>(null);
+  /** The last switch that ended while this page was open. */
+  ended = $state.raw<{ report: SwitchReport; at: number } | null>(null);
+
+  readonly #backend: Backend;
+  readonly #visibility: Visibility;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #pulling = false;
+  #running = false;
+  #requests = 0;
+
+  constructor(backend: Backend, visibility: Visibility = documentVisibility) {
+    this.#backend = backend;
+    this.#visibility = visibility;
+  }
+
+  /** Begins to pull, and stops and goes on with the page's visibility. Returns the function that ends it. */
+  start(): () => void {
+    this.#running = true;
+    const off = this.#visibility.onChange(() => (this.#visibility.hidden() ? this.#pause() : this.#resume()));
+    this.#resume();
+    return () => {
+      this.#running = false;
+      this.#pause();
+      off();
+    };
+  }
+
+  /** Sends a call; what it changed is pulled at once. Rejects with an `ApiError`. */
+  async call(call: Call): Promise<Reply> {
+    try {
+      const reply = this.#backend.call(call);
+      this.#hurry();
+      return await reply;
+    } catch (error) {
+      const failure = asApiError(error);
+      if (failure.code === 'unauthorized') this.#lockOut();
+      throw failure;
+    } finally {
+      this.#hurry();
+    }
+  }
+
+  /** Asks for a switch. What becomes of it stands in the snapshot; only a refusal stands in `switchError`. */
+  async switchTo(ref: ModelRef): Promise<void> {
+    const request = ++this.#requests;
+    this.requested = ref;
+    this.switchError = null;
+    this.ended = null;
+    try {
+      await this.call({ call: 'switch', model: `${ref.server}/${ref.model}`, server: ref.server, dry_run: false });
+    } catch (error) {
+      if (request === this.#requests) this.switchError = asApiError(error);
+    } finally {
+      if (request === this.#requests) this.requested = null;
+    }
+  }
+
+  /** What "undo" would switch back to, for a minute after a switch. */
+  get undo(): ModelRef | null {
+    const ended = this.ended;
+    if (ended === null || ended.report.outcome !== 'committed' || this.now - ended.at > UNDO_MS) return null;
+    return ended.report.from;
+  }
+
+  /** Age of the gauges' last sample in ms; null while there is none. Both clocks are used only against themselves. */
+  get gaugeAge(): number | null {
+    const snapshot = this.snapshot;
+    if (!snapshot?.gauges || this.answeredAt === null) return null;
+    const inSnapshot = Date.parse(snapshot.at) - Date.parse(snapshot.gauges.at);
+    return Math.max(0, inSnapshot + (this.now - this.answeredAt));
+  }
+
+  /** Older than two samples. */
+  get gaugesStale(): boolean {
+    const age = this.gaugeAge;
+    return age !== null && age > 2 * Math.max(CALM_MS, sampleInterval(this.gaugeHistory));
+  }
+
+  /** Something is under way that people watch. */
+  get busy(): boolean {
+    const snapshot = this.snapshot;
+    if (this.requested !== null) return true;
+    return snapshot !== null && Boolean(snapshot.switching ?? snapshot.bench ?? snapshot.setup.progress);
+  }
+
+  #resume(): void {
+    if (!this.#running || this.unauthorized || this.#visibility.hidden()) return;
+    this.#schedule(0);
+  }
+
+  #pause(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+  }
+
+  #hurry(): void {
+    if (!this.#pulling) this.#resume();
+  }
+
+  #schedule(ms: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => void this.#pull(), ms);
+  }
+
+  async #pull(): Promise<void> {
+    if (this.#pulling) return;
+    this.#pulling = true;
+    try {
+      const known = this.snapshot?.revision;
+      // After an outage everything is asked for again: the engine may be a new one that counts from the start.
+      const fresh = known === undefined || this.offline !== null;
+      const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : { call: 'snapshot', known });
+      await this.#take(reply);
+      this.offline = null;
+      this.answeredAt = Date.now();
+    } catch (error) {
+      const failure = asApiError(error);
+      if (failure.code === 'unauthorized') this.#lockOut();
+      else this.offline = failure;
+    } finally {
+      this.#pulling = false;
+      this.now = Date.now();
+    }
+    if (this.#running && !this.unauthorized && !this.#visibility.hidden()) {
+      this.#schedule(this.busy && this.offline === null ? BUSY_MS : CALM_MS);
+    }
+  }
+
+  async #take(reply: Reply): Promise<void> {
+    if (reply.reply === 'unchanged') return;
+    const before = this.snapshot;
+    const { snapshot } = expectReply(reply, 'snapshot');
+    this.#noteEnd(before, snapshot);
+    this.snapshot = snapshot;
+    if (snapshot.gauges && snapshot.gauges.at !== before?.gauges?.at) await this.#pullHistory();
+  }
+
+  #noteEnd(before: Snapshot | null, after: Snapshot): void {
+    const report = after.last_switch;
+    if (before === null || report === null || report.switch_id === before.last_switch?.switch_id) return;
+    this.ended = { report, at: Date.now() };
+  }
+
+  async #pullHistory(): Promise<void> {
+    const since = this.gaugeHistory.at_ms.at(-1);
+    try {
+      const call: Call = since === undefined ? { call: 'gauge_history' } : { call: 'gauge_history', since_ms: since };
+      const { history } = expectReply(await this.#backend.call(call), 'gauge_history');
+      this.gaugeHistory = joinHistory(this.gaugeHistory, history);
+    } catch {
+      // The lines of the last minutes are an extra: without them the gauges still show their numbers.
+    }
+  }
+
+  #lockOut(): void {
+    this.unauthorized = true;
+    this.#pause();
+  }
+}

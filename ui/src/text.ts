@@ -1,0 +1,379 @@
+/**
+ * All words that people read, typed by code and state, so that a new one in the engine fails the type check here until
+ * it has its words.
+ */
+import type { CheckResult } from './api/CheckResult';
+import type { ErrorCode } from './api/ErrorCode';
+import type { LogSource } from './api/LogSource';
+import type { MemoryMeasure } from './api/MemoryMeasure';
+import type { ModelPurpose } from './api/ModelPurpose';
+import type { NoticeLevel } from './api/NoticeLevel';
+import type { Ownership } from './api/Ownership';
+import type { RunState } from './api/RunState';
+import type { ServerState } from './api/ServerState';
+import type { SwitchOutcome } from './api/SwitchOutcome';
+import type { SwitchPhase } from './api/SwitchPhase';
+import type { TrialPhase } from './api/TrialPhase';
+
+/** What went wrong, as a heading; the engine's message follows it. */
+export const errors: Record<ErrorCode, string> = {
+  invalid_call: 'That cannot be asked this way',
+  not_found: 'Not found',
+  ambiguous: 'More than one fits that name',
+  busy: 'Something else is under way',
+  not_ours: 'Not started by Pilothouse',
+  not_installed: 'Not installed',
+  does_not_fit: 'Does not fit into memory',
+  unsupported: 'This server cannot do that',
+  cancelled: 'Cancelled',
+  timed_out: 'No answer in time',
+  unreachable: 'Pilothouse does not answer',
+  server_error: 'The server reported an error',
+  bad_answer: 'An answer that makes no sense',
+  unauthorized: 'This address has no valid token',
+  load_failed: 'The model could not be loaded',
+  proof_failed: 'The model loaded but did not answer',
+  port_taken: 'The port is taken by another program',
+  server_crashed: 'The server stopped by itself',
+  cpu_too_old: 'Built for a newer CPU',
+  download_failed: 'The download failed',
+  hash_mismatch: 'The download is not what it should be',
+  settings_invalid: 'The settings file has a mistake',
+  store_unavailable: 'History cannot be read',
+  no_active_model: 'No active model',
+  not_running: 'The server does not run',
+  already_running: 'Already running',
+  system: 'The system refused',
+  internal: 'A fault in Pilothouse',
+};
+
+/** The four meanings that a colour and a shape can carry. */
+export type Tone = 'good' | 'busy' | 'attention' | 'bad' | 'idle';
+
+export const serverStates: Record<ServerState, { word: string; tone: Tone }> = {
+  not_installed: { word: 'Not installed', tone: 'idle' },
+  stopped: { word: 'Stopped', tone: 'idle' },
+  starting: { word: 'Starting', tone: 'busy' },
+  ready: { word: 'Ready', tone: 'good' },
+  degraded: { word: 'Ready with trouble', tone: 'attention' },
+  stopping: { word: 'Stopping', tone: 'busy' },
+  failed: { word: 'Failed', tone: 'bad' },
+  gave_up: { word: 'Gave up restarting', tone: 'bad' },
+};
+
+export const switchPhases: Record<SwitchPhase, string> = {
+  preparing: 'Preparing',
+  draining: 'Waiting for answers to end',
+  unloading: 'Unloading',
+  loading: 'Loading',
+  proving: 'Asking for a first token',
+  committing: 'Making it active',
+  putting_back: 'Putting back',
+};
+
+export const switchOutcomes: Record<SwitchOutcome, string> = {
+  committed: 'Switched',
+  rolled_back: 'Put back',
+  cancelled: 'Cancelled',
+};
+
+export const ownerships: Record<Ownership, string> = {
+  ours: 'started by Pilothouse',
+  adopted: 'found running',
+  remote: 'on another machine',
+};
+
+export const measures: Record<MemoryMeasure, { word: string; meaning: string }> = {
+  pss: { word: 'PSS', meaning: 'Proportional set size: shared pages are divided among those who share them' },
+  rss: { word: 'RSS', meaning: 'Resident set size: shared pages count in full' },
+  footprint: { word: 'footprint', meaning: 'Physical footprint, as Activity Monitor shows it' },
+};
+
+export const runStates: Record<RunState, { word: string; tone: Tone }> = {
+  running: { word: 'running', tone: 'busy' },
+  done: { word: 'done', tone: 'good' },
+  cut_off: { word: 'cut off', tone: 'attention' },
+  cancelled: { word: 'cancelled', tone: 'idle' },
+};
+
+export const trialPhases: Record<TrialPhase, { one: string; many: string }> = {
+  warmup: { one: 'Warm-up', many: 'Warm-ups' },
+  measured: { one: 'Trial', many: 'Trials' },
+};
+
+export const noticeLevels: Record<NoticeLevel, { word: string; tone: Tone }> = {
+  info: { word: 'For information', tone: 'idle' },
+  attention: { word: 'Needs attention', tone: 'attention' },
+  problem: { word: 'Problem', tone: 'bad' },
+};
+
+export const purposes: Record<ModelPurpose, string> = {
+  llm: 'language model',
+  embedding: 'embedding model',
+  other: 'other model',
+};
+
+export const logSources: Record<LogSource, string> = { server: 'server', pilothouse: 'Pilothouse' };
+
+export const checkResults: Record<CheckResult, { word: string; tone: Tone }> = {
+  ok: { word: 'fine', tone: 'good' },
+  warn: { word: 'look at this', tone: 'attention' },
+  fail: { word: 'broken', tone: 'bad' },
+  skipped: { word: 'not checked', tone: 'idle' },
+};
+
+export const app = {
+  name: 'Pilothouse',
+  pages: {
+    now: 'Now',
+    models: 'Models',
+    servers: 'Servers',
+    benchmarks: 'Benchmarks',
+    history: 'History',
+    log: 'Log',
+  },
+  sections: 'Sections',
+  toContent: 'Skip to content',
+  connecting: 'Asking Pilothouse for its state',
+  offline: 'Pilothouse does not answer',
+  offlineStill: (at: string) => `What you see is from ${at} and may have changed.`,
+  offlineHint: 'Start the app or `pilothouse serve`. This page goes on by itself.',
+  cancel: 'Cancel',
+  dismiss: 'Dismiss',
+  dismissAll: 'Dismiss all',
+  back: 'Back',
+  notReported: 'not reported',
+  keys: 'Keys',
+  close: 'Close',
+} as const;
+
+export const keys: [string, string][] = [
+  ['/', 'Filter models'],
+  ['↑ ↓', 'Move in the list'],
+  ['Enter', 'Switch to the model'],
+  ['Esc', 'Clear the filter, close this'],
+  ['1 – 6', 'Go to a section'],
+  ['?', 'Show these keys'],
+];
+
+export const unauthorized = {
+  title: 'This address has no valid token',
+  body: 'Pilothouse shows itself only to those who can run its commands on this machine. The token in the address is missing, or Pilothouse has been started again since.',
+  how: 'For a fresh address, run',
+  command: 'pilothouse status',
+  then: 'It prints the address of this page with a new token.',
+};
+
+export const now = {
+  none: 'No active model',
+  noneHint: 'Choose one from the list. It answers under the name “active”.',
+  ready: 'Ready',
+  switching: 'Switching',
+  answering: 'Answering',
+  unknownServer: 'Server not known',
+  gateway: 'For client programs',
+  gatewayModel: 'Model name',
+  lastAnswer: 'last answer',
+  lastRun: 'last benchmark',
+  firstToken: (time: string) => `first token ${time}`,
+  undo: (model: string) => `Back to ${model}`,
+  putBack: (model: string | null, reason: string) =>
+    model === null ? `Nothing is active now: ${reason}` : `Put back ${model}: ${reason}`,
+  switchCancelled: (model: string) => `Switch to ${model} cancelled.`,
+  doing: (phase: string, model: string, server: string) => `${phase}: ${model} on ${server}`,
+  left: (eta: string) => `${eta} left`,
+  takesOver: 'Choosing another model takes over.',
+};
+
+export const switching = {
+  title: 'Switch',
+  filter: 'Filter models',
+  /** Heard, not seen: "Switch to" and "on" make a sentence of what the row shows. */
+  switchTo: 'Switch to',
+  on: 'on',
+  active: 'active',
+  loaded: 'loaded',
+  none: 'No server reports a model yet.',
+  noneHint: 'Start a server, or fetch a model with it.',
+  noMatch: (filter: string) => `No model matches “${filter}”.`,
+  found: (n: number, all: number) => (n === all ? `${n} models` : `${n} of ${all} models`),
+  doesNotFit: 'Does not fit',
+  others: 'Cannot become active',
+  context: (tokens: string) => `context ${tokens}`,
+};
+
+export const servers = {
+  none: 'No server is set up.',
+  noneHint: 'Switch one on in the settings file.',
+  version: 'Version',
+  owner: 'Process',
+  endpoint: 'Address',
+  pid: 'PID',
+  memory: 'Memory',
+  restarts: 'Restarts',
+  since: 'Since',
+  program: 'Program',
+  start: 'Start',
+  startAgain: 'Start again',
+  stop: 'Stop',
+  restart: 'Restart',
+  log: 'Log',
+  startOf: (name: string) => `Start ${name}`,
+  startAgainOf: (name: string) => `Start again: ${name}`,
+  stopOf: (name: string) => `Stop ${name}`,
+  restartOf: (name: string) => `Restart ${name}`,
+  logOf: (name: string) => `Log of ${name}`,
+  loses: (verb: string, name: string, model: string) =>
+    `${verb} ${name} takes ${model}, the active model, out of memory. Requests get no answer until you switch.`,
+  stopping: 'Stopping',
+  restarting: 'Restarting',
+  keep: 'Keep it running',
+  noVersion: 'The server does not tell its version, or does not run',
+  noProcess: 'No process of this server was found',
+  notRunning: 'not running',
+  doctor: 'Check everything',
+  doctorTitle: 'Checks',
+};
+
+export const gauges = {
+  title: 'Gauges',
+  window: 'last 15 minutes',
+  cpu: 'CPU',
+  memory: 'Memory',
+  swap: 'Swap',
+  gpu: 'GPU',
+  gpuMemory: 'GPU memory',
+  serversMemory: 'Servers',
+  cores: (n: number) => `${n} cores`,
+  of: (total: string) => `of ${total}`,
+  noGpu: (reason: string) => `no GPU found: ${reason}`,
+  own: (cpu: string, memory: string) => `Pilothouse itself: ${cpu} CPU, ${memory}`,
+  ownMeaning: 'CPU: 100 % is one core fully used.',
+  none: 'No sample yet',
+  noneHint: 'The first one comes within a few seconds.',
+  stale: (age: string) => `from ${age}`,
+  notRead: 'The system did not tell this value',
+  source: {
+    cpu: 'All cores together, from the operating system',
+    memory: 'Used memory, from the operating system',
+    swap: 'Used swap, from the operating system',
+    servers: 'Process trees of all servers together',
+  },
+};
+
+export const bench = {
+  title: 'Benchmark',
+  model: 'Model',
+  activeModel: 'Active model',
+  plan: 'Plan',
+  plans: [
+    ['quick', 'Quick'],
+    ['standard', 'Standard'],
+  ] as [string, string][],
+  start: 'Start benchmark',
+  again: 'Run again',
+  noModel: 'A benchmark needs a model: switch to one first.',
+  warmup: (done: number, most: number) => `Warm-up ${done} of at most ${most}`,
+  trial: (k: number, n: number) => `Trial ${k} of ${n}`,
+  starting: 'Preparing',
+  lastRate: (rate: string) => `last ${rate}`,
+  runs: 'Last runs',
+  none: 'No benchmark has been run yet.',
+  noneHint: 'A quick one takes about half a minute and shows how fast the active model answers here.',
+  noneMatch: 'No run matches this filter.',
+  last: 'Last benchmark',
+  time: 'Time',
+  server: 'Server',
+  decode: 'Decode',
+  prefill: 'Prefill',
+  ttft: 'First token',
+  trials: 'Trials',
+  tableOf: (title: string) => `${title}, table`,
+  state: 'State',
+  interval: '95 % interval',
+  spread: 'decode tok/s, median and interval',
+  unitRate: 'tok/s',
+  intervalMeaning: (n: number) =>
+    n < 6 ? `Median of ${n}; low and high are the smallest and largest value` : `Median of ${n} with its 95 % interval`,
+  noFigure: 'This run has no figure for it',
+  runTitle: (model: string, server: string) => `${model} on ${server}`,
+  client: 'Client clock',
+  serverFigures: 'Server’s own figures',
+  figures: 'Figures',
+  everyTrial: 'Every trial, decode tok/s',
+  perTrial: 'Trials',
+  warmups: 'Warm-ups, not counted',
+  fingerprint: 'Measured on',
+  noFingerprint: 'Nothing about the machine was recorded.',
+  peak: 'Peak memory',
+  total: 'Whole request',
+  output: 'Output tokens',
+  prompt: 'Prompt tokens',
+  cached: 'Cached',
+  finish: 'Ended by',
+  flaw: 'Does not count because',
+  planIs: (words: number, tokens: number, trials: number) =>
+    `${words} words in, ${tokens} tokens out, ${trials} trials`,
+  loading: 'Reading the run',
+};
+
+export const history = {
+  title: 'History',
+  model: 'Model name',
+  server: 'Server',
+  all: 'All servers',
+  over: 'Decode over time',
+  overMeaning: 'One plot per model and server; dots are medians, lines their intervals.',
+  loading: 'Reading history',
+  onePoint: 'A second run of the same model draws a line in time.',
+};
+
+export const tryIt = {
+  title: 'Try it',
+  prompt: 'Prompt',
+  placeholder: 'Ask the active model',
+  ask: 'Ask',
+  stop: 'Stop',
+  noModel: 'Nothing can answer: no model is active.',
+  waiting: 'Waiting for the first token',
+  by: (model: string, server: string) => `${model} on ${server}`,
+  tokens: (n: number) => (n === 1 ? '1 token' : `${n} tokens`),
+  stopped: 'Stopped before the end.',
+  empty: 'The model answered with nothing.',
+};
+
+export const log = {
+  title: 'Log',
+  server: 'Server',
+  search: 'Search lines',
+  follow: 'Follow',
+  none: 'No line yet.',
+  noMatch: 'No line contains that.',
+  noServer: 'There is no server to show a log of.',
+  lines: 'Lines',
+  loading: 'Reading the log',
+};
+
+export const notices = {
+  title: 'Notices',
+  trouble: 'Trouble in Pilothouse',
+  more: (n: number) => (n === 1 ? '1 more' : `${n} more`),
+};
+
+export const setup = {
+  title: 'Nothing can answer yet',
+  titleServer: 'No model yet',
+  intro: 'What was found on this machine:',
+  llamaServer: 'llama-server',
+  model: 'A model for it',
+  found: 'found',
+  missing: 'not found',
+  modelMissing: 'none yet',
+  machine: 'Machine',
+  button: 'Fetch llama-server and a small model (158 MB)',
+  what: 'llama-server (65 MB) and SmolLM2 135M (93 MB, Apache-2.0) are checked against known hashes and stay in Pilothouse’s own folder.',
+  fromSource: 'Build llama-server from source instead',
+  progress: (done: string, total: string) => `${done} of ${total}`,
+  progressOpen: (done: string) => `${done} so far`,
+  started: 'Starting',
+};

@@ -1,0 +1,51 @@
+// Takes pictures of every page and scene in both schemes, and lets axe look at each: `node ui/tools/look.mjs [folder]`.
+// For people who change the UI; not part of what is shipped.
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { artefacts, axeFindings, launch, openPage, PANEL, WINDOW } from '../../tests/browser/browser.mjs';
+import { startSimulated } from '../../tests/browser/simulated-server.mjs';
+
+const folder = process.argv[2] ?? join(artefacts, 'look');
+const shots = [
+  ...['now', 'models', 'servers', 'benchmarks', 'benchmarks/7', 'history', 'log'].map((route) => ['ready', route, WINDOW]),
+  ['trouble', 'now', WINDOW],
+  ['trouble', 'servers', WINDOW],
+  ['empty', 'now', WINDOW],
+  ['empty', 'history', WINDOW],
+  ['gpu', 'now', WINDOW],
+  ['first-start', 'now', WINDOW],
+  ['first-start', 'now', PANEL],
+  ['ready', 'now', { width: 400, height: 1000 }],
+  ['ready', 'now', PANEL],
+  ['ready', 'servers', PANEL],
+  ['ready', 'benchmarks', PANEL],
+  ['trouble', 'now', PANEL],
+  ['offline', 'now', PANEL],
+  ['none', 'now', WINDOW],
+];
+
+const { browser, why } = await launch();
+if (browser === null) throw new Error(why);
+mkdirSync(folder, { recursive: true });
+const simulated = await startSimulated({ step: 500 });
+let found = 0;
+try {
+  for (const scheme of ['light', 'dark']) {
+    for (const [scene, route, size] of shots) {
+      const page = await openPage(browser, `${simulated.origin}/#token=${scene}-${scheme}-${route}`, { scheme, size });
+      await page.evaluate((hash) => (location.hash = hash), `#/${route}`);
+      await page.waitForTimeout(scene === 'offline' ? 4500 : 900);
+      const name = `${scene}-${route.replace('/', '-')}-${size.width}x${size.height}-${scheme}`;
+      await page.screenshot({ path: join(folder, `${name}.png`) });
+      for (const finding of [...(await axeFindings(page)), ...page.faults]) {
+        found += 1;
+        console.log(`${name}: ${finding}`);
+      }
+      await page.context().close();
+    }
+  }
+} finally {
+  await browser.close();
+  await simulated.stop();
+}
+console.log(`${shots.length * 2} pictures in ${folder}, ${found} findings`);
