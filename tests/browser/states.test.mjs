@@ -70,7 +70,10 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
     await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
     await page.screenshot({ path: join(artefacts, 'state-switching.png') });
     await page.locator('[data-testid="model-row"][data-id="ollama/qwen2.5:72b"]').click();
-    await page.getByTestId('switch-ended').getByText(/^Put back SmolLM2 135M Instruct/).waitFor();
+    await page
+      .getByTestId('switch-ended')
+      .getByText(/^Put back SmolLM2 135M Instruct/)
+      .waitFor();
     await checked(page, 'put-back');
   });
 

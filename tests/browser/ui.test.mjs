@@ -38,7 +38,10 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
 
   async function goTo(page, name) {
     await page.evaluate((hash) => (location.hash = hash), `#/${name}`);
-    await page.waitForFunction((title) => document.title.startsWith(title), `${name[0].toUpperCase()}${name.slice(1)} `);
+    await page.waitForFunction(
+      (title) => document.title.startsWith(title),
+      `${name[0].toUpperCase()}${name.slice(1)} `,
+    );
   }
 
   /** Ends a test's page; anything that the page itself reported as an error fails the test. */
@@ -104,7 +107,10 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
     await page.locator(`[data-testid="run-row"][data-id="${row}"]`).getByRole('link').click();
     await page.getByTestId('run-page').getByRole('heading', { level: 2, name: 'Trials' }).waitFor();
     assert.deepEqual(await axeFindings(page), []);
-    await page.screenshot({ path: join(artefacts, 'run.png'), fullPage: true });
+    await page.screenshot({
+      path: join(artefacts, 'run.png'),
+      fullPage: true,
+    });
 
     await goTo(page, 'history');
     await page.reload();
@@ -132,7 +138,11 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
   it('shows the log of a server', async () => {
     const page = await open();
     await goTo(page, 'servers');
-    await page.getByTestId('server-card').first().getByRole('link', { name: /^Log of/ }).click();
+    await page
+      .getByTestId('server-card')
+      .first()
+      .getByRole('link', { name: /^Log of/ })
+      .click();
     await page.getByRole('heading', { level: 1, name: 'Log' }).waitFor();
     await page.getByText('Reading the log').waitFor({ state: 'detached' });
     await page.locator('[data-testid="log-lines"] li').first().waitFor();
@@ -152,7 +162,9 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
           await goTo(page, name);
           await page.getByText(/^Reading (history|the log)$/).waitFor({ state: 'detached' });
           findings.push(...(await axeFindings(page)).map((finding) => `${name}: ${finding}`));
-          await page.screenshot({ path: join(artefacts, `${shape}-${name}-${scheme}.png`) });
+          await page.screenshot({
+            path: join(artefacts, `${shape}-${name}-${scheme}.png`),
+          });
         }
         assert.deepEqual(findings, []);
         await close(page);

@@ -4,7 +4,18 @@ import type { Call } from '../src/api/Call';
 import type { Reply } from '../src/api/Reply';
 import { Conversation } from '../src/answer.svelte';
 
-const base: AnswerChunk = { answer: 4, text: '', offset: 0, done: false, server: 'ollama', model: 'smollm2:135m', ttft_ms: null, decode_tok_s: null, output_tokens: null, error: null };
+const base: AnswerChunk = {
+  answer: 4,
+  text: '',
+  offset: 0,
+  done: false,
+  server: 'ollama',
+  model: 'smollm2:135m',
+  ttft_ms: null,
+  decode_tok_s: null,
+  output_tokens: null,
+  error: null,
+};
 
 /** Answers "ask" with 4 and each read with the next piece. */
 function scripted(pieces: Partial<AnswerChunk>[]) {
@@ -22,7 +33,11 @@ function scripted(pieces: Partial<AnswerChunk>[]) {
 
 describe('an answer', () => {
   it('is read by offset until it is done', async () => {
-    const { calls, call } = scripted([{}, { text: 'A ship', offset: 6 }, { text: ' has one.', offset: 15, done: true, decode_tok_s: 104 }]);
+    const { calls, call } = scripted([
+      {},
+      { text: 'A ship', offset: 6 },
+      { text: ' has one.', offset: 15, done: true, decode_tok_s: 104 },
+    ]);
     const conversation = new Conversation(call);
     await conversation.ask('What?');
     expect(conversation.text).toBe('A ship has one.');
@@ -33,7 +48,10 @@ describe('an answer', () => {
 
   it('that fails keeps what was written', async () => {
     const error = { code: 'server_crashed', message: 'Ollama stopped.', hint: null, retry: true } as const;
-    const { call } = scripted([{ text: 'A sh', offset: 4 }, { offset: 4, done: true, error }]);
+    const { call } = scripted([
+      { text: 'A sh', offset: 4 },
+      { offset: 4, done: true, error },
+    ]);
     const conversation = new Conversation(call);
     await conversation.ask('What?');
     expect(conversation.state).toBe('failed');
@@ -70,11 +88,19 @@ describe('an answer', () => {
     await conversation.stop();
     release({ reply: 'asked', answer: 4 });
     await done;
-    expect(calls).toEqual([{ call: 'ask', prompt: 'What?' }, { call: 'cancel_answer', answer: 4 }]);
+    expect(calls).toEqual([
+      { call: 'ask', prompt: 'What?' },
+      { call: 'cancel_answer', answer: 4 },
+    ]);
   });
 
   it('that cannot begin says why', async () => {
-    const refusal = { code: 'no_active_model', message: 'No model is active.', hint: 'Switch to one.', retry: false } as const;
+    const refusal = {
+      code: 'no_active_model',
+      message: 'No model is active.',
+      hint: 'Switch to one.',
+      retry: false,
+    } as const;
     const conversation = new Conversation(() => Promise.reject(refusal));
     await conversation.ask('What?');
     expect(conversation.error).toEqual(refusal);

@@ -56,7 +56,9 @@ describe('calls over HTTP', () => {
 
   it('without a token ask nothing', async () => {
     const fetcher = respond(200, '{}');
-    await expect(new HttpBackend(null, fetcher).call({ call: 'refresh' })).rejects.toMatchObject({ code: 'unauthorized' });
+    await expect(new HttpBackend(null, fetcher).call({ call: 'refresh' })).rejects.toMatchObject({
+      code: 'unauthorized',
+    });
     expect(fetcher).not.toHaveBeenCalled();
   });
 

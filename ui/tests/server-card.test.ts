@@ -41,7 +41,12 @@ describe('servers', () => {
 
   it('shows a refusal on the card', async () => {
     const { backend } = renderWith(Servers, snapshotOf());
-    backend.answers.stop_server = () => ({ code: 'not_ours', message: 'Ollama was found running.', hint: 'Stop it where it was started.', retry: false });
+    backend.answers.stop_server = () => ({
+      code: 'not_ours',
+      message: 'Ollama was found running.',
+      hint: 'Stop it where it was started.',
+      retry: false,
+    });
     await userEvent.click(card('ollama').getByRole('button', { name: 'Stop Ollama' }));
     expect((await card('ollama').findByRole('alert')).textContent).toMatch(/Not started by Pilothouse/);
   });

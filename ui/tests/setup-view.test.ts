@@ -15,7 +15,9 @@ describe('the first start', () => {
 
   it('lists what was found and fetches with one button', async () => {
     const { backend } = renderWith(FirstStart, snapshotOf('first-start'));
-    expect(screen.getAllByRole('listitem').map((item) => item.textContent?.trim().split(/\s{2,}|\n/)[0])).toHaveLength(5);
+    expect(screen.getAllByRole('listitem').map((item) => item.textContent?.trim().split(/\s{2,}|\n/)[0])).toHaveLength(
+      5,
+    );
     expect(screen.getByText('Ollama')).toBeTruthy();
     await userEvent.click(screen.getByRole('button', { name: /Fetch llama-server and a small model \(158 MB\)/ }));
     expect(backend.of('setup')).toEqual([{ call: 'setup', from_source: false }]);
@@ -32,15 +34,27 @@ describe('the first start', () => {
 
   it('says why a fetch failed and offers it again', async () => {
     const backend = new ScriptedBackend();
-    backend.answers.setup = () => ({ code: 'download_failed', message: 'The index did not answer.', hint: 'Check the network.', retry: true });
+    backend.answers.setup = () => ({
+      code: 'download_failed',
+      message: 'The index did not answer.',
+      hint: 'Check the network.',
+      retry: true,
+    });
     renderWith(FirstStart, snapshotOf('first-start'), backend);
     await userEvent.click(screen.getByTestId('setup-start'));
-    expect((await screen.findByRole('alert')).textContent).toMatch(/The download failed.*index did not answer.*Check the network/s);
+    expect((await screen.findByRole('alert')).textContent).toMatch(
+      /The download failed.*index did not answer.*Check the network/s,
+    );
     expect(screen.getByTestId('setup-start')).toBeTruthy();
   });
 
   it('offers the build from source where the prebuilt server cannot run', async () => {
-    const error = { code: 'cpu_too_old', message: 'This llama-server was built for a newer CPU.', hint: null, retry: false } as const;
+    const error = {
+      code: 'cpu_too_old',
+      message: 'This llama-server was built for a newer CPU.',
+      hint: null,
+      retry: false,
+    } as const;
     const { backend } = renderWith(FirstStart, snapshotOf('first-start', { setup: { ...setup, error } }));
     await userEvent.click(screen.getByRole('button', { name: /from source/ }));
     expect(backend.of('setup')).toEqual([{ call: 'setup', from_source: true }]);

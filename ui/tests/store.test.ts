@@ -48,7 +48,15 @@ describe('the store', () => {
     await pass(3500);
     expect(backend.of('snapshot')).toHaveLength(4);
     const to = { server: 'ollama', model: 'smollm2:135m' };
-    const switching = { switch_id: 1, from: null, to, phase: 'loading', progress: null, eta_s: null, started_at: '' } as const;
+    const switching = {
+      switch_id: 1,
+      from: null,
+      to,
+      phase: 'loading',
+      progress: null,
+      eta_s: null,
+      started_at: '',
+    } as const;
     answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { switching }) });
     await pass(500);
     const before = backend.of('snapshot').length;
@@ -107,7 +115,15 @@ describe('the store', () => {
   it('reads only what is new of the gauges, and only with a new sample', async () => {
     const snapshot = snapshotOf();
     answerWith({ reply: 'snapshot', snapshot });
-    const history = { at_ms: [1000, 2000], cpu_percent: [1, null], memory_used_bytes: [1, 1], swap_used_bytes: [0, 0], gpu_load_percent: [null, null], gpu_memory_used_bytes: [null, null], servers_memory_bytes: [1, 1] };
+    const history = {
+      at_ms: [1000, 2000],
+      cpu_percent: [1, null],
+      memory_used_bytes: [1, 1],
+      swap_used_bytes: [0, 0],
+      gpu_load_percent: [null, null],
+      gpu_memory_used_bytes: [null, null],
+      servers_memory_bytes: [1, 1],
+    };
     backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
     stop = store.start();
     await pass(1000);
@@ -153,7 +169,9 @@ describe('a switch', () => {
     backend.answers.switch = () => new Promise<Reply>((resolve) => (release = resolve));
     const done = store.switchTo(to);
     expect(store.requested).toEqual(to);
-    expect(backend.of('switch')).toEqual([{ call: 'switch', model: 'ollama/smollm2:135m', server: 'ollama', dry_run: false }]);
+    expect(backend.of('switch')).toEqual([
+      { call: 'switch', model: 'ollama/smollm2:135m', server: 'ollama', dry_run: false },
+    ]);
     release({ reply: 'switch', report });
     await done;
     expect(store.requested).toBeNull();

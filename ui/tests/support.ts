@@ -20,7 +20,8 @@ export class ScriptedBackend implements Backend {
   async call(call: Call): Promise<Reply> {
     this.calls.push(call);
     const answer = await this.answers[call.call]?.(call);
-    if (answer === undefined) return call.call === 'gauge_history' ? { reply: 'gauge_history', history: emptyHistory() } : { reply: 'done' };
+    if (answer === undefined)
+      return call.call === 'gauge_history' ? { reply: 'gauge_history', history: emptyHistory() } : { reply: 'done' };
     if ('code' in answer) throw answer;
     return answer;
   }
@@ -49,7 +50,12 @@ export class TestVisibility implements Visibility {
   }
 }
 
-export const unreachable: ApiError = { code: 'unreachable', message: 'Pilothouse does not answer.', hint: null, retry: true };
+export const unreachable: ApiError = {
+  code: 'unreachable',
+  message: 'Pilothouse does not answer.',
+  hint: null,
+  retry: true,
+};
 
 export function snapshotOf(scene: Scene = 'ready', change: Partial<Snapshot> = {}): Snapshot {
   return { ...initialSnapshot(scene, Date.now()), ...change };

@@ -63,7 +63,15 @@ describe('the switch list', () => {
 
   it('shows a switch under way on its row, with Cancel, and lets another take over', async () => {
     const to = { server: 'ollama', model: 'llama3.1:8b' };
-    const switching = { switch_id: 1, from: null, to, phase: 'loading', progress: 0.42, eta_s: 4, started_at: '' } as const;
+    const switching = {
+      switch_id: 1,
+      from: null,
+      to,
+      phase: 'loading',
+      progress: 0.42,
+      eta_s: 4,
+      started_at: '',
+    } as const;
     const { backend } = renderWith(SwitchList, snapshotOf('ready', { switching }));
     expect(screen.getByRole('status').textContent).toMatch(/Loading · 42\s% · about 4\ss left/);
     await userEvent.click(screen.getByRole('button', { name: 'Cancel' }));

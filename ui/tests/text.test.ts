@@ -39,8 +39,12 @@ describe('words', () => {
 });
 
 it('only one file talks to Tauri, and none inserts raw HTML', () => {
-  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) => /\.(ts|svelte)$/.test(file));
+  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(ts|svelte)$/.test(file),
+  );
   const contents = files.map((file) => [file, readFileSync(join(source, file), 'utf8')] as const);
-  expect(contents.filter(([, code]) => code.includes('@tauri-apps')).map(([file]) => file)).toEqual(['backend/tauri.ts']);
+  expect(contents.filter(([, code]) => code.includes('@tauri-apps')).map(([file]) => file)).toEqual([
+    'backend/tauri.ts',
+  ]);
   expect(contents.filter(([, code]) => code.includes('{@html')).map(([file]) => file)).toEqual([]);
 });
