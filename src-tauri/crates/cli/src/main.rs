@@ -1,1 +1,135 @@
-fn main() {}
+//! The command line of Pilothouse, and the engine without a desktop (`pilothouse serve`).
+//!
+//! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
+
+mod bench;
+mod document;
+mod doctor;
+mod gauges;
+mod history;
+mod logs;
+mod models;
+mod output;
+mod serve;
+mod servers;
+mod session;
+mod setup;
+mod status;
+mod switch;
+
+use clap::{CommandFactory, Parser, Subcommand};
+use output::Output;
+use pilothouse_engine::api::{ApiError, ErrorCode};
+use std::process::ExitCode;
+
+/// One active model for your own machine: Pilothouse supervises LM Studio, Ollama and llama-server.
+#[derive(Parser)]
+#[command(name = "pilothouse", version, max_term_width = 100)]
+struct Arguments {
+    /// Print one JSON document on stdout instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// What is active, which servers run, what happened lately.
+    Status,
+    /// List the servers, or start, stop or restart one.
+    Servers {
+        #[command(subcommand)]
+        act: Option<servers::Act>,
+    },
+    /// List the models of all servers.
+    Models,
+    /// Make a model active; if that fails, the previous one is put back.
+    Switch(switch::Switch),
+    /// Measure a model (default: the active one) and keep the result.
+    Bench(bench::Bench),
+    /// List past benchmark runs.
+    History(history::History),
+    /// Show processor, memory and GPU.
+    Gauges {
+        /// Go on, one sample per interval.
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show what a server printed and what Pilothouse did about it.
+    Logs {
+        server: String,
+        /// Go on with new lines.
+        #[arg(short, long)]
+        follow: bool,
+        /// The last so many lines.
+        #[arg(short = 'n', long, default_value_t = 100)]
+        lines: u32,
+    },
+    /// Fetch the embedded llama-server and its small model.
+    Setup(setup::Setup),
+    /// Check this machine and the running engine, and say what to do.
+    Doctor,
+    /// Run the engine without a desktop; the web UI is at the printed address.
+    Serve {
+        /// Port of the web UI; 0 lets the system choose.
+        #[arg(long)]
+        port: Option<u16>,
+    },
+    /// Print a completion script for a shell.
+    Completions { shell: clap_complete::Shell },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return usage(&error),
+    };
+    let output = Output::new(arguments.json);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            return output.fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
+        }
+    };
+    match runtime.block_on(run(arguments.verb, &output)) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => output.fail(&error),
+    }
+}
+
+/// Wrong usage ends with 2; with `--json` the error is a document as everywhere.
+fn usage(error: &clap::Error) -> ExitCode {
+    let wants_json = std::env::args().any(|argument| argument == "--json");
+    if wants_json && error.use_stderr() {
+        let text = error.to_string();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+        let error = ApiError::new(ErrorCode::InvalidCall, first).hint("`pilothouse --help` lists the verbs.");
+        return Output::new(true).fail(&error);
+    }
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+}
+
+/// Runs a verb; the result is the exit code.
+async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
+    match verb {
+        Verb::Status => status::run(output).await,
+        Verb::Servers { act } => servers::run(act, output).await,
+        Verb::Models => models::run(output).await,
+        Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
+        Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
+        Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Gauges { watch } => gauges::run(watch, output).await,
+        Verb::Logs { server, follow, lines } => logs::run(&server, follow, lines, output).await,
+        Verb::Setup(arguments) => Box::pin(setup::run(arguments, output)).await,
+        Verb::Doctor => doctor::run(output).await,
+        Verb::Serve { port } => Box::pin(serve::run(port, output)).await,
+        Verb::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut std::io::stdout());
+            Ok(0)
+        }
+    }
+}

@@ -65,6 +65,8 @@ pub enum Event {
     },
     /// The backoff is over.
     BackoffOver,
+    /// It was asked to stop and goes on.
+    StopFailed,
     /// An adopted server no longer answers at all.
     Gone { reason: String },
 }
@@ -152,6 +154,10 @@ impl Life {
                 if self.silent >= SILENT_PROBES {
                     self.to(S::Degraded, Some(reason));
                 }
+                vec![]
+            }
+            (S::Stopping, Event::StopFailed) => {
+                self.to(S::Ready, None);
                 vec![]
             }
             (S::Starting, Event::StartFailed { reason }) => {

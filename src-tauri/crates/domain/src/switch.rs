@@ -98,9 +98,9 @@ pub struct SwitchReport {
 pub enum Step {
     /// Make sure that the server of the target is up.
     EnsureServer,
-    /// Let answers under way end and hold new requests.
-    Drain,
-    /// Take the instance of the previous model out of memory.
+    /// Let new requests to the active model wait until the outcome is known.
+    Hold,
+    /// Let answers under way end, then take the previous model's instance out of memory.
     UnloadPrevious,
     Load,
     Prove,
@@ -111,7 +111,7 @@ impl Step {
     pub fn name(&self) -> &'static str {
         match self {
             Self::EnsureServer => "ensure_server",
-            Self::Drain => "drain",
+            Self::Hold => "hold",
             Self::UnloadPrevious => "unload_previous",
             Self::Load => "load",
             Self::Prove => "prove",
@@ -121,8 +121,7 @@ impl Step {
 
     pub fn phase(&self) -> SwitchPhase {
         match self {
-            Self::EnsureServer => SwitchPhase::Preparing,
-            Self::Drain => SwitchPhase::Draining,
+            Self::EnsureServer | Self::Hold => SwitchPhase::Preparing,
             Self::UnloadPrevious => SwitchPhase::Unloading,
             Self::Load => SwitchPhase::Loading,
             Self::Prove => SwitchPhase::Proving,
@@ -148,7 +147,7 @@ pub struct Situation {
 /// The steps of a switch. Both models are in memory for a moment when they fit together, so that a failed load costs
 /// nothing; when they surely do not (weights and a quarter more exceed what is free), the previous one goes first.
 pub fn plan(situation: &Situation) -> Vec<Step> {
-    let mut steps = vec![Step::EnsureServer, Step::Drain];
+    let mut steps = vec![Step::EnsureServer, Step::Hold];
     let leaves = situation.previous.is_some() && !situation.same_model;
     if situation.target_loaded {
         steps.extend([Step::Prove, Step::Commit]);
@@ -217,7 +216,7 @@ mod tests {
             names(&situation()),
             [
                 "ensure_server",
-                "drain",
+                "hold",
                 "load",
                 "prove",
                 "commit",
@@ -236,7 +235,7 @@ mod tests {
             names(&tight),
             [
                 "ensure_server",
-                "drain",
+                "hold",
                 "unload_previous",
                 "load",
                 "prove",
@@ -253,13 +252,13 @@ mod tests {
         };
         assert_eq!(
             names(&loaded),
-            ["ensure_server", "drain", "prove", "commit", "unload_previous"]
+            ["ensure_server", "hold", "prove", "commit", "unload_previous"]
         );
         let same = Situation {
             same_model: true,
             ..loaded
         };
-        assert_eq!(names(&same), ["ensure_server", "drain", "prove", "commit"]);
+        assert_eq!(names(&same), ["ensure_server", "hold", "prove", "commit"]);
     }
 
     #[test]
@@ -270,7 +269,7 @@ mod tests {
         };
         assert_eq!(
             names(&first),
-            ["ensure_server", "drain", "load", "prove", "commit"]
+            ["ensure_server", "hold", "load", "prove", "commit"]
         );
     }
 

@@ -4,17 +4,26 @@
 
 pub mod actors;
 pub mod api;
+pub mod doctor;
+mod engine;
+pub mod files;
 pub mod gateway;
 pub mod gauges;
 pub mod http;
+pub mod hub;
 pub mod logging;
 pub mod notify;
 pub mod paths;
 pub mod ports;
 pub mod process;
+pub mod redact;
+mod rotating_file;
+pub mod server_log;
 pub mod servers;
 pub mod settings;
 pub mod setup;
+pub mod single_engine;
 pub mod store;
 
+pub use engine::{Engine, EngineHandle, EngineOptions};
 pub use pilothouse_domain as domain;

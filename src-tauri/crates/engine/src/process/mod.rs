@@ -1,9 +1,15 @@
 //! The only place that spawns. Every child stands in a process group of its own, gets a cleaned environment and a
 //! closed stdin, and is known by pid and start time.
 
+mod child;
 mod environment;
+mod identity;
+mod output;
 mod run;
 
+pub use child::OwnedProcess;
+pub use identity::Identity;
+pub use output::OutputTail;
 pub use run::{Finished, run_to_end};
 
 use crate::ports::{Exit, ProcessSpec};
@@ -62,6 +68,26 @@ pub(crate) fn signal_group(group: u32, signal: Signal) {
         unsafe { libc::killpg(group, number) };
     }
 }
+
+/// Signals one process, unless its pid has passed to another one.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "kill has no safe wrapper in std")]
+pub(crate) fn signal_process(identity: Identity, signal: Signal) {
+    let number = match signal {
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Kill => libc::SIGKILL,
+    };
+    if identity.is_alive()
+        && let Ok(pid) = libc::pid_t::try_from(identity.pid)
+        && pid > 1
+    {
+        // SAFETY: kill takes two integers and touches no memory of ours; the pid is never 0 or 1.
+        unsafe { libc::kill(pid, number) };
+    }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn signal_process(_identity: Identity, _signal: Signal) {}
 
 #[cfg(not(unix))]
 pub(crate) fn signal_group(_group: u32, _signal: Signal) {}

@@ -1,6 +1,8 @@
 //! Server adapters, one folder each: `wire` = the exact JSON, `client` = the calls, `launch` = program, arguments,
 //! environment, ownership.
 
+mod http;
 pub mod llama_server;
 pub mod lmstudio;
 pub mod ollama;
+mod places;

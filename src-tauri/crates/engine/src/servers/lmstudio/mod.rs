@@ -1,1 +1,117 @@
-//! lmstudio
+//! LM Studio: always adopted. Its own service starts, stops and owns it; we ask by HTTP, and by `lms` where HTTP
+//! cannot.
+
+mod client;
+mod home;
+mod launch;
+mod wire;
+
+use crate::ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient};
+use async_trait::async_trait;
+use client::LmStudioClient;
+use home::Home;
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    server::{Abilities, ServerId, ServerKind},
+    settings::LmStudioSettings,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+/// The id in settings, calls and rows.
+pub(super) const ID: &str = "lmstudio";
+
+/// The adapter.
+pub struct LmStudio {
+    settings: LmStudioSettings,
+    user_home: PathBuf,
+}
+
+impl LmStudio {
+    pub fn new(settings: LmStudioSettings, user_home: PathBuf) -> Self {
+        Self { settings, user_home }
+    }
+
+    /// Looked up anew each time: it appears with the product's first start.
+    fn home(&self) -> Home {
+        Home::find(&self.settings, &self.user_home)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        let address = match self.settings.address.as_str() {
+            "" => self.home().address(),
+            address => address.trim_end_matches('/').to_owned(),
+        };
+        Endpoint { base_url: address, key: None }
+    }
+}
+
+#[async_trait]
+impl ServerAdapter for LmStudio {
+    fn id(&self) -> ServerId {
+        ServerId::new(ID)
+    }
+
+    fn kind(&self) -> ServerKind {
+        ServerKind::LmStudio
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            start: true,
+            stop: true,
+            load: true,
+            unload: true,
+            load_progress: false,
+            instance_memory: false,
+            instance_context: true,
+            instance_expiry: false,
+            timings: true,
+            model_size: true,
+        }
+    }
+
+    async fn locate(&self) -> Installation {
+        match self.home().lms() {
+            Some(program) => Installation::Installed { program, version: None },
+            None => Installation::NotInstalled {
+                reason: "LM Studio is not on this machine.".into(),
+                hint: "Install LM Studio and start it once.".into(),
+            },
+        }
+    }
+
+    async fn find_running(&self) -> Option<Found> {
+        let endpoint = self.endpoint();
+        let client = LmStudioClient::new(&endpoint, self.home());
+        client.health().await.ok()?;
+        let backend = self.home().backend().await;
+        let (version, pid) = backend.map_or((None, None), |backend| (Some(backend.version), backend.pid));
+        Some(Found { endpoint, version, pid })
+    }
+
+    async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
+        let Installation::Installed { program, .. } = installation else {
+            return Err(ApiError::new(ErrorCode::NotInstalled, "LM Studio is not on this machine."));
+        };
+        Ok(Launch::Ask { commands: vec![launch::start(program, &self.home(), &self.endpoint().base_url)] })
+    }
+
+    async fn stop_commands(&self, installation: &Installation) -> Option<Vec<ProcessSpec>> {
+        match installation {
+            Installation::Installed { program, .. } => Some(vec![launch::lms(program, &["server", "stop"])]),
+            Installation::NotInstalled { .. } => None,
+        }
+    }
+
+    fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient> {
+        Arc::new(LmStudioClient::new(endpoint, self.home()))
+    }
+
+    fn start_limit(&self) -> Duration {
+        Duration::from_secs(90)
+    }
+
+    fn explain_exit(&self, exit: &Exit, _last_lines: &[String]) -> ApiError {
+        ApiError::new(ErrorCode::ServerCrashed, format!("LM Studio {exit}."))
+    }
+}

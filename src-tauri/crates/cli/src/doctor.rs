@@ -1,0 +1,42 @@
+use crate::{output::Output, session::Session, session::unexpected};
+use pilothouse_engine::{
+    api::{ApiError, Call, Check, CheckResult, ErrorCode, Reply},
+    doctor::examine_machine,
+    paths::Paths,
+};
+use serde_json::json;
+
+/// Asks the running engine; without one, looks at what can be seen from outside.
+pub async fn run(output: &Output) -> Result<u8, ApiError> {
+    let checks = match Session::connect() {
+        Ok(session) => match session.call(Call::Doctor).await? {
+            Reply::Doctor { checks } => checks,
+            other => return Err(unexpected(&other)),
+        },
+        Err(error) if error.code == ErrorCode::NotRunning => {
+            let mut checks = examine_machine(&Paths::from_env()?);
+            checks.push(Check {
+                name: "engine".into(),
+                result: CheckResult::Skipped,
+                detail: "does not run, so servers and gateway were not looked at".into(),
+                hint: error.hint,
+            });
+            checks
+        }
+        Err(error) => return Err(error),
+    };
+    let failed = checks.iter().any(|check| check.result == CheckResult::Fail);
+    output.answer(json!({ "checks": checks }), || checks.iter().map(line).collect::<Vec<_>>().join("\n"));
+    Ok(u8::from(failed))
+}
+
+fn line(check: &Check) -> String {
+    let mark = match check.result {
+        CheckResult::Ok => "ok",
+        CheckResult::Warn => "warn",
+        CheckResult::Fail => "FAIL",
+        CheckResult::Skipped => "skip",
+    };
+    let hint = check.hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
+    format!("{mark:<5} {}: {}{hint}", check.name, check.detail)
+}

@@ -1,0 +1,193 @@
+//! The JSON documents of the contract. Names and types stay, fields may be added.
+
+use pilothouse_domain::{
+    bench::{Run, RunState},
+    gauge::Gauges,
+    snapshot::{ModelView, ServerView, Snapshot},
+};
+use serde_json::{Map, Value, json};
+
+/// Gives every field that is null a `…_absent` beside it, unless it has one.
+pub fn with_reasons(document: Value, fields: &[(&str, &str)]) -> Value {
+    let Value::Object(mut object) = document else { return document };
+    for (field, reason) in fields {
+        let absent = format!("{field}_absent");
+        if object.get(*field).is_some_and(Value::is_null) && object.get(&absent).is_none_or(Value::is_null) {
+            object.insert(absent, json!(reason));
+        }
+    }
+    Value::Object(object)
+}
+
+pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
+    json!({
+        "revision": snapshot.revision,
+        "active": snapshot.active,
+        "switching": snapshot.switching.as_ref().map(|switching| with_reasons(json!({
+            "switch_id": switching.switch_id,
+            "from": switching.from,
+            "to": switching.to,
+            "phase": switching.phase,
+            "progress": switching.progress,
+            "eta_s": switching.eta_s,
+        }), &[("progress", "the server does not report it"), ("eta_s", "never loaded before")])),
+        "servers": servers(snapshot),
+        "notices": snapshot.notices,
+        "troubles": snapshot.troubles,
+        "gateway": snapshot.engine.gateway,
+        "web_url": web_url,
+        "version": snapshot.engine.version,
+        "pid": snapshot.engine.pid,
+    })
+}
+
+pub fn servers(snapshot: &Snapshot) -> Vec<Value> {
+    snapshot.servers.iter().map(|view| server(view, snapshot.gauges.as_ref())).collect()
+}
+
+pub fn server(view: &ServerView, gauges: Option<&Gauges>) -> Value {
+    let usage = gauges.and_then(|gauges| gauges.servers.iter().find(|usage| usage.id == view.id));
+    let running = view.state.is_up();
+    let no_memory = usage
+        .and_then(|usage| usage.memory_bytes_absent.clone())
+        .unwrap_or_else(|| "not sampled yet".into());
+    let not_told = if running { "not reported" } else { "not running" };
+    with_reasons(
+        json!({
+            "id": view.id,
+            "kind": view.kind,
+            "title": view.title,
+            "ownership": view.ownership,
+            "state": view.state,
+            "reason": view.reason,
+            "hint": view.hint,
+            "endpoint": view.endpoint,
+            "version": view.version,
+            "pid": view.pid,
+            "memory_bytes": usage.and_then(|usage| usage.memory_bytes),
+            "measure": usage.and_then(|usage| usage.measure),
+            "restarts": view.restarts,
+            "since": view.since,
+        }),
+        &[
+            ("ownership", "not running"),
+            ("endpoint", "not running"),
+            ("version", not_told),
+            ("pid", not_told),
+            ("memory_bytes", &no_memory),
+        ],
+    )
+}
+
+pub fn model(view: &ModelView) -> Value {
+    let value = json!({
+        "id": view.id,
+        "server": view.model.server,
+        "name": view.model.name,
+        "title": view.model.title,
+        "purpose": view.model.purpose,
+        "format": view.model.format,
+        "quantization": view.model.quantization,
+        "parameters": view.model.parameters,
+        "size_bytes": view.model.size_bytes,
+        "context_max": view.model.context_max,
+        "loaded": view.loaded,
+        "active": view.active,
+        "fits": view.fits,
+        "fits_reason": view.fits_reason,
+    });
+    let silent = "not reported by the server";
+    let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];
+    with_reasons(value, &fields.map(|field| (field, silent)))
+}
+
+/// One run in the list of past runs.
+pub fn run(run: &Run) -> Value {
+    let reason = match run.state {
+        RunState::Done => "the server does not count its tokens",
+        _ => "no trial that counts",
+    };
+    with_reasons(
+        json!({
+            "run_id": run.run_id,
+            "started_at": run.started_at,
+            "server": run.server,
+            "model": run.model,
+            "plan": run.plan.name,
+            "state": run.state,
+            "trials": run.trials,
+            "warmups": run.warmups,
+            "server_version": run.server_version,
+            "decode_tok_s": run.decode_tok_s,
+            "prefill_tok_s": run.prefill_tok_s,
+            "ttft_ms": run.ttft_ms,
+            "note": run.note,
+        }),
+        &[
+            ("decode_tok_s", reason),
+            ("prefill_tok_s", reason),
+            ("ttft_ms", "no trial that counts"),
+            ("server_version", "not reported by the server"),
+        ],
+    )
+}
+
+/// A run with all that makes it comparable.
+pub fn bench(detail: &Run) -> Value {
+    let Value::Object(mut fields) = run(detail) else { return Value::Null };
+    let more = with_reasons(
+        json!({
+            "server_decode_tok_s": detail.server_decode_tok_s,
+            "server_prefill_tok_s": detail.server_prefill_tok_s,
+            "peak_memory_bytes": detail.peak_memory_bytes,
+            "fingerprint": detail.fingerprint,
+        }),
+        &[
+            ("server_decode_tok_s", "not reported by the server"),
+            ("server_prefill_tok_s", "not reported by the server"),
+            ("peak_memory_bytes", "the server's process could not be measured"),
+        ],
+    );
+    if let Value::Object(more) = more {
+        fields.extend(more);
+    }
+    Value::Object(fields)
+}
+
+pub fn gauges(gauges: &Gauges) -> Value {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else { return Value::Null };
+    if let Some(Value::Array(gpus)) = fields.get_mut("gpus") {
+        let names = ["load_percent", "memory_used_bytes", "memory_total_bytes", "power_w", "temperature_c"];
+        let reasons = names.map(|name| (name, "not reported by the driver"));
+        for gpu in gpus {
+            *gpu = with_reasons(gpu.take(), &reasons);
+        }
+    }
+    if let Some(Value::Array(servers)) = fields.get_mut("servers") {
+        for server in servers {
+            *server = with_reasons(
+                server.take(),
+                &[("memory_bytes", "not running"), ("cpu_percent", "needs two samples of a running process")],
+            );
+        }
+    }
+    let names = ["cpu_percent", "memory_used_bytes", "memory_total_bytes", "swap_used_bytes"];
+    let reasons = names.map(|name| (name, "not read yet"));
+    with_reasons(Value::Object(Map::from_iter(fields)), &reasons)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_null_gets_its_reason_and_a_value_does_not() {
+        let document = with_reasons(json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }), &[
+            ("a", "why"),
+            ("b", "why"),
+            ("c", "why"),
+            ("d", "why"),
+        ]);
+        assert_eq!(document, json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" }));
+    }
+}

@@ -1,0 +1,62 @@
+use crate::{
+    document,
+    output::{Output, table},
+    session::{Session, unexpected},
+    status::words,
+};
+use clap::Args;
+use pilothouse_domain::{
+    bench::{Run, Summary},
+    server::ServerId,
+};
+use pilothouse_engine::api::{ApiError, Call, Reply};
+use serde_json::json;
+
+#[derive(Args)]
+pub struct History {
+    /// Only models whose name contains this.
+    #[arg(long)]
+    model: Option<String>,
+    #[arg(long)]
+    server: Option<String>,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+}
+
+pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let call = Call::History {
+        model: arguments.model,
+        server: arguments.server.map(ServerId),
+        limit: Some(arguments.limit),
+    };
+    let reply = session.call(call).await?;
+    let Reply::Runs { runs } = reply else { return Err(unexpected(&reply)) };
+    let documents: Vec<_> = runs.iter().map(document::run).collect();
+    output.answer(json!({ "runs": documents }), || {
+        if runs.is_empty() {
+            return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
+        }
+        let header = ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
+        table(&header, runs.iter().map(row).collect())
+    });
+    Ok(0)
+}
+
+fn row(run: &Run) -> Vec<String> {
+    vec![
+        run.run_id.to_string(),
+        run.started_at.strftime("%Y-%m-%d %H:%M").to_string(),
+        run.model.clone(),
+        run.server.to_string(),
+        run.plan.name.clone(),
+        figure(run.decode_tok_s.as_ref()),
+        figure(run.ttft_ms.as_ref()),
+        words(&run.state),
+    ]
+}
+
+/// A median with its interval; `–` when it is not known.
+pub fn figure(summary: Option<&Summary>) -> String {
+    summary.map_or_else(|| "–".into(), |s| format!("{:.1} ({:.1}–{:.1})", s.median, s.low, s.high))
+}

@@ -1,0 +1,37 @@
+use crate::{
+    output::Output,
+    session::{Session, unexpected},
+    status::words,
+};
+use pilothouse_domain::server::ServerId;
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
+use serde_json::json;
+use std::time::Duration;
+
+const LOOK: Duration = Duration::from_millis(400);
+
+pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let mut after = None;
+    loop {
+        let limit = Some(if after.is_none() { lines } else { 2000 });
+        let reply = session.call(Call::Logs { server: ServerId::new(server), after, limit }).await?;
+        let Reply::Logs { lines } = reply else { return Err(unexpected(&reply)) };
+        for line in &lines {
+            let document = json!({ "at": line.at, "source": line.source, "line": line.line });
+            output.answer(document, || {
+                format!("{} {:<10} {}", line.at.strftime("%H:%M:%S"), words(&line.source), line.line)
+            });
+        }
+        after = lines.last().map(|line| line.number).or(after).or(Some(0));
+        if !follow {
+            return Ok(0);
+        }
+        tokio::select! {
+            interrupt = tokio::signal::ctrl_c() => return interrupt.map(|()| 130).map_err(|error| {
+                ApiError::new(ErrorCode::System, format!("Ctrl-C could not be heard: {error}."))
+            }),
+            () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}

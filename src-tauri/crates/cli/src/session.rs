@@ -1,0 +1,83 @@
+//! The way to the running engine: its record says where it listens and with which token.
+
+use pilothouse_engine::{
+    api::{ApiError, Call, CallResult, ErrorCode, Reply},
+    domain::snapshot::Snapshot,
+    paths::Paths,
+    single_engine::EngineRecord,
+};
+use serde::Deserialize;
+use std::{sync::Arc, time::Duration};
+
+pub struct Session {
+    http: reqwest::Client,
+    record: EngineRecord,
+}
+
+/// An error as the engine's door sends it.
+#[derive(Deserialize)]
+struct Refusal {
+    error: ApiError,
+}
+
+impl Session {
+    /// Errors: not_running, with how to start one.
+    pub fn connect() -> Result<Self, ApiError> {
+        let paths = Paths::from_env()?;
+        let record = EngineRecord::read(&paths).ok_or_else(|| {
+            ApiError::new(ErrorCode::NotRunning, "Pilothouse does not run.")
+                .hint("Start it: `pilothouse serve`, or open the tray app.")
+        })?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(2))
+            .build()
+            .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
+        Ok(Self { http, record })
+    }
+
+    /// The address of the web UI with its token.
+    pub fn web_url(&self) -> String {
+        format!("{}#token={}", self.record.web_url, self.record.token)
+    }
+
+    pub async fn call(&self, call: Call) -> CallResult {
+        let answer = self
+            .http
+            .post(format!("{}api/call", self.record.web_url))
+            .bearer_auth(&self.record.token)
+            .json(&call)
+            .send()
+            .await
+            .map_err(|error| self.lost(&error))?;
+        let status = answer.status();
+        let body = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| unreadable(&error));
+        }
+        let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
+        Err(refusal.error)
+    }
+
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
+        match self.call(Call::Snapshot { known: None }).await? {
+            Reply::Snapshot { snapshot } => Ok(snapshot),
+            other => Err(unexpected(&other)),
+        }
+    }
+
+    fn lost(&self, error: &reqwest::Error) -> ApiError {
+        let text = format!("Pilothouse (process {}) does not answer: {error}.", self.record.pid);
+        ApiError::new(ErrorCode::Unreachable, text).hint("Look at its log, or start it again.").retryable()
+    }
+}
+
+pub fn unexpected(reply: &Reply) -> ApiError {
+    let name = serde_json::to_value(reply).ok().and_then(|json| json["reply"].as_str().map(str::to_owned));
+    ApiError::internal(format!("The engine answered {} to another question.", name.unwrap_or_default()))
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::new(ErrorCode::BadAnswer, format!("The engine's answer could not be read: {error}."))
+        .hint("The engine may be of another version; start it again.")
+}

@@ -1,0 +1,85 @@
+use crate::{
+    output::Output,
+    session::{Session, unexpected},
+    status::words,
+};
+use clap::Args;
+use pilothouse_domain::{
+    notice::seconds,
+    server::ServerId,
+    switch::{SwitchOutcome, SwitchReport},
+};
+use pilothouse_engine::api::{ApiError, Call, Reply};
+use serde_json::json;
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct Switch {
+    /// A model's name, SERVER/NAME, or an unambiguous part of one.
+    model: String,
+    #[arg(long)]
+    server: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// How often the phase is asked for while a switch runs.
+const LOOK: Duration = Duration::from_millis(300);
+
+pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let call = Call::Switch {
+        model: arguments.model,
+        server: arguments.server.map(ServerId),
+        dry_run: arguments.dry_run,
+    };
+    let bar = output.progress();
+    let mut interrupted = false;
+    let reply = {
+        let work = session.call(call);
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                reply = &mut work => break reply?,
+                interrupt = tokio::signal::ctrl_c(), if !interrupted => {
+                    interrupted = interrupt.is_ok();
+                    session.call(Call::CancelSwitch).await?;
+                }
+                () = tokio::time::sleep(LOOK) => {
+                    if let Some(switching) = &session.snapshot().await?.switching {
+                        bar.set_message(words(&switching.phase));
+                        bar.tick();
+                    }
+                }
+            }
+        }
+    };
+    bar.finish_and_clear();
+    let Reply::Switch { report } = reply else { return Err(unexpected(&reply)) };
+    output.answer(json!(report), || text(&report));
+    Ok(match report.outcome {
+        SwitchOutcome::Committed => 0,
+        SwitchOutcome::RolledBack => report.error.map_or(1, |error| error.code.exit_code().max(1)),
+        SwitchOutcome::Cancelled => 130,
+    })
+}
+
+fn text(report: &SwitchReport) -> String {
+    if report.dry_run {
+        let steps: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
+        return format!("Would switch to {}: {}.", report.to, steps.join(", ").replace('_', " "));
+    }
+    let took = seconds(report.took_ms);
+    let first = report.first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
+    let mut text = match report.outcome {
+        SwitchOutcome::Committed => format!("{} is active after {took}{first}.", report.to),
+        SwitchOutcome::RolledBack => format!("{} could not be made active.", report.to),
+        SwitchOutcome::Cancelled => format!("The switch to {} was cancelled.", report.to),
+    };
+    for line in [&report.reason, &report.error.as_ref().and_then(|error| error.hint.clone())].into_iter().flatten() {
+        text.push('\n');
+        text.push_str(line);
+    }
+    text
+}

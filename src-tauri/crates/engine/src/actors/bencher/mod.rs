@@ -1,0 +1,146 @@
+//! The owner of the benchmark under way: one at a time, and never while a switch runs.
+
+mod prompt;
+mod run;
+
+use super::{notifier::NotifierHandle, supervisor::SupervisorHandle};
+use crate::{
+    hub::{Hub, Report},
+    store::Store,
+};
+use pilothouse_domain::{
+    bench::{BenchPlan, RunDetail},
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
+use run::BenchRun;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+/// What the bencher needs of the engine.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub hub: Hub,
+    pub notifier: NotifierHandle,
+    pub store: Option<Store>,
+    pub supervisors: Vec<SupervisorHandle>,
+}
+
+/// What shall be measured.
+#[derive(Debug, Clone)]
+pub struct BenchRequest {
+    /// `None`: the active model.
+    pub model: Option<String>,
+    pub server: Option<ServerId>,
+    pub plan: BenchPlan,
+}
+
+type BenchReply = oneshot::Sender<Result<RunDetail, ApiError>>;
+
+enum Ask {
+    Bench(BenchRequest, BenchReply),
+    Cancel(oneshot::Sender<Result<(), ApiError>>),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The mailbox of the bencher.
+#[derive(Clone)]
+pub struct BencherHandle(mpsc::Sender<Ask>);
+
+impl BencherHandle {
+    pub fn start(around: Surroundings) -> Self {
+        let (sender, mailbox) = mpsc::channel(16);
+        tokio::spawn(serve(around, mailbox));
+        Self(sender)
+    }
+
+    /// Runs a benchmark and waits for its end.
+    /// Errors: busy, not_found, ambiguous, no_active_model, cancelled, and what the server says.
+    pub async fn bench(&self, request: BenchRequest) -> Result<RunDetail, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Ask::Bench(request, reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Cancels the run under way. Errors: not_found.
+    pub async fn cancel(&self) -> Result<(), ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(Ask::Cancel(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Cancels what is under way and ends.
+    pub async fn shutdown(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.0.send(Ask::Shutdown(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+}
+
+fn ended() -> ApiError {
+    ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
+}
+
+struct Running {
+    cancel: CancellationToken,
+    task: tokio::task::JoinHandle<Result<RunDetail, ApiError>>,
+    reply: BenchReply,
+}
+
+async fn serve(around: Surroundings, mut mailbox: mpsc::Receiver<Ask>) {
+    let mut running: Option<Running> = None;
+    loop {
+        tokio::select! {
+            ask = mailbox.recv() => match ask {
+                Some(Ask::Bench(request, reply)) => match begin(&around, request, running.is_some()) {
+                    Ok((cancel, task)) => running = Some(Running { cancel, task, reply }),
+                    Err(error) => drop(reply.send(Err(error))),
+                },
+                Some(Ask::Cancel(reply)) => {
+                    let answer = running.as_ref().map(|running| running.cancel.cancel());
+                    let _ = reply.send(answer.ok_or_else(|| ApiError::not_found("No benchmark is under way.")));
+                }
+                Some(Ask::Shutdown(reply)) => {
+                    if let Some(running) = running.take() {
+                        running.cancel.cancel();
+                        let _ = running.task.await;
+                    }
+                    let _ = reply.send(());
+                    return;
+                }
+                None => return,
+            },
+            result = end_of(&mut running) => {
+                around.hub.report(Report::Bench(None));
+                if let Some(running) = running.take() {
+                    let _ = running.reply.send(result);
+                }
+            }
+        }
+    }
+}
+
+type Begun = (CancellationToken, tokio::task::JoinHandle<Result<RunDetail, ApiError>>);
+
+fn begin(around: &Surroundings, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
+    let refuse = |text: &str| Err(ApiError::new(ErrorCode::Busy, text).retryable());
+    if busy {
+        return refuse("A benchmark is under way already.");
+    }
+    if around.hub.now().switching.is_some() {
+        return refuse("A switch is under way; its load would spoil the figures.");
+    }
+    let cancel = CancellationToken::new();
+    let run = BenchRun::new(around.clone(), request, cancel.clone());
+    Ok((cancel, tokio::spawn(run.run())))
+}
+
+async fn end_of(running: &mut Option<Running>) -> Result<RunDetail, ApiError> {
+    match running {
+        Some(running) => (&mut running.task).await.unwrap_or_else(|_| {
+            Err(ApiError::internal("The benchmark ended unexpectedly.").hint("Look at Pilothouse's log."))
+        }),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,330 @@
+use super::{BenchRequest, Surroundings, prompt};
+use crate::{
+    actors::supervisor::{Connection, SupervisorHandle},
+    hub::Report,
+    ports::{GenerateEnd, GenerateRequest, LoadRequest},
+    store::NewRun,
+};
+use futures_util::StreamExt;
+use pilothouse_domain::{
+    Timestamp,
+    bench::{
+        self, BenchProgress, Fingerprint, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
+        stats::summarize,
+        warmup::{self, MAX_WARMUPS, Warmth},
+    },
+    error::{ApiError, ErrorCode},
+    model::{Model, ModelRef, find_models},
+    notice::Happening,
+};
+use std::{sync::Arc, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A run from its preparation to its row.
+pub(super) struct BenchRun {
+    around: Surroundings,
+    request: BenchRequest,
+    cancel: CancellationToken,
+}
+
+/// What stays the same over all requests of a run.
+struct Arm {
+    run_id: i64,
+    target: ModelRef,
+    title: String,
+    instance: String,
+    connection: Connection,
+}
+
+impl BenchRun {
+    pub fn new(around: Surroundings, request: BenchRequest, cancel: CancellationToken) -> Self {
+        Self { around, request, cancel }
+    }
+
+    pub async fn run(self) -> Result<RunDetail, ApiError> {
+        let model = self.model()?;
+        let target = model.reference();
+        let supervisor = self.supervisor(&target)?;
+        let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
+        let load = LoadRequest { model: model.name.clone(), context: None };
+        let instance = self.until_cancelled(connection.client.load(&load, Arc::new(|_| {}))).await?;
+        supervisor.refresh().await;
+        let mut run = self.new_run(&model, instance.context);
+        if let Some(store) = &self.around.store {
+            let new = NewRun {
+                started_at: run.started_at,
+                plan: run.plan.clone(),
+                server: run.server.clone(),
+                model: run.model.clone(),
+                server_version: run.server_version.clone(),
+                fingerprint: run.fingerprint.clone(),
+            };
+            match store.begin_run(&new).await {
+                Ok(id) => run.run_id = id,
+                Err(error) => tracing::warn!(%error, "this run is not kept"),
+            }
+        }
+        let title = model.title.clone();
+        let arm = Arm { run_id: run.run_id, target, title, instance: instance.id, connection };
+        let mut trials = Vec::new();
+        let result = self.measure(&arm, &mut run, &mut trials).await;
+        self.close(&arm, run, trials, result).await
+    }
+
+    fn model(&self) -> Result<Model, ApiError> {
+        let snapshot = self.around.hub.now();
+        let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+        let (name, server) = match (&self.request.model, &snapshot.active) {
+            (Some(name), _) => (name.clone(), self.request.server.clone()),
+            (None, Some(active)) => (active.model.clone(), Some(active.server.clone())),
+            (None, None) => {
+                return Err(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")
+                    .hint("Switch to a model first, or name one."));
+            }
+        };
+        let hits = find_models(&models, &name, server.as_ref());
+        match hits[..] {
+            [] => Err(ApiError::not_found(format!("No server has a model named {name}."))
+                .hint("`pilothouse models` lists the models.")),
+            [model] => Ok(model.clone()),
+            _ => {
+                let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
+                let text = format!("{name} fits {} models: {}.", hits.len(), names.join(", "));
+                Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
+            }
+        }
+    }
+
+    fn supervisor(&self, target: &ModelRef) -> Result<SupervisorHandle, ApiError> {
+        let hit = self.around.supervisors.iter().find(|supervisor| supervisor.id == target.server);
+        hit.cloned().ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
+    }
+
+    fn new_run(&self, model: &Model, context: Option<u64>) -> Run {
+        let snapshot = self.around.hub.now();
+        let server = snapshot.server(&model.server);
+        let mut fingerprint = Fingerprint::new();
+        let mut note = |key: &str, value: Option<String>| {
+            fingerprint.insert(key.into(), value.unwrap_or_else(|| "not reported".into()));
+        };
+        note("pilothouse", Some(snapshot.engine.version.clone()));
+        note("server", Some(model.server.to_string()));
+        note("server_version", server.and_then(|s| s.version.clone()));
+        note("server_ownership", server.and_then(|s| s.ownership).map(|o| format!("{o:?}").to_lowercase()));
+        note("model", Some(model.name.clone()));
+        note("format", model.format.clone());
+        note("quantization", model.quantization.clone());
+        note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
+        note("context", context.map(|tokens| tokens.to_string()));
+        note("os", sysinfo::System::long_os_version().ok());
+        note("kernel", sysinfo::System::kernel_version().ok());
+        note("architecture", Some(std::env::consts::ARCH.into()));
+        note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
+        note("memory_bytes", snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()));
+        let gpus = snapshot.gauges.as_ref().map(|g| {
+            let names: Vec<&str> = g.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+            if names.is_empty() { "none found".to_owned() } else { names.join(", ") }
+        });
+        note("gpus", gpus);
+        let others = snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
+        note("other_instances", Some(others.to_string()));
+        Run {
+            run_id: Timestamp::now().as_millisecond(),
+            started_at: Timestamp::now(),
+            state: RunState::Running,
+            plan: self.request.plan.clone(),
+            server: model.server.clone(),
+            model: model.name.clone(),
+            server_version: server.and_then(|s| s.version.clone()),
+            trials: 0,
+            warmups: 0,
+            ttft_ms: None,
+            decode_tok_s: None,
+            prefill_tok_s: None,
+            server_decode_tok_s: None,
+            server_prefill_tok_s: None,
+            peak_memory_bytes: None,
+            fingerprint,
+            note: None,
+        }
+    }
+
+    async fn measure(&self, arm: &Arm, run: &mut Run, trials: &mut Vec<Trial>) -> Result<(), ApiError> {
+        let (mut ttft, mut decode) = (Vec::new(), Vec::new());
+        loop {
+            self.progress(arm, TrialPhase::Warmup, ttft.len() as u32, MAX_WARMUPS, decode.last().copied());
+            let trial = self.trial(arm, trials, TrialPhase::Warmup, run).await?;
+            ttft.extend(trial.ttft_ms);
+            decode.extend(trial.decode_tok_s);
+            run.warmups += 1;
+            match warmup::judge(&ttft, &decode) {
+                Warmth::Warm => break,
+                Warmth::GoOn if run.warmups < MAX_WARMUPS => {}
+                Warmth::GoOn | Warmth::Unsettled => {
+                    run.note = Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    break;
+                }
+            }
+        }
+        let mut last = None;
+        for done in 0..run.plan.trials {
+            self.progress(arm, TrialPhase::Measured, done, run.plan.trials, last);
+            last = self.trial(arm, trials, TrialPhase::Measured, run).await?.decode_tok_s;
+        }
+        Ok(())
+    }
+
+    fn progress(&self, arm: &Arm, phase: TrialPhase, done: u32, total: u32, rate: Option<f64>) {
+        self.around.hub.report(Report::Bench(Some(BenchProgress {
+            run_id: arm.run_id,
+            server: arm.target.server.clone(),
+            model: arm.target.model.clone(),
+            phase,
+            done,
+            total,
+            last_decode_tok_s: rate,
+        })));
+    }
+
+    async fn trial(
+        &self,
+        arm: &Arm,
+        trials: &mut Vec<Trial>,
+        phase: TrialPhase,
+        run: &mut Run,
+    ) -> Result<Trial, ApiError> {
+        let request = GenerateRequest {
+            instance: arm.instance.clone(),
+            prompt: prompt::unique(rand::random(), run.plan.prompt_words),
+            max_tokens: run.plan.max_tokens,
+            raw: true,
+        };
+        let (raw, end) = self.until_cancelled(stream(arm, &request)).await?;
+        let trial = judge(trials.len() as u32, phase, &raw, &end, run.plan.max_tokens);
+        if let Some(store) = &self.around.store
+            && let Err(error) = store.add_trial(arm.run_id, &trial).await
+        {
+            tracing::warn!(%error, "a trial was not kept");
+        }
+        let memory = self.around.hub.now().gauges.as_ref().and_then(|gauges| {
+            gauges.servers.iter().find(|usage| usage.id == arm.target.server)?.memory_bytes
+        });
+        run.peak_memory_bytes = run.peak_memory_bytes.max(memory);
+        trials.push(trial.clone());
+        Ok(trial)
+    }
+
+    async fn close(
+        &self,
+        arm: &Arm,
+        mut run: Run,
+        trials: Vec<Trial>,
+        result: Result<(), ApiError>,
+    ) -> Result<RunDetail, ApiError> {
+        run.state = match &result {
+            Ok(()) => RunState::Done,
+            Err(error) if error.code == ErrorCode::Cancelled => RunState::Cancelled,
+            Err(_) => RunState::CutOff,
+        };
+        if let Err(error) = &result {
+            run.note = Some(error.message.clone());
+        }
+        sum_up(&mut run, &trials);
+        if let Some(store) = &self.around.store
+            && let Err(error) =
+                store.end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes).await
+        {
+            tracing::warn!(%error, "the end of the run was not kept");
+        }
+        let title = arm.title.clone();
+        match result {
+            Ok(()) => {
+                self.around.hub.report(Report::LastRun(run.clone()));
+                self.around.notifier.tell(Happening::BenchDone {
+                    title,
+                    server_title: self.around.hub.now().server_title(&arm.target.server),
+                    decode_tok_s: run.decode_tok_s.as_ref().map(|summary| summary.median),
+                    ttft_ms: run.ttft_ms.as_ref().map(|summary| summary.median),
+                });
+                Ok(RunDetail { run, trials })
+            }
+            Err(error) => {
+                if error.code != ErrorCode::Cancelled {
+                    self.around.notifier.tell(Happening::BenchFailed { title, error: error.clone() });
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+        tokio::select! {
+            result = work => result,
+            () = self.cancel.cancelled() => Err(ApiError::cancelled("The benchmark was cancelled.")),
+        }
+    }
+}
+
+/// One streamed answer, stamped by our clock as its bytes are read.
+async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, GenerateEnd), ApiError> {
+    let begun = Instant::now();
+    let since = |at: Instant| at.saturating_duration_since(begun).as_nanos() as u64;
+    let mut answer = arm.connection.client.generate(request).await?;
+    let mut raw = RawTrial::default();
+    let mut end = None;
+    while let Some(event) = answer.next().await {
+        let event = event?;
+        if !event.text.is_empty() {
+            raw.first_token_ns.get_or_insert(since(event.at));
+            raw.last_token_ns = Some(since(event.at));
+            raw.token_events += 1;
+        }
+        end = event.end.or(end);
+    }
+    raw.end_ns = since(Instant::now());
+    let end = end.ok_or_else(|| {
+        ApiError::new(ErrorCode::BadAnswer, "The answer ended without its last record; the server cut it off.")
+    })?;
+    raw.output_tokens = end.output_tokens;
+    raw.prompt_tokens = end.prompt_tokens;
+    raw.cached_tokens = end.cached_tokens;
+    Ok((raw, end))
+}
+
+fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) -> Trial {
+    let short = raw.output_tokens.is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
+    let flaw = match raw.output_tokens {
+        None => Some("the server did not count its tokens".to_owned()),
+        Some(tokens) if short => Some(format!("stopped after {tokens} of {max_tokens} tokens")),
+        Some(_) => None,
+    };
+    Trial {
+        seq,
+        phase,
+        ttft_ms: bench::ttft_ms(raw),
+        decode_tok_s: bench::decode_tok_s(raw),
+        prefill_tok_s: bench::prefill_tok_s(raw),
+        total_ms: raw.end_ns as f64 / 1e6,
+        output_tokens: raw.output_tokens,
+        prompt_tokens: raw.prompt_tokens,
+        cached_tokens: raw.cached_tokens,
+        server_decode_tok_s: end.decode_tok_s,
+        server_prefill_tok_s: end.prefill_tok_s,
+        finish: end.finish.clone(),
+        flaw,
+    }
+}
+
+fn sum_up(run: &mut Run, trials: &[Trial]) {
+    let counted: Vec<&Trial> =
+        trials.iter().filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none()).collect();
+    let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
+        summarize(&counted.iter().filter_map(|trial| figure(trial)).collect::<Vec<f64>>(), source)
+    };
+    run.trials = counted.len() as u32;
+    run.ttft_ms = over(|t| t.ttft_ms, "client");
+    run.decode_tok_s = over(|t| t.decode_tok_s, "client");
+    run.prefill_tok_s = over(|t| t.prefill_tok_s, "client");
+    run.server_decode_tok_s = over(|t| t.server_decode_tok_s, "server");
+    run.server_prefill_tok_s = over(|t| t.server_prefill_tok_s, "server");
+}

@@ -1,0 +1,322 @@
+use super::{
+    Ask, Connection, Surroundings,
+    owning::GRACE,
+    record::Record,
+    waiting::Waiting,
+    work::{self, Probe, Started},
+};
+use crate::{
+    api::LogSource,
+    hub::Report,
+    ports::{Exit, Found, Installation, ProcessSpec, ServerAdapter},
+    process::{OutputTail, OwnedProcess},
+};
+use pilothouse_domain::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+    lifecycle::{Effect, Event, Life, ServerState},
+    notice::Happening,
+    server::{Ownership, ServerId},
+    snapshot::ServerView,
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
+
+/// Results of slow work. `generation` tells which process or connection they are about: late ones are dropped.
+pub(super) enum Inner {
+    Located(Installation),
+    Found(Option<(Found, Option<Vec<ProcessSpec>>)>),
+    Readopted(Option<OwnedProcess>, Record),
+    Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
+    Ended { generation: u64, exit: Exit },
+    Probed { generation: u64, probe: Probe },
+    BackoffOver { generation: u64 },
+    Asked { generation: u64, result: Result<(), ApiError> },
+}
+
+pub(super) struct Supervisor {
+    pub(super) adapter: Arc<dyn ServerAdapter>,
+    pub(super) around: Surroundings,
+    pub(super) inner: mpsc::Sender<Inner>,
+    pub(super) results: Option<mpsc::Receiver<Inner>>,
+    pub(super) life: Life,
+    pub(super) since: Timestamp,
+    pub(super) hint: Option<String>,
+    /// The program, once it has been found.
+    pub(super) program: Option<PathBuf>,
+    pub(super) connection: Option<Connection>,
+    pub(super) ownership: Option<Ownership>,
+    pub(super) process: Option<OwnedProcess>,
+    /// Files that live as long as our process.
+    pub(super) files: Vec<PathBuf>,
+    pub(super) adopted_pid: Option<u32>,
+    /// How an adopted server can be asked to stop.
+    pub(super) stop_commands: Option<Vec<ProcessSpec>>,
+    pub(super) version: Option<String>,
+    pub(super) generation: u64,
+    pub(super) waiting: Waiting,
+    pub(super) probing: bool,
+    pub(super) looks: u32,
+    pub(super) listed: bool,
+    pub(super) clock: Instant,
+    pub(super) starting_since: Instant,
+    pub(super) stopping_since: Instant,
+    pub(super) ready_since: Option<Instant>,
+    /// When and why our process was lost, until it is back.
+    pub(super) lost: Option<(Instant, String)>,
+    _tail: OutputTail,
+}
+
+impl Supervisor {
+    pub fn new(adapter: Arc<dyn ServerAdapter>, around: Surroundings) -> Self {
+        let (inner, results) = mpsc::channel(64);
+        let now = Instant::now();
+        let log = around.log.clone();
+        let tail = OutputTail::follow(output_path(&around, &adapter.id()), move |line| {
+            log.push(LogSource::Server, line);
+        });
+        Self {
+            life: Life::new(ServerState::Stopped),
+            adapter,
+            around,
+            inner,
+            results: Some(results),
+            since: Timestamp::now(),
+            hint: None,
+            program: None,
+            connection: None,
+            ownership: None,
+            process: None,
+            files: Vec::new(),
+            adopted_pid: None,
+            stop_commands: None,
+            version: None,
+            generation: 0,
+            waiting: Waiting::default(),
+            probing: false,
+            looks: 0,
+            listed: false,
+            clock: now,
+            starting_since: now,
+            stopping_since: now,
+            ready_since: None,
+            lost: None,
+            _tail: tail,
+        }
+    }
+
+    pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, autostart: bool) {
+        let Some(mut results) = self.results.take() else { return };
+        self.begin(autostart);
+        let mut look = Instant::now();
+        loop {
+            tokio::select! {
+                ask = asks.recv() => match ask {
+                    Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
+                    Some(ask) => self.on_ask(ask),
+                    None => return,
+                },
+                Some(result) = results.recv() => self.on_result(result),
+                () = tokio::time::sleep_until(look) => {
+                    self.look();
+                    look = Instant::now() + self.look_interval();
+                    continue;
+                }
+            }
+            look = look.min(Instant::now() + self.look_interval());
+        }
+    }
+
+    fn begin(&mut self, autostart: bool) {
+        self.publish();
+        let id = self.adapter.id();
+        if let Some(record) = Record::read(&self.around.run_dir, &id) {
+            let adapter = self.adapter.clone();
+            self.transition(Event::StartWanted, false);
+            self.later(async move { Inner::Readopted(work::readopt(&*adapter, &record).await, record) });
+        } else if autostart {
+            self.transition(Event::StartWanted, true);
+        } else {
+            let adapter = self.adapter.clone();
+            self.later(async move { Inner::Located(adapter.locate().await) });
+        }
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::EnsureReady(reply) => self.ensure_ready(reply),
+            Ask::Stop(reply) => self.stop(reply),
+            Ask::Refresh(reply) if self.connection.is_some() && self.life.state.is_up() => {
+                self.waiting.for_list(reply);
+                self.probe(true);
+            }
+            Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
+            Ask::Policy(policy) => self.around.policy = policy,
+        }
+    }
+
+    fn ensure_ready(&mut self, reply: oneshot::Sender<Result<Connection, ApiError>>) {
+        match (self.life.state, &self.connection) {
+            (ServerState::Ready | ServerState::Degraded, Some(connection)) => {
+                let _ = reply.send(Ok(connection.clone()));
+            }
+            (ServerState::Stopping, _) => {
+                let text = format!("{} is just being stopped.", self.title());
+                let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text).retryable()));
+            }
+            (state, _) => {
+                self.waiting.for_ready(reply);
+                if state == ServerState::NotInstalled {
+                    // It may have been installed since; the start looks again.
+                    self.transition(Event::ProgramFound, false);
+                }
+                self.transition(Event::StartWanted, true);
+            }
+        }
+    }
+
+    fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
+        let adopted = self.ownership == Some(Ownership::Adopted);
+        if adopted && self.life.state.is_up() && self.stop_commands.is_none() {
+            let text = format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
+            let hint = "Stop it where it was started.";
+            let _ = reply.send(Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint)));
+            return;
+        }
+        self.waiting.for_stop(reply);
+        self.transition(Event::StopWanted, true);
+        if matches!(self.life.state, ServerState::Stopped | ServerState::NotInstalled) {
+            self.waiting.stopped(&Ok(()));
+        }
+    }
+
+    fn on_result(&mut self, result: Inner) {
+        match result {
+            Inner::Located(installation) => self.located(installation),
+            Inner::Found(found) => self.found(found),
+            Inner::Readopted(process, record) => self.readopted(process, record),
+            Inner::Started(Ok((started, stop))) => self.started(started, stop),
+            Inner::Started(Err(error)) => self.failed(error),
+            Inner::Ended { generation, exit } if generation == self.generation => self.process_ended(&exit),
+            Inner::Probed { generation, probe } if generation == self.generation => self.probed(probe),
+            Inner::BackoffOver { generation } if generation == self.generation => {
+                self.transition(Event::BackoffOver, true);
+            }
+            Inner::Asked { generation, result } if generation == self.generation => self.asked_to_stop(result),
+            _ => {}
+        }
+    }
+
+    pub(super) fn transition(&mut self, event: Event, carry_out: bool) {
+        let (state, reason) = (self.life.state, self.life.reason.clone());
+        let effects = self.life.on(event, &self.around.policy);
+        if self.life.state != state {
+            self.since = Timestamp::now();
+            self.hint = None;
+            tracing::info!(server = %self.adapter.id(), from = ?state, to = ?self.life.state, "server state");
+        }
+        if self.life.state == ServerState::Starting && state != ServerState::Starting {
+            self.starting_since = Instant::now();
+        }
+        if self.life.state == ServerState::Stopping && state != ServerState::Stopping {
+            self.stopping_since = Instant::now();
+        }
+        if self.life.state == ServerState::Stopped && state != ServerState::Stopped {
+            self.waiting.stopped(&Ok(()));
+            self.waiting.ready(&Err(ApiError::cancelled(format!("{} was stopped.", self.title()))));
+        }
+        if (self.life.state, &self.life.reason) != (state, &reason) {
+            self.publish();
+        }
+        if carry_out {
+            for effect in effects {
+                self.carry_out(effect);
+            }
+        }
+    }
+
+    pub(super) fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Spawn => self.spawn(),
+            Effect::RestartAfter { ms } => {
+                self.say(&format!("starting it again in {ms} ms"));
+                self.generation += 1;
+                let generation = self.generation;
+                self.later(async move {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    Inner::BackoffOver { generation }
+                });
+            }
+            // A backoff that is over too late carries an old generation and is dropped.
+            Effect::CancelRestart if self.connection.is_none() => self.generation += 1,
+            Effect::CancelRestart => {}
+            Effect::Stop => match (self.process.clone(), self.stop_commands.clone()) {
+                (Some(process), _) => drop(tokio::spawn(async move { process.stop(GRACE).await })),
+                (None, Some(commands)) if self.connection.is_some() => {
+                    let generation = self.generation;
+                    self.later(async move {
+                        Inner::Asked { generation, result: work::ask_to_stop(&commands).await }
+                    });
+                }
+                // Between two starts there is nothing to end. A launch under way is stopped when it arrives.
+                (None, _) => self.transition(Event::Gone { reason: String::new() }, false),
+            },
+        }
+    }
+
+    pub(super) fn later(&self, work: impl Future<Output = Inner> + Send + 'static) {
+        let inner = self.inner.clone();
+        tokio::spawn(async move { drop(inner.send(work.await).await) });
+    }
+
+    pub(super) fn publish(&self) {
+        let mut abilities = self.adapter.abilities();
+        abilities.stop = match self.ownership {
+            Some(Ownership::Ours) => abilities.stop,
+            Some(Ownership::Adopted) => self.stop_commands.is_some(),
+            _ => false,
+        };
+        let view = ServerView {
+            id: self.adapter.id(),
+            kind: self.adapter.kind(),
+            title: self.title(),
+            ownership: self.ownership,
+            state: self.life.state,
+            reason: self.life.reason.clone().filter(|reason| !reason.is_empty()),
+            hint: self.hint.clone(),
+            endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
+            version: self.version.clone(),
+            pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
+            program: self.program.as_ref().map(|program| program.display().to_string()),
+            restarts: self.life.restarts,
+            abilities,
+            since: self.since,
+        };
+        let openai = self
+            .connection
+            .as_ref()
+            .filter(|_| self.life.state.is_up())
+            .map(|connection| connection.client.openai());
+        self.around.hub.report(Report::Server { view, openai });
+    }
+
+    pub(super) fn title(&self) -> String {
+        self.adapter.kind().title().to_owned()
+    }
+
+    pub(super) fn say(&self, text: &str) {
+        tracing::info!(server = %self.adapter.id(), "{text}");
+        self.around.log.push(LogSource::Pilothouse, text);
+    }
+
+    pub(super) fn happened(&self, happening: Happening) {
+        self.around.notifier.tell(happening);
+    }
+}
+
+pub(super) fn output_path(around: &Surroundings, server: &ServerId) -> PathBuf {
+    around.run_dir.join(format!("{server}.output"))
+}

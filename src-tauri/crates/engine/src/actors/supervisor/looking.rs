@@ -1,0 +1,146 @@
+//! Looks at the server: probes, lists, and what their answers mean.
+
+use super::{
+    actor::{Inner, Supervisor},
+    work::{self, Probe},
+};
+use crate::{
+    hub::Report,
+    ports::{Found, ProcessSpec},
+};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    lifecycle::{Event, ServerState},
+    notice::Happening,
+    server::Ownership,
+};
+use std::time::Duration;
+use tokio::time::Instant;
+
+const LOOK_STARTING: Duration = Duration::from_millis(100);
+const LOOK_READY: Duration = Duration::from_secs(2);
+const LOOK_IDLE: Duration = Duration::from_secs(5);
+/// Models change rarely: every so many looks at a ready server.
+const MODELS_EVERY: u32 = 15;
+/// How long an adopted server may take to be gone after its product was asked to stop it.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+impl Supervisor {
+    /// Time for a look at the server.
+    pub(super) fn look(&mut self) {
+        match self.life.state {
+            ServerState::Starting if self.connection.is_some() => {
+                if self.starting_since.elapsed() > self.adapter.start_limit() {
+                    return self.start_timed_out();
+                }
+                self.probe(true);
+            }
+            ServerState::Ready | ServerState::Degraded => {
+                self.looks += 1;
+                let with_models = !self.listed || self.looks.is_multiple_of(MODELS_EVERY);
+                self.probe(with_models);
+            }
+            ServerState::Stopping if self.ownership == Some(Ownership::Adopted) => {
+                if self.stopping_since.elapsed() > STOP_LIMIT {
+                    let text = format!("{} was asked to stop but goes on.", self.title());
+                    return self.asked_to_stop(Err(ApiError::new(ErrorCode::TimedOut, text)));
+                }
+                self.probe(false);
+            }
+            ServerState::Starting | ServerState::Stopping => {}
+            _ if !self.probing => {
+                self.probing = true;
+                let adapter = self.adapter.clone();
+                self.later(async move {
+                    let Some(found) = adapter.find_running().await else { return Inner::Found(None) };
+                    let stop = adapter.stop_commands(&adapter.locate().await).await;
+                    Inner::Found(Some((found, stop)))
+                });
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn look_interval(&self) -> Duration {
+        match self.life.state {
+            ServerState::Starting | ServerState::Stopping => LOOK_STARTING,
+            ServerState::Ready | ServerState::Degraded => LOOK_READY,
+            _ => LOOK_IDLE,
+        }
+    }
+
+    pub(super) fn probe(&mut self, with_models: bool) {
+        let Some(connection) = &self.connection else { return };
+        if std::mem::replace(&mut self.probing, true) && !self.waiting.wants_list() {
+            return;
+        }
+        let (generation, client) = (self.generation, connection.client.clone());
+        self.later(async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } });
+    }
+
+    pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
+        self.probing = false;
+        let idle = matches!(
+            self.life.state,
+            ServerState::Stopped | ServerState::NotInstalled | ServerState::Failed | ServerState::GaveUp
+        );
+        if let (Some((found, stop)), true) = (found, idle) {
+            self.adopt(found, stop);
+        }
+    }
+
+    pub(super) fn probed(&mut self, probe: Probe) {
+        self.probing = false;
+        let id = self.adapter.id();
+        match probe.health {
+            Ok(health) => {
+                if health.version.is_some() {
+                    self.version = health.version;
+                }
+                if let Some(models) = probe.models {
+                    self.listed = true;
+                    self.around.hub.report(Report::Models { server: id.clone(), models });
+                }
+                if let Some(instances) = probe.instances {
+                    self.around.hub.report(Report::Instances { server: id, instances });
+                }
+                self.transition(Event::Answered, true);
+                self.publish();
+                self.answered();
+            }
+            Err(error) => self.unanswered(error),
+        }
+        self.waiting.listed();
+    }
+
+    pub(super) fn answered(&mut self) {
+        let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
+        self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);
+        if let Some((at, reason)) = self.lost.take() {
+            self.happened(Happening::CrashedAndBack {
+                server: self.adapter.id(),
+                server_title: self.title(),
+                reason,
+                away_ms: at.elapsed().as_millis() as u64,
+            });
+        }
+        if let Some(connection) = self.connection.clone() {
+            self.waiting.ready(&Ok(connection));
+        }
+    }
+
+    pub(super) fn unanswered(&mut self, error: ApiError) {
+        let adopted = self.ownership == Some(Ownership::Adopted);
+        if adopted && error.code == ErrorCode::Unreachable {
+            self.say("is gone");
+            let stopping = self.life.state == ServerState::Stopping;
+            self.disconnect();
+            self.transition(Event::Gone { reason: "It was stopped by somebody else.".into() }, true);
+            if stopping {
+                self.waiting.stopped(&Ok(()));
+            }
+        } else {
+            self.transition(Event::Silent { reason: error.message }, true);
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! One supervisor per server: the only one that starts, stops, adopts and lists it.
+//!
+//! Decisions are `domain::lifecycle`; the actor feeds events in and carries effects out. Slow work (probing, listing,
+//! launching) runs in tasks whose results come back to the actor as one more event.
+
+mod actor;
+mod looking;
+mod owning;
+mod record;
+mod waiting;
+mod work;
+
+use crate::{
+    actors::notifier::NotifierHandle,
+    hub::Hub,
+    ports::{Endpoint, ServerAdapter, ServerClient},
+    server_log::ServerLog,
+};
+use pilothouse_domain::{
+    backoff::RestartPolicy,
+    error::{ApiError, ErrorCode},
+    server::{ServerId, ServerKind},
+};
+use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot};
+
+/// A way to a server that answers.
+#[derive(Clone)]
+pub struct Connection {
+    pub client: Arc<dyn ServerClient>,
+    pub endpoint: Endpoint,
+}
+
+/// What a supervisor needs of the engine.
+pub struct Surroundings {
+    pub hub: Hub,
+    pub notifier: NotifierHandle,
+    pub log: Arc<ServerLog>,
+    /// Folder for the record of our process and its output.
+    pub run_dir: PathBuf,
+    pub policy: RestartPolicy,
+}
+
+enum Ask {
+    EnsureReady(oneshot::Sender<Result<Connection, ApiError>>),
+    Stop(oneshot::Sender<Result<(), ApiError>>),
+    Refresh(oneshot::Sender<()>),
+    Policy(RestartPolicy),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The mailbox of one supervisor.
+#[derive(Clone)]
+pub struct SupervisorHandle {
+    pub id: ServerId,
+    pub kind: ServerKind,
+    pub log: Arc<ServerLog>,
+    asks: mpsc::Sender<Ask>,
+}
+
+/// The bound of a refresh: a server that stalls must not stall its askers.
+const REFRESH_LIMIT: Duration = Duration::from_secs(15);
+
+impl SupervisorHandle {
+    /// Starts the actor. With `autostart` the server is started unless one runs already.
+    pub fn start(adapter: Arc<dyn ServerAdapter>, surroundings: Surroundings, autostart: bool) -> Self {
+        let (asks, mailbox) = mpsc::channel(32);
+        let handle =
+            Self { id: adapter.id(), kind: adapter.kind(), log: surroundings.log.clone(), asks };
+        tokio::spawn(actor::Supervisor::new(adapter, surroundings).run(mailbox, autostart));
+        handle
+    }
+
+    /// Makes sure that the server answers, starting it if need be. Waits until then.
+    /// Errors: not_installed, port_taken, server_crashed, timed_out, busy (it is being stopped), …
+    pub async fn ensure_ready(&self) -> Result<Connection, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::EnsureReady(reply)).await?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Stops the server. Errors: not_ours, timed_out.
+    pub async fn stop(&self) -> Result<(), ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Stop(reply)).await?;
+        answer.await.map_err(|_| ended())?
+    }
+
+    /// Asks the server again for models and instances; returns when the hub shows the answer. A server that is not
+    /// up or stalls is no error.
+    pub async fn refresh(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Refresh(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(REFRESH_LIMIT, answer).await;
+        }
+    }
+
+    /// Puts another restart policy in force.
+    pub async fn set_policy(&self, policy: RestartPolicy) {
+        let _ = self.ask(Ask::Policy(policy)).await;
+    }
+
+    /// Stops the server if it is ours and ends the actor; an adopted server goes on.
+    pub async fn shutdown(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Shutdown(reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    async fn ask(&self, ask: Ask) -> Result<(), ApiError> {
+        self.asks.send(ask).await.map_err(|_| ended())
+    }
+}
+
+fn ended() -> ApiError {
+    ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
+}

@@ -1,0 +1,236 @@
+//! How a server becomes ours or adopted, and how that ends.
+
+use super::{
+    Connection,
+    actor::{Inner, Supervisor, output_path},
+    ended,
+    record::Record,
+    work::{self, Started},
+};
+use crate::{
+    hub::Report,
+    ports::{Endpoint, Exit, Found, Installation, ProcessSpec},
+    process::OwnedProcess,
+};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    lifecycle::{Effect, Event, ServerState},
+    notice::Happening,
+    server::Ownership,
+};
+use std::{path::PathBuf, time::Duration};
+use tokio::{sync::oneshot, time::Instant};
+
+/// How long a process of ours may take to end after SIGTERM.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
+
+impl Supervisor {
+    pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>) {
+        if let Some(process) = self.process.take() {
+            self.say("stopping, because Pilothouse ends");
+            process.stop(GRACE).await;
+            Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
+            let _ = std::fs::remove_file(output_path(&self.around, &self.adapter.id()));
+        }
+        self.waiting.ready(&Err(ended()));
+        let _ = reply.send(());
+    }
+
+    pub(super) fn located(&mut self, installation: Installation) {
+        match installation {
+            Installation::Installed { program, version } => {
+                self.program = Some(program);
+                if self.version.is_none() {
+                    self.version = version;
+                }
+                self.hint = None;
+                self.transition(Event::ProgramFound, true);
+                self.publish();
+            }
+            Installation::NotInstalled { reason, hint } => {
+                self.transition(Event::ProgramMissing, true);
+                if self.life.state == ServerState::NotInstalled {
+                    self.life.reason = Some(reason);
+                    self.hint = Some(hint);
+                    self.publish();
+                }
+            }
+        }
+    }
+
+    pub(super) fn readopted(&mut self, process: Option<OwnedProcess>, record: Record) {
+        match process {
+            Some(process) => {
+                self.say("found again: an earlier Pilothouse started it and ended without stopping it");
+                let endpoint = record.endpoint();
+                self.own(process, endpoint, record.program, record.files);
+            }
+            None => {
+                Record::remove(&self.around.run_dir, &self.adapter.id(), &record.files);
+                self.spawn();
+            }
+        }
+    }
+
+    pub(super) fn started(&mut self, started: Started, stop: Option<Vec<ProcessSpec>>) {
+        match started {
+            Started::Adopted(found) => self.adopt(found, stop),
+            Started::Own { process, endpoint, program, files } => {
+                if self.life.state != ServerState::Starting {
+                    // Somebody asked it to stop while it was being launched.
+                    self.own(process, endpoint, program, files);
+                    self.carry_out(Effect::Stop);
+                    return;
+                }
+                self.say(&format!("started {} as process {}", program.display(), process.pid()));
+                self.own(process, endpoint, program, files);
+                self.transition(Event::Spawned, true);
+            }
+        }
+    }
+
+    pub(super) fn own(&mut self, process: OwnedProcess, endpoint: Endpoint, program: PathBuf, files: Vec<PathBuf>) {
+        self.connect(endpoint.clone());
+        let record = Record {
+            identity: process.identity(),
+            base_url: endpoint.base_url,
+            key: endpoint.key.map(|key| key.expose().to_owned()),
+            program: program.clone(),
+            files: files.clone(),
+        };
+        record.write(&self.around.run_dir, &self.adapter.id());
+        self.files = files;
+        self.program = Some(program);
+        self.ownership = Some(Ownership::Ours);
+        self.adopted_pid = None;
+        let (generation, watched) = (self.generation, process.clone());
+        self.process = Some(process);
+        self.later(async move { Inner::Ended { generation, exit: watched.ended().await } });
+        self.starting_since = Instant::now();
+        self.publish();
+    }
+
+    pub(super) fn adopt(&mut self, found: Found, stop: Option<Vec<ProcessSpec>>) {
+        self.say(&format!("found running at {}", found.endpoint.base_url));
+        self.connect(found.endpoint);
+        self.ownership = Some(Ownership::Adopted);
+        self.adopted_pid = found.pid;
+        self.version = found.version.or(self.version.take());
+        self.stop_commands = stop;
+        self.lost = None;
+        self.transition(Event::FoundRunning, true);
+        self.publish();
+        self.probe(true);
+    }
+
+    pub(super) fn connect(&mut self, endpoint: Endpoint) {
+        self.generation += 1;
+        self.listed = false;
+        self.probing = false;
+        self.connection = Some(Connection { client: self.adapter.client(&endpoint), endpoint });
+    }
+
+    pub(super) fn disconnect(&mut self) {
+        self.generation += 1;
+        self.connection = None;
+        self.process = None;
+        self.ownership = None;
+        self.adopted_pid = None;
+        self.ready_since = None;
+        self.probing = false;
+        self.waiting.listed();
+        self.around.hub.report(Report::Instances { server: self.adapter.id(), instances: vec![] });
+    }
+
+    pub(super) fn failed(&mut self, error: ApiError) {
+        let missing = error.code == ErrorCode::NotInstalled;
+        self.say(&format!("could not be started: {error}"));
+        self.disconnect();
+        let event = match missing {
+            true => Event::ProgramMissing,
+            false => Event::StartFailed { reason: error.message.clone() },
+        };
+        self.transition(event, true);
+        self.life.reason = Some(error.message.clone());
+        self.hint.clone_from(&error.hint);
+        self.publish();
+        if !missing {
+            self.happened(Happening::CannotStart {
+                server: self.adapter.id(),
+                server_title: self.title(),
+                error: error.clone(),
+            });
+        }
+        self.waiting.ready(&Err(error));
+    }
+
+    pub(super) fn process_ended(&mut self, exit: &Exit) {
+        let lines: Vec<String> = self.around.log.last(20).into_iter().map(|line| line.line).collect();
+        let error = self.adapter.explain_exit(exit, &lines);
+        let wanted = matches!(self.life.state, ServerState::Stopping | ServerState::Stopped);
+        self.say(&if wanted { "stopped".to_owned() } else { format!("{exit}: {error}") });
+        Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
+        self.disconnect();
+        // A binary for another processor or a taken port will not get better by trying again.
+        let hopeless = matches!(error.code, ErrorCode::CpuTooOld | ErrorCode::PortTaken);
+        if hopeless && self.life.state == ServerState::Starting {
+            return self.failed(error);
+        }
+        if !wanted && self.lost.is_none() {
+            self.lost = Some((Instant::now(), exit.to_string()));
+        }
+        let now_ms = self.clock.elapsed().as_millis() as u64;
+        let jitter = rand::random_range(-1.0..=1.0);
+        self.transition(Event::Exited { reason: exit.to_string(), now_ms, jitter }, true);
+        if self.life.state == ServerState::GaveUp {
+            let reason = self.life.reason.clone().unwrap_or_default();
+            self.lost = None;
+            self.hint = Some("Look at its log, then start it again.".into());
+            self.publish();
+            self.happened(Happening::GaveUp {
+                server: self.adapter.id(),
+                server_title: self.title(),
+                reason: reason.clone(),
+            });
+            self.waiting.ready(&Err(error));
+        }
+    }
+
+    pub(super) fn asked_to_stop(&mut self, result: Result<(), ApiError>) {
+        if let Err(error) = result {
+            self.say(&format!("could not be stopped: {error}"));
+            self.waiting.stopped(&Err(error));
+            self.transition(Event::StopFailed, true);
+        } else {
+            self.probe(false);
+        }
+    }
+
+    pub(super) fn start_timed_out(&mut self) {
+        let error = ApiError::new(
+            ErrorCode::TimedOut,
+            format!("{} did not answer within {} s.", self.title(), self.adapter.start_limit().as_secs()),
+        )
+        .hint("Look at its log.");
+        if let Some(process) = self.process.take() {
+            tokio::spawn(async move { process.stop(GRACE).await });
+        }
+        Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
+        self.failed(error);
+    }
+
+    pub(super) fn spawn(&mut self) {
+        self.starting_since = Instant::now();
+        let (adapter, output) = (self.adapter.clone(), output_path(&self.around, &self.adapter.id()));
+        self.later(async move {
+            Inner::Started(match work::start(&*adapter, &output).await {
+                Ok(started @ Started::Adopted(_)) => {
+                    let stop = adapter.stop_commands(&adapter.locate().await).await;
+                    Ok((started, stop))
+                }
+                Ok(started) => Ok((started, None)),
+                Err(error) => Err(error),
+            })
+        });
+    }
+}

@@ -1,0 +1,390 @@
+//! Puts the actors together: [`Engine::start`] to [`Engine::shutdown`].
+
+mod calls;
+mod options;
+
+pub use options::EngineOptions;
+
+use crate::{
+    actors::{
+        answers::Answers,
+        bencher::{self, BencherHandle},
+        fetcher::Fetcher,
+        notifier::NotifierHandle,
+        sampler::Sampler,
+        supervisor::{self, SupervisorHandle},
+        switcher::{self, SwitcherHandle},
+    },
+    api::{Call, CallHandler, CallResult},
+    gateway::{Gateway, InFlight},
+    gauges::MachineGauges,
+    http::Door,
+    hub::{Hub, Report},
+    paths::Paths,
+    ports::{Secret, ServerAdapter},
+    redact,
+    server_log::ServerLog,
+    servers,
+    settings::{self, SettingsFile},
+    setup::Embedded,
+    single_engine::{EngineLock, EngineRecord},
+    store::Store,
+};
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use pilothouse_domain::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+    model::ModelRef,
+    notice::Happening,
+    server::ServerKind,
+    settings::Settings,
+    snapshot::{EngineView, Snapshot},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+/// Everything that a call may reach.
+pub(crate) struct Inner {
+    pub hub: Hub,
+    pub paths: Paths,
+    pub supervisors: Vec<SupervisorHandle>,
+    pub switcher: SwitcherHandle,
+    pub bencher: BencherHandle,
+    pub answers: Answers,
+    pub fetcher: Fetcher,
+    pub sampler: Sampler,
+    pub store: Option<Store>,
+}
+
+/// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
+pub struct Engine {
+    inner: Arc<Inner>,
+    gateway: Option<Gateway>,
+    door: Option<Door>,
+    /// The address of the web UI with its token.
+    web_url: Option<String>,
+    settings_task: JoinHandle<()>,
+    _watch: Option<settings::WatchGuard>,
+    lock: EngineLock,
+}
+
+/// A way into a running engine; cheap to clone.
+#[derive(Clone)]
+pub struct EngineHandle(Arc<Inner>);
+
+#[async_trait]
+impl CallHandler for EngineHandle {
+    async fn call(&self, call: Call) -> CallResult {
+        self.0.call(call).await
+    }
+
+    fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.0.hub.snapshots()
+    }
+}
+
+impl Engine {
+    /// Starts everything. What is merely degraded (database, gateway port, settings file) becomes a trouble in the
+    /// snapshot. Errors: already_running (names who runs), system.
+    pub async fn start(options: EngineOptions) -> Result<Self, ApiError> {
+        let paths = options.paths.clone();
+        paths.create_all()?;
+        let lock = EngineLock::acquire(&paths)?;
+        let (settings_file, loaded) = SettingsFile::open(&paths.settings_file());
+        let mut settings = loaded.settings;
+        options.apply(&mut settings);
+        let started_at = Timestamp::now();
+        let hub = Hub::new(EngineView {
+            version: env!("CARGO_PKG_VERSION").into(),
+            pid: std::process::id(),
+            started_at,
+            gateway: None,
+            gateway_absent: Some("starting".into()),
+            web: None,
+            data_dir: paths.data.display().to_string(),
+            settings_file: paths.settings_file().display().to_string(),
+        });
+        if let Some(error) = loaded.trouble {
+            hub.report(Report::Trouble(error));
+        }
+        let store = open_store(&paths, &hub).await;
+        let (notify_on, notify_wanted) = watch::channel(settings.notifications.enabled);
+        let notifier =
+            NotifierHandle::start(hub.clone(), store.clone(), options.desktop.clone(), notify_wanted);
+        let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
+        let interval = Duration::from_millis(settings.gauges.interval_ms);
+        let sampler = Sampler::start(hub.clone(), MachineGauges::new(), interval).map_err(|error| {
+            ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
+        })?;
+        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier);
+        let in_flight = InFlight::default();
+        let switcher = SwitcherHandle::start(switcher::Surroundings {
+            hub: hub.clone(),
+            notifier: notifier.clone(),
+            store: store.clone(),
+            supervisors: supervisors.clone(),
+            in_flight: in_flight.clone(),
+        });
+        let bencher = BencherHandle::start(bencher::Surroundings {
+            hub: hub.clone(),
+            notifier: notifier.clone(),
+            store: store.clone(),
+            supervisors: supervisors.clone(),
+        });
+        let inner = Arc::new(Inner {
+            answers: Answers::new(hub.clone(), supervisors.clone()),
+            hub: hub.clone(),
+            paths: paths.clone(),
+            supervisors,
+            switcher,
+            bencher,
+            fetcher,
+            sampler,
+            store,
+        });
+        let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
+        let web_url =
+            door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
+        publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
+        let (watch_guard, settings_task) = follow_settings(&settings_file, inner.clone(), notify_on);
+        resume(inner.clone(), notifier, &settings);
+        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
+    }
+
+    pub fn handle(&self) -> EngineHandle {
+        EngineHandle(self.inner.clone())
+    }
+
+    /// The address of the web UI with its token in the fragment.
+    pub fn web_url(&self) -> Option<&str> {
+        self.web_url.as_deref()
+    }
+
+    /// The address for client programs.
+    pub fn gateway_url(&self) -> Option<String> {
+        self.inner.hub.now().engine.gateway.clone()
+    }
+
+    /// Ends everything in less than five seconds: what is under way is cancelled and put back, our servers are
+    /// stopped, adopted ones go on.
+    pub async fn shutdown(self) {
+        let ladder = async {
+            self.settings_task.abort();
+            drop(self._watch);
+            let _ = self.inner.fetcher.cancel();
+            self.inner.answers.shutdown();
+            tokio::join!(self.inner.bencher.shutdown(), self.inner.switcher.shutdown());
+            let doors = async {
+                if let Some(gateway) = self.gateway {
+                    gateway.stop().await;
+                }
+                if let Some(door) = self.door {
+                    door.stop().await;
+                }
+            };
+            let servers = join_all(self.inner.supervisors.iter().map(SupervisorHandle::shutdown));
+            tokio::join!(doors, servers);
+            if let Some(store) = &self.inner.store {
+                store.close().await;
+            }
+        };
+        if tokio::time::timeout(Duration::from_millis(4800), ladder).await.is_err() {
+            tracing::warn!("the shutdown took too long and was cut off");
+        }
+        self.lock.close();
+        tracing::info!("ended");
+    }
+}
+
+async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
+    match Store::open(&paths.history_file()).await {
+        Ok(opened) => {
+            if let Some(error) = opened.trouble {
+                hub.report(Report::Trouble(error));
+            }
+            if let Ok(runs) = opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
+                && let Some(run) = runs.into_iter().next()
+            {
+                hub.report(Report::LastRun(run));
+            }
+            Some(opened.store)
+        }
+        Err(error) => {
+            hub.report(Report::Trouble(error));
+            None
+        }
+    }
+}
+
+fn start_supervisors(
+    paths: &Paths,
+    settings: &Settings,
+    hub: &Hub,
+    notifier: &NotifierHandle,
+) -> Vec<SupervisorHandle> {
+    let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
+    let places = servers::llama_server::Places {
+        embedded: paths.embedded.clone(),
+        models: paths.data.join("models"),
+        run: paths.run.clone(),
+        beside_app: own_dir,
+    };
+    let mut adapters: Vec<(Arc<dyn ServerAdapter>, bool)> = Vec::new();
+    let wanted = &settings.servers;
+    if wanted.llama_server.enabled {
+        let server = servers::llama_server::LlamaServer::new(wanted.llama_server.clone(), places);
+        adapters.push((Arc::new(server), wanted.llama_server.autostart));
+    }
+    if wanted.ollama.enabled {
+        let server = servers::ollama::Ollama::new(wanted.ollama.clone());
+        adapters.push((Arc::new(server), wanted.ollama.autostart));
+    }
+    if wanted.lmstudio.enabled {
+        let server = servers::lmstudio::LmStudio::new(wanted.lmstudio.clone(), paths.user_home.clone());
+        adapters.push((Arc::new(server), false));
+    }
+    adapters
+        .into_iter()
+        .map(|(adapter, autostart)| {
+            let surroundings = supervisor::Surroundings {
+                hub: hub.clone(),
+                notifier: notifier.clone(),
+                log: Arc::new(ServerLog::new(&paths.server_logs(), &adapter.id())),
+                run_dir: paths.run.clone(),
+                policy: settings.restart.policy(),
+            };
+            SupervisorHandle::start(adapter, surroundings, autostart)
+        })
+        .collect()
+}
+
+async fn open_doors(
+    settings: &Settings,
+    inner: &Arc<Inner>,
+    in_flight: InFlight,
+) -> (Option<Gateway>, Option<Door>, Secret) {
+    let hub = &inner.hub;
+    let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+    redact::register(&token);
+    let wait = Duration::from_secs(settings.gateway.wait_s.into());
+    let gateway = match settings.gateway.enabled {
+        true => Gateway::start(settings.gateway.port, wait, hub.routes(), in_flight).await,
+        false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
+    };
+    let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;
+    let refused = gateway.as_ref().err().filter(|_| settings.gateway.enabled);
+    for error in [refused, door.as_ref().err()].into_iter().flatten() {
+        hub.report(Report::Trouble(error.clone()));
+    }
+    hub.report(Report::Doors {
+        gateway: match &gateway {
+            Ok(gateway) => Ok(format!("http://{}/v1", gateway.address())),
+            Err(error) => Err(error.message.clone()),
+        },
+        web: door.as_ref().ok().map(|door| format!("http://{}/", door.address())),
+    });
+    (gateway.ok(), door.ok(), token)
+}
+
+/// Tells the command line and a second start where this engine answers.
+fn publish_record(
+    lock: &EngineLock,
+    hub: &Hub,
+    door: Option<&Door>,
+    gateway: Option<&Gateway>,
+    token: &Secret,
+    started_at: Timestamp,
+) {
+    let Some(door) = door else { return };
+    let record = EngineRecord {
+        pid: std::process::id(),
+        web_url: format!("http://{}/", door.address()),
+        token: token.expose().to_owned(),
+        gateway_url: gateway.map(|gateway| format!("http://{}/v1", gateway.address())),
+        version: env!("CARGO_PKG_VERSION").into(),
+        started_at,
+    };
+    if let Err(error) = lock.publish(&record) {
+        hub.report(Report::Trouble(error));
+    }
+}
+
+/// Puts changed settings in force as far as that needs no restart, and tells of mistakes.
+fn follow_settings(
+    file: &SettingsFile,
+    inner: Arc<Inner>,
+    notify_on: watch::Sender<bool>,
+) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
+    let (sender, mut changes) = mpsc::channel(4);
+    let guard = settings::watch(file.path(), sender)
+        .inspect_err(|error| tracing::warn!(%error, "changes of the settings file are not seen"))
+        .ok();
+    let task = tokio::spawn(async move {
+        while let Some(change) = changes.recv().await {
+            match change {
+                Ok(settings) => {
+                    tracing::info!("the settings file has changed");
+                    inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
+                    notify_on.send_replace(settings.notifications.enabled);
+                    inner.sampler.set_interval(Duration::from_millis(settings.gauges.interval_ms));
+                    for supervisor in &inner.supervisors {
+                        supervisor.set_policy(settings.restart.policy()).await;
+                    }
+                }
+                Err(error) => inner.hub.report(Report::Trouble(error)),
+            }
+        }
+    });
+    (guard, task)
+}
+
+/// Takes up what was active before our last end, however it came; on a first start, the embedded default.
+fn resume(inner: Arc<Inner>, notifier: NotifierHandle, settings: &Settings) {
+    let embedded_wanted = settings.servers.llama_server.enabled && settings.servers.llama_server.autostart;
+    tokio::spawn(async move {
+        let Some(store) = &inner.store else { return };
+        let cut_off = store.unfinished_switches().await.unwrap_or_default();
+        let leftovers: Vec<ModelRef> = cut_off.iter().map(|switch| switch.to.clone()).collect();
+        let wanted = match cut_off.first() {
+            Some(first) => first.from.clone(),
+            None => store.active().await.ok().flatten(),
+        };
+        for switch in &cut_off {
+            let _ = store.close_cut_off_switch(switch.id).await;
+            notifier.tell(Happening::CutOffSwitch {
+                to: switch.to.clone(),
+                kept: switch.from.as_ref().map(|from| from.model.clone()),
+            });
+        }
+        match wanted {
+            Some(active) => {
+                let to = active.reference();
+                let leftovers = leftovers.into_iter().filter(|leftover| *leftover != to).collect();
+                inner.switcher.restore(to, leftovers).await;
+            }
+            None => {
+                let never = store.switches(1).await.is_ok_and(|switches| switches.is_empty());
+                if never && embedded_wanted {
+                    inner.activate_first().await;
+                }
+            }
+        }
+    });
+}
+
+impl Inner {
+    /// Makes the embedded model active when nothing ever was. Quiet when there is no embedded server.
+    pub(crate) async fn activate_first(&self) {
+        let embedded = self.supervisors.iter().find(|s| s.kind == ServerKind::LlamaServer);
+        if let Some(supervisor) = embedded
+            && supervisor.ensure_ready().await.is_ok()
+        {
+            supervisor.refresh().await;
+            self.switcher.activate_first().await;
+        }
+    }
+}

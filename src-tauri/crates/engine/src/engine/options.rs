@@ -1,0 +1,25 @@
+use crate::{notify::DesktopNotifications, paths::Paths, ports::NotifyDesktop};
+use pilothouse_domain::{error::ApiError, settings::Settings};
+use std::sync::Arc;
+
+/// What an engine is started with; the settings file says the rest.
+#[derive(Clone)]
+pub struct EngineOptions {
+    pub paths: Paths,
+    pub desktop: Arc<dyn NotifyDesktop>,
+    /// Overrides `web.port` of the settings.
+    pub web_port: Option<u16>,
+}
+
+impl EngineOptions {
+    /// Directories from the environment, real desktop notifications. Errors: system (no home directory).
+    pub fn from_env() -> Result<Self, ApiError> {
+        Ok(Self { paths: Paths::from_env()?, desktop: Arc::new(DesktopNotifications), web_port: None })
+    }
+
+    pub(super) fn apply(&self, settings: &mut Settings) {
+        if let Some(port) = self.web_port {
+            settings.web.port = port;
+        }
+    }
+}

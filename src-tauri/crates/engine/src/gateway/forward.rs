@@ -1,0 +1,176 @@
+//! One request: find its target, wait for a switch if need be, pass it on, stream the answer back.
+
+use super::{
+    ActiveRoute, Routes, Shared, Target,
+    refusal::Refusal,
+    splice::{self, Named},
+};
+use axum::{
+    body::Body,
+    extract::{Path, State},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use pilothouse_domain::model::ModelRef;
+
+/// Headers that belong to one connection and never travel on (RFC 9110 section 7.6.1).
+const HOP_BY_HOP: [HeaderName; 7] = [
+    header::CONNECTION,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+];
+const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server");
+const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
+
+pub(super) async fn forward(
+    State(shared): State<Shared>,
+    Path(path): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Refusal> {
+    let named = splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
+    let target = target(&shared, named.model.as_deref()).await?;
+    match send(&shared, &target, &path, &headers, &body, &named).await {
+        Ok(response) => Ok(response),
+        // The target may have moved between the look and the send; nothing has reached the client yet.
+        Err(error) => match target_again(&shared, named.model.as_deref(), &target).await {
+            Some(moved) => send(&shared, &moved, &path, &headers, &body, &named)
+                .await
+                .map_err(|error| unreachable(&moved, &error)),
+            None => Err(unreachable(&target, &error)),
+        },
+    }
+}
+
+/// Where a request goes.
+async fn target(shared: &Shared, model: Option<&str>) -> Result<Target, Refusal> {
+    match model {
+        None | Some("active") => active(shared).await,
+        Some(name) => loaded(&shared.routes.borrow(), name),
+    }
+}
+
+/// The active model's target; waits while a switch is under way.
+async fn active(shared: &Shared) -> Result<Target, Refusal> {
+    let mut routes = shared.routes.clone();
+    let settled = routes.wait_for(|routes| routes.active != ActiveRoute::Held);
+    let wait_s = u32::try_from(shared.wait.as_secs()).unwrap_or(u32::MAX);
+    let routes = match tokio::time::timeout(shared.wait, settled).await {
+        Ok(Ok(routes)) => routes.clone(),
+        Ok(Err(_)) => {
+            let text = "Pilothouse is shutting down.";
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", text).retry_after(10));
+        }
+        Err(_) => {
+            let text = format!("A switch has been under way for {wait_s} s. Try again in a moment.");
+            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "switching", text).retry_after(5));
+        }
+    };
+    match &routes.active {
+        ActiveRoute::Open(target) => Ok(target.clone()),
+        _ => {
+            let text = "No model is active. Switch to one in Pilothouse, or by `pilothouse switch`.";
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_active_model", text).retry_after(10))
+        }
+    }
+}
+
+/// A model by its own name, `<server>/<name>` or the id of an instance.
+fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
+    let means = |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
+    let fits = |target: &&Target| means(target.server.as_str(), &target.model) || target.instance == name;
+    let mut hits = routes.loaded.iter().filter(fits);
+    if let Some(first) = hits.next() {
+        // The same name on two servers: the active one is what the user sees as this model.
+        let active = match &routes.active {
+            ActiveRoute::Open(target) if fits(&target) => Some(target),
+            _ => None,
+        };
+        return Ok(active.unwrap_or(first).clone());
+    }
+    let known = routes.known.iter().find(|ModelRef { server, model }| means(server.as_str(), model));
+    Err(match known {
+        Some(known) => Refusal::new(
+            StatusCode::NOT_FOUND,
+            "model_not_loaded",
+            format!("{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.", known.model, known.server),
+        ),
+        None => Refusal::new(
+            StatusCode::NOT_FOUND,
+            "model_not_found",
+            format!("There is no model {name} here. GET /v1/models lists them; `active` is the active one."),
+        ),
+    }
+    .about("model"))
+}
+
+async fn target_again(shared: &Shared, model: Option<&str>, old: &Target) -> Option<Target> {
+    target(shared, model).await.ok().filter(|target| target != old)
+}
+
+async fn send(
+    shared: &Shared,
+    target: &Target,
+    path: &str,
+    headers: &HeaderMap,
+    body: &Bytes,
+    named: &Named,
+) -> Result<Response, reqwest::Error> {
+    let guard = shared.in_flight.enter(&target.server, &target.instance);
+    let mut passed = HeaderMap::new();
+    for (name, value) in headers {
+        let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
+        if !HOP_BY_HOP.contains(name) && !ours.contains(name) && name != "keep-alive" {
+            passed.append(name, value.clone());
+        }
+    }
+    let mut request = shared
+        .http
+        .post(format!("{}/{path}", target.openai.base_url))
+        .headers(passed)
+        .body(splice::rename(body, named, &target.instance));
+    if let Some(key) = &target.openai.key {
+        request = request.bearer_auth(key.expose());
+    }
+    let answer = request.send().await?;
+    tracing::debug!(server = %target.server, model = %target.model, %path, status = %answer.status(), "forwarded");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = answer.status();
+    copy_headers(answer.headers(), response.headers_mut(), target);
+    // The guard lives in the stream: the answer counts as under way until its last byte, or until the client leaves.
+    let stream = answer.bytes_stream().map(move |chunk| {
+        let _counted = &guard;
+        chunk
+    });
+    *response.body_mut() = Body::from_stream(stream);
+    Ok(response)
+}
+
+fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
+    for (name, value) in from {
+        let cors = name.as_str().starts_with("access-control-");
+        if !HOP_BY_HOP.contains(name) && name != "keep-alive" && !cors {
+            to.append(name, value.clone());
+        }
+    }
+    let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
+    to.insert(SERVER_HEADER, header(target.server.as_str()));
+    to.insert(MODEL_HEADER, header(&target.model));
+    let streams = to.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if streams {
+        to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        to.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    }
+}
+
+fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
+    tracing::warn!(server = %target.server, %error, "could not be reached");
+    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
+    Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
+}

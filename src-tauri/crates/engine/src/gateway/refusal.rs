@@ -1,0 +1,63 @@
+//! Refusals in the shape that OpenAI clients understand.
+
+use crate::http::Guard;
+use axum::{
+    Json,
+    extract::{Request, State},
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+/// Why a request is not forwarded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refusal {
+    pub status: StatusCode,
+    pub code: &'static str,
+    pub message: String,
+    /// The field that is wrong.
+    pub param: Option<&'static str>,
+    pub retry_after_s: Option<u32>,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        Self { status, code, message: message.into(), param: None, retry_after_s: None }
+    }
+
+    pub fn about(mut self, param: &'static str) -> Self {
+        self.param = Some(param);
+        self
+    }
+
+    pub fn retry_after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let error = json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
+        let mut response = (self.status, Json(json!({ "error": error }))).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+pub(super) async fn no_such_path(request: Request) -> Refusal {
+    let text = format!("There is no {} {} here; the API begins at /v1.", request.method(), request.uri().path());
+    Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text)
+}
+
+/// Only programs on this machine: web pages of other origins and foreign host names are turned away.
+pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(reason) => Refusal::new(StatusCode::FORBIDDEN, "origin_refused", reason).into_response(),
+    }
+}

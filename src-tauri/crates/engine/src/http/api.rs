@@ -1,0 +1,95 @@
+use super::{Guard, Shared};
+use crate::api::{ApiError, Call, ErrorCode, Reply};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, Request, State},
+    http::{StatusCode, header},
+    middleware::Next,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+
+/// How long a wait for changes lasts at most; below the idle limits of clients and proxies.
+const CHANGES_WAIT: Duration = Duration::from_secs(25);
+
+/// An error with the status that fits it; the body is the same everywhere.
+struct Failure(ApiError);
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let status = match self.0.code {
+            ErrorCode::InvalidCall => StatusCode::BAD_REQUEST,
+            ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
+            ErrorCode::NotFound | ErrorCode::Ambiguous => StatusCode::NOT_FOUND,
+            ErrorCode::Busy | ErrorCode::NotOurs | ErrorCode::DoesNotFit | ErrorCode::Unsupported => {
+                StatusCode::CONFLICT
+            }
+            ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            _ => StatusCode::UNPROCESSABLE_ENTITY,
+        };
+        (status, Json(json!({ "schema": 1, "error": self.0 }))).into_response()
+    }
+}
+
+pub(super) async fn call(State(shared): State<Shared>, body: Bytes) -> Result<Json<Reply>, Response> {
+    let call: Call = serde_json::from_slice(&body).map_err(|error| {
+        Failure(ApiError::new(ErrorCode::InvalidCall, format!("The call is not understood: {error}.")))
+            .into_response()
+    })?;
+    // In a task of its own: a client that goes away does not stop what it asked for.
+    let work = tokio::spawn(async move { shared.handler.call(call).await });
+    match work.await {
+        Ok(Ok(reply)) => Ok(Json(reply)),
+        Ok(Err(error)) => Err(Failure(error).into_response()),
+        Err(_) => Err(Failure(ApiError::internal("The call ended unexpectedly.")).into_response()),
+    }
+}
+
+#[derive(Deserialize)]
+pub(super) struct Known {
+    known: Option<u64>,
+}
+
+/// The snapshot as soon as it is another one than the known.
+pub(super) async fn changes(State(shared): State<Shared>, Query(Known { known }): Query<Known>) -> Json<Reply> {
+    let mut snapshots = shared.handler.snapshots();
+    let newer = snapshots.wait_for(|now| Some(now.revision) != known);
+    let news = tokio::time::timeout(CHANGES_WAIT, newer).await.ok().and_then(Result::ok).map(|now| now.clone());
+    Json(match (news, known) {
+        (Some(snapshot), _) => Reply::Snapshot { snapshot },
+        (None, Some(revision)) => Reply::Unchanged { revision },
+        (None, None) => Reply::Snapshot { snapshot: shared.handler.snapshots().borrow().clone() },
+    })
+}
+
+pub(super) async fn want_token(State(shared): State<Shared>, request: Request, next: Next) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
+        .unwrap_or_default();
+    if same(given, shared.token.expose().as_bytes()) {
+        return next.run(request).await;
+    }
+    let error = ApiError::new(ErrorCode::Unauthorized, "The token is missing or not the present one.")
+        .hint("`pilothouse status` prints the address with the present token.");
+    Failure(error).into_response()
+}
+
+/// Compares without telling by its time how much was right.
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+}
+
+pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+    match guard.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(reason) => {
+            let error = json!({ "schema": 1, "error": ApiError::new(ErrorCode::Unauthorized, reason) });
+            (StatusCode::FORBIDDEN, Json(error)).into_response()
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Folds what actors report into one [`Snapshot`] and publishes it under one revision number.
+//!
+//! Actors report, views draw: nobody reads the hub to decide a change. Reports are folded at once and in order, so
+//! an actor that has reported knows that routes and snapshot show it.
+
+use crate::{
+    gateway::{ActiveRoute, Routes, Target},
+    ports::Endpoint,
+};
+use pilothouse_domain::{
+    Timestamp,
+    bench::{BenchProgress, Run},
+    error::{ApiError, ErrorCode},
+    fit,
+    gauge::Gauges,
+    model::{Instance, Model, ModelPurpose},
+    notice::Notice,
+    server::ServerId,
+    snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
+    switch::{Active, SwitchReport, Switching},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::sync::watch;
+
+/// The most notices that are kept.
+const NOTICES: usize = 50;
+
+/// What an actor tells.
+#[derive(Debug, Clone)]
+pub enum Report {
+    Server { view: ServerView, openai: Option<Endpoint> },
+    Models { server: ServerId, models: Vec<Model> },
+    Instances { server: ServerId, instances: Vec<Instance> },
+    /// What is active, and whether the gateway may use it (`held`: a switch is under way).
+    Active { active: Option<Active>, held: bool },
+    Switching(Option<Switching>),
+    Switched(SwitchReport),
+    Gauges(Gauges),
+    Bench(Option<BenchProgress>),
+    LastRun(Run),
+    Notice(Notice),
+    /// Without an id: all of them.
+    Dismiss(Option<u64>),
+    Setup(SetupView),
+    Doors { gateway: Result<String, String>, web: Option<String> },
+    /// Something about Pilothouse itself is wrong; the code says which thing.
+    Trouble(ApiError),
+    TroubleOver(ErrorCode),
+}
+
+struct State {
+    snapshot: Snapshot,
+    held: bool,
+    /// By server, in the order in which the servers are shown.
+    models: BTreeMap<ServerId, Vec<Model>>,
+    instances: BTreeMap<ServerId, Vec<Instance>>,
+    endpoints: BTreeMap<ServerId, Endpoint>,
+}
+
+/// See the module's text.
+#[derive(Clone)]
+pub struct Hub {
+    state: Arc<Mutex<State>>,
+    snapshots: watch::Sender<Arc<Snapshot>>,
+    routes: watch::Sender<Arc<Routes>>,
+}
+
+impl Hub {
+    pub fn new(engine: EngineView) -> Self {
+        let snapshot = Snapshot::empty(engine, Timestamp::now());
+        let (snapshots, _) = watch::channel(Arc::new(snapshot.clone()));
+        let (routes, _) = watch::channel(Arc::new(Routes::default()));
+        let state = State {
+            snapshot,
+            held: false,
+            models: BTreeMap::new(),
+            instances: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+        };
+        Self { state: Arc::new(Mutex::new(state)), snapshots, routes }
+    }
+
+    pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+        self.snapshots.subscribe()
+    }
+
+    pub fn routes(&self) -> watch::Receiver<Arc<Routes>> {
+        self.routes.subscribe()
+    }
+
+    /// The present snapshot.
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.snapshots.borrow().clone()
+    }
+
+    /// Folds a report and publishes what has changed by it.
+    pub fn report(&self, report: Report) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if !state.fold(report) {
+            return;
+        }
+        state.snapshot.revision += 1;
+        state.snapshot.at = Timestamp::now();
+        let routes = state.routes();
+        self.routes.send_if_modified(|old| {
+            let differs = **old != routes;
+            if differs {
+                *old = Arc::new(routes);
+            }
+            differs
+        });
+        self.snapshots.send_replace(Arc::new(state.snapshot.clone()));
+    }
+}
+
+/// Sets a place and tells whether that changed anything.
+fn set<T: PartialEq>(place: &mut T, value: T) -> bool {
+    let differs = *place != value;
+    *place = value;
+    differs
+}
+
+impl State {
+    fn fold(&mut self, report: Report) -> bool {
+        match report {
+            Report::Server { view, openai } => self.fold_server(view, openai),
+            Report::Models { server, models } => {
+                set(self.models.entry(server).or_default(), models) && self.derive_models()
+            }
+            Report::Instances { server, instances } => {
+                set(self.instances.entry(server).or_default(), instances) && self.derive_models()
+            }
+            Report::Active { active, held } => {
+                let differs = set(&mut self.snapshot.active, active) | set(&mut self.held, held);
+                differs && self.derive_models()
+            }
+            Report::Switching(switching) => set(&mut self.snapshot.switching, switching),
+            Report::Switched(report) => set(&mut self.snapshot.last_switch, Some(report)),
+            Report::Gauges(gauges) => {
+                let first = self.snapshot.gauges.is_none();
+                self.snapshot.gauges = Some(gauges);
+                if first {
+                    self.derive_models();
+                }
+                true
+            }
+            Report::Bench(progress) => set(&mut self.snapshot.bench, progress),
+            Report::LastRun(run) => set(&mut self.snapshot.last_run, Some(run)),
+            Report::Notice(notice) => {
+                self.snapshot.notices.insert(0, notice);
+                self.snapshot.notices.truncate(NOTICES);
+                true
+            }
+            Report::Dismiss(id) => {
+                let before = self.snapshot.notices.len();
+                self.snapshot.notices.retain(|notice| id.is_some_and(|id| id != notice.id));
+                before != self.snapshot.notices.len()
+            }
+            Report::Setup(setup) => set(&mut self.snapshot.setup, setup),
+            Report::Doors { gateway, web } => {
+                let (address, absent) = match gateway {
+                    Ok(address) => (Some(address), None),
+                    Err(reason) => (None, Some(reason)),
+                };
+                let engine = &mut self.snapshot.engine;
+                set(&mut engine.gateway, address)
+                    | set(&mut engine.gateway_absent, absent)
+                    | set(&mut engine.web, web)
+            }
+            Report::Trouble(error) => {
+                let troubles = &mut self.snapshot.troubles;
+                let before = troubles.clone();
+                troubles.retain(|trouble| trouble.code != error.code);
+                troubles.push(error);
+                before != *troubles
+            }
+            Report::TroubleOver(code) => {
+                let before = self.snapshot.troubles.len();
+                self.snapshot.troubles.retain(|trouble| trouble.code != code);
+                before != self.snapshot.troubles.len()
+            }
+        }
+    }
+
+    fn fold_server(&mut self, view: ServerView, openai: Option<Endpoint>) -> bool {
+        let id = view.id.clone();
+        let moved = match openai {
+            Some(endpoint) => self.endpoints.insert(id.clone(), endpoint.clone()).as_ref() != Some(&endpoint),
+            None => self.endpoints.remove(&id).is_some(),
+        };
+        let changed = match self.snapshot.servers.iter_mut().find(|server| server.id == id) {
+            Some(server) => set(server, view),
+            None => {
+                self.snapshot.servers.push(view);
+                true
+            }
+        };
+        changed | moved
+    }
+
+    /// Models and instances of all servers in one list each, in the order of the servers.
+    fn derive_models(&mut self) -> bool {
+        let total = self.snapshot.gauges.as_ref().and_then(|gauges| gauges.memory_total_bytes);
+        let order: Vec<ServerId> = self.snapshot.servers.iter().map(|server| server.id.clone()).collect();
+        let instances: Vec<Instance> =
+            order.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect();
+        let models = order
+            .iter()
+            .filter_map(|id| self.models.get(id))
+            .flatten()
+            .map(|model| {
+                let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
+                let active = self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
+                let fit = fit::judge(model.size_bytes, total, loaded);
+                ModelView {
+                    id: model.reference().id(),
+                    model: model.clone(),
+                    loaded,
+                    active,
+                    fits: fit.as_option(),
+                    fits_reason: fit.reason().to_owned(),
+                }
+            })
+            .collect();
+        self.snapshot.models = models;
+        self.snapshot.instances = instances;
+        true
+    }
+
+    fn routes(&self) -> Routes {
+        let target = |server: &ServerId, model: &str, instance: &str| {
+            self.endpoints.get(server).map(|openai| Target {
+                server: server.clone(),
+                model: model.to_owned(),
+                instance: instance.to_owned(),
+                openai: openai.clone(),
+            })
+        };
+        let active = match &self.snapshot.active {
+            _ if self.held => ActiveRoute::Held,
+            Some(active) => target(&active.server, &active.model, &active.instance)
+                .map_or(ActiveRoute::None, ActiveRoute::Open),
+            None => ActiveRoute::None,
+        };
+        Routes {
+            active,
+            loaded: self
+                .snapshot
+                .instances
+                .iter()
+                .filter_map(|i| target(&i.server, &i.model, &i.id))
+                .collect(),
+            known: self
+                .snapshot
+                .models
+                .iter()
+                .filter(|model| model.model.purpose != ModelPurpose::Other)
+                .map(|model| model.model.reference())
+                .collect(),
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! The output of one server: the last lines in memory, more of them in rotating files.
+
+use crate::{
+    api::{LogLine, LogSource},
+    redact::redact,
+    rotating_file::RotatingFile,
+};
+use pilothouse_domain::{Timestamp, server::ServerId};
+use std::{
+    collections::VecDeque,
+    path::Path,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+use tokio::sync::watch;
+
+const MAX_LINES: usize = 2000;
+/// Longer lines are cut.
+const MAX_LINE_BYTES: usize = 4096;
+/// Text of all lines in memory.
+const MAX_RING_BYTES: usize = 2 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 5 * 1024 * 1024;
+const KEEP_FILES: u32 = 3;
+
+/// Can be shared between threads; every line is redacted before it is kept.
+#[derive(Debug)]
+pub struct ServerLog {
+    inner: Mutex<Inner>,
+    newest: watch::Sender<u64>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    lines: VecDeque<LogLine>,
+    bytes: usize,
+    file: RotatingFile,
+}
+
+impl ServerLog {
+    /// `dir` is the folder of all servers' logs; the file is `<dir>/<server>.log`. Nothing is written until the first
+    /// line, and a disk that cannot be written only loses the file.
+    pub fn new(dir: &Path, server: &ServerId) -> Self {
+        let path = dir.join(format!("{}.log", file_name(server)));
+        Self {
+            inner: Mutex::new(Inner {
+                lines: VecDeque::new(),
+                bytes: 0,
+                file: RotatingFile::new(path, MAX_FILE_BYTES, KEEP_FILES),
+            }),
+            newest: watch::Sender::new(0),
+        }
+    }
+
+    /// Adds a line; returns its number, the first one is 1.
+    pub fn push(&self, source: LogSource, line: &str) -> u64 {
+        let line = line.trim_end_matches(['\r', '\n']);
+        // Redacting comes before the cut, which could leave half a secret; what lies far behind it is not even read.
+        let line = &line[..line.floor_char_boundary(2 * MAX_LINE_BYTES)];
+        let line = cut(&redact(line)).into_owned();
+        let at = Timestamp::now();
+        let mut inner = self.lock();
+        let number = inner.lines.back().map_or(1, |newest| newest.number + 1);
+        let who = match source {
+            LogSource::Server => "server",
+            LogSource::Pilothouse => "pilothouse",
+        };
+        inner.file.append(format!("{at} {who}: {line}\n").as_bytes());
+        inner.bytes += line.len();
+        inner.lines.push_back(LogLine {
+            number,
+            at,
+            source,
+            line,
+        });
+        while inner.lines.len() > MAX_LINES || inner.bytes > MAX_RING_BYTES {
+            let Some(oldest) = inner.lines.pop_front() else {
+                break;
+            };
+            inner.bytes -= oldest.line.len();
+        }
+        self.newest.send_replace(number);
+        number
+    }
+
+    /// Oldest first. With a number: up to `limit` lines that follow it, so that a reader can go on from the last one
+    /// it got. Without: the last `limit` lines.
+    pub fn after(&self, number: Option<u64>, limit: usize) -> Vec<LogLine> {
+        let Some(number) = number else {
+            return self.last(limit);
+        };
+        let inner = self.lock();
+        let newer = inner.lines.iter().filter(|line| line.number > number);
+        newer.take(limit).cloned().collect()
+    }
+
+    /// The last `count` lines, oldest first.
+    pub fn last(&self, count: usize) -> Vec<LogLine> {
+        let inner = self.lock();
+        let skipped = inner.lines.len().saturating_sub(count);
+        inner.lines.iter().skip(skipped).cloned().collect()
+    }
+
+    /// Follows the number of the newest line; 0 before the first.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A server's id comes from settings: it must not lead out of the folder.
+fn file_name(server: &ServerId) -> String {
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || "-_".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
+    server.as_str().chars().map(safe).collect()
+}
+
+fn cut(line: &str) -> std::borrow::Cow<'_, str> {
+    if line.len() <= MAX_LINE_BYTES {
+        return line.into();
+    }
+    let mark = "… [cut]";
+    format!(
+        "{}{mark}",
+        &line[..line.floor_char_boundary(MAX_LINE_BYTES - mark.len())]
+    )
+    .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log() -> (tempfile::TempDir, ServerLog) {
+        let dir = tempfile::tempdir().unwrap();
+        let log = ServerLog::new(dir.path(), &"ollama".into());
+        (dir, log)
+    }
+
+    fn numbers(lines: &[LogLine]) -> Vec<u64> {
+        lines.iter().map(|line| line.number).collect()
+    }
+
+    #[test]
+    fn a_reader_goes_on_where_it_stopped() {
+        let (dir, log) = log();
+        let newest = log.subscribe();
+        for number in 1..=5 {
+            assert_eq!(log.push(LogSource::Server, &format!("line {number}\n")), number);
+        }
+        assert_eq!(*newest.borrow(), 5);
+        assert_eq!(numbers(&log.after(None, 2)), [4, 5]);
+        assert_eq!(numbers(&log.after(Some(1), 2)), [2, 3]);
+        assert_eq!(numbers(&log.after(Some(3), 100)), [4, 5]);
+        assert!(log.after(Some(5), 100).is_empty());
+        let file = std::fs::read_to_string(dir.path().join("ollama.log")).unwrap();
+        assert!(
+            file.contains("server: line 5\n") && file.lines().count() == 5,
+            "{file}"
+        );
+    }
+
+    #[test]
+    fn memory_stays_bounded() {
+        let (_dir, log) = log();
+        for _ in 0..MAX_LINES + 10 {
+            log.push(LogSource::Server, "x");
+        }
+        assert_eq!(log.last(usize::MAX).len(), MAX_LINES);
+        for _ in 0..=MAX_RING_BYTES / MAX_LINE_BYTES {
+            log.push(LogSource::Server, &"ü".repeat(10_000));
+        }
+        let lines = log.last(usize::MAX);
+        assert!(lines.iter().all(|line| line.line.len() <= MAX_LINE_BYTES));
+        assert!(lines.iter().map(|line| line.line.len()).sum::<usize>() <= MAX_RING_BYTES);
+        assert!(lines.last().unwrap().line.ends_with("… [cut]"));
+    }
+
+    #[test]
+    fn keys_in_the_output_are_not_kept() {
+        let (dir, log) = log();
+        log.push(LogSource::Server, "got Authorization: Bearer 0123456789");
+        assert!(!log.last(1)[0].line.contains("0123456789"));
+        let file = std::fs::read_to_string(dir.path().join("ollama.log")).unwrap();
+        assert!(!file.contains("0123456789"));
+    }
+
+    #[test]
+    fn an_id_never_leads_out_of_the_folder() {
+        assert_eq!(file_name(&"../../etc/x".into()), "______etc_x");
+    }
+}

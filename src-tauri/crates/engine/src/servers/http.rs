@@ -1,0 +1,241 @@
+//! HTTP towards servers: bounded bodies, bounded lines, and errors in the server's own words.
+
+use crate::ports::Endpoint;
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt, stream::BoxStream};
+use pilothouse_domain::error::{ApiError, ErrorCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use std::time::{Duration, Instant};
+
+/// A server on this machine or in the house accepts a connection at once.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// The longest answer that is read whole; lists of thousands of models are far below.
+const BODY_LIMIT: usize = 16 << 20;
+/// The longest line of a stream.
+const LINE_LIMIT: usize = 1 << 20;
+/// The longest error text of a server that is passed on.
+const ERROR_LIMIT: usize = 300;
+
+pub const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+pub const LIST_LIMIT: Duration = Duration::from_secs(10);
+
+/// A client for one server.
+#[derive(Clone)]
+pub struct ServerHttp {
+    client: Client,
+    endpoint: Endpoint,
+    /// The server's name in messages.
+    title: &'static str,
+}
+
+impl ServerHttp {
+    pub fn new(endpoint: &Endpoint, title: &'static str) -> Self {
+        // Proxies of the environment have no business between us and our own machine.
+        let client = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).build().unwrap_or_default();
+        Self { client, endpoint: endpoint.clone(), title }
+    }
+
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// GET with a limit, decoded. Errors: unreachable, timed_out, unauthorized, server_error, bad_answer.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str, limit: Duration) -> Result<T, ApiError> {
+        let body = self.bounded(self.request(Method::GET, path), limit).await?;
+        self.decode(&body)
+    }
+
+    /// GET of plain text.
+    pub async fn text(&self, path: &str, limit: Duration) -> Result<String, ApiError> {
+        let body = self.bounded(self.request(Method::GET, path), limit).await?;
+        Ok(String::from_utf8_lossy(&body).into_owned())
+    }
+
+    /// POST with a limit (`None`: as long as it takes), decoded. Errors: as `get`.
+    pub async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        limit: Option<Duration>,
+    ) -> Result<T, ApiError> {
+        let request = self.request(Method::POST, path).json(body);
+        let body = match limit {
+            Some(limit) => self.bounded(request, limit).await?,
+            None => self.whole(request).await?,
+        };
+        self.decode(&body)
+    }
+
+    /// POST whose answer is read line by line. Errors: as `get`, before the first line.
+    pub async fn stream(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
+        let response = self.sent(self.request(Method::POST, path).json(body)).await?;
+        let title = self.title;
+        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error)))).boxed())
+    }
+
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.client.request(method, format!("{}{path}", self.endpoint.base_url));
+        match &self.endpoint.key {
+            Some(key) => request.bearer_auth(key.expose()),
+            None => request,
+        }
+    }
+
+    async fn bounded(&self, request: RequestBuilder, limit: Duration) -> Result<Bytes, ApiError> {
+        tokio::time::timeout(limit, self.whole(request)).await.unwrap_or_else(|_| {
+            let text = format!("{} did not answer within {} s.", self.title, limit.as_secs());
+            Err(ApiError::new(ErrorCode::TimedOut, text).retryable())
+        })
+    }
+
+    async fn whole(&self, request: RequestBuilder) -> Result<Bytes, ApiError> {
+        let mut body = self.sent(request).await?.bytes_stream();
+        let mut whole = BytesMut::new();
+        while let Some(chunk) = body.next().await {
+            whole.extend_from_slice(&chunk.map_err(|error| broken(self.title, &error))?);
+            if whole.len() > BODY_LIMIT {
+                let text = format!("{} answered with more than {} MB.", self.title, BODY_LIMIT >> 20);
+                return Err(ApiError::new(ErrorCode::BadAnswer, text));
+            }
+        }
+        Ok(whole.freeze())
+    }
+
+    async fn sent(&self, request: RequestBuilder) -> Result<Response, ApiError> {
+        let response = request.send().await.map_err(|error| self.unsent(&error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = response.bytes().await.unwrap_or_default();
+        let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
+        Err(match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
+                    .hint("Give Pilothouse the server's token.")
+            }
+            StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)).retryable()
+            }
+            _ => ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)),
+        })
+    }
+
+    fn unsent(&self, error: &reqwest::Error) -> ApiError {
+        if error.is_connect() {
+            let text = format!("Nothing answers at {}.", self.endpoint.base_url);
+            return ApiError::new(ErrorCode::Unreachable, text).retryable();
+        }
+        broken(self.title, error)
+    }
+
+    /// Decodes an answer; one with a top-level `error` is a failure whatever its status said.
+    pub fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
+        if let Some(said) = error_text(body) {
+            return Err(ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)));
+        }
+        serde_json::from_slice(body).map_err(|error| {
+            tracing::debug!(%error, "an answer was not understood");
+            ApiError::new(ErrorCode::BadAnswer, format!("{} answered something unexpected.", self.title))
+                .hint("Another program may listen at its address.")
+        })
+    }
+}
+
+/// A line and the instant in which its last byte was read.
+#[derive(Debug, Clone)]
+pub struct Line {
+    pub at: Instant,
+    pub text: String,
+}
+
+/// Splits a body into lines; every line carries the instant of the read that completed it.
+fn lines(
+    body: impl Stream<Item = Result<Bytes, ApiError>> + Send + 'static,
+) -> impl Stream<Item = Result<Line, ApiError>> + Send {
+    let state = (Box::pin(body), BytesMut::new(), Instant::now());
+    futures_util::stream::try_unfold(state, |(mut body, mut pending, mut at)| async move {
+        loop {
+            if let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
+                let line = pending.split_to(end + 1);
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                return Ok(Some((Line { at, text }, (body, pending, at))));
+            }
+            if pending.len() > LINE_LIMIT {
+                return Err(ApiError::new(ErrorCode::BadAnswer, "The server sent a line without end."));
+            }
+            match body.next().await {
+                Some(chunk) => {
+                    pending.extend_from_slice(&chunk?);
+                    at = Instant::now();
+                }
+                None if pending.is_empty() => return Ok(None),
+                None => {
+                    let text = String::from_utf8_lossy(&pending.split()).trim_end().to_owned();
+                    return Ok(Some((Line { at, text }, (body, pending, at))));
+                }
+            }
+        }
+    })
+}
+
+/// The payload of a server-sent event's `data:` line.
+pub fn sse_data(line: &str) -> Option<&str> {
+    line.strip_prefix("data:").map(str::trim_start)
+}
+
+/// The text of an error body in any of the shapes in use: `{"error": "text"}`, `{"error": {"message": "text"}}`.
+pub fn error_text(body: &[u8]) -> Option<String> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let error = value.get("error").filter(|error| !error.is_null())?;
+    let text = match error {
+        Value::String(text) => text.clone(),
+        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
+    };
+    Some(shorten(text.trim()))
+}
+
+fn shorten(text: &str) -> String {
+    match text.char_indices().nth(ERROR_LIMIT) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+fn broken(title: &str, error: &reqwest::Error) -> ApiError {
+    tracing::debug!(%error, "connection");
+    ApiError::new(ErrorCode::Unreachable, format!("The connection to {title} broke off.")).retryable()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_survive_any_cut_and_endless_ones_are_refused() {
+        let chunks = ["da", "ta: 1\r\n\nda", "ta: 2\nrest"].map(|text| Ok(Bytes::from(text)));
+        let read: Vec<String> = lines(futures_util::stream::iter(chunks)).map(|line| line.unwrap().text).collect().await;
+        assert_eq!(read, ["data: 1", "", "data: 2", "rest"]);
+        let flood = std::iter::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 16]))).take(64);
+        let read: Vec<_> = lines(futures_util::stream::iter(flood)).collect().await;
+        assert!(read.len() == 1 && read[0].is_err());
+    }
+
+    #[test]
+    fn error_bodies_of_all_servers_are_read() {
+        assert_eq!(error_text(br#"{"error":"Unexpected endpoint or method. (GET /x)"}"#).unwrap(),
+            "Unexpected endpoint or method. (GET /x)");
+        assert_eq!(error_text(br#"{"error":{"code":401,"message":"Invalid API Key"}}"#).unwrap(), "Invalid API Key");
+        assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
+        assert_eq!(error_text(b"junk"), None);
+        let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));
+        assert_eq!(error_text(long.as_bytes()).unwrap().chars().count(), ERROR_LIMIT + 1);
+    }
+}

