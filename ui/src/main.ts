@@ -29,5 +29,10 @@ async function start(target: HTMLElement): Promise<void> {
   mount(App, { target, props: { store } });
 }
 
+// A fresh address pasted into this tab changes only the fragment: start anew with its token.
+addEventListener('hashchange', () => {
+  if (location.hash.startsWith('#token=')) location.reload();
+});
+
 const target = document.getElementById('app');
 if (target) void start(target);
