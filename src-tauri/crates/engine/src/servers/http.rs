@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// A server on this machine or in the house accepts a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// All of these servers close a silent connection after five seconds; a request must not run into that.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is read whole; lists of thousands of models are far below.
 const BODY_LIMIT: usize = 16 << 20;
 /// The longest line of a stream.
@@ -33,7 +35,12 @@ pub struct ServerHttp {
 impl ServerHttp {
     pub fn new(endpoint: &Endpoint, title: &'static str) -> Self {
         // Proxies of the environment have no business between us and our own machine.
-        let client = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).build().unwrap_or_default();
+        let client = Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .build()
+            .unwrap_or_default();
         Self { client, endpoint: endpoint.clone(), title }
     }
 
@@ -95,7 +102,12 @@ impl ServerHttp {
     }
 
     async fn whole(&self, request: RequestBuilder) -> Result<Bytes, ApiError> {
-        let mut body = self.sent(request).await?.bytes_stream();
+        let response = self.sent(request).await?;
+        self.body(response).await
+    }
+
+    async fn body(&self, response: Response) -> Result<Bytes, ApiError> {
+        let mut body = response.bytes_stream();
         let mut whole = BytesMut::new();
         while let Some(chunk) = body.next().await {
             whole.extend_from_slice(&chunk.map_err(|error| broken(self.title, &error))?);
@@ -113,12 +125,12 @@ impl ServerHttp {
         if status.is_success() {
             return Ok(response);
         }
-        let body = response.bytes().await.unwrap_or_default();
+        let body = self.body(response).await.unwrap_or_default();
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
-                    .hint("Give Pilothouse the server's token.")
+                    .hint("Switch its authentication off: Pilothouse has no token for it.")
             }
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
             StatusCode::SERVICE_UNAVAILABLE => {

@@ -68,7 +68,8 @@ pub(super) async fn launch(
     // By default every web page in the user's browser could use the server.
     flag("--cors-origins", "localhost".into());
     flag("--log-colors", "off".into());
-    flag("--ctx-size", settings.context.to_string().into());
+    // The server shares this number out among the requests at a time.
+    flag("--ctx-size", settings.context.saturating_mul(settings.parallel).to_string().into());
     flag("--parallel", settings.parallel.to_string().into());
     // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
     flag("--cache-ram", "0".into());

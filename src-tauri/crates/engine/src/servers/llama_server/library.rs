@@ -114,7 +114,7 @@ fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
 /// What the file says of itself; one that cannot be read is listed by its name and size.
 fn describe(name: &str, path: &Path, size: u64) -> Model {
     let header = std::fs::File::open(path).ok().and_then(|file| {
-        gguf::read(std::io::BufReader::new(file))
+        gguf::read(file)
             .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"))
             .ok()
     });

@@ -22,7 +22,10 @@ use pilothouse_domain::{
     model::{Expiry, Instance, Model, ModelPurpose},
     server::ServerId,
 };
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -33,6 +36,8 @@ const LMS_LIMIT: Duration = Duration::from_secs(600);
 pub(super) struct LmStudioClient {
     http: ServerHttp,
     home: Home,
+    /// Whether the last list came by v1, so that an answer need not wait for another.
+    speaks_v1: Mutex<Option<bool>>,
 }
 
 /// What the server knows, in whichever dialect it speaks.
@@ -43,12 +48,18 @@ enum Library {
 
 impl LmStudioClient {
     pub fn new(endpoint: &Endpoint, home: Home) -> Self {
-        Self { http: ServerHttp::new(endpoint, "LM Studio"), home }
+        Self { http: ServerHttp::new(endpoint, "LM Studio"), home, speaks_v1: Mutex::default() }
     }
 
     /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
     /// refused token must not fall back.
     async fn library(&self) -> Result<Library, ApiError> {
+        let library = self.asked_library().await?;
+        *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) = Some(matches!(library, Library::V1(_)));
+        Ok(library)
+    }
+
+    async fn asked_library(&self) -> Result<Library, ApiError> {
         match self.http.get::<ModelsV1>("/api/v1/models", LIST_LIMIT).await {
             Ok(list) => Ok(Library::V1(list.models)),
             Err(error) if matches!(error.code, ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound) => {
@@ -87,14 +98,14 @@ impl ServerClient for LmStudioClient {
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         Ok(match self.library().await? {
             Library::V1(models) => models.into_iter().map(model_v1).collect(),
-            Library::V0(rows) => models_v0(rows),
+            Library::V0(rows) => models_v0(&rows),
         })
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
         Ok(match self.library().await? {
             Library::V1(models) => models.iter().flat_map(instances_v1).collect(),
-            Library::V0(rows) => rows.iter().filter(|row| row.state == "loaded").map(instance_v0).collect(),
+            Library::V0(rows) => instances_v0(&rows),
         })
     }
 
@@ -147,7 +158,12 @@ impl ServerClient for LmStudioClient {
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         let (model, max_tokens) = (request.instance.as_str(), request.max_tokens);
-        if let Library::V1(_) = self.library().await? {
+        let known = *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner);
+        let v1 = match known {
+            Some(v1) => v1,
+            None => matches!(self.library().await?, Library::V1(_)),
+        };
+        if v1 {
             let body = ChatV1 {
                 model,
                 input: &request.prompt,
@@ -242,23 +258,24 @@ fn instance(id: &str, model: &str, context: Option<u64>) -> Instance {
     }
 }
 
-/// A second copy has the key with `:2` behind it.
-fn key_of(id: &str) -> &str {
+/// A second copy has the key of the first with `:2` behind it.
+fn key_of<'a>(id: &'a str, rows: &[RowV0]) -> &'a str {
     match id.rsplit_once(':') {
-        Some((key, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => key,
+        Some((key, number)) if number.parse::<u32>().is_ok() && rows.iter().any(|row| row.id == key) => key,
         _ => id,
     }
 }
 
-fn instance_v0(row: &RowV0) -> Instance {
-    instance(&row.id, key_of(&row.id), row.loaded_context_length)
+fn instances_v0(rows: &[RowV0]) -> Vec<Instance> {
+    let loaded = rows.iter().filter(|row| row.state == "loaded");
+    loaded.map(|row| instance(&row.id, key_of(&row.id, rows), row.loaded_context_length)).collect()
 }
 
 /// Copies of one model are rows of their own in v0; they are one model here.
-fn models_v0(rows: Vec<RowV0>) -> Vec<Model> {
+fn models_v0(rows: &[RowV0]) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
     for row in rows {
-        let key = key_of(&row.id);
+        let key = key_of(&row.id, rows);
         if models.iter().any(|model| model.name == key) {
             continue;
         }
@@ -267,8 +284,8 @@ fn models_v0(rows: Vec<RowV0>) -> Vec<Model> {
             name: key.to_owned(),
             title: key.rsplit('/').next().unwrap_or(key).to_owned(),
             purpose: purpose(&row.kind),
-            format: row.compatibility_type,
-            quantization: row.quantization,
+            format: row.compatibility_type.clone(),
+            quantization: row.quantization.clone(),
             parameters: None,
             size_bytes: None,
             context_max: row.max_context_length,
@@ -367,14 +384,16 @@ mod tests {
             {"id":"text-embedding-nomic-embed-text-v1.5","type":"embeddings","state":"not-loaded"}],"object":"list"}"#,
         )
         .unwrap();
-        let instances: Vec<Instance> =
-            list.data.iter().filter(|row| row.state == "loaded").map(instance_v0).collect();
+        let instances = instances_v0(&list.data);
         assert!(instances.iter().all(|instance| instance.model == "qwen3-0.6b-mlx"));
         assert_eq!(instances[1].id, "qwen3-0.6b-mlx:2");
-        let models = models_v0(list.data);
+        let models = models_v0(&list.data);
         assert_eq!(models.len(), 2);
         assert_eq!(models[1].purpose, ModelPurpose::Embedding);
         assert_eq!(models[0].size_bytes, None, "v0 reports no sizes");
+        let row = r#"{"data":[{"id":"smollm2:135","type":"llm","state":"loaded"}]}"#;
+        let list: ModelsV0 = serde_json::from_str(row).unwrap();
+        assert_eq!(instances_v0(&list.data)[0].model, "smollm2:135", "no copy without a first one");
     }
 
     #[test]

@@ -43,17 +43,20 @@ pub(super) fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken(&settings.address));
     }
-    let mut env: Vec<(OsString, OsString)> = vec![("OLLAMA_HOST".into(), host.into())];
+    let mut env: Vec<(OsString, OsString)> =
+        settings.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
     if !settings.models_dir.is_empty() {
         env.push(("OLLAMA_MODELS".into(), settings.models_dir.clone().into()));
     }
-    env.extend(settings.environment.iter().map(|(name, value)| (name.into(), value.into())));
+    // Last, so that it agrees with the address that we ask.
+    env.push(("OLLAMA_HOST".into(), host.into()));
     Ok(Launch::Own {
         process: ProcessSpec {
             program: program.clone(),
             args: vec!["serve".into()],
             env,
-            env_remove: vec!["OLLAMA_*".into()],
+            // It hands its whole environment on to llama-servers of its own.
+            env_remove: vec!["OLLAMA_*".into(), "LLAMA_*".into()],
             cwd: None,
         },
         endpoint,
