@@ -11,7 +11,10 @@ pub fn on_event(app: &AppHandle, event: RunEvent) {
     match event {
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
         RunEvent::Exit => {
-            if let Some(engine) = app.try_state::<RunningEngine>().and_then(|running| running.take()) {
+            if let Some(engine) = app
+                .try_state::<RunningEngine>()
+                .and_then(|running| running.take())
+            {
                 tauri::async_runtime::block_on(engine.shutdown());
             }
         }
@@ -48,7 +51,11 @@ pub fn hear_signals(app: AppHandle) {
 
 /// The engine did not start: the person who clicked must see why.
 pub fn tell_start_failed(error: &ApiError) {
-    let hint = error.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
+    let hint = error
+        .hint
+        .as_deref()
+        .map(|hint| format!("\n\nhint: {hint}"))
+        .unwrap_or_default();
     complain(&format!("{}{hint}", error.message));
     let title = match error.code {
         ErrorCode::AlreadyRunning => "Pilothouse runs already",
@@ -57,7 +64,10 @@ pub fn tell_start_failed(error: &ApiError) {
     pilothouse_engine::notify::show_now(title, &error.message);
 }
 
-#[expect(clippy::print_stderr, reason = "there is no log yet, or no window to say it in")]
+#[expect(
+    clippy::print_stderr,
+    reason = "there is no log yet, or no window to say it in"
+)]
 pub fn complain(text: &str) {
     eprintln!("error: {text}");
 }

@@ -15,7 +15,10 @@ pub fn open(app: &AppHandle) {
     // Building a window inside an event handler can lock up; a task of its own never does.
     tauri::async_runtime::spawn(async move {
         let shown = match app.get_webview_window(LABEL) {
-            Some(window) => window.unminimize().and_then(|()| window.show()).and_then(|()| window.set_focus()),
+            Some(window) => window
+                .unminimize()
+                .and_then(|()| window.show())
+                .and_then(|()| window.set_focus()),
             None => build(&app),
         };
         if let Err(error) = shown {
@@ -40,7 +43,8 @@ fn build(app: &AppHandle) -> tauri::Result<()> {
 fn place(window: &WebviewWindow) {
     if let (Ok(Some(monitor)), Ok(size)) = (window.current_monitor(), window.outer_size()) {
         let screen = monitor.size();
-        let x = monitor.position().x + i32::try_from(screen.width.saturating_sub(size.width)).unwrap_or(0) - MARGIN;
+        let x = monitor.position().x + i32::try_from(screen.width.saturating_sub(size.width)).unwrap_or(0)
+            - MARGIN;
         let y = monitor.position().y + BAR + MARGIN;
         if let Err(error) = window.set_position(PhysicalPosition::new(x.max(0), y)) {
             tracing::debug!(%error, "the panel was not placed");

@@ -4,13 +4,17 @@ use crate::panel;
 use tauri::{App, AppHandle};
 
 /// Runs before any thread starts, because it changes the environment.
-#[expect(unsafe_code, reason = "set_var is unsafe in a program with threads; none runs yet")]
+#[expect(
+    unsafe_code,
+    reason = "set_var is unsafe in a program with threads; none runs yet"
+)]
 pub fn prepare_environment() {
     // WebKitGTK shows an empty window with NVIDIA's own driver (tauri-apps/tauri#9304).
     #[cfg(target_os = "linux")]
     {
         const SWITCH: &str = "WEBKIT_DISABLE_DMABUF_RENDERER";
-        if std::env::var_os(SWITCH).is_none() && std::path::Path::new("/proc/driver/nvidia/version").exists() {
+        if std::env::var_os(SWITCH).is_none() && std::path::Path::new("/proc/driver/nvidia/version").exists()
+        {
             // SAFETY: called first thing in main, before any thread exists.
             unsafe { std::env::set_var(SWITCH, "1") };
         }
@@ -27,7 +31,10 @@ pub fn on_set_up(app: &mut App) {
 
 /// Whether a tray can be built at all. Errors: why not.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "the tray library is loaded by name and would end the program when it is missing")]
+#[expect(
+    unsafe_code,
+    reason = "the tray library is loaded by name and would end the program when it is missing"
+)]
 pub fn tray_possible() -> Result<(), String> {
     for name in [c"libayatana-appindicator3.so.1", c"libappindicator3.so.1"] {
         // SAFETY: the name is a valid C string; the library is one that the tray would load anyway.
@@ -78,7 +85,10 @@ async fn tray_host_present() -> zbus::Result<bool> {
         if look > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
-        if names.name_has_owner("org.kde.StatusNotifierWatcher".try_into()?).await? {
+        if names
+            .name_has_owner("org.kde.StatusNotifierWatcher".try_into()?)
+            .await?
+        {
             return Ok(true);
         }
     }

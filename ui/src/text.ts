@@ -246,7 +246,7 @@ export const gauges = {
   serversMemory: 'Servers',
   cores: (n: number) => `${n} cores`,
   of: (title: string, total: string) => `${title} of ${total}`,
-  noGpu: (reason: string) => `no GPU found: ${reason}`,
+  noGpu: (reason: string) => reason,
   own: (cpu: string, memory: string) => `Pilothouse itself: ${cpu} CPU, ${memory}`,
   ownMeaning: 'CPU: 100 % is one core fully used.',
   none: 'No sample yet',

@@ -32,7 +32,10 @@ pub(super) struct LiveMenu {
 
 impl LiveMenu {
     pub fn build(app: &AppHandle, items: &[TrayItem]) -> tauri::Result<Self> {
-        let mut menu = Self { root: Menu::new(app)?, entries: HashMap::new() };
+        let mut menu = Self {
+            root: Menu::new(app)?,
+            entries: HashMap::new(),
+        };
         for (index, item) in items.iter().enumerate() {
             menu.insert(app, None, index, item)?;
         }
@@ -81,18 +84,30 @@ impl LiveMenu {
         }
     }
 
-    fn insert(&mut self, app: &AppHandle, parent: Option<&str>, index: usize, item: &TrayItem) -> tauri::Result<()> {
+    fn insert(
+        &mut self,
+        app: &AppHandle,
+        parent: Option<&str>,
+        index: usize,
+        item: &TrayItem,
+    ) -> tauri::Result<()> {
         let text = escaped(&item.text);
         let live = match &item.kind {
-            TrayItemKind::Plain => {
-                Live::Plain(MenuItem::with_id(app, &item.id, text, item.enabled, None::<&str>)?)
-            }
+            TrayItemKind::Plain => Live::Plain(MenuItem::with_id(
+                app,
+                &item.id,
+                text,
+                item.enabled,
+                None::<&str>,
+            )?),
             TrayItemKind::Check { checked } => Live::Check {
                 item: CheckMenuItem::with_id(app, &item.id, text, item.enabled, *checked, None::<&str>)?,
                 checked: *checked,
             },
             TrayItemKind::Separator => Live::Separator(PredefinedMenuItem::separator(app)?),
-            TrayItemKind::Submenu { .. } => Live::Submenu(Submenu::with_id(app, &item.id, text, item.enabled)?),
+            TrayItemKind::Submenu { .. } => {
+                Live::Submenu(Submenu::with_id(app, &item.id, text, item.enabled)?)
+            }
         };
         match parent.map(|id| self.entries.get(id)) {
             None => self.root.insert(live.as_item(), index)?,
@@ -109,7 +124,9 @@ impl LiveMenu {
     }
 
     fn remove(&mut self, parent: Option<&str>, id: &str) -> tauri::Result<()> {
-        let Some(live) = self.entries.remove(id) else { return Ok(()) };
+        let Some(live) = self.entries.remove(id) else {
+            return Ok(());
+        };
         match parent.map(|id| self.entries.get(id)) {
             None => self.root.remove(live.as_item()),
             Some(Some(Live::Submenu(submenu))) => submenu.remove(live.as_item()),

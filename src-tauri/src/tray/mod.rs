@@ -66,18 +66,27 @@ fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
 fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
     // A clicked check entry toggles itself, whatever we decide: write the true value again.
     lock(live).menu.rewrite_check(id);
-    let Some(action) = TrayAction::parse(id) else { return };
+    let Some(action) = TrayAction::parse(id) else {
+        return;
+    };
     let call = match action {
         TrayAction::OpenPanel => return panel::open(app),
         TrayAction::Quit => return app.exit(0),
-        TrayAction::Switch(model) => {
-            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false }
-        }
+        TrayAction::Switch(model) => Call::Switch {
+            model: model.id(),
+            server: Some(model.server),
+            dry_run: false,
+        },
         TrayAction::CancelSwitch => Call::CancelSwitch,
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },
         TrayAction::Restart(server) => Call::RestartServer { server },
-        TrayAction::Bench => Call::Bench { model: None, server: None, plan: None, trials: None },
+        TrayAction::Bench => Call::Bench {
+            model: None,
+            server: None,
+            plan: None,
+            trials: None,
+        },
         TrayAction::CancelBench => Call::CancelBench,
     };
     let engine = engine.clone();
@@ -115,7 +124,9 @@ fn apply(app: &AppHandle, live: &Shared, model: TrayModel, ops: Vec<TrayOp>) {
     let tray = app.tray_by_id(TRAY_ID);
     for op in ops {
         let done = match (&op, &tray) {
-            (TrayOp::Icon(shape), Some(tray)) => tray.set_icon_with_as_template(Some(icon::image(*shape)), true),
+            (TrayOp::Icon(shape), Some(tray)) => {
+                tray.set_icon_with_as_template(Some(icon::image(*shape)), true)
+            }
             (TrayOp::Title(title), Some(tray)) => tray.set_tooltip(Some(title)),
             (TrayOp::Icon(_) | TrayOp::Title(_), None) => Ok(()),
             _ => live.menu.apply(app, &op),

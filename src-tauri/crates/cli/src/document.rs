@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 /// Gives every field that is null a `…_absent` beside it, unless it has one.
 pub fn with_reasons(document: Value, fields: &[(&str, &str)]) -> Value {
-    let Value::Object(mut object) = document else { return document };
+    let Value::Object(mut object) = document else {
+        return document;
+    };
     for (field, reason) in fields {
         let absent = format!("{field}_absent");
         if object.get(*field).is_some_and(Value::is_null) && object.get(&absent).is_none_or(Value::is_null) {
@@ -42,7 +44,11 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
 }
 
 pub fn servers(snapshot: &Snapshot) -> Vec<Value> {
-    snapshot.servers.iter().map(|view| server(view, snapshot.gauges.as_ref())).collect()
+    snapshot
+        .servers
+        .iter()
+        .map(|view| server(view, snapshot.gauges.as_ref()))
+        .collect()
 }
 
 pub fn server(view: &ServerView, gauges: Option<&Gauges>) -> Value {
@@ -97,7 +103,13 @@ pub fn model(view: &ModelView) -> Value {
         "fits_reason": view.fits_reason,
     });
     let silent = "not reported by the server";
-    let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];
+    let fields = [
+        "format",
+        "quantization",
+        "parameters",
+        "size_bytes",
+        "context_max",
+    ];
     with_reasons(value, &fields.map(|field| (field, silent)))
 }
 
@@ -134,7 +146,9 @@ pub fn run(run: &Run) -> Value {
 
 /// A run with all that makes it comparable.
 pub fn bench(detail: &Run) -> Value {
-    let Value::Object(mut fields) = run(detail) else { return Value::Null };
+    let Value::Object(mut fields) = run(detail) else {
+        return Value::Null;
+    };
     let more = with_reasons(
         json!({
             "server_decode_tok_s": detail.server_decode_tok_s,
@@ -155,9 +169,17 @@ pub fn bench(detail: &Run) -> Value {
 }
 
 pub fn gauges(gauges: &Gauges) -> Value {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else { return Value::Null };
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else {
+        return Value::Null;
+    };
     if let Some(Value::Array(gpus)) = fields.get_mut("gpus") {
-        let names = ["load_percent", "memory_used_bytes", "memory_total_bytes", "power_w", "temperature_c"];
+        let names = [
+            "load_percent",
+            "memory_used_bytes",
+            "memory_total_bytes",
+            "power_w",
+            "temperature_c",
+        ];
         let reasons = names.map(|name| (name, "not reported by the driver"));
         for gpu in gpus {
             *gpu = with_reasons(gpu.take(), &reasons);
@@ -167,11 +189,19 @@ pub fn gauges(gauges: &Gauges) -> Value {
         for server in servers {
             *server = with_reasons(
                 server.take(),
-                &[("memory_bytes", "not running"), ("cpu_percent", "needs two samples of a running process")],
+                &[
+                    ("memory_bytes", "not running"),
+                    ("cpu_percent", "needs two samples of a running process"),
+                ],
             );
         }
     }
-    let names = ["cpu_percent", "memory_used_bytes", "memory_total_bytes", "swap_used_bytes"];
+    let names = [
+        "cpu_percent",
+        "memory_used_bytes",
+        "memory_total_bytes",
+        "swap_used_bytes",
+    ];
     let reasons = names.map(|name| (name, "not read yet"));
     with_reasons(Value::Object(Map::from_iter(fields)), &reasons)
 }
@@ -182,12 +212,13 @@ mod tests {
 
     #[test]
     fn a_null_gets_its_reason_and_a_value_does_not() {
-        let document = with_reasons(json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }), &[
-            ("a", "why"),
-            ("b", "why"),
-            ("c", "why"),
-            ("d", "why"),
-        ]);
-        assert_eq!(document, json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" }));
+        let document = with_reasons(
+            json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }),
+            &[("a", "why"), ("b", "why"), ("c", "why"), ("d", "why")],
+        );
+        assert_eq!(
+            document,
+            json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" })
+        );
     }
 }

@@ -56,7 +56,9 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         }
     };
     bar.finish_and_clear();
-    let Reply::Switch { report } = reply else { return Err(unexpected(&reply)) };
+    let Reply::Switch { report } = reply else {
+        return Err(unexpected(&reply));
+    };
     output.answer(json!(report), || text(&report));
     Ok(match report.outcome {
         SwitchOutcome::Committed => 0,
@@ -68,16 +70,29 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
 fn text(report: &SwitchReport) -> String {
     if report.dry_run {
         let steps: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
-        return format!("Would switch to {}: {}.", report.to, steps.join(", ").replace('_', " "));
+        return format!(
+            "Would switch to {}: {}.",
+            report.to,
+            steps.join(", ").replace('_', " ")
+        );
     }
     let took = seconds(report.took_ms);
-    let first = report.first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
+    let first = report
+        .first_token_ms
+        .map(|ms| format!(", first token {ms} ms"))
+        .unwrap_or_default();
     let mut text = match report.outcome {
         SwitchOutcome::Committed => format!("{} is active after {took}{first}.", report.to),
         SwitchOutcome::RolledBack => format!("{} could not be made active.", report.to),
         SwitchOutcome::Cancelled => format!("The switch to {} was cancelled.", report.to),
     };
-    for line in [&report.reason, &report.error.as_ref().and_then(|error| error.hint.clone())].into_iter().flatten() {
+    for line in [
+        &report.reason,
+        &report.error.as_ref().and_then(|error| error.hint.clone()),
+    ]
+    .into_iter()
+    .flatten()
+    {
         text.push('\n');
         text.push_str(line);
     }

@@ -31,11 +31,23 @@ const NOTICES: usize = 50;
 /// What an actor tells.
 #[derive(Debug, Clone)]
 pub enum Report {
-    Server { view: ServerView, openai: Option<Endpoint> },
-    Models { server: ServerId, models: Vec<Model> },
-    Instances { server: ServerId, instances: Vec<Instance> },
+    Server {
+        view: ServerView,
+        openai: Option<Endpoint>,
+    },
+    Models {
+        server: ServerId,
+        models: Vec<Model>,
+    },
+    Instances {
+        server: ServerId,
+        instances: Vec<Instance>,
+    },
     /// What is active, and whether the gateway may use it (`held`: a switch is under way).
-    Active { active: Option<Active>, held: bool },
+    Active {
+        active: Option<Active>,
+        held: bool,
+    },
     Switching(Option<Switching>),
     Switched(SwitchReport),
     Gauges(Gauges),
@@ -45,7 +57,10 @@ pub enum Report {
     /// Without an id: all of them.
     Dismiss(Option<u64>),
     Setup(SetupView),
-    Doors { gateway: Result<String, String>, web: Option<String> },
+    Doors {
+        gateway: Result<String, String>,
+        web: Option<String>,
+    },
     /// Something about Pilothouse itself is wrong; the code says which thing.
     Trouble(ApiError),
     TroubleOver(ErrorCode),
@@ -80,7 +95,11 @@ impl Hub {
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), snapshots, routes }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            snapshots,
+            routes,
+        }
     }
 
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -156,7 +175,9 @@ impl State {
             }
             Report::Dismiss(id) => {
                 let before = self.snapshot.notices.len();
-                self.snapshot.notices.retain(|notice| id.is_some_and(|id| id != notice.id));
+                self.snapshot
+                    .notices
+                    .retain(|notice| id.is_some_and(|id| id != notice.id));
                 before != self.snapshot.notices.len()
             }
             Report::Setup(setup) => set(&mut self.snapshot.setup, setup),
@@ -203,17 +224,36 @@ impl State {
 
     /// Models and instances of all servers in one list each, in the order of the servers.
     fn derive_models(&mut self) -> bool {
-        let total = self.snapshot.gauges.as_ref().and_then(|gauges| gauges.memory_total_bytes);
-        let order: Vec<ServerId> = self.snapshot.servers.iter().map(|server| server.id.clone()).collect();
-        let instances: Vec<Instance> =
-            order.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect();
+        let total = self
+            .snapshot
+            .gauges
+            .as_ref()
+            .and_then(|gauges| gauges.memory_total_bytes);
+        let order: Vec<ServerId> = self
+            .snapshot
+            .servers
+            .iter()
+            .map(|server| server.id.clone())
+            .collect();
+        let instances: Vec<Instance> = order
+            .iter()
+            .filter_map(|id| self.instances.get(id))
+            .flatten()
+            .cloned()
+            .collect();
         let models = order
             .iter()
             .filter_map(|id| self.models.get(id))
             .flatten()
             .map(|model| {
-                let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
-                let active = self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
+                let loaded = instances
+                    .iter()
+                    .any(|i| i.server == model.server && i.model == model.name);
+                let active = self
+                    .snapshot
+                    .active
+                    .as_ref()
+                    .is_some_and(|a| a.reference() == model.reference());
                 let fit = fit::judge(model.size_bytes, total, loaded);
                 ModelView {
                     id: model.reference().id(),

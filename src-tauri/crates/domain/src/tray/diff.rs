@@ -5,12 +5,28 @@ use super::{TrayIcon, TrayItem, TrayItemKind, TrayModel};
 pub enum TrayOp {
     Icon(TrayIcon),
     Title(String),
-    Text { id: String, text: String },
-    Enabled { id: String, enabled: bool },
-    Checked { id: String, checked: bool },
+    Text {
+        id: String,
+        text: String,
+    },
+    Enabled {
+        id: String,
+        enabled: bool,
+    },
+    Checked {
+        id: String,
+        checked: bool,
+    },
     /// Into a submenu, or the menu itself when `parent` is `None`.
-    Insert { parent: Option<String>, index: usize, item: TrayItem },
-    Remove { parent: Option<String>, id: String },
+    Insert {
+        parent: Option<String>,
+        index: usize,
+        item: TrayItem,
+    },
+    Remove {
+        parent: Option<String>,
+        id: String,
+    },
 }
 
 /// What must change so that `old` becomes `new`. Entries that stay are changed in place: a click into an open menu must
@@ -36,13 +52,23 @@ fn list(parent: Option<&str>, old: &[TrayItem], new: &[TrayItem], ops: &mut Vec<
     if !kept.iter().zip(&wanted).all(|(a, b)| same(a, b)) {
         kept.clear();
     }
-    for item in old.iter().filter(|item| !kept.iter().any(|other| same(item, other))) {
-        ops.push(TrayOp::Remove { parent: parent_id(), id: item.id.clone() });
+    for item in old
+        .iter()
+        .filter(|item| !kept.iter().any(|other| same(item, other)))
+    {
+        ops.push(TrayOp::Remove {
+            parent: parent_id(),
+            id: item.id.clone(),
+        });
     }
     for (index, item) in new.iter().enumerate() {
         match kept.iter().find(|other| same(item, other)) {
             Some(before) => change(before, item, ops),
-            None => ops.push(TrayOp::Insert { parent: parent_id(), index, item: item.clone() }),
+            None => ops.push(TrayOp::Insert {
+                parent: parent_id(),
+                index,
+                item: item.clone(),
+            }),
         }
     }
 }
@@ -55,14 +81,23 @@ fn same(a: &TrayItem, b: &TrayItem) -> bool {
 fn change(old: &TrayItem, new: &TrayItem, ops: &mut Vec<TrayOp>) {
     let id = || new.id.clone();
     if old.text != new.text {
-        ops.push(TrayOp::Text { id: id(), text: new.text.clone() });
+        ops.push(TrayOp::Text {
+            id: id(),
+            text: new.text.clone(),
+        });
     }
     if old.enabled != new.enabled {
-        ops.push(TrayOp::Enabled { id: id(), enabled: new.enabled });
+        ops.push(TrayOp::Enabled {
+            id: id(),
+            enabled: new.enabled,
+        });
     }
     match (&old.kind, &new.kind) {
         (TrayItemKind::Check { checked: before }, TrayItemKind::Check { checked }) if before != checked => {
-            ops.push(TrayOp::Checked { id: id(), checked: *checked });
+            ops.push(TrayOp::Checked {
+                id: id(),
+                checked: *checked,
+            });
         }
         (TrayItemKind::Submenu { children: before }, TrayItemKind::Submenu { children }) => {
             list(Some(&new.id), before, children, ops);
@@ -104,7 +139,9 @@ mod tests {
             TrayOp::Title(title) => model.title = title,
             TrayOp::Text { id, text } => find(&mut model.items, &id).unwrap().text = text,
             TrayOp::Enabled { id, enabled } => find(&mut model.items, &id).unwrap().enabled = enabled,
-            TrayOp::Checked { id, checked } => find(&mut model.items, &id).unwrap().kind = TrayItemKind::Check { checked },
+            TrayOp::Checked { id, checked } => {
+                find(&mut model.items, &id).unwrap().kind = TrayItemKind::Check { checked }
+            }
             TrayOp::Insert { parent, index, item } => menu(model, parent.as_ref()).insert(index, item),
             TrayOp::Remove { parent, id } => menu(model, parent.as_ref()).retain(|item| item.id != id),
         }
@@ -112,7 +149,11 @@ mod tests {
 
     fn items(prefix: &'static str, depth: u32) -> BoxedStrategy<Vec<TrayItem>> {
         let kind = if depth == 0 {
-            prop_oneof![Just(TrayItemKind::Plain), any::<bool>().prop_map(|checked| TrayItemKind::Check { checked })].boxed()
+            prop_oneof![
+                Just(TrayItemKind::Plain),
+                any::<bool>().prop_map(|checked| TrayItemKind::Check { checked })
+            ]
+            .boxed()
         } else {
             prop_oneof![
                 Just(TrayItemKind::Plain),
@@ -129,7 +170,12 @@ mod tests {
                 for (number, kind, text, enabled) in entries {
                     if !seen.contains(&number) {
                         seen.push(number);
-                        let mut item = TrayItem { id: format!("{prefix}{number}"), kind, text, enabled };
+                        let mut item = TrayItem {
+                            id: format!("{prefix}{number}"),
+                            kind,
+                            text,
+                            enabled,
+                        };
                         let id = item.id.clone();
                         if let TrayItemKind::Submenu { children } = &mut item.kind {
                             for child in children {

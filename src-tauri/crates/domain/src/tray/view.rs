@@ -14,7 +14,11 @@ const MODELS_AT_TOP: usize = 12;
 /// Icon and menu of a snapshot.
 pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
     let first = first_line(snapshot);
-    let mut items = vec![line("line:active", &first), line("line:usage", &usage_line(snapshot)), separator("sep:models")];
+    let mut items = vec![
+        line("line:active", &first),
+        line("line:usage", &usage_line(snapshot)),
+        separator("sep:models"),
+    ];
     items.extend(models(snapshot));
     items.push(separator("sep:servers"));
     let servers = snapshot.servers.iter().map(server).collect();
@@ -35,12 +39,24 @@ pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
     items.push(action(&TrayAction::OpenPanel, "Open panel", true));
     items.push(separator("sep:quit"));
     items.push(action(&TrayAction::Quit, "Quit Pilothouse", true));
-    TrayModel { icon: icon(snapshot), title: first, items }
+    TrayModel {
+        icon: icon(snapshot),
+        title: first,
+        items,
+    }
 }
 
 fn icon(snapshot: &Snapshot) -> TrayIcon {
-    let any = |states: &[ServerState]| snapshot.servers.iter().any(|server| states.contains(&server.state));
-    let put_back = snapshot.last_switch.as_ref().is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
+    let any = |states: &[ServerState]| {
+        snapshot
+            .servers
+            .iter()
+            .any(|server| states.contains(&server.state))
+    };
+    let put_back = snapshot
+        .last_switch
+        .as_ref()
+        .is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
     if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
         TrayIcon::Busy
     } else if any(&[ServerState::GaveUp, ServerState::Failed]) || put_back || !snapshot.troubles.is_empty() {
@@ -61,7 +77,10 @@ fn first_line(snapshot: &Snapshot) -> String {
     match &snapshot.active {
         Some(active) => {
             let server = snapshot.server_title(&active.server);
-            format!("{} · {server}", snapshot.model_title(&active.server, &active.model))
+            format!(
+                "{} · {server}",
+                snapshot.model_title(&active.server, &active.model)
+            )
         }
         None => "No active model".into(),
     }
@@ -87,14 +106,21 @@ fn switching_line(snapshot: &Snapshot, switching: &Switching) -> String {
 
 /// Memory and GPU in words, in coarse steps so that the menu does not change with every sample.
 fn usage_line(snapshot: &Snapshot) -> String {
-    let Some(gauges) = &snapshot.gauges else { return "Memory not read yet".into() };
+    let Some(gauges) = &snapshot.gauges else {
+        return "Memory not read yet".into();
+    };
     let memory = match (gauges.memory_used_bytes, gauges.memory_total_bytes) {
         (Some(used), Some(total)) => {
             format!("Memory {:.1} of {}", used as f64 / 1e9, gigabytes(total))
         }
         _ => "Memory not reported".into(),
     };
-    let gpu = match gauges.gpus.iter().filter_map(|gpu| gpu.load_percent).reduce(f64::max) {
+    let gpu = match gauges
+        .gpus
+        .iter()
+        .filter_map(|gpu| gpu.load_percent)
+        .reduce(f64::max)
+    {
         Some(load) => format!("GPU {:.0} %", (load / 5.0).round() * 5.0),
         None if gauges.gpus.is_empty() => "no GPU found".into(),
         None => "GPU load not reported".into(),
@@ -108,8 +134,12 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
     let total = snapshot.models.iter().filter(usable).count();
     let (mut items, mut rest, mut shown) = (Vec::new(), Vec::new(), 0);
     for server in &snapshot.servers {
-        let own: Vec<&ModelView> =
-            snapshot.models.iter().filter(usable).filter(|view| view.model.server == server.id).collect();
+        let own: Vec<&ModelView> = snapshot
+            .models
+            .iter()
+            .filter(usable)
+            .filter(|view| view.model.server == server.id)
+            .collect();
         if own.is_empty() {
             continue;
         }
@@ -136,8 +166,15 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
 
 fn model(view: &ModelView, snapshot: &Snapshot) -> TrayItem {
     let id = TrayAction::Switch(view.model.reference()).id();
-    let loaded = if view.loaded && !view.active { "  (loaded)" } else { "" };
-    let on_its_way = snapshot.switching.as_ref().is_some_and(|switching| switching.to == view.model.reference());
+    let loaded = if view.loaded && !view.active {
+        "  (loaded)"
+    } else {
+        ""
+    };
+    let on_its_way = snapshot
+        .switching
+        .as_ref()
+        .is_some_and(|switching| switching.to == view.model.reference());
     let mark = if on_its_way { "  …" } else { loaded };
     TrayItem {
         id,
@@ -154,14 +191,25 @@ fn server(view: &ServerView) -> TrayItem {
     if let Some(reason) = &view.reason {
         told = format!("{told}: {reason}");
     }
-    let stopped = matches!(view.state, ServerState::Stopped | ServerState::Failed | ServerState::GaveUp);
+    let stopped = matches!(
+        view.state,
+        ServerState::Stopped | ServerState::Failed | ServerState::GaveUp
+    );
     let up = view.state.is_up();
     let server = || -> ServerId { view.id.clone() };
     let children = vec![
         line(&id("state"), &told),
-        action(&TrayAction::Start(server()), "Start", stopped && view.abilities.start),
+        action(
+            &TrayAction::Start(server()),
+            "Start",
+            stopped && view.abilities.start,
+        ),
         action(&TrayAction::Stop(server()), "Stop", up && view.abilities.stop),
-        action(&TrayAction::Restart(server()), "Restart", up && view.abilities.stop && view.abilities.start),
+        action(
+            &TrayAction::Restart(server()),
+            "Restart",
+            up && view.abilities.stop && view.abilities.start,
+        ),
     ];
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
 }
@@ -180,27 +228,46 @@ fn state_word(state: ServerState) -> &'static str {
 }
 
 fn line(id: &str, text: &str) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
+    TrayItem {
+        id: id.into(),
+        kind: TrayItemKind::Plain,
+        text: text.into(),
+        enabled: false,
+    }
 }
 
 fn separator(id: &str) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Separator, text: String::new(), enabled: true }
+    TrayItem {
+        id: id.into(),
+        kind: TrayItemKind::Separator,
+        text: String::new(),
+        enabled: true,
+    }
 }
 
 fn submenu(id: &str, text: &str, children: Vec<TrayItem>) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Submenu { children }, text: text.into(), enabled: true }
+    TrayItem {
+        id: id.into(),
+        kind: TrayItemKind::Submenu { children },
+        text: text.into(),
+        enabled: true,
+    }
 }
 
 fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
-    TrayItem { id: action.id(), kind: TrayItemKind::Plain, text: text.into(), enabled }
+    TrayItem {
+        id: action.id(),
+        kind: TrayItemKind::Plain,
+        text: text.into(),
+        enabled,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        Timestamp,
-        fit,
+        Timestamp, fit,
         model::{Model, ModelRef},
         server::{Abilities, Ownership, ServerKind},
         snapshot::EngineView,
@@ -233,7 +300,11 @@ mod tests {
                 pid: None,
                 program: None,
                 restarts: 0,
-                abilities: Abilities { start: true, stop: true, ..Abilities::default() },
+                abilities: Abilities {
+                    start: true,
+                    stop: true,
+                    ..Abilities::default()
+                },
                 since: Timestamp::UNIX_EPOCH,
             });
             for number in 0..models_per_server {
@@ -260,8 +331,11 @@ mod tests {
                 });
             }
         }
-        snapshot.active =
-            Some(Active { server: "ollama".into(), model: "model-0".into(), instance: "model-0".into() });
+        snapshot.active = Some(Active {
+            server: "ollama".into(),
+            model: "model-0".into(),
+            instance: "model-0".into(),
+        });
         snapshot
     }
 
@@ -274,8 +348,21 @@ mod tests {
         let model = tray_model(&snapshot(1));
         assert_eq!(
             texts(&model.items),
-            ["Model 0 · Ollama", "Memory not read yet", "", "llama-server", "Model 0", "Ollama", "Model 0", "", "Servers",
-             "Benchmark now", "Open panel", "", "Quit Pilothouse"]
+            [
+                "Model 0 · Ollama",
+                "Memory not read yet",
+                "",
+                "llama-server",
+                "Model 0",
+                "Ollama",
+                "Model 0",
+                "",
+                "Servers",
+                "Benchmark now",
+                "Open panel",
+                "",
+                "Quit Pilothouse"
+            ]
         );
         let checked: Vec<&str> = model
             .items
@@ -284,14 +371,19 @@ mod tests {
             .map(|item| item.id.as_str())
             .collect();
         assert_eq!(checked, ["switch:ollama:model-0"]);
-        assert_eq!((model.icon, model.title.as_str()), (TrayIcon::Idle, "Model 0 · Ollama"));
+        assert_eq!(
+            (model.icon, model.title.as_str()),
+            (TrayIcon::Idle, "Model 0 · Ollama")
+        );
     }
 
     #[test]
     fn many_models_spill_into_a_submenu_and_loaded_ones_do_not() {
         let model = tray_model(&snapshot(10));
         let more = model.items.iter().find(|item| item.id == "more-models").unwrap();
-        let TrayItemKind::Submenu { children } = &more.kind else { panic!("no submenu") };
+        let TrayItemKind::Submenu { children } = &more.kind else {
+            panic!("no submenu")
+        };
         assert_eq!(children.len(), 8);
         assert!(model.items.iter().any(|item| item.id == "switch:ollama:model-0"));
     }
@@ -304,9 +396,21 @@ mod tests {
             tray_model(&snapshot).icon
         };
         assert_eq!(icon_of(&|_| {}), TrayIcon::Idle);
-        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::GaveUp), TrayIcon::Attention);
-        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::Starting), TrayIcon::Busy);
-        assert_eq!(icon_of(&|s| s.servers.iter_mut().for_each(|server| server.state = ServerState::Stopped)), TrayIcon::Down);
+        assert_eq!(
+            icon_of(&|s| s.servers[0].state = ServerState::GaveUp),
+            TrayIcon::Attention
+        );
+        assert_eq!(
+            icon_of(&|s| s.servers[0].state = ServerState::Starting),
+            TrayIcon::Busy
+        );
+        assert_eq!(
+            icon_of(&|s| s
+                .servers
+                .iter_mut()
+                .for_each(|server| server.state = ServerState::Stopped)),
+            TrayIcon::Down
+        );
         let switching = Switching {
             switch_id: 1,
             from: None,
@@ -316,7 +420,10 @@ mod tests {
             eta_s: None,
             started_at: Timestamp::UNIX_EPOCH,
         };
-        assert_eq!(icon_of(&|s| s.switching = Some(switching.clone())), TrayIcon::Busy);
+        assert_eq!(
+            icon_of(&|s| s.switching = Some(switching.clone())),
+            TrayIcon::Busy
+        );
         let mut busy = snapshot(1);
         busy.switching = Some(switching);
         let model = tray_model(&busy);

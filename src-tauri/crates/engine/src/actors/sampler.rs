@@ -22,7 +22,11 @@ pub struct Sampler {
 
 impl Sampler {
     /// Starts sampling. Errors: the system has no thread left.
-    pub fn start(hub: Hub, mut source: impl GaugeSource + 'static, interval: Duration) -> std::io::Result<Self> {
+    pub fn start(
+        hub: Hub,
+        mut source: impl GaugeSource + 'static,
+        interval: Duration,
+    ) -> std::io::Result<Self> {
         let ring = Arc::new(Mutex::new(GaugeRing::new()));
         let (intervals, changes) = mpsc::channel();
         let kept = ring.clone();
@@ -39,7 +43,11 @@ impl Sampler {
                 }
             }
         })?;
-        Ok(Self { ring, intervals: Some(intervals), thread: Some(thread) })
+        Ok(Self {
+            ring,
+            intervals: Some(intervals),
+            thread: Some(thread),
+        })
     }
 
     pub fn set_interval(&self, interval: Duration) {
@@ -50,7 +58,10 @@ impl Sampler {
 
     /// The last minutes; with `since_ms` only newer points.
     pub fn history(&self, since_ms: Option<i64>) -> GaugeHistory {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).history(since_ms)
+        self.ring
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .history(since_ms)
     }
 }
 
@@ -69,6 +80,9 @@ fn watched(hub: &Hub) -> Vec<Watched> {
     snapshot
         .servers
         .iter()
-        .map(|server| Watched { id: server.id.clone(), pid: server.pid.filter(|_| local(server.ownership)) })
+        .map(|server| Watched {
+            id: server.id.clone(),
+            pid: server.pid.filter(|_| local(server.ownership)),
+        })
         .collect()
 }

@@ -34,7 +34,8 @@ pub(super) async fn forward(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let named = splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
+    let named =
+        splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
     let target = target(&shared, named.model.as_deref()).await?;
     match send(&shared, &target, &path, &headers, &body, &named).await {
         Ok(response) => Ok(response),
@@ -83,7 +84,8 @@ async fn active(shared: &Shared) -> Result<Target, Refusal> {
 
 /// A model by its own name, `<server>/<name>` or the id of an instance.
 fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
-    let means = |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
+    let means =
+        |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
     let fits = |target: &&Target| means(target.server.as_str(), &target.model) || target.instance == name;
     let mut hits = routes.loaded.iter().filter(fits);
     if let Some(first) = hits.next() {
@@ -94,12 +96,18 @@ fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
         };
         return Ok(active.unwrap_or(first).clone());
     }
-    let known = routes.known.iter().find(|ModelRef { server, model }| means(server.as_str(), model));
+    let known = routes
+        .known
+        .iter()
+        .find(|ModelRef { server, model }| means(server.as_str(), model));
     Err(match known {
         Some(known) => Refusal::new(
             StatusCode::NOT_FOUND,
             "model_not_loaded",
-            format!("{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.", known.model, known.server),
+            format!(
+                "{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.",
+                known.model, known.server
+            ),
         ),
         None => Refusal::new(
             StatusCode::NOT_FOUND,
@@ -125,7 +133,12 @@ async fn send(
     let guard = shared.in_flight.enter(&target.server, &target.instance);
     let mut passed = HeaderMap::new();
     for (name, value) in headers {
-        let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
+        let ours = [
+            header::HOST,
+            header::CONTENT_LENGTH,
+            header::AUTHORIZATION,
+            header::ORIGIN,
+        ];
         if !HOP_BY_HOP.contains(name) && !ours.contains(name) && name != "keep-alive" {
             passed.append(name, value.clone());
         }
@@ -159,10 +172,13 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
             to.append(name, value.clone());
         }
     }
-    let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
+    let header =
+        |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
     to.insert(SERVER_HEADER, header(target.server.as_str()));
     to.insert(MODEL_HEADER, header(&target.model));
-    let streams = to.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams = to
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if streams {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -171,6 +187,9 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
 
 fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
     tracing::warn!(server = %target.server, %error, "could not be reached");
-    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
+    let text = format!(
+        "{} does not answer. `pilothouse status` says how it is.",
+        target.server
+    );
     Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
 }

@@ -41,7 +41,11 @@ impl ServerHttp {
             .pool_idle_timeout(IDLE_LIMIT)
             .build()
             .unwrap_or_default();
-        Self { client, endpoint: endpoint.clone(), title }
+        Self {
+            client,
+            endpoint: endpoint.clone(),
+            title,
+        }
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -83,11 +87,18 @@ impl ServerHttp {
     ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
         let response = self.sent(self.request(Method::POST, path).json(body)).await?;
         let title = self.title;
-        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error)))).boxed())
+        Ok(lines(
+            response
+                .bytes_stream()
+                .map(move |chunk| chunk.map_err(|error| broken(title, &error))),
+        )
+        .boxed())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.endpoint.base_url));
+        let request = self
+            .client
+            .request(method, format!("{}{path}", self.endpoint.base_url));
         match &self.endpoint.key {
             Some(key) => request.bearer_auth(key.expose()),
             None => request,
@@ -95,10 +106,12 @@ impl ServerHttp {
     }
 
     async fn bounded(&self, request: RequestBuilder, limit: Duration) -> Result<Bytes, ApiError> {
-        tokio::time::timeout(limit, self.whole(request)).await.unwrap_or_else(|_| {
-            let text = format!("{} did not answer within {} s.", self.title, limit.as_secs());
-            Err(ApiError::new(ErrorCode::TimedOut, text).retryable())
-        })
+        tokio::time::timeout(limit, self.whole(request))
+            .await
+            .unwrap_or_else(|_| {
+                let text = format!("{} did not answer within {} s.", self.title, limit.as_secs());
+                Err(ApiError::new(ErrorCode::TimedOut, text).retryable())
+            })
     }
 
     async fn whole(&self, request: RequestBuilder) -> Result<Bytes, ApiError> {
@@ -128,10 +141,11 @@ impl ServerHttp {
         let body = self.body(response).await.unwrap_or_default();
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
-                    .hint("Switch its authentication off: Pilothouse has no token for it.")
-            }
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::new(
+                ErrorCode::Unauthorized,
+                format!("{} refused the key: {said}", self.title),
+            )
+            .hint("Switch its authentication off: Pilothouse has no token for it."),
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
             StatusCode::SERVICE_UNAVAILABLE => {
                 ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)).retryable()
@@ -151,12 +165,18 @@ impl ServerHttp {
     /// Decodes an answer; one with a top-level `error` is a failure whatever its status said.
     pub fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
         if let Some(said) = error_text(body) {
-            return Err(ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)));
+            return Err(ApiError::new(
+                ErrorCode::ServerError,
+                format!("{}: {said}", self.title),
+            ));
         }
         serde_json::from_slice(body).map_err(|error| {
             tracing::debug!(%error, "an answer was not understood");
-            ApiError::new(ErrorCode::BadAnswer, format!("{} answered something unexpected.", self.title))
-                .hint("Another program may listen at its address.")
+            ApiError::new(
+                ErrorCode::BadAnswer,
+                format!("{} answered something unexpected.", self.title),
+            )
+            .hint("Another program may listen at its address.")
         })
     }
 }
@@ -181,7 +201,10 @@ fn lines(
                 return Ok(Some((Line { at, text }, (body, pending, at))));
             }
             if pending.len() > LINE_LIMIT {
-                return Err(ApiError::new(ErrorCode::BadAnswer, "The server sent a line without end."));
+                return Err(ApiError::new(
+                    ErrorCode::BadAnswer,
+                    "The server sent a line without end.",
+                ));
             }
             match body.next().await {
                 Some(chunk) => {
@@ -209,7 +232,10 @@ pub fn error_text(body: &[u8]) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = match error {
         Value::String(text) => text.clone(),
-        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
+        other => other
+            .get("message")
+            .and_then(Value::as_str)
+            .map_or_else(|| other.to_string(), str::to_owned),
     };
     Some(shorten(text.trim()))
 }
@@ -223,7 +249,11 @@ fn shorten(text: &str) -> String {
 
 fn broken(title: &str, error: &reqwest::Error) -> ApiError {
     tracing::debug!(%error, "connection");
-    ApiError::new(ErrorCode::Unreachable, format!("The connection to {title} broke off.")).retryable()
+    ApiError::new(
+        ErrorCode::Unreachable,
+        format!("The connection to {title} broke off."),
+    )
+    .retryable()
 }
 
 #[cfg(test)]
@@ -233,7 +263,10 @@ mod tests {
     #[tokio::test]
     async fn lines_survive_any_cut_and_endless_ones_are_refused() {
         let chunks = ["da", "ta: 1\r\n\nda", "ta: 2\nrest"].map(|text| Ok(Bytes::from(text)));
-        let read: Vec<String> = lines(futures_util::stream::iter(chunks)).map(|line| line.unwrap().text).collect().await;
+        let read: Vec<String> = lines(futures_util::stream::iter(chunks))
+            .map(|line| line.unwrap().text)
+            .collect()
+            .await;
         assert_eq!(read, ["data: 1", "", "data: 2", "rest"]);
         let flood = std::iter::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 16]))).take(64);
         let read: Vec<_> = lines(futures_util::stream::iter(flood)).collect().await;
@@ -242,12 +275,20 @@ mod tests {
 
     #[test]
     fn error_bodies_of_all_servers_are_read() {
-        assert_eq!(error_text(br#"{"error":"Unexpected endpoint or method. (GET /x)"}"#).unwrap(),
-            "Unexpected endpoint or method. (GET /x)");
-        assert_eq!(error_text(br#"{"error":{"code":401,"message":"Invalid API Key"}}"#).unwrap(), "Invalid API Key");
+        assert_eq!(
+            error_text(br#"{"error":"Unexpected endpoint or method. (GET /x)"}"#).unwrap(),
+            "Unexpected endpoint or method. (GET /x)"
+        );
+        assert_eq!(
+            error_text(br#"{"error":{"code":401,"message":"Invalid API Key"}}"#).unwrap(),
+            "Invalid API Key"
+        );
         assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
         assert_eq!(error_text(b"junk"), None);
         let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));
-        assert_eq!(error_text(long.as_bytes()).unwrap().chars().count(), ERROR_LIMIT + 1);
+        assert_eq!(
+            error_text(long.as_bytes()).unwrap().chars().count(),
+            ERROR_LIMIT + 1
+        );
     }
 }

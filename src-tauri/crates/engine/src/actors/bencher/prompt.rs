@@ -3,18 +3,20 @@
 
 /// Plain words of one or two tokens each in the usual vocabularies.
 const WORDS: [&str; 48] = [
-    "river", "stone", "window", "garden", "letter", "market", "winter", "bridge", "candle", "forest", "harbor",
-    "island", "kitchen", "ladder", "meadow", "number", "orange", "paper", "quiet", "road", "silver", "table",
-    "under", "valley", "water", "yellow", "anchor", "basket", "corner", "door", "early", "field", "glass", "hill",
-    "inside", "journey", "key", "light", "morning", "north", "open", "picture", "rain", "summer", "tower", "voice",
-    "wind", "year",
+    "river", "stone", "window", "garden", "letter", "market", "winter", "bridge", "candle", "forest",
+    "harbor", "island", "kitchen", "ladder", "meadow", "number", "orange", "paper", "quiet", "road",
+    "silver", "table", "under", "valley", "water", "yellow", "anchor", "basket", "corner", "door", "early",
+    "field", "glass", "hill", "inside", "journey", "key", "light", "morning", "north", "open", "picture",
+    "rain", "summer", "tower", "voice", "wind", "year",
 ];
 
 /// A prompt of about `words` words that begins unlike any other: `nonce` differs per request.
 pub(super) fn unique(nonce: u64, words: u32) -> String {
     let mut state = nonce;
     let mut next = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         WORDS[(state >> 33) as usize % WORDS.len()]
     };
     let mut prompt = format!("{nonce:x} ");

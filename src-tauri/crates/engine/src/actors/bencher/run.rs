@@ -38,7 +38,11 @@ struct Arm {
 
 impl BenchRun {
     pub fn new(around: Surroundings, request: BenchRequest, cancel: CancellationToken) -> Self {
-        Self { around, request, cancel }
+        Self {
+            around,
+            request,
+            cancel,
+        }
     }
 
     pub async fn run(self) -> Result<RunDetail, ApiError> {
@@ -46,8 +50,13 @@ impl BenchRun {
         let target = model.reference();
         let supervisor = self.supervisor(&target)?;
         let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
-        let load = LoadRequest { model: model.name.clone(), context: None };
-        let instance = self.until_cancelled(connection.client.load(&load, Arc::new(|_| {}))).await?;
+        let load = LoadRequest {
+            model: model.name.clone(),
+            context: None,
+        };
+        let instance = self
+            .until_cancelled(connection.client.load(&load, Arc::new(|_| {})))
+            .await?;
         supervisor.refresh().await;
         let mut run = self.new_run(&model, instance.context);
         if let Some(store) = &self.around.store {
@@ -65,7 +74,13 @@ impl BenchRun {
             }
         }
         let title = model.title.clone();
-        let arm = Arm { run_id: run.run_id, target, title, instance: instance.id, connection };
+        let arm = Arm {
+            run_id: run.run_id,
+            target,
+            title,
+            instance: instance.id,
+            connection,
+        };
         let mut trials = Vec::new();
         let result = self.measure(&arm, &mut run, &mut trials).await;
         self.close(&arm, run, trials, result).await
@@ -84,8 +99,10 @@ impl BenchRun {
         };
         let hits = find_models(&models, &name, server.as_ref());
         match hits[..] {
-            [] => Err(ApiError::not_found(format!("No server has a model named {name}."))
-                .hint("`pilothouse models` lists the models.")),
+            [] => Err(
+                ApiError::not_found(format!("No server has a model named {name}."))
+                    .hint("`pilothouse models` lists the models."),
+            ),
             [model] => Ok(model.clone()),
             _ => {
                 let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
@@ -96,8 +113,13 @@ impl BenchRun {
     }
 
     fn supervisor(&self, target: &ModelRef) -> Result<SupervisorHandle, ApiError> {
-        let hit = self.around.supervisors.iter().find(|supervisor| supervisor.id == target.server);
-        hit.cloned().ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
+        let hit = self
+            .around
+            .supervisors
+            .iter()
+            .find(|supervisor| supervisor.id == target.server);
+        hit.cloned()
+            .ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
     }
 
     fn new_run(&self, model: &Model, context: Option<u64>) -> Run {
@@ -110,7 +132,12 @@ impl BenchRun {
         note("pilothouse", Some(snapshot.engine.version.clone()));
         note("server", Some(model.server.to_string()));
         note("server_version", server.and_then(|s| s.version.clone()));
-        note("server_ownership", server.and_then(|s| s.ownership).map(|o| format!("{o:?}").to_lowercase()));
+        note(
+            "server_ownership",
+            server
+                .and_then(|s| s.ownership)
+                .map(|o| format!("{o:?}").to_lowercase()),
+        );
         note("model", Some(model.name.clone()));
         note("format", model.format.clone());
         note("quantization", model.quantization.clone());
@@ -119,14 +146,35 @@ impl BenchRun {
         note("os", sysinfo::System::long_os_version().ok());
         note("kernel", sysinfo::System::kernel_version().ok());
         note("architecture", Some(std::env::consts::ARCH.into()));
-        note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
-        note("memory_bytes", snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()));
+        note(
+            "cpu_cores",
+            snapshot
+                .gauges
+                .as_ref()
+                .map(|gauges| gauges.cpu_cores.to_string()),
+        );
+        note(
+            "memory_bytes",
+            snapshot
+                .gauges
+                .as_ref()
+                .and_then(|g| g.memory_total_bytes)
+                .map(|b| b.to_string()),
+        );
         let gpus = snapshot.gauges.as_ref().map(|g| {
             let names: Vec<&str> = g.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-            if names.is_empty() { "none found".to_owned() } else { names.join(", ") }
+            if names.is_empty() {
+                "none found".to_owned()
+            } else {
+                names.join(", ")
+            }
         });
         note("gpus", gpus);
-        let others = snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
+        let others = snapshot
+            .instances
+            .iter()
+            .filter(|i| i.server != model.server || i.model != model.name)
+            .count();
         note("other_instances", Some(others.to_string()));
         Run {
             run_id: Timestamp::now().as_millisecond(),
@@ -152,7 +200,13 @@ impl BenchRun {
     async fn measure(&self, arm: &Arm, run: &mut Run, trials: &mut Vec<Trial>) -> Result<(), ApiError> {
         let (mut ttft, mut decode) = (Vec::new(), Vec::new());
         loop {
-            self.progress(arm, TrialPhase::Warmup, ttft.len() as u32, MAX_WARMUPS, decode.last().copied());
+            self.progress(
+                arm,
+                TrialPhase::Warmup,
+                ttft.len() as u32,
+                MAX_WARMUPS,
+                decode.last().copied(),
+            );
             let trial = self.trial(arm, trials, TrialPhase::Warmup, run).await?;
             ttft.extend(trial.ttft_ms);
             decode.extend(trial.decode_tok_s);
@@ -161,7 +215,9 @@ impl BenchRun {
                 Warmth::Warm => break,
                 Warmth::GoOn if run.warmups < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
-                    run.note = Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    run.note = Some(format!(
+                        "The server had not settled after {MAX_WARMUPS} warm-up requests."
+                    ));
                     break;
                 }
             }
@@ -169,7 +225,10 @@ impl BenchRun {
         let mut last = None;
         for done in 0..run.plan.trials {
             self.progress(arm, TrialPhase::Measured, done, run.plan.trials, last);
-            last = self.trial(arm, trials, TrialPhase::Measured, run).await?.decode_tok_s;
+            last = self
+                .trial(arm, trials, TrialPhase::Measured, run)
+                .await?
+                .decode_tok_s;
         }
         Ok(())
     }
@@ -207,7 +266,11 @@ impl BenchRun {
             tracing::warn!(%error, "a trial was not kept");
         }
         let memory = self.around.hub.now().gauges.as_ref().and_then(|gauges| {
-            gauges.servers.iter().find(|usage| usage.id == arm.target.server)?.memory_bytes
+            gauges
+                .servers
+                .iter()
+                .find(|usage| usage.id == arm.target.server)?
+                .memory_bytes
         });
         run.peak_memory_bytes = run.peak_memory_bytes.max(memory);
         trials.push(trial.clone());
@@ -231,8 +294,9 @@ impl BenchRun {
         }
         sum_up(&mut run, &trials);
         if let Some(store) = &self.around.store
-            && let Err(error) =
-                store.end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes).await
+            && let Err(error) = store
+                .end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes)
+                .await
         {
             tracing::warn!(%error, "the end of the run was not kept");
         }
@@ -250,14 +314,20 @@ impl BenchRun {
             }
             Err(error) => {
                 if error.code != ErrorCode::Cancelled {
-                    self.around.notifier.tell(Happening::BenchFailed { title, error: error.clone() });
+                    self.around.notifier.tell(Happening::BenchFailed {
+                        title,
+                        error: error.clone(),
+                    });
                 }
                 Err(error)
             }
         }
     }
 
-    async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    async fn until_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         tokio::select! {
             result = work => result,
             () = self.cancel.cancelled() => Err(ApiError::cancelled("The benchmark was cancelled.")),
@@ -283,7 +353,10 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
     }
     raw.end_ns = since(Instant::now());
     let end = end.ok_or_else(|| {
-        ApiError::new(ErrorCode::BadAnswer, "The answer ended without its last record; the server cut it off.")
+        ApiError::new(
+            ErrorCode::BadAnswer,
+            "The answer ended without its last record; the server cut it off.",
+        )
     })?;
     raw.output_tokens = end.output_tokens;
     raw.prompt_tokens = end.prompt_tokens;
@@ -292,7 +365,9 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
 }
 
 fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) -> Trial {
-    let short = raw.output_tokens.is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
+    let short = raw
+        .output_tokens
+        .is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
     let flaw = match raw.output_tokens {
         None => Some("the server did not count its tokens".to_owned()),
         Some(tokens) if short => Some(format!("stopped after {tokens} of {max_tokens} tokens")),
@@ -316,10 +391,18 @@ fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tok
 }
 
 fn sum_up(run: &mut Run, trials: &[Trial]) {
-    let counted: Vec<&Trial> =
-        trials.iter().filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none()).collect();
+    let counted: Vec<&Trial> = trials
+        .iter()
+        .filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none())
+        .collect();
     let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
-        summarize(&counted.iter().filter_map(|trial| figure(trial)).collect::<Vec<f64>>(), source)
+        summarize(
+            &counted
+                .iter()
+                .filter_map(|trial| figure(trial))
+                .collect::<Vec<f64>>(),
+            source,
+        )
     };
     run.trials = counted.len() as u32;
     run.ttft_ms = over(|t| t.ttft_ms, "client");

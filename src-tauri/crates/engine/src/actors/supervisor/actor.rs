@@ -31,10 +31,21 @@ pub(super) enum Inner {
     Found(Option<(Found, Option<Vec<ProcessSpec>>)>),
     Readopted(Option<OwnedProcess>, Record),
     Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
-    Ended { generation: u64, exit: Exit },
-    Probed { generation: u64, probe: Probe },
-    BackoffOver { generation: u64 },
-    Asked { generation: u64, result: Result<(), ApiError> },
+    Ended {
+        generation: u64,
+        exit: Exit,
+    },
+    Probed {
+        generation: u64,
+        probe: Probe,
+    },
+    BackoffOver {
+        generation: u64,
+    },
+    Asked {
+        generation: u64,
+        result: Result<(), ApiError>,
+    },
 }
 
 pub(super) struct Supervisor {
@@ -109,7 +120,9 @@ impl Supervisor {
     }
 
     pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, autostart: bool) {
-        let Some(mut results) = self.results.take() else { return };
+        let Some(mut results) = self.results.take() else {
+            return;
+        };
         self.begin(autostart);
         let mut look = Instant::now();
         loop {
@@ -181,7 +194,10 @@ impl Supervisor {
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
         let adopted = self.ownership == Some(Ownership::Adopted);
         if adopted && self.life.state.is_up() && self.stop_commands.is_none() {
-            let text = format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
+            let text = format!(
+                "{} was not started by Pilothouse, so Pilothouse does not stop it.",
+                self.title()
+            );
             let hint = "Stop it where it was started.";
             let _ = reply.send(Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint)));
             return;
@@ -205,7 +221,9 @@ impl Supervisor {
             Inner::BackoffOver { generation } if generation == self.generation => {
                 self.transition(Event::BackoffOver, true);
             }
-            Inner::Asked { generation, result } if generation == self.generation => self.asked_to_stop(result),
+            Inner::Asked { generation, result } if generation == self.generation => {
+                self.asked_to_stop(result)
+            }
             _ => {}
         }
     }
@@ -226,7 +244,10 @@ impl Supervisor {
         }
         if self.life.state == ServerState::Stopped && state != ServerState::Stopped {
             self.waiting.stopped(&Ok(()));
-            self.waiting.ready(&Err(ApiError::cancelled(format!("{} was stopped.", self.title()))));
+            self.waiting.ready(&Err(ApiError::cancelled(format!(
+                "{} was stopped.",
+                self.title()
+            ))));
         }
         if (self.life.state, &self.life.reason) != (state, &reason) {
             self.publish();
@@ -258,11 +279,19 @@ impl Supervisor {
                 (None, Some(commands)) if self.connection.is_some() => {
                     let generation = self.generation;
                     self.later(async move {
-                        Inner::Asked { generation, result: work::ask_to_stop(&commands).await }
+                        Inner::Asked {
+                            generation,
+                            result: work::ask_to_stop(&commands).await,
+                        }
                     });
                 }
                 // Between two starts there is nothing to end. A launch under way is stopped when it arrives.
-                (None, _) => self.transition(Event::Gone { reason: String::new() }, false),
+                (None, _) => self.transition(
+                    Event::Gone {
+                        reason: String::new(),
+                    },
+                    false,
+                ),
             },
         }
     }
@@ -287,7 +316,10 @@ impl Supervisor {
             state: self.life.state,
             reason: self.life.reason.clone().filter(|reason| !reason.is_empty()),
             hint: self.hint.clone(),
-            endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
+            endpoint: self
+                .connection
+                .as_ref()
+                .map(|connection| connection.endpoint.base_url.clone()),
             version: self.version.clone(),
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
             program: self.program.as_ref().map(|program| program.display().to_string()),

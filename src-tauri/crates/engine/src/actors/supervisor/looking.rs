@@ -52,7 +52,9 @@ impl Supervisor {
                 self.probing = true;
                 let adapter = self.adapter.clone();
                 self.later(async move {
-                    let Some(found) = adapter.find_running().await else { return Inner::Found(None) };
+                    let Some(found) = adapter.find_running().await else {
+                        return Inner::Found(None);
+                    };
                     let stop = adapter.stop_commands(&adapter.locate().await).await;
                     Inner::Found(Some((found, stop)))
                 });
@@ -70,12 +72,19 @@ impl Supervisor {
     }
 
     pub(super) fn probe(&mut self, with_models: bool) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else {
+            return;
+        };
         if std::mem::replace(&mut self.probing, true) && !self.waiting.wants_list() {
             return;
         }
         let (generation, client) = (self.generation, connection.client.clone());
-        self.later(async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } });
+        self.later(async move {
+            Inner::Probed {
+                generation,
+                probe: work::probe(client, with_models).await,
+            }
+        });
     }
 
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
@@ -99,10 +108,16 @@ impl Supervisor {
                 }
                 if let Some(models) = probe.models {
                     self.listed = true;
-                    self.around.hub.report(Report::Models { server: id.clone(), models });
+                    self.around.hub.report(Report::Models {
+                        server: id.clone(),
+                        models,
+                    });
                 }
                 if let Some(instances) = probe.instances {
-                    self.around.hub.report(Report::Instances { server: id, instances });
+                    self.around.hub.report(Report::Instances {
+                        server: id,
+                        instances,
+                    });
                 }
                 self.transition(Event::Answered, true);
                 self.publish();
@@ -115,7 +130,8 @@ impl Supervisor {
 
     pub(super) fn answered(&mut self) {
         let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
-        self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);
+        self.life
+            .healthy_for(ready_for.as_millis() as u64, &self.around.policy);
         if let Some((at, reason)) = self.lost.take() {
             self.happened(Happening::CrashedAndBack {
                 server: self.adapter.id(),
@@ -135,12 +151,22 @@ impl Supervisor {
             self.say("is gone");
             let stopping = self.life.state == ServerState::Stopping;
             self.disconnect();
-            self.transition(Event::Gone { reason: "It was stopped by somebody else.".into() }, true);
+            self.transition(
+                Event::Gone {
+                    reason: "It was stopped by somebody else.".into(),
+                },
+                true,
+            );
             if stopping {
                 self.waiting.stopped(&Ok(()));
             }
         } else {
-            self.transition(Event::Silent { reason: error.message }, true);
+            self.transition(
+                Event::Silent {
+                    reason: error.message,
+                },
+                true,
+            );
         }
     }
 }

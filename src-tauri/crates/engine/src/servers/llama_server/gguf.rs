@@ -8,7 +8,6 @@ use std::io::{self, BufReader, Read, Seek};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Header {
     pub architecture: Option<String>,
-    pub name: Option<String>,
     /// "Q4_K_M".
     pub quantization: Option<String>,
     /// "135M".
@@ -43,15 +42,18 @@ pub(super) fn read(file: impl Read + Seek) -> io::Result<Header> {
     let mut header = Header::default();
     let mut size_label = None;
     for _ in 0..keys {
-        let key = reader.text(MAX_KEY_BYTES)?.ok_or_else(|| bad("a key is too long"))?;
+        let key = reader
+            .text(MAX_KEY_BYTES)?
+            .ok_or_else(|| bad("a key is too long"))?;
         let kind = reader.u32()?;
         let value = reader.value(kind)?;
         match (key.as_str(), value) {
             ("general.architecture", Value::Text(text)) => header.architecture = Some(text),
-            ("general.name", Value::Text(text)) if !text.trim().is_empty() => header.name = Some(text),
             ("general.size_label", Value::Text(text)) => size_label = Some(text),
             ("general.parameter_count", Value::Number(count)) => header.parameters = Some(short_count(count)),
-            ("general.file_type", Value::Number(number)) => header.quantization = file_type(number).map(Into::into),
+            ("general.file_type", Value::Number(number)) => {
+                header.quantization = file_type(number).map(Into::into)
+            }
             (key, Value::Number(number)) if key.ends_with(".context_length") => header.context = Some(number),
             _ => {}
         }
@@ -221,7 +223,11 @@ mod tests {
         out.extend(3u32.to_le_bytes());
         out.extend(0u64.to_le_bytes());
         out.extend(6u64.to_le_bytes());
-        for (key, value) in [("general.architecture", "llama"), ("general.name", "Smol LM"), ("general.size_label", "135M")] {
+        for (key, value) in [
+            ("general.architecture", "llama"),
+            ("general.name", "Smol LM"),
+            ("general.size_label", "135M"),
+        ] {
             text(&mut out, key);
             out.extend(8u32.to_le_bytes());
             text(&mut out, value);
@@ -243,13 +249,15 @@ mod tests {
     #[test]
     fn the_header_says_what_the_file_is() {
         let header = read(Cursor::new(sample())).unwrap();
-        assert_eq!(header, Header {
-            architecture: Some("llama".into()),
-            name: Some("Smol LM".into()),
-            quantization: Some("Q4_1".into()),
-            parameters: Some("135M".into()),
-            context: Some(8192),
-        });
+        assert_eq!(
+            header,
+            Header {
+                architecture: Some("llama".into()),
+                quantization: Some("Q4_1".into()),
+                parameters: Some("135M".into()),
+                context: Some(8192),
+            }
+        );
     }
 
     #[test]

@@ -34,7 +34,10 @@ pub(super) fn launch(
     endpoint: Endpoint,
 ) -> Result<Launch, ApiError> {
     let Installation::Installed { program, .. } = installation else {
-        return Err(ApiError::new(ErrorCode::NotInstalled, "Ollama is not on this machine."));
+        return Err(ApiError::new(
+            ErrorCode::NotInstalled,
+            "Ollama is not on this machine.",
+        ));
     };
     let host = host_and_port(&endpoint.base_url);
     if let Ok(address) = host.parse::<SocketAddr>()
@@ -43,8 +46,11 @@ pub(super) fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken(&settings.address));
     }
-    let mut env: Vec<(OsString, OsString)> =
-        settings.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
+    let mut env: Vec<(OsString, OsString)> = settings
+        .environment
+        .iter()
+        .map(|(name, value)| (name.into(), value.into()))
+        .collect();
     if !settings.models_dir.is_empty() {
         env.push(("OLLAMA_MODELS".into(), settings.models_dir.clone().into()));
     }
@@ -65,14 +71,20 @@ pub(super) fn launch(
 }
 
 pub(super) fn port_taken(address: &str) -> ApiError {
-    ApiError::new(ErrorCode::PortTaken, format!("Another program that is not Ollama holds {address}."))
-        .hint("End that program, or set another servers.ollama.address in the settings file.")
+    ApiError::new(
+        ErrorCode::PortTaken,
+        format!("Another program that is not Ollama holds {address}."),
+    )
+    .hint("End that program, or set another servers.ollama.address in the settings file.")
 }
 
 /// `http://host` without a port would mean port 80 to Ollama, so the default is spelled out.
 fn host_and_port(base_url: &str) -> String {
     let host = base_url.trim_start_matches("http://");
-    if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+    if host
+        .rsplit_once(':')
+        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
         host.to_owned()
     } else {
         format!("{host}:11434")
@@ -83,16 +95,21 @@ fn host_and_port(base_url: &str) -> String {
 #[cfg(target_os = "linux")]
 pub(super) fn listener(base_url: &str) -> Option<u32> {
     let address: SocketAddr = host_and_port(base_url).parse().ok()?;
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        listening_inode(&std::fs::read_to_string(table).ok()?, address.port())
-    })?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, address.port()))?;
     let wanted = format!("socket:[{inode}]");
-    let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
     let mut pids = pids;
     pids.find(|pid| {
         let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
         files.is_ok_and(|files| {
-            files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == wanted))
+            files
+                .flatten()
+                .any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == wanted))
         })
     })
 }
@@ -109,7 +126,11 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let listens = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == "0A";
-        if listens { fields.get(9)?.parse().ok() } else { None }
+        if listens {
+            fields.get(9)?.parse().ok()
+        } else {
+            None
+        }
     })
 }
 
