@@ -200,7 +200,12 @@ fn end(timings: Option<&Timings>, finish: Option<&str>) -> GenerateEnd {
         _ => None,
     };
     GenerateEnd {
-        finish: finish.map(|word| if word == "limit" { "length".into() } else { word.to_owned() }),
+        // `/completion` has words of its own for what every other answer calls "stop" and "length".
+        finish: finish.map(|word| match word {
+            "eos" | "word" => "stop".into(),
+            "limit" => "length".into(),
+            other => other.to_owned(),
+        }),
         output_tokens: timings.predicted_n,
         prompt_tokens: timings.prompt_n.map(|computed| computed + timings.cache_n.unwrap_or(0)),
         cached_tokens: timings.cache_n,
@@ -238,6 +243,9 @@ mod tests {
             .replace('\n', "");
         let end = completion_event(&line(&text)).unwrap().unwrap().end.unwrap();
         assert_eq!(end.finish.as_deref(), Some("length"));
+        for word in ["eos", "word", "stop"] {
+            assert_eq!(super::end(None, Some(word)).finish.as_deref(), Some("stop"));
+        }
         assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(64), Some(10), Some(2)));
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
     }
