@@ -7,7 +7,10 @@ use pilothouse_domain::error::{ApiError, ErrorCode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 /// A server on this machine or in the house accepts a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -133,6 +136,10 @@ impl ServerHttp {
             let text = format!("Nothing answers at {}.", self.endpoint.base_url);
             return ApiError::new(ErrorCode::Unreachable, text).retryable();
         }
+        if speaks_no_http(error) {
+            let text = format!("The program at {} does not speak HTTP.", self.endpoint.base_url);
+            return ApiError::new(ErrorCode::BadAnswer, text).hint("Another program may listen at its address.");
+        }
         broken(self.title, error)
     }
 
@@ -209,6 +216,20 @@ fn shorten(text: &str) -> String {
     }
 }
 
+/// Whether the other side answered in no HTTP, or spoke before it was asked, as mail and shell servers do. The parser's
+/// error has no public type, only its words.
+fn speaks_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if said.starts_with("invalid HTTP") || said.starts_with("received unexpected message") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
 fn broken(title: &str, error: &reqwest::Error) -> ApiError {
     tracing::debug!(%error, "connection");
     ApiError::new(ErrorCode::Unreachable, format!("The connection to {title} broke off.")).retryable()
@@ -226,6 +247,30 @@ mod tests {
         let flood = std::iter::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 16]))).take(64);
         let read: Vec<_> = lines(futures_util::stream::iter(flood)).collect().await;
         assert!(read.len() == 1 && read[0].is_err());
+    }
+
+    #[tokio::test]
+    async fn another_protocol_is_a_bad_answer_and_a_closed_port_unreachable() {
+        use tokio::{
+            io::{AsyncReadExt, AsyncWriteExt},
+            net::TcpListener,
+        };
+        for asks_first in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base_url = format!("http://{}", listener.local_addr().unwrap());
+            let http = ServerHttp::new(&Endpoint { base_url, key: None }, "Ollama");
+            let greeter = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if asks_first {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                }
+                stream.write_all(b"SSH-2.0-OpenSSH_9.7\r\n\r\n").await.unwrap();
+                stream
+            });
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::BadAnswer);
+            drop(greeter.await.unwrap());
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::Unreachable);
+        }
     }
 
     #[test]
