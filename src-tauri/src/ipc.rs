@@ -15,9 +15,6 @@ pub async fn call(engine: State<'_, EngineHandle>, call: Value) -> Result<Reply,
 /// A call that is not understood is answered in the same shape as every other error.
 pub fn parse(call: Value) -> Result<Call, ApiError> {
     serde_json::from_value(call).map_err(|error| {
-        ApiError::new(
-            ErrorCode::InvalidCall,
-            format!("The call is not understood: {error}."),
-        )
+        ApiError::new(ErrorCode::InvalidCall, format!("The call is not understood: {error}."))
     })
 }

@@ -16,10 +16,7 @@ pub(crate) struct RunningEngine(Mutex<Option<Engine>>);
 
 impl RunningEngine {
     pub fn take(&self) -> Option<Engine> {
-        self.0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take()
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
     }
 }
 
@@ -35,9 +32,7 @@ pub fn run() -> ExitCode {
     tauri::async_runtime::set(runtime.handle().clone());
     let builder = tauri::Builder::default()
         // First, so that a second start ends here and shows the panel of the first.
-        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| {
-            panel::open(app)
-        }))
+        .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| panel::open(app)))
         .invoke_handler(tauri::generate_handler![ipc::call])
         .setup(|app| set_up(app).map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
     match builder.build(tauri::generate_context!()) {

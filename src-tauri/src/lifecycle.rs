@@ -11,10 +11,7 @@ pub fn on_event(app: &AppHandle, event: RunEvent) {
     match event {
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
         RunEvent::Exit => {
-            if let Some(engine) = app
-                .try_state::<RunningEngine>()
-                .and_then(|running| running.take())
-            {
+            if let Some(engine) = app.try_state::<RunningEngine>().and_then(|running| running.take()) {
                 tauri::async_runtime::block_on(engine.shutdown());
             }
         }
@@ -29,11 +26,8 @@ pub fn hear_signals(app: AppHandle) {
     #[cfg(unix)]
     tauri::async_runtime::spawn(async move {
         use tokio::signal::unix::{SignalKind, signal};
-        let streams = (
-            signal(SignalKind::terminate()),
-            signal(SignalKind::interrupt()),
-            signal(SignalKind::hangup()),
-        );
+        let streams =
+            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
         let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
             tracing::error!("signals could not be heard");
             return;
@@ -51,11 +45,7 @@ pub fn hear_signals(app: AppHandle) {
 
 /// The engine did not start: the person who clicked must see why.
 pub fn tell_start_failed(error: &ApiError) {
-    let hint = error
-        .hint
-        .as_deref()
-        .map(|hint| format!("\n\nhint: {hint}"))
-        .unwrap_or_default();
+    let hint = error.hint.as_deref().map(|hint| format!("\n\nhint: {hint}")).unwrap_or_default();
     complain(&format!("{}{hint}", error.message));
     let title = match error.code {
         ErrorCode::AlreadyRunning => "Pilothouse runs already",
@@ -64,10 +54,7 @@ pub fn tell_start_failed(error: &ApiError) {
     pilothouse_engine::notify::show_now(title, &error.message);
 }
 
-#[expect(
-    clippy::print_stderr,
-    reason = "there is no log yet, or no window to say it in"
-)]
+#[expect(clippy::print_stderr, reason = "there is no log yet, or no window to say it in")]
 pub fn complain(text: &str) {
     eprintln!("error: {text}");
 }

@@ -15,10 +15,9 @@ pub fn open(app: &AppHandle) {
     // Building a window inside an event handler can lock up; a task of its own never does.
     tauri::async_runtime::spawn(async move {
         let shown = match app.get_webview_window(LABEL) {
-            Some(window) => window
-                .unminimize()
-                .and_then(|()| window.show())
-                .and_then(|()| window.set_focus()),
+            Some(window) => {
+                window.unminimize().and_then(|()| window.show()).and_then(|()| window.set_focus())
+            }
             None => build(&app),
         };
         if let Err(error) = shown {

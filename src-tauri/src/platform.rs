@@ -4,10 +4,7 @@ use crate::panel;
 use tauri::{App, AppHandle};
 
 /// Runs before any thread starts, because it changes the environment.
-#[expect(
-    unsafe_code,
-    reason = "set_var is unsafe in a program with threads; none runs yet"
-)]
+#[expect(unsafe_code, reason = "set_var is unsafe in a program with threads; none runs yet")]
 pub fn prepare_environment() {
     // WebKitGTK shows an empty window with NVIDIA's own driver (tauri-apps/tauri#9304).
     #[cfg(target_os = "linux")]
@@ -85,10 +82,7 @@ async fn tray_host_present() -> zbus::Result<bool> {
         if look > 0 {
             tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         }
-        if names
-            .name_has_owner("org.kde.StatusNotifierWatcher".try_into()?)
-            .await?
-        {
+        if names.name_has_owner("org.kde.StatusNotifierWatcher".try_into()?).await? {
             return Ok(true);
         }
     }

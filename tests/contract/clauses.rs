@@ -30,24 +30,12 @@ pub async fn contract(subject: &Subject<'_>) -> Result<()> {
     subject.lists_the_model().await?;
     subject.refuses_an_unknown_model().await;
     let instance = subject.loads_once().await.context("load")?;
-    subject
-        .answers_a_raw_prompt(&instance.id)
-        .await
-        .context("raw answer")?;
-    subject
-        .answers_a_message(&instance.id)
-        .await
-        .context("chat answer")?;
-    subject
-        .forgets_a_dropped_answer(&instance.id)
-        .await
-        .context("dropped answer")?;
+    subject.answers_a_raw_prompt(&instance.id).await.context("raw answer")?;
+    subject.answers_a_message(&instance.id).await.context("chat answer")?;
+    subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
     subject.stays_loaded_as_it_was(&instance).await?;
     subject.unloads(&instance.id).await.context("unload")?;
-    subject
-        .recovers_from_a_dropped_load()
-        .await
-        .context("dropped load")
+    subject.recovers_from_a_dropped_load().await.context("dropped load")
 }
 
 /// The clause about a server that is gone.
@@ -55,14 +43,7 @@ pub async fn gone(client: &dyn ServerClient) {
     let error = client.health().await.expect_err("a stopped server answered");
     assert_eq!(error.code, ErrorCode::Unreachable, "{error}");
     assert!(error.retry, "it may come back");
-    assert_eq!(
-        client
-            .instances()
-            .await
-            .expect_err("a stopped server listed")
-            .code,
-        ErrorCode::Unreachable
-    );
+    assert_eq!(client.instances().await.expect_err("a stopped server listed").code, ErrorCode::Unreachable);
 }
 
 impl Subject<'_> {
@@ -86,14 +67,8 @@ impl Subject<'_> {
         assert_eq!(model.server, self.adapter.id());
         assert_eq!(model.purpose, ModelPurpose::Llm);
         assert!(!model.title.is_empty());
-        assert!(
-            model.format.as_ref().is_some_and(|format| !format.is_empty()),
-            "{model:?}"
-        );
-        assert!(
-            model.quantization.as_ref().is_some_and(|name| !name.is_empty()),
-            "{model:?}"
-        );
+        assert!(model.format.as_ref().is_some_and(|format| !format.is_empty()), "{model:?}");
+        assert!(model.quantization.as_ref().is_some_and(|name| !name.is_empty()), "{model:?}");
         if self.adapter.abilities().model_size {
             assert!(model.size_bytes.is_some_and(|bytes| bytes > 1 << 20), "{model:?}");
         }
@@ -101,14 +76,8 @@ impl Subject<'_> {
     }
 
     async fn refuses_an_unknown_model(&self) {
-        let error = self
-            .load("no-such-model")
-            .await
-            .expect_err("an unknown model was loaded");
-        assert!(
-            matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed),
-            "{error:?}"
-        );
+        let error = self.load("no-such-model").await.expect_err("an unknown model was loaded");
+        assert!(matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed), "{error:?}");
         assert!(error.message.contains("no-such-model"), "{error}");
     }
 
@@ -116,52 +85,30 @@ impl Subject<'_> {
     async fn loads_once(&self) -> Result<Instance> {
         assert_eq!(self.loaded().await?, [""; 0], "nothing is loaded at first");
         let instance = self.load(self.model).await?;
-        assert_eq!(
-            (instance.model.as_str(), &instance.server),
-            (self.model, &self.adapter.id())
-        );
+        assert_eq!((instance.model.as_str(), &instance.server), (self.model, &self.adapter.id()));
         if self.adapter.abilities().instance_context {
-            assert!(
-                instance.context.is_some_and(|tokens| tokens >= 256),
-                "{instance:?}"
-            );
+            assert!(instance.context.is_some_and(|tokens| tokens >= 256), "{instance:?}");
         }
         assert!(instance.memory_bytes != Some(0) && instance.gpu_memory_bytes <= instance.memory_bytes);
         assert_eq!(self.loaded().await?, [instance.id.as_str()]);
         let again = self.load(self.model).await.context("second load")?;
         assert_eq!(again.id, instance.id);
-        assert_eq!(
-            self.loaded().await?,
-            [instance.id.as_str()],
-            "a second load made a twin"
-        );
+        assert_eq!(self.loaded().await?, [instance.id.as_str()], "a second load made a twin");
         Ok(instance)
     }
 
     async fn answers_a_raw_prompt(&self, instance: &str) -> Result<()> {
-        let (text, end) = self
-            .answer(&request(instance, "Once upon a time", 16, true))
-            .await?;
+        let (text, end) = self.answer(&request(instance, "Once upon a time", 16, true)).await?;
         assert!(!text.trim().is_empty());
         self.check_counts(&end, 16);
         if self.exact_length {
-            assert_eq!(
-                (end.output_tokens, end.finish.as_deref()),
-                (Some(16), Some("length")),
-                "{end:?}"
-            );
+            assert_eq!((end.output_tokens, end.finish.as_deref()), (Some(16), Some("length")), "{end:?}");
             // The same words again: without the prompt cache there is nothing to reuse.
-            let (_, again) = self
-                .answer(&request(instance, "Once upon a time", 16, true))
-                .await?;
+            let (_, again) = self.answer(&request(instance, "Once upon a time", 16, true)).await?;
             assert_eq!(again.cached_tokens, Some(0), "{again:?}");
         }
         if self.adapter.abilities().timings {
-            assert!(
-                end.decode_tok_s
-                    .is_some_and(|rate| rate.is_finite() && rate > 0.0),
-                "{end:?}"
-            );
+            assert!(end.decode_tok_s.is_some_and(|rate| rate.is_finite() && rate > 0.0), "{end:?}");
         }
         Ok(())
     }
@@ -175,25 +122,15 @@ impl Subject<'_> {
 
     fn check_counts(&self, end: &GenerateEnd, most: u32) {
         if self.counts {
-            assert!(
-                end.output_tokens
-                    .is_some_and(|tokens| (1..=most).contains(&tokens)),
-                "{end:?}"
-            );
-            assert!(
-                end.prompt_tokens.is_some_and(|tokens| (2..=80).contains(&tokens)),
-                "{end:?}"
-            );
+            assert!(end.output_tokens.is_some_and(|tokens| (1..=most).contains(&tokens)), "{end:?}");
+            assert!(end.prompt_tokens.is_some_and(|tokens| (2..=80).contains(&tokens)), "{end:?}");
         }
     }
 
     /// With one request at a time, the next answer can only come after the server let go of the dropped one, and a
     /// server that did not would be busy with it for thousands of tokens.
     async fn forgets_a_dropped_answer(&self, instance: &str) -> Result<()> {
-        let mut stream = self
-            .client
-            .generate(&request(instance, "Count: 1 2 3 4 5", 3000, true))
-            .await?;
+        let mut stream = self.client.generate(&request(instance, "Count: 1 2 3 4 5", 3000, true)).await?;
         let first = stream.next().await.context("no first event")??;
         assert!(first.end.is_none(), "the answer was over at once");
         drop(stream);
@@ -208,32 +145,16 @@ impl Subject<'_> {
     async fn stays_loaded_as_it_was(&self, instance: &Instance) -> Result<()> {
         let instances = self.client.instances().await?;
         assert_eq!(instances.len(), 1, "{instances:?}");
-        assert_eq!(
-            (&instances[0].id, instances[0].context),
-            (&instance.id, instance.context)
-        );
-        assert_eq!(
-            instances[0].expiry, instance.expiry,
-            "an answer changed how long it stays"
-        );
+        assert_eq!((&instances[0].id, instances[0].context), (&instance.id, instance.context));
+        assert_eq!(instances[0].expiry, instance.expiry, "an answer changed how long it stays");
         Ok(())
     }
 
     async fn unloads(&self, instance: &str) -> Result<()> {
         self.client.unload(instance).await?;
-        assert_eq!(
-            self.loaded().await?,
-            [""; 0],
-            "unload returned before it was gone"
-        );
-        self.client
-            .unload(instance)
-            .await
-            .context("what is not loaded is no error")?;
-        self.client
-            .unload("no-such-model")
-            .await
-            .context("what never was is no error")?;
+        assert_eq!(self.loaded().await?, [""; 0], "unload returned before it was gone");
+        self.client.unload(instance).await.context("what is not loaded is no error")?;
+        self.client.unload("no-such-model").await.context("what never was is no error")?;
         Ok(())
     }
 
@@ -241,14 +162,10 @@ impl Subject<'_> {
     async fn recovers_from_a_dropped_load(&self) -> Result<()> {
         // Whether the load was over by then does not matter.
         let _ = tokio::time::timeout(Duration::from_millis(30), self.load(self.model)).await;
-        until(
-            "a dropped load can be undone",
-            Duration::from_secs(30),
-            || async {
-                self.client.unload(self.model).await.ok()?;
-                self.loaded().await.ok().filter(Vec::is_empty)
-            },
-        )
+        until("a dropped load can be undone", Duration::from_secs(30), || async {
+            self.client.unload(self.model).await.ok()?;
+            self.loaded().await.ok().filter(Vec::is_empty)
+        })
         .await;
         let instance = self.load(self.model).await.context("load again")?;
         self.client.unload(&instance.id).await?;
@@ -257,25 +174,13 @@ impl Subject<'_> {
 
     async fn load(&self, model: &str) -> Result<Instance, pilothouse_domain::error::ApiError> {
         let quiet: LoadProgress = Arc::new(|_| {});
-        self.client
-            .load(
-                &LoadRequest {
-                    model: model.into(),
-                    context: None,
-                },
-                quiet,
-            )
-            .await
+        self.client.load(&LoadRequest { model: model.into(), context: None }, quiet).await
     }
 
     /// The copies of the model under test; a real server may hold others.
     async fn loaded(&self) -> Result<Vec<String>> {
         let instances = self.client.instances().await?;
-        Ok(instances
-            .into_iter()
-            .filter(|one| one.model == self.model)
-            .map(|one| one.id)
-            .collect())
+        Ok(instances.into_iter().filter(|one| one.model == self.model).map(|one| one.id).collect())
     }
 
     async fn answer(&self, request: &GenerateRequest) -> Result<(String, GenerateEnd)> {
@@ -294,10 +199,5 @@ impl Subject<'_> {
 }
 
 pub fn request(instance: &str, prompt: &str, max_tokens: u32, raw: bool) -> GenerateRequest {
-    GenerateRequest {
-        instance: instance.into(),
-        prompt: prompt.into(),
-        max_tokens,
-        raw,
-    }
+    GenerateRequest { instance: instance.into(), prompt: prompt.into(), max_tokens, raw }
 }

@@ -32,19 +32,11 @@ async fn create(base_url: &str, gguf: &Path) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let bytes = std::fs::read(gguf).with_context(|| format!("reading {}", gguf.display()))?;
     let digest = format!("{:x}", Sha256::digest(&bytes));
-    let stored = http
-        .post(format!("{base_url}/api/blobs/sha256:{digest}"))
-        .body(bytes)
-        .send()
-        .await?;
+    let stored = http.post(format!("{base_url}/api/blobs/sha256:{digest}")).body(bytes).send().await?;
     ensure!(stored.status().is_success(), "{}", stored.text().await?);
     let body =
         json!({ "model": MODEL, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
-    let created = http
-        .post(format!("{base_url}/api/create"))
-        .json(&body)
-        .send()
-        .await?;
+    let created = http.post(format!("{base_url}/api/create")).json(&body).send().await?;
     let said: Value = created.json().await?;
     ensure!(said["status"] == "success", "{said}");
     Ok(())
@@ -65,16 +57,9 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     assert_eq!(running.client.models().await?, [], "a fresh folder has no models");
     running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
 
-    let found = adapter
-        .find_running()
-        .await
-        .context("it is found at its address")?;
+    let found = adapter.find_running().await.context("it is found at its address")?;
     assert_eq!(found.endpoint, running.endpoint);
-    assert!(
-        found
-            .version
-            .is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
-    );
+    assert!(found.version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())));
     let subject = Subject {
         adapter: &adapter,
         client: running.client.as_ref(),
@@ -85,10 +70,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     };
     running.explain(contract(&subject).await)?;
 
-    let request = LoadRequest {
-        model: MODEL.into(),
-        context: Some(1024),
-    };
+    let request = LoadRequest { model: MODEL.into(), context: Some(1024) };
     let instance = running.client.load(&request, Arc::new(|_| {})).await?;
     assert_eq!((instance.context, instance.expiry), (Some(1024), Expiry::Never));
     running.stop().await;
@@ -110,10 +92,7 @@ async fn ollama_is_not_started_on_a_port_that_a_stranger_holds() -> Result<()> {
         ..OllamaSettings::default()
     };
     let adapter = Ollama::new(settings);
-    let error = adapter
-        .launch(&adapter.locate().await)
-        .await
-        .expect_err("the port is held");
+    let error = adapter.launch(&adapter.locate().await).await.expect_err("the port is held");
     assert_eq!(error.code, ErrorCode::PortTaken);
     Ok(())
 }
@@ -122,20 +101,11 @@ async fn ollama_is_not_started_on_a_port_that_a_stranger_holds() -> Result<()> {
 #[tokio::test]
 async fn a_connection_without_an_answer_is_no_health() -> Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
-    let settings = OllamaSettings {
-        address: format!("http://{}", silent.local_addr()?),
-        ..OllamaSettings::default()
-    };
+    let settings =
+        OllamaSettings { address: format!("http://{}", silent.local_addr()?), ..OllamaSettings::default() };
     let adapter = Ollama::new(settings.clone());
-    let endpoint = pilothouse_engine::ports::Endpoint {
-        base_url: settings.address,
-        key: None,
-    };
-    let error = adapter
-        .client(&endpoint)
-        .health()
-        .await
-        .expect_err("nobody answered");
+    let endpoint = pilothouse_engine::ports::Endpoint { base_url: settings.address, key: None };
+    let error = adapter.client(&endpoint).health().await.expect_err("nobody answered");
     assert_eq!(error.code, ErrorCode::TimedOut, "{error}");
     Ok(())
 }

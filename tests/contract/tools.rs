@@ -18,9 +18,7 @@ pub const GGUF: &str = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
 
 /// What a variable names. `None`: the test says that it is skipped and ends.
 pub fn tool(variable: &str) -> Option<PathBuf> {
-    let found = std::env::var_os(variable)
-        .map(PathBuf::from)
-        .filter(|path| path.exists());
+    let found = std::env::var_os(variable).map(PathBuf::from).filter(|path| path.exists());
     if found.is_none() {
         let strict = std::env::var_os("PILOTHOUSE_TEST_STRICT").is_some_and(|value| value == "1");
         assert!(!strict, "{variable} names nothing that exists");
@@ -57,28 +55,15 @@ impl Running {
     /// Starts the adapter's server and waits for its first answer.
     pub async fn start(adapter: &dyn ServerAdapter, folder: &Path) -> Result<Self> {
         let installation = adapter.locate().await;
-        anyhow::ensure!(
-            matches!(installation, Installation::Installed { .. }),
-            "{installation:?}"
-        );
-        let Launch::Own {
-            process, endpoint, ..
-        } = adapter.launch(&installation).await?
-        else {
+        anyhow::ensure!(matches!(installation, Installation::Installed { .. }), "{installation:?}");
+        let Launch::Own { process, endpoint, .. } = adapter.launch(&installation).await? else {
             anyhow::bail!("{} is not started as a process of ours", adapter.id());
         };
         let output = folder.join("output.log");
         let process = OwnedProcess::spawn(&process, &output)?;
-        let running = Self {
-            client: adapter.client(&endpoint),
-            endpoint,
-            process,
-            output,
-        };
-        until("the first answer", adapter.start_limit(), || async {
-            running.client.health().await.ok()
-        })
-        .await;
+        let running = Self { client: adapter.client(&endpoint), endpoint, process, output };
+        until("the first answer", adapter.start_limit(), || async { running.client.health().await.ok() })
+            .await;
         Ok(running)
     }
 

@@ -32,10 +32,7 @@ pub(super) struct LiveMenu {
 
 impl LiveMenu {
     pub fn build(app: &AppHandle, items: &[TrayItem]) -> tauri::Result<Self> {
-        let mut menu = Self {
-            root: Menu::new(app)?,
-            entries: HashMap::new(),
-        };
+        let mut menu = Self { root: Menu::new(app)?, entries: HashMap::new() };
         for (index, item) in items.iter().enumerate() {
             menu.insert(app, None, index, item)?;
         }
@@ -93,13 +90,9 @@ impl LiveMenu {
     ) -> tauri::Result<()> {
         let text = escaped(&item.text);
         let live = match &item.kind {
-            TrayItemKind::Plain => Live::Plain(MenuItem::with_id(
-                app,
-                &item.id,
-                text,
-                item.enabled,
-                None::<&str>,
-            )?),
+            TrayItemKind::Plain => {
+                Live::Plain(MenuItem::with_id(app, &item.id, text, item.enabled, None::<&str>)?)
+            }
             TrayItemKind::Check { checked } => Live::Check {
                 item: CheckMenuItem::with_id(app, &item.id, text, item.enabled, *checked, None::<&str>)?,
                 checked: *checked,

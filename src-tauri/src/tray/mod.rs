@@ -72,21 +72,14 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
     let call = match action {
         TrayAction::OpenPanel => return panel::open(app),
         TrayAction::Quit => return app.exit(0),
-        TrayAction::Switch(model) => Call::Switch {
-            model: model.id(),
-            server: Some(model.server),
-            dry_run: false,
-        },
+        TrayAction::Switch(model) => {
+            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false }
+        }
         TrayAction::CancelSwitch => Call::CancelSwitch,
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },
         TrayAction::Restart(server) => Call::RestartServer { server },
-        TrayAction::Bench => Call::Bench {
-            model: None,
-            server: None,
-            plan: None,
-            trials: None,
-        },
+        TrayAction::Bench => Call::Bench { model: None, server: None, plan: None, trials: None },
         TrayAction::CancelBench => Call::CancelBench,
     };
     let engine = engine.clone();

@@ -93,22 +93,14 @@ fn show(bar: &ProgressBar, progress: &BenchProgress) {
         TrialPhase::Warmup => "warming up",
         TrialPhase::Measured => "measuring",
     };
-    let rate = progress
-        .last_decode_tok_s
-        .map(|rate| format!(", {rate:.1} tok/s"))
-        .unwrap_or_default();
+    let rate = progress.last_decode_tok_s.map(|rate| format!(", {rate:.1} tok/s")).unwrap_or_default();
     bar.set_length(progress.total.into());
     bar.set_position(progress.done.into());
-    bar.set_message(format!(
-        "{} on {}: {phase}{rate}",
-        progress.model, progress.server
-    ));
+    bar.set_message(format!("{} on {}: {phase}{rate}", progress.model, progress.server));
 }
 
 fn text(run: &Run) -> String {
-    let peak = run
-        .peak_memory_bytes
-        .map_or_else(|| "not reported".into(), gigabytes);
+    let peak = run.peak_memory_bytes.map_or_else(|| "not reported".into(), gigabytes);
     let mut lines = vec![
         format!(
             "{} on {} · {} · {} trials, {} warm-ups",
@@ -117,10 +109,7 @@ fn text(run: &Run) -> String {
         format!("decode        {} tok/s", figure(run.decode_tok_s.as_ref())),
         format!("  server says {} tok/s", figure(run.server_decode_tok_s.as_ref())),
         format!("prefill       {} tok/s", figure(run.prefill_tok_s.as_ref())),
-        format!(
-            "  server says {} tok/s",
-            figure(run.server_prefill_tok_s.as_ref())
-        ),
+        format!("  server says {} tok/s", figure(run.server_prefill_tok_s.as_ref())),
         format!("first token   {} ms", figure(run.ttft_ms.as_ref())),
         format!("peak memory   {peak}"),
         format!("run {}: median (low–high), client clock", run.run_id),

@@ -26,9 +26,7 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         Err(error) => return Err(error),
     };
     let failed = checks.iter().any(|check| check.result == CheckResult::Fail);
-    output.answer(json!({ "checks": checks }), || {
-        checks.iter().map(line).collect::<Vec<_>>().join("\n")
-    });
+    output.answer(json!({ "checks": checks }), || checks.iter().map(line).collect::<Vec<_>>().join("\n"));
     Ok(u8::from(failed))
 }
 
@@ -39,10 +37,6 @@ fn line(check: &Check) -> String {
         CheckResult::Fail => "FAIL",
         CheckResult::Skipped => "skip",
     };
-    let hint = check
-        .hint
-        .as_ref()
-        .map(|hint| format!("\n      hint: {hint}"))
-        .unwrap_or_default();
+    let hint = check.hint.as_ref().map(|hint| format!("\n      hint: {hint}")).unwrap_or_default();
     format!("{mark:<5} {}: {}{hint}", check.name, check.detail)
 }

@@ -44,19 +44,14 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
 }
 
 pub fn servers(snapshot: &Snapshot) -> Vec<Value> {
-    snapshot
-        .servers
-        .iter()
-        .map(|view| server(view, snapshot.gauges.as_ref()))
-        .collect()
+    snapshot.servers.iter().map(|view| server(view, snapshot.gauges.as_ref())).collect()
 }
 
 pub fn server(view: &ServerView, gauges: Option<&Gauges>) -> Value {
     let usage = gauges.and_then(|gauges| gauges.servers.iter().find(|usage| usage.id == view.id));
     let running = view.state.is_up();
-    let no_memory = usage
-        .and_then(|usage| usage.memory_bytes_absent.clone())
-        .unwrap_or_else(|| "not sampled yet".into());
+    let no_memory =
+        usage.and_then(|usage| usage.memory_bytes_absent.clone()).unwrap_or_else(|| "not sampled yet".into());
     let not_told = if running { "not reported" } else { "not running" };
     with_reasons(
         json!({
@@ -103,13 +98,7 @@ pub fn model(view: &ModelView) -> Value {
         "fits_reason": view.fits_reason,
     });
     let silent = "not reported by the server";
-    let fields = [
-        "format",
-        "quantization",
-        "parameters",
-        "size_bytes",
-        "context_max",
-    ];
+    let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];
     with_reasons(value, &fields.map(|field| (field, silent)))
 }
 
@@ -173,13 +162,7 @@ pub fn gauges(gauges: &Gauges) -> Value {
         return Value::Null;
     };
     if let Some(Value::Array(gpus)) = fields.get_mut("gpus") {
-        let names = [
-            "load_percent",
-            "memory_used_bytes",
-            "memory_total_bytes",
-            "power_w",
-            "temperature_c",
-        ];
+        let names = ["load_percent", "memory_used_bytes", "memory_total_bytes", "power_w", "temperature_c"];
         let reasons = names.map(|name| (name, "not reported by the driver"));
         for gpu in gpus {
             *gpu = with_reasons(gpu.take(), &reasons);
@@ -189,19 +172,11 @@ pub fn gauges(gauges: &Gauges) -> Value {
         for server in servers {
             *server = with_reasons(
                 server.take(),
-                &[
-                    ("memory_bytes", "not running"),
-                    ("cpu_percent", "needs two samples of a running process"),
-                ],
+                &[("memory_bytes", "not running"), ("cpu_percent", "needs two samples of a running process")],
             );
         }
     }
-    let names = [
-        "cpu_percent",
-        "memory_used_bytes",
-        "memory_total_bytes",
-        "swap_used_bytes",
-    ];
+    let names = ["cpu_percent", "memory_used_bytes", "memory_total_bytes", "swap_used_bytes"];
     let reasons = names.map(|name| (name, "not read yet"));
     with_reasons(Value::Object(Map::from_iter(fields)), &reasons)
 }
@@ -216,9 +191,6 @@ mod tests {
             json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }),
             &[("a", "why"), ("b", "why"), ("c", "why"), ("d", "why")],
         );
-        assert_eq!(
-            document,
-            json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" })
-        );
+        assert_eq!(document, json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" }));
     }
 }

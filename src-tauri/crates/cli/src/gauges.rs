@@ -38,37 +38,15 @@ fn text(gauges: &Gauges) -> String {
     let told = |value: Option<u64>| value.map_or_else(|| "not reported".into(), gigabytes);
     let percent = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.0} %"));
     let mut lines = vec![
-        format!(
-            "CPU     {} of {} cores",
-            percent(gauges.cpu_percent),
-            gauges.cpu_cores
-        ),
-        format!(
-            "Memory  {} of {}",
-            told(gauges.memory_used_bytes),
-            told(gauges.memory_total_bytes)
-        ),
+        format!("CPU     {} of {} cores", percent(gauges.cpu_percent), gauges.cpu_cores),
+        format!("Memory  {} of {}", told(gauges.memory_used_bytes), told(gauges.memory_total_bytes)),
         format!("Swap    {}", told(gauges.swap_used_bytes)),
     ];
     for gpu in &gauges.gpus {
-        let memory = format!(
-            "{} of {}",
-            told(gpu.memory_used_bytes),
-            told(gpu.memory_total_bytes)
-        );
-        lines.push(format!(
-            "GPU     {} {}, {memory} ({})",
-            gpu.name,
-            percent(gpu.load_percent),
-            gpu.source
-        ));
+        let memory = format!("{} of {}", told(gpu.memory_used_bytes), told(gpu.memory_total_bytes));
+        lines.push(format!("GPU     {} {}, {memory} ({})", gpu.name, percent(gpu.load_percent), gpu.source));
     }
-    lines.extend(
-        gauges
-            .gpus_absent
-            .iter()
-            .map(|reason| format!("GPU     {reason}")),
-    );
+    lines.extend(gauges.gpus_absent.iter().map(|reason| format!("GPU     {reason}")));
     for server in &gauges.servers {
         let memory = match (server.memory_bytes, &server.memory_bytes_absent) {
             (Some(bytes), _) => gigabytes(bytes),
@@ -80,10 +58,7 @@ fn text(gauges: &Gauges) -> String {
         .own
         .memory_bytes
         .map_or_else(|| "not reported".into(), |b| format!("{:.0} MB", b as f64 / 1e6));
-    let cpu = gauges
-        .own
-        .cpu_percent
-        .map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
+    let cpu = gauges.own.cpu_percent.map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
     lines.push(format!("Pilothouse    {own}, {cpu} of a core"));
     lines.join("\n")
 }

@@ -39,16 +39,8 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
         if runs.is_empty() {
             return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
         }
-        let header = [
-            "RUN",
-            "STARTED (UTC)",
-            "MODEL",
-            "SERVER",
-            "PLAN",
-            "DECODE tok/s",
-            "FIRST TOKEN ms",
-            "STATE",
-        ];
+        let header =
+            ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
         table(&header, runs.iter().map(row).collect())
     });
     Ok(0)
@@ -69,8 +61,5 @@ fn row(run: &Run) -> Vec<String> {
 
 /// A median with its interval; `–` when it is not known.
 pub fn figure(summary: Option<&Summary>) -> String {
-    summary.map_or_else(
-        || "–".into(),
-        |s| format!("{:.1} ({:.1}–{:.1})", s.median, s.low, s.high),
-    )
+    summary.map_or_else(|| "–".into(), |s| format!("{:.1} ({:.1}–{:.1})", s.median, s.low, s.high))
 }

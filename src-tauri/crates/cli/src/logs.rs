@@ -15,25 +15,14 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
     let mut after = None;
     loop {
         let limit = Some(if after.is_none() { lines } else { 2000 });
-        let reply = session
-            .call(Call::Logs {
-                server: ServerId::new(server),
-                after,
-                limit,
-            })
-            .await?;
+        let reply = session.call(Call::Logs { server: ServerId::new(server), after, limit }).await?;
         let Reply::Logs { lines } = reply else {
             return Err(unexpected(&reply));
         };
         for line in &lines {
             let document = json!({ "at": line.at, "source": line.source, "line": line.line });
             output.answer(document, || {
-                format!(
-                    "{} {:<10} {}",
-                    line.at.strftime("%H:%M:%S"),
-                    words(&line.source),
-                    line.line
-                )
+                format!("{} {:<10} {}", line.at.strftime("%H:%M:%S"), words(&line.source), line.line)
             });
         }
         after = lines.last().map(|line| line.number).or(after).or(Some(0));

@@ -2,11 +2,7 @@
 //!
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "printing is what a command line is for"
-)]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
 
 mod bench;
 mod doctor;
@@ -95,10 +91,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output.fail(&ApiError::new(
-                ErrorCode::System,
-                format!("No runtime could be started: {error}."),
-            ));
+            return output
+                .fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
         }
     };
     match runtime.block_on(run(arguments.verb, &output)) {
@@ -112,12 +106,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     let wants_json = std::env::args().any(|argument| argument == "--json");
     if wants_json && error.use_stderr() {
         let text = error.to_string();
-        let first = text
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .trim_start_matches("error: ")
-            .to_owned();
+        let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let error = ApiError::new(ErrorCode::InvalidCall, first).hint("`pilothouse --help` lists the verbs.");
         return Output::new(true).fail(&error);
     }
@@ -135,21 +124,12 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Gauges { watch } => gauges::run(watch, output).await,
-        Verb::Logs {
-            server,
-            follow,
-            lines,
-        } => logs::run(&server, follow, lines, output).await,
+        Verb::Logs { server, follow, lines } => logs::run(&server, follow, lines, output).await,
         Verb::Setup(arguments) => Box::pin(setup::run(arguments, output)).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,
         Verb::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "pilothouse",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut std::io::stdout());
             Ok(0)
         }
     }

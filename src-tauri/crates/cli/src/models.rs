@@ -31,16 +31,11 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
                 told(&view.model.parameters),
                 told(&view.model.quantization),
                 view.model.size_bytes.map_or_else(|| "–".into(), gigabytes),
-                view.model
-                    .context_max
-                    .map_or_else(|| "–".into(), |tokens| tokens.to_string()),
+                view.model.context_max.map_or_else(|| "–".into(), |tokens| tokens.to_string()),
                 mark.into(),
             ]
         });
-        table(
-            &["MODEL", "SERVER", "PARAMETERS", "QUANT", "SIZE", "CONTEXT", ""],
-            rows.collect(),
-        )
+        table(&["MODEL", "SERVER", "PARAMETERS", "QUANT", "SIZE", "CONTEXT", ""], rows.collect())
     });
     Ok(0)
 }

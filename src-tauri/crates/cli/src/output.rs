@@ -34,10 +34,7 @@ impl Output {
     /// One line on stdout. A reader that has gone away (`| head`) ends the program quietly.
     pub fn line(&self, line: &str) {
         let mut out = std::io::stdout().lock();
-        if writeln!(out, "{}", line.trim_end())
-            .and_then(|()| out.flush())
-            .is_err()
-        {
+        if writeln!(out, "{}", line.trim_end()).and_then(|()| out.flush()).is_err() {
             std::process::exit(0);
         }
     }
@@ -81,9 +78,6 @@ pub fn with_schema(mut document: Value) -> Value {
 /// A plain table without lines.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table
-        .load_preset(presets::NOTHING)
-        .set_header(header)
-        .add_rows(rows);
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
     table.to_string()
 }

@@ -23,14 +23,8 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
     output.line(&first.to_string());
     if !output.is_json() {
         let absent = || snapshot.engine.gateway_absent.clone().unwrap_or_default();
-        output.remark(&format!(
-            "Web UI   {}",
-            url.as_deref().unwrap_or("none: its port is taken")
-        ));
-        output.remark(&format!(
-            "Gateway  {}",
-            gateway.unwrap_or_else(|| format!("none: {}", absent()))
-        ));
+        output.remark(&format!("Web UI   {}", url.as_deref().unwrap_or("none: its port is taken")));
+        output.remark(&format!("Gateway  {}", gateway.unwrap_or_else(|| format!("none: {}", absent()))));
         output.remark("Ctrl-C ends it.");
     }
     ended.await;
@@ -58,11 +52,7 @@ pub async fn until_active(handle: &EngineHandle) -> Result<(), ApiError> {
         now.active.is_some() || hopeless
     });
     let missing = || {
-        ApiError::new(
-            ErrorCode::NoActiveModel,
-            "No model is active, and none could be made active.",
-        )
-        .hint(
+        ApiError::new(ErrorCode::NoActiveModel, "No model is active, and none could be made active.").hint(
             "`pilothouse setup` fetches a server and a small model; `pilothouse doctor` says what is wrong.",
         )
     };

@@ -21,28 +21,18 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
     let call = match act {
         None => {
             let snapshot = session.snapshot().await?;
-            output.answer(json!({ "servers": document::servers(&snapshot) }), || {
-                list(&snapshot)
-            });
+            output.answer(json!({ "servers": document::servers(&snapshot) }), || list(&snapshot));
             return Ok(0);
         }
-        Some(Act::Start { server }) => Call::StartServer {
-            server: ServerId(server),
-        },
-        Some(Act::Stop { server }) => Call::StopServer {
-            server: ServerId(server),
-        },
-        Some(Act::Restart { server }) => Call::RestartServer {
-            server: ServerId(server),
-        },
+        Some(Act::Start { server }) => Call::StartServer { server: ServerId(server) },
+        Some(Act::Stop { server }) => Call::StopServer { server: ServerId(server) },
+        Some(Act::Restart { server }) => Call::RestartServer { server: ServerId(server) },
     };
     match session.call(call).await? {
         Reply::Server { server } => {
             let snapshot = session.snapshot().await?;
             let document = json!({ "servers": [document::server(&server, snapshot.gauges.as_ref())] });
-            output.answer(document, || {
-                format!("{} is {}.", server.title, words(&server.state))
-            });
+            output.answer(document, || format!("{} is {}.", server.title, words(&server.state)));
             Ok(0)
         }
         other => Err(unexpected(&other)),
@@ -52,31 +42,18 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
 /// The servers as a table.
 pub fn list(snapshot: &Snapshot) -> String {
     let rows = snapshot.servers.iter().map(|server| {
-        let usage = snapshot
-            .gauges
-            .as_ref()
-            .and_then(|g| g.servers.iter().find(|usage| usage.id == server.id));
-        let memory = usage
-            .and_then(|usage| usage.memory_bytes)
-            .map_or_else(|| "–".into(), gigabytes);
-        let owner = server
-            .ownership
-            .map_or_else(|| "–".into(), |ownership| words(&ownership));
+        let usage =
+            snapshot.gauges.as_ref().and_then(|g| g.servers.iter().find(|usage| usage.id == server.id));
+        let memory = usage.and_then(|usage| usage.memory_bytes).map_or_else(|| "–".into(), gigabytes);
+        let owner = server.ownership.map_or_else(|| "–".into(), |ownership| words(&ownership));
         vec![
             server.id.to_string(),
             words(&server.state),
             owner,
             memory,
             server.version.clone().unwrap_or_else(|| "–".into()),
-            server
-                .endpoint
-                .clone()
-                .or_else(|| server.reason.clone())
-                .unwrap_or_else(|| "–".into()),
+            server.endpoint.clone().or_else(|| server.reason.clone()).unwrap_or_else(|| "–".into()),
         ]
     });
-    table(
-        &["SERVER", "STATE", "OWNER", "MEMORY", "VERSION", "ADDRESS"],
-        rows.collect(),
-    )
+    table(&["SERVER", "STATE", "OWNER", "MEMORY", "VERSION", "ADDRESS"], rows.collect())
 }

@@ -67,30 +67,17 @@ impl Session {
     }
 
     fn lost(&self, error: &reqwest::Error) -> ApiError {
-        let text = format!(
-            "Pilothouse (process {}) does not answer: {error}.",
-            self.record.pid
-        );
-        ApiError::new(ErrorCode::Unreachable, text)
-            .hint("Look at its log, or start it again.")
-            .retryable()
+        let text = format!("Pilothouse (process {}) does not answer: {error}.", self.record.pid);
+        ApiError::new(ErrorCode::Unreachable, text).hint("Look at its log, or start it again.").retryable()
     }
 }
 
 pub fn unexpected(reply: &Reply) -> ApiError {
-    let name = serde_json::to_value(reply)
-        .ok()
-        .and_then(|json| json["reply"].as_str().map(str::to_owned));
-    ApiError::internal(format!(
-        "The engine answered {} to another question.",
-        name.unwrap_or_default()
-    ))
+    let name = serde_json::to_value(reply).ok().and_then(|json| json["reply"].as_str().map(str::to_owned));
+    ApiError::internal(format!("The engine answered {} to another question.", name.unwrap_or_default()))
 }
 
 fn unreadable(error: &serde_json::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::BadAnswer,
-        format!("The engine's answer could not be read: {error}."),
-    )
-    .hint("The engine may be of another version; start it again.")
+    ApiError::new(ErrorCode::BadAnswer, format!("The engine's answer could not be read: {error}."))
+        .hint("The engine may be of another version; start it again.")
 }

@@ -50,13 +50,7 @@ pub async fn run(arguments: Setup, output: &Output) -> Result<u8, ApiError> {
     bar.finish_and_clear();
     output.answer(json!({ "fetched": fetched, "skipped": skipped }), || {
         let line = |verb: &str, item: &Fetched| {
-            format!(
-                "{verb} {} {} ({}) in {}",
-                item.what,
-                item.version,
-                gigabytes(item.bytes),
-                item.path
-            )
+            format!("{verb} {} {} ({}) in {}", item.what, item.version, gigabytes(item.bytes), item.path)
         };
         let fetched = fetched.iter().map(|item| line("fetched", item));
         let skipped = skipped.iter().map(|item| line("present", item));
@@ -68,10 +62,8 @@ pub async fn run(arguments: Setup, output: &Output) -> Result<u8, ApiError> {
 /// Asks on a terminal; without one, silence is no consent.
 fn agreed(output: &Output) -> Result<bool, ApiError> {
     if output.is_json() || !std::io::stdin().is_terminal() {
-        return Err(
-            ApiError::new(ErrorCode::InvalidCall, "Fetching about 158 MB needs consent.")
-                .hint("Say `pilothouse setup --yes`."),
-        );
+        return Err(ApiError::new(ErrorCode::InvalidCall, "Fetching about 158 MB needs consent.")
+            .hint("Say `pilothouse setup --yes`."));
     }
     eprint!("Fetch llama-server and a small model, about 158 MB? [Y/n] ");
     let _ = std::io::stderr().flush();

@@ -15,18 +15,13 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
             None => "Active   no model".into(),
         }];
         if let Some(switching) = &snapshot.switching {
-            lines.push(format!(
-                "Switch   to {} ({})",
-                switching.to,
-                words(&switching.phase)
-            ));
+            lines.push(format!("Switch   to {} ({})", switching.to, words(&switching.phase)));
         }
         match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
             (Some(address), _) => lines.push(format!("Gateway  {address}")),
-            (None, reason) => lines.push(format!(
-                "Gateway  none: {}",
-                reason.as_deref().unwrap_or("not reported")
-            )),
+            (None, reason) => {
+                lines.push(format!("Gateway  none: {}", reason.as_deref().unwrap_or("not reported")))
+            }
         }
         lines.push(format!("Web UI   {web_url}"));
         lines.push(String::new());

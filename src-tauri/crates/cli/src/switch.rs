@@ -70,28 +70,17 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
 fn text(report: &SwitchReport) -> String {
     if report.dry_run {
         let steps: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
-        return format!(
-            "Would switch to {}: {}.",
-            report.to,
-            steps.join(", ").replace('_', " ")
-        );
+        return format!("Would switch to {}: {}.", report.to, steps.join(", ").replace('_', " "));
     }
     let took = seconds(report.took_ms);
-    let first = report
-        .first_token_ms
-        .map(|ms| format!(", first token {ms} ms"))
-        .unwrap_or_default();
+    let first = report.first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
     let mut text = match report.outcome {
         SwitchOutcome::Committed => format!("{} is active after {took}{first}.", report.to),
         SwitchOutcome::RolledBack => format!("{} could not be made active.", report.to),
         SwitchOutcome::Cancelled => format!("The switch to {} was cancelled.", report.to),
     };
-    for line in [
-        &report.reason,
-        &report.error.as_ref().and_then(|error| error.hint.clone()),
-    ]
-    .into_iter()
-    .flatten()
+    for line in
+        [&report.reason, &report.error.as_ref().and_then(|error| error.hint.clone())].into_iter().flatten()
     {
         text.push('\n');
         text.push_str(line);

@@ -17,35 +17,27 @@ pub fn examine(paths: &Paths, snapshot: &Snapshot) -> Vec<Check> {
     let mut checks = examine_machine(paths);
     checks.extend(snapshot.servers.iter().map(server));
     checks.push(match &snapshot.active {
-        Some(active) => check(
-            "active model",
-            CheckResult::Ok,
-            format!("{} on {}", active.model, active.server),
-        ),
+        Some(active) => {
+            check("active model", CheckResult::Ok, format!("{} on {}", active.model, active.server))
+        }
         None => check("active model", CheckResult::Warn, "none").with("Switch to a model."),
     });
-    checks.push(
-        match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
-            (Some(address), _) => check("gateway", CheckResult::Ok, address.clone()),
-            (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default())
-                .with("Set gateway.port in the settings file, then start Pilothouse again."),
-        },
-    );
+    checks.push(match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
+        (Some(address), _) => check("gateway", CheckResult::Ok, address.clone()),
+        (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default())
+            .with("Set gateway.port in the settings file, then start Pilothouse again."),
+    });
     let gauges = snapshot.gauges.as_ref();
-    checks.push(
-        match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
-            Some(([], reason)) => check(
-                "GPU",
-                CheckResult::Skipped,
-                reason.clone().unwrap_or_else(|| "none found".into()),
-            ),
-            Some((gpus, _)) => {
-                let names: Vec<&str> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-                check("GPU", CheckResult::Ok, names.join(", "))
-            }
-            None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
-        },
-    );
+    checks.push(match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
+        Some(([], reason)) => {
+            check("GPU", CheckResult::Skipped, reason.clone().unwrap_or_else(|| "none found".into()))
+        }
+        Some((gpus, _)) => {
+            let names: Vec<&str> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+            check("GPU", CheckResult::Ok, names.join(", "))
+        }
+        None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
+    });
     for trouble in &snapshot.troubles {
         let mut found = check("Pilothouse", CheckResult::Fail, trouble.message.clone());
         found.hint.clone_from(&trouble.hint);
@@ -62,20 +54,12 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
         writable("data folder", &paths.data),
         writable("log folder", &paths.logs),
         match embedded.server_program() {
-            Some(program) => check(
-                "embedded llama-server",
-                CheckResult::Ok,
-                program.display().to_string(),
-            ),
+            Some(program) => check("embedded llama-server", CheckResult::Ok, program.display().to_string()),
             None => check("embedded llama-server", CheckResult::Warn, "not fetched yet")
                 .with("Run: pilothouse setup"),
         },
         match embedded.has_model() {
-            true => check(
-                "embedded model",
-                CheckResult::Ok,
-                embedded.models_dir().display().to_string(),
-            ),
+            true => check("embedded model", CheckResult::Ok, embedded.models_dir().display().to_string()),
             false => {
                 check("embedded model", CheckResult::Warn, "not fetched yet").with("Run: pilothouse setup")
             }
@@ -84,32 +68,18 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
     if cfg!(target_os = "linux") {
         checks.push(match std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
             Some(_) => check("desktop notifications", CheckResult::Ok, "a session bus is there"),
-            None => check(
-                "desktop notifications",
-                CheckResult::Skipped,
-                "no session bus (no desktop session)",
-            ),
+            None => {
+                check("desktop notifications", CheckResult::Skipped, "no session bus (no desktop session)")
+            }
         });
     }
     checks
 }
 
 fn server(view: &ServerView) -> Check {
-    let version = view
-        .version
-        .as_deref()
-        .map(|version| format!(" {version}"))
-        .unwrap_or_default();
-    let at = view
-        .endpoint
-        .as_deref()
-        .map(|endpoint| format!(" at {endpoint}"))
-        .unwrap_or_default();
-    let reason = view
-        .reason
-        .as_deref()
-        .map(|reason| format!(": {reason}"))
-        .unwrap_or_default();
+    let version = view.version.as_deref().map(|version| format!(" {version}")).unwrap_or_default();
+    let at = view.endpoint.as_deref().map(|endpoint| format!(" at {endpoint}")).unwrap_or_default();
+    let reason = view.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let state = format!("{:?}", view.state).to_lowercase();
     let (result, detail) = match view.state {
         ServerState::Ready => (CheckResult::Ok, format!("ready{version}{at}")),
@@ -125,45 +95,27 @@ fn server(view: &ServerView) -> Check {
         ServerState::Failed => (CheckResult::Fail, format!("failed{reason}")),
         ServerState::GaveUp => (CheckResult::Fail, format!("not restarted any more{reason}")),
     };
-    Check {
-        name: view.title.clone(),
-        result,
-        detail,
-        hint: view.hint.clone(),
-    }
+    Check { name: view.title.clone(), result, detail, hint: view.hint.clone() }
 }
 
 fn writable(name: &str, folder: &Path) -> Check {
     let probe = folder.join(format!(".write-check-{}", std::process::id()));
     let shown = folder.display().to_string();
     if !folder.exists() {
-        return check(
-            name,
-            CheckResult::Ok,
-            format!("{shown} (made at the first start)"),
-        );
+        return check(name, CheckResult::Ok, format!("{shown} (made at the first start)"));
     }
     match std::fs::write(&probe, b"") {
         Ok(()) => {
             let _ = std::fs::remove_file(&probe);
             check(name, CheckResult::Ok, shown)
         }
-        Err(error) => check(
-            name,
-            CheckResult::Fail,
-            format!("{shown} cannot be written: {error}"),
-        )
-        .with("Check its permissions and the free disk space."),
+        Err(error) => check(name, CheckResult::Fail, format!("{shown} cannot be written: {error}"))
+            .with("Check its permissions and the free disk space."),
     }
 }
 
 fn check(name: &str, result: CheckResult, detail: impl Into<String>) -> Check {
-    Check {
-        name: name.into(),
-        result,
-        detail: detail.into(),
-        hint: None,
-    }
+    Check { name: name.into(), result, detail: detail.into(), hint: None }
 }
 
 impl Check {

@@ -118,10 +118,7 @@ impl Engine {
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let interval = Duration::from_millis(settings.gauges.interval_ms);
         let sampler = Sampler::start(hub.clone(), MachineGauges::new(), interval).map_err(|error| {
-            ApiError::new(
-                ErrorCode::System,
-                format!("The gauges could not be started: {error}."),
-            )
+            ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
         })?;
         let supervisors = start_supervisors(&paths, &settings, &hub, &notifier);
         let in_flight = InFlight::default();
@@ -150,21 +147,12 @@ impl Engine {
             store,
         });
         let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
-        let web_url = door
-            .as_ref()
-            .map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
+        let web_url =
+            door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         let (watch_guard, settings_task) = follow_settings(&settings_file, inner.clone(), notify_on);
         resume(inner.clone(), notifier, &settings);
-        Ok(Self {
-            inner,
-            gateway,
-            door,
-            web_url,
-            settings_task,
-            _watch: watch_guard,
-            lock,
-        })
+        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -204,10 +192,7 @@ impl Engine {
                 store.close().await;
             }
         };
-        if tokio::time::timeout(Duration::from_millis(4800), ladder)
-            .await
-            .is_err()
-        {
+        if tokio::time::timeout(Duration::from_millis(4800), ladder).await.is_err() {
             tracing::warn!("the shutdown took too long and was cut off");
         }
         self.lock.close();
@@ -221,13 +206,8 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             if let Some(error) = opened.trouble {
                 hub.report(Report::Trouble(error));
             }
-            if let Ok(runs) = opened
-                .store
-                .runs(&crate::store::RunFilter {
-                    limit: 1,
-                    ..Default::default()
-                })
-                .await
+            if let Ok(runs) =
+                opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
                 && let Some(run) = runs.into_iter().next()
             {
                 hub.report(Report::LastRun(run));
@@ -247,9 +227,7 @@ fn start_supervisors(
     hub: &Hub,
     notifier: &NotifierHandle,
 ) -> Vec<SupervisorHandle> {
-    let own_dir = std::env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(Into::into));
+    let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
     let places = servers::llama_server::Places {
         embedded: paths.embedded.clone(),
         models: paths.data.join("models"),
@@ -291,26 +269,14 @@ async fn open_doors(
     in_flight: InFlight,
 ) -> (Option<Gateway>, Option<Door>, Secret) {
     let hub = &inner.hub;
-    let token = Secret::new(format!(
-        "{:032x}{:032x}",
-        rand::random::<u128>(),
-        rand::random::<u128>()
-    ));
+    let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
     redact::register(&token);
     let wait = Duration::from_secs(settings.gateway.wait_s.into());
     let gateway = match settings.gateway.enabled {
         true => Gateway::start(settings.gateway.port, wait, hub.routes(), in_flight).await,
-        false => Err(ApiError::new(
-            ErrorCode::Unsupported,
-            "switched off in the settings",
-        )),
+        false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
     };
-    let door = Door::start(
-        settings.web.port,
-        token.clone(),
-        Arc::new(EngineHandle(inner.clone())),
-    )
-    .await;
+    let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;
     let refused = gateway.as_ref().err().filter(|_| settings.gateway.enabled);
     for error in [refused, door.as_ref().err()].into_iter().flatten() {
         hub.report(Report::Trouble(error.clone()));
@@ -320,10 +286,7 @@ async fn open_doors(
             Ok(gateway) => Ok(format!("http://{}/v1", gateway.address())),
             Err(error) => Err(error.message.clone()),
         },
-        web: door
-            .as_ref()
-            .ok()
-            .map(|door| format!("http://{}/", door.address())),
+        web: door.as_ref().ok().map(|door| format!("http://{}/", door.address())),
     });
     (gateway.ok(), door.ok(), token)
 }
@@ -368,9 +331,7 @@ fn follow_settings(
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     notify_on.send_replace(settings.notifications.enabled);
-                    inner
-                        .sampler
-                        .set_interval(Duration::from_millis(settings.gauges.interval_ms));
+                    inner.sampler.set_interval(Duration::from_millis(settings.gauges.interval_ms));
                     for supervisor in &inner.supervisors {
                         supervisor.set_policy(settings.restart.policy()).await;
                     }
@@ -419,10 +380,7 @@ fn resume(inner: Arc<Inner>, notifier: NotifierHandle, settings: &Settings) {
 impl Inner {
     /// Makes the embedded model active when nothing ever was. Quiet when there is no embedded server.
     pub(crate) async fn activate_first(&self) {
-        let embedded = self
-            .supervisors
-            .iter()
-            .find(|s| s.kind == ServerKind::LlamaServer);
+        let embedded = self.supervisors.iter().find(|s| s.kind == ServerKind::LlamaServer);
         if let Some(supervisor) = embedded
             && supervisor.ensure_ready().await.is_ok()
         {

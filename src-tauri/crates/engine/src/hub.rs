@@ -95,11 +95,7 @@ impl Hub {
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
         };
-        Self {
-            state: Arc::new(Mutex::new(state)),
-            snapshots,
-            routes,
-        }
+        Self { state: Arc::new(Mutex::new(state)), snapshots, routes }
     }
 
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -175,9 +171,7 @@ impl State {
             }
             Report::Dismiss(id) => {
                 let before = self.snapshot.notices.len();
-                self.snapshot
-                    .notices
-                    .retain(|notice| id.is_some_and(|id| id != notice.id));
+                self.snapshot.notices.retain(|notice| id.is_some_and(|id| id != notice.id));
                 before != self.snapshot.notices.len()
             }
             Report::Setup(setup) => set(&mut self.snapshot.setup, setup),
@@ -224,36 +218,18 @@ impl State {
 
     /// Models and instances of all servers in one list each, in the order of the servers.
     fn derive_models(&mut self) -> bool {
-        let total = self
-            .snapshot
-            .gauges
-            .as_ref()
-            .and_then(|gauges| gauges.memory_total_bytes);
-        let order: Vec<ServerId> = self
-            .snapshot
-            .servers
-            .iter()
-            .map(|server| server.id.clone())
-            .collect();
-        let instances: Vec<Instance> = order
-            .iter()
-            .filter_map(|id| self.instances.get(id))
-            .flatten()
-            .cloned()
-            .collect();
+        let total = self.snapshot.gauges.as_ref().and_then(|gauges| gauges.memory_total_bytes);
+        let order: Vec<ServerId> = self.snapshot.servers.iter().map(|server| server.id.clone()).collect();
+        let instances: Vec<Instance> =
+            order.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect();
         let models = order
             .iter()
             .filter_map(|id| self.models.get(id))
             .flatten()
             .map(|model| {
-                let loaded = instances
-                    .iter()
-                    .any(|i| i.server == model.server && i.model == model.name);
-                let active = self
-                    .snapshot
-                    .active
-                    .as_ref()
-                    .is_some_and(|a| a.reference() == model.reference());
+                let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
+                let active =
+                    self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
                 let fit = fit::judge(model.size_bytes, total, loaded);
                 ModelView {
                     id: model.reference().id(),

@@ -52,23 +52,13 @@ fn list(parent: Option<&str>, old: &[TrayItem], new: &[TrayItem], ops: &mut Vec<
     if !kept.iter().zip(&wanted).all(|(a, b)| same(a, b)) {
         kept.clear();
     }
-    for item in old
-        .iter()
-        .filter(|item| !kept.iter().any(|other| same(item, other)))
-    {
-        ops.push(TrayOp::Remove {
-            parent: parent_id(),
-            id: item.id.clone(),
-        });
+    for item in old.iter().filter(|item| !kept.iter().any(|other| same(item, other))) {
+        ops.push(TrayOp::Remove { parent: parent_id(), id: item.id.clone() });
     }
     for (index, item) in new.iter().enumerate() {
         match kept.iter().find(|other| same(item, other)) {
             Some(before) => change(before, item, ops),
-            None => ops.push(TrayOp::Insert {
-                parent: parent_id(),
-                index,
-                item: item.clone(),
-            }),
+            None => ops.push(TrayOp::Insert { parent: parent_id(), index, item: item.clone() }),
         }
     }
 }
@@ -81,23 +71,14 @@ fn same(a: &TrayItem, b: &TrayItem) -> bool {
 fn change(old: &TrayItem, new: &TrayItem, ops: &mut Vec<TrayOp>) {
     let id = || new.id.clone();
     if old.text != new.text {
-        ops.push(TrayOp::Text {
-            id: id(),
-            text: new.text.clone(),
-        });
+        ops.push(TrayOp::Text { id: id(), text: new.text.clone() });
     }
     if old.enabled != new.enabled {
-        ops.push(TrayOp::Enabled {
-            id: id(),
-            enabled: new.enabled,
-        });
+        ops.push(TrayOp::Enabled { id: id(), enabled: new.enabled });
     }
     match (&old.kind, &new.kind) {
         (TrayItemKind::Check { checked: before }, TrayItemKind::Check { checked }) if before != checked => {
-            ops.push(TrayOp::Checked {
-                id: id(),
-                checked: *checked,
-            });
+            ops.push(TrayOp::Checked { id: id(), checked: *checked });
         }
         (TrayItemKind::Submenu { children: before }, TrayItemKind::Submenu { children }) => {
             list(Some(&new.id), before, children, ops);
@@ -170,12 +151,7 @@ mod tests {
                 for (number, kind, text, enabled) in entries {
                     if !seen.contains(&number) {
                         seen.push(number);
-                        let mut item = TrayItem {
-                            id: format!("{prefix}{number}"),
-                            kind,
-                            text,
-                            enabled,
-                        };
+                        let mut item = TrayItem { id: format!("{prefix}{number}"), kind, text, enabled };
                         let id = item.id.clone();
                         if let TrayItemKind::Submenu { children } = &mut item.kind {
                             for child in children {

@@ -14,11 +14,8 @@ const MODELS_AT_TOP: usize = 12;
 /// Icon and menu of a snapshot.
 pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
     let first = first_line(snapshot);
-    let mut items = vec![
-        line("line:active", &first),
-        line("line:usage", &usage_line(snapshot)),
-        separator("sep:models"),
-    ];
+    let mut items =
+        vec![line("line:active", &first), line("line:usage", &usage_line(snapshot)), separator("sep:models")];
     items.extend(models(snapshot));
     items.push(separator("sep:servers"));
     let servers = snapshot.servers.iter().map(server).collect();
@@ -39,24 +36,13 @@ pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
     items.push(action(&TrayAction::OpenPanel, "Open panel", true));
     items.push(separator("sep:quit"));
     items.push(action(&TrayAction::Quit, "Quit Pilothouse", true));
-    TrayModel {
-        icon: icon(snapshot),
-        title: first,
-        items,
-    }
+    TrayModel { icon: icon(snapshot), title: first, items }
 }
 
 fn icon(snapshot: &Snapshot) -> TrayIcon {
-    let any = |states: &[ServerState]| {
-        snapshot
-            .servers
-            .iter()
-            .any(|server| states.contains(&server.state))
-    };
-    let put_back = snapshot
-        .last_switch
-        .as_ref()
-        .is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
+    let any = |states: &[ServerState]| snapshot.servers.iter().any(|server| states.contains(&server.state));
+    let put_back =
+        snapshot.last_switch.as_ref().is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
     if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
         TrayIcon::Busy
     } else if any(&[ServerState::GaveUp, ServerState::Failed]) || put_back || !snapshot.troubles.is_empty() {
@@ -77,10 +63,7 @@ fn first_line(snapshot: &Snapshot) -> String {
     match &snapshot.active {
         Some(active) => {
             let server = snapshot.server_title(&active.server);
-            format!(
-                "{} · {server}",
-                snapshot.model_title(&active.server, &active.model)
-            )
+            format!("{} · {server}", snapshot.model_title(&active.server, &active.model))
         }
         None => "No active model".into(),
     }
@@ -115,12 +98,7 @@ fn usage_line(snapshot: &Snapshot) -> String {
         }
         _ => "Memory not reported".into(),
     };
-    let gpu = match gauges
-        .gpus
-        .iter()
-        .filter_map(|gpu| gpu.load_percent)
-        .reduce(f64::max)
-    {
+    let gpu = match gauges.gpus.iter().filter_map(|gpu| gpu.load_percent).reduce(f64::max) {
         Some(load) => format!("GPU {:.0} %", (load / 5.0).round() * 5.0),
         None if gauges.gpus.is_empty() => "no GPU found".into(),
         None => "GPU load not reported".into(),
@@ -134,12 +112,8 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
     let total = snapshot.models.iter().filter(usable).count();
     let (mut items, mut rest, mut shown) = (Vec::new(), Vec::new(), 0);
     for server in &snapshot.servers {
-        let own: Vec<&ModelView> = snapshot
-            .models
-            .iter()
-            .filter(usable)
-            .filter(|view| view.model.server == server.id)
-            .collect();
+        let own: Vec<&ModelView> =
+            snapshot.models.iter().filter(usable).filter(|view| view.model.server == server.id).collect();
         if own.is_empty() {
             continue;
         }
@@ -166,15 +140,9 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
 
 fn model(view: &ModelView, snapshot: &Snapshot) -> TrayItem {
     let id = TrayAction::Switch(view.model.reference()).id();
-    let loaded = if view.loaded && !view.active {
-        "  (loaded)"
-    } else {
-        ""
-    };
-    let on_its_way = snapshot
-        .switching
-        .as_ref()
-        .is_some_and(|switching| switching.to == view.model.reference());
+    let loaded = if view.loaded && !view.active { "  (loaded)" } else { "" };
+    let on_its_way =
+        snapshot.switching.as_ref().is_some_and(|switching| switching.to == view.model.reference());
     let mark = if on_its_way { "  …" } else { loaded };
     TrayItem {
         id,
@@ -191,25 +159,14 @@ fn server(view: &ServerView) -> TrayItem {
     if let Some(reason) = &view.reason {
         told = format!("{told}: {reason}");
     }
-    let stopped = matches!(
-        view.state,
-        ServerState::Stopped | ServerState::Failed | ServerState::GaveUp
-    );
+    let stopped = matches!(view.state, ServerState::Stopped | ServerState::Failed | ServerState::GaveUp);
     let up = view.state.is_up();
     let server = || -> ServerId { view.id.clone() };
     let children = vec![
         line(&id("state"), &told),
-        action(
-            &TrayAction::Start(server()),
-            "Start",
-            stopped && view.abilities.start,
-        ),
+        action(&TrayAction::Start(server()), "Start", stopped && view.abilities.start),
         action(&TrayAction::Stop(server()), "Stop", up && view.abilities.stop),
-        action(
-            &TrayAction::Restart(server()),
-            "Restart",
-            up && view.abilities.stop && view.abilities.start,
-        ),
+        action(&TrayAction::Restart(server()), "Restart", up && view.abilities.stop && view.abilities.start),
     ];
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
 }
@@ -228,39 +185,19 @@ fn state_word(state: ServerState) -> &'static str {
 }
 
 fn line(id: &str, text: &str) -> TrayItem {
-    TrayItem {
-        id: id.into(),
-        kind: TrayItemKind::Plain,
-        text: text.into(),
-        enabled: false,
-    }
+    TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
 }
 
 fn separator(id: &str) -> TrayItem {
-    TrayItem {
-        id: id.into(),
-        kind: TrayItemKind::Separator,
-        text: String::new(),
-        enabled: true,
-    }
+    TrayItem { id: id.into(), kind: TrayItemKind::Separator, text: String::new(), enabled: true }
 }
 
 fn submenu(id: &str, text: &str, children: Vec<TrayItem>) -> TrayItem {
-    TrayItem {
-        id: id.into(),
-        kind: TrayItemKind::Submenu { children },
-        text: text.into(),
-        enabled: true,
-    }
+    TrayItem { id: id.into(), kind: TrayItemKind::Submenu { children }, text: text.into(), enabled: true }
 }
 
 fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
-    TrayItem {
-        id: action.id(),
-        kind: TrayItemKind::Plain,
-        text: text.into(),
-        enabled,
-    }
+    TrayItem { id: action.id(), kind: TrayItemKind::Plain, text: text.into(), enabled }
 }
 
 #[cfg(test)]
@@ -300,11 +237,7 @@ mod tests {
                 pid: None,
                 program: None,
                 restarts: 0,
-                abilities: Abilities {
-                    start: true,
-                    stop: true,
-                    ..Abilities::default()
-                },
+                abilities: Abilities { start: true, stop: true, ..Abilities::default() },
                 since: Timestamp::UNIX_EPOCH,
             });
             for number in 0..models_per_server {
@@ -331,11 +264,8 @@ mod tests {
                 });
             }
         }
-        snapshot.active = Some(Active {
-            server: "ollama".into(),
-            model: "model-0".into(),
-            instance: "model-0".into(),
-        });
+        snapshot.active =
+            Some(Active { server: "ollama".into(), model: "model-0".into(), instance: "model-0".into() });
         snapshot
     }
 
@@ -371,19 +301,14 @@ mod tests {
             .map(|item| item.id.as_str())
             .collect();
         assert_eq!(checked, ["switch:ollama:model-0"]);
-        assert_eq!(
-            (model.icon, model.title.as_str()),
-            (TrayIcon::Idle, "Model 0 · Ollama")
-        );
+        assert_eq!((model.icon, model.title.as_str()), (TrayIcon::Idle, "Model 0 · Ollama"));
     }
 
     #[test]
     fn many_models_spill_into_a_submenu_and_loaded_ones_do_not() {
         let model = tray_model(&snapshot(10));
         let more = model.items.iter().find(|item| item.id == "more-models").unwrap();
-        let TrayItemKind::Submenu { children } = &more.kind else {
-            panic!("no submenu")
-        };
+        let TrayItemKind::Submenu { children } = &more.kind else { panic!("no submenu") };
         assert_eq!(children.len(), 8);
         assert!(model.items.iter().any(|item| item.id == "switch:ollama:model-0"));
     }
@@ -396,19 +321,10 @@ mod tests {
             tray_model(&snapshot).icon
         };
         assert_eq!(icon_of(&|_| {}), TrayIcon::Idle);
+        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::GaveUp), TrayIcon::Attention);
+        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::Starting), TrayIcon::Busy);
         assert_eq!(
-            icon_of(&|s| s.servers[0].state = ServerState::GaveUp),
-            TrayIcon::Attention
-        );
-        assert_eq!(
-            icon_of(&|s| s.servers[0].state = ServerState::Starting),
-            TrayIcon::Busy
-        );
-        assert_eq!(
-            icon_of(&|s| s
-                .servers
-                .iter_mut()
-                .for_each(|server| server.state = ServerState::Stopped)),
+            icon_of(&|s| s.servers.iter_mut().for_each(|server| server.state = ServerState::Stopped)),
             TrayIcon::Down
         );
         let switching = Switching {
@@ -420,10 +336,7 @@ mod tests {
             eta_s: None,
             started_at: Timestamp::UNIX_EPOCH,
         };
-        assert_eq!(
-            icon_of(&|s| s.switching = Some(switching.clone())),
-            TrayIcon::Busy
-        );
+        assert_eq!(icon_of(&|s| s.switching = Some(switching.clone())), TrayIcon::Busy);
         let mut busy = snapshot(1);
         busy.switching = Some(switching);
         let model = tray_model(&busy);

@@ -52,20 +52,13 @@ pub struct Answers {
 
 impl Answers {
     pub fn new(hub: Hub, supervisors: Vec<SupervisorHandle>) -> Self {
-        Self {
-            hub,
-            supervisors,
-            kept: Mutex::new((0, VecDeque::new())),
-        }
+        Self { hub, supervisors, kept: Mutex::new((0, VecDeque::new())) }
     }
 
     /// Asks the active model. Errors: no_active_model, busy, invalid_call, and what the server says.
     pub async fn ask(&self, prompt: String, max_tokens: u32) -> Result<u64, ApiError> {
         if prompt.trim().is_empty() || prompt.len() > MAX_PROMPT {
-            return Err(ApiError::new(
-                ErrorCode::InvalidCall,
-                "A prompt has 1 to 100 000 characters.",
-            ));
+            return Err(ApiError::new(ErrorCode::InvalidCall, "A prompt has 1 to 100 000 characters."));
         }
         let Some(active) = self.hub.now().active.clone() else {
             return Err(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")
@@ -73,27 +66,16 @@ impl Answers {
         };
         let under_way = {
             let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.1
-                .iter()
-                .filter(|answer| !answer.progress.borrow().done)
-                .count()
+            kept.1.iter().filter(|answer| !answer.progress.borrow().done).count()
         };
         if under_way >= AT_ONCE {
             return Err(ApiError::new(ErrorCode::Busy, "Several answers are under way already.").retryable());
         }
-        let supervisor = self
-            .supervisors
-            .iter()
-            .find(|supervisor| supervisor.id == active.server);
+        let supervisor = self.supervisors.iter().find(|supervisor| supervisor.id == active.server);
         let supervisor =
             supervisor.ok_or_else(|| ApiError::not_found("The active model's server is gone."))?;
         let client = supervisor.ensure_ready().await?.client;
-        let request = GenerateRequest {
-            instance: active.instance.clone(),
-            prompt,
-            max_tokens,
-            raw: false,
-        };
+        let request = GenerateRequest { instance: active.instance.clone(), prompt, max_tokens, raw: false };
         let (sender, progress) = watch::channel(Progress::default());
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
@@ -117,12 +99,7 @@ impl Answers {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.0 += 1;
         let id = kept.0;
-        kept.1.push_back(Answer {
-            id,
-            from: active,
-            progress,
-            cancel,
-        });
+        kept.1.push_back(Answer { id, from: active, progress, cancel });
         if kept.1.len() > KEPT
             && let Some(old) = kept.1.pop_front()
         {
@@ -168,8 +145,7 @@ impl Answers {
     fn find<T>(&self, id: u64, take: impl FnOnce(&Answer) -> T) -> Result<T, ApiError> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let hit = kept.1.iter().find(|answer| answer.id == id);
-        hit.map(take)
-            .ok_or_else(|| ApiError::not_found("This answer is not kept any more."))
+        hit.map(take).ok_or_else(|| ApiError::not_found("This answer is not kept any more."))
     }
 }
 
@@ -192,13 +168,7 @@ async fn read(
                 raw.token_events += 1;
                 progress.text.push_str(&event.text);
             }
-            if let Some(GenerateEnd {
-                output_tokens,
-                prompt_tokens,
-                cached_tokens,
-                ..
-            }) = event.end
-            {
+            if let Some(GenerateEnd { output_tokens, prompt_tokens, cached_tokens, .. }) = event.end {
                 raw.output_tokens = output_tokens;
                 raw.prompt_tokens = prompt_tokens;
                 raw.cached_tokens = cached_tokens;
@@ -207,9 +177,6 @@ async fn read(
     }
     match ended {
         true => Ok(()),
-        false => Err(ApiError::new(
-            ErrorCode::BadAnswer,
-            "The server cut the answer off.",
-        )),
+        false => Err(ApiError::new(ErrorCode::BadAnswer, "The server cut the answer off.")),
     }
 }

@@ -20,11 +20,7 @@ pub struct Fetcher {
 
 impl Fetcher {
     pub fn new(hub: Hub, embedded: Embedded) -> Self {
-        let fetcher = Self {
-            hub,
-            embedded,
-            under_way: Mutex::new(None),
-        };
+        let fetcher = Self { hub, embedded, under_way: Mutex::new(None) };
         fetcher.tell(None, None);
         fetcher
     }
@@ -45,10 +41,7 @@ impl Fetcher {
         });
         let result = setup::fetch(&self.embedded, &options, sink, cancel).await;
         *self.under_way.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        let error = result
-            .as_ref()
-            .err()
-            .filter(|error| error.code != ErrorCode::Cancelled);
+        let error = result.as_ref().err().filter(|error| error.code != ErrorCode::Cancelled);
         self.tell(None, error.cloned());
         result
     }
@@ -56,16 +49,13 @@ impl Fetcher {
     /// Errors: not_found.
     pub fn cancel(&self) -> Result<(), ApiError> {
         let under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let cancel = under_way
-            .as_ref()
-            .ok_or_else(|| ApiError::not_found("No fetch is under way."))?;
+        let cancel = under_way.as_ref().ok_or_else(|| ApiError::not_found("No fetch is under way."))?;
         cancel.cancel();
         Ok(())
     }
 
     fn tell(&self, progress: Option<SetupProgress>, error: Option<ApiError>) {
-        self.hub
-            .report(Report::Setup(view(&self.embedded, progress, error)));
+        self.hub.report(Report::Setup(view(&self.embedded, progress, error)));
     }
 }
 

@@ -43,11 +43,7 @@ impl Sampler {
                 }
             }
         })?;
-        Ok(Self {
-            ring,
-            intervals: Some(intervals),
-            thread: Some(thread),
-        })
+        Ok(Self { ring, intervals: Some(intervals), thread: Some(thread) })
     }
 
     pub fn set_interval(&self, interval: Duration) {
@@ -58,10 +54,7 @@ impl Sampler {
 
     /// The last minutes; with `since_ms` only newer points.
     pub fn history(&self, since_ms: Option<i64>) -> GaugeHistory {
-        self.ring
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .history(since_ms)
+        self.ring.lock().unwrap_or_else(PoisonError::into_inner).history(since_ms)
     }
 }
 
@@ -80,9 +73,6 @@ fn watched(hub: &Hub) -> Vec<Watched> {
     snapshot
         .servers
         .iter()
-        .map(|server| Watched {
-            id: server.id.clone(),
-            pid: server.pid.filter(|_| local(server.ownership)),
-        })
+        .map(|server| Watched { id: server.id.clone(), pid: server.pid.filter(|_| local(server.ownership)) })
         .collect()
 }

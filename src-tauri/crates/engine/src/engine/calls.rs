@@ -38,76 +38,44 @@ impl Inner {
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
-            Call::Switch {
-                model,
-                server,
-                dry_run,
-            } => {
-                let report = self
-                    .switcher
-                    .switch(Wanted {
-                        model,
-                        server,
-                        dry_run,
-                    })
-                    .await?;
+            Call::Switch { model, server, dry_run } => {
+                let report = self.switcher.switch(Wanted { model, server, dry_run }).await?;
                 Ok(Reply::Switch { report })
             }
             Call::CancelSwitch => self.switcher.cancel().await.map(|()| Reply::Done),
-            Call::Bench {
-                model,
-                server,
-                plan,
-                trials,
-            } => {
+            Call::Bench { model, server, plan, trials } => {
                 let plan = bench_plan(plan.as_deref(), trials)?;
                 let detail = self.bencher.bench(BenchRequest { model, server, plan }).await?;
                 Ok(Reply::Run { detail })
             }
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
             Call::History { model, server, limit } => {
-                let filter = RunFilter {
-                    model,
-                    server,
-                    limit: limit.unwrap_or(50).clamp(1, 1000),
-                };
-                Ok(Reply::Runs {
-                    runs: self.store()?.runs(&filter).await?,
-                })
+                let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
+                Ok(Reply::Runs { runs: self.store()?.runs(&filter).await? })
             }
-            Call::Run { run_id } => Ok(Reply::Run {
-                detail: self.store()?.run(run_id).await?,
-            }),
+            Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
-                Ok(Reply::Switches {
-                    switches: self.store()?.switches(limit).await?,
-                })
+                Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
             }
-            Call::GaugeHistory { since_ms } => Ok(Reply::GaugeHistory {
-                history: self.sampler.history(since_ms),
-            }),
+            Call::GaugeHistory { since_ms } => {
+                Ok(Reply::GaugeHistory { history: self.sampler.history(since_ms) })
+            }
             Call::Logs { server, after, limit } => {
                 let limit = limit.unwrap_or(200).clamp(1, 2000) as usize;
-                Ok(Reply::Logs {
-                    lines: self.supervisor(&server)?.log.after(after, limit),
-                })
+                Ok(Reply::Logs { lines: self.supervisor(&server)?.log.after(after, limit) })
             }
             Call::Ask { prompt, max_tokens } => {
                 let max_tokens = max_tokens.unwrap_or(256).clamp(1, 4096);
-                Ok(Reply::Asked {
-                    answer: self.answers.ask(prompt, max_tokens).await?,
-                })
+                Ok(Reply::Asked { answer: self.answers.ask(prompt, max_tokens).await? })
             }
-            Call::ReadAnswer { answer, offset } => Ok(Reply::Answer {
-                chunk: self.answers.read(answer, offset).await?,
-            }),
+            Call::ReadAnswer { answer, offset } => {
+                Ok(Reply::Answer { chunk: self.answers.read(answer, offset).await? })
+            }
             Call::CancelAnswer { answer } => self.answers.cancel(answer).map(|()| Reply::Done),
             Call::Setup { from_source } => self.setup(from_source).await,
             Call::CancelSetup => self.fetcher.cancel().map(|()| Reply::Done),
-            Call::Doctor => Ok(Reply::Doctor {
-                checks: doctor::examine(&self.paths, &self.hub.now()),
-            }),
+            Call::Doctor => Ok(Reply::Doctor { checks: doctor::examine(&self.paths, &self.hub.now()) }),
             Call::DismissNotice { id } => {
                 self.hub.report(Report::Dismiss(id));
                 Ok(Reply::Done)
@@ -118,29 +86,23 @@ impl Inner {
     fn snapshot(&self, known: Option<u64>) -> Reply {
         let snapshot = self.hub.now();
         match known == Some(snapshot.revision) {
-            true => Reply::Unchanged {
-                revision: snapshot.revision,
-            },
+            true => Reply::Unchanged { revision: snapshot.revision },
             false => Reply::Snapshot { snapshot },
         }
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
-        self.supervisors
-            .iter()
-            .find(|supervisor| &supervisor.id == id)
-            .ok_or_else(|| {
-                let ids: Vec<&str> = self.supervisors.iter().map(|s| s.id.as_str()).collect();
-                ApiError::not_found(format!("There is no server {id}."))
-                    .hint(format!("Servers: {}.", ids.join(", ")))
-            })
+        self.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
+            let ids: Vec<&str> = self.supervisors.iter().map(|s| s.id.as_str()).collect();
+            ApiError::not_found(format!("There is no server {id}."))
+                .hint(format!("Servers: {}.", ids.join(", ")))
+        })
     }
 
     fn server(&self, id: &ServerId) -> CallResult {
         let snapshot = self.hub.now();
         let view = snapshot.server(id).cloned();
-        view.map(|server| Reply::Server { server })
-            .ok_or_else(|| ApiError::not_found("The server is gone."))
+        view.map(|server| Reply::Server { server }).ok_or_else(|| ApiError::not_found("The server is gone."))
     }
 
     fn store(&self) -> Result<&Store, ApiError> {
@@ -159,20 +121,14 @@ impl Inner {
         if !result.fetched.is_empty() {
             self.activate_first().await;
         }
-        Ok(Reply::Setup {
-            fetched: result.fetched,
-            skipped: result.skipped,
-        })
+        Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
 }
 
 fn bench_plan(name: Option<&str>, trials: Option<u32>) -> Result<BenchPlan, ApiError> {
     let name = name.unwrap_or("quick");
     BenchPlan::named(name, trials).ok_or_else(|| {
-        ApiError::new(
-            ErrorCode::InvalidCall,
-            format!("There is no benchmark plan {name}."),
-        )
-        .hint("Plans: quick, standard.")
+        ApiError::new(ErrorCode::InvalidCall, format!("There is no benchmark plan {name}."))
+            .hint("Plans: quick, standard.")
     })
 }

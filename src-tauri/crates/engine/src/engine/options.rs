@@ -14,11 +14,7 @@ pub struct EngineOptions {
 impl EngineOptions {
     /// Directories from the environment, real desktop notifications. Errors: system (no home directory).
     pub fn from_env() -> Result<Self, ApiError> {
-        Ok(Self {
-            paths: Paths::from_env()?,
-            desktop: Arc::new(DesktopNotifications),
-            web_port: None,
-        })
+        Ok(Self { paths: Paths::from_env()?, desktop: Arc::new(DesktopNotifications), web_port: None })
     }
 
     pub(super) fn apply(&self, settings: &mut Settings) {

@@ -96,10 +96,7 @@ fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
         };
         return Ok(active.unwrap_or(first).clone());
     }
-    let known = routes
-        .known
-        .iter()
-        .find(|ModelRef { server, model }| means(server.as_str(), model));
+    let known = routes.known.iter().find(|ModelRef { server, model }| means(server.as_str(), model));
     Err(match known {
         Some(known) => Refusal::new(
             StatusCode::NOT_FOUND,
@@ -133,12 +130,7 @@ async fn send(
     let guard = shared.in_flight.enter(&target.server, &target.instance);
     let mut passed = HeaderMap::new();
     for (name, value) in headers {
-        let ours = [
-            header::HOST,
-            header::CONTENT_LENGTH,
-            header::AUTHORIZATION,
-            header::ORIGIN,
-        ];
+        let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
         if !HOP_BY_HOP.contains(name) && !ours.contains(name) && name != "keep-alive" {
             passed.append(name, value.clone());
         }
@@ -176,9 +168,8 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
         |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
     to.insert(SERVER_HEADER, header(target.server.as_str()));
     to.insert(MODEL_HEADER, header(&target.model));
-    let streams = to
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams =
+        to.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if streams {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));
@@ -187,9 +178,6 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
 
 fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
     tracing::warn!(server = %target.server, %error, "could not be reached");
-    let text = format!(
-        "{} does not answer. `pilothouse status` says how it is.",
-        target.server
-    );
+    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
     Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
 }

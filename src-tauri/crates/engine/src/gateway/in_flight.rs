@@ -17,10 +17,7 @@ pub struct InFlight {
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self {
-            counts: Arc::default(),
-            changed: watch::Sender::new(()),
-        }
+        Self { counts: Arc::default(), changed: watch::Sender::new(()) }
     }
 }
 
@@ -30,17 +27,11 @@ impl InFlight {
     pub fn enter(&self, server: &ServerId, instance: &str) -> InFlightGuard {
         let key = (server.clone(), instance.to_owned());
         *self.lock().entry(key.clone()).or_default() += 1;
-        InFlightGuard {
-            owner: self.clone(),
-            key,
-        }
+        InFlightGuard { owner: self.clone(), key }
     }
 
     pub fn count(&self, server: &ServerId, instance: &str) -> usize {
-        self.lock()
-            .get(&(server.clone(), instance.to_owned()))
-            .copied()
-            .unwrap_or_default()
+        self.lock().get(&(server.clone(), instance.to_owned())).copied().unwrap_or_default()
     }
 
     /// Waits until no answer of the instance is under way; `false` when that took longer than `limit`.
@@ -85,10 +76,7 @@ mod tests {
         let in_flight = InFlight::default();
         let server = ServerId::new("ollama");
         let limit = Duration::from_secs(5);
-        assert!(
-            in_flight.drained(&server, "a", limit).await,
-            "nothing is under way"
-        );
+        assert!(in_flight.drained(&server, "a", limit).await, "nothing is under way");
         let first = in_flight.enter(&server, "a");
         let second = in_flight.enter(&server, "a");
         let _other = in_flight.enter(&server, "b");

@@ -12,11 +12,7 @@ use serde_json::{Value, json};
 /// The name of a model here: its own, with the server in front where two servers have the same.
 pub(super) fn public_name(model: &ModelRef, known: &[ModelRef]) -> String {
     let twins = known.iter().filter(|other| other.model == model.model).count();
-    if twins > 1 {
-        model.id()
-    } else {
-        model.model.clone()
-    }
+    if twins > 1 { model.id() } else { model.model.clone() }
 }
 
 fn entries(routes: &Routes) -> Vec<Value> {
@@ -27,10 +23,8 @@ fn entries(routes: &Routes) -> Vec<Value> {
         ActiveRoute::Held => Some(entry("active", "pilothouse")),
         ActiveRoute::None => None,
     };
-    let known = routes
-        .known
-        .iter()
-        .map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));
+    let known =
+        routes.known.iter().map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));
     active.into_iter().chain(known).collect()
 }
 
@@ -44,15 +38,9 @@ pub(super) async fn one(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
     let routes = shared.routes.borrow().clone();
-    let hit = entries(&routes)
-        .into_iter()
-        .find(|entry| entry["id"] == id.as_str());
+    let hit = entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str());
     hit.map(Json).ok_or_else(|| {
-        Refusal::new(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            format!("There is no model {id} here."),
-        )
-        .about("model")
+        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", format!("There is no model {id} here."))
+            .about("model")
     })
 }

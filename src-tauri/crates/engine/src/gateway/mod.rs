@@ -57,12 +57,7 @@ impl Gateway {
             .connect_timeout(CONNECT_LIMIT)
             .build()
             .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
-        let shared = Shared {
-            routes,
-            in_flight,
-            http,
-            wait,
-        };
+        let shared = Shared { routes, in_flight, http, wait };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::new(bound.address());
         let router = Router::new()

@@ -23,13 +23,7 @@ pub(super) struct Refusal {
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self {
-            status,
-            code,
-            message: message.into(),
-            param: None,
-            retry_after_s: None,
-        }
+        Self { status, code, message: message.into(), param: None, retry_after_s: None }
     }
 
     pub fn about(mut self, param: &'static str) -> Self {
@@ -45,28 +39,19 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let kind = if self.status.is_server_error() {
-            "server_error"
-        } else {
-            "invalid_request_error"
-        };
+        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
         let error = json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
         let mut response = (self.status, Json(json!({ "error": error }))).into_response();
         if let Some(seconds) = self.retry_after_s {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
 }
 
 pub(super) async fn no_such_path(request: Request) -> Refusal {
-    let text = format!(
-        "There is no {} {} here; the API begins at /v1.",
-        request.method(),
-        request.uri().path()
-    );
+    let text =
+        format!("There is no {} {} here; the API begins at /v1.", request.method(), request.uri().path());
     Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text)
 }
 

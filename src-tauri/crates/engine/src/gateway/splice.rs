@@ -34,19 +34,13 @@ pub(super) fn find(body: &[u8]) -> Result<Named, String> {
     let head: Head =
         serde_json::from_slice(body).map_err(|error| format!("The body is not valid JSON: {error}."))?;
     let Some(raw) = head.model else {
-        return Ok(Named {
-            place: None,
-            model: None,
-        });
+        return Ok(Named { place: None, model: None });
     };
     let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     let place = Some(start..start + raw.get().len());
     let model: Option<String> = serde_json::from_str::<Option<String>>(raw.get())
         .map_err(|_| "The model's name must be a string.".to_owned())?;
-    Ok(Named {
-        place,
-        model: model.filter(|name| !name.is_empty()),
-    })
+    Ok(Named { place, model: model.filter(|name| !name.is_empty()) })
 }
 
 /// The body with another model's name.
@@ -60,10 +54,7 @@ pub(super) fn rename(body: &Bytes, named: &Named, model: &str) -> Bytes {
         None => {
             let open = body.iter().position(|byte| *byte == b'{').unwrap_or_default() + 1;
             let empty = body[open..].iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'}');
-            (
-                open..open,
-                format!("\"model\":{name}{}", if empty { "" } else { "," }),
-            )
+            (open..open, format!("\"model\":{name}{}", if empty { "" } else { "," }))
         }
     };
     let mut renamed = Vec::with_capacity(body.len() + insert.len());
@@ -101,14 +92,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for body in [
-            "",
-            "[]",
-            "3",
-            "{\"model\":3}",
-            "{\"model\":\"a\"",
-            "{\"model\":\"a\",\"model\":\"b\"}",
-        ] {
+        for body in ["", "[]", "3", "{\"model\":3}", "{\"model\":\"a\"", "{\"model\":\"a\",\"model\":\"b\"}"]
+        {
             assert!(find(body.as_bytes()).is_err(), "{body}");
         }
     }

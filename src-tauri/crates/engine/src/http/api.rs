@@ -36,11 +36,8 @@ impl IntoResponse for Failure {
 
 pub(super) async fn call(State(shared): State<Shared>, body: Bytes) -> Result<Json<Reply>, Response> {
     let call: Call = serde_json::from_slice(&body).map_err(|error| {
-        Failure(ApiError::new(
-            ErrorCode::InvalidCall,
-            format!("The call is not understood: {error}."),
-        ))
-        .into_response()
+        Failure(ApiError::new(ErrorCode::InvalidCall, format!("The call is not understood: {error}.")))
+            .into_response()
     })?;
     // In a task of its own: a client that goes away does not stop what it asked for.
     let work = tokio::spawn(async move { shared.handler.call(call).await });
@@ -63,17 +60,12 @@ pub(super) async fn changes(
 ) -> Json<Reply> {
     let mut snapshots = shared.handler.snapshots();
     let newer = snapshots.wait_for(|now| Some(now.revision) != known);
-    let news = tokio::time::timeout(CHANGES_WAIT, newer)
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .map(|now| now.clone());
+    let news =
+        tokio::time::timeout(CHANGES_WAIT, newer).await.ok().and_then(Result::ok).map(|now| now.clone());
     Json(match (news, known) {
         (Some(snapshot), _) => Reply::Snapshot { snapshot },
         (None, Some(revision)) => Reply::Unchanged { revision },
-        (None, None) => Reply::Snapshot {
-            snapshot: shared.handler.snapshots().borrow().clone(),
-        },
+        (None, None) => Reply::Snapshot { snapshot: shared.handler.snapshots().borrow().clone() },
     })
 }
 
@@ -86,11 +78,8 @@ pub(super) async fn want_token(State(shared): State<Shared>, request: Request, n
     if same(given, shared.token.expose().as_bytes()) {
         return next.run(request).await;
     }
-    let error = ApiError::new(
-        ErrorCode::Unauthorized,
-        "The token is missing or not the present one.",
-    )
-    .hint("`pilothouse status` prints the address with the present token.");
+    let error = ApiError::new(ErrorCode::Unauthorized, "The token is missing or not the present one.")
+        .hint("`pilothouse status` prints the address with the present token.");
     Failure(error).into_response()
 }
 

@@ -26,29 +26,19 @@ pub(super) async fn serve(uri: Uri) -> Response {
             let kind = mime_guess::from_path(path).first_or_octet_stream();
             ([(header::CONTENT_TYPE, kind.as_ref())], file.data.into_owned()).into_response()
         }
-        (None, "index.html") => (
-            StatusCode::NOT_FOUND,
-            [(header::CONTENT_TYPE, "text/html")],
-            NOT_BUILT,
-        )
-            .into_response(),
+        (None, "index.html") => {
+            (StatusCode::NOT_FOUND, [(header::CONTENT_TYPE, "text/html")], NOT_BUILT).into_response()
+        }
         (None, _) => (StatusCode::NOT_FOUND, "There is no such page.").into_response(),
     };
     // Names of built files carry a hash of their content, the page itself does not.
-    let keep = if path.starts_with("assets/") {
-        "max-age=31536000, immutable"
-    } else {
-        "no-store"
-    };
+    let keep = if path.starts_with("assets/") { "max-age=31536000, immutable" } else { "no-store" };
     let headers = response.headers_mut();
     for (name, value) in [
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
-        (
-            HeaderName::from_static("cross-origin-opener-policy"),
-            "same-origin",
-        ),
+        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
         (header::CACHE_CONTROL, keep),
     ] {
         headers.insert(name, HeaderValue::from_static(value));

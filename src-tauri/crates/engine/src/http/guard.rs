@@ -11,18 +11,13 @@ pub struct Guard {
 
 impl Guard {
     pub fn new(address: SocketAddr) -> Self {
-        Self {
-            hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{}", address.port())),
-        }
+        Self { hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{}", address.port())) }
     }
 
     /// Errors: why the request is refused.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), String> {
-        let text = |name| {
-            headers
-                .get(name)
-                .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
-        };
+        let text =
+            |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         match text(header::HOST) {
             Some(host) if self.is_own(&host) => {}
             Some(host) => return Err(format!("Requests for the host {host} are refused.")),
@@ -30,13 +25,7 @@ impl Guard {
         }
         match text(header::ORIGIN) {
             None => Ok(()),
-            Some(origin)
-                if origin
-                    .strip_prefix("http://")
-                    .is_some_and(|host| self.is_own(host)) =>
-            {
-                Ok(())
-            }
+            Some(origin) if origin.strip_prefix("http://").is_some_and(|host| self.is_own(host)) => Ok(()),
             Some(origin) => Err(format!("Web pages of {origin} may not use this address.")),
         }
     }

@@ -29,13 +29,10 @@ impl Listener {
             Ok(Bound(listener, address))
         };
         bound.await.map_err(|error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => ApiError::new(
-                ErrorCode::PortTaken,
-                format!("Port {port} is held by another program."),
-            )
-            .hint(format!(
-                "End that program, or set another {setting} in the settings file."
-            )),
+            std::io::ErrorKind::AddrInUse => {
+                ApiError::new(ErrorCode::PortTaken, format!("Port {port} is held by another program."))
+                    .hint(format!("End that program, or set another {setting} in the settings file."))
+            }
             _ => ApiError::new(ErrorCode::System, format!("Port {port} cannot be used: {error}."))
                 .hint(format!("Set another {setting} in the settings file.")),
         })

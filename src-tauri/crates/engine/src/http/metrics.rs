@@ -7,10 +7,7 @@ use std::fmt::Write;
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
     let snapshot = shared.handler.snapshots().borrow().clone();
-    (
-        [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-        text(&snapshot),
-    )
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&snapshot))
 }
 
 fn text(snapshot: &Snapshot) -> String {
@@ -23,26 +20,13 @@ fn text(snapshot: &Snapshot) -> String {
             f64::from(u8::from(server.state.is_up())),
         );
     }
-    out.family(
-        "pilothouse_server_restarts",
-        "Restarts after a crash since Pilothouse started.",
-    );
+    out.family("pilothouse_server_restarts", "Restarts after a crash since Pilothouse started.");
     for server in &snapshot.servers {
-        out.line(
-            "pilothouse_server_restarts",
-            &[("server", server.id.as_str())],
-            server.restarts.into(),
-        );
+        out.line("pilothouse_server_restarts", &[("server", server.id.as_str())], server.restarts.into());
     }
     if let Some(active) = &snapshot.active {
-        out.family(
-            "pilothouse_active_model_info",
-            "The active model; the value is always 1.",
-        );
-        let labels = [
-            ("server", active.server.as_str()),
-            ("model", active.model.as_str()),
-        ];
+        out.family("pilothouse_active_model_info", "The active model; the value is always 1.");
+        let labels = [("server", active.server.as_str()), ("model", active.model.as_str())];
         out.line("pilothouse_active_model_info", &labels, 1.0);
     }
     let Some(gauges) = &snapshot.gauges else {
@@ -50,59 +34,25 @@ fn text(snapshot: &Snapshot) -> String {
     };
     let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
     for (name, help, value) in [
-        (
-            "pilothouse_cpu_percent",
-            "All cores together, 0 to 100.",
-            gauges.cpu_percent,
-        ),
-        (
-            "pilothouse_memory_used_bytes",
-            "Memory in use.",
-            bytes(gauges.memory_used_bytes),
-        ),
-        (
-            "pilothouse_memory_total_bytes",
-            "Memory of the machine.",
-            bytes(gauges.memory_total_bytes),
-        ),
-        (
-            "pilothouse_swap_used_bytes",
-            "Swap in use.",
-            bytes(gauges.swap_used_bytes),
-        ),
-        (
-            "pilothouse_own_cpu_percent",
-            "Pilothouse itself; 100 is one core.",
-            gauges.own.cpu_percent,
-        ),
-        (
-            "pilothouse_own_memory_bytes",
-            "Pilothouse itself.",
-            bytes(gauges.own.memory_bytes),
-        ),
+        ("pilothouse_cpu_percent", "All cores together, 0 to 100.", gauges.cpu_percent),
+        ("pilothouse_memory_used_bytes", "Memory in use.", bytes(gauges.memory_used_bytes)),
+        ("pilothouse_memory_total_bytes", "Memory of the machine.", bytes(gauges.memory_total_bytes)),
+        ("pilothouse_swap_used_bytes", "Swap in use.", bytes(gauges.swap_used_bytes)),
+        ("pilothouse_own_cpu_percent", "Pilothouse itself; 100 is one core.", gauges.own.cpu_percent),
+        ("pilothouse_own_memory_bytes", "Pilothouse itself.", bytes(gauges.own.memory_bytes)),
     ] {
         if let Some(value) = value {
             out.family(name, help);
             out.line(name, &[], value);
         }
     }
-    out.family(
-        "pilothouse_server_memory_bytes",
-        "Memory of the server's process tree.",
-    );
+    out.family("pilothouse_server_memory_bytes", "Memory of the server's process tree.");
     for usage in &gauges.servers {
         if let Some(value) = usage.memory_bytes {
-            out.line(
-                "pilothouse_server_memory_bytes",
-                &[("server", usage.id.as_str())],
-                value as f64,
-            );
+            out.line("pilothouse_server_memory_bytes", &[("server", usage.id.as_str())], value as f64);
         }
     }
-    out.family(
-        "pilothouse_gpu_load_percent",
-        "Share of time in which the GPU had work.",
-    );
+    out.family("pilothouse_gpu_load_percent", "Share of time in which the GPU had work.");
     for gpu in &gauges.gpus {
         if let Some(value) = gpu.load_percent {
             out.line("pilothouse_gpu_load_percent", &[("gpu", &gpu.name)], value);
@@ -119,20 +69,10 @@ impl Lines {
     }
 
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let escape = |text: &str| {
-            text.replace('\\', "\\\\")
-                .replace('"', "\\\"")
-                .replace('\n', "\\n")
-        };
-        let labels: Vec<String> = labels
-            .iter()
-            .map(|(key, text)| format!("{key}=\"{}\"", escape(text)))
-            .collect();
-        let labels = if labels.is_empty() {
-            String::new()
-        } else {
-            format!("{{{}}}", labels.join(","))
-        };
+        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+        let labels: Vec<String> =
+            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
+        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }
 }

@@ -34,10 +34,7 @@ impl OwnedProcess {
         tokio::spawn(async move {
             let exit = match child.wait().await {
                 Ok(status) => super::exit_of(status),
-                Err(_) => Exit {
-                    code: None,
-                    signal: None,
-                },
+                Err(_) => Exit { code: None, signal: None },
             };
             // What the leader left behind (an inference runner that still holds memory) goes with it.
             signal_group(pid, Signal::Kill);
@@ -55,10 +52,7 @@ impl OwnedProcess {
                 tokio::time::sleep(READOPTED_POLL).await;
             }
             signal_group(identity.pid, Signal::Kill);
-            ended.send_replace(Some(Exit {
-                code: None,
-                signal: None,
-            }));
+            ended.send_replace(Some(Exit { code: None, signal: None }));
         });
         Some(Self { identity, end })
     }
@@ -75,14 +69,8 @@ impl OwnedProcess {
     pub async fn ended(&self) -> Exit {
         let mut end = self.end.clone();
         match end.wait_for(Option::is_some).await {
-            Ok(exit) => exit.clone().unwrap_or(Exit {
-                code: None,
-                signal: None,
-            }),
-            Err(_) => Exit {
-                code: None,
-                signal: None,
-            },
+            Ok(exit) => exit.clone().unwrap_or(Exit { code: None, signal: None }),
+            Err(_) => Exit { code: None, signal: None },
         }
     }
 
@@ -92,10 +80,7 @@ impl OwnedProcess {
         if let Ok(exit) = tokio::time::timeout(grace, self.ended()).await {
             return exit;
         }
-        tracing::warn!(
-            pid = self.pid(),
-            "did not end within {grace:?} of SIGTERM, killing its group"
-        );
+        tracing::warn!(pid = self.pid(), "did not end within {grace:?} of SIGTERM, killing its group");
         if self.identity.is_alive() {
             signal_group(self.pid(), Signal::Kill);
         }

@@ -34,11 +34,7 @@ fn start_time(pid: u32) -> Option<u64> {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
     let pid = Pid::from_u32(pid);
     let mut system = System::new().ok()?;
-    system.refresh_processes_specifics(
-        ProcessesToUpdate::Some(&[pid]),
-        true,
-        ProcessRefreshKind::nothing(),
-    );
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, ProcessRefreshKind::nothing());
     let process = system.process(pid)?;
     (process.status() != sysinfo::ProcessStatus::Zombie).then(|| process.start_time())
 }
@@ -51,12 +47,6 @@ mod tests {
     fn we_are_alive_and_our_pid_with_another_start_is_somebody_else() {
         let me = Identity::of(std::process::id()).unwrap();
         assert!(me.is_alive());
-        assert!(
-            !Identity {
-                started: me.started + 1,
-                ..me
-            }
-            .is_alive()
-        );
+        assert!(!Identity { started: me.started + 1, ..me }.is_alive());
     }
 }

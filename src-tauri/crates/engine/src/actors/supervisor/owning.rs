@@ -75,23 +75,14 @@ impl Supervisor {
     pub(super) fn started(&mut self, started: Started, stop: Option<Vec<ProcessSpec>>) {
         match started {
             Started::Adopted(found) => self.adopt(found, stop),
-            Started::Own {
-                process,
-                endpoint,
-                program,
-                files,
-            } => {
+            Started::Own { process, endpoint, program, files } => {
                 if self.life.state != ServerState::Starting {
                     // Somebody asked it to stop while it was being launched.
                     self.own(process, endpoint, program, files);
                     self.carry_out(Effect::Stop);
                     return;
                 }
-                self.say(&format!(
-                    "started {} as process {}",
-                    program.display(),
-                    process.pid()
-                ));
+                self.say(&format!("started {} as process {}", program.display(), process.pid()));
                 self.own(process, endpoint, program, files);
                 self.transition(Event::Spawned, true);
             }
@@ -120,12 +111,7 @@ impl Supervisor {
         self.adopted_pid = None;
         let (generation, watched) = (self.generation, process.clone());
         self.process = Some(process);
-        self.later(async move {
-            Inner::Ended {
-                generation,
-                exit: watched.ended().await,
-            }
-        });
+        self.later(async move { Inner::Ended { generation, exit: watched.ended().await } });
         self.starting_since = Instant::now();
         self.publish();
     }
@@ -147,10 +133,7 @@ impl Supervisor {
         self.generation += 1;
         self.listed = false;
         self.probing = false;
-        self.connection = Some(Connection {
-            client: self.adapter.client(&endpoint),
-            endpoint,
-        });
+        self.connection = Some(Connection { client: self.adapter.client(&endpoint), endpoint });
     }
 
     pub(super) fn disconnect(&mut self) {
@@ -162,10 +145,7 @@ impl Supervisor {
         self.ready_since = None;
         self.probing = false;
         self.waiting.listed();
-        self.around.hub.report(Report::Instances {
-            server: self.adapter.id(),
-            instances: vec![],
-        });
+        self.around.hub.report(Report::Instances { server: self.adapter.id(), instances: vec![] });
     }
 
     pub(super) fn failed(&mut self, error: ApiError) {
@@ -174,9 +154,7 @@ impl Supervisor {
         self.disconnect();
         let event = match missing {
             true => Event::ProgramMissing,
-            false => Event::StartFailed {
-                reason: error.message.clone(),
-            },
+            false => Event::StartFailed { reason: error.message.clone() },
         };
         self.transition(event, true);
         self.life.reason = Some(error.message.clone());
@@ -193,20 +171,10 @@ impl Supervisor {
     }
 
     pub(super) fn process_ended(&mut self, exit: &Exit) {
-        let lines: Vec<String> = self
-            .around
-            .log
-            .last(20)
-            .into_iter()
-            .map(|line| line.line)
-            .collect();
+        let lines: Vec<String> = self.around.log.last(20).into_iter().map(|line| line.line).collect();
         let error = self.adapter.explain_exit(exit, &lines);
         let wanted = matches!(self.life.state, ServerState::Stopping | ServerState::Stopped);
-        self.say(&if wanted {
-            "stopped".to_owned()
-        } else {
-            format!("{exit}: {error}")
-        });
+        self.say(&if wanted { "stopped".to_owned() } else { format!("{exit}: {error}") });
         Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
         self.disconnect();
         // A binary for another processor or a taken port will not get better by trying again.
@@ -219,14 +187,7 @@ impl Supervisor {
         }
         let now_ms = self.clock.elapsed().as_millis() as u64;
         let jitter = rand::random_range(-1.0..=1.0);
-        self.transition(
-            Event::Exited {
-                reason: exit.to_string(),
-                now_ms,
-                jitter,
-            },
-            true,
-        );
+        self.transition(Event::Exited { reason: exit.to_string(), now_ms, jitter }, true);
         if self.life.state == ServerState::GaveUp {
             let reason = self.life.reason.clone().unwrap_or_default();
             self.lost = None;
@@ -254,11 +215,7 @@ impl Supervisor {
     pub(super) fn start_timed_out(&mut self) {
         let error = ApiError::new(
             ErrorCode::TimedOut,
-            format!(
-                "{} did not answer within {} s.",
-                self.title(),
-                self.adapter.start_limit().as_secs()
-            ),
+            format!("{} did not answer within {} s.", self.title(), self.adapter.start_limit().as_secs()),
         )
         .hint("Look at its log.");
         if let Some(process) = self.process.take() {
@@ -270,10 +227,7 @@ impl Supervisor {
 
     pub(super) fn spawn(&mut self) {
         self.starting_since = Instant::now();
-        let (adapter, output) = (
-            self.adapter.clone(),
-            output_path(&self.around, &self.adapter.id()),
-        );
+        let (adapter, output) = (self.adapter.clone(), output_path(&self.around, &self.adapter.id()));
         self.later(async move {
             Inner::Started(match work::start(&*adapter, &output).await {
                 Ok(started @ Started::Adopted(_)) => {

@@ -25,10 +25,7 @@ impl Record {
     }
 
     pub fn endpoint(&self) -> Endpoint {
-        Endpoint {
-            base_url: self.base_url.clone(),
-            key: self.key.clone().map(Secret::new),
-        }
+        Endpoint { base_url: self.base_url.clone(), key: self.key.clone().map(Secret::new) }
     }
 
     /// Unwritable is no reason not to run the server: it would only not be found after a crash of ours.

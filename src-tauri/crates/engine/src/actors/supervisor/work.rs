@@ -21,12 +21,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 /// What a start led to. The server does not answer yet.
 pub(super) enum Started {
     /// Our child.
-    Own {
-        process: OwnedProcess,
-        endpoint: Endpoint,
-        program: PathBuf,
-        files: Vec<PathBuf>,
-    },
+    Own { process: OwnedProcess, endpoint: Endpoint, program: PathBuf, files: Vec<PathBuf> },
     /// Somebody else's was running already, or the product started itself.
     Adopted(Found),
 }
@@ -44,18 +39,9 @@ pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<
         }
     };
     match adapter.launch(&installation).await? {
-        Launch::Own {
-            process,
-            endpoint,
-            files,
-        } => {
+        Launch::Own { process, endpoint, files } => {
             let process = OwnedProcess::spawn(&process, output)?;
-            Ok(Started::Own {
-                process,
-                endpoint,
-                program,
-                files,
-            })
+            Ok(Started::Own { process, endpoint, program, files })
         }
         Launch::Ask { commands } => {
             for command in &commands {
@@ -66,10 +52,7 @@ pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<
             adapter.find_running().await.map(Started::Adopted).ok_or_else(|| {
                 ApiError::new(
                     ErrorCode::TimedOut,
-                    format!(
-                        "{} was asked to start but does not answer.",
-                        adapter.kind().title()
-                    ),
+                    format!("{} was asked to start but does not answer.", adapter.kind().title()),
                 )
                 .hint("Start it by hand and look at what it says.")
             })
@@ -99,28 +82,15 @@ pub(super) struct Probe {
 pub(super) async fn probe(client: Arc<dyn ServerClient>, with_models: bool) -> Probe {
     let health = client.health().await;
     if health.is_err() {
-        return Probe {
-            health,
-            instances: None,
-            models: None,
-        };
+        return Probe { health, instances: None, models: None };
     }
-    let models = if with_models {
-        kept(client.models().await, "models")
-    } else {
-        None
-    };
+    let models = if with_models { kept(client.models().await, "models") } else { None };
     let instances = kept(client.instances().await, "instances");
-    Probe {
-        health,
-        instances,
-        models,
-    }
+    Probe { health, instances, models }
 }
 
 fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {
-    list.inspect_err(|error| tracing::warn!(%error, "the list of {what} failed"))
-        .ok()
+    list.inspect_err(|error| tracing::warn!(%error, "the list of {what} failed")).ok()
 }
 
 /// Runs the product's own stop commands.

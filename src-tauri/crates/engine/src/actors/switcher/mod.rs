@@ -71,13 +71,8 @@ pub struct SwitcherHandle(mpsc::Sender<Ask>);
 impl SwitcherHandle {
     pub fn start(around: Surroundings) -> Self {
         let (sender, mailbox) = mpsc::channel(32);
-        let switcher = Switcher {
-            around,
-            active: None,
-            running: None,
-            next: None,
-            restores: VecDeque::new(),
-        };
+        let switcher =
+            Switcher { around, active: None, running: None, next: None, restores: VecDeque::new() };
         tokio::spawn(switcher.run(mailbox));
         Self(sender)
     }
@@ -86,10 +81,7 @@ impl SwitcherHandle {
     /// Errors: not_found, ambiguous, unsupported; later failures are outcomes in the report.
     pub async fn switch(&self, wanted: Wanted) -> Result<SwitchReport, ApiError> {
         let (reply, answer) = oneshot::channel();
-        self.0
-            .send(Ask::Switch(wanted, reply))
-            .await
-            .map_err(|_| ended())?;
+        self.0.send(Ask::Switch(wanted, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
     }
 
@@ -201,11 +193,7 @@ impl Switcher {
     }
 
     fn restore(&mut self, to: ModelRef, leftovers: Vec<ModelRef>) {
-        let wanted = Wanted {
-            model: to.id(),
-            server: Some(to.server),
-            dry_run: false,
-        };
+        let wanted = Wanted { model: to.id(), server: Some(to.server), dry_run: false };
         self.begin(wanted, Cause::Restore { leftovers }, None);
     }
 
@@ -228,20 +216,10 @@ impl Switcher {
 
     fn begin(&mut self, wanted: Wanted, cause: Cause, reply: Option<SwitchReply>) {
         let cancel = CancellationToken::new();
-        let transaction = Transaction::new(
-            self.around.clone(),
-            wanted,
-            cause.clone(),
-            self.active.clone(),
-            cancel.clone(),
-        );
+        let transaction =
+            Transaction::new(self.around.clone(), wanted, cause.clone(), self.active.clone(), cancel.clone());
         let task = tokio::spawn(transaction.run());
-        self.running = Some(Running {
-            cancel,
-            task,
-            cause,
-            reply,
-        });
+        self.running = Some(Running { cancel, task, cause, reply });
     }
 
     async fn on_finished(&mut self, finished: Option<Finished>) {
@@ -256,10 +234,7 @@ impl Switcher {
         });
         self.active.clone_from(&active);
         self.around.hub.report(Report::Switching(None));
-        self.around.hub.report(Report::Active {
-            active: active.clone(),
-            held: false,
-        });
+        self.around.hub.report(Report::Active { active: active.clone(), held: false });
         if let Some(store) = &self.around.store
             && let Err(error) = store.set_active(active.as_ref()).await
         {
@@ -293,10 +268,7 @@ impl Switcher {
                 first_token_ms: report.first_token_ms,
             }),
             (Some(error), _) if error.code != ErrorCode::Cancelled => {
-                let kept = self
-                    .active
-                    .as_ref()
-                    .map(|a| snapshot.model_title(&a.server, &a.model));
+                let kept = self.active.as_ref().map(|a| snapshot.model_title(&a.server, &a.model));
                 self.around.notifier.tell(Happening::PutBack {
                     to: report.to.clone(),
                     title,
@@ -316,24 +288,17 @@ impl Switcher {
         let Some(server) = snapshot.server(&active.server) else {
             return;
         };
-        let there = snapshot
-            .instances
-            .iter()
-            .any(|i| i.server == active.server && i.id == active.instance);
+        let there = snapshot.instances.iter().any(|i| i.server == active.server && i.id == active.instance);
         if there || server.state != ServerState::Ready || server.ownership != Some(Ownership::Ours) {
             return;
         }
         let now = Instant::now();
-        self.restores
-            .retain(|at| now.duration_since(*at) < RESTORE_WINDOW);
+        self.restores.retain(|at| now.duration_since(*at) < RESTORE_WINDOW);
         let to = active.reference();
         if self.restores.len() >= RESTORES {
             tracing::warn!(model = %to, "left memory too often; no longer active");
             self.active = None;
-            self.around.hub.report(Report::Active {
-                active: None,
-                held: false,
-            });
+            self.around.hub.report(Report::Active { active: None, held: false });
             self.around.notifier.tell(Happening::Trouble {
                 error: ApiError::new(
                     ErrorCode::ServerError,

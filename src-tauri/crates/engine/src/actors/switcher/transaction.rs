@@ -81,10 +81,7 @@ impl Transaction {
         let model = match self.resolve().await {
             Ok(model) => model,
             Err(error) => {
-                return Finished {
-                    result: Err(error),
-                    active: self.previous,
-                };
+                return Finished { result: Err(error), active: self.previous };
             }
         };
         let to = model.reference();
@@ -112,10 +109,7 @@ impl Transaction {
         {
             tracing::warn!(%error, "the switch was not kept");
         }
-        Finished {
-            result: Ok(report),
-            active: self.previous,
-        }
+        Finished { result: Ok(report), active: self.previous }
     }
 
     /// The model that is meant. Servers are asked again before a name counts as unknown.
@@ -128,59 +122,38 @@ impl Transaction {
         if find_models(&models, &self.wanted.model, server).is_empty() {
             if let (Some(server), Cause::Restore { .. }) = (server, &self.cause) {
                 // After a start the server may still be on its way up.
-                self.until_cancelled(self.supervisor(server)?.ensure_ready())
-                    .await?;
+                self.until_cancelled(self.supervisor(server)?.ensure_ready()).await?;
             }
             join_all(self.around.supervisors.iter().map(SupervisorHandle::refresh)).await;
             models = self.listed();
         }
         let hits = find_models(&models, &self.wanted.model, server);
         match hits[..] {
-            [] => Err(
-                ApiError::not_found(format!("No server has a model named {}.", self.wanted.model))
-                    .hint("`pilothouse models` lists the models; a stopped server must be started first."),
-            ),
+            [] => Err(ApiError::not_found(format!("No server has a model named {}.", self.wanted.model))
+                .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
             [model] if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
             [model] => Err(ApiError::new(
                 ErrorCode::Unsupported,
-                format!(
-                    "{} cannot answer prompts, so it cannot become the active model.",
-                    model.title
-                ),
+                format!("{} cannot answer prompts, so it cannot become the active model.", model.title),
             )),
             _ => {
                 let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
-                let text = format!(
-                    "{} fits {} models: {}.",
-                    self.wanted.model,
-                    hits.len(),
-                    names.join(", ")
-                );
+                let text = format!("{} fits {} models: {}.", self.wanted.model, hits.len(), names.join(", "));
                 Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
             }
         }
     }
 
     fn listed(&self) -> Vec<Model> {
-        self.around
-            .hub
-            .now()
-            .models
-            .iter()
-            .map(|view| view.model.clone())
-            .collect()
+        self.around.hub.now().models.iter().map(|view| view.model.clone()).collect()
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
-        self.around
-            .supervisors
-            .iter()
-            .find(|supervisor| &supervisor.id == id)
-            .ok_or_else(|| {
-                let ids: Vec<&str> = self.around.supervisors.iter().map(|s| s.id.as_str()).collect();
-                ApiError::not_found(format!("There is no server {id}."))
-                    .hint(format!("Servers: {}.", ids.join(", ")))
-            })
+        self.around.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
+            let ids: Vec<&str> = self.around.supervisors.iter().map(|s| s.id.as_str()).collect();
+            ApiError::not_found(format!("There is no server {id}."))
+                .hint(format!("Servers: {}.", ids.join(", ")))
+        })
     }
 
     fn situation(&self, model: &Model) -> Situation {
@@ -189,16 +162,10 @@ impl Transaction {
         let free = gauges.and_then(|g| Some(g.memory_total_bytes?.saturating_sub(g.memory_used_bytes?)));
         let target = model.reference();
         Situation {
-            same_model: self
-                .previous
-                .as_ref()
-                .is_some_and(|active| active.reference() == target),
+            same_model: self.previous.as_ref().is_some_and(|active| active.reference() == target),
             previous: self.previous.clone(),
             target_loaded: self.instance.is_some()
-                || snapshot
-                    .instances
-                    .iter()
-                    .any(|i| i.server == target.server && i.model == target.model),
+                || snapshot.instances.iter().any(|i| i.server == target.server && i.model == target.model),
             target_bytes: model.size_bytes,
             free_bytes: free,
         }
@@ -206,22 +173,13 @@ impl Transaction {
 
     fn rehearse(mut self, model: &Model) -> Finished {
         let steps = plan(&self.situation(model));
-        let timings = steps
-            .iter()
-            .map(|step| StepTiming {
-                name: step.name().into(),
-                ms: 0,
-            })
-            .collect();
+        let timings = steps.iter().map(|step| StepTiming { name: step.name().into(), ms: 0 }).collect();
         let report = SwitchReport {
             steps: timings,
             dry_run: true,
             ..self.report(0, &model.reference(), SwitchOutcome::Committed, None)
         };
-        Finished {
-            result: Ok(report),
-            active: self.previous,
-        }
+        Finished { result: Ok(report), active: self.previous }
     }
 
     async fn open_journal(&mut self, to: &ModelRef) -> i64 {
@@ -229,10 +187,7 @@ impl Transaction {
         let (Some(store), Cause::Asked) = (&self.around.store, &self.cause) else {
             return fallback;
         };
-        match store
-            .begin_switch(self.previous.as_ref(), to, Timestamp::now())
-            .await
-        {
+        match store.begin_switch(self.previous.as_ref(), to, Timestamp::now()).await {
             Ok(id) => id,
             Err(error) => {
                 tracing::warn!(%error, "this switch is not journalled");
@@ -298,10 +253,7 @@ impl Transaction {
             Step::Commit => self.commit(model),
         };
         let ms = begun.elapsed().as_millis() as u64;
-        self.timings.push(StepTiming {
-            name: step.name().into(),
-            ms,
-        });
+        self.timings.push(StepTiming { name: step.name().into(), ms });
         result
     }
 
@@ -320,19 +272,14 @@ impl Transaction {
         let supervisor = self.supervisor(&model.server)?.clone();
         let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
         let instances = self.until_cancelled(connection.client.instances()).await?;
-        self.instance = instances
-            .into_iter()
-            .find(|instance| instance.model == model.name);
+        self.instance = instances.into_iter().find(|instance| instance.model == model.name);
         self.target_was_loaded = self.instance.is_some();
         self.connection = Some(connection);
         Ok(())
     }
 
     fn hold(&self, held: bool) {
-        self.around.hub.report(Report::Active {
-            active: self.previous.clone(),
-            held,
-        });
+        self.around.hub.report(Report::Active { active: self.previous.clone(), held });
     }
 
     async fn load(&mut self, model: &Model) -> Result<(), ApiError> {
@@ -346,13 +293,8 @@ impl Transaction {
                 hub.report(Report::Switching(Some(shown)));
             }
         });
-        let request = LoadRequest {
-            model: model.name.clone(),
-            context: None,
-        };
-        let instance = self
-            .until_cancelled(connection.client.load(&request, progress))
-            .await?;
+        let request = LoadRequest { model: model.name.clone(), context: None };
+        let instance = self.until_cancelled(connection.client.load(&request, progress)).await?;
         self.load_ms = Some(begun.elapsed().as_millis() as u64);
         self.instance = Some(instance);
         Ok(())
@@ -362,16 +304,8 @@ impl Transaction {
     async fn prove(&mut self, model: &Model) -> Result<(), ApiError> {
         let begun = Instant::now();
         let connection = self.connection()?;
-        let instance = self
-            .instance
-            .as_ref()
-            .map_or_else(|| model.name.clone(), |i| i.id.clone());
-        let request = GenerateRequest {
-            instance,
-            prompt: "Hello".into(),
-            max_tokens: 4,
-            raw: true,
-        };
+        let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
+        let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
         let token = self.until_cancelled(async {
             let mut answer = connection.client.generate(&request).await?;
             while let Some(event) = answer.next().await {
@@ -381,21 +315,12 @@ impl Transaction {
                     return Ok(());
                 }
             }
-            Err(ApiError::new(
-                ErrorCode::ProofFailed,
-                format!("{} gave no token.", model.title),
-            ))
+            Err(ApiError::new(ErrorCode::ProofFailed, format!("{} gave no token.", model.title)))
         });
-        let result = tokio::time::timeout(PROOF_LIMIT, token)
-            .await
-            .unwrap_or_else(|_| {
-                let text = format!(
-                    "{} gave no token within {} s.",
-                    model.title,
-                    PROOF_LIMIT.as_secs()
-                );
-                Err(ApiError::new(ErrorCode::ProofFailed, text).hint("Look at the server's log."))
-            });
+        let result = tokio::time::timeout(PROOF_LIMIT, token).await.unwrap_or_else(|_| {
+            let text = format!("{} gave no token within {} s.", model.title, PROOF_LIMIT.as_secs());
+            Err(ApiError::new(ErrorCode::ProofFailed, text).hint("Look at the server's log."))
+        });
         self.first_token_ms = result.is_ok().then(|| begun.elapsed().as_millis() as u64);
         result
     }
@@ -407,10 +332,7 @@ impl Transaction {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());
         }
-        self.around.hub.report(Report::Active {
-            active: Some(active),
-            held: false,
-        });
+        self.around.hub.report(Report::Active { active: Some(active), held: false });
         Ok(())
     }
 
@@ -427,15 +349,8 @@ impl Transaction {
 
     fn note_instance(&self, instance: Instance) {
         let server = instance.server.clone();
-        let mut instances: Vec<Instance> = self
-            .around
-            .hub
-            .now()
-            .instances
-            .iter()
-            .filter(|i| i.server == server)
-            .cloned()
-            .collect();
+        let mut instances: Vec<Instance> =
+            self.around.hub.now().instances.iter().filter(|i| i.server == server).cloned().collect();
         if !instances.iter().any(|i| i.id == instance.id) {
             instances.push(instance);
             self.around.hub.report(Report::Instances { server, instances });
@@ -449,21 +364,14 @@ impl Transaction {
         };
         let committed = self.done.contains(&Step::Commit);
         self.enter(SwitchPhase::Draining).await;
-        let drained = self
-            .around
-            .in_flight
-            .drained(&previous.server, &previous.instance, DRAIN_LIMIT);
+        let drained = self.around.in_flight.drained(&previous.server, &previous.instance, DRAIN_LIMIT);
         let work = async {
             if !drained.await {
                 tracing::warn!("answers of the previous model were cut off after {DRAIN_LIMIT:?}");
             }
             // Its server may be down or gone by now: then there is nothing in memory.
-            let up = self
-                .around
-                .hub
-                .now()
-                .server(&previous.server)
-                .is_some_and(|server| server.state.is_up());
+            let up =
+                self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
             if !up {
                 return Ok(());
             }
@@ -501,10 +409,7 @@ impl Transaction {
             let Ok(instances) = connection.client.instances().await else {
                 continue;
             };
-            for instance in instances
-                .iter()
-                .filter(|instance| instance.model == leftover.model)
-            {
+            for instance in instances.iter().filter(|instance| instance.model == leftover.model) {
                 if let Err(error) = connection.client.unload(&instance.id).await {
                     tracing::warn!(%error, model = %leftover, "is still in memory after a cut-off switch");
                 }
@@ -516,10 +421,7 @@ impl Transaction {
     /// Undoes what was begun. Cannot be cancelled.
     async fn put_back(&mut self, to: &ModelRef) {
         self.enter(SwitchPhase::PuttingBack).await;
-        let Undo {
-            unload_target,
-            reload_previous,
-        } = undo(&self.done);
+        let Undo { unload_target, reload_previous } = undo(&self.done);
         if unload_target && !self.target_was_loaded {
             self.unload_target(to).await;
         }
@@ -530,10 +432,7 @@ impl Transaction {
         match self.previous_again(&previous, reload_previous).await {
             Ok(active) => self.previous = Some(active),
             Err(error) => {
-                self.reason = Some(format!(
-                    "{} could not be put back either: {error}",
-                    previous.model
-                ));
+                self.reason = Some(format!("{} could not be put back either: {error}", previous.model));
                 self.previous = None;
             }
         }
@@ -556,12 +455,7 @@ impl Transaction {
     /// The previous model, loaded again if it is not in memory any more (we unloaded it, or its server evicted it).
     async fn previous_again(&self, previous: &Active, unloaded: bool) -> Result<Active, ApiError> {
         let supervisor = self.supervisor(&previous.server)?;
-        let up = self
-            .around
-            .hub
-            .now()
-            .server(&previous.server)
-            .is_some_and(|server| server.state.is_up());
+        let up = self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
         if !up && !unloaded {
             // Down for reasons of its own: it stays the active model, and its supervisor deals with it.
             return Ok(previous.clone());
@@ -571,23 +465,15 @@ impl Transaction {
         if instances.iter().any(|instance| instance.id == previous.instance) {
             return Ok(previous.clone());
         }
-        let request = LoadRequest {
-            model: previous.model.clone(),
-            context: None,
-        };
+        let request = LoadRequest { model: previous.model.clone(), context: None };
         let instance = connection.client.load(&request, Arc::new(|_| {})).await?;
-        let active = Active {
-            instance: instance.id.clone(),
-            ..previous.clone()
-        };
+        let active = Active { instance: instance.id.clone(), ..previous.clone() };
         self.note_instance(instance);
         Ok(active)
     }
 
     fn connection(&self) -> Result<Connection, ApiError> {
-        self.connection
-            .clone()
-            .ok_or_else(|| ApiError::internal("A step came before its server was up."))
+        self.connection.clone().ok_or_else(|| ApiError::internal("A step came before its server was up."))
     }
 
     fn report(
@@ -597,20 +483,13 @@ impl Transaction {
         outcome: SwitchOutcome,
         error: Option<ApiError>,
     ) -> SwitchReport {
-        let from = self.shown.as_ref().map_or_else(
-            || self.previous.as_ref().map(Active::reference),
-            |shown| shown.from.clone(),
-        );
+        let from = self
+            .shown
+            .as_ref()
+            .map_or_else(|| self.previous.as_ref().map(Active::reference), |shown| shown.from.clone());
         if outcome == SwitchOutcome::Committed && !self.wanted.dry_run {
-            let instance = self
-                .instance
-                .as_ref()
-                .map_or_else(|| to.model.clone(), |i| i.id.clone());
-            self.previous = Some(Active {
-                server: to.server.clone(),
-                model: to.model.clone(),
-                instance,
-            });
+            let instance = self.instance.as_ref().map_or_else(|| to.model.clone(), |i| i.id.clone());
+            self.previous = Some(Active { server: to.server.clone(), model: to.model.clone(), instance });
         }
         let reason = match (&error, self.reason.take()) {
             (Some(error), Some(more)) => Some(format!("{} {more}", error.message)),

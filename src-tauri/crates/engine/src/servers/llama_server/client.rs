@@ -34,10 +34,7 @@ pub(super) struct LlamaClient {
 
 impl LlamaClient {
     pub fn new(endpoint: &Endpoint, library: Arc<Library>) -> Self {
-        Self {
-            http: ServerHttp::new(endpoint, "llama-server"),
-            library,
-        }
+        Self { http: ServerHttp::new(endpoint, "llama-server"), library }
     }
 
     async fn entries(&self) -> Result<Vec<ModelEntry>, ApiError> {
@@ -72,16 +69,10 @@ impl LlamaClient {
             match entry.status.value.as_str() {
                 "loaded" | "sleeping" => return Ok(self.instance(id).await),
                 "unloaded" => {
-                    let code = entry
-                        .status
-                        .exit_code
-                        .map(|code| format!(" (code {code})"))
-                        .unwrap_or_default();
-                    let how = if entry.status.failed {
-                        "ended while loading it"
-                    } else {
-                        "took it out again"
-                    };
+                    let code =
+                        entry.status.exit_code.map(|code| format!(" (code {code})")).unwrap_or_default();
+                    let how =
+                        if entry.status.failed { "ended while loading it" } else { "took it out again" };
                     return Err(ApiError::new(
                         ErrorCode::LoadFailed,
                         format!("llama-server {how}{code}: {id}."),
@@ -99,17 +90,14 @@ impl ServerClient for LlamaClient {
     async fn health(&self) -> Result<Health, ApiError> {
         self.http.text("/health", HEALTH_LIMIT).await?;
         let props: Props = self.http.get("/props", HEALTH_LIMIT).await?;
-        Ok(Health {
-            version: props.build_info,
-        })
+        Ok(Health { version: props.build_info })
     }
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         let library = self.library.clone();
         let scan = tokio::task::spawn_blocking(move || library.scan());
-        let (models, changed) = scan
-            .await
-            .map_err(|_| ApiError::internal("Reading the models ended unexpectedly."))?;
+        let (models, changed) =
+            scan.await.map_err(|_| ApiError::internal("Reading the models ended unexpectedly."))?;
         if changed {
             let _: ModelList = self.http.get("/models?reload=1", LIST_LIMIT).await?;
         }
@@ -130,18 +118,14 @@ impl ServerClient for LlamaClient {
         let id = &request.model;
         let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
         if entry.status.value == "unloaded" {
-            let asked = self
-                .http
-                .post::<Success>("/models/load", &ModelName { model: id }, Some(LIST_LIMIT))
-                .await;
+            let asked =
+                self.http.post::<Success>("/models/load", &ModelName { model: id }, Some(LIST_LIMIT)).await;
             // Somebody else may have loaded it between the two questions.
-            asked.map(drop).or_else(|error| {
-                if error.message.contains("already") {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            })?;
+            asked.map(drop).or_else(
+                |error| {
+                    if error.message.contains("already") { Ok(()) } else { Err(error) }
+                },
+            )?;
         }
         self.loaded(id).await
     }
@@ -162,10 +146,7 @@ impl ServerClient for LlamaClient {
                         ErrorCode::TimedOut,
                         format!("llama-server does not unload {instance}."),
                     );
-                    return Err(asked
-                        .err()
-                        .unwrap_or(error)
-                        .hint("Restart the server to free its memory."));
+                    return Err(asked.err().unwrap_or(error).hint("Restart the server to free its memory."));
                 }
             }
         }
@@ -190,26 +171,18 @@ impl ServerClient for LlamaClient {
         }
         let body = Chat {
             model: &request.instance,
-            messages: [Message {
-                role: "user",
-                content: &request.prompt,
-            }],
+            messages: [Message { role: "user", content: &request.prompt }],
             max_tokens: request.max_tokens,
             temperature: 0.0,
             stream: true,
         };
         let lines = self.http.stream("/v1/chat/completions", &body).await?;
-        Ok(lines
-            .flat_map(|line| stream::iter(line.and_then(|l| chat_event(&l)).transpose()))
-            .boxed())
+        Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| chat_event(&l)).transpose())).boxed())
     }
 
     fn openai(&self) -> Endpoint {
         let endpoint = self.http.endpoint();
-        Endpoint {
-            base_url: format!("{}/v1", endpoint.base_url),
-            key: endpoint.key.clone(),
-        }
+        Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
     }
 }
 
@@ -218,14 +191,8 @@ fn completion_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
         return Ok(None);
     };
     let event: CompletionEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
-    let end = event
-        .stop
-        .then(|| end(event.timings.as_ref(), event.stop_type.as_deref()));
-    Ok(Some(GenerateEvent {
-        at: line.at,
-        text: event.content,
-        end,
-    }))
+    let end = event.stop.then(|| end(event.timings.as_ref(), event.stop_type.as_deref()));
+    Ok(Some(GenerateEvent { at: line.at, text: event.content, end }))
 }
 
 fn chat_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
@@ -235,41 +202,25 @@ fn chat_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
     let event: ChatEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
     let choice = event.choices.into_iter().next();
     let (delta, finish) = choice.map_or((None, None), |choice| (Some(choice.delta), choice.finish_reason));
-    let text = delta
-        .and_then(|delta| delta.content.or(delta.reasoning_content))
-        .unwrap_or_default();
+    let text = delta.and_then(|delta| delta.content.or(delta.reasoning_content)).unwrap_or_default();
     let end = event
         .timings
         .as_ref()
         .filter(|_| finish.is_some())
         .map(|timings| end(Some(timings), finish.as_deref()));
-    Ok(Some(GenerateEvent {
-        at: line.at,
-        text,
-        end,
-    }))
+    Ok(Some(GenerateEvent { at: line.at, text, end }))
 }
 
 /// What an event line carries; comments, blank lines and the closing mark carry nothing.
 fn payload(line: &Line) -> Result<Option<&str>, ApiError> {
-    if let Some(said) = line
-        .text
-        .strip_prefix("error:")
-        .and_then(|rest| error_text(rest.as_bytes()))
-    {
-        return Err(ApiError::new(
-            ErrorCode::ServerError,
-            format!("llama-server: {said}"),
-        ));
+    if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
+        return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
     }
     let Some(data) = sse_data(&line.text).filter(|data| *data != "[DONE]") else {
         return Ok(None);
     };
     match error_text(data.as_bytes()) {
-        Some(said) => Err(ApiError::new(
-            ErrorCode::ServerError,
-            format!("llama-server: {said}"),
-        )),
+        Some(said) => Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}"))),
         None => Ok(Some(data)),
     }
 }
@@ -281,17 +232,14 @@ fn end(timings: Option<&Timings>, finish: Option<&str>) -> GenerateEnd {
         _ => None,
     };
     GenerateEnd {
-        finish: finish.map(|word| {
-            if word == "limit" {
-                "length".into()
-            } else {
-                word.to_owned()
-            }
+        // `/completion` has words of its own for what every other answer calls "stop" and "length".
+        finish: finish.map(|word| match word {
+            "eos" | "word" => "stop".into(),
+            "limit" => "length".into(),
+            other => other.to_owned(),
         }),
         output_tokens: timings.predicted_n,
-        prompt_tokens: timings
-            .prompt_n
-            .map(|computed| computed + timings.cache_n.unwrap_or(0)),
+        prompt_tokens: timings.prompt_n.map(|computed| computed + timings.cache_n.unwrap_or(0)),
         cached_tokens: timings.cache_n,
         decode_tok_s: rate(timings.predicted_n, timings.predicted_ms),
         prefill_tok_s: rate(timings.prompt_n, timings.prompt_ms),
@@ -303,23 +251,14 @@ fn unknown(id: &str) -> ApiError {
 }
 
 fn not_understood() -> ApiError {
-    ApiError::new(
-        ErrorCode::BadAnswer,
-        "llama-server sent an event that is not understood.",
-    )
+    ApiError::new(ErrorCode::BadAnswer, "llama-server sent an event that is not understood.")
 }
 
 /// Percent-encoding of everything that is not plainly allowed in a query value.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
     text.bytes()
-        .map(|byte| {
-            if plain(byte) {
-                char::from(byte).to_string()
-            } else {
-                format!("%{byte:02X}")
-            }
-        })
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
         .collect()
 }
 
@@ -328,10 +267,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line {
-            at: std::time::Instant::now(),
-            text: text.into(),
-        }
+        Line { at: std::time::Instant::now(), text: text.into() }
     }
 
     #[test]
@@ -342,20 +278,17 @@ mod tests {
                 .replace('\n', "");
         let end = completion_event(&line(&text)).unwrap().unwrap().end.unwrap();
         assert_eq!(end.finish.as_deref(), Some("length"));
-        assert_eq!(
-            (end.output_tokens, end.prompt_tokens, end.cached_tokens),
-            (Some(64), Some(10), Some(2))
-        );
+        for word in ["eos", "word", "stop"] {
+            assert_eq!(super::end(None, Some(word)).finish.as_deref(), Some("stop"));
+        }
+        assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(64), Some(10), Some(2)));
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
     }
 
     #[test]
     fn an_error_inside_a_stream_is_an_error() {
         let text = r#"data: {"error":{"code":500,"message":"out of slots"}}"#;
-        assert_eq!(
-            completion_event(&line(text)).unwrap_err().message,
-            "llama-server: out of slots"
-        );
+        assert_eq!(completion_event(&line(text)).unwrap_err().message, "llama-server: out of slots");
         assert!(completion_event(&line("data: {\"content\":")).is_err());
         assert!(completion_event(&line(": ping")).unwrap().is_none());
         assert!(chat_event(&line("data: [DONE]")).unwrap().is_none());

@@ -42,9 +42,7 @@ pub(super) fn read(file: impl Read + Seek) -> io::Result<Header> {
     let mut header = Header::default();
     let mut size_label = None;
     for _ in 0..keys {
-        let key = reader
-            .text(MAX_KEY_BYTES)?
-            .ok_or_else(|| bad("a key is too long"))?;
+        let key = reader.text(MAX_KEY_BYTES)?.ok_or_else(|| bad("a key is too long"))?;
         let kind = reader.u32()?;
         let value = reader.value(kind)?;
         match (key.as_str(), value) {
@@ -223,11 +221,9 @@ mod tests {
         out.extend(3u32.to_le_bytes());
         out.extend(0u64.to_le_bytes());
         out.extend(6u64.to_le_bytes());
-        for (key, value) in [
-            ("general.architecture", "llama"),
-            ("general.name", "Smol LM"),
-            ("general.size_label", "135M"),
-        ] {
+        for (key, value) in
+            [("general.architecture", "llama"), ("general.name", "Smol LM"), ("general.size_label", "135M")]
+        {
             text(&mut out, key);
             out.extend(8u32.to_le_bytes());
             text(&mut out, value);

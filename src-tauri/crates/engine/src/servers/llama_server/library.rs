@@ -25,11 +25,7 @@ pub(super) struct Library {
 
 impl Library {
     pub fn new(folders: Vec<PathBuf>, links: PathBuf) -> Self {
-        Self {
-            folders,
-            links,
-            read: Mutex::default(),
-        }
+        Self { folders, links, read: Mutex::default() }
     }
 
     /// The folder for the router.
@@ -41,10 +37,7 @@ impl Library {
     pub fn link(&self) -> Result<bool, ApiError> {
         let wanted = self.files();
         self.link_files(&wanted).map_err(|error| {
-            ApiError::new(
-                ErrorCode::System,
-                format!("{} cannot be written: {error}.", self.links.display()),
-            )
+            ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", self.links.display()))
         })
     }
 
@@ -63,9 +56,7 @@ impl Library {
                 continue;
             };
             let stamp = (path.clone(), meta.len(), meta.modified().ok());
-            let model = read
-                .remove(&stamp)
-                .unwrap_or_else(|| describe(&name, &path, meta.len()));
+            let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, meta.len()));
             models.push(model.clone());
             kept.insert(stamp, model);
         }
@@ -76,16 +67,10 @@ impl Library {
     /// Name (the router's id: the file's stem) and path; the first folder wins a name.
     fn files(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
-        let entries = self
-            .folders
-            .iter()
-            .filter_map(|folder| std::fs::read_dir(folder).ok())
-            .flatten()
-            .flatten();
+        let entries =
+            self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
-            let projector = path
-                .file_name()
-                .is_some_and(|name| name.to_string_lossy().starts_with("mmproj"));
+            let projector = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mmproj"));
             if path.extension().is_some_and(|extension| extension == "gguf")
                 && !projector
                 && path.is_file()
@@ -102,11 +87,7 @@ impl Library {
         let mut changed = false;
         for entry in std::fs::read_dir(&self.links)?.flatten() {
             let path = entry.path();
-            let name = path
-                .file_stem()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
             if std::fs::read_link(&path).ok().as_ref() != wanted.get(&name) {
                 std::fs::remove_file(&path)?;
                 changed = true;
@@ -141,20 +122,13 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
             .ok()
     });
     let header = header.unwrap_or_default();
-    let embedding = header
-        .architecture
-        .as_deref()
-        .is_some_and(|name| name.contains("bert"));
+    let embedding = header.architecture.as_deref().is_some_and(|name| name.contains("bert"));
     Model {
         server: ServerId::new(ID),
         name: name.to_owned(),
         // The name in the file is often a training run's; people know the file's.
         title: name.to_owned(),
-        purpose: if embedding {
-            ModelPurpose::Embedding
-        } else {
-            ModelPurpose::Llm
-        },
+        purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
         format: Some("gguf".into()),
         quantization: header.quantization,
         parameters: header.parameters,

@@ -49,11 +49,7 @@ impl LlamaServer {
         };
         let folders = vec![places.embedded.join("models"), own];
         let library = Arc::new(Library::new(folders, places.run.join("llama-server-models")));
-        Self {
-            settings,
-            places,
-            library,
-        }
+        Self { settings, places, library }
     }
 }
 
@@ -84,10 +80,7 @@ impl ServerAdapter for LlamaServer {
 
     async fn locate(&self) -> Installation {
         match launch::find(&self.settings, &self.places) {
-            Some(program) => Installation::Installed {
-                program,
-                version: None,
-            },
+            Some(program) => Installation::Installed { program, version: None },
             None => Installation::NotInstalled {
                 reason: "llama-server is not on this machine.".into(),
                 hint: "`pilothouse setup` fetches it with a small model.".into(),
@@ -124,10 +117,7 @@ impl ServerAdapter for LlamaServer {
             return ApiError::new(ErrorCode::PortTaken, "Another program holds llama-server's port.")
                 .hint("Set servers.llama-server.port to 0 in the settings file, or to a free port.");
         }
-        let said = last_lines
-            .iter()
-            .rev()
-            .find(|line| line.contains(" E ") || line.contains("error"));
+        let said = last_lines.iter().rev().find(|line| line.contains(" E ") || line.contains("error"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         ApiError::new(ErrorCode::ServerCrashed, format!("llama-server {exit}{said}."))
             .hint("Look at its log.")

@@ -48,11 +48,7 @@ enum Library {
 
 impl LmStudioClient {
     pub fn new(endpoint: &Endpoint, home: Home) -> Self {
-        Self {
-            http: ServerHttp::new(endpoint, "LM Studio"),
-            home,
-            speaks_v1: Mutex::default(),
-        }
+        Self { http: ServerHttp::new(endpoint, "LM Studio"), home, speaks_v1: Mutex::default() }
     }
 
     /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
@@ -73,12 +69,7 @@ impl LmStudioClient {
                     ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound
                 ) =>
             {
-                Ok(Library::V0(
-                    self.http
-                        .get::<ModelsV0>("/api/v0/models", LIST_LIMIT)
-                        .await?
-                        .data,
-                ))
+                Ok(Library::V0(self.http.get::<ModelsV0>("/api/v0/models", LIST_LIMIT).await?.data))
             }
             Err(error) => Err(error),
         }
@@ -99,11 +90,7 @@ impl LmStudioClient {
     }
 
     async fn find(&self, model: &str) -> Result<Option<Instance>, ApiError> {
-        Ok(self
-            .instances()
-            .await?
-            .into_iter()
-            .find(|instance| instance.model == model))
+        Ok(self.instances().await?.into_iter().find(|instance| instance.model == model))
     }
 }
 
@@ -114,10 +101,7 @@ impl ServerClient for LmStudioClient {
         if greeting.lmstudio {
             return Ok(Health { version: None });
         }
-        Err(ApiError::new(
-            ErrorCode::BadAnswer,
-            "Another program answers at LM Studio's address.",
-        ))
+        Err(ApiError::new(ErrorCode::BadAnswer, "Another program answers at LM Studio's address."))
     }
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
@@ -141,34 +125,20 @@ impl ServerClient for LmStudioClient {
         }
         match self.library().await? {
             Library::V1(_) => {
-                let body = Load {
-                    model: &request.model,
-                    context_length: request.context,
-                };
-                let loaded: Loaded = self
-                    .http
-                    .post("/api/v1/models/load", &body, None)
-                    .await
-                    .map_err(load_error)?;
-                let listed = self
-                    .instances()
-                    .await?
-                    .into_iter()
-                    .find(|instance| instance.id == loaded.instance_id);
+                let body = Load { model: &request.model, context_length: request.context };
+                let loaded: Loaded =
+                    self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
+                let listed =
+                    self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
                 listed.ok_or_else(|| not_there(&request.model))
             }
             Library::V0(rows) => {
                 // `lms load` picks the nearest name, so an unknown one would load something else.
                 if !rows.iter().any(|row| row.id == request.model) {
-                    return Err(ApiError::not_found(format!(
-                        "LM Studio has no model {}.",
-                        request.model
-                    )));
+                    return Err(ApiError::not_found(format!("LM Studio has no model {}.", request.model)));
                 }
                 self.lms(&["load", &request.model, "--yes"]).await?;
-                self.find(&request.model)
-                    .await?
-                    .ok_or_else(|| not_there(&request.model))
+                self.find(&request.model).await?.ok_or_else(|| not_there(&request.model))
             }
         }
     }
@@ -176,14 +146,8 @@ impl ServerClient for LmStudioClient {
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
         match self.library().await? {
             Library::V1(_) => {
-                let body = Unload {
-                    instance_id: instance,
-                };
-                match self
-                    .http
-                    .post::<Unloaded>("/api/v1/models/unload", &body, Some(LIST_LIMIT))
-                    .await
-                {
+                let body = Unload { instance_id: instance };
+                match self.http.post::<Unloaded>("/api/v1/models/unload", &body, Some(LIST_LIMIT)).await {
                     Ok(_) => {}
                     Err(error)
                         if error.code == ErrorCode::NotFound || error.message.contains("is not loaded") => {}
@@ -196,10 +160,8 @@ impl ServerClient for LmStudioClient {
         // A 200 is no proof.
         while self.instances().await?.iter().any(|other| other.id == instance) {
             if begun.elapsed() > UNLOAD_LIMIT {
-                return Err(
-                    ApiError::new(ErrorCode::TimedOut, format!("LM Studio still holds {instance}."))
-                        .hint("Restart LM Studio to free its memory."),
-                );
+                return Err(ApiError::new(ErrorCode::TimedOut, format!("LM Studio still holds {instance}."))
+                    .hint("Restart LM Studio to free its memory."));
             }
             tokio::time::sleep(POLL).await;
         }
@@ -239,32 +201,17 @@ impl ServerClient for LmStudioClient {
             };
             self.http.stream("/v1/completions", &body).await?
         } else {
-            let messages = [Message {
-                role: "user",
-                content: &request.prompt,
-            }];
-            let body = ChatV0 {
-                model,
-                messages,
-                stream: true,
-                stream_options,
-                temperature: 0.0,
-                max_tokens,
-            };
+            let messages = [Message { role: "user", content: &request.prompt }];
+            let body = ChatV0 { model, messages, stream: true, stream_options, temperature: 0.0, max_tokens };
             self.http.stream("/v1/chat/completions", &body).await?
         };
         let mut answer = OpenAiAnswer::default();
-        Ok(lines
-            .flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose()))
-            .boxed())
+        Ok(lines.flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose())).boxed())
     }
 
     fn openai(&self) -> Endpoint {
         let endpoint = self.http.endpoint();
-        Endpoint {
-            base_url: format!("{}/v1", endpoint.base_url),
-            key: endpoint.key.clone(),
-        }
+        Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
     }
 }
 
@@ -273,11 +220,7 @@ fn load_error(error: ApiError) -> ApiError {
         return error;
     }
     let guardrail = error.message.contains("insufficient system resources");
-    let code = if guardrail {
-        ErrorCode::DoesNotFit
-    } else {
-        ErrorCode::LoadFailed
-    };
+    let code = if guardrail { ErrorCode::DoesNotFit } else { ErrorCode::LoadFailed };
     let hint = match guardrail {
         true => "Unload another model, or relax the model loading guardrails in LM Studio.",
         false => "Look at LM Studio's log.",
@@ -304,10 +247,7 @@ fn purpose(kind: &str) -> ModelPurpose {
 fn model_v1(model: ModelV1) -> Model {
     Model {
         server: ServerId::new(ID),
-        title: model
-            .display_name
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| model.key.clone()),
+        title: model.display_name.filter(|name| !name.is_empty()).unwrap_or_else(|| model.key.clone()),
         purpose: purpose(&model.kind),
         format: model.format,
         quantization: model.quantization.and_then(|quantization| quantization.name),
@@ -345,9 +285,7 @@ fn key_of<'a>(id: &'a str, rows: &[RowV0]) -> &'a str {
 
 fn instances_v0(rows: &[RowV0]) -> Vec<Instance> {
     let loaded = rows.iter().filter(|row| row.state == "loaded");
-    loaded
-        .map(|row| instance(&row.id, key_of(&row.id, rows), row.loaded_context_length))
-        .collect()
+    loaded.map(|row| instance(&row.id, key_of(&row.id, rows), row.loaded_context_length)).collect()
 }
 
 /// Copies of one model are rows of their own in v0; they are one model here.
@@ -382,21 +320,13 @@ fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
         None => not_understood(),
     })?;
     match event.kind.as_str() {
-        "message.delta" | "reasoning.delta" => Ok(Some(GenerateEvent {
-            at: line.at,
-            text: event.content.unwrap_or_default(),
-            end: None,
-        })),
-        "error" => Err(server_error(
-            &event.error.map(|error| error.message).unwrap_or_default(),
-        )),
+        "message.delta" | "reasoning.delta" => {
+            Ok(Some(GenerateEvent { at: line.at, text: event.content.unwrap_or_default(), end: None }))
+        }
+        "error" => Err(server_error(&event.error.map(|error| error.message).unwrap_or_default())),
         "chat.end" => {
             let stats = event.result.map(|result| result.stats).unwrap_or_default();
-            Ok(Some(GenerateEvent {
-                at: line.at,
-                text: String::new(),
-                end: Some(end_v1(&stats)),
-            }))
+            Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end_v1(&stats)) }))
         }
         _ => Ok(None),
     }
@@ -409,9 +339,7 @@ fn end_v1(stats: &StatsV1) -> GenerateEnd {
         output_tokens: stats.total_output_tokens,
         prompt_tokens: stats.input_tokens,
         cached_tokens: None,
-        decode_tok_s: stats
-            .tokens_per_second
-            .filter(|rate| rate.is_finite() && *rate > 0.0),
+        decode_tok_s: stats.tokens_per_second.filter(|rate| rate.is_finite() && *rate > 0.0),
         prefill_tok_s: None,
     }
 }
@@ -435,11 +363,7 @@ impl OpenAiAnswer {
                 prompt_tokens: self.usage.and_then(|usage| usage.prompt_tokens),
                 ..GenerateEnd::default()
             };
-            return Ok(Some(GenerateEvent {
-                at: line.at,
-                text: String::new(),
-                end: Some(end),
-            }));
+            return Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }));
         }
         if let Some(said) = error_text(data.as_bytes()) {
             return Err(server_error(&said));
@@ -451,17 +375,9 @@ impl OpenAiAnswer {
         };
         self.finish = choice.finish_reason.or(self.finish.take());
         let delta = choice.delta;
-        let text = choice
-            .text
-            .or(delta.content)
-            .or(delta.reasoning_content)
-            .or(delta.reasoning)
-            .unwrap_or_default();
-        Ok(Some(GenerateEvent {
-            at: line.at,
-            text,
-            end: None,
-        }))
+        let text =
+            choice.text.or(delta.content).or(delta.reasoning_content).or(delta.reasoning).unwrap_or_default();
+        Ok(Some(GenerateEvent { at: line.at, text, end: None }))
     }
 }
 
@@ -470,10 +386,7 @@ fn server_error(said: &str) -> ApiError {
 }
 
 fn not_understood() -> ApiError {
-    ApiError::new(
-        ErrorCode::BadAnswer,
-        "LM Studio sent an event that is not understood.",
-    )
+    ApiError::new(ErrorCode::BadAnswer, "LM Studio sent an event that is not understood.")
 }
 
 #[cfg(test)]
@@ -481,10 +394,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line {
-            at: std::time::Instant::now(),
-            text: text.into(),
-        }
+        Line { at: std::time::Instant::now(), text: text.into() }
     }
 
     #[test]
@@ -499,11 +409,7 @@ mod tests {
         )
         .unwrap();
         let instances = instances_v0(&list.data);
-        assert!(
-            instances
-                .iter()
-                .all(|instance| instance.model == "qwen3-0.6b-mlx")
-        );
+        assert!(instances.iter().all(|instance| instance.model == "qwen3-0.6b-mlx"));
         assert_eq!(instances[1].id, "qwen3-0.6b-mlx:2");
         let models = models_v0(&list.data);
         assert_eq!(models.len(), 2);
@@ -511,51 +417,33 @@ mod tests {
         assert_eq!(models[0].size_bytes, None, "v0 reports no sizes");
         let row = r#"{"data":[{"id":"smollm2:135","type":"llm","state":"loaded"}]}"#;
         let list: ModelsV0 = serde_json::from_str(row).unwrap();
-        assert_eq!(
-            instances_v0(&list.data)[0].model,
-            "smollm2:135",
-            "no copy without a first one"
-        );
+        assert_eq!(instances_v0(&list.data)[0].model, "smollm2:135", "no copy without a first one");
     }
 
     #[test]
     fn v1_events_give_text_stats_and_errors() {
-        let delta = event_v1(&line(r#"data: {"type":"message.delta","content":"Hi"}"#))
-            .unwrap()
-            .unwrap();
+        let delta = event_v1(&line(r#"data: {"type":"message.delta","content":"Hi"}"#)).unwrap().unwrap();
         assert_eq!(delta.text, "Hi");
         assert!(event_v1(&line("event: message.delta")).unwrap().is_none());
         assert!(
-            event_v1(&line(
-                r#"data: {"type":"prompt_processing.progress","progress":0.5}"#
-            ))
-            .unwrap()
-            .is_none()
+            event_v1(&line(r#"data: {"type":"prompt_processing.progress","progress":0.5}"#))
+                .unwrap()
+                .is_none()
         );
         let end = r#"data: {"type":"chat.end","result":{"stats":{"input_tokens":646,"total_output_tokens":586,
             "tokens_per_second":29.75,"time_to_first_token_seconds":1.088}}}"#;
-        let end = event_v1(&line(&end.replace('\n', "")))
-            .unwrap()
-            .unwrap()
-            .end
-            .unwrap();
+        let end = event_v1(&line(&end.replace('\n', ""))).unwrap().unwrap().end.unwrap();
         assert_eq!(
             (end.output_tokens, end.prompt_tokens, end.decode_tok_s),
             (Some(586), Some(646), Some(29.75))
         );
         let error = r#"data: {"type":"error","error":{"type":"unknown","message":"engine ended"}}"#;
-        assert_eq!(
-            event_v1(&line(error)).unwrap_err().message,
-            "LM Studio: engine ended"
-        );
+        assert_eq!(event_v1(&line(error)).unwrap_err().message, "LM Studio: engine ended");
     }
 
     #[test]
     fn a_guardrail_refusal_does_not_fit() {
         let said = "LM Studio: Failed to load LLM 'x': Error: Model loading was stopped due to insufficient system resources.";
-        assert_eq!(
-            load_error(ApiError::new(ErrorCode::ServerError, said)).code,
-            ErrorCode::DoesNotFit
-        );
+        assert_eq!(load_error(ApiError::new(ErrorCode::ServerError, said)).code, ErrorCode::DoesNotFit);
     }
 }

@@ -50,18 +50,13 @@ impl Home {
             return Self(PathBuf::from(&settings.home));
         }
         let pointer = std::fs::read_to_string(user_home.join(".lmstudio-home-pointer")).ok();
-        if let Some(pointed) = pointer
-            .map(|text| PathBuf::from(text.trim()))
-            .filter(|path| path.is_absolute())
+        if let Some(pointed) =
+            pointer.map(|text| PathBuf::from(text.trim())).filter(|path| path.is_absolute())
         {
             return Self(pointed);
         }
         let older = user_home.join(".cache/lm-studio");
-        Self(if older.is_dir() {
-            older
-        } else {
-            user_home.join(".lmstudio")
-        })
+        Self(if older.is_dir() { older } else { user_home.join(".lmstudio") })
     }
 
     /// The command-line program, by absolute path: programs with a window do not see the shell's PATH.
@@ -86,27 +81,17 @@ impl Home {
     /// Version and process of what runs, by the one question that never starts anything.
     pub async fn backend(&self) -> Option<Backend> {
         let noted = self.read::<InternalServer>("http-server.json");
-        let client = reqwest::Client::builder()
-            .no_proxy()
-            .timeout(STATUS_LIMIT)
-            .build()
-            .ok()?;
+        let client = reqwest::Client::builder().no_proxy().timeout(STATUS_LIMIT).build().ok()?;
         let mut ports: Vec<(u16, Option<u32>)> =
             noted.iter().map(|server| (server.port, server.pid)).collect();
         ports.extend(INTERNAL_PORTS.map(|port| (port, None)));
         for (port, pid) in ports {
-            let answer = client
-                .get(format!("http://127.0.0.1:{port}/lms-status"))
-                .send()
-                .await;
+            let answer = client.get(format!("http://127.0.0.1:{port}/lms-status")).send().await;
             let Ok(answer) = answer else { continue };
             if let Ok(status) = answer.json::<Status>().await
                 && !status.package.is_empty()
             {
-                return Some(Backend {
-                    version: status.version,
-                    pid,
-                });
+                return Some(Backend { version: status.version, pid });
             }
         }
         None
@@ -146,11 +131,8 @@ mod tests {
         let internal = folder.path().join(".lmstudio/.internal");
         std::fs::create_dir_all(&internal).unwrap();
         let config = internal.join("http-server-config.json");
-        std::fs::write(
-            &config,
-            r#"{"port":4321,"networkInterface":"0.0.0.0","cors":true,"new":[1]}"#,
-        )
-        .unwrap();
+        std::fs::write(&config, r#"{"port":4321,"networkInterface":"0.0.0.0","cors":true,"new":[1]}"#)
+            .unwrap();
         assert_eq!(home.address(), "http://127.0.0.1:4321");
         std::fs::write(&config, "half a fi").unwrap();
         assert_eq!(home.address(), "http://127.0.0.1:1234");

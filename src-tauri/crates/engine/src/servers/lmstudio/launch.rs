@@ -17,15 +17,9 @@ pub(super) fn lms(program: &Path, args: &[&str]) -> ProcessSpec {
 /// in the app, so both are passed again.
 pub(super) fn start(program: &Path, home: &Home, base_url: &str) -> ProcessSpec {
     let config = home.config();
-    let port = base_url
-        .rsplit_once(':')
-        .map_or("1234", |(_, port)| port)
-        .to_owned();
+    let port = base_url.rsplit_once(':').map_or("1234", |(_, port)| port).to_owned();
     let mut args = vec!["server".to_owned(), "start".into(), "--port".into(), port];
-    if let Some(bind) = config
-        .network_interface
-        .filter(|bind| !bind.is_empty() && bind != "127.0.0.1")
-    {
+    if let Some(bind) = config.network_interface.filter(|bind| !bind.is_empty() && bind != "127.0.0.1") {
         args.extend(["--bind".into(), bind]);
     }
     if config.cors {

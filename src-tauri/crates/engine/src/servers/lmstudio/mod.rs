@@ -41,10 +41,7 @@ impl LmStudio {
             "" => self.home().address(),
             address => address.trim_end_matches('/').to_owned(),
         };
-        Endpoint {
-            base_url: address,
-            key: None,
-        }
+        Endpoint { base_url: address, key: None }
     }
 }
 
@@ -77,10 +74,7 @@ impl ServerAdapter for LmStudio {
 
     async fn locate(&self) -> Installation {
         match self.home().lms() {
-            Some(program) => Installation::Installed {
-                program,
-                version: None,
-            },
+            Some(program) => Installation::Installed { program, version: None },
             None => Installation::NotInstalled {
                 reason: "LM Studio is not on this machine.".into(),
                 hint: "Install LM Studio and start it once.".into(),
@@ -94,23 +88,14 @@ impl ServerAdapter for LmStudio {
         client.health().await.ok()?;
         let backend = self.home().backend().await;
         let (version, pid) = backend.map_or((None, None), |backend| (Some(backend.version), backend.pid));
-        Some(Found {
-            endpoint,
-            version,
-            pid,
-        })
+        Some(Found { endpoint, version, pid })
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
         let Installation::Installed { program, .. } = installation else {
-            return Err(ApiError::new(
-                ErrorCode::NotInstalled,
-                "LM Studio is not on this machine.",
-            ));
+            return Err(ApiError::new(ErrorCode::NotInstalled, "LM Studio is not on this machine."));
         };
-        Ok(Launch::Ask {
-            commands: vec![launch::start(program, &self.home(), &self.endpoint().base_url)],
-        })
+        Ok(Launch::Ask { commands: vec![launch::start(program, &self.home(), &self.endpoint().base_url)] })
     }
 
     async fn stop_commands(&self, installation: &Installation) -> Option<Vec<ProcessSpec>> {

@@ -35,9 +35,7 @@ pub(super) struct OllamaClient {
 
 impl OllamaClient {
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self {
-            http: ServerHttp::new(endpoint, "Ollama"),
-        }
+        Self { http: ServerHttp::new(endpoint, "Ollama") }
     }
 
     /// Makes sure that it is Ollama: gateways imitate `/api/version`, so the greeting counts too.
@@ -47,10 +45,7 @@ impl OllamaClient {
         if greeting.contains("Ollama is running") {
             return Ok(health);
         }
-        Err(ApiError::new(
-            ErrorCode::BadAnswer,
-            "Another program answers at Ollama's address.",
-        ))
+        Err(ApiError::new(ErrorCode::BadAnswer, "Another program answers at Ollama's address."))
     }
 
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
@@ -62,88 +57,46 @@ impl OllamaClient {
 impl ServerClient for OllamaClient {
     async fn health(&self) -> Result<Health, ApiError> {
         let version: Version = self.http.get("/api/version", HEALTH_LIMIT).await?;
-        Ok(Health {
-            version: Some(version.version),
-        })
+        Ok(Health { version: Some(version.version) })
     }
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
-        Ok(tags
-            .models
-            .into_iter()
-            .filter(|tag| !is_cloud(tag))
-            .map(model)
-            .collect())
+        Ok(tags.models.into_iter().filter(|tag| !is_cloud(tag)).map(model).collect())
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
-        Ok(self
-            .running()
-            .await?
-            .into_iter()
-            .map(|running| instance(running, Timestamp::now()))
-            .collect())
+        Ok(self.running().await?.into_iter().map(|running| instance(running, Timestamp::now())).collect())
     }
 
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
         let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
-        let body = KeepAlive {
-            model: &request.model,
-            keep_alive: -1,
-            stream: false,
-            options,
-        };
+        let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
         // No limit: Ollama aborts a load whose asker hangs up (reference/ollama.md section 6.10).
-        self.http
-            .post::<Done>("/api/generate", &body, None)
-            .await
-            .map_err(|error| match error.code {
-                ErrorCode::ServerError => ApiError {
-                    code: ErrorCode::LoadFailed,
-                    ..error
-                },
-                _ => error,
-            })?;
-        let loaded = self
-            .running()
-            .await?
-            .into_iter()
-            .find(|running| same_name(&running.name, &request.model));
-        loaded
-            .map(|running| instance(running, Timestamp::now()))
-            .ok_or_else(|| {
-                ApiError::new(
-                    ErrorCode::LoadFailed,
-                    format!("Ollama loaded {} and dropped it again.", request.model),
-                )
-                .hint("Another program may need the memory; look at its log.")
-            })
+        self.http.post::<Done>("/api/generate", &body, None).await.map_err(|error| match error.code {
+            ErrorCode::ServerError => ApiError { code: ErrorCode::LoadFailed, ..error },
+            _ => error,
+        })?;
+        let loaded =
+            self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
+        loaded.map(|running| instance(running, Timestamp::now())).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::LoadFailed,
+                format!("Ollama loaded {} and dropped it again.", request.model),
+            )
+            .hint("Another program may need the memory; look at its log.")
+        })
     }
 
     async fn unload(&self, name: &str) -> Result<(), ApiError> {
-        let body = KeepAlive {
-            model: name,
-            keep_alive: 0,
-            stream: false,
-            options: None,
-        };
-        match self
-            .http
-            .post::<Done>("/api/generate", &body, Some(LIST_LIMIT))
-            .await
-        {
+        let body = KeepAlive { model: name, keep_alive: 0, stream: false, options: None };
+        match self.http.post::<Done>("/api/generate", &body, Some(LIST_LIMIT)).await {
             Err(error) if error.code == ErrorCode::NotFound => return Ok(()),
             other => other.map(drop)?,
         }
         let begun = Instant::now();
         // The answer only says that it is scheduled.
-        while self
-            .running()
-            .await?
-            .iter()
-            .any(|running| same_name(&running.name, name))
-        {
+        while self.running().await?.iter().any(|running| same_name(&running.name, name)) {
             if begun.elapsed() > UNLOAD_LIMIT {
                 let text = format!("Ollama still holds {name}; an answer may be under way.");
                 return Err(
@@ -156,11 +109,7 @@ impl ServerClient for OllamaClient {
     }
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
-        let options = Options {
-            temperature: 0.0,
-            seed: 1,
-            num_predict: request.max_tokens,
-        };
+        let options = Options { temperature: 0.0, seed: 1, num_predict: request.max_tokens };
         // Every request renews the keep-alive; without it a pinned model would fall back to five minutes.
         if request.raw {
             let body = Generate {
@@ -172,31 +121,21 @@ impl ServerClient for OllamaClient {
                 options,
             };
             let lines = self.http.stream("/api/generate", &body).await?;
-            return Ok(lines
-                .flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose()))
-                .boxed());
+            return Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed());
         }
         let body = Chat {
             model: &request.instance,
-            messages: [Message {
-                role: "user",
-                content: &request.prompt,
-            }],
+            messages: [Message { role: "user", content: &request.prompt }],
             stream: true,
             keep_alive: -1,
             options,
         };
         let lines = self.http.stream("/api/chat", &body).await?;
-        Ok(lines
-            .flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose()))
-            .boxed())
+        Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed())
     }
 
     fn openai(&self) -> Endpoint {
-        Endpoint {
-            base_url: format!("{}/v1", self.http.endpoint().base_url),
-            key: None,
-        }
+        Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
     }
 }
 
@@ -216,27 +155,15 @@ fn same_name(a: &str, b: &str) -> bool {
 }
 
 fn model(tag: Tag) -> Model {
-    let can = |what: &str| {
-        tag.capabilities
-            .as_ref()
-            .is_some_and(|all| all.iter().any(|one| one == what))
-    };
-    let bert = tag
-        .details
-        .family
-        .as_deref()
-        .is_some_and(|family| family.contains("bert"));
+    let can = |what: &str| tag.capabilities.as_ref().is_some_and(|all| all.iter().any(|one| one == what));
+    let bert = tag.details.family.as_deref().is_some_and(|family| family.contains("bert"));
     let embedding = (can("embedding") && !can("completion")) || (tag.capabilities.is_none() && bert);
     let told = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "unknown");
     Model {
         server: ServerId::new(ID),
         title: tag.name.strip_suffix(":latest").unwrap_or(&tag.name).to_owned(),
         name: tag.name,
-        purpose: if embedding {
-            ModelPurpose::Embedding
-        } else {
-            ModelPurpose::Llm
-        },
+        purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
         format: told(tag.details.format),
         quantization: told(tag.details.quantization_level),
         parameters: told(tag.details.parameter_size),
@@ -277,15 +204,8 @@ fn event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
         Some(message) => (Some(message.content), message.thinking),
         None => (answer.response, answer.thinking),
     };
-    let text = content
-        .filter(|text| !text.is_empty())
-        .or(thinking)
-        .unwrap_or_default();
-    Ok(Some(GenerateEvent {
-        at: line.at,
-        text,
-        end,
-    }))
+    let text = content.filter(|text| !text.is_empty()).or(thinking).unwrap_or_default();
+    Ok(Some(GenerateEvent { at: line.at, text, end }))
 }
 
 fn end(answer: &AnswerLine) -> GenerateEnd {
@@ -294,9 +214,8 @@ fn end(answer: &AnswerLine) -> GenerateEnd {
         _ => None,
     };
     // The count holds the whole prompt, the duration only what was not cached.
-    let computed = answer
-        .prompt_eval_count
-        .map(|all| all - answer.prompt_eval_cached_count.unwrap_or(0).min(all));
+    let computed =
+        answer.prompt_eval_count.map(|all| all - answer.prompt_eval_cached_count.unwrap_or(0).min(all));
     GenerateEnd {
         finish: answer.done_reason.clone(),
         output_tokens: answer.eval_count,
@@ -312,10 +231,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line {
-            at: std::time::Instant::now(),
-            text: text.into(),
-        }
+        Line { at: std::time::Instant::now(), text: text.into() }
     }
 
     #[test]
@@ -323,11 +239,7 @@ mod tests {
         let text = r#"{"model":"qwen3:8b","created_at":"2026-08-21T12:00:01.9Z","response":"","done":true,
             "done_reason":"stop","context":[1],"total_duration":1834211000,"load_duration":31211000,
             "prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":98,"eval_duration":1960000000}"#;
-        let end = event(&line(&text.replace('\n', "")))
-            .unwrap()
-            .unwrap()
-            .end
-            .unwrap();
+        let end = event(&line(&text.replace('\n', ""))).unwrap().unwrap().end.unwrap();
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(50.0), Some(200.0)));
         assert_eq!((end.output_tokens, end.prompt_tokens), (Some(98), Some(26)));
     }
@@ -347,11 +259,7 @@ mod tests {
         )
         .unwrap();
         let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
-        let all: Vec<Instance> = running
-            .models
-            .into_iter()
-            .map(|model| instance(model, now))
-            .collect();
+        let all: Vec<Instance> = running.models.into_iter().map(|model| instance(model, now)).collect();
         assert_eq!(
             (all[0].memory_bytes, all[0].gpu_memory_bytes, all[0].expiry),
             (None, None, Expiry::Never)

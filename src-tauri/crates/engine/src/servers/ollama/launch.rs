@@ -34,10 +34,7 @@ pub(super) fn launch(
     endpoint: Endpoint,
 ) -> Result<Launch, ApiError> {
     let Installation::Installed { program, .. } = installation else {
-        return Err(ApiError::new(
-            ErrorCode::NotInstalled,
-            "Ollama is not on this machine.",
-        ));
+        return Err(ApiError::new(ErrorCode::NotInstalled, "Ollama is not on this machine."));
     };
     let host = host_and_port(&endpoint.base_url);
     if let Ok(address) = host.parse::<SocketAddr>()
@@ -46,11 +43,8 @@ pub(super) fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken(&settings.address));
     }
-    let mut env: Vec<(OsString, OsString)> = settings
-        .environment
-        .iter()
-        .map(|(name, value)| (name.into(), value.into()))
-        .collect();
+    let mut env: Vec<(OsString, OsString)> =
+        settings.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
     if !settings.models_dir.is_empty() {
         env.push(("OLLAMA_MODELS".into(), settings.models_dir.clone().into()));
     }
@@ -71,20 +65,14 @@ pub(super) fn launch(
 }
 
 pub(super) fn port_taken(address: &str) -> ApiError {
-    ApiError::new(
-        ErrorCode::PortTaken,
-        format!("Another program that is not Ollama holds {address}."),
-    )
-    .hint("End that program, or set another servers.ollama.address in the settings file.")
+    ApiError::new(ErrorCode::PortTaken, format!("Another program that is not Ollama holds {address}."))
+        .hint("End that program, or set another servers.ollama.address in the settings file.")
 }
 
 /// `http://host` without a port would mean port 80 to Ollama, so the default is spelled out.
 fn host_and_port(base_url: &str) -> String {
     let host = base_url.trim_start_matches("http://");
-    if host
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok())
-    {
+    if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
         host.to_owned()
     } else {
         format!("{host}:11434")
@@ -126,11 +114,7 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
     table.lines().skip(1).find_map(|line| {
         let fields: Vec<&str> = line.split_whitespace().collect();
         let listens = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == "0A";
-        if listens {
-            fields.get(9)?.parse().ok()
-        } else {
-            None
-        }
+        if listens { fields.get(9)?.parse().ok() } else { None }
     })
 }
 

@@ -28,10 +28,7 @@ impl Ollama {
     }
 
     fn endpoint(&self) -> Endpoint {
-        Endpoint {
-            base_url: self.settings.address.trim_end_matches('/').to_owned(),
-            key: None,
-        }
+        Endpoint { base_url: self.settings.address.trim_end_matches('/').to_owned(), key: None }
     }
 }
 
@@ -62,10 +59,7 @@ impl ServerAdapter for Ollama {
 
     async fn locate(&self) -> Installation {
         match launch::find(&self.settings) {
-            Some(program) => Installation::Installed {
-                program,
-                version: None,
-            },
+            Some(program) => Installation::Installed { program, version: None },
             None => Installation::NotInstalled {
                 reason: "Ollama is not on this machine.".into(),
                 hint: "Install it, or set servers.ollama.program in the settings file.".into(),
@@ -78,11 +72,7 @@ impl ServerAdapter for Ollama {
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
         let pid = launch::listener(&endpoint.base_url);
-        Some(Found {
-            endpoint,
-            version: health.version,
-            pid,
-        })
+        Some(Found { endpoint, version: health.version, pid })
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
@@ -110,16 +100,11 @@ impl ServerAdapter for Ollama {
                 "This Ollama was built for a newer processor than this one.",
             );
         }
-        if last_lines
-            .iter()
-            .any(|line| line.contains("address already in use"))
-        {
+        if last_lines.iter().any(|line| line.contains("address already in use")) {
             return launch::port_taken(&self.settings.address);
         }
-        let said = last_lines
-            .iter()
-            .rev()
-            .find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));
+        let said =
+            last_lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         ApiError::new(ErrorCode::ServerCrashed, format!("Ollama {exit}{said}.")).hint("Look at its log.")
     }
