@@ -24,6 +24,14 @@ impl NotifyDesktop for DesktopNotifications {
     }
 }
 
+/// Shows something at once, before an engine is there. Waits for the desktop; that it shows nothing is no error.
+pub fn show_now(title: &str, body: &str) {
+    let shown = Notification::new().appname("Pilothouse").summary(title).body(body).icon("pilothouse").show();
+    if let Err(error) = shown {
+        tracing::debug!(%error, "the desktop shows no notifications");
+    }
+}
+
 fn notification(notice: &Notice) -> Notification {
     let mut notification = Notification::new();
     notification

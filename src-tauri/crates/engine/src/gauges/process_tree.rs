@@ -1,5 +1,6 @@
 //! Memory and processor time of whole process trees.
 
+use crate::process::Identity;
 use pilothouse_domain::gauge::MemoryMeasure;
 use std::{
     collections::HashMap,
@@ -18,17 +19,20 @@ struct Process {
 }
 
 /// All processes of the machine at one moment.
-#[derive(Debug, Default)]
-pub(super) struct ProcessTable(HashMap<u32, Process>);
+#[derive(Debug)]
+pub(super) struct ProcessTable {
+    at: Instant,
+    processes: HashMap<u32, Process>,
+}
 
 impl ProcessTable {
     /// A process and all its descendants, as far as they are alive.
     pub fn tree(&self, root: u32) -> Vec<u32> {
-        if !self.0.contains_key(&root) {
+        if !self.processes.contains_key(&root) {
             return Vec::new();
         }
         let mut children: HashMap<u32, Vec<u32>> = HashMap::new();
-        for (pid, process) in &self.0 {
+        for (pid, process) in &self.processes {
             children.entry(process.parent).or_default().push(*pid);
         }
         let mut members = vec![root];
@@ -44,26 +48,49 @@ impl ProcessTable {
         members
     }
 
-    #[cfg(target_os = "linux")]
+    /// Empty where the system does not list its processes.
     pub fn read() -> Self {
-        let Ok(folder) = std::fs::read_dir("/proc") else { return Self::default() };
-        let ticks = clock_ticks();
-        let pids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-        Self(pids.filter_map(|pid| Some((pid, parse_stat(&read_proc(pid, "stat").ok()?, ticks)?))).collect())
+        Self {
+            at: Instant::now(),
+            processes: read_processes().unwrap_or_default(),
+        }
     }
+}
 
-    #[cfg(not(target_os = "linux"))]
-    pub fn read() -> Self {
-        use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
-        let Ok(mut system) = System::new() else { return Self::default() };
-        let what = ProcessRefreshKind::nothing().with_cpu();
-        system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
-        let process = |process: &sysinfo::Process| Process {
-            parent: process.parent().map_or(0, sysinfo::Pid::as_u32),
-            cpu_s: process.accumulated_cpu_time() as f64 / 1000.0,
-        };
-        Self(system.processes().iter().map(|(pid, it)| (pid.as_u32(), process(it))).collect())
-    }
+#[cfg(target_os = "linux")]
+fn read_processes() -> Option<HashMap<u32, Process>> {
+    let folder = std::fs::read_dir("/proc").ok()?;
+    let ticks = clock_ticks();
+    // One open, read and close per process: hundreds of them are the greater part of a sample's cost.
+    let mut line = [0; 1024];
+    let mut process = |pid: u32| {
+        let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+        let length = std::io::Read::read(&mut file, &mut line).ok()?;
+        Some((pid, parse_stat(line.get(..length)?, ticks)?))
+    };
+    let pids = folder
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    Some(pids.filter_map(&mut process).collect())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn read_processes() -> Option<HashMap<u32, Process>> {
+    use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
+    let mut system = System::new().ok()?;
+    let what = ProcessRefreshKind::nothing().with_cpu();
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
+    let process = |process: &sysinfo::Process| Process {
+        parent: process.parent().map_or(0, sysinfo::Pid::as_u32),
+        cpu_s: process.accumulated_cpu_time() as f64 / 1000.0,
+    };
+    Some(
+        system
+            .processes()
+            .iter()
+            .map(|(pid, it)| (pid.as_u32(), process(it)))
+            .collect(),
+    )
 }
 
 /// What a tree uses. The memory is absent with a reason.
@@ -82,16 +109,20 @@ pub(super) struct TreeReader {
 }
 
 impl TreeReader {
-    /// Forgets processes that nobody has asked for lately.
+    /// Forgets readings that are too old to be used.
     pub fn begin(&mut self) {
-        self.memory.retain(|_, (at, ..)| at.elapsed() < MEMORY_EVERY * 2);
+        self.memory.retain(|_, (at, ..)| at.elapsed() < MEMORY_EVERY);
     }
 
     pub fn read(&mut self, table: &ProcessTable, name: &str, members: &[u32]) -> TreeUsage {
         let cpu_percent = self.cpu_percent(table, name, members);
         if members.is_empty() {
             let memory_bytes = Err("its process is gone".into());
-            return TreeUsage { memory_bytes, measure: None, cpu_percent: None };
+            return TreeUsage {
+                memory_bytes,
+                measure: None,
+                cpu_percent: None,
+            };
         }
         let mut total = 0;
         let mut measure = None;
@@ -99,14 +130,29 @@ impl TreeReader {
             match self.memory_of(*pid) {
                 Ok((bytes, how)) => {
                     total += bytes;
-                    measure = measure.or(Some(how));
+                    // A sum is as good as its worst part: with one resident size in it, it counts shared pages twice.
+                    measure = if measure == Some(MemoryMeasure::Rss) {
+                        measure
+                    } else {
+                        Some(how)
+                    };
                 }
                 // A child that ended between two looks takes nothing any more.
-                Err(_) if *pid != members[0] => {}
-                Err(reason) => return TreeUsage { memory_bytes: Err(reason), measure: None, cpu_percent },
+                Err(_) if *pid != members[0] && is_gone(*pid) => {}
+                Err(reason) => {
+                    return TreeUsage {
+                        memory_bytes: Err(reason),
+                        measure: None,
+                        cpu_percent,
+                    };
+                }
             }
         }
-        TreeUsage { memory_bytes: Ok(total), measure, cpu_percent }
+        TreeUsage {
+            memory_bytes: Ok(total),
+            measure,
+            cpu_percent,
+        }
     }
 
     fn memory_of(&mut self, pid: u32) -> Result<(u64, MemoryMeasure), String> {
@@ -122,13 +168,17 @@ impl TreeReader {
 
     /// 100 = one core fully used. A process that was not there at the last sample counts from the next one on.
     fn cpu_percent(&mut self, table: &ProcessTable, name: &str, members: &[u32]) -> Option<f64> {
-        let now: HashMap<u32, f64> =
-            members.iter().filter_map(|pid| Some((*pid, table.0.get(pid)?.cpu_s))).collect();
-        let before = self.cpu.insert(name.to_owned(), (Instant::now(), now.clone()));
+        let now: HashMap<u32, f64> = members
+            .iter()
+            .filter_map(|pid| Some((*pid, table.processes.get(pid)?.cpu_s)))
+            .collect();
+        let before = self.cpu.insert(name.to_owned(), (table.at, now.clone()));
         let (at, before) = before?;
-        let seconds = at.elapsed().as_secs_f64();
-        let known: Vec<f64> =
-            now.iter().filter_map(|(pid, cpu)| Some((cpu - before.get(pid)?).max(0.0))).collect();
+        let seconds = table.at.saturating_duration_since(at).as_secs_f64();
+        let known: Vec<f64> = now
+            .iter()
+            .filter_map(|(pid, cpu)| Some((cpu - before.get(pid)?).max(0.0)))
+            .collect();
         (seconds > 0.0 && !known.is_empty()).then(|| known.iter().sum::<f64>() / seconds * 100.0)
     }
 }
@@ -146,15 +196,21 @@ fn clock_ticks() -> f64 {
     if ticks > 0 { ticks as f64 } else { 100.0 }
 }
 
-/// Parent and processor time of a line of `/proc/<pid>/stat` (proc_pid_stat(5): fields 4, 14 and 15).
+/// Parent and processor time of a line of `/proc/<pid>/stat` (proc_pid_stat(5): fields 3, 4, 14 and 15). The program's
+/// name stands in brackets and may hold anything, also bytes that are no text; the fields after the last bracket count.
 #[cfg(target_os = "linux")]
-fn parse_stat(line: &str, ticks_per_s: f64) -> Option<Process> {
-    let fields: Vec<&str> = line.rsplit_once(')')?.1.split_whitespace().collect();
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    (*fields.first()? != "Z").then_some(())?;
+fn parse_stat(line: &[u8], ticks_per_s: f64) -> Option<Process> {
+    let bracket = line.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(line.get(bracket + 1..)?)
+        .ok()?
+        .split_ascii_whitespace();
+    (fields.next()? != "Z").then_some(())?;
+    let parent = fields.next()?.parse().ok()?;
+    let user: u64 = fields.nth(9)?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
     Some(Process {
-        parent: u32::try_from(number(1)?).ok()?,
-        cpu_s: (number(11)? + number(12)?) as f64 / ticks_per_s,
+        parent,
+        cpu_s: (user + system) as f64 / ticks_per_s,
     })
 }
 
@@ -174,18 +230,51 @@ fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
         Ok(text) => kilobytes(&text, "VmRSS:")
             .map(|kb| (kb * 1024, MemoryMeasure::Rss))
             .ok_or_else(|| format!("the kernel does not tell the memory of process {pid}")),
-        Err(error) => Err(format!("process {pid} cannot be read: {error}")),
+        Err(error) => Err(no_reading(pid, &error)),
     }
 }
 
-#[cfg(not(target_os = "linux"))]
+/// Why a process's memory is not known.
+#[cfg(unix)]
+fn no_reading(pid: u32, error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied => format!("permission denied reading process {pid}"),
+        std::io::ErrorKind::NotFound => format!("process {pid} has ended"),
+        _ => format!("process {pid} cannot be read: {error}"),
+    }
+}
+
+/// Whether a process has ended, reaped or not.
+fn is_gone(pid: u32) -> bool {
+    Identity::of(pid).is_none()
+}
+
+/// The physical footprint, which Activity Monitor shows; the resident size counts freed and shared pages too.
+#[cfg(target_os = "macos")]
+#[expect(unsafe_code, reason = "proc_pid_rusage has no safe wrapper in std")]
+fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
+    let number = libc::c_int::try_from(pid).map_err(|_| format!("{pid} is no process number"))?;
+    // SAFETY: the struct holds integers only, for which zeros are a value.
+    let mut usage: libc::rusage_info_v4 = unsafe { std::mem::zeroed() };
+    let place = (&raw mut usage).cast::<libc::rusage_info_t>();
+    // SAFETY: the place is a whole rusage_info_v4, as the flavour says, and lives through the call.
+    let answer = unsafe { libc::proc_pid_rusage(number, libc::RUSAGE_INFO_V4, place) };
+    if answer == 0 {
+        return Ok((usage.ri_phys_footprint, MemoryMeasure::Footprint));
+    }
+    Err(no_reading(pid, &std::io::Error::last_os_error()))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
     let pid = Pid::from_u32(pid);
     let mut system = System::new().map_err(|error| format!("processes cannot be read: {error}"))?;
     let what = ProcessRefreshKind::nothing().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
-    let process = system.process(pid).ok_or_else(|| format!("process {pid} cannot be read"))?;
+    let process = system
+        .process(pid)
+        .ok_or_else(|| format!("process {pid} cannot be read"))?;
     Ok((process.memory(), MemoryMeasure::Rss))
 }
 
@@ -194,7 +283,80 @@ mod tests {
     use super::*;
 
     fn table(rows: &[(u32, u32)]) -> ProcessTable {
-        ProcessTable(rows.iter().map(|(pid, parent)| (*pid, Process { parent: *parent, cpu_s: 0.0 })).collect())
+        let process = |(pid, parent): &(u32, u32)| {
+            (
+                *pid,
+                Process {
+                    parent: *parent,
+                    cpu_s: 0.0,
+                },
+            )
+        };
+        ProcessTable {
+            at: Instant::now(),
+            processes: rows.iter().map(process).collect(),
+        }
+    }
+
+    #[test]
+    fn processor_time_is_a_rate_over_the_time_between_two_tables() {
+        let mut reader = TreeReader::default();
+        let mut table = table(&[(7, 1), (8, 7)]);
+        assert_eq!(
+            reader.cpu_percent(&table, "a", &[7, 8]),
+            None,
+            "one reading has no rate"
+        );
+        table.at += Duration::from_secs(2);
+        for process in table.processes.values_mut() {
+            process.cpu_s += 1.0;
+        }
+        assert_eq!(reader.cpu_percent(&table, "a", &[7, 8]), Some(100.0));
+        // A newcomer with much time behind it is no peak; it counts from now on.
+        table.at += Duration::from_secs(1);
+        table.processes.insert(
+            9,
+            Process {
+                parent: 7,
+                cpu_s: 500.0,
+            },
+        );
+        assert_eq!(reader.cpu_percent(&table, "a", &[7, 8, 9]), Some(0.0));
+    }
+
+    #[test]
+    fn a_sum_with_a_resident_size_in_it_is_called_that() {
+        let mut reader = TreeReader::default();
+        let now = Instant::now();
+        for (pid, measure) in [
+            (7, MemoryMeasure::Pss),
+            (8, MemoryMeasure::Rss),
+            (9, MemoryMeasure::Pss),
+        ] {
+            reader.memory.insert(pid, (now, 100, measure));
+        }
+        let table = table(&[(7, 1), (8, 7), (9, 7)]);
+        let usage = reader.read(&table, "a", &[7, 8, 9]);
+        assert_eq!(
+            (usage.memory_bytes, usage.measure),
+            (Ok(300), Some(MemoryMeasure::Rss))
+        );
+        let usage = reader.read(&table, "a", &[7, 9]);
+        assert_eq!(
+            (usage.memory_bytes, usage.measure),
+            (Ok(200), Some(MemoryMeasure::Pss))
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_refused_reading_says_so() {
+        let reason = |kind| no_reading(7, &std::io::Error::from(kind));
+        assert_eq!(
+            reason(std::io::ErrorKind::PermissionDenied),
+            "permission denied reading process 7"
+        );
+        assert_eq!(reason(std::io::ErrorKind::NotFound), "process 7 has ended");
     }
 
     #[test]
@@ -210,9 +372,34 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn a_program_name_with_brackets_and_spaces_does_not_confuse() {
-        let line = "42 (a) b (c)) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1234 0 0";
-        assert_eq!(parse_stat(line, 100.0), Some(Process { parent: 7, cpu_s: 2.0 }));
-        assert_eq!(parse_stat("43 (dead) Z 7 0 0 0 0 0 0 0 0 0 1 1", 100.0), None);
-        assert_eq!(parse_stat("junk", 100.0), None);
+        let line = b"42 (a) b (c)) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1234 0 0";
+        assert_eq!(
+            parse_stat(line, 100.0),
+            Some(Process {
+                parent: 7,
+                cpu_s: 2.0
+            })
+        );
+        let line = b"42 (\xff\xfe) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20";
+        assert_eq!(
+            parse_stat(line, 100.0),
+            Some(Process {
+                parent: 7,
+                cpu_s: 2.0
+            }),
+            "a name that is no text"
+        );
+        assert_eq!(parse_stat(b"43 (dead) Z 7 0 0 0 0 0 0 0 0 0 1 1", 100.0), None);
+        for junk in [
+            &b""[..],
+            b"junk",
+            b"1 (a",
+            b"1 (a)",
+            b"1 (a) S",
+            b"1 (a) S x 1 1",
+            b"1 (a) S 1 2 3",
+        ] {
+            assert_eq!(parse_stat(junk, 100.0), None);
+        }
     }
 }

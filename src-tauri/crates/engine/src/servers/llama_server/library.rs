@@ -123,7 +123,8 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
     Model {
         server: ServerId::new(ID),
         name: name.to_owned(),
-        title: header.name.unwrap_or_else(|| name.to_owned()),
+        // The name in the file is often a training run's; people know the file's.
+        title: name.to_owned(),
         purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
         format: Some("gguf".into()),
         quantization: header.quantization,
