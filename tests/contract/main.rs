@@ -5,6 +5,8 @@
 //! small model named by `PILOTHOUSE_REAL_LMSTUDIO_MODEL`. What is missing is skipped; with `PILOTHOUSE_TEST_STRICT=1`
 //! the first two must be there.
 
+#![expect(clippy::expect_used, clippy::print_stdout, reason = "all of it is a test")]
+
 mod clauses;
 mod llama_server;
 mod lmstudio;
