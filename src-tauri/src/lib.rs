@@ -51,7 +51,7 @@ fn set_up(app: &mut App) -> Result<(), ApiError> {
     platform::on_set_up(app);
     let options = EngineOptions::from_env()?;
     options.paths.create_all()?;
-    app.manage(logging::init(&options.paths, false));
+    logging::init(&options.paths, false);
     let engine =
         tauri::async_runtime::block_on(Engine::start(options)).inspect_err(lifecycle::tell_start_failed)?;
     let handle = engine.handle();

@@ -37,8 +37,7 @@ pub async fn start(port: Option<u16>) -> Result<Engine, ApiError> {
     let mut options = EngineOptions::from_env()?;
     options.web_port = port;
     options.paths.create_all()?;
-    // Kept for the life of the process: the log's last lines are written at its end.
-    std::mem::forget(logging::init(&options.paths, false));
+    logging::init(&options.paths, false);
     Engine::start(options).await
 }
 

@@ -12,16 +12,9 @@ const KEEP: u32 = 5;
 /// What is logged when `PILOTHOUSE_LOG` says nothing or nonsense.
 const DEFAULT_FILTER: &str = "warn,pilothouse=info,pilothouse_engine=info,pilothouse_domain=info";
 
-/// Keep it as long as the engine runs.
-#[derive(Debug)]
-pub struct LogGuard {
-    /// False when the process had a log already (tests).
-    pub is_first: bool,
-}
-
 /// Starts the log: `<logs>/pilothouse.log`, filtered by `PILOTHOUSE_LOG` (`debug`, `pilothouse_engine=trace`, …).
-/// Never fails: without a disk that can be written, lines are lost and everything else goes on.
-pub fn init(paths: &Paths, to_stderr: bool) -> LogGuard {
+/// Never fails: without a disk that can be written, lines are lost and everything else goes on. `false`: this process had a log already (tests).
+pub fn init(paths: &Paths, to_stderr: bool) -> bool {
     let wish = std::env::var("PILOTHOUSE_LOG").ok();
     let filter = wish.as_deref().filter(|w| !w.trim().is_empty()).map(EnvFilter::try_new);
     let (filter, mistake) = match filter {
@@ -39,7 +32,7 @@ pub fn init(paths: &Paths, to_stderr: bool) -> LogGuard {
     if let Some(error) = mistake {
         tracing::warn!("PILOTHOUSE_LOG is ignored: {error}");
     }
-    LogGuard { is_first }
+    is_first
 }
 
 /// Takes whole events, redacts them and passes them on.
