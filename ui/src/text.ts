@@ -246,7 +246,8 @@ export const gauges = {
   serversMemory: 'Servers',
   cores: (n: number) => `${n} cores`,
   of: (title: string, total: string) => `${title} of ${total}`,
-  noGpu: (reason: string) => reason,
+  /** The engine's reason is a whole phrase ("no GPU found: …"). */
+  noGpu: (reason: string | null) => reason ?? 'no GPU found',
   own: (cpu: string, memory: string) => `Pilothouse itself: ${cpu} CPU, ${memory}`,
   ownMeaning: 'CPU: 100 % is one core fully used.',
   none: 'No sample yet',

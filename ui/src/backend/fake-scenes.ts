@@ -174,7 +174,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
             },
           ]
         : [],
-    gpus_absent: scene === 'gpu' ? null : 'no NVIDIA driver, no AMD or Intel device with readings',
+    gpus_absent: scene === 'gpu' ? null : 'no GPU found: no NVIDIA driver, no AMD or Intel device with readings',
     servers:
       scene === 'first-start'
         ? []
