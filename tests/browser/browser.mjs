@@ -27,9 +27,16 @@ function findChromium() {
 /** Starts the browser, or says why it cannot (the tests are then skipped, not passed). */
 export async function launch() {
   const executablePath = findChromium();
-  if (executablePath === null) return { browser: null, why: 'no Chromium on the PATH; set PILOTHOUSE_CHROMIUM' };
+  if (executablePath === null)
+    return {
+      browser: null,
+      why: 'no Chromium on the PATH; set PILOTHOUSE_CHROMIUM',
+    };
   mkdirSync(artefacts, { recursive: true });
-  const browser = await chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+  const browser = await chromium.launch({
+    executablePath,
+    args: ['--no-sandbox', '--disable-gpu'],
+  });
   return { browser, why: null };
 }
 
@@ -38,7 +45,11 @@ export const PANEL = { width: 400, height: 620 };
 
 /** A page of its own context; what the page reports as errors is collected in `page.faults`. */
 export async function openPage(browser, url, { scheme = 'light', size = WINDOW } = {}) {
-  const context = await browser.newContext({ colorScheme: scheme, viewport: size, reducedMotion: 'reduce' });
+  const context = await browser.newContext({
+    colorScheme: scheme,
+    viewport: size,
+    reducedMotion: 'reduce',
+  });
   const page = await context.newPage();
   page.faults = [];
   page.on('pageerror', (error) => page.faults.push(String(error)));
@@ -55,5 +66,8 @@ const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-cor
 export async function axeFindings(page) {
   await page.evaluate(axeSource);
   const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  return violations.map((one) => `${one.id}: ${one.help}; ${one.nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join(' | ')}`);
+  return violations.map(
+    (one) =>
+      `${one.id}: ${one.help}; ${one.nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join(' | ')}`,
+  );
 }

@@ -9,7 +9,11 @@ import { createServer as createVite } from 'vite';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const dist = join(root, 'ui/dist');
-const types = { '.html': 'text/html', '.js': 'text/javascript', '.css': 'text/css' };
+const types = {
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+};
 const policy =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
@@ -36,7 +40,10 @@ export async function startSimulated({ step = 120 } = {}) {
     const token = request.headers.authorization?.replace(/^Bearer /, '') ?? '';
     const scene = /^(ready|empty|trouble|first-start|gpu|offline)-/.exec(token)?.[1];
     if (scene === undefined) return send(response, 401, fault('unauthorized', 'The token is not known.'));
-    const engine = engines.get(token) ?? { fake: new FakeBackend(scene, step), calls: 0 };
+    const engine = engines.get(token) ?? {
+      fake: new FakeBackend(scene, step),
+      calls: 0,
+    };
     engines.set(token, engine);
     engine.calls += 1;
     // The scene "offline" answers at first and then dies.
@@ -75,7 +82,10 @@ async function serveFile(url, response) {
   const file = join(dist, path === '/' ? 'index.html' : path);
   try {
     const content = await readFile(file);
-    response.writeHead(200, { 'content-type': types[extname(file)] ?? 'text/plain', 'content-security-policy': policy });
+    response.writeHead(200, {
+      'content-type': types[extname(file)] ?? 'text/plain',
+      'content-security-policy': policy,
+    });
     response.end(content);
   } catch {
     response.writeHead(404).end();

@@ -1,3 +1,4 @@
+import './language';
 import { mount } from 'svelte';
 import 'uplot/dist/uPlot.min.css';
 import './styles/tokens.css';
@@ -28,6 +29,11 @@ async function start(target: HTMLElement): Promise<void> {
   const store = new Store(await chooseBackend());
   mount(App, { target, props: { store } });
 }
+
+// A fresh address pasted into this tab changes only the fragment: start anew with its token.
+addEventListener('hashchange', () => {
+  if (location.hash.startsWith('#token=')) location.reload();
+});
 
 const target = document.getElementById('app');
 if (target) void start(target);

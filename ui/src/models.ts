@@ -32,9 +32,7 @@ export function findModel(models: ModelView[], ref: ModelRef): ModelView | undef
 
 /** Every word of the filter must occur in what the row shows. */
 export function matches(model: ModelView, server: string, filter: string): boolean {
-  const text = [model.title, model.name, server, model.quantization, model.parameters]
-    .join(' ')
-    .toLocaleLowerCase();
+  const text = [model.title, model.name, server, model.quantization, model.parameters].join(' ').toLocaleLowerCase();
   return filter
     .toLocaleLowerCase()
     .split(/\s+/)

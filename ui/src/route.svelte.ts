@@ -12,7 +12,16 @@ export function parseRoute(hash: string): Route {
   const [page, detail] = hash.replace(/^#\/?/, '').split('/');
   const known = pages.find((candidate) => candidate === page);
   if (known === undefined) return { page: 'now', detail: null };
-  return { page: known, detail: detail === undefined || detail === '' ? null : decodeURIComponent(detail) };
+  return { page: known, detail: detail === undefined || detail === '' ? null : decode(detail) };
+}
+
+/** A hand-written address may hold a stray percent sign. */
+function decode(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 export function href(page: Page, detail?: string | number): string {

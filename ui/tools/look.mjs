@@ -7,7 +7,11 @@ import { startSimulated } from '../../tests/browser/simulated-server.mjs';
 
 const folder = process.argv[2] ?? join(artefacts, 'look');
 const shots = [
-  ...['now', 'models', 'servers', 'benchmarks', 'benchmarks/7', 'history', 'log'].map((route) => ['ready', route, WINDOW]),
+  ...['now', 'models', 'servers', 'benchmarks', 'benchmarks/7', 'history', 'log'].map((route) => [
+    'ready',
+    route,
+    WINDOW,
+  ]),
   ['trouble', 'now', WINDOW],
   ['trouble', 'servers', WINDOW],
   ['empty', 'now', WINDOW],

@@ -79,7 +79,11 @@ function servers(scene: Scene): ServerView[] {
       hint: 'Look at its log, end the program that holds port 11434, then start it again.',
       restarts: 3,
     });
-    Object.assign(llama, { state: 'degraded', reason: 'Answers take more than 5 s.', hint: 'See what else uses the CPU.' });
+    Object.assign(llama, {
+      state: 'degraded',
+      reason: 'Answers take more than 5 s.',
+      hint: 'See what else uses the CPU.',
+    });
   }
   return [llama, ollama, lmstudio];
 }
@@ -116,8 +120,17 @@ function models(scene: Scene): ModelView[] {
       active: scene !== 'empty',
     }),
     model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', { parameters: '270M', size_bytes: 0.253 * GB }),
-    model('ollama', 'smollm2:135m', 'SmolLM2 135M', { quantization: 'Q4_1', parameters: '135M', size_bytes: 0.0984 * GB, loaded: true }),
-    model('ollama', 'llama3.1:8b', 'Llama 3.1 8B Instruct', { parameters: '8.03B', size_bytes: 4.92 * GB, context_max: 131_072 }),
+    model('ollama', 'smollm2:135m', 'SmolLM2 135M', {
+      quantization: 'Q4_1',
+      parameters: '135M',
+      size_bytes: 0.0984 * GB,
+      loaded: true,
+    }),
+    model('ollama', 'llama3.1:8b', 'Llama 3.1 8B Instruct', {
+      parameters: '8.03B',
+      size_bytes: 4.92 * GB,
+      context_max: 131_072,
+    }),
     model('ollama', 'qwen2.5:72b', 'Qwen2.5 72B Instruct', {
       parameters: '72.7B',
       size_bytes: 47.4 * GB,
@@ -342,7 +355,12 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),
-    setup: { server_present: scene !== 'first-start', model_present: scene !== 'first-start', progress: null, error: null },
+    setup: {
+      server_present: scene !== 'first-start',
+      model_present: scene !== 'first-start',
+      progress: null,
+      error: null,
+    },
     troubles:
       scene === 'trouble'
         ? [

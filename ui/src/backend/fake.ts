@@ -14,7 +14,16 @@ import { gaugesAt, historyUntil, initialSnapshot, logLines, run, runs, trials, t
 const ANSWER =
   'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
 
-const PHASES: SwitchPhase[] = ['preparing', 'draining', 'loading', 'loading', 'loading', 'loading', 'proving', 'committing'];
+const PHASES: SwitchPhase[] = [
+  'preparing',
+  'draining',
+  'loading',
+  'loading',
+  'loading',
+  'loading',
+  'proving',
+  'committing',
+];
 
 export class FakeBackend implements Backend {
   #snapshot: Snapshot;
@@ -64,7 +73,10 @@ export class FakeBackend implements Backend {
       case 'gauge_history':
         return { reply: 'gauge_history', history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene) };
       case 'logs':
-        return { reply: 'logs', lines: logLines(call.server, Date.now()).filter((line) => line.number > (call.after ?? 0)) };
+        return {
+          reply: 'logs',
+          lines: logLines(call.server, Date.now()).filter((line) => line.number > (call.after ?? 0)),
+        };
       case 'ask':
         return this.#ask(call.prompt);
       case 'read_answer':
@@ -203,7 +215,10 @@ export class FakeBackend implements Backend {
     if (this.#snapshot.bench !== null) throw fault('busy', 'A benchmark is under way.');
     const mine = ++this.#bench;
     const runId = (this.#runs[0]?.run_id ?? 0) + 1;
-    const steps = [...[1, 2].map((done) => ['warmup', done, 6] as const), ...Array.from({ length: total }, (_, k) => ['measured', k, total] as const)];
+    const steps = [
+      ...[1, 2].map((done) => ['warmup', done, 6] as const),
+      ...Array.from({ length: total }, (_, k) => ['measured', k, total] as const),
+    ];
     for (const [phase, done, of] of steps) {
       const last_decode_tok_s = phase === 'measured' && done > 0 ? 104 + done : null;
       this.#change({
@@ -246,7 +261,10 @@ export class FakeBackend implements Backend {
     const active = this.#snapshot.active;
     if (asked === undefined || active === null) throw fault('not_found', 'That answer is gone.');
     await sleep(this.step / 3);
-    const shown = Math.min(ANSWER.length, Math.floor(((Date.now() - asked.startedAt) / (this.step * 6)) * ANSWER.length));
+    const shown = Math.min(
+      ANSWER.length,
+      Math.floor(((Date.now() - asked.startedAt) / (this.step * 6)) * ANSWER.length),
+    );
     return {
       reply: 'answer',
       chunk: {
@@ -276,7 +294,13 @@ export class FakeBackend implements Backend {
     const total_bytes = 158e6;
     for (let done = 0; done <= 10; done += 1) {
       const what = done < 5 ? 'Fetching llama-server' : 'Fetching SmolLM2 135M';
-      this.#change({ setup: { ...this.#snapshot.setup, progress: { what, done_bytes: (total_bytes * done) / 10, total_bytes }, error: null } });
+      this.#change({
+        setup: {
+          ...this.#snapshot.setup,
+          progress: { what, done_bytes: (total_bytes * done) / 10, total_bytes },
+          error: null,
+        },
+      });
       await sleep(this.step);
       if (mine !== this.#setup) {
         this.#change({ setup: { ...this.#snapshot.setup, progress: null } });
@@ -284,7 +308,11 @@ export class FakeBackend implements Backend {
       }
     }
     const { servers, models } = initialSnapshot('empty', Date.now());
-    this.#change({ servers, models, setup: { server_present: true, model_present: true, progress: null, error: null } });
+    this.#change({
+      servers,
+      models,
+      setup: { server_present: true, model_present: true, progress: null, error: null },
+    });
     return { reply: 'setup', fetched: [], skipped: [] };
   }
 }

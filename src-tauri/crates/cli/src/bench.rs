@@ -102,7 +102,10 @@ fn show(bar: &ProgressBar, progress: &BenchProgress) {
 fn text(run: &Run) -> String {
     let peak = run.peak_memory_bytes.map_or_else(|| "not reported".into(), gigabytes);
     let mut lines = vec![
-        format!("{} on {} · {} · {} trials, {} warm-ups", run.model, run.server, run.plan.name, run.trials, run.warmups),
+        format!(
+            "{} on {} · {} · {} trials, {} warm-ups",
+            run.model, run.server, run.plan.name, run.trials, run.warmups
+        ),
         format!("decode        {} tok/s", figure(run.decode_tok_s.as_ref())),
         format!("  server says {} tok/s", figure(run.server_decode_tok_s.as_ref())),
         format!("prefill       {} tok/s", figure(run.prefill_tok_s.as_ref())),

@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 /// Gives every field that is null a `…_absent` beside it, unless it has one.
 pub fn with_reasons(document: Value, fields: &[(&str, &str)]) -> Value {
-    let Value::Object(mut object) = document else { return document };
+    let Value::Object(mut object) = document else {
+        return document;
+    };
     for (field, reason) in fields {
         let absent = format!("{field}_absent");
         if object.get(*field).is_some_and(Value::is_null) && object.get(&absent).is_none_or(Value::is_null) {
@@ -48,9 +50,8 @@ pub fn servers(snapshot: &Snapshot) -> Vec<Value> {
 pub fn server(view: &ServerView, gauges: Option<&Gauges>) -> Value {
     let usage = gauges.and_then(|gauges| gauges.servers.iter().find(|usage| usage.id == view.id));
     let running = view.state.is_up();
-    let no_memory = usage
-        .and_then(|usage| usage.memory_bytes_absent.clone())
-        .unwrap_or_else(|| "not sampled yet".into());
+    let no_memory =
+        usage.and_then(|usage| usage.memory_bytes_absent.clone()).unwrap_or_else(|| "not sampled yet".into());
     let not_told = if running { "not reported" } else { "not running" };
     with_reasons(
         json!({
@@ -134,7 +135,9 @@ pub fn run(run: &Run) -> Value {
 
 /// A run with all that makes it comparable.
 pub fn bench(detail: &Run) -> Value {
-    let Value::Object(mut fields) = run(detail) else { return Value::Null };
+    let Value::Object(mut fields) = run(detail) else {
+        return Value::Null;
+    };
     let more = with_reasons(
         json!({
             "server_decode_tok_s": detail.server_decode_tok_s,
@@ -155,7 +158,9 @@ pub fn bench(detail: &Run) -> Value {
 }
 
 pub fn gauges(gauges: &Gauges) -> Value {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else { return Value::Null };
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else {
+        return Value::Null;
+    };
     if let Some(Value::Array(gpus)) = fields.get_mut("gpus") {
         let names = ["load_percent", "memory_used_bytes", "memory_total_bytes", "power_w", "temperature_c"];
         let reasons = names.map(|name| (name, "not reported by the driver"));
@@ -182,12 +187,10 @@ mod tests {
 
     #[test]
     fn a_null_gets_its_reason_and_a_value_does_not() {
-        let document = with_reasons(json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }), &[
-            ("a", "why"),
-            ("b", "why"),
-            ("c", "why"),
-            ("d", "why"),
-        ]);
+        let document = with_reasons(
+            json!({ "a": null, "b": 0, "c": null, "c_absent": "known" }),
+            &[("a", "why"), ("b", "why"), ("c", "why"), ("d", "why")],
+        );
         assert_eq!(document, json!({ "a": null, "a_absent": "why", "b": 0, "c": null, "c_absent": "known" }));
     }
 }

@@ -54,7 +54,10 @@ fn text(gauges: &Gauges) -> String {
         };
         lines.push(format!("{:<13} {memory}", server.id.as_str()));
     }
-    let own = gauges.own.memory_bytes.map_or_else(|| "not reported".into(), |b| format!("{:.0} MB", b as f64 / 1e6));
+    let own = gauges
+        .own
+        .memory_bytes
+        .map_or_else(|| "not reported".into(), |b| format!("{:.0} MB", b as f64 / 1e6));
     let cpu = gauges.own.cpu_percent.map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
     lines.push(format!("Pilothouse    {own}, {cpu} of a core"));
     lines.join("\n")

@@ -31,13 +31,16 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
         limit: Some(arguments.limit),
     };
     let reply = session.call(call).await?;
-    let Reply::Runs { runs } = reply else { return Err(unexpected(&reply)) };
+    let Reply::Runs { runs } = reply else {
+        return Err(unexpected(&reply));
+    };
     let documents: Vec<_> = runs.iter().map(document::run).collect();
     output.answer(json!({ "runs": documents }), || {
         if runs.is_empty() {
             return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
         }
-        let header = ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
+        let header =
+            ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
         table(&header, runs.iter().map(row).collect())
     });
     Ok(0)

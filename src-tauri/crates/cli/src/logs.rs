@@ -16,7 +16,9 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
     loop {
         let limit = Some(if after.is_none() { lines } else { 2000 });
         let reply = session.call(Call::Logs { server: ServerId::new(server), after, limit }).await?;
-        let Reply::Logs { lines } = reply else { return Err(unexpected(&reply)) };
+        let Reply::Logs { lines } = reply else {
+            return Err(unexpected(&reply));
+        };
         for line in &lines {
             let document = json!({ "at": line.at, "source": line.source, "line": line.line });
             output.answer(document, || {

@@ -5,8 +5,8 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "printing is what a command line is for")]
 
 mod bench;
-mod document;
 mod doctor;
+mod document;
 mod gauges;
 mod history;
 mod logs;
@@ -91,7 +91,8 @@ fn main() -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            return output.fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
+            return output
+                .fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
         }
     };
     match runtime.block_on(run(arguments.verb, &output)) {

@@ -47,12 +47,14 @@ pub async fn until_active(handle: &EngineHandle) -> Result<(), ApiError> {
     let mut snapshots = handle.snapshots();
     let reached = snapshots.wait_for(|now| {
         let settled = |state| !matches!(state, ServerState::Starting | ServerState::Stopping);
-        let hopeless = !now.servers.is_empty() && now.servers.iter().all(|s| settled(s.state) && !s.state.is_up());
+        let hopeless =
+            !now.servers.is_empty() && now.servers.iter().all(|s| settled(s.state) && !s.state.is_up());
         now.active.is_some() || hopeless
     });
     let missing = || {
-        ApiError::new(ErrorCode::NoActiveModel, "No model is active, and none could be made active.")
-            .hint("`pilothouse setup` fetches a server and a small model; `pilothouse doctor` says what is wrong.")
+        ApiError::new(ErrorCode::NoActiveModel, "No model is active, and none could be made active.").hint(
+            "`pilothouse setup` fetches a server and a small model; `pilothouse doctor` says what is wrong.",
+        )
     };
     match tokio::time::timeout(ACTIVE_LIMIT, reached).await {
         Ok(Ok(now)) if now.active.is_some() => Ok(()),

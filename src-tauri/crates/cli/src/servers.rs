@@ -42,7 +42,8 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
 /// The servers as a table.
 pub fn list(snapshot: &Snapshot) -> String {
     let rows = snapshot.servers.iter().map(|server| {
-        let usage = snapshot.gauges.as_ref().and_then(|g| g.servers.iter().find(|usage| usage.id == server.id));
+        let usage =
+            snapshot.gauges.as_ref().and_then(|g| g.servers.iter().find(|usage| usage.id == server.id));
         let memory = usage.and_then(|usage| usage.memory_bytes).map_or_else(|| "–".into(), gigabytes);
         let owner = server.ownership.map_or_else(|| "–".into(), |ownership| words(&ownership));
         vec![

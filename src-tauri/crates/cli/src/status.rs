@@ -19,7 +19,9 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         }
         match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
             (Some(address), _) => lines.push(format!("Gateway  {address}")),
-            (None, reason) => lines.push(format!("Gateway  none: {}", reason.as_deref().unwrap_or("not reported"))),
+            (None, reason) => {
+                lines.push(format!("Gateway  none: {}", reason.as_deref().unwrap_or("not reported")))
+            }
         }
         lines.push(format!("Web UI   {web_url}"));
         lines.push(String::new());
@@ -31,7 +33,12 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         if !snapshot.notices.is_empty() {
             lines.push("\nLately".into());
             for notice in snapshot.notices.iter().take(5) {
-                lines.push(format!("  {}  {}. {}", notice.at.strftime("%H:%M:%S"), notice.title, notice.body));
+                lines.push(format!(
+                    "  {}  {}. {}",
+                    notice.at.strftime("%H:%M:%S"),
+                    notice.title,
+                    notice.body
+                ));
             }
         }
         lines.join("\n")

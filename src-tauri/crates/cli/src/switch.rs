@@ -56,7 +56,9 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         }
     };
     bar.finish_and_clear();
-    let Reply::Switch { report } = reply else { return Err(unexpected(&reply)) };
+    let Reply::Switch { report } = reply else {
+        return Err(unexpected(&reply));
+    };
     output.answer(json!(report), || text(&report));
     Ok(match report.outcome {
         SwitchOutcome::Committed => 0,
@@ -77,7 +79,9 @@ fn text(report: &SwitchReport) -> String {
         SwitchOutcome::RolledBack => format!("{} could not be made active.", report.to),
         SwitchOutcome::Cancelled => format!("The switch to {} was cancelled.", report.to),
     };
-    for line in [&report.reason, &report.error.as_ref().and_then(|error| error.hint.clone())].into_iter().flatten() {
+    for line in
+        [&report.reason, &report.error.as_ref().and_then(|error| error.hint.clone())].into_iter().flatten()
+    {
         text.push('\n');
         text.push_str(line);
     }

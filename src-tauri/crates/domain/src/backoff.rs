@@ -16,13 +16,7 @@ pub struct RestartPolicy {
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self {
-            first_ms: 500,
-            max_ms: 30_000,
-            max_crashes: 5,
-            window_ms: 120_000,
-            reset_after_ms: 300_000,
-        }
+        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_ms: 120_000, reset_after_ms: 300_000 }
     }
 }
 
@@ -46,19 +40,11 @@ impl Crashes {
         let crashes = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         if crashes >= policy.max_crashes {
             let first = self.0.first().copied().unwrap_or(now_ms);
-            return Verdict::GiveUp {
-                crashes,
-                within_ms: now_ms.saturating_sub(first),
-            };
+            return Verdict::GiveUp { crashes, within_ms: now_ms.saturating_sub(first) };
         }
-        let doubled = policy
-            .first_ms
-            .saturating_mul(1 << (crashes - 1).min(16))
-            .min(policy.max_ms);
+        let doubled = policy.first_ms.saturating_mul(1 << (crashes - 1).min(16)).min(policy.max_ms);
         let moved = doubled as f64 * (1.0 + 0.25 * jitter.clamp(-1.0, 1.0));
-        Verdict::RestartAfter {
-            ms: moved.round() as u64,
-        }
+        Verdict::RestartAfter { ms: moved.round() as u64 }
     }
 }
 
@@ -68,11 +54,7 @@ mod tests {
 
     #[test]
     fn waits_double_up_to_the_longest() {
-        let policy = RestartPolicy {
-            max_crashes: 100,
-            max_ms: 3000,
-            ..RestartPolicy::default()
-        };
+        let policy = RestartPolicy { max_crashes: 100, max_ms: 3000, ..RestartPolicy::default() };
         let mut crashes = Crashes::default();
         let waits: Vec<Verdict> = (0..5).map(|n| crashes.note(n, 0.0, &policy)).collect();
         let ms = |ms| Verdict::RestartAfter { ms };

@@ -97,12 +97,7 @@ pub struct ApiError {
 
 impl ApiError {
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            message: message.into(),
-            hint: None,
-            retry: false,
-        }
+        Self { code, message: message.into(), hint: None, retry: false }
     }
 
     #[must_use]

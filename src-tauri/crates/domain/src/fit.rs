@@ -31,25 +31,13 @@ impl Fit {
 /// Judges one model. `size_bytes`: weights on disk; `total_bytes`: the machine's memory; `loaded`: it is in memory now.
 pub fn judge(size_bytes: Option<u64>, total_bytes: Option<u64>, loaded: bool) -> Fit {
     match (size_bytes, total_bytes) {
-        _ if loaded => Fit::Fits {
-            reason: "loaded now".into(),
-        },
+        _ if loaded => Fit::Fits { reason: "loaded now".into() },
         (Some(size), Some(total)) if size > total => Fit::DoesNotFit {
-            reason: format!(
-                "the weights take {}, the machine has {}",
-                gigabytes(size),
-                gigabytes(total)
-            ),
+            reason: format!("the weights take {}, the machine has {}", gigabytes(size), gigabytes(total)),
         },
-        (Some(_), Some(_)) => Fit::Unknown {
-            reason: "memory for the context is not estimated yet".into(),
-        },
-        (None, _) => Fit::Unknown {
-            reason: "the server does not report the model's size".into(),
-        },
-        (_, None) => Fit::Unknown {
-            reason: "the machine's memory could not be read".into(),
-        },
+        (Some(_), Some(_)) => Fit::Unknown { reason: "memory for the context is not estimated yet".into() },
+        (None, _) => Fit::Unknown { reason: "the server does not report the model's size".into() },
+        (_, None) => Fit::Unknown { reason: "the machine's memory could not be read".into() },
     }
 }
 

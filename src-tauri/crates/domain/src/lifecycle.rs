@@ -58,11 +58,7 @@ pub enum Event {
     /// A probe was not answered.
     Silent { reason: String },
     /// The process ended. `wanted` is false when nobody asked for it. `now_ms` is a monotonic clock.
-    Exited {
-        reason: String,
-        now_ms: u64,
-        jitter: f64,
-    },
+    Exited { reason: String, now_ms: u64, jitter: f64 },
     /// The backoff is over.
     BackoffOver,
     /// It was asked to stop and goes on.
@@ -100,13 +96,7 @@ const SILENT_PROBES: u32 = 2;
 
 impl Life {
     pub fn new(state: ServerState) -> Self {
-        Self {
-            state,
-            reason: None,
-            restarts: 0,
-            crashes: Crashes::default(),
-            silent: 0,
-        }
+        Self { state, reason: None, restarts: 0, crashes: Crashes::default(), silent: 0 }
     }
 
     /// Takes one event; returns what must be done. Events that mean nothing in the present state change nothing.
@@ -168,14 +158,9 @@ impl Life {
                 self.to(S::Stopped, None);
                 vec![]
             }
-            (
-                S::Starting | S::Ready | S::Degraded,
-                Event::Exited {
-                    reason,
-                    now_ms,
-                    jitter,
-                },
-            ) => self.crashed(reason, now_ms, jitter, policy),
+            (S::Starting | S::Ready | S::Degraded, Event::Exited { reason, now_ms, jitter }) => {
+                self.crashed(reason, now_ms, jitter, policy)
+            }
             (S::Starting, Event::BackoffOver) => {
                 self.restarts += 1;
                 vec![Effect::Spawn]
@@ -202,10 +187,7 @@ impl Life {
                 vec![Effect::RestartAfter { ms }]
             }
             Verdict::GiveUp { crashes, within_ms } => {
-                let text = format!(
-                    "{reason}; stopped {crashes} times within {} s",
-                    within_ms.div_ceil(1000)
-                );
+                let text = format!("{reason}; stopped {crashes} times within {} s", within_ms.div_ceil(1000));
                 self.to(ServerState::GaveUp, Some(text));
                 vec![]
             }
@@ -223,11 +205,7 @@ mod tests {
     use super::*;
 
     fn exited(now_ms: u64) -> Event {
-        Event::Exited {
-            reason: "killed by signal 9".into(),
-            now_ms,
-            jitter: 0.0,
-        }
+        Event::Exited { reason: "killed by signal 9".into(), now_ms, jitter: 0.0 }
     }
 
     #[test]
@@ -249,10 +227,7 @@ mod tests {
         for n in 1..policy.max_crashes {
             now += 1000;
             let effects = life.on(exited(now), &policy);
-            assert!(
-                matches!(effects[..], [Effect::RestartAfter { .. }]),
-                "crash {n}: {effects:?}"
-            );
+            assert!(matches!(effects[..], [Effect::RestartAfter { .. }]), "crash {n}: {effects:?}");
             assert_eq!(life.on(Event::BackoffOver, &policy), [Effect::Spawn]);
             assert_eq!(life.restarts, n);
             life.on(Event::Answered, &policy);
@@ -260,11 +235,7 @@ mod tests {
         assert_eq!(life.on(exited(now + 1000), &policy), []);
         assert_eq!(life.state, ServerState::GaveUp);
         assert!(life.reason.clone().unwrap().contains("killed by signal 9"));
-        assert_eq!(
-            life.on(Event::StartWanted, &policy),
-            [Effect::Spawn],
-            "a person can start it again"
-        );
+        assert_eq!(life.on(Event::StartWanted, &policy), [Effect::Spawn], "a person can start it again");
     }
 
     #[test]
@@ -284,10 +255,7 @@ mod tests {
     fn an_exit_while_stopping_is_no_crash() {
         let policy = RestartPolicy::default();
         let mut life = Life::new(ServerState::Ready);
-        assert_eq!(
-            life.on(Event::StopWanted, &policy),
-            [Effect::CancelRestart, Effect::Stop]
-        );
+        assert_eq!(life.on(Event::StopWanted, &policy), [Effect::CancelRestart, Effect::Stop]);
         assert_eq!(life.on(exited(5), &policy), []);
         assert_eq!((life.state, life.restarts), (ServerState::Stopped, 0));
     }
@@ -296,9 +264,7 @@ mod tests {
     fn one_missed_probe_is_not_degraded_but_two_are() {
         let policy = RestartPolicy::default();
         let mut life = Life::new(ServerState::Ready);
-        let silent = || Event::Silent {
-            reason: "no answer in 2 s".into(),
-        };
+        let silent = || Event::Silent { reason: "no answer in 2 s".into() };
         life.on(silent(), &policy);
         assert_eq!(life.state, ServerState::Ready);
         life.on(silent(), &policy);
@@ -312,10 +278,7 @@ mod tests {
         let policy = RestartPolicy::default();
         let mut life = Life::new(ServerState::Ready);
         life.on(exited(0), &policy);
-        assert_eq!(
-            life.on(Event::StopWanted, &policy),
-            [Effect::CancelRestart, Effect::Stop]
-        );
+        assert_eq!(life.on(Event::StopWanted, &policy), [Effect::CancelRestart, Effect::Stop]);
         assert_eq!(life.on(Event::BackoffOver, &policy), []);
     }
 }

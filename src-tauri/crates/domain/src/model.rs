@@ -16,10 +16,7 @@ pub struct ModelRef {
 
 impl ModelRef {
     pub fn new(server: impl Into<ServerId>, model: impl Into<String>) -> Self {
-        Self {
-            server: server.into(),
-            model: model.into(),
-        }
+        Self { server: server.into(), model: model.into() }
     }
 
     /// The identity across servers: `<server>/<model>`.
@@ -75,10 +72,7 @@ pub struct Model {
 
 impl Model {
     pub fn reference(&self) -> ModelRef {
-        ModelRef {
-            server: self.server.clone(),
-            model: self.name.clone(),
-        }
+        ModelRef { server: self.server.clone(), model: self.name.clone() }
     }
 }
 
@@ -114,10 +108,7 @@ pub struct Instance {
 /// without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
 pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
     let wanted = wanted.trim();
-    let candidates: Vec<&Model> = models
-        .iter()
-        .filter(|m| server.is_none_or(|s| &m.server == s))
-        .collect();
+    let candidates: Vec<&Model> = models.iter().filter(|m| server.is_none_or(|s| &m.server == s)).collect();
     let lower = wanted.to_lowercase();
     let rungs: [&dyn Fn(&Model) -> bool; 5] = [
         &|m| m.reference().id() == wanted || m.name == wanted,
@@ -173,10 +164,7 @@ mod tests {
         assert_eq!(names("gemma3", None), ["lmstudio/gemma3"]);
         assert_eq!(names("gemma3", Some("ollama")), ["ollama/gemma3:latest"]);
         assert_eq!(names("smol", None).len(), 2, "a shared beginning is ambiguous");
-        assert_eq!(
-            names("instruct", None),
-            ["llama-server/SmolLM2-135M-Instruct.Q4_1"]
-        );
+        assert_eq!(names("instruct", None), ["llama-server/SmolLM2-135M-Instruct.Q4_1"]);
         assert!(names("", None).is_empty());
         assert!(names("qwen", None).is_empty());
     }

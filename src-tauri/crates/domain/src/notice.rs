@@ -34,52 +34,15 @@ pub struct Notice {
 /// The happenings that can become a notice.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
-    Switched {
-        to: ModelRef,
-        title: String,
-        server_title: String,
-        took_ms: u64,
-        first_token_ms: Option<u64>,
-    },
-    PutBack {
-        to: ModelRef,
-        title: String,
-        kept: Option<String>,
-        error: ApiError,
-    },
-    CrashedAndBack {
-        server: ServerId,
-        server_title: String,
-        reason: String,
-        away_ms: u64,
-    },
-    GaveUp {
-        server: ServerId,
-        server_title: String,
-        reason: String,
-    },
-    CannotStart {
-        server: ServerId,
-        server_title: String,
-        error: ApiError,
-    },
-    BenchDone {
-        title: String,
-        server_title: String,
-        decode_tok_s: Option<f64>,
-        ttft_ms: Option<f64>,
-    },
-    BenchFailed {
-        title: String,
-        error: ApiError,
-    },
-    Trouble {
-        error: ApiError,
-    },
-    CutOffSwitch {
-        to: ModelRef,
-        kept: Option<String>,
-    },
+    Switched { to: ModelRef, title: String, server_title: String, took_ms: u64, first_token_ms: Option<u64> },
+    PutBack { to: ModelRef, title: String, kept: Option<String>, error: ApiError },
+    CrashedAndBack { server: ServerId, server_title: String, reason: String, away_ms: u64 },
+    GaveUp { server: ServerId, server_title: String, reason: String },
+    CannotStart { server: ServerId, server_title: String, error: ApiError },
+    BenchDone { title: String, server_title: String, decode_tok_s: Option<f64>, ttft_ms: Option<f64> },
+    BenchFailed { title: String, error: ApiError },
+    Trouble { error: ApiError },
+    CutOffSwitch { to: ModelRef, kept: Option<String> },
 }
 
 /// A notice before it has a number and a time.
@@ -97,16 +60,8 @@ pub struct Draft {
 /// The words for a happening.
 pub fn draft(happening: &Happening) -> Draft {
     match happening {
-        Happening::Switched {
-            to,
-            title,
-            server_title,
-            took_ms,
-            first_token_ms,
-        } => {
-            let first = first_token_ms
-                .map(|ms| format!(", first token {ms} ms"))
-                .unwrap_or_default();
+        Happening::Switched { to, title, server_title, took_ms, first_token_ms } => {
+            let first = first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
             Draft {
                 level: NoticeLevel::Info,
                 title: format!("{title} is active"),
@@ -116,12 +71,7 @@ pub fn draft(happening: &Happening) -> Draft {
                 incident: format!("switch:{}", to.id()),
             }
         }
-        Happening::PutBack {
-            to,
-            title,
-            kept,
-            error,
-        } => Draft {
+        Happening::PutBack { to, title, kept, error } => Draft {
             level: NoticeLevel::Attention,
             title: match kept {
                 Some(kept) => format!("Put back {kept}"),
@@ -132,27 +82,15 @@ pub fn draft(happening: &Happening) -> Draft {
             server: Some(to.server.clone()),
             incident: format!("put-back:{}", to.id()),
         },
-        Happening::CrashedAndBack {
-            server,
-            server_title,
-            reason,
-            away_ms,
-        } => Draft {
+        Happening::CrashedAndBack { server, server_title, reason, away_ms } => Draft {
             level: NoticeLevel::Attention,
             title: format!("{server_title} is back"),
-            body: format!(
-                "It ended by itself ({reason}) and answers again after {}.",
-                seconds(*away_ms)
-            ),
+            body: format!("It ended by itself ({reason}) and answers again after {}.", seconds(*away_ms)),
             hint: None,
             server: Some(server.clone()),
             incident: format!("back:{server}"),
         },
-        Happening::GaveUp {
-            server,
-            server_title,
-            reason,
-        } => Draft {
+        Happening::GaveUp { server, server_title, reason } => Draft {
             level: NoticeLevel::Problem,
             title: format!("{server_title} keeps stopping; not restarting"),
             body: format!("{reason}."),
@@ -160,11 +98,7 @@ pub fn draft(happening: &Happening) -> Draft {
             server: Some(server.clone()),
             incident: format!("gave-up:{server}"),
         },
-        Happening::CannotStart {
-            server,
-            server_title,
-            error,
-        } => Draft {
+        Happening::CannotStart { server, server_title, error } => Draft {
             level: NoticeLevel::Problem,
             title: format!("{server_title} could not be started"),
             body: error.message.clone(),
@@ -172,16 +106,9 @@ pub fn draft(happening: &Happening) -> Draft {
             server: Some(server.clone()),
             incident: format!("start:{server}"),
         },
-        Happening::BenchDone {
-            title,
-            server_title,
-            decode_tok_s,
-            ttft_ms,
-        } => {
+        Happening::BenchDone { title, server_title, decode_tok_s, ttft_ms } => {
             let rate = decode_tok_s.map_or("no decode rate".into(), |r| format!("{r:.1} tok/s"));
-            let first = ttft_ms
-                .map(|ms| format!(", first token {ms:.0} ms"))
-                .unwrap_or_default();
+            let first = ttft_ms.map(|ms| format!(", first token {ms:.0} ms")).unwrap_or_default();
             Draft {
                 level: NoticeLevel::Info,
                 title: format!("Benchmark of {title} is done"),
@@ -211,14 +138,10 @@ pub fn draft(happening: &Happening) -> Draft {
             level: NoticeLevel::Attention,
             title: "A switch was cut off".into(),
             body: match kept {
-                Some(kept) => format!(
-                    "Pilothouse ended while switching to {}; {kept} is active again.",
-                    to.model
-                ),
-                None => format!(
-                    "Pilothouse ended while switching to {}; no model is active.",
-                    to.model
-                ),
+                Some(kept) => {
+                    format!("Pilothouse ended while switching to {}; {kept} is active again.", to.model)
+                }
+                None => format!("Pilothouse ended while switching to {}; no model is active.", to.model),
             },
             hint: None,
             server: Some(to.server.clone()),

@@ -112,16 +112,8 @@ mod tests {
 
     #[test]
     fn kinds_are_spelled_the_same_in_json_and_text() {
-        for kind in [
-            ServerKind::LlamaServer,
-            ServerKind::Ollama,
-            ServerKind::LmStudio,
-            ServerKind::OpenAi,
-        ] {
-            assert_eq!(
-                serde_json::to_value(kind).unwrap(),
-                serde_json::json!(kind.as_str())
-            );
+        for kind in [ServerKind::LlamaServer, ServerKind::Ollama, ServerKind::LmStudio, ServerKind::OpenAi] {
+            assert_eq!(serde_json::to_value(kind).unwrap(), serde_json::json!(kind.as_str()));
         }
     }
 }

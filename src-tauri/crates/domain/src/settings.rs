@@ -31,11 +31,7 @@ pub struct GatewaySettings {
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            port: 11480,
-            wait_s: 30,
-        }
+        Self { enabled: true, port: 11480, wait_s: 30 }
     }
 }
 
@@ -90,12 +86,7 @@ pub struct RestartSettings {
 
 impl Default for RestartSettings {
     fn default() -> Self {
-        Self {
-            first_ms: 500,
-            max_ms: 30_000,
-            max_crashes: 5,
-            window_s: 120,
-        }
+        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_s: 120 }
     }
 }
 
@@ -198,11 +189,7 @@ pub struct LmStudioSettings {
 
 impl Default for LmStudioSettings {
     fn default() -> Self {
-        Self {
-            enabled: true,
-            address: String::new(),
-            home: String::new(),
-        }
+        Self { enabled: true, address: String::new(), home: String::new() }
     }
 }
 
@@ -236,17 +223,11 @@ impl Settings {
             return mistake("servers.llama-server.parallel", "1 to 64");
         }
         if !self.servers.ollama.address.starts_with("http://") {
-            return mistake(
-                "servers.ollama.address",
-                "an address such as http://127.0.0.1:11434",
-            );
+            return mistake("servers.ollama.address", "an address such as http://127.0.0.1:11434");
         }
         let lmstudio = &self.servers.lmstudio.address;
         if !lmstudio.is_empty() && !lmstudio.starts_with("http://") {
-            return mistake(
-                "servers.lmstudio.address",
-                "empty, or an address such as http://127.0.0.1:1234",
-            );
+            return mistake("servers.lmstudio.address", "empty, or an address such as http://127.0.0.1:1234");
         }
         Ok(())
     }

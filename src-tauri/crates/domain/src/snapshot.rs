@@ -144,12 +144,7 @@ impl Snapshot {
             bench: None,
             last_run: None,
             notices: vec![],
-            setup: SetupView {
-                server_present: false,
-                model_present: false,
-                progress: None,
-                error: None,
-            },
+            setup: SetupView { server_present: false, model_present: false, progress: None, error: None },
             troubles: vec![],
         }
     }
@@ -160,16 +155,12 @@ impl Snapshot {
 
     /// The title of a model, or its name when it is not listed.
     pub fn model_title(&self, server: &ServerId, name: &str) -> String {
-        let hit = self
-            .models
-            .iter()
-            .find(|m| &m.model.server == server && m.model.name == name);
+        let hit = self.models.iter().find(|m| &m.model.server == server && m.model.name == name);
         hit.map_or_else(|| name.to_owned(), |m| m.model.title.clone())
     }
 
     /// The title of a server, or its id when it is not listed.
     pub fn server_title(&self, id: &ServerId) -> String {
-        self.server(id)
-            .map_or_else(|| id.to_string(), |s| s.title.clone())
+        self.server(id).map_or_else(|| id.to_string(), |s| s.title.clone())
     }
 }

@@ -16,10 +16,7 @@ pub struct Active {
 
 impl Active {
     pub fn reference(&self) -> ModelRef {
-        ModelRef {
-            server: self.server.clone(),
-            model: self.model.clone(),
-        }
+        ModelRef { server: self.server.clone(), model: self.model.clone() }
     }
 }
 
@@ -182,10 +179,7 @@ pub struct Undo {
 
 /// Works out the way back. `done` holds the steps that were begun, the failed one included.
 pub fn undo(done: &[Step]) -> Undo {
-    Undo {
-        unload_target: done.contains(&Step::Load),
-        reload_previous: done.contains(&Step::UnloadPrevious),
-    }
+    Undo { unload_target: done.contains(&Step::Load), reload_previous: done.contains(&Step::UnloadPrevious) }
 }
 
 #[cfg(test)]
@@ -194,11 +188,7 @@ mod tests {
 
     fn situation() -> Situation {
         Situation {
-            previous: Some(Active {
-                server: "ollama".into(),
-                model: "a".into(),
-                instance: "a".into(),
-            }),
+            previous: Some(Active { server: "ollama".into(), model: "a".into(), instance: "a".into() }),
             same_model: false,
             target_loaded: false,
             target_bytes: Some(4),
@@ -214,71 +204,33 @@ mod tests {
     fn with_room_the_previous_model_leaves_last() {
         assert_eq!(
             names(&situation()),
-            [
-                "ensure_server",
-                "hold",
-                "load",
-                "prove",
-                "commit",
-                "unload_previous"
-            ]
+            ["ensure_server", "hold", "load", "prove", "commit", "unload_previous"]
         );
     }
 
     #[test]
     fn without_room_the_previous_model_leaves_first() {
-        let tight = Situation {
-            target_bytes: Some(90),
-            ..situation()
-        };
-        assert_eq!(
-            names(&tight),
-            [
-                "ensure_server",
-                "hold",
-                "unload_previous",
-                "load",
-                "prove",
-                "commit"
-            ]
-        );
+        let tight = Situation { target_bytes: Some(90), ..situation() };
+        assert_eq!(names(&tight), ["ensure_server", "hold", "unload_previous", "load", "prove", "commit"]);
     }
 
     #[test]
     fn a_loaded_target_is_only_proved() {
-        let loaded = Situation {
-            target_loaded: true,
-            ..situation()
-        };
-        assert_eq!(
-            names(&loaded),
-            ["ensure_server", "hold", "prove", "commit", "unload_previous"]
-        );
-        let same = Situation {
-            same_model: true,
-            ..loaded
-        };
+        let loaded = Situation { target_loaded: true, ..situation() };
+        assert_eq!(names(&loaded), ["ensure_server", "hold", "prove", "commit", "unload_previous"]);
+        let same = Situation { same_model: true, ..loaded };
         assert_eq!(names(&same), ["ensure_server", "hold", "prove", "commit"]);
     }
 
     #[test]
     fn the_first_switch_has_nothing_to_unload() {
-        let first = Situation {
-            previous: None,
-            ..situation()
-        };
-        assert_eq!(
-            names(&first),
-            ["ensure_server", "hold", "load", "prove", "commit"]
-        );
+        let first = Situation { previous: None, ..situation() };
+        assert_eq!(names(&first), ["ensure_server", "hold", "load", "prove", "commit"]);
     }
 
     #[test]
     fn the_way_back_undoes_only_what_was_begun() {
-        let plan = plan(&Situation {
-            target_bytes: Some(90),
-            ..situation()
-        });
+        let plan = plan(&Situation { target_bytes: Some(90), ..situation() });
         for cut in 0..=plan.len() {
             let undo = undo(&plan[..cut]);
             assert_eq!(undo.reload_previous, cut >= 3, "cut after {cut}");

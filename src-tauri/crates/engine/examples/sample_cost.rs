@@ -14,15 +14,9 @@ const SAMPLES: usize = 200;
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() {
-    let pids = std::env::args()
-        .skip(1)
-        .filter_map(|argument| argument.parse::<u32>().ok());
-    let watched: Vec<Watched> = pids
-        .map(|pid| Watched {
-            id: ServerId::new(&format!("process-{pid}")),
-            pid: Some(pid),
-        })
-        .collect();
+    let pids = std::env::args().skip(1).filter_map(|argument| argument.parse::<u32>().ok());
+    let watched: Vec<Watched> =
+        pids.map(|pid| Watched { id: ServerId::new(&format!("process-{pid}")), pid: Some(pid) }).collect();
     let mut gauges = MachineGauges::new();
     let started = Instant::now();
     let first = gauges.sample(&watched);
@@ -39,9 +33,5 @@ fn main() {
     println!("first sample  {first_ms:.2} ms");
     println!("median        {:.2} ms", costs_ms[SAMPLES / 2]);
     println!("p95           {:.2} ms", costs_ms[SAMPLES * 95 / 100]);
-    println!(
-        "samples       {SAMPLES}, {} trees watched, {} GPUs",
-        watched.len(),
-        first.gpus.len()
-    );
+    println!("samples       {SAMPLES}, {} trees watched, {} GPUs", watched.len(), first.gpus.len());
 }

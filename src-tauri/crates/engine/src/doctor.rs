@@ -17,7 +17,9 @@ pub fn examine(paths: &Paths, snapshot: &Snapshot) -> Vec<Check> {
     let mut checks = examine_machine(paths);
     checks.extend(snapshot.servers.iter().map(server));
     checks.push(match &snapshot.active {
-        Some(active) => check("active model", CheckResult::Ok, format!("{} on {}", active.model, active.server)),
+        Some(active) => {
+            check("active model", CheckResult::Ok, format!("{} on {}", active.model, active.server))
+        }
         None => check("active model", CheckResult::Warn, "none").with("Switch to a model."),
     });
     checks.push(match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
@@ -53,17 +55,22 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
         writable("log folder", &paths.logs),
         match embedded.server_program() {
             Some(program) => check("embedded llama-server", CheckResult::Ok, program.display().to_string()),
-            None => check("embedded llama-server", CheckResult::Warn, "not fetched yet").with("Run: pilothouse setup"),
+            None => check("embedded llama-server", CheckResult::Warn, "not fetched yet")
+                .with("Run: pilothouse setup"),
         },
         match embedded.has_model() {
             true => check("embedded model", CheckResult::Ok, embedded.models_dir().display().to_string()),
-            false => check("embedded model", CheckResult::Warn, "not fetched yet").with("Run: pilothouse setup"),
+            false => {
+                check("embedded model", CheckResult::Warn, "not fetched yet").with("Run: pilothouse setup")
+            }
         },
     ];
     if cfg!(target_os = "linux") {
         checks.push(match std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
             Some(_) => check("desktop notifications", CheckResult::Ok, "a session bus is there"),
-            None => check("desktop notifications", CheckResult::Skipped, "no session bus (no desktop session)"),
+            None => {
+                check("desktop notifications", CheckResult::Skipped, "no session bus (no desktop session)")
+            }
         });
     }
     checks

@@ -206,7 +206,8 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             if let Some(error) = opened.trouble {
                 hub.report(Report::Trouble(error));
             }
-            if let Ok(runs) = opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
+            if let Ok(runs) =
+                opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
                 && let Some(run) = runs.into_iter().next()
             {
                 hub.report(Report::LastRun(run));

@@ -31,11 +31,23 @@ const NOTICES: usize = 50;
 /// What an actor tells.
 #[derive(Debug, Clone)]
 pub enum Report {
-    Server { view: ServerView, openai: Option<Endpoint> },
-    Models { server: ServerId, models: Vec<Model> },
-    Instances { server: ServerId, instances: Vec<Instance> },
+    Server {
+        view: ServerView,
+        openai: Option<Endpoint>,
+    },
+    Models {
+        server: ServerId,
+        models: Vec<Model>,
+    },
+    Instances {
+        server: ServerId,
+        instances: Vec<Instance>,
+    },
     /// What is active, and whether the gateway may use it (`held`: a switch is under way).
-    Active { active: Option<Active>, held: bool },
+    Active {
+        active: Option<Active>,
+        held: bool,
+    },
     Switching(Option<Switching>),
     Switched(SwitchReport),
     Gauges(Gauges),
@@ -45,7 +57,10 @@ pub enum Report {
     /// Without an id: all of them.
     Dismiss(Option<u64>),
     Setup(SetupView),
-    Doors { gateway: Result<String, String>, web: Option<String> },
+    Doors {
+        gateway: Result<String, String>,
+        web: Option<String>,
+    },
     /// Something about Pilothouse itself is wrong; the code says which thing.
     Trouble(ApiError),
     TroubleOver(ErrorCode),
@@ -213,7 +228,8 @@ impl State {
             .flatten()
             .map(|model| {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
-                let active = self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
+                let active =
+                    self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
                 let fit = fit::judge(model.size_bytes, total, loaded);
                 ModelView {
                     id: model.reference().id(),

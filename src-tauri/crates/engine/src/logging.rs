@@ -23,10 +23,7 @@ pub struct LogGuard {
 /// Never fails: without a disk that can be written, lines are lost and everything else goes on.
 pub fn init(paths: &Paths, to_stderr: bool) -> LogGuard {
     let wish = std::env::var("PILOTHOUSE_LOG").ok();
-    let filter = wish
-        .as_deref()
-        .filter(|w| !w.trim().is_empty())
-        .map(EnvFilter::try_new);
+    let filter = wish.as_deref().filter(|w| !w.trim().is_empty()).map(EnvFilter::try_new);
     let (filter, mistake) = match filter {
         Some(Ok(filter)) => (filter, None),
         Some(Err(error)) => (EnvFilter::new(DEFAULT_FILTER), Some(error)),
@@ -54,10 +51,7 @@ struct LogWriter {
 
 impl LogWriter {
     fn new(file: RotatingFile, to_stderr: bool) -> Self {
-        Self {
-            file: Arc::new(Mutex::new(file)),
-            to_stderr,
-        }
+        Self { file: Arc::new(Mutex::new(file)), to_stderr }
     }
 }
 
@@ -65,10 +59,7 @@ impl Write for LogWriter {
     fn write(&mut self, event: &[u8]) -> std::io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let text = redact(&text);
-        self.file
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .append(text.as_bytes());
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).append(text.as_bytes());
         if self.to_stderr {
             // A closed standard error must stop nobody.
             let _ = std::io::stderr().write_all(text.as_bytes());
@@ -100,10 +91,7 @@ mod tests {
         let path = folder.path().join("pilothouse.log");
         let writer = LogWriter::new(RotatingFile::new(path.clone(), MAX_BYTES, KEEP), false);
         crate::redact::register(&Secret::new("logged-secret-1"));
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_writer(writer)
-            .finish();
+        let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(key = "logged-secret-1", "asked with Bearer abcdefgh");
         });

@@ -24,17 +24,22 @@ impl NotifyDesktop for DesktopNotifications {
     }
 }
 
+/// Shows something at once, before an engine is there. Waits for the desktop; that it shows nothing is no error.
+pub fn show_now(title: &str, body: &str) {
+    let shown = Notification::new().appname("Pilothouse").summary(title).body(body).icon("pilothouse").show();
+    if let Err(error) = shown {
+        tracing::debug!(%error, "the desktop shows no notifications");
+    }
+}
+
 fn notification(notice: &Notice) -> Notification {
     let mut notification = Notification::new();
-    notification
-        .appname("Pilothouse")
-        .summary(&notice.title)
-        .body(&body(notice))
-        .icon("pilothouse")
-        .timeout(match notice.level {
+    notification.appname("Pilothouse").summary(&notice.title).body(&body(notice)).icon("pilothouse").timeout(
+        match notice.level {
             NoticeLevel::Info | NoticeLevel::Attention => Timeout::Milliseconds(SHOWN_MS),
             NoticeLevel::Problem => Timeout::Never,
-        });
+        },
+    );
     #[cfg(all(unix, not(target_os = "macos")))]
     notification.urgency(match notice.level {
         NoticeLevel::Info => notify_rust::Urgency::Low,
@@ -52,9 +57,7 @@ fn body(notice: &Notice) -> String {
         None => notice.body.clone(),
     };
     if cfg!(all(unix, not(target_os = "macos"))) {
-        text.replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;")
+        text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
     } else {
         text
     }
@@ -88,9 +91,6 @@ mod tests {
 
     #[test]
     fn an_ordinary_notice_goes_by_itself() {
-        assert_eq!(
-            notification(&notice(NoticeLevel::Info)).timeout,
-            Timeout::Milliseconds(SHOWN_MS)
-        );
+        assert_eq!(notification(&notice(NoticeLevel::Info)).timeout, Timeout::Milliseconds(SHOWN_MS));
     }
 }

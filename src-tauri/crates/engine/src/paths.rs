@@ -35,10 +35,8 @@ impl Paths {
     pub fn resolve(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<Self, ApiError> {
         let set = |name: &str| variable(name).filter(|v| !v.is_empty()).map(PathBuf::from);
         let own_home = set("PILOTHOUSE_HOME").map(absolute).transpose()?;
-        let user_home = set("HOME")
-            .filter(|p| p.is_absolute())
-            .or_else(|| own_home.clone())
-            .ok_or_else(|| {
+        let user_home =
+            set("HOME").filter(|p| p.is_absolute()).or_else(|| own_home.clone()).ok_or_else(|| {
                 ApiError::new(ErrorCode::System, "The home folder is not known.")
                     .hint("Set HOME, or PILOTHOUSE_HOME to a folder that Pilothouse may use.")
             })?;
@@ -81,9 +79,7 @@ impl Paths {
 
     fn xdg(user_home: PathBuf, set: &dyn Fn(&str) -> Option<PathBuf>) -> Self {
         let base = |name: &str, default: &str| {
-            set(name)
-                .unwrap_or_else(|| user_home.join(default))
-                .join("pilothouse")
+            set(name).unwrap_or_else(|| user_home.join(default)).join("pilothouse")
         };
         let data = base("XDG_DATA_HOME", ".local/share");
         Self {
@@ -128,11 +124,8 @@ fn absolute(path: PathBuf) -> Result<PathBuf, ApiError> {
 }
 
 fn cannot_make(folder: &Path, error: &std::io::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::System,
-        format!("The folder {} cannot be used: {error}.", folder.display()),
-    )
-    .hint("Check its permissions and that the disk has room, or set PILOTHOUSE_HOME to another folder.")
+    ApiError::new(ErrorCode::System, format!("The folder {} cannot be used: {error}.", folder.display()))
+        .hint("Check its permissions and that the disk has room, or set PILOTHOUSE_HOME to another folder.")
 }
 
 #[cfg(unix)]
@@ -169,12 +162,8 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn linux_follows_the_xdg_rules() {
-        let paths = resolve(&[
-            ("HOME", "/home/a"),
-            ("XDG_CACHE_HOME", "relative"),
-            ("XDG_DATA_HOME", ""),
-        ])
-        .unwrap();
+        let paths =
+            resolve(&[("HOME", "/home/a"), ("XDG_CACHE_HOME", "relative"), ("XDG_DATA_HOME", "")]).unwrap();
         assert_eq!(paths.config, Path::new("/home/a/.config/pilothouse"));
         assert_eq!(paths.data, Path::new("/home/a/.local/share/pilothouse"));
         assert_eq!(paths.cache, Path::new("/home/a/.cache/pilothouse"));
@@ -206,10 +195,7 @@ mod tests {
         paths.create_all().unwrap();
         paths.create_all().unwrap();
         for private in [&paths.data, &paths.run] {
-            assert_eq!(
-                std::fs::metadata(private).unwrap().permissions().mode() & 0o777,
-                0o700
-            );
+            assert_eq!(std::fs::metadata(private).unwrap().permissions().mode() & 0o777, 0o700);
         }
         assert!(!paths.embedded.exists());
     }

@@ -10,14 +10,7 @@ const REDACTED: &str = "[redacted]";
 /// Shorter values would take ordinary words out of every line.
 const SHORTEST_SECRET: usize = 6;
 /// Words after which a value stands. Compared without regard to case.
-const BEFORE_A_VALUE: &[&str] = &[
-    "bearer ",
-    "token=",
-    "api_key=",
-    "api-key=",
-    "apikey=",
-    "password=",
-];
+const BEFORE_A_VALUE: &[&str] = &["bearer ", "token=", "api_key=", "api-key=", "apikey=", "password="];
 /// Shortest rest of an `sk-…` key that is taken for one.
 const SHORTEST_SK: usize = 8;
 
@@ -91,18 +84,14 @@ fn secret_at(line: &str, lower: &str, at: usize) -> Option<(usize, usize)> {
     }
     let boundary = !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
     if boundary && rest.starts_with("sk-") {
-        let to = end_of(line, at + 3, |c| {
-            c.is_ascii_alphanumeric() || c == '-' || c == '_'
-        });
+        let to = end_of(line, at + 3, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
         return (to - at - 3 >= SHORTEST_SK).then_some((at, to));
     }
     None
 }
 
 fn end_of(line: &str, from: usize, belongs: impl Fn(char) -> bool) -> usize {
-    line[from..]
-        .find(|c| !belongs(c))
-        .map_or(line.len(), |length| from + length)
+    line[from..].find(|c| !belongs(c)).map_or(line.len(), |length| from + length)
 }
 
 #[cfg(test)]
@@ -112,10 +101,7 @@ mod tests {
     #[test]
     fn what_looks_like_a_secret_goes() {
         for (line, wanted) in [
-            (
-                "Authorization: Bearer abc.def-1",
-                "Authorization: Bearer [redacted]",
-            ),
+            ("Authorization: Bearer abc.def-1", "Authorization: Bearer [redacted]"),
             ("GET /?token=abc&x=1", "GET /?token=[redacted]&x=1"),
             ("token=Bearer Bearer abc.def", "token=Bearer Bearer [redacted]"),
             ("key sk-proj-0123456789 used", "key [redacted] used"),
@@ -128,17 +114,8 @@ mod tests {
 
     #[test]
     fn ordinary_lines_are_not_touched_or_copied() {
-        for line in [
-            "task-queue-of-tokens",
-            "desk-0123456789",
-            "sk-short",
-            "größe: 5 token",
-            "token= ",
-        ] {
-            assert!(
-                matches!(redact(line), Cow::Borrowed(same) if same == line),
-                "{line}"
-            );
+        for line in ["task-queue-of-tokens", "desk-0123456789", "sk-short", "größe: 5 token", "token= "] {
+            assert!(matches!(redact(line), Cow::Borrowed(same) if same == line), "{line}");
         }
     }
 

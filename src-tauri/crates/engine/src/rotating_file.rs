@@ -19,12 +19,7 @@ pub(crate) struct RotatingFile {
 
 impl RotatingFile {
     pub(crate) fn new(path: PathBuf, max_bytes: u64, keep: u32) -> Self {
-        Self {
-            path,
-            open: None,
-            max_bytes,
-            keep,
-        }
+        Self { path, open: None, max_bytes, keep }
     }
 
     /// Appends; what the disk does not take is lost, and the next write tries again.

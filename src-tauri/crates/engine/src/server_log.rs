@@ -65,12 +65,7 @@ impl ServerLog {
         };
         inner.file.append(format!("{at} {who}: {line}\n").as_bytes());
         inner.bytes += line.len();
-        inner.lines.push_back(LogLine {
-            number,
-            at,
-            source,
-            line,
-        });
+        inner.lines.push_back(LogLine { number, at, source, line });
         while inner.lines.len() > MAX_LINES || inner.bytes > MAX_RING_BYTES {
             let Some(oldest) = inner.lines.pop_front() else {
                 break;
@@ -112,11 +107,7 @@ impl ServerLog {
 /// A server's id comes from settings: it must not lead out of the folder.
 fn file_name(server: &ServerId) -> String {
     let safe = |c: char| {
-        if c.is_ascii_alphanumeric() || "-_".contains(c) {
-            c
-        } else {
-            '_'
-        }
+        if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' }
     };
     server.as_str().chars().map(safe).collect()
 }
@@ -126,11 +117,7 @@ fn cut(line: &str) -> std::borrow::Cow<'_, str> {
         return line.into();
     }
     let mark = "… [cut]";
-    format!(
-        "{}{mark}",
-        &line[..line.floor_char_boundary(MAX_LINE_BYTES - mark.len())]
-    )
-    .into()
+    format!("{}{mark}", &line[..line.floor_char_boundary(MAX_LINE_BYTES - mark.len())]).into()
 }
 
 #[cfg(test)]
@@ -160,10 +147,7 @@ mod tests {
         assert_eq!(numbers(&log.after(Some(3), 100)), [4, 5]);
         assert!(log.after(Some(5), 100).is_empty());
         let file = std::fs::read_to_string(dir.path().join("ollama.log")).unwrap();
-        assert!(
-            file.contains("server: line 5\n") && file.lines().count() == 5,
-            "{file}"
-        );
+        assert!(file.contains("server: line 5\n") && file.lines().count() == 5, "{file}");
     }
 
     #[test]

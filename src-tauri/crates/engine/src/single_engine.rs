@@ -151,19 +151,13 @@ fn already_running(paths: &Paths, pid: Option<u32>) -> ApiError {
         .filter(|record| Some(record.pid) == pid)
         .map(|record| format!(" at {}", record.web_url))
         .unwrap_or_default();
-    ApiError::new(
-        ErrorCode::AlreadyRunning,
-        format!("Pilothouse already runs{who}{at}."),
-    )
-    .hint("Use the one that runs, or quit it first. A second one needs its own PILOTHOUSE_HOME.")
+    ApiError::new(ErrorCode::AlreadyRunning, format!("Pilothouse already runs{who}{at}."))
+        .hint("Use the one that runs, or quit it first. A second one needs its own PILOTHOUSE_HOME.")
 }
 
 fn system(path: &Path, error: &std::io::Error) -> ApiError {
-    ApiError::new(
-        ErrorCode::System,
-        format!("{} cannot be used: {error}.", path.display()),
-    )
-    .hint("Check the permissions of its folder and that the disk has room.")
+    ApiError::new(ErrorCode::System, format!("{} cannot be used: {error}.", path.display()))
+        .hint("Check the permissions of its folder and that the disk has room.")
 }
 
 #[cfg(test)]
@@ -224,10 +218,7 @@ mod tests {
         let paths = paths(home.path());
         let lock = EngineLock::acquire(&paths).unwrap();
         lock.publish(&record()).unwrap();
-        let mode = std::fs::metadata(record_file(&paths))
-            .unwrap()
-            .permissions()
-            .mode();
+        let mode = std::fs::metadata(record_file(&paths)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert!(!format!("{:?}", record()).contains("a-secret-token"));
     }

@@ -41,12 +41,7 @@ impl BenchPlan {
             _ => return None,
         };
         let trials = trials.unwrap_or(default_trials).clamp(MIN_TRIALS, MAX_TRIALS);
-        Some(Self {
-            name: name.into(),
-            prompt_words,
-            max_tokens,
-            trials,
-        })
+        Some(Self { name: name.into(), prompt_words, max_tokens, trials })
     }
 }
 
@@ -218,34 +213,14 @@ mod tests {
 
     #[test]
     fn what_cannot_be_computed_is_absent() {
-        let one = RawTrial {
-            output_tokens: Some(1),
-            ..raw()
-        };
+        let one = RawTrial { output_tokens: Some(1), ..raw() };
         assert_eq!(decode_tok_s(&one), None, "one token has no rate");
-        let burst = RawTrial {
-            last_token_ns: Some(200_000_000),
-            ..raw()
-        };
+        let burst = RawTrial { last_token_ns: Some(200_000_000), ..raw() };
         assert_eq!(decode_tok_s(&burst), None, "all tokens in one read have no rate");
-        let uncounted = RawTrial {
-            output_tokens: None,
-            prompt_tokens: None,
-            ..raw()
-        };
-        assert_eq!(
-            (decode_tok_s(&uncounted), prefill_tok_s(&uncounted)),
-            (None, None)
-        );
-        let cached = RawTrial {
-            cached_tokens: Some(60),
-            ..raw()
-        };
-        assert_eq!(
-            prefill_tok_s(&cached),
-            None,
-            "a fully cached prompt has no prefill rate"
-        );
+        let uncounted = RawTrial { output_tokens: None, prompt_tokens: None, ..raw() };
+        assert_eq!((decode_tok_s(&uncounted), prefill_tok_s(&uncounted)), (None, None));
+        let cached = RawTrial { cached_tokens: Some(60), ..raw() };
+        assert_eq!(prefill_tok_s(&cached), None, "a fully cached prompt has no prefill rate");
         assert_eq!(ttft_ms(&RawTrial::default()), None);
     }
 

@@ -42,18 +42,9 @@ pub fn summarize(values: &[f64], source: &str) -> Option<Summary> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let median = median_of_sorted(&sorted)?;
-    let (low, high) = if sorted.len() < 6 {
-        (sorted[0], sorted[sorted.len() - 1])
-    } else {
-        bootstrap_interval(&sorted)
-    };
-    Some(Summary {
-        median,
-        low,
-        high,
-        n: sorted.len() as u32,
-        source: source.into(),
-    })
+    let (low, high) =
+        if sorted.len() < 6 { (sorted[0], sorted[sorted.len() - 1]) } else { bootstrap_interval(&sorted) };
+    Some(Summary { median, low, high, n: sorted.len() as u32, source: source.into() })
 }
 
 fn bootstrap_interval(sorted: &[f64]) -> (f64, f64) {
@@ -112,10 +103,7 @@ mod tests {
         let values: Vec<f64> = (1..=21).map(f64::from).collect();
         let s = summarize(&values, "client").unwrap();
         assert_eq!(s.median, 11.0);
-        assert!(
-            (6.0..=8.0).contains(&s.low) && (14.0..=16.0).contains(&s.high),
-            "{s:?}"
-        );
+        assert!((6.0..=8.0).contains(&s.low) && (14.0..=16.0).contains(&s.high), "{s:?}");
         assert_eq!(summarize(&values, "client").unwrap(), s);
     }
 

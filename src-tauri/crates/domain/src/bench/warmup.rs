@@ -48,19 +48,14 @@ mod tests {
     fn the_recorded_h100_trace_is_not_warm_after_two() {
         // nvidia-h100/llama-server-h100.log: prefill 1456, 1202 and 5 ms; decode 380, 424, 418 tok/s.
         assert_eq!(judge(&[1456.0, 1202.0], &[380.0, 424.0]), Warmth::GoOn);
-        assert_eq!(
-            judge(&[1456.0, 1202.0, 5.0], &[380.0, 424.0, 418.0]),
-            Warmth::GoOn
-        );
+        assert_eq!(judge(&[1456.0, 1202.0, 5.0], &[380.0, 424.0, 418.0]), Warmth::GoOn);
         let ttft = [1456.0, 1202.0, 5.0, 6.0, 5.0];
         assert_eq!(judge(&ttft, &[380.0, 424.0, 418.0, 420.0, 419.0]), Warmth::Warm);
     }
 
     #[test]
     fn a_server_that_never_settles_is_said_to_be_so() {
-        let swinging: Vec<f64> = (0..MAX_WARMUPS)
-            .map(|n| if n % 2 == 0 { 50.0 } else { 100.0 })
-            .collect();
+        let swinging: Vec<f64> = (0..MAX_WARMUPS).map(|n| if n % 2 == 0 { 50.0 } else { 100.0 }).collect();
         assert_eq!(judge(&swinging, &swinging), Warmth::Unsettled);
     }
 

@@ -72,7 +72,8 @@ impl Answers {
             return Err(ApiError::new(ErrorCode::Busy, "Several answers are under way already.").retryable());
         }
         let supervisor = self.supervisors.iter().find(|supervisor| supervisor.id == active.server);
-        let supervisor = supervisor.ok_or_else(|| ApiError::not_found("The active model's server is gone."))?;
+        let supervisor =
+            supervisor.ok_or_else(|| ApiError::not_found("The active model's server is gone."))?;
         let client = supervisor.ensure_ready().await?.client;
         let request = GenerateRequest { instance: active.instance.clone(), prompt, max_tokens, raw: false };
         let (sender, progress) = watch::channel(Progress::default());

@@ -72,7 +72,8 @@ async fn run(
         tracing::info!(title = %notice.title, body = %notice.body, "notice");
         hub.report(Report::Notice(notice.clone()));
         if let Some(store) = &store
-            && let Err(error) = store.add_event(notice.at, notice.server.as_ref(), "notice", &notice.title).await
+            && let Err(error) =
+                store.add_event(notice.at, notice.server.as_ref(), "notice", &notice.title).await
         {
             tracing::warn!(%error, "a notice was not kept");
         }

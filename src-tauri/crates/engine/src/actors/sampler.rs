@@ -22,7 +22,11 @@ pub struct Sampler {
 
 impl Sampler {
     /// Starts sampling. Errors: the system has no thread left.
-    pub fn start(hub: Hub, mut source: impl GaugeSource + 'static, interval: Duration) -> std::io::Result<Self> {
+    pub fn start(
+        hub: Hub,
+        mut source: impl GaugeSource + 'static,
+        interval: Duration,
+    ) -> std::io::Result<Self> {
         let ring = Arc::new(Mutex::new(GaugeRing::new()));
         let (intervals, changes) = mpsc::channel();
         let kept = ring.clone();

@@ -94,7 +94,8 @@ impl Inner {
     fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
         self.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
             let ids: Vec<&str> = self.supervisors.iter().map(|s| s.id.as_str()).collect();
-            ApiError::not_found(format!("There is no server {id}.")).hint(format!("Servers: {}.", ids.join(", ")))
+            ApiError::not_found(format!("There is no server {id}."))
+                .hint(format!("Servers: {}.", ids.join(", ")))
         })
     }
 
@@ -106,8 +107,11 @@ impl Inner {
 
     fn store(&self) -> Result<&Store, ApiError> {
         self.store.as_ref().ok_or_else(|| {
-            ApiError::new(ErrorCode::StoreUnavailable, "The history cannot be read: the database is not available.")
-                .hint("`pilothouse doctor` says why.")
+            ApiError::new(
+                ErrorCode::StoreUnavailable,
+                "The history cannot be read: the database is not available.",
+            )
+            .hint("`pilothouse doctor` says why.")
         })
     }
 

@@ -34,7 +34,8 @@ pub(super) async fn forward(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let named = splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
+    let named =
+        splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
     let target = target(&shared, named.model.as_deref()).await?;
     match send(&shared, &target, &path, &headers, &body, &named).await {
         Ok(response) => Ok(response),
@@ -83,7 +84,8 @@ async fn active(shared: &Shared) -> Result<Target, Refusal> {
 
 /// A model by its own name, `<server>/<name>` or the id of an instance.
 fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
-    let means = |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
+    let means =
+        |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
     let fits = |target: &&Target| means(target.server.as_str(), &target.model) || target.instance == name;
     let mut hits = routes.loaded.iter().filter(fits);
     if let Some(first) = hits.next() {
@@ -99,7 +101,10 @@ fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
         Some(known) => Refusal::new(
             StatusCode::NOT_FOUND,
             "model_not_loaded",
-            format!("{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.", known.model, known.server),
+            format!(
+                "{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.",
+                known.model, known.server
+            ),
         ),
         None => Refusal::new(
             StatusCode::NOT_FOUND,
@@ -159,10 +164,12 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
             to.append(name, value.clone());
         }
     }
-    let header = |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
+    let header =
+        |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
     to.insert(SERVER_HEADER, header(target.server.as_str()));
     to.insert(MODEL_HEADER, header(&target.model));
-    let streams = to.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let streams =
+        to.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if streams {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));

@@ -16,13 +16,15 @@ pub(super) fn public_name(model: &ModelRef, known: &[ModelRef]) -> String {
 }
 
 fn entries(routes: &Routes) -> Vec<Value> {
-    let entry = |id: &str, owner: &str| json!({ "id": id, "object": "model", "created": 0, "owned_by": owner });
+    let entry =
+        |id: &str, owner: &str| json!({ "id": id, "object": "model", "created": 0, "owned_by": owner });
     let active = match &routes.active {
         ActiveRoute::Open(target) => Some(entry("active", target.server.as_str())),
         ActiveRoute::Held => Some(entry("active", "pilothouse")),
         ActiveRoute::None => None,
     };
-    let known = routes.known.iter().map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));
+    let known =
+        routes.known.iter().map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));
     active.into_iter().chain(known).collect()
 }
 
@@ -31,10 +33,14 @@ pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
     Json(json!({ "object": "list", "data": entries(&routes) }))
 }
 
-pub(super) async fn one(State(shared): State<Shared>, Path(id): Path<String>) -> Result<Json<Value>, Refusal> {
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Refusal> {
     let routes = shared.routes.borrow().clone();
     let hit = entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str());
     hit.map(Json).ok_or_else(|| {
-        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", format!("There is no model {id} here.")).about("model")
+        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", format!("There is no model {id} here."))
+            .about("model")
     })
 }

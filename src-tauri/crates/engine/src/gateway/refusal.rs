@@ -50,7 +50,8 @@ impl IntoResponse for Refusal {
 }
 
 pub(super) async fn no_such_path(request: Request) -> Refusal {
-    let text = format!("There is no {} {} here; the API begins at /v1.", request.method(), request.uri().path());
+    let text =
+        format!("There is no {} {} here; the API begins at /v1.", request.method(), request.uri().path());
     Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text)
 }
 

@@ -31,12 +31,15 @@ pub(super) fn find(body: &[u8]) -> Result<Named, String> {
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err("The body must be a JSON object.".into());
     }
-    let head: Head = serde_json::from_slice(body).map_err(|error| format!("The body is not valid JSON: {error}."))?;
-    let Some(raw) = head.model else { return Ok(Named { place: None, model: None }) };
+    let head: Head =
+        serde_json::from_slice(body).map_err(|error| format!("The body is not valid JSON: {error}."))?;
+    let Some(raw) = head.model else {
+        return Ok(Named { place: None, model: None });
+    };
     let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     let place = Some(start..start + raw.get().len());
-    let model: Option<String> =
-        serde_json::from_str::<Option<String>>(raw.get()).map_err(|_| "The model's name must be a string.".to_owned())?;
+    let model: Option<String> = serde_json::from_str::<Option<String>>(raw.get())
+        .map_err(|_| "The model's name must be a string.".to_owned())?;
     Ok(Named { place, model: model.filter(|name| !name.is_empty()) })
 }
 
@@ -74,7 +77,8 @@ mod tests {
 
     #[test]
     fn only_the_value_of_the_top_level_model_changes() {
-        let body = "{ \"messages\": [{\"model\": \"x\", \"a\": 1.0e2}],\n  \"model\" : \"active\" , \"z\":[ ] }";
+        let body =
+            "{ \"messages\": [{\"model\": \"x\", \"a\": 1.0e2}],\n  \"model\" : \"active\" , \"z\":[ ] }";
         let wanted = "{ \"messages\": [{\"model\": \"x\", \"a\": 1.0e2}],\n  \"model\" : \"smol \\\"q\\\"\" , \"z\":[ ] }";
         assert_eq!(renamed(body, "smol \"q\""), wanted);
     }
@@ -88,7 +92,8 @@ mod tests {
 
     #[test]
     fn what_is_no_request_is_refused() {
-        for body in ["", "[]", "3", "{\"model\":3}", "{\"model\":\"a\"", "{\"model\":\"a\",\"model\":\"b\"}"] {
+        for body in ["", "[]", "3", "{\"model\":3}", "{\"model\":\"a\"", "{\"model\":\"a\",\"model\":\"b\"}"]
+        {
             assert!(find(body.as_bytes()).is_err(), "{body}");
         }
     }

@@ -20,18 +20,13 @@ pub(super) struct Host {
 
 impl Host {
     pub fn new() -> Self {
-        Self {
-            system: System::new().ok(),
-            cpu: CpuMeter::default(),
-        }
+        Self { system: System::new().ok(), cpu: CpuMeter::default() }
     }
 
     /// All cores together since the last call, 0–100; `None` at the first call.
     pub fn cpu_percent(&mut self) -> Option<f64> {
         #[cfg(target_os = "linux")]
-        return self
-            .cpu
-            .since_last(parse_cpu_times(&std::fs::read_to_string("/proc/stat").ok()?)?);
+        return self.cpu.since_last(parse_cpu_times(&std::fs::read_to_string("/proc/stat").ok()?)?);
         #[cfg(not(target_os = "linux"))]
         return self.cpu.since_last(self.system.as_mut()?);
     }
@@ -85,20 +80,12 @@ impl CpuMeter {
 #[cfg(target_os = "linux")]
 fn parse_cpu_times(stat: &str) -> Option<CpuTimes> {
     let line = stat.lines().next()?.strip_prefix("cpu ")?;
-    let ticks: Vec<u64> = line
-        .split_whitespace()
-        .take(8)
-        .map(str::parse)
-        .collect::<Result<_, _>>()
-        .ok()?;
+    let ticks: Vec<u64> = line.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
     let [user, nice, system, idle, iowait, rest @ ..] = ticks.as_slice() else {
         return None;
     };
     let busy = user + nice + system + rest.iter().sum::<u64>();
-    Some(CpuTimes {
-        busy,
-        total: busy + idle + iowait,
-    })
+    Some(CpuTimes { busy, total: busy + idle + iowait })
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -111,10 +98,7 @@ struct CpuMeter {
 #[cfg(not(target_os = "linux"))]
 impl CpuMeter {
     fn since_last(&mut self, system: &mut System) -> Option<f64> {
-        if self
-            .last
-            .is_some_and(|at| at.elapsed() < sysinfo::MINIMUM_CPU_UPDATE_INTERVAL)
-        {
+        if self.last.is_some_and(|at| at.elapsed() < sysinfo::MINIMUM_CPU_UPDATE_INTERVAL) {
             return None;
         }
         system.refresh_cpu_usage();
@@ -130,18 +114,9 @@ mod tests {
     #[test]
     fn the_first_line_of_proc_stat_is_read() {
         let stat = "cpu  10 2 30 900 50 1 2 5 4 0\ncpu0 1 1 1 1 1 1 1 1 0 0\n";
-        assert_eq!(
-            parse_cpu_times(stat),
-            Some(CpuTimes {
-                busy: 50,
-                total: 1000
-            })
-        );
+        assert_eq!(parse_cpu_times(stat), Some(CpuTimes { busy: 50, total: 1000 }));
         // Old kernels tell fewer columns.
-        assert_eq!(
-            parse_cpu_times("cpu  10 0 10 70 10"),
-            Some(CpuTimes { busy: 20, total: 100 })
-        );
+        assert_eq!(parse_cpu_times("cpu  10 0 10 70 10"), Some(CpuTimes { busy: 20, total: 100 }));
         for junk in ["", "cpu ", "cpu  1 2 3", "cpu  a b c d e", "cpu0 1 2 3 4 5"] {
             assert_eq!(parse_cpu_times(junk), None, "{junk:?}");
         }

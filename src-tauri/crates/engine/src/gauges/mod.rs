@@ -48,12 +48,7 @@ impl Default for MachineGauges {
 impl MachineGauges {
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self {
-            host: Host::new(),
-            trees: TreeReader::default(),
-            gpus: Gpus::default(),
-            cores,
-        }
+        Self { host: Host::new(), trees: TreeReader::default(), gpus: Gpus::default(), cores }
     }
 
     /// The GPUs, or none and why.
@@ -109,10 +104,7 @@ impl GaugeSource for MachineGauges {
         let memory = self.host.memory();
         let table = ProcessTable::read();
         self.trees.begin();
-        let usages = servers
-            .iter()
-            .map(|watched| self.server(&table, watched))
-            .collect();
+        let usages = servers.iter().map(|watched| self.server(&table, watched)).collect();
         let own = self.own(&table);
         let (gpus, gpus_absent) = self.gpus();
         Gauges {
@@ -139,14 +131,8 @@ mod tests {
     #[test]
     fn a_sample_of_this_machine_is_plausible() {
         let mut gauges = MachineGauges::new();
-        let me = Watched {
-            id: ServerId::new("me"),
-            pid: Some(std::process::id()),
-        };
-        let nobody = Watched {
-            id: ServerId::new("nobody"),
-            pid: None,
-        };
+        let me = Watched { id: ServerId::new("me"), pid: Some(std::process::id()) };
+        let nobody = Watched { id: ServerId::new("nobody"), pid: None };
         let first = gauges.sample(&[me.clone(), nobody.clone()]);
         assert_eq!(first.cpu_percent, None, "one reading has no rate");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -158,30 +144,17 @@ mod tests {
             }
             std::thread::yield_now();
         };
-        let (used, total) = (
-            second.memory_used_bytes.unwrap(),
-            second.memory_total_bytes.unwrap(),
-        );
+        let (used, total) = (second.memory_used_bytes.unwrap(), second.memory_total_bytes.unwrap());
         assert!(0 < used && used < total);
+        assert!(second.cpu_percent.is_some_and(|percent| (0.0..=100.0).contains(&percent)));
         assert!(
-            second
-                .cpu_percent
-                .is_some_and(|percent| (0.0..=100.0).contains(&percent))
-        );
-        assert!(
-            second.servers[0]
-                .memory_bytes
-                .is_some_and(|bytes| bytes > 1_000_000),
+            second.servers[0].memory_bytes.is_some_and(|bytes| bytes > 1_000_000),
             "{:?}",
             second.servers[0]
         );
         assert_eq!(second.servers[0].processes, first.servers[0].processes);
         assert_eq!(second.servers[1].memory_bytes, None);
         assert!(second.servers[1].memory_bytes_absent.is_some());
-        assert_eq!(
-            second.gpus.is_empty(),
-            second.gpus_absent.is_some(),
-            "no GPU has a reason"
-        );
+        assert_eq!(second.gpus.is_empty(), second.gpus_absent.is_some(), "no GPU has a reason");
     }
 }

@@ -47,10 +47,7 @@ impl Nvidia {
         let mut lost = None;
         for index in 0..count {
             // One GPU that fell off its bus takes only its own readings away.
-            match nvml
-                .device_by_index(index)
-                .and_then(|device| RawReading::of(&device))
-            {
+            match nvml.device_by_index(index).and_then(|device| RawReading::of(&device)) {
                 Ok(raw) => gpus.push(raw.into_reading()),
                 Err(error) => lost = Some(error),
             }
@@ -106,10 +103,7 @@ impl RawReading {
         Ok(Self {
             name: device.name()?,
             utilization: device.utilization_rates().ok().map(|rates| rates.gpu),
-            memory: device
-                .memory_info()
-                .ok()
-                .map(|memory| (memory.used, memory.total)),
+            memory: device.memory_info().ok().map(|memory| (memory.used, memory.total)),
             power_mw: device.power_usage().ok(),
             temperature: device.temperature(TemperatureSensor::Gpu).ok(),
         })
@@ -143,10 +137,7 @@ mod tests {
     fn idle() -> RawReading {
         let value = |section: &str, key: &str| -> String {
             let section = IDLE.split_once(&format!("    {section}\n")).unwrap().1;
-            let line = section
-                .lines()
-                .find(|line| line.trim_start().starts_with(key))
-                .unwrap();
+            let line = section.lines().find(|line| line.trim_start().starts_with(key)).unwrap();
             line.split_once(':').unwrap().1.trim().to_owned()
         };
         let number = |text: String| text.split(' ').next().unwrap().parse::<f64>().unwrap();
@@ -197,39 +188,20 @@ mod tests {
             })
             .collect();
         assert_eq!(readings.len(), 33);
-        let busiest = readings
-            .iter()
-            .filter_map(|reading| reading.load_percent)
-            .fold(0.0, f64::max);
+        let busiest = readings.iter().filter_map(|reading| reading.load_percent).fold(0.0, f64::max);
         assert_eq!(busiest, 89.0);
-        let hungriest = readings
-            .iter()
-            .filter_map(|reading| reading.power_w)
-            .fold(0.0, f64::max);
+        let hungriest = readings.iter().filter_map(|reading| reading.power_w).fold(0.0, f64::max);
         assert_eq!(hungriest, 146.15);
         assert_eq!(readings[9].memory_used_bytes, Some(250 * MIB));
     }
 
     #[test]
     fn what_a_gpu_does_not_tell_stays_unknown() {
-        let reading = RawReading {
-            name: "Orin".into(),
-            memory: Some((0, 0)),
-            ..RawReading::default()
-        };
+        let reading = RawReading { name: "Orin".into(), memory: Some((0, 0)), ..RawReading::default() };
         let reading = reading.into_reading();
-        assert_eq!(
-            (reading.load_percent, reading.power_w, reading.temperature_c),
-            (None, None, None)
-        );
-        assert_eq!(
-            (reading.memory_used_bytes, reading.memory_total_bytes),
-            (None, None)
-        );
-        let odd = RawReading {
-            utilization: Some(137),
-            ..RawReading::default()
-        };
+        assert_eq!((reading.load_percent, reading.power_w, reading.temperature_c), (None, None, None));
+        assert_eq!((reading.memory_used_bytes, reading.memory_total_bytes), (None, None));
+        let odd = RawReading { utilization: Some(137), ..RawReading::default() };
         assert_eq!(odd.into_reading().load_percent, Some(100.0));
     }
 
@@ -242,10 +214,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_kept_for_a_while() {
-        let mut nvidia = Nvidia {
-            nvml: None,
-            absent: Some((Instant::now(), "as before".into())),
-        };
+        let mut nvidia = Nvidia { nvml: None, absent: Some((Instant::now(), "as before".into())) };
         assert_eq!(nvidia.read(), Err("as before".into()));
     }
 }

@@ -50,10 +50,7 @@ impl ProcessTable {
 
     /// Empty where the system does not list its processes.
     pub fn read() -> Self {
-        Self {
-            at: Instant::now(),
-            processes: read_processes().unwrap_or_default(),
-        }
+        Self { at: Instant::now(), processes: read_processes().unwrap_or_default() }
     }
 }
 
@@ -68,9 +65,7 @@ fn read_processes() -> Option<HashMap<u32, Process>> {
         let length = std::io::Read::read(&mut file, &mut line).ok()?;
         Some((pid, parse_stat(line.get(..length)?, ticks)?))
     };
-    let pids = folder
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let pids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     Some(pids.filter_map(&mut process).collect())
 }
 
@@ -84,13 +79,7 @@ fn read_processes() -> Option<HashMap<u32, Process>> {
         parent: process.parent().map_or(0, sysinfo::Pid::as_u32),
         cpu_s: process.accumulated_cpu_time() as f64 / 1000.0,
     };
-    Some(
-        system
-            .processes()
-            .iter()
-            .map(|(pid, it)| (pid.as_u32(), process(it)))
-            .collect(),
-    )
+    Some(system.processes().iter().map(|(pid, it)| (pid.as_u32(), process(it))).collect())
 }
 
 /// What a tree uses. The memory is absent with a reason.
@@ -118,11 +107,7 @@ impl TreeReader {
         let cpu_percent = self.cpu_percent(table, name, members);
         if members.is_empty() {
             let memory_bytes = Err("its process is gone".into());
-            return TreeUsage {
-                memory_bytes,
-                measure: None,
-                cpu_percent: None,
-            };
+            return TreeUsage { memory_bytes, measure: None, cpu_percent: None };
         }
         let mut total = 0;
         let mut measure = None;
@@ -131,28 +116,16 @@ impl TreeReader {
                 Ok((bytes, how)) => {
                     total += bytes;
                     // A sum is as good as its worst part: with one resident size in it, it counts shared pages twice.
-                    measure = if measure == Some(MemoryMeasure::Rss) {
-                        measure
-                    } else {
-                        Some(how)
-                    };
+                    measure = if measure == Some(MemoryMeasure::Rss) { measure } else { Some(how) };
                 }
                 // A child that ended between two looks takes nothing any more.
                 Err(_) if *pid != members[0] && is_gone(*pid) => {}
                 Err(reason) => {
-                    return TreeUsage {
-                        memory_bytes: Err(reason),
-                        measure: None,
-                        cpu_percent,
-                    };
+                    return TreeUsage { memory_bytes: Err(reason), measure: None, cpu_percent };
                 }
             }
         }
-        TreeUsage {
-            memory_bytes: Ok(total),
-            measure,
-            cpu_percent,
-        }
+        TreeUsage { memory_bytes: Ok(total), measure, cpu_percent }
     }
 
     fn memory_of(&mut self, pid: u32) -> Result<(u64, MemoryMeasure), String> {
@@ -168,17 +141,13 @@ impl TreeReader {
 
     /// 100 = one core fully used. A process that was not there at the last sample counts from the next one on.
     fn cpu_percent(&mut self, table: &ProcessTable, name: &str, members: &[u32]) -> Option<f64> {
-        let now: HashMap<u32, f64> = members
-            .iter()
-            .filter_map(|pid| Some((*pid, table.processes.get(pid)?.cpu_s)))
-            .collect();
+        let now: HashMap<u32, f64> =
+            members.iter().filter_map(|pid| Some((*pid, table.processes.get(pid)?.cpu_s))).collect();
         let before = self.cpu.insert(name.to_owned(), (table.at, now.clone()));
         let (at, before) = before?;
         let seconds = table.at.saturating_duration_since(at).as_secs_f64();
-        let known: Vec<f64> = now
-            .iter()
-            .filter_map(|(pid, cpu)| Some((cpu - before.get(pid)?).max(0.0)))
-            .collect();
+        let known: Vec<f64> =
+            now.iter().filter_map(|(pid, cpu)| Some((cpu - before.get(pid)?).max(0.0))).collect();
         (seconds > 0.0 && !known.is_empty()).then(|| known.iter().sum::<f64>() / seconds * 100.0)
     }
 }
@@ -201,17 +170,12 @@ fn clock_ticks() -> f64 {
 #[cfg(target_os = "linux")]
 fn parse_stat(line: &[u8], ticks_per_s: f64) -> Option<Process> {
     let bracket = line.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(line.get(bracket + 1..)?)
-        .ok()?
-        .split_ascii_whitespace();
+    let mut fields = std::str::from_utf8(line.get(bracket + 1..)?).ok()?.split_ascii_whitespace();
     (fields.next()? != "Z").then_some(())?;
     let parent = fields.next()?.parse().ok()?;
     let user: u64 = fields.nth(9)?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
-    Some(Process {
-        parent,
-        cpu_s: (user + system) as f64 / ticks_per_s,
-    })
+    Some(Process { parent, cpu_s: (user + system) as f64 / ticks_per_s })
 }
 
 /// The proportional share, or the resident size where the kernel does not tell it.
@@ -272,9 +236,7 @@ fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
     let mut system = System::new().map_err(|error| format!("processes cannot be read: {error}"))?;
     let what = ProcessRefreshKind::nothing().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
-    let process = system
-        .process(pid)
-        .ok_or_else(|| format!("process {pid} cannot be read"))?;
+    let process = system.process(pid).ok_or_else(|| format!("process {pid} cannot be read"))?;
     Ok((process.memory(), MemoryMeasure::Rss))
 }
 
@@ -283,30 +245,15 @@ mod tests {
     use super::*;
 
     fn table(rows: &[(u32, u32)]) -> ProcessTable {
-        let process = |(pid, parent): &(u32, u32)| {
-            (
-                *pid,
-                Process {
-                    parent: *parent,
-                    cpu_s: 0.0,
-                },
-            )
-        };
-        ProcessTable {
-            at: Instant::now(),
-            processes: rows.iter().map(process).collect(),
-        }
+        let process = |(pid, parent): &(u32, u32)| (*pid, Process { parent: *parent, cpu_s: 0.0 });
+        ProcessTable { at: Instant::now(), processes: rows.iter().map(process).collect() }
     }
 
     #[test]
     fn processor_time_is_a_rate_over_the_time_between_two_tables() {
         let mut reader = TreeReader::default();
         let mut table = table(&[(7, 1), (8, 7)]);
-        assert_eq!(
-            reader.cpu_percent(&table, "a", &[7, 8]),
-            None,
-            "one reading has no rate"
-        );
+        assert_eq!(reader.cpu_percent(&table, "a", &[7, 8]), None, "one reading has no rate");
         table.at += Duration::from_secs(2);
         for process in table.processes.values_mut() {
             process.cpu_s += 1.0;
@@ -314,13 +261,7 @@ mod tests {
         assert_eq!(reader.cpu_percent(&table, "a", &[7, 8]), Some(100.0));
         // A newcomer with much time behind it is no peak; it counts from now on.
         table.at += Duration::from_secs(1);
-        table.processes.insert(
-            9,
-            Process {
-                parent: 7,
-                cpu_s: 500.0,
-            },
-        );
+        table.processes.insert(9, Process { parent: 7, cpu_s: 500.0 });
         assert_eq!(reader.cpu_percent(&table, "a", &[7, 8, 9]), Some(0.0));
     }
 
@@ -328,34 +269,21 @@ mod tests {
     fn a_sum_with_a_resident_size_in_it_is_called_that() {
         let mut reader = TreeReader::default();
         let now = Instant::now();
-        for (pid, measure) in [
-            (7, MemoryMeasure::Pss),
-            (8, MemoryMeasure::Rss),
-            (9, MemoryMeasure::Pss),
-        ] {
+        for (pid, measure) in [(7, MemoryMeasure::Pss), (8, MemoryMeasure::Rss), (9, MemoryMeasure::Pss)] {
             reader.memory.insert(pid, (now, 100, measure));
         }
         let table = table(&[(7, 1), (8, 7), (9, 7)]);
         let usage = reader.read(&table, "a", &[7, 8, 9]);
-        assert_eq!(
-            (usage.memory_bytes, usage.measure),
-            (Ok(300), Some(MemoryMeasure::Rss))
-        );
+        assert_eq!((usage.memory_bytes, usage.measure), (Ok(300), Some(MemoryMeasure::Rss)));
         let usage = reader.read(&table, "a", &[7, 9]);
-        assert_eq!(
-            (usage.memory_bytes, usage.measure),
-            (Ok(200), Some(MemoryMeasure::Pss))
-        );
+        assert_eq!((usage.memory_bytes, usage.measure), (Ok(200), Some(MemoryMeasure::Pss)));
     }
 
     #[cfg(unix)]
     #[test]
     fn a_refused_reading_says_so() {
         let reason = |kind| no_reading(7, &std::io::Error::from(kind));
-        assert_eq!(
-            reason(std::io::ErrorKind::PermissionDenied),
-            "permission denied reading process 7"
-        );
+        assert_eq!(reason(std::io::ErrorKind::PermissionDenied), "permission denied reading process 7");
         assert_eq!(reason(std::io::ErrorKind::NotFound), "process 7 has ended");
     }
 
@@ -373,32 +301,15 @@ mod tests {
     #[test]
     fn a_program_name_with_brackets_and_spaces_does_not_confuse() {
         let line = b"42 (a) b (c)) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1234 0 0";
-        assert_eq!(
-            parse_stat(line, 100.0),
-            Some(Process {
-                parent: 7,
-                cpu_s: 2.0
-            })
-        );
+        assert_eq!(parse_stat(line, 100.0), Some(Process { parent: 7, cpu_s: 2.0 }));
         let line = b"42 (\xff\xfe) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20";
         assert_eq!(
             parse_stat(line, 100.0),
-            Some(Process {
-                parent: 7,
-                cpu_s: 2.0
-            }),
+            Some(Process { parent: 7, cpu_s: 2.0 }),
             "a name that is no text"
         );
         assert_eq!(parse_stat(b"43 (dead) Z 7 0 0 0 0 0 0 0 0 0 1 1", 100.0), None);
-        for junk in [
-            &b""[..],
-            b"junk",
-            b"1 (a",
-            b"1 (a)",
-            b"1 (a) S",
-            b"1 (a) S x 1 1",
-            b"1 (a) S 1 2 3",
-        ] {
+        for junk in [&b""[..], b"junk", b"1 (a", b"1 (a)", b"1 (a) S", b"1 (a) S x 1 1", b"1 (a) S 1 2 3"] {
             assert_eq!(parse_stat(junk, 100.0), None);
         }
     }

@@ -30,27 +30,18 @@ impl GaugeRing {
             cpu_percent: gauges.cpu_percent,
             memory_used_bytes: gauges.memory_used_bytes,
             swap_used_bytes: gauges.swap_used_bytes,
-            gpu_load_percent: gauges
-                .gpus
-                .iter()
-                .filter_map(|gpu| gpu.load_percent)
-                .reduce(f64::max),
+            gpu_load_percent: gauges.gpus.iter().filter_map(|gpu| gpu.load_percent).reduce(f64::max),
             gpu_memory_used_bytes: sum(gauges.gpus.iter().map(|gpu| gpu.memory_used_bytes)),
             servers_memory_bytes: sum(gauges.servers.iter().map(|server| server.memory_bytes)),
         });
         // A clock set back leaves points of the future behind; they go too.
-        self.0
-            .retain(|point| (0..=SPAN_MS).contains(&(at_ms - point.at_ms)));
+        self.0.retain(|point| (0..=SPAN_MS).contains(&(at_ms - point.at_ms)));
     }
 
     /// The points as columns, oldest first; with `since_ms` only newer ones.
     pub fn history(&self, since_ms: Option<i64>) -> GaugeHistory {
         let mut history = GaugeHistory::default();
-        for point in self
-            .0
-            .iter()
-            .filter(|point| since_ms.is_none_or(|since| point.at_ms > since))
-        {
+        for point in self.0.iter().filter(|point| since_ms.is_none_or(|since| point.at_ms > since)) {
             history.at_ms.push(point.at_ms);
             history.cpu_percent.push(point.cpu_percent);
             history.memory_used_bytes.push(point.memory_used_bytes);
@@ -65,9 +56,7 @@ impl GaugeRing {
 
 /// The sum of what is known; `None` when nothing is.
 fn sum(values: impl Iterator<Item = Option<u64>>) -> Option<u64> {
-    values
-        .flatten()
-        .fold(None, |sum, value| Some(sum.unwrap_or(0) + value))
+    values.flatten().fold(None, |sum, value| Some(sum.unwrap_or(0) + value))
 }
 
 #[cfg(test)]

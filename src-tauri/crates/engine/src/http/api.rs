@@ -54,10 +54,14 @@ pub(super) struct Known {
 }
 
 /// The snapshot as soon as it is another one than the known.
-pub(super) async fn changes(State(shared): State<Shared>, Query(Known { known }): Query<Known>) -> Json<Reply> {
+pub(super) async fn changes(
+    State(shared): State<Shared>,
+    Query(Known { known }): Query<Known>,
+) -> Json<Reply> {
     let mut snapshots = shared.handler.snapshots();
     let newer = snapshots.wait_for(|now| Some(now.revision) != known);
-    let news = tokio::time::timeout(CHANGES_WAIT, newer).await.ok().and_then(Result::ok).map(|now| now.clone());
+    let news =
+        tokio::time::timeout(CHANGES_WAIT, newer).await.ok().and_then(Result::ok).map(|now| now.clone());
     Json(match (news, known) {
         (Some(snapshot), _) => Reply::Snapshot { snapshot },
         (None, Some(revision)) => Reply::Unchanged { revision },

@@ -16,7 +16,8 @@ impl Guard {
 
     /// Errors: why the request is refused.
     pub fn check(&self, headers: &HeaderMap) -> Result<(), String> {
-        let text = |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let text =
+            |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         match text(header::HOST) {
             Some(host) if self.is_own(&host) => {}
             Some(host) => return Err(format!("Requests for the host {host} are refused.")),

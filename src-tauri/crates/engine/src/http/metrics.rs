@@ -14,7 +14,11 @@ fn text(snapshot: &Snapshot) -> String {
     let mut out = Lines(String::new());
     out.family("pilothouse_server_up", "Whether the server answers.");
     for server in &snapshot.servers {
-        out.line("pilothouse_server_up", &[("server", server.id.as_str())], f64::from(u8::from(server.state.is_up())));
+        out.line(
+            "pilothouse_server_up",
+            &[("server", server.id.as_str())],
+            f64::from(u8::from(server.state.is_up())),
+        );
     }
     out.family("pilothouse_server_restarts", "Restarts after a crash since Pilothouse started.");
     for server in &snapshot.servers {
@@ -25,7 +29,9 @@ fn text(snapshot: &Snapshot) -> String {
         let labels = [("server", active.server.as_str()), ("model", active.model.as_str())];
         out.line("pilothouse_active_model_info", &labels, 1.0);
     }
-    let Some(gauges) = &snapshot.gauges else { return out.0 };
+    let Some(gauges) = &snapshot.gauges else {
+        return out.0;
+    };
     let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
     for (name, help, value) in [
         ("pilothouse_cpu_percent", "All cores together, 0 to 100.", gauges.cpu_percent),
@@ -64,7 +70,8 @@ impl Lines {
 
     fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
         let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let labels: Vec<String> = labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
+        let labels: Vec<String> =
+            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
         let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
         let _ = writeln!(self.0, "{name}{labels} {value}");
     }

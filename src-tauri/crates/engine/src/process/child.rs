@@ -97,6 +97,9 @@ fn open_output(path: &Path) -> Result<std::fs::File, ApiError> {
 }
 
 fn output_error(path: &Path, error: &std::io::Error) -> ApiError {
-    ApiError::new(ErrorCode::System, format!("The output file {} cannot be written: {error}.", path.display()))
-        .hint("Free some disk space or check the folder's permissions.")
+    ApiError::new(
+        ErrorCode::System,
+        format!("The output file {} cannot be written: {error}.", path.display()),
+    )
+    .hint("Free some disk space or check the folder's permissions.")
 }

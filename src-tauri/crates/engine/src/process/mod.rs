@@ -24,16 +24,10 @@ pub enum Signal {
 }
 
 /// The command for a spec: own process group, cleaned environment.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the place that the lint points to"
-)]
+#[expect(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
 fn command(spec: &ProcessSpec) -> tokio::process::Command {
     let mut command = tokio::process::Command::new(&spec.program);
-    command
-        .args(&spec.args)
-        .env_clear()
-        .envs(environment::build(spec));
+    command.args(&spec.args).env_clear().envs(environment::build(spec));
     if let Some(cwd) = &spec.cwd {
         command.current_dir(cwd);
     }
@@ -47,10 +41,7 @@ fn exit_of(status: ExitStatus) -> Exit {
     let signal = std::os::unix::process::ExitStatusExt::signal(&status);
     #[cfg(not(unix))]
     let signal = None;
-    Exit {
-        code: status.code(),
-        signal,
-    }
+    Exit { code: status.code(), signal }
 }
 
 /// Signals a whole process group; that it is gone already is no error.

@@ -28,11 +28,7 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {
         let (out, err, status) = tokio::join!(collect(stdout), collect(stderr), child.wait());
-        status.map(|status| Finished {
-            exit: super::exit_of(status),
-            stdout: out,
-            stderr: err,
-        })
+        status.map(|status| Finished { exit: super::exit_of(status), stdout: out, stderr: err })
     };
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(finished)) => Ok(finished),
@@ -46,11 +42,7 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
             }
             Err(ApiError::new(
                 ErrorCode::TimedOut,
-                format!(
-                    "{} did not end within {} s.",
-                    spec.program.display(),
-                    limit.as_secs()
-                ),
+                format!("{} did not end within {} s.", spec.program.display(), limit.as_secs()),
             ))
         }
     }
@@ -67,10 +59,7 @@ pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiErro
             ApiError::new(ErrorCode::System, format!("{program} may not be executed."))
                 .hint(format!("Make it executable: chmod +x {program}"))
         }
-        _ => ApiError::new(
-            ErrorCode::System,
-            format!("{program} could not be started: {error}."),
-        ),
+        _ => ApiError::new(ErrorCode::System, format!("{program} could not be started: {error}.")),
     }
 }
 

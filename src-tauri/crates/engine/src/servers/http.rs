@@ -7,10 +7,15 @@ use pilothouse_domain::error::{ApiError, ErrorCode};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
-use std::time::{Duration, Instant};
+use std::{
+    error::Error as _,
+    time::{Duration, Instant},
+};
 
 /// A server on this machine or in the house accepts a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// All of these servers close a silent connection after five seconds; a request must not run into that.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is read whole; lists of thousands of models are far below.
 const BODY_LIMIT: usize = 16 << 20;
 /// The longest line of a stream.
@@ -33,7 +38,12 @@ pub struct ServerHttp {
 impl ServerHttp {
     pub fn new(endpoint: &Endpoint, title: &'static str) -> Self {
         // Proxies of the environment have no business between us and our own machine.
-        let client = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).build().unwrap_or_default();
+        let client = Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_LIMIT)
+            .pool_idle_timeout(IDLE_LIMIT)
+            .build()
+            .unwrap_or_default();
         Self { client, endpoint: endpoint.clone(), title }
     }
 
@@ -76,7 +86,8 @@ impl ServerHttp {
     ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
         let response = self.sent(self.request(Method::POST, path).json(body)).await?;
         let title = self.title;
-        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error)))).boxed())
+        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error))))
+            .boxed())
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
@@ -95,7 +106,12 @@ impl ServerHttp {
     }
 
     async fn whole(&self, request: RequestBuilder) -> Result<Bytes, ApiError> {
-        let mut body = self.sent(request).await?.bytes_stream();
+        let response = self.sent(request).await?;
+        self.body(response).await
+    }
+
+    async fn body(&self, response: Response) -> Result<Bytes, ApiError> {
+        let mut body = response.bytes_stream();
         let mut whole = BytesMut::new();
         while let Some(chunk) = body.next().await {
             whole.extend_from_slice(&chunk.map_err(|error| broken(self.title, &error))?);
@@ -113,12 +129,12 @@ impl ServerHttp {
         if status.is_success() {
             return Ok(response);
         }
-        let body = response.bytes().await.unwrap_or_default();
+        let body = self.body(response).await.unwrap_or_default();
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
-                    .hint("Give Pilothouse the server's token.")
+                    .hint("Switch its authentication off: Pilothouse has no token for it.")
             }
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -132,6 +148,11 @@ impl ServerHttp {
         if error.is_connect() {
             let text = format!("Nothing answers at {}.", self.endpoint.base_url);
             return ApiError::new(ErrorCode::Unreachable, text).retryable();
+        }
+        if speaks_no_http(error) {
+            let text = format!("The program at {} does not speak HTTP.", self.endpoint.base_url);
+            return ApiError::new(ErrorCode::BadAnswer, text)
+                .hint("Another program may listen at its address.");
         }
         broken(self.title, error)
     }
@@ -197,7 +218,9 @@ pub fn error_text(body: &[u8]) -> Option<String> {
     let error = value.get("error").filter(|error| !error.is_null())?;
     let text = match error {
         Value::String(text) => text.clone(),
-        other => other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned),
+        other => {
+            other.get("message").and_then(Value::as_str).map_or_else(|| other.to_string(), str::to_owned)
+        }
     };
     Some(shorten(text.trim()))
 }
@@ -207,6 +230,20 @@ fn shorten(text: &str) -> String {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
     }
+}
+
+/// Whether the other side answered in no HTTP, or spoke before it was asked, as mail and shell servers do. The parser's
+/// error has no public type, only its words.
+fn speaks_no_http(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if said.starts_with("invalid HTTP") || said.starts_with("received unexpected message") {
+            return true;
+        }
+        cause = inner.source();
+    }
+    false
 }
 
 fn broken(title: &str, error: &reqwest::Error) -> ApiError {
@@ -221,18 +258,48 @@ mod tests {
     #[tokio::test]
     async fn lines_survive_any_cut_and_endless_ones_are_refused() {
         let chunks = ["da", "ta: 1\r\n\nda", "ta: 2\nrest"].map(|text| Ok(Bytes::from(text)));
-        let read: Vec<String> = lines(futures_util::stream::iter(chunks)).map(|line| line.unwrap().text).collect().await;
+        let read: Vec<String> =
+            lines(futures_util::stream::iter(chunks)).map(|line| line.unwrap().text).collect().await;
         assert_eq!(read, ["data: 1", "", "data: 2", "rest"]);
         let flood = std::iter::repeat_with(|| Ok(Bytes::from(vec![b'x'; 1 << 16]))).take(64);
         let read: Vec<_> = lines(futures_util::stream::iter(flood)).collect().await;
         assert!(read.len() == 1 && read[0].is_err());
     }
 
+    #[tokio::test]
+    async fn another_protocol_is_a_bad_answer_and_a_closed_port_unreachable() {
+        use tokio::{
+            io::{AsyncReadExt, AsyncWriteExt},
+            net::TcpListener,
+        };
+        for asks_first in [true, false] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base_url = format!("http://{}", listener.local_addr().unwrap());
+            let http = ServerHttp::new(&Endpoint { base_url, key: None }, "Ollama");
+            let greeter = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                if asks_first {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                }
+                stream.write_all(b"SSH-2.0-OpenSSH_9.7\r\n\r\n").await.unwrap();
+                stream
+            });
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::BadAnswer);
+            drop(greeter.await.unwrap());
+            assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::Unreachable);
+        }
+    }
+
     #[test]
     fn error_bodies_of_all_servers_are_read() {
-        assert_eq!(error_text(br#"{"error":"Unexpected endpoint or method. (GET /x)"}"#).unwrap(),
-            "Unexpected endpoint or method. (GET /x)");
-        assert_eq!(error_text(br#"{"error":{"code":401,"message":"Invalid API Key"}}"#).unwrap(), "Invalid API Key");
+        assert_eq!(
+            error_text(br#"{"error":"Unexpected endpoint or method. (GET /x)"}"#).unwrap(),
+            "Unexpected endpoint or method. (GET /x)"
+        );
+        assert_eq!(
+            error_text(br#"{"error":{"code":401,"message":"Invalid API Key"}}"#).unwrap(),
+            "Invalid API Key"
+        );
         assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
         assert_eq!(error_text(b"junk"), None);
         let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));

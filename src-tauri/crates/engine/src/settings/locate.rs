@@ -43,11 +43,7 @@ fn line_of(text: &str, offset: usize) -> usize {
 
 /// The unknown key and the known ones, out of serde's words for `deny_unknown_fields`.
 fn unknown_field(message: &str) -> Option<(&str, Vec<&str>)> {
-    let mut quoted = message
-        .strip_prefix("unknown field ")?
-        .split('`')
-        .skip(1)
-        .step_by(2);
+    let mut quoted = message.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
     let unknown = quoted.next()?;
     Some((unknown, quoted.collect()))
 }
@@ -64,10 +60,7 @@ fn find(table: &dyn TableLike, wanted: &Range<usize>, path: &mut Vec<String>) ->
         |span: Option<Range<usize>>| span.is_some_and(|s| s.start <= wanted.start && wanted.end <= s.end);
     for (name, item) in table.iter() {
         path.push(name.to_owned());
-        if item
-            .as_table_like()
-            .is_some_and(|inner| find(inner, wanted, path))
-        {
+        if item.as_table_like().is_some_and(|inner| find(inner, wanted, path)) {
             return true;
         }
         let own = table.key(name).and_then(toml_edit::Key::span);

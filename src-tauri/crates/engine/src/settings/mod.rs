@@ -37,30 +37,17 @@ pub struct Loaded {
 impl SettingsFile {
     /// Reads the file; makes it when there is none. A bad file stays as it is, and the defaults are in force.
     pub fn open(path: &Path) -> (Self, Loaded) {
-        let file = Self {
-            path: path.to_owned(),
-        };
+        let file = Self { path: path.to_owned() };
         let loaded = match create(path) {
-            Ok(true) => Loaded {
-                settings: Settings::default(),
-                trouble: None,
-                created: true,
-            },
+            Ok(true) => Loaded { settings: Settings::default(), trouble: None, created: true },
             Ok(false) => match file.read() {
-                Ok(settings) => Loaded {
-                    settings,
-                    trouble: None,
-                    created: false,
-                },
+                Ok(settings) => Loaded { settings, trouble: None, created: false },
                 Err(error) => refused(error),
             },
             Err(error) => refused(
                 ApiError::new(
                     ErrorCode::System,
-                    format!(
-                        "{} cannot be written: {error}. The defaults are in force.",
-                        path.display()
-                    ),
+                    format!("{} cannot be written: {error}. The defaults are in force.", path.display()),
                 )
                 .hint("Check the permissions of its folder and that the disk has room."),
             ),
@@ -89,9 +76,7 @@ impl SettingsFile {
 pub fn parse(text: &str) -> Result<Settings, ApiError> {
     let settings: Settings =
         toml_edit::de::from_str(text).map_err(|error| invalid(locate::parse_error(text, &error)))?;
-    settings
-        .check()
-        .map_err(|mistake| invalid(locate::range_error(text, &mistake)))?;
+    settings.check().map_err(|mistake| invalid(locate::range_error(text, &mistake)))?;
     Ok(settings)
 }
 
@@ -101,11 +86,7 @@ fn invalid(message: String) -> ApiError {
 }
 
 fn refused(error: ApiError) -> Loaded {
-    Loaded {
-        settings: Settings::default(),
-        trouble: Some(error),
-        created: false,
-    }
+    Loaded { settings: Settings::default(), trouble: Some(error), created: false }
 }
 
 /// Whether a new file was made; an existing one is never touched.
@@ -162,30 +143,18 @@ mod tests {
                 "\n[servers.ollama]\nadress = \"x\"\n",
                 "settings.toml line 3: servers.ollama.adress: unknown key, did you mean address?",
             ),
-            (
-                "[gatway]\n",
-                "settings.toml line 1: gatway: unknown key, did you mean gateway?",
-            ),
-            (
-                "[web]\nzzzzzzz = 1\n",
-                "settings.toml line 2: web.zzzzzzz: unknown key.",
-            ),
+            ("[gatway]\n", "settings.toml line 1: gatway: unknown key, did you mean gateway?"),
+            ("[web]\nzzzzzzz = 1\n", "settings.toml line 2: web.zzzzzzz: unknown key."),
             (
                 "[gauges]\n# fast\ninterval_ms = 5\n",
                 "settings.toml line 3: gauges.interval_ms: must be 200 to 60000.",
             ),
-            (
-                "[restart]\nmax_ms = 1\n",
-                "settings.toml: restart.first_ms: must be 1 up to restart.max_ms.",
-            ),
+            ("[restart]\nmax_ms = 1\n", "settings.toml: restart.first_ms: must be 1 up to restart.max_ms."),
         ] {
             assert_eq!(parse(text).unwrap_err().message, wanted);
         }
         let wrong_type = parse("[gateway]\nport = \"x\"\n").unwrap_err().message;
-        assert!(
-            wrong_type.starts_with("settings.toml line 2: gateway.port: "),
-            "{wrong_type}"
-        );
+        assert!(wrong_type.starts_with("settings.toml line 2: gateway.port: "), "{wrong_type}");
         let syntax = parse("[web]\nport = \n").unwrap_err().message;
         assert!(syntax.starts_with("settings.toml line 2: "), "{syntax}");
     }

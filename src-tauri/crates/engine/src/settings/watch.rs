@@ -28,11 +28,8 @@ pub struct WatchGuard {
 /// for. Errors: system, when the operating system gives no watch.
 pub fn watch(path: &Path, sender: Sender<Result<Settings, ApiError>>) -> Result<WatchGuard, ApiError> {
     let failed = |error: &dyn std::fmt::Display| {
-        ApiError::new(
-            ErrorCode::System,
-            format!("Changes of {} are not noticed: {error}.", path.display()),
-        )
-        .hint("Restart Pilothouse after a change of the settings.")
+        ApiError::new(ErrorCode::System, format!("Changes of {} are not noticed: {error}.", path.display()))
+            .hint("Restart Pilothouse after a change of the settings.")
     };
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().map(OsStr::to_owned)) else {
         return Err(failed(&"it is not a file in a folder"));
@@ -43,10 +40,7 @@ pub fn watch(path: &Path, sender: Sender<Result<Settings, ApiError>>) -> Result<
         let concerns = event.map_or(true, |event| {
             !matches!(event.kind, EventKind::Access(_))
                 && (event.need_rescan()
-                    || event
-                        .paths
-                        .iter()
-                        .any(|p| p.file_name() == Some(name.as_os_str())))
+                    || event.paths.iter().any(|p| p.file_name() == Some(name.as_os_str())))
         });
         if concerns {
             // The reader is gone only when the guard is going.
@@ -54,9 +48,7 @@ pub fn watch(path: &Path, sender: Sender<Result<Settings, ApiError>>) -> Result<
         }
     })
     .map_err(|error| failed(&error))?;
-    watcher
-        .watch(folder, RecursiveMode::NonRecursive)
-        .map_err(|error| failed(&error))?;
+    watcher.watch(folder, RecursiveMode::NonRecursive).map_err(|error| failed(&error))?;
     let known = std::fs::read_to_string(path).ok();
     let path = path.to_owned();
     std::thread::Builder::new()
@@ -133,13 +125,7 @@ mod tests {
         assert_eq!(next(&mut receiver).await.unwrap().gateway.port, 2);
 
         std::fs::write(&path, "[gateway]\nprot = 3\n").unwrap();
-        assert!(
-            next(&mut receiver)
-                .await
-                .unwrap_err()
-                .message
-                .contains("gateway.prot")
-        );
+        assert!(next(&mut receiver).await.unwrap_err().message.contains("gateway.prot"));
 
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "[gateway]\nport = 4\n").unwrap();

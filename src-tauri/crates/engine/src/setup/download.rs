@@ -29,10 +29,7 @@ pub(super) struct Download<'a> {
 
 impl<'a> Download<'a> {
     pub fn new(part: &'a Part, folder: &Path) -> Self {
-        Self {
-            part,
-            folder: folder.to_owned(),
-        }
+        Self { part, folder: folder.to_owned() }
     }
 
     /// Fetches the file from the index at `base`; returns where it lies. `sink` hears the bytes that are there.
@@ -72,9 +69,7 @@ impl<'a> Download<'a> {
             tracing::info!(%error, tries, "the download broke off, going on");
             tokio::time::sleep(Duration::from_millis(500) * tries).await;
         }
-        let hash = hash_of(&part_file)
-            .await
-            .map_err(|error| cannot_write(&part_file, &error))?;
+        let hash = hash_of(&part_file).await.map_err(|error| cannot_write(&part_file, &error))?;
         if hash != self.part.sha256 {
             let _ = std::fs::remove_file(&part_file);
             return Err(wrong_content(self.part.what, &format!("SHA-256 {hash}")));
@@ -121,11 +116,7 @@ async fn read_on(
         done = 0;
     }
     let mut options = OpenOptions::new();
-    options
-        .create(true)
-        .write(true)
-        .append(done > 0)
-        .truncate(done == 0);
+    options.create(true).write(true).append(done > 0).truncate(done == 0);
     let mut file: File = options.open(path).map_err(|error| cannot_write(path, &error))?;
     let mut body = answer.bytes_stream();
     let mut told = Instant::now();
@@ -134,13 +125,9 @@ async fn read_on(
         done += chunk.len() as u64;
         if done > expected {
             let _ = std::fs::remove_file(path);
-            return Err(wrong_content(
-                "The file",
-                &format!("more than the {expected} bytes that it has"),
-            ));
+            return Err(wrong_content("The file", &format!("more than the {expected} bytes that it has")));
         }
-        file.write_all(&chunk)
-            .map_err(|error| cannot_write(path, &error))?;
+        file.write_all(&chunk).map_err(|error| cannot_write(path, &error))?;
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             sink(done);
@@ -164,9 +151,7 @@ async fn hash_of(path: &Path) -> std::io::Result<String> {
             }
         }
     };
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(std::io::Error::other)?
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
 /// What went wrong on the way to or from the index, with the innermost cause (a name, a certificate, a proxy).
@@ -186,11 +171,7 @@ pub(super) fn failed(error: &reqwest::Error) -> ApiError {
             .hint("Run setup again later; it goes on where it stopped.")
             .retryable(),
         None => {
-            let what = if error.is_connect() {
-                "cannot be reached"
-            } else {
-                "broke the download off"
-            };
+            let what = if error.is_connect() { "cannot be reached" } else { "broke the download off" };
             ApiError::new(ErrorCode::DownloadFailed, format!("{host} {what}: {cause}."))
                 .hint(
                     "Check the network (behind a proxy, set HTTPS_PROXY), then run setup again; it goes on where it \
@@ -223,16 +204,10 @@ mod tests {
     /// Breaks off after ten bytes, except at the third request.
     async fn file(State(server): State<Server>, headers: HeaderMap) -> Response {
         let request = server.requests.fetch_add(1, Ordering::SeqCst);
-        let range = headers
-            .get("range")
-            .map(|value| value.to_str().unwrap().to_owned());
+        let range = headers.get("range").map(|value| value.to_str().unwrap().to_owned());
         server.ranges.lock().unwrap().push(range.clone());
         let from = match (&range, server.ignores_range) {
-            (Some(range), false) => range
-                .trim_start_matches("bytes=")
-                .trim_end_matches('-')
-                .parse()
-                .unwrap(),
+            (Some(range), false) => range.trim_start_matches("bytes=").trim_end_matches('-').parse().unwrap(),
             _ => 0,
         };
         let rest = &CONTENT[from..];
@@ -262,14 +237,7 @@ mod tests {
     }
 
     fn part(sha256: &'static str) -> Part {
-        Part {
-            what: "a file",
-            package: "a",
-            version: "1",
-            sha256,
-            bytes: 36,
-            kind: Kind::Source,
-        }
+        Part { what: "a file", package: "a", version: "1", sha256, bytes: 36, kind: Kind::Source }
     }
 
     const RIGHT: &str = "74e7e5bb9d22d6db26bf76946d40fff3ea9f0346b884fd0694920fccfad15e33";
@@ -279,10 +247,7 @@ mod tests {
         let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
         let url = serve(server.clone()).await;
         let part = part(RIGHT);
-        let path = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap();
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
         let ranges = server.ranges.lock().unwrap().clone();
         assert_eq!(ranges, [None, Some("bytes=10-".into()), Some("bytes=20-".into())]);
@@ -291,16 +256,9 @@ mod tests {
     #[tokio::test]
     async fn a_server_without_ranges_begins_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let url = serve(Server {
-            ignores_range: true,
-            ..Server::default()
-        })
-        .await;
+        let url = serve(Server { ignores_range: true, ..Server::default() }).await;
         let part = part(RIGHT);
-        let path = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap();
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
     }
 
@@ -309,10 +267,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let url = serve(Server::default()).await;
         let part = part("00");
-        let error = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap_err();
+        let error =
+            Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::HashMismatch);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -324,10 +280,7 @@ mod tests {
         std::fs::write(folder.path().join("a-1.part"), &CONTENT[..30]).unwrap();
         let url = serve(server.clone()).await;
         let part = part(RIGHT);
-        let path = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap();
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
         assert_eq!(std::fs::read(path).unwrap(), CONTENT);
         assert_eq!(*server.ranges.lock().unwrap(), [Some("bytes=30-".to_owned())]);
     }
@@ -337,14 +290,9 @@ mod tests {
         let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
         server.requests.store(9, Ordering::SeqCst);
         let url = serve(server).await;
-        let part = Part {
-            bytes: 20,
-            ..part(RIGHT)
-        };
-        let error = Download::new(&part, folder.path())
-            .from(&Client::new(), &url, &|_| {})
-            .await
-            .unwrap_err();
+        let part = Part { bytes: 20, ..part(RIGHT) };
+        let error =
+            Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::HashMismatch);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     }
@@ -356,22 +304,15 @@ mod tests {
         let part = part(RIGHT);
         let download = Download::new(&part, folder.path());
         let elsewhere = url.join("/nothing").unwrap();
-        let error = download
-            .from(&Client::new(), &elsewhere, &|_| {})
-            .await
-            .unwrap_err();
+        let error = download.from(&Client::new(), &elsewhere, &|_| {}).await.unwrap_err();
         assert_eq!((error.code, error.retry), (ErrorCode::DownloadFailed, false));
         assert!(error.message.contains("404"), "{}", error.message);
         // A port that was free a moment ago: nobody listens there.
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let closed: Url = format!("http://{}/file", listener.local_addr().unwrap())
-            .parse()
-            .unwrap();
+        let closed: Url = format!("http://{}/file", listener.local_addr().unwrap()).parse().unwrap();
         drop(listener);
         let path = folder.path().join("x");
-        let error = read_on(&Client::new(), &closed, &path, 36, &|_| {})
-            .await
-            .unwrap_err();
+        let error = read_on(&Client::new(), &closed, &path, 36, &|_| {}).await.unwrap_err();
         assert_eq!((error.code, error.retry), (ErrorCode::DownloadFailed, true));
         assert!(error.message.contains("cannot be reached"), "{}", error.message);
         assert!(error.hint.unwrap().contains("goes on where it stopped"));

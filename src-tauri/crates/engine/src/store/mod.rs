@@ -54,10 +54,7 @@ impl Store {
     }
 
     fn cannot(&self, verb: &str, error: &sqlx::Error) -> ApiError {
-        unavailable(
-            &self.path,
-            format!("Pilothouse cannot {verb} its history: {error}."),
-        )
+        unavailable(&self.path, format!("Pilothouse cannot {verb} its history: {error}."))
     }
 }
 

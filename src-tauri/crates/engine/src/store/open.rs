@@ -90,15 +90,9 @@ async fn try_open(path: &Path, migrations: &[&'static str]) -> Result<Store, Fai
     let prepared = prepare(&mut connection, path, migrations).await;
     let closed = connection.close().await.map_err(failed);
     prepared.and(closed)?;
-    let pool: SqlitePool = SqlitePoolOptions::new()
-        .max_connections(4)
-        .connect_with(options)
-        .await
-        .map_err(failed)?;
-    Ok(Store {
-        pool,
-        path: path.to_owned(),
-    })
+    let pool: SqlitePool =
+        SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;
+    Ok(Store { pool, path: path.to_owned() })
 }
 
 async fn prepare(
@@ -107,17 +101,13 @@ async fn prepare(
     migrations: &[&'static str],
 ) -> Result<(), Failure> {
     let failed = |error: sqlx::Error| failure(path, &error);
-    let check: String = query_scalar("PRAGMA quick_check(1)")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let check: String =
+        query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
     if check != "ok" {
         return Err(Failure::Damaged(check));
     }
-    let version: i64 = query_scalar("PRAGMA user_version")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let version: i64 =
+        query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
     let applied = usize::try_from(version).unwrap_or(usize::MAX);
     if applied > migrations.len() {
         return Err(Failure::Other(newer(path)));
@@ -168,20 +158,14 @@ fn failure(path: &Path, error: &sqlx::Error) -> Failure {
     let code = error.as_database_error().and_then(|e| e.code());
     match code {
         Some(code) if DAMAGED.contains(&code.as_ref()) => Failure::Damaged(error.to_string()),
-        _ => Failure::Other(unavailable(
-            path,
-            format!("Pilothouse cannot open its history: {error}."),
-        )),
+        _ => Failure::Other(unavailable(path, format!("Pilothouse cannot open its history: {error}."))),
     }
 }
 
 fn set_aside(path: &Path) -> Result<PathBuf, ApiError> {
     let aside = with_suffix(path, &format!(".damaged-{}", Timestamp::now().as_millisecond()));
     std::fs::rename(path, &aside).map_err(|error| {
-        unavailable(
-            path,
-            format!("The history file is damaged and cannot be set aside: {error}."),
-        )
+        unavailable(path, format!("The history file is damaged and cannot be set aside: {error}."))
     })?;
     for part in ["-wal", "-shm"] {
         // Most often they are not there. What stays would be applied to the new file, so it must go along.
@@ -216,8 +200,5 @@ fn newer(path: &Path) -> ApiError {
         ErrorCode::StoreUnavailable,
         "The history file was written by a newer Pilothouse and is left as it is.",
     )
-    .hint(format!(
-        "Update Pilothouse, or move {} away to begin a new history.",
-        path.display()
-    ))
+    .hint(format!("Update Pilothouse, or move {} away to begin a new history.", path.display()))
 }

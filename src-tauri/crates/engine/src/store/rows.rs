@@ -32,9 +32,7 @@ pub(super) fn integer(value: u64) -> i64 {
 
 pub(super) fn unsigned<T: TryFrom<i64>>(row: &SqliteRow, column: &str) -> Result<Option<T>, sqlx::Error> {
     let value: Option<i64> = row.try_get(column)?;
-    value
-        .map(|v| T::try_from(v).map_err(|_| decode(column, "out of range")))
-        .transpose()
+    value.map(|v| T::try_from(v).map_err(|_| decode(column, "out of range"))).transpose()
 }
 
 pub(super) fn encode(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
@@ -45,8 +43,5 @@ pub(super) fn decode(
     column: &str,
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
 ) -> sqlx::Error {
-    sqlx::Error::ColumnDecode {
-        index: column.into(),
-        source: error.into(),
-    }
+    sqlx::Error::ColumnDecode { index: column.into(), source: error.into() }
 }

@@ -39,11 +39,7 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self {
-            model: None,
-            server: None,
-            limit: 50,
-        }
+        Self { model: None, server: None, limit: 50 }
     }
 }
 
@@ -72,9 +68,7 @@ impl Store {
 
     /// Adds one request of a run. Figures that are not finite are kept as absent.
     pub async fn add_trial(&self, run_id: i64, trial: &Trial) -> Result<(), ApiError> {
-        self.insert_trial(run_id, trial)
-            .await
-            .map_err(|e| self.cannot("write", &e))
+        self.insert_trial(run_id, trial).await.map_err(|e| self.cannot("write", &e))
     }
 
     async fn insert_trial(&self, run_id: i64, trial: &Trial) -> Result<(), sqlx::Error> {
@@ -167,9 +161,7 @@ impl Store {
             };
             runs.into_iter().map(detail).collect()
         });
-        details
-            .await
-            .map_err(|error| ApiError::internal(format!("Summarising the runs broke off: {error}.")))
+        details.await.map_err(|error| ApiError::internal(format!("Summarising the runs broke off: {error}.")))
     }
 
     async fn trials(&self, runs: &[Run]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
@@ -183,10 +175,7 @@ impl Store {
         .await?;
         let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
         for row in &rows {
-            trials
-                .entry(row.try_get("run")?)
-                .or_default()
-                .push(trial_of(row)?);
+            trials.entry(row.try_get("run")?).or_default().push(trial_of(row)?);
         }
         Ok(trials)
     }
@@ -239,10 +228,8 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
 }
 
 fn detail_of(run: Run, trials: Vec<Trial>) -> RunDetail {
-    let counted: Vec<&Trial> = trials
-        .iter()
-        .filter(|trial| trial.phase == TrialPhase::Measured && trial.flaw.is_none())
-        .collect();
+    let counted: Vec<&Trial> =
+        trials.iter().filter(|trial| trial.phase == TrialPhase::Measured && trial.flaw.is_none()).collect();
     let figure = |of: fn(&Trial) -> Option<f64>, source: &str| -> Option<Summary> {
         let values: Vec<f64> = counted.iter().filter_map(|trial| of(trial)).collect();
         summarize(&values, source)

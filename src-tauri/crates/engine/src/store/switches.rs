@@ -63,9 +63,7 @@ impl Store {
         if report.dry_run {
             return Ok(());
         }
-        self.update_switch(report)
-            .await
-            .map_err(|e| self.cannot("write", &e))
+        self.update_switch(report).await.map_err(|e| self.cannot("write", &e))
     }
 
     async fn update_switch(&self, report: &SwitchReport) -> Result<(), sqlx::Error> {
@@ -132,10 +130,7 @@ impl Store {
         .fetch_all(&self.pool)
         .await
         .map_err(|e| self.cannot("read", &e))?;
-        Ok(times
-            .into_iter()
-            .filter_map(|ms| u64::try_from(ms).ok())
-            .collect())
+        Ok(times.into_iter().filter_map(|ms| u64::try_from(ms).ok()).collect())
     }
 
     /// Remembers which model is active, for the next start.
@@ -195,10 +190,7 @@ fn cut_off_of(row: &SqliteRow) -> Result<CutOffSwitch, sqlx::Error> {
 }
 
 fn target_of(row: &SqliteRow) -> Result<ModelRef, sqlx::Error> {
-    Ok(ModelRef {
-        server: ServerId(row.try_get("to_server")?),
-        model: row.try_get("to_model")?,
-    })
+    Ok(ModelRef { server: ServerId(row.try_get("to_server")?), model: row.try_get("to_model")? })
 }
 
 fn report_of(row: &SqliteRow) -> Result<SwitchReport, sqlx::Error> {

@@ -48,11 +48,7 @@ fn trial(seq: u32, phase: TrialPhase, decode: f64, flaw: Option<&str>) -> Trial 
 }
 
 fn active(model: &str) -> Active {
-    Active {
-        server: "ollama".into(),
-        model: model.into(),
-        instance: format!("{model}:1"),
-    }
+    Active { server: "ollama".into(), model: model.into(), instance: format!("{model}:1") }
 }
 
 fn report(switch_id: i64, load_ms: Option<u64>) -> SwitchReport {
@@ -65,10 +61,7 @@ fn report(switch_id: i64, load_ms: Option<u64>) -> SwitchReport {
         took_ms: 1234,
         load_ms,
         first_token_ms: None,
-        steps: vec![StepTiming {
-            name: "load".into(),
-            ms: 7,
-        }],
+        steps: vec![StepTiming { name: "load".into(), ms: 7 }],
         reason: None,
         error: None,
     }
@@ -89,55 +82,35 @@ async fn a_run_is_summarised_over_the_trials_that_count() {
     for trial in &trials {
         store.add_trial(id, trial).await.unwrap();
     }
-    store
-        .end_run(id, RunState::Done, Some("fine"), Some(42))
-        .await
-        .unwrap();
+    store.end_run(id, RunState::Done, Some("fine"), Some(42)).await.unwrap();
     let detail = store.run(id).await.unwrap();
     assert_eq!(detail.trials, trials);
     let run = &detail.run;
     let decode = run.decode_tok_s.as_ref().unwrap();
-    assert_eq!(
-        (decode.median, decode.n, decode.source.as_str()),
-        (20.0, 3, "client")
-    );
+    assert_eq!((decode.median, decode.n, decode.source.as_str()), (20.0, 3, "client"));
     assert_eq!(run.prefill_tok_s, None, "absent is not zero");
     assert_eq!((run.trials, run.warmups, run.peak_memory_bytes), (3, 1, Some(42)));
     assert_eq!((run.state, run.note.as_deref()), (RunState::Done, Some("fine")));
     assert_eq!(run.started_at, new_run("", "").started_at);
     assert_eq!(run.fingerprint, new_run("", "").fingerprint);
-    assert_eq!(
-        store.runs(&RunFilter::default()).await.unwrap(),
-        std::slice::from_ref(run)
-    );
+    assert_eq!(store.runs(&RunFilter::default()).await.unwrap(), std::slice::from_ref(run));
 }
 
 #[tokio::test]
 async fn runs_are_filtered_and_newest_first() {
     let (_folder, path) = folder();
     let store = open(&path).await;
-    for (server, model) in [
-        ("ollama", "Gemma3"),
-        ("lmstudio", "gemma-2"),
-        ("ollama", "100%_odd"),
-    ] {
+    for (server, model) in [("ollama", "Gemma3"), ("lmstudio", "gemma-2"), ("ollama", "100%_odd")] {
         store.begin_run(&new_run(server, model)).await.unwrap();
     }
     let ids = async |filter: RunFilter| -> Vec<i64> {
         let runs = store.runs(&filter).await.unwrap();
         runs.iter().map(|run| run.run_id).collect()
     };
-    let model = |model: &str| RunFilter {
-        model: Some(model.into()),
-        ..RunFilter::default()
-    };
+    let model = |model: &str| RunFilter { model: Some(model.into()), ..RunFilter::default() };
     assert_eq!(ids(model("GEMMA")).await, [2, 1]);
     assert_eq!(ids(model("%")).await, [3], "no wildcards");
-    let ollama = RunFilter {
-        server: Some("ollama".into()),
-        limit: 1,
-        model: None,
-    };
+    let ollama = RunFilter { server: Some("ollama".into()), limit: 1, model: None };
     assert_eq!(ids(ollama).await, [3]);
 }
 
@@ -148,9 +121,7 @@ async fn what_is_not_there_is_not_found() {
     assert_eq!(store.run(7).await.unwrap_err().code, ErrorCode::NotFound);
     let ended = store.end_run(7, RunState::Done, None, None).await;
     assert_eq!(ended.unwrap_err().code, ErrorCode::NotFound);
-    let orphan = store
-        .add_trial(7, &trial(0, TrialPhase::Measured, 1.0, None))
-        .await;
+    let orphan = store.add_trial(7, &trial(0, TrialPhase::Measured, 1.0, None)).await;
     let error = orphan.unwrap_err();
     assert_eq!(error.code, ErrorCode::StoreUnavailable, "foreign keys are on");
     assert!(error.hint.is_some());
@@ -164,11 +135,7 @@ async fn a_switch_is_journalled_until_its_outcome() {
     let now = Timestamp::now();
     let first = store.begin_switch(Some(&active("a")), &to, now).await.unwrap();
     store.mark_switch(first, SwitchPhase::Loading).await.unwrap();
-    let cut_off = CutOffSwitch {
-        id: first,
-        from: Some(active("a")),
-        to: to.clone(),
-    };
+    let cut_off = CutOffSwitch { id: first, from: Some(active("a")), to: to.clone() };
     assert_eq!(store.unfinished_switches().await.unwrap(), [cut_off]);
     assert!(store.switches(10).await.unwrap().is_empty());
     let failed = SwitchReport {
@@ -198,22 +165,10 @@ async fn load_times_are_the_last_five_committed_ones() {
         store.end_switch(&report(id, load_ms)).await.unwrap();
     }
     let id = store.begin_switch(None, &to, Timestamp::now()).await.unwrap();
-    let cancelled = SwitchReport {
-        outcome: SwitchOutcome::Cancelled,
-        ..report(id, Some(99))
-    };
+    let cancelled = SwitchReport { outcome: SwitchOutcome::Cancelled, ..report(id, Some(99)) };
     store.end_switch(&cancelled).await.unwrap();
-    assert_eq!(
-        store.load_times(&"ollama".into(), "b").await.unwrap(),
-        [6, 5, 4, 3, 2]
-    );
-    assert!(
-        store
-            .load_times(&"lmstudio".into(), "b")
-            .await
-            .unwrap()
-            .is_empty()
-    );
+    assert_eq!(store.load_times(&"ollama".into(), "b").await.unwrap(), [6, 5, 4, 3, 2]);
+    assert!(store.load_times(&"lmstudio".into(), "b").await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -224,10 +179,7 @@ async fn the_active_model_outlives_the_engine() {
     store.set_active(Some(&active("a"))).await.unwrap();
     store.set_active(Some(&active("b"))).await.unwrap();
     store.close().await;
-    assert_eq!(
-        store.active().await.unwrap_err().code,
-        ErrorCode::StoreUnavailable
-    );
+    assert_eq!(store.active().await.unwrap_err().code, ErrorCode::StoreUnavailable);
     let store = open(&path).await;
     assert_eq!(store.active().await.unwrap(), Some(active("b")));
     store.set_active(None).await.unwrap();
@@ -242,14 +194,8 @@ async fn what_was_written_survives_a_killed_engine() {
     let run = store.begin_run(&new_run("ollama", "a")).await.unwrap();
     let measured = trial(0, TrialPhase::Measured, 10.0, None);
     store.add_trial(run, &measured).await.unwrap();
-    let switch = store
-        .begin_switch(None, &ModelRef::new("ollama", "b"), Timestamp::now())
-        .await
-        .unwrap();
-    store
-        .add_event(Timestamp::now(), Some(&"ollama".into()), "crashed", "signal 9")
-        .await
-        .unwrap();
+    let switch = store.begin_switch(None, &ModelRef::new("ollama", "b"), Timestamp::now()).await.unwrap();
+    store.add_event(Timestamp::now(), Some(&"ollama".into()), "crashed", "signal 9").await.unwrap();
     let after = folder.path().join("after");
     std::fs::create_dir(&after).unwrap();
     for name in ["history.sqlite3", "history.sqlite3-wal"] {
@@ -269,11 +215,7 @@ async fn what_was_written_survives_a_killed_engine() {
 #[tokio::test]
 async fn a_damaged_file_is_set_aside() {
     let (folder, path) = folder();
-    std::fs::write(
-        &path,
-        "this is no database, but it is long enough to look at".repeat(100),
-    )
-    .unwrap();
+    std::fs::write(&path, "this is no database, but it is long enough to look at".repeat(100)).unwrap();
     let opened = Store::open(&path).await.unwrap();
     let trouble = opened.trouble.unwrap();
     assert_eq!(trouble.code, ErrorCode::StoreUnavailable);
@@ -284,11 +226,7 @@ async fn a_damaged_file_is_set_aside() {
         .find(|name| name.starts_with("history.sqlite3.damaged-"))
         .unwrap();
     assert!(trouble.hint.unwrap().contains(&aside));
-    assert!(
-        std::fs::read_to_string(folder.path().join(aside))
-            .unwrap()
-            .starts_with("this is no")
-    );
+    assert!(std::fs::read_to_string(folder.path().join(aside)).unwrap().starts_with("this is no"));
 }
 
 #[tokio::test]
@@ -317,10 +255,7 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     const FIRST: &str = include_str!("../../migrations/0001_spine.sql");
     let (_folder, path) = folder();
     open(&path).await.close().await;
-    let broken = [
-        FIRST,
-        "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);",
-    ];
+    let broken = [FIRST, "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);"];
     assert!(Store::open_with(&path, &broken).await.is_err());
     let good = [FIRST, "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT;"];
     Store::open_with(&path, &good).await.unwrap();

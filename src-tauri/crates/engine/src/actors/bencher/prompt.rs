@@ -3,11 +3,11 @@
 
 /// Plain words of one or two tokens each in the usual vocabularies.
 const WORDS: [&str; 48] = [
-    "river", "stone", "window", "garden", "letter", "market", "winter", "bridge", "candle", "forest", "harbor",
-    "island", "kitchen", "ladder", "meadow", "number", "orange", "paper", "quiet", "road", "silver", "table",
-    "under", "valley", "water", "yellow", "anchor", "basket", "corner", "door", "early", "field", "glass", "hill",
-    "inside", "journey", "key", "light", "morning", "north", "open", "picture", "rain", "summer", "tower", "voice",
-    "wind", "year",
+    "river", "stone", "window", "garden", "letter", "market", "winter", "bridge", "candle", "forest",
+    "harbor", "island", "kitchen", "ladder", "meadow", "number", "orange", "paper", "quiet", "road",
+    "silver", "table", "under", "valley", "water", "yellow", "anchor", "basket", "corner", "door", "early",
+    "field", "glass", "hill", "inside", "journey", "key", "light", "morning", "north", "open", "picture",
+    "rain", "summer", "tower", "voice", "wind", "year",
 ];
 
 /// A prompt of about `words` words that begins unlike any other: `nonce` differs per request.

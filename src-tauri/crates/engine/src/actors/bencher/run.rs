@@ -120,13 +120,17 @@ impl BenchRun {
         note("kernel", sysinfo::System::kernel_version().ok());
         note("architecture", Some(std::env::consts::ARCH.into()));
         note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
-        note("memory_bytes", snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()));
+        note(
+            "memory_bytes",
+            snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()),
+        );
         let gpus = snapshot.gauges.as_ref().map(|g| {
             let names: Vec<&str> = g.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
             if names.is_empty() { "none found".to_owned() } else { names.join(", ") }
         });
         note("gpus", gpus);
-        let others = snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
+        let others =
+            snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
         note("other_instances", Some(others.to_string()));
         Run {
             run_id: Timestamp::now().as_millisecond(),
@@ -161,7 +165,8 @@ impl BenchRun {
                 Warmth::Warm => break,
                 Warmth::GoOn if run.warmups < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
-                    run.note = Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    run.note =
+                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
                     break;
                 }
             }
@@ -257,7 +262,10 @@ impl BenchRun {
         }
     }
 
-    async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    async fn until_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         tokio::select! {
             result = work => result,
             () = self.cancel.cancelled() => Err(ApiError::cancelled("The benchmark was cancelled.")),
@@ -283,7 +291,10 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
     }
     raw.end_ns = since(Instant::now());
     let end = end.ok_or_else(|| {
-        ApiError::new(ErrorCode::BadAnswer, "The answer ended without its last record; the server cut it off.")
+        ApiError::new(
+            ErrorCode::BadAnswer,
+            "The answer ended without its last record; the server cut it off.",
+        )
     })?;
     raw.output_tokens = end.output_tokens;
     raw.prompt_tokens = end.prompt_tokens;

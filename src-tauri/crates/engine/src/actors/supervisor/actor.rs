@@ -109,7 +109,9 @@ impl Supervisor {
     }
 
     pub async fn run(mut self, mut asks: mpsc::Receiver<Ask>, autostart: bool) {
-        let Some(mut results) = self.results.take() else { return };
+        let Some(mut results) = self.results.take() else {
+            return;
+        };
         self.begin(autostart);
         let mut look = Instant::now();
         loop {
@@ -181,7 +183,8 @@ impl Supervisor {
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
         let adopted = self.ownership == Some(Ownership::Adopted);
         if adopted && self.life.state.is_up() && self.stop_commands.is_none() {
-            let text = format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
+            let text =
+                format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
             let hint = "Stop it where it was started.";
             let _ = reply.send(Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint)));
             return;
@@ -205,7 +208,9 @@ impl Supervisor {
             Inner::BackoffOver { generation } if generation == self.generation => {
                 self.transition(Event::BackoffOver, true);
             }
-            Inner::Asked { generation, result } if generation == self.generation => self.asked_to_stop(result),
+            Inner::Asked { generation, result } if generation == self.generation => {
+                self.asked_to_stop(result)
+            }
             _ => {}
         }
     }

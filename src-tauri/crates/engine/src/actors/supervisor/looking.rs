@@ -52,7 +52,9 @@ impl Supervisor {
                 self.probing = true;
                 let adapter = self.adapter.clone();
                 self.later(async move {
-                    let Some(found) = adapter.find_running().await else { return Inner::Found(None) };
+                    let Some(found) = adapter.find_running().await else {
+                        return Inner::Found(None);
+                    };
                     let stop = adapter.stop_commands(&adapter.locate().await).await;
                     Inner::Found(Some((found, stop)))
                 });
@@ -70,12 +72,16 @@ impl Supervisor {
     }
 
     pub(super) fn probe(&mut self, with_models: bool) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else {
+            return;
+        };
         if std::mem::replace(&mut self.probing, true) && !self.waiting.wants_list() {
             return;
         }
         let (generation, client) = (self.generation, connection.client.clone());
-        self.later(async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } });
+        self.later(
+            async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } },
+        );
     }
 
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {

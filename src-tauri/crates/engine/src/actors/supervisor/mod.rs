@@ -65,8 +65,7 @@ impl SupervisorHandle {
     /// Starts the actor. With `autostart` the server is started unless one runs already.
     pub fn start(adapter: Arc<dyn ServerAdapter>, surroundings: Surroundings, autostart: bool) -> Self {
         let (asks, mailbox) = mpsc::channel(32);
-        let handle =
-            Self { id: adapter.id(), kind: adapter.kind(), log: surroundings.log.clone(), asks };
+        let handle = Self { id: adapter.id(), kind: adapter.kind(), log: surroundings.log.clone(), asks };
         tokio::spawn(actor::Supervisor::new(adapter, surroundings).run(mailbox, autostart));
         handle
     }

@@ -89,7 +89,13 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn own(&mut self, process: OwnedProcess, endpoint: Endpoint, program: PathBuf, files: Vec<PathBuf>) {
+    pub(super) fn own(
+        &mut self,
+        process: OwnedProcess,
+        endpoint: Endpoint,
+        program: PathBuf,
+        files: Vec<PathBuf>,
+    ) {
         self.connect(endpoint.clone());
         let record = Record {
             identity: process.identity(),

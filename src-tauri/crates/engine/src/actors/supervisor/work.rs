@@ -27,10 +27,7 @@ pub(super) enum Started {
 }
 
 /// Starts a server, unless one runs at its address already: a second one beside another owner would only fight it.
-pub(super) async fn start(
-    adapter: &dyn ServerAdapter,
-    output: &Path,
-) -> Result<Started, ApiError> {
+pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<Started, ApiError> {
     if let Some(found) = adapter.find_running().await {
         return Ok(Started::Adopted(found));
     }
@@ -64,10 +61,7 @@ pub(super) async fn start(
 }
 
 /// Finds the server that an earlier life of ours left running. One that does not answer is stopped.
-pub(super) async fn readopt(
-    adapter: &dyn ServerAdapter,
-    record: &Record,
-) -> Option<OwnedProcess> {
+pub(super) async fn readopt(adapter: &dyn ServerAdapter, record: &Record) -> Option<OwnedProcess> {
     let process = OwnedProcess::readopt(record.identity)?;
     if adapter.client(&record.endpoint()).health().await.is_ok() {
         return Some(process);

@@ -223,9 +223,13 @@ impl Switcher {
     }
 
     async fn on_finished(&mut self, finished: Option<Finished>) {
-        let Some(running) = self.running.take() else { return };
+        let Some(running) = self.running.take() else {
+            return;
+        };
         let Finished { result, active } = finished.unwrap_or_else(|| Finished {
-            result: Err(ApiError::internal("The switch ended unexpectedly.").hint("Look at Pilothouse's log.")),
+            result: Err(
+                ApiError::internal("The switch ended unexpectedly.").hint("Look at Pilothouse's log.")
+            ),
             active: self.active.clone(),
         });
         self.active.clone_from(&active);
@@ -278,8 +282,12 @@ impl Switcher {
 
     /// Brings the active model back when its server came back without it.
     fn on_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
-        let (Some(active), None) = (&self.active, &self.running) else { return };
-        let Some(server) = snapshot.server(&active.server) else { return };
+        let (Some(active), None) = (&self.active, &self.running) else {
+            return;
+        };
+        let Some(server) = snapshot.server(&active.server) else {
+            return;
+        };
         let there = snapshot.instances.iter().any(|i| i.server == active.server && i.id == active.instance);
         if there || server.state != ServerState::Ready || server.ownership != Some(Ownership::Ours) {
             return;
@@ -294,7 +302,10 @@ impl Switcher {
             self.around.notifier.tell(Happening::Trouble {
                 error: ApiError::new(
                     ErrorCode::ServerError,
-                    format!("{} left memory {RESTORES} times in two minutes; no model is active now.", to.model),
+                    format!(
+                        "{} left memory {RESTORES} times in two minutes; no model is active now.",
+                        to.model
+                    ),
                 )
                 .hint("Look at the server's log, then switch to a model again."),
             });

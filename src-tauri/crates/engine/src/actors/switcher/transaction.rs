@@ -11,7 +11,8 @@ use pilothouse_domain::{
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
     server::ServerId,
     switch::{
-        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, Undo, plan, undo,
+        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, Undo, plan,
+        undo,
     },
 };
 use std::{sync::Arc, time::Duration};
@@ -79,7 +80,9 @@ impl Transaction {
     pub async fn run(mut self) -> Finished {
         let model = match self.resolve().await {
             Ok(model) => model,
-            Err(error) => return Finished { result: Err(error), active: self.previous },
+            Err(error) => {
+                return Finished { result: Err(error), active: self.previous };
+            }
         };
         let to = model.reference();
         if self.wanted.dry_run {
@@ -148,7 +151,8 @@ impl Transaction {
     fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
         self.around.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
             let ids: Vec<&str> = self.around.supervisors.iter().map(|s| s.id.as_str()).collect();
-            ApiError::not_found(format!("There is no server {id}.")).hint(format!("Servers: {}.", ids.join(", ")))
+            ApiError::not_found(format!("There is no server {id}."))
+                .hint(format!("Servers: {}.", ids.join(", ")))
         })
     }
 
@@ -180,7 +184,9 @@ impl Transaction {
 
     async fn open_journal(&mut self, to: &ModelRef) -> i64 {
         let fallback = Timestamp::now().as_millisecond();
-        let (Some(store), Cause::Asked) = (&self.around.store, &self.cause) else { return fallback };
+        let (Some(store), Cause::Asked) = (&self.around.store, &self.cause) else {
+            return fallback;
+        };
         match store.begin_switch(self.previous.as_ref(), to, Timestamp::now()).await {
             Ok(id) => id,
             Err(error) => {
@@ -252,7 +258,10 @@ impl Transaction {
     }
 
     /// Runs a step's work unless the switch is cancelled first.
-    async fn until_cancelled<T>(&self, work: impl Future<Output = Result<T, ApiError>>) -> Result<T, ApiError> {
+    async fn until_cancelled<T>(
+        &self,
+        work: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
         tokio::select! {
             result = work => result,
             () = self.cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
@@ -331,7 +340,10 @@ impl Transaction {
         Active {
             server: model.server.clone(),
             model: model.name.clone(),
-            instance: self.instance.as_ref().map_or_else(|| model.name.clone(), |instance| instance.id.clone()),
+            instance: self
+                .instance
+                .as_ref()
+                .map_or_else(|| model.name.clone(), |instance| instance.id.clone()),
         }
     }
 
@@ -347,7 +359,9 @@ impl Transaction {
 
     /// Before the commit a failure ends the switch; after it the old model merely stays in memory, and that is said.
     async fn unload_previous(&mut self) -> Result<(), ApiError> {
-        let Some(previous) = self.previous.clone() else { return Ok(()) };
+        let Some(previous) = self.previous.clone() else {
+            return Ok(());
+        };
         let committed = self.done.contains(&Step::Commit);
         self.enter(SwitchPhase::Draining).await;
         let drained = self.around.in_flight.drained(&previous.server, &previous.instance, DRAIN_LIMIT);
@@ -356,7 +370,8 @@ impl Transaction {
                 tracing::warn!("answers of the previous model were cut off after {DRAIN_LIMIT:?}");
             }
             // Its server may be down or gone by now: then there is nothing in memory.
-            let up = self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
+            let up =
+                self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
             if !up {
                 return Ok(());
             }
@@ -381,11 +396,19 @@ impl Transaction {
 
     /// Takes models out of memory that a switch cut off by our own end had loaded.
     async fn clear_leftovers(&self) {
-        let Cause::Restore { leftovers } = &self.cause else { return };
+        let Cause::Restore { leftovers } = &self.cause else {
+            return;
+        };
         for leftover in leftovers {
-            let Ok(supervisor) = self.supervisor(&leftover.server) else { continue };
-            let Ok(connection) = supervisor.ensure_ready().await else { continue };
-            let Ok(instances) = connection.client.instances().await else { continue };
+            let Ok(supervisor) = self.supervisor(&leftover.server) else {
+                continue;
+            };
+            let Ok(connection) = supervisor.ensure_ready().await else {
+                continue;
+            };
+            let Ok(instances) = connection.client.instances().await else {
+                continue;
+            };
             for instance in instances.iter().filter(|instance| instance.model == leftover.model) {
                 if let Err(error) = connection.client.unload(&instance.id).await {
                     tracing::warn!(%error, model = %leftover, "is still in memory after a cut-off switch");
@@ -417,7 +440,9 @@ impl Transaction {
     }
 
     async fn unload_target(&self, to: &ModelRef) {
-        let Some(connection) = &self.connection else { return };
+        let Some(connection) = &self.connection else {
+            return;
+        };
         let id = self.instance.as_ref().map_or(&to.model, |instance| &instance.id);
         if let Err(error) = connection.client.unload(id).await {
             tracing::warn!(%error, model = %to, "is still in memory after a failed switch");
@@ -458,10 +483,10 @@ impl Transaction {
         outcome: SwitchOutcome,
         error: Option<ApiError>,
     ) -> SwitchReport {
-        let from = self.shown.as_ref().map_or_else(
-            || self.previous.as_ref().map(Active::reference),
-            |shown| shown.from.clone(),
-        );
+        let from = self
+            .shown
+            .as_ref()
+            .map_or_else(|| self.previous.as_ref().map(Active::reference), |shown| shown.from.clone());
         if outcome == SwitchOutcome::Committed && !self.wanted.dry_run {
             let instance = self.instance.as_ref().map_or_else(|| to.model.clone(), |i| i.id.clone());
             self.previous = Some(Active { server: to.server.clone(), model: to.model.clone(), instance });

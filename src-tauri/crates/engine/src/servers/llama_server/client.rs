@@ -2,13 +2,14 @@ use super::{
     ID,
     library::Library,
     wire::{
-        Chat, ChatEvent, Completion, CompletionEvent, Message, ModelEntry, ModelList, ModelName, Props, Success, Timings,
+        Chat, ChatEvent, Completion, CompletionEvent, Message, ModelEntry, ModelList, ModelName, Props,
+        Success, Timings,
     },
 };
 use crate::{
     ports::{
-        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
-        ServerClient,
+        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
+        LoadRequest, ServerClient,
     },
     servers::http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
 };
@@ -54,7 +55,9 @@ impl LlamaClient {
             model: id.to_owned(),
             memory_bytes: None,
             gpu_memory_bytes: None,
-            context: props.and_then(|props| props.default_generation_settings?.n_ctx).filter(|tokens| *tokens > 0),
+            context: props
+                .and_then(|props| props.default_generation_settings?.n_ctx)
+                .filter(|tokens| *tokens > 0),
             expiry: Expiry::NotReported,
         }
     }
@@ -66,10 +69,15 @@ impl LlamaClient {
             match entry.status.value.as_str() {
                 "loaded" | "sleeping" => return Ok(self.instance(id).await),
                 "unloaded" => {
-                    let code = entry.status.exit_code.map(|code| format!(" (code {code})")).unwrap_or_default();
-                    let how = if entry.status.failed { "ended while loading it" } else { "took it out again" };
-                    return Err(ApiError::new(ErrorCode::LoadFailed, format!("llama-server {how}{code}: {id}."))
-                        .hint("Look at its log; the file may be damaged, or memory too small."));
+                    let code =
+                        entry.status.exit_code.map(|code| format!(" (code {code})")).unwrap_or_default();
+                    let how =
+                        if entry.status.failed { "ended while loading it" } else { "took it out again" };
+                    return Err(ApiError::new(
+                        ErrorCode::LoadFailed,
+                        format!("llama-server {how}{code}: {id}."),
+                    )
+                    .hint("Look at its log; the file may be damaged, or memory too small."));
                 }
                 _ => tokio::time::sleep(POLL).await,
             }
@@ -88,7 +96,8 @@ impl ServerClient for LlamaClient {
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         let library = self.library.clone();
         let scan = tokio::task::spawn_blocking(move || library.scan());
-        let (models, changed) = scan.await.map_err(|_| ApiError::internal("Reading the models ended unexpectedly."))?;
+        let (models, changed) =
+            scan.await.map_err(|_| ApiError::internal("Reading the models ended unexpectedly."))?;
         if changed {
             let _: ModelList = self.http.get("/models?reload=1", LIST_LIMIT).await?;
         }
@@ -109,15 +118,23 @@ impl ServerClient for LlamaClient {
         let id = &request.model;
         let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
         if entry.status.value == "unloaded" {
-            let asked = self.http.post::<Success>("/models/load", &ModelName { model: id }, Some(LIST_LIMIT)).await;
+            let asked =
+                self.http.post::<Success>("/models/load", &ModelName { model: id }, Some(LIST_LIMIT)).await;
             // Somebody else may have loaded it between the two questions.
-            asked.map(drop).or_else(|error| if error.message.contains("already") { Ok(()) } else { Err(error) })?;
+            asked.map(drop).or_else(
+                |error| {
+                    if error.message.contains("already") { Ok(()) } else { Err(error) }
+                },
+            )?;
         }
         self.loaded(id).await
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
-        let asked = self.http.post::<Success>("/models/unload", &ModelName { model: instance }, Some(LIST_LIMIT)).await;
+        let asked = self
+            .http
+            .post::<Success>("/models/unload", &ModelName { model: instance }, Some(LIST_LIMIT))
+            .await;
         let begun = Instant::now();
         loop {
             match self.entry(instance).await? {
@@ -125,7 +142,10 @@ impl ServerClient for LlamaClient {
                 Some(entry) if entry.status.value == "unloaded" => return Ok(()),
                 Some(_) if begun.elapsed() < UNLOAD_LIMIT => tokio::time::sleep(POLL).await,
                 Some(_) => {
-                    let error = ApiError::new(ErrorCode::TimedOut, format!("llama-server does not unload {instance}."));
+                    let error = ApiError::new(
+                        ErrorCode::TimedOut,
+                        format!("llama-server does not unload {instance}."),
+                    );
                     return Err(asked.err().unwrap_or(error).hint("Restart the server to free its memory."));
                 }
             }
@@ -145,7 +165,9 @@ impl ServerClient for LlamaClient {
                 stream: true,
             };
             let lines = self.http.stream("/completion", &body).await?;
-            return Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| completion_event(&l)).transpose())).boxed());
+            return Ok(lines
+                .flat_map(|line| stream::iter(line.and_then(|l| completion_event(&l)).transpose()))
+                .boxed());
         }
         let body = Chat {
             model: &request.instance,
@@ -165,19 +187,27 @@ impl ServerClient for LlamaClient {
 }
 
 fn completion_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    let Some(data) = payload(line)? else { return Ok(None) };
+    let Some(data) = payload(line)? else {
+        return Ok(None);
+    };
     let event: CompletionEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
     let end = event.stop.then(|| end(event.timings.as_ref(), event.stop_type.as_deref()));
     Ok(Some(GenerateEvent { at: line.at, text: event.content, end }))
 }
 
 fn chat_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    let Some(data) = payload(line)? else { return Ok(None) };
+    let Some(data) = payload(line)? else {
+        return Ok(None);
+    };
     let event: ChatEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
     let choice = event.choices.into_iter().next();
     let (delta, finish) = choice.map_or((None, None), |choice| (Some(choice.delta), choice.finish_reason));
     let text = delta.and_then(|delta| delta.content.or(delta.reasoning_content)).unwrap_or_default();
-    let end = event.timings.as_ref().filter(|_| finish.is_some()).map(|timings| end(Some(timings), finish.as_deref()));
+    let end = event
+        .timings
+        .as_ref()
+        .filter(|_| finish.is_some())
+        .map(|timings| end(Some(timings), finish.as_deref()));
     Ok(Some(GenerateEvent { at: line.at, text, end }))
 }
 
@@ -186,7 +216,9 @@ fn payload(line: &Line) -> Result<Option<&str>, ApiError> {
     if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
         return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
     }
-    let Some(data) = sse_data(&line.text).filter(|data| *data != "[DONE]") else { return Ok(None) };
+    let Some(data) = sse_data(&line.text).filter(|data| *data != "[DONE]") else {
+        return Ok(None);
+    };
     match error_text(data.as_bytes()) {
         Some(said) => Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}"))),
         None => Ok(Some(data)),
@@ -200,7 +232,12 @@ fn end(timings: Option<&Timings>, finish: Option<&str>) -> GenerateEnd {
         _ => None,
     };
     GenerateEnd {
-        finish: finish.map(|word| if word == "limit" { "length".into() } else { word.to_owned() }),
+        // `/completion` has words of its own for what every other answer calls "stop" and "length".
+        finish: finish.map(|word| match word {
+            "eos" | "word" => "stop".into(),
+            "limit" => "length".into(),
+            other => other.to_owned(),
+        }),
         output_tokens: timings.predicted_n,
         prompt_tokens: timings.prompt_n.map(|computed| computed + timings.cache_n.unwrap_or(0)),
         cached_tokens: timings.cache_n,
@@ -220,7 +257,9 @@ fn not_understood() -> ApiError {
 /// Percent-encoding of everything that is not plainly allowed in a query value.
 fn encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 #[cfg(test)]
@@ -233,11 +272,15 @@ mod tests {
 
     #[test]
     fn the_last_event_carries_counts_and_rates() {
-        let text = r#"data: {"content":"","stop":true,"stop_type":"limit","timings":{"cache_n":2,"prompt_n":8,
+        let text =
+            r#"data: {"content":"","stop":true,"stop_type":"limit","timings":{"cache_n":2,"prompt_n":8,
             "prompt_ms":100.0,"predicted_n":64,"predicted_ms":800.0,"draft_n":0}}"#
-            .replace('\n', "");
+                .replace('\n', "");
         let end = completion_event(&line(&text)).unwrap().unwrap().end.unwrap();
         assert_eq!(end.finish.as_deref(), Some("length"));
+        for word in ["eos", "word", "stop"] {
+            assert_eq!(super::end(None, Some(word)).finish.as_deref(), Some("stop"));
+        }
         assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(64), Some(10), Some(2)));
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
     }

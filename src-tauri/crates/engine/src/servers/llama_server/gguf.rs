@@ -2,13 +2,12 @@
 //!
 //! Files come from anywhere, so every length is checked before it is believed, and nothing is read beyond the metadata.
 
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek};
 
 /// What the metadata says, as far as it does.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Header {
     pub architecture: Option<String>,
-    pub name: Option<String>,
     /// "Q4_K_M".
     pub quantization: Option<String>,
     /// "135M".
@@ -28,7 +27,7 @@ const MAX_ARRAY: u64 = 1 << 24;
 
 /// Reads the metadata. Errors: not a GGUF file, cut off, or lengths beyond reason.
 pub(super) fn read(file: impl Read + Seek) -> io::Result<Header> {
-    let mut reader = Reader(file);
+    let mut reader = Reader(BufReader::new(file));
     let mut magic = [0; 4];
     reader.0.read_exact(&mut magic)?;
     let version = reader.u32()?;
@@ -48,10 +47,11 @@ pub(super) fn read(file: impl Read + Seek) -> io::Result<Header> {
         let value = reader.value(kind)?;
         match (key.as_str(), value) {
             ("general.architecture", Value::Text(text)) => header.architecture = Some(text),
-            ("general.name", Value::Text(text)) if !text.trim().is_empty() => header.name = Some(text),
             ("general.size_label", Value::Text(text)) => size_label = Some(text),
             ("general.parameter_count", Value::Number(count)) => header.parameters = Some(short_count(count)),
-            ("general.file_type", Value::Number(number)) => header.quantization = file_type(number).map(Into::into),
+            ("general.file_type", Value::Number(number)) => {
+                header.quantization = file_type(number).map(Into::into)
+            }
             (key, Value::Number(number)) if key.ends_with(".context_length") => header.context = Some(number),
             _ => {}
         }
@@ -66,7 +66,7 @@ enum Value {
     Other,
 }
 
-struct Reader<F>(F);
+struct Reader<F>(BufReader<F>);
 
 impl<F: Read + Seek> Reader<F> {
     fn bytes<const N: usize>(&mut self) -> io::Result<[u8; N]> {
@@ -85,7 +85,8 @@ impl<F: Read + Seek> Reader<F> {
 
     fn skip(&mut self, bytes: u64) -> io::Result<()> {
         let bytes = i64::try_from(bytes).map_err(|_| bad("a length is beyond reason"))?;
-        self.0.seek(SeekFrom::Current(bytes)).map(drop)
+        // Unlike `seek` it keeps what is buffered: a vocabulary is a few hundred thousand small steps.
+        self.0.seek_relative(bytes)
     }
 
     /// A text, or `None` when it was too long and has been skipped.
@@ -220,7 +221,9 @@ mod tests {
         out.extend(3u32.to_le_bytes());
         out.extend(0u64.to_le_bytes());
         out.extend(6u64.to_le_bytes());
-        for (key, value) in [("general.architecture", "llama"), ("general.name", "Smol LM"), ("general.size_label", "135M")] {
+        for (key, value) in
+            [("general.architecture", "llama"), ("general.name", "Smol LM"), ("general.size_label", "135M")]
+        {
             text(&mut out, key);
             out.extend(8u32.to_le_bytes());
             text(&mut out, value);
@@ -242,13 +245,15 @@ mod tests {
     #[test]
     fn the_header_says_what_the_file_is() {
         let header = read(Cursor::new(sample())).unwrap();
-        assert_eq!(header, Header {
-            architecture: Some("llama".into()),
-            name: Some("Smol LM".into()),
-            quantization: Some("Q4_1".into()),
-            parameters: Some("135M".into()),
-            context: Some(8192),
-        });
+        assert_eq!(
+            header,
+            Header {
+                architecture: Some("llama".into()),
+                quantization: Some("Q4_1".into()),
+                parameters: Some("135M".into()),
+                context: Some(8192),
+            }
+        );
     }
 
     #[test]

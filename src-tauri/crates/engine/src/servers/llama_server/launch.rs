@@ -51,7 +51,9 @@ pub(super) async fn launch(
         && !built_here
         && let Some(feature) = missing_cpu_feature()
     {
-        return Err(cpu_too_old(&format!("The prebuilt llama-server needs {feature}, which this processor lacks.")));
+        return Err(cpu_too_old(&format!(
+            "The prebuilt llama-server needs {feature}, which this processor lacks."
+        )));
     }
     want_router_mode(program).await?;
     library.link()?;
@@ -68,7 +70,8 @@ pub(super) async fn launch(
     // By default every web page in the user's browser could use the server.
     flag("--cors-origins", "localhost".into());
     flag("--log-colors", "off".into());
-    flag("--ctx-size", settings.context.to_string().into());
+    // The server shares this number out among the requests at a time.
+    flag("--ctx-size", settings.context.saturating_mul(settings.parallel).to_string().into());
     flag("--parallel", settings.parallel.to_string().into());
     // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
     flag("--cache-ram", "0".into());
@@ -102,13 +105,16 @@ async fn want_router_mode(program: &Path) -> Result<(), ApiError> {
     if finished.stdout.contains("--models-dir") || finished.stderr.contains("--models-dir") {
         return Ok(());
     }
-    let text = format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
-    Err(ApiError::new(ErrorCode::Unsupported, text)
-        .hint("Update it, or clear servers.llama-server.program in the settings file and run `pilothouse setup`."))
+    let text =
+        format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
+    Err(ApiError::new(ErrorCode::Unsupported, text).hint(
+        "Update it, or clear servers.llama-server.program in the settings file and run `pilothouse setup`.",
+    ))
 }
 
 pub(super) fn cpu_too_old(text: &str) -> ApiError {
-    ApiError::new(ErrorCode::CpuTooOld, text).hint("Build one for this processor: pilothouse setup --from-source")
+    ApiError::new(ErrorCode::CpuTooOld, text)
+        .hint("Build one for this processor: pilothouse setup --from-source")
 }
 
 /// The wanted port if it is free, or one that the system chooses. Errors: port_taken.

@@ -52,7 +52,9 @@ impl Library {
         let mut kept = HashMap::new();
         let mut models = Vec::new();
         for (name, path) in files {
-            let Ok(meta) = std::fs::metadata(&path) else { continue };
+            let Ok(meta) = std::fs::metadata(&path) else {
+                continue;
+            };
             let stamp = (path.clone(), meta.len(), meta.modified().ok());
             let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, meta.len()));
             models.push(model.clone());
@@ -65,7 +67,8 @@ impl Library {
     /// Name (the router's id: the file's stem) and path; the first folder wins a name.
     fn files(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
-        let entries = self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        let entries =
+            self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
         for path in entries.map(|entry| entry.path()) {
             let projector = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mmproj"));
             if path.extension().is_some_and(|extension| extension == "gguf")
@@ -114,7 +117,7 @@ fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
 /// What the file says of itself; one that cannot be read is listed by its name and size.
 fn describe(name: &str, path: &Path, size: u64) -> Model {
     let header = std::fs::File::open(path).ok().and_then(|file| {
-        gguf::read(std::io::BufReader::new(file))
+        gguf::read(file)
             .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"))
             .ok()
     });
@@ -123,7 +126,8 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
     Model {
         server: ServerId::new(ID),
         name: name.to_owned(),
-        title: header.name.unwrap_or_else(|| name.to_owned()),
+        // The name in the file is often a training run's; people know the file's.
+        title: name.to_owned(),
         purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
         format: Some("gguf".into()),
         quantization: header.quantization,

@@ -119,6 +119,7 @@ impl ServerAdapter for LlamaServer {
         }
         let said = last_lines.iter().rev().find(|line| line.contains(" E ") || line.contains("error"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
-        ApiError::new(ErrorCode::ServerCrashed, format!("llama-server {exit}{said}.")).hint("Look at its log.")
+        ApiError::new(ErrorCode::ServerCrashed, format!("llama-server {exit}{said}."))
+            .hint("Look at its log.")
     }
 }

@@ -3,14 +3,14 @@ use super::{
     home::Home,
     launch::lms,
     wire::{
-        ChatV0, ChatV1, Chunk, CompletionV0, EventV1, Greeting, InstanceV1, Load, Loaded, Message, ModelV1, ModelsV0,
-        ModelsV1, RowV0, StatsV1, StreamOptions, Unload, Unloaded, Usage,
+        ChatV0, ChatV1, Chunk, CompletionV0, EventV1, Greeting, InstanceV1, Load, Loaded, Message, ModelV1,
+        ModelsV0, ModelsV1, RowV0, StatsV1, StreamOptions, Unload, Unloaded, Usage,
     },
 };
 use crate::{
     ports::{
-        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
-        ServerClient,
+        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
+        LoadRequest, ServerClient,
     },
     process::run_to_end,
     servers::http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
@@ -22,7 +22,10 @@ use pilothouse_domain::{
     model::{Expiry, Instance, Model, ModelPurpose},
     server::ServerId,
 };
-use std::time::Duration;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(200);
@@ -33,6 +36,8 @@ const LMS_LIMIT: Duration = Duration::from_secs(600);
 pub(super) struct LmStudioClient {
     http: ServerHttp,
     home: Home,
+    /// Whether the last list came by v1, so that an answer need not wait for another.
+    speaks_v1: Mutex<Option<bool>>,
 }
 
 /// What the server knows, in whichever dialect it speaks.
@@ -43,15 +48,27 @@ enum Library {
 
 impl LmStudioClient {
     pub fn new(endpoint: &Endpoint, home: Home) -> Self {
-        Self { http: ServerHttp::new(endpoint, "LM Studio"), home }
+        Self { http: ServerHttp::new(endpoint, "LM Studio"), home, speaks_v1: Mutex::default() }
     }
 
     /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
     /// refused token must not fall back.
     async fn library(&self) -> Result<Library, ApiError> {
+        let library = self.asked_library().await?;
+        *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(matches!(library, Library::V1(_)));
+        Ok(library)
+    }
+
+    async fn asked_library(&self) -> Result<Library, ApiError> {
         match self.http.get::<ModelsV1>("/api/v1/models", LIST_LIMIT).await {
             Ok(list) => Ok(Library::V1(list.models)),
-            Err(error) if matches!(error.code, ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound) => {
+            Err(error)
+                if matches!(
+                    error.code,
+                    ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound
+                ) =>
+            {
                 Ok(Library::V0(self.http.get::<ModelsV0>("/api/v0/models", LIST_LIMIT).await?.data))
             }
             Err(error) => Err(error),
@@ -60,8 +77,11 @@ impl LmStudioClient {
 
     async fn lms(&self, args: &[&str]) -> Result<(), ApiError> {
         let program = self.home.lms().ok_or_else(|| {
-            ApiError::new(ErrorCode::Unsupported, "This LM Studio loads models by its command lms, which is not there.")
-                .hint("Start LM Studio once, or update it to 0.4.")
+            ApiError::new(
+                ErrorCode::Unsupported,
+                "This LM Studio loads models by its command lms, which is not there.",
+            )
+            .hint("Start LM Studio once, or update it to 0.4.")
         })?;
         // Exit codes of `lms` lie; the list that is read afterwards is what counts.
         let finished = run_to_end(&lms(&program, args), LMS_LIMIT).await?;
@@ -87,14 +107,14 @@ impl ServerClient for LmStudioClient {
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         Ok(match self.library().await? {
             Library::V1(models) => models.into_iter().map(model_v1).collect(),
-            Library::V0(rows) => models_v0(rows),
+            Library::V0(rows) => models_v0(&rows),
         })
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
         Ok(match self.library().await? {
             Library::V1(models) => models.iter().flat_map(instances_v1).collect(),
-            Library::V0(rows) => rows.iter().filter(|row| row.state == "loaded").map(instance_v0).collect(),
+            Library::V0(rows) => instances_v0(&rows),
         })
     }
 
@@ -106,8 +126,10 @@ impl ServerClient for LmStudioClient {
         match self.library().await? {
             Library::V1(_) => {
                 let body = Load { model: &request.model, context_length: request.context };
-                let loaded: Loaded = self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
-                let listed = self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
+                let loaded: Loaded =
+                    self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
+                let listed =
+                    self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
                 listed.ok_or_else(|| not_there(&request.model))
             }
             Library::V0(rows) => {
@@ -127,7 +149,8 @@ impl ServerClient for LmStudioClient {
                 let body = Unload { instance_id: instance };
                 match self.http.post::<Unloaded>("/api/v1/models/unload", &body, Some(LIST_LIMIT)).await {
                     Ok(_) => {}
-                    Err(error) if error.code == ErrorCode::NotFound || error.message.contains("is not loaded") => {}
+                    Err(error)
+                        if error.code == ErrorCode::NotFound || error.message.contains("is not loaded") => {}
                     Err(error) => return Err(error),
                 }
             }
@@ -147,7 +170,12 @@ impl ServerClient for LmStudioClient {
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         let (model, max_tokens) = (request.instance.as_str(), request.max_tokens);
-        if let Library::V1(_) = self.library().await? {
+        let known = *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner);
+        let v1 = match known {
+            Some(v1) => v1,
+            None => matches!(self.library().await?, Library::V1(_)),
+        };
+        if v1 {
             let body = ChatV1 {
                 model,
                 input: &request.prompt,
@@ -157,7 +185,9 @@ impl ServerClient for LmStudioClient {
                 max_output_tokens: max_tokens,
             };
             let lines = self.http.stream("/api/v1/chat", &body).await?;
-            return Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event_v1(&l)).transpose())).boxed());
+            return Ok(lines
+                .flat_map(|line| stream::iter(line.and_then(|l| event_v1(&l)).transpose()))
+                .boxed());
         }
         let stream_options = StreamOptions { include_usage: true };
         let lines = if request.raw {
@@ -199,8 +229,11 @@ fn load_error(error: ApiError) -> ApiError {
 }
 
 fn not_there(model: &str) -> ApiError {
-    ApiError::new(ErrorCode::LoadFailed, format!("LM Studio said nothing against it, but {model} is not loaded."))
-        .hint("Look at LM Studio's log.")
+    ApiError::new(
+        ErrorCode::LoadFailed,
+        format!("LM Studio said nothing against it, but {model} is not loaded."),
+    )
+    .hint("Look at LM Studio's log.")
 }
 
 fn purpose(kind: &str) -> ModelPurpose {
@@ -242,23 +275,24 @@ fn instance(id: &str, model: &str, context: Option<u64>) -> Instance {
     }
 }
 
-/// A second copy has the key with `:2` behind it.
-fn key_of(id: &str) -> &str {
+/// A second copy has the key of the first with `:2` behind it.
+fn key_of<'a>(id: &'a str, rows: &[RowV0]) -> &'a str {
     match id.rsplit_once(':') {
-        Some((key, number)) if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) => key,
+        Some((key, number)) if number.parse::<u32>().is_ok() && rows.iter().any(|row| row.id == key) => key,
         _ => id,
     }
 }
 
-fn instance_v0(row: &RowV0) -> Instance {
-    instance(&row.id, key_of(&row.id), row.loaded_context_length)
+fn instances_v0(rows: &[RowV0]) -> Vec<Instance> {
+    let loaded = rows.iter().filter(|row| row.state == "loaded");
+    loaded.map(|row| instance(&row.id, key_of(&row.id, rows), row.loaded_context_length)).collect()
 }
 
 /// Copies of one model are rows of their own in v0; they are one model here.
-fn models_v0(rows: Vec<RowV0>) -> Vec<Model> {
+fn models_v0(rows: &[RowV0]) -> Vec<Model> {
     let mut models: Vec<Model> = Vec::new();
     for row in rows {
-        let key = key_of(&row.id);
+        let key = key_of(&row.id, rows);
         if models.iter().any(|model| model.name == key) {
             continue;
         }
@@ -267,8 +301,8 @@ fn models_v0(rows: Vec<RowV0>) -> Vec<Model> {
             name: key.to_owned(),
             title: key.rsplit('/').next().unwrap_or(key).to_owned(),
             purpose: purpose(&row.kind),
-            format: row.compatibility_type,
-            quantization: row.quantization,
+            format: row.compatibility_type.clone(),
+            quantization: row.quantization.clone(),
             parameters: None,
             size_bytes: None,
             context_max: row.max_context_length,
@@ -278,7 +312,9 @@ fn models_v0(rows: Vec<RowV0>) -> Vec<Model> {
 }
 
 fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    let Some(data) = sse_data(&line.text) else { return Ok(None) };
+    let Some(data) = sse_data(&line.text) else {
+        return Ok(None);
+    };
     let event: EventV1 = serde_json::from_str(data).map_err(|_| match error_text(data.as_bytes()) {
         Some(said) => server_error(&said),
         None => not_understood(),
@@ -317,7 +353,9 @@ struct OpenAiAnswer {
 
 impl OpenAiAnswer {
     fn event(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-        let Some(data) = sse_data(&line.text) else { return Ok(None) };
+        let Some(data) = sse_data(&line.text) else {
+            return Ok(None);
+        };
         if data == "[DONE]" {
             let end = GenerateEnd {
                 finish: self.finish.take(),
@@ -332,10 +370,13 @@ impl OpenAiAnswer {
         }
         let chunk: Chunk = serde_json::from_str(data).map_err(|_| not_understood())?;
         self.usage = chunk.usage.or(self.usage);
-        let Some(choice) = chunk.choices.into_iter().next() else { return Ok(None) };
+        let Some(choice) = chunk.choices.into_iter().next() else {
+            return Ok(None);
+        };
         self.finish = choice.finish_reason.or(self.finish.take());
         let delta = choice.delta;
-        let text = choice.text.or(delta.content).or(delta.reasoning_content).or(delta.reasoning).unwrap_or_default();
+        let text =
+            choice.text.or(delta.content).or(delta.reasoning_content).or(delta.reasoning).unwrap_or_default();
         Ok(Some(GenerateEvent { at: line.at, text, end: None }))
     }
 }
@@ -367,14 +408,16 @@ mod tests {
             {"id":"text-embedding-nomic-embed-text-v1.5","type":"embeddings","state":"not-loaded"}],"object":"list"}"#,
         )
         .unwrap();
-        let instances: Vec<Instance> =
-            list.data.iter().filter(|row| row.state == "loaded").map(instance_v0).collect();
+        let instances = instances_v0(&list.data);
         assert!(instances.iter().all(|instance| instance.model == "qwen3-0.6b-mlx"));
         assert_eq!(instances[1].id, "qwen3-0.6b-mlx:2");
-        let models = models_v0(list.data);
+        let models = models_v0(&list.data);
         assert_eq!(models.len(), 2);
         assert_eq!(models[1].purpose, ModelPurpose::Embedding);
         assert_eq!(models[0].size_bytes, None, "v0 reports no sizes");
+        let row = r#"{"data":[{"id":"smollm2:135","type":"llm","state":"loaded"}]}"#;
+        let list: ModelsV0 = serde_json::from_str(row).unwrap();
+        assert_eq!(instances_v0(&list.data)[0].model, "smollm2:135", "no copy without a first one");
     }
 
     #[test]
@@ -382,11 +425,18 @@ mod tests {
         let delta = event_v1(&line(r#"data: {"type":"message.delta","content":"Hi"}"#)).unwrap().unwrap();
         assert_eq!(delta.text, "Hi");
         assert!(event_v1(&line("event: message.delta")).unwrap().is_none());
-        assert!(event_v1(&line(r#"data: {"type":"prompt_processing.progress","progress":0.5}"#)).unwrap().is_none());
+        assert!(
+            event_v1(&line(r#"data: {"type":"prompt_processing.progress","progress":0.5}"#))
+                .unwrap()
+                .is_none()
+        );
         let end = r#"data: {"type":"chat.end","result":{"stats":{"input_tokens":646,"total_output_tokens":586,
             "tokens_per_second":29.75,"time_to_first_token_seconds":1.088}}}"#;
         let end = event_v1(&line(&end.replace('\n', ""))).unwrap().unwrap().end.unwrap();
-        assert_eq!((end.output_tokens, end.prompt_tokens, end.decode_tok_s), (Some(586), Some(646), Some(29.75)));
+        assert_eq!(
+            (end.output_tokens, end.prompt_tokens, end.decode_tok_s),
+            (Some(586), Some(646), Some(29.75))
+        );
         let error = r#"data: {"type":"error","error":{"type":"unknown","message":"engine ended"}}"#;
         assert_eq!(event_v1(&line(error)).unwrap_err().message, "LM Studio: engine ended");
     }

@@ -50,7 +50,9 @@ impl Home {
             return Self(PathBuf::from(&settings.home));
         }
         let pointer = std::fs::read_to_string(user_home.join(".lmstudio-home-pointer")).ok();
-        if let Some(pointed) = pointer.map(|text| PathBuf::from(text.trim())).filter(|path| path.is_absolute()) {
+        if let Some(pointed) =
+            pointer.map(|text| PathBuf::from(text.trim())).filter(|path| path.is_absolute())
+        {
             return Self(pointed);
         }
         let older = user_home.join(".cache/lm-studio");
@@ -80,7 +82,8 @@ impl Home {
     pub async fn backend(&self) -> Option<Backend> {
         let noted = self.read::<InternalServer>("http-server.json");
         let client = reqwest::Client::builder().no_proxy().timeout(STATUS_LIMIT).build().ok()?;
-        let mut ports: Vec<(u16, Option<u32>)> = noted.iter().map(|server| (server.port, server.pid)).collect();
+        let mut ports: Vec<(u16, Option<u32>)> =
+            noted.iter().map(|server| (server.port, server.pid)).collect();
         ports.extend(INTERNAL_PORTS.map(|port| (port, None)));
         for (port, pid) in ports {
             let answer = client.get(format!("http://127.0.0.1:{port}/lms-status")).send().await;
@@ -96,7 +99,9 @@ impl Home {
 
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
         let text = std::fs::read(self.0.join(".internal").join(name)).ok()?;
-        serde_json::from_slice(&text).inspect_err(|error| tracing::debug!(%error, name, "not understood")).ok()
+        serde_json::from_slice(&text)
+            .inspect_err(|error| tracing::debug!(%error, name, "not understood"))
+            .ok()
     }
 }
 
@@ -126,7 +131,8 @@ mod tests {
         let internal = folder.path().join(".lmstudio/.internal");
         std::fs::create_dir_all(&internal).unwrap();
         let config = internal.join("http-server-config.json");
-        std::fs::write(&config, r#"{"port":4321,"networkInterface":"0.0.0.0","cors":true,"new":[1]}"#).unwrap();
+        std::fs::write(&config, r#"{"port":4321,"networkInterface":"0.0.0.0","cors":true,"new":[1]}"#)
+            .unwrap();
         assert_eq!(home.address(), "http://127.0.0.1:4321");
         std::fs::write(&config, "half a fi").unwrap();
         assert_eq!(home.address(), "http://127.0.0.1:1234");

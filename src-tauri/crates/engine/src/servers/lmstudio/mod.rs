@@ -56,9 +56,11 @@ impl ServerAdapter for LmStudio {
     }
 
     fn abilities(&self) -> Abilities {
+        // Without `lms` there is nobody to ask.
+        let asks = self.home().lms().is_some();
         Abilities {
-            start: true,
-            stop: true,
+            start: asks,
+            stop: asks,
             load: true,
             unload: true,
             load_progress: false,

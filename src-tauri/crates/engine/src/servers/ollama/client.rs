@@ -1,14 +1,14 @@
 use super::{
     ID,
     wire::{
-        AnswerLine, Chat, Done, Generate, KeepAlive, LoadOptions, Message, Options, Running, RunningModel, Tag, Tags,
-        Version,
+        AnswerLine, Chat, Done, Generate, KeepAlive, LoadOptions, Message, Options, Running, RunningModel,
+        Tag, Tags, Version,
     },
 };
 use crate::{
     ports::{
-        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
-        ServerClient,
+        Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
+        LoadRequest, ServerClient,
     },
     servers::http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
 };
@@ -77,10 +77,14 @@ impl ServerClient for OllamaClient {
             ErrorCode::ServerError => ApiError { code: ErrorCode::LoadFailed, ..error },
             _ => error,
         })?;
-        let loaded = self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
+        let loaded =
+            self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
         loaded.map(|running| instance(running, Timestamp::now())).ok_or_else(|| {
-            ApiError::new(ErrorCode::LoadFailed, format!("Ollama loaded {} and dropped it again.", request.model))
-                .hint("Another program may need the memory; look at its log.")
+            ApiError::new(
+                ErrorCode::LoadFailed,
+                format!("Ollama loaded {} and dropped it again.", request.model),
+            )
+            .hint("Another program may need the memory; look at its log.")
         })
     }
 
@@ -95,7 +99,9 @@ impl ServerClient for OllamaClient {
         while self.running().await?.iter().any(|running| same_name(&running.name, name)) {
             if begun.elapsed() > UNLOAD_LIMIT {
                 let text = format!("Ollama still holds {name}; an answer may be under way.");
-                return Err(ApiError::new(ErrorCode::TimedOut, text).hint("Restart Ollama to free its memory."));
+                return Err(
+                    ApiError::new(ErrorCode::TimedOut, text).hint("Restart Ollama to free its memory.")
+                );
             }
             tokio::time::sleep(POLL).await;
         }
@@ -134,7 +140,10 @@ impl ServerClient for OllamaClient {
 }
 
 fn is_cloud(tag: &Tag) -> bool {
-    tag.remote_model.is_some() || tag.remote_host.is_some() || tag.name.ends_with("-cloud") || tag.name.ends_with(":cloud")
+    tag.remote_model.is_some()
+        || tag.remote_host.is_some()
+        || tag.name.ends_with("-cloud")
+        || tag.name.ends_with(":cloud")
 }
 
 /// `:latest` is implied.
@@ -205,7 +214,8 @@ fn end(answer: &AnswerLine) -> GenerateEnd {
         _ => None,
     };
     // The count holds the whole prompt, the duration only what was not cached.
-    let computed = answer.prompt_eval_count.map(|all| all - answer.prompt_eval_cached_count.unwrap_or(0).min(all));
+    let computed =
+        answer.prompt_eval_count.map(|all| all - answer.prompt_eval_cached_count.unwrap_or(0).min(all));
     GenerateEnd {
         finish: answer.done_reason.clone(),
         output_tokens: answer.eval_count,
@@ -250,8 +260,14 @@ mod tests {
         .unwrap();
         let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
         let all: Vec<Instance> = running.models.into_iter().map(|model| instance(model, now)).collect();
-        assert_eq!((all[0].memory_bytes, all[0].gpu_memory_bytes, all[0].expiry), (None, None, Expiry::Never));
-        assert_eq!((all[1].memory_bytes, all[1].gpu_memory_bytes, all[1].context), (Some(7), Some(5), Some(4096)));
+        assert_eq!(
+            (all[0].memory_bytes, all[0].gpu_memory_bytes, all[0].expiry),
+            (None, None, Expiry::Never)
+        );
+        assert_eq!(
+            (all[1].memory_bytes, all[1].gpu_memory_bytes, all[1].context),
+            (Some(7), Some(5), Some(4096))
+        );
         assert!(matches!(all[1].expiry, Expiry::At(_)));
     }
 }

@@ -43,17 +43,20 @@ pub(super) fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken(&settings.address));
     }
-    let mut env: Vec<(OsString, OsString)> = vec![("OLLAMA_HOST".into(), host.into())];
+    let mut env: Vec<(OsString, OsString)> =
+        settings.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
     if !settings.models_dir.is_empty() {
         env.push(("OLLAMA_MODELS".into(), settings.models_dir.clone().into()));
     }
-    env.extend(settings.environment.iter().map(|(name, value)| (name.into(), value.into())));
+    // Last, so that it agrees with the address that we ask.
+    env.push(("OLLAMA_HOST".into(), host.into()));
     Ok(Launch::Own {
         process: ProcessSpec {
             program: program.clone(),
             args: vec!["serve".into()],
             env,
-            env_remove: vec!["OLLAMA_*".into()],
+            // It hands its whole environment on to llama-servers of its own.
+            env_remove: vec!["OLLAMA_*".into(), "LLAMA_*".into()],
             cwd: None,
         },
         endpoint,
@@ -80,16 +83,21 @@ fn host_and_port(base_url: &str) -> String {
 #[cfg(target_os = "linux")]
 pub(super) fn listener(base_url: &str) -> Option<u32> {
     let address: SocketAddr = host_and_port(base_url).parse().ok()?;
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"].iter().find_map(|table| {
-        listening_inode(&std::fs::read_to_string(table).ok()?, address.port())
-    })?;
+    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
+        .iter()
+        .find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, address.port()))?;
     let wanted = format!("socket:[{inode}]");
-    let pids = std::fs::read_dir("/proc").ok()?.flatten().filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
+    let pids = std::fs::read_dir("/proc")
+        .ok()?
+        .flatten()
+        .filter_map(|e| e.file_name().to_str()?.parse::<u32>().ok());
     let mut pids = pids;
     pids.find(|pid| {
         let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
         files.is_ok_and(|files| {
-            files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == wanted))
+            files
+                .flatten()
+                .any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == wanted))
         })
     })
 }

@@ -95,12 +95,16 @@ impl ServerAdapter for Ollama {
 
     fn explain_exit(&self, exit: &Exit, last_lines: &[String]) -> ApiError {
         if exit.signal == Some(4) {
-            return ApiError::new(ErrorCode::CpuTooOld, "This Ollama was built for a newer processor than this one.");
+            return ApiError::new(
+                ErrorCode::CpuTooOld,
+                "This Ollama was built for a newer processor than this one.",
+            );
         }
         if last_lines.iter().any(|line| line.contains("address already in use")) {
             return launch::port_taken(&self.settings.address);
         }
-        let said = last_lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));
+        let said =
+            last_lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         ApiError::new(ErrorCode::ServerCrashed, format!("Ollama {exit}{said}.")).hint("Look at its log.")
     }

@@ -1,0 +1,22 @@
+# The front door. `make help` lists what there is.
+.DEFAULT_GOAL := help
+.PHONY: help run test check bench clean
+
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+run: ## Install what is missing, build, fetch the embedded model, start
+	@tools/run.sh
+
+test: ## Install what tests need, then run all of them
+	@tools/test.sh
+
+check: ## The fast part: format, lints, types, unit tests
+	@tools/test.sh --fast
+
+bench: ## Measure the embedded model and Pilothouse's own cost
+	@tools/bench.sh
+
+clean: ## Remove what was built (not the data, not the test cache)
+	cargo clean
+	rm -rf ui/dist artefacts node_modules

@@ -1,1 +1,0 @@
-//! The tray as data: Snapshot -> TrayModel, and what differs between two of them.

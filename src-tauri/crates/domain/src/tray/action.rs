@@ -1,0 +1,79 @@
+use crate::{model::ModelRef, server::ServerId};
+
+/// What a click on an entry asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrayAction {
+    Switch(ModelRef),
+    CancelSwitch,
+    Start(ServerId),
+    Stop(ServerId),
+    Restart(ServerId),
+    Bench,
+    CancelBench,
+    OpenPanel,
+    Quit,
+}
+
+impl TrayAction {
+    /// The entry's id. Server ids hold no colon, so the parts can be told apart.
+    pub fn id(&self) -> String {
+        match self {
+            Self::Switch(model) => format!("switch:{}:{}", model.server, model.model),
+            Self::CancelSwitch => "cancel-switch".into(),
+            Self::Start(server) => format!("start:{server}"),
+            Self::Stop(server) => format!("stop:{server}"),
+            Self::Restart(server) => format!("restart:{server}"),
+            Self::Bench => "bench".into(),
+            Self::CancelBench => "cancel-bench".into(),
+            Self::OpenPanel => "open-panel".into(),
+            Self::Quit => "quit".into(),
+        }
+    }
+
+    /// The action of an id; `None` for entries that only tell something.
+    pub fn parse(id: &str) -> Option<Self> {
+        Some(match id.split_once(':') {
+            Some(("switch", rest)) => {
+                let (server, model) = rest.split_once(':')?;
+                Self::Switch(ModelRef::new(server, model))
+            }
+            Some(("start", server)) => Self::Start(server.into()),
+            Some(("stop", server)) => Self::Stop(server.into()),
+            Some(("restart", server)) => Self::Restart(server.into()),
+            Some(_) => return None,
+            None => match id {
+                "cancel-switch" => Self::CancelSwitch,
+                "bench" => Self::Bench,
+                "cancel-bench" => Self::CancelBench,
+                "open-panel" => Self::OpenPanel,
+                "quit" => Self::Quit,
+                _ => return None,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_survives_its_id() {
+        let server = || ServerId::new("ollama");
+        for action in [
+            TrayAction::Switch(ModelRef::new("ollama", "smollm2:135m")),
+            TrayAction::CancelSwitch,
+            TrayAction::Start(server()),
+            TrayAction::Stop(server()),
+            TrayAction::Restart(server()),
+            TrayAction::Bench,
+            TrayAction::CancelBench,
+            TrayAction::OpenPanel,
+            TrayAction::Quit,
+        ] {
+            assert_eq!(TrayAction::parse(&action.id()), Some(action));
+        }
+        assert_eq!(TrayAction::parse("line:active"), None);
+        assert_eq!(TrayAction::parse(""), None);
+    }
+}

@@ -1,0 +1,346 @@
+use super::{TrayAction, TrayIcon, TrayItem, TrayItemKind, TrayModel};
+use crate::{
+    fit::gigabytes,
+    lifecycle::ServerState,
+    model::ModelPurpose,
+    server::ServerId,
+    snapshot::{ModelView, ServerView, Snapshot},
+    switch::{SwitchOutcome, SwitchPhase, Switching},
+};
+
+/// More models than this at the top level would push the rest of the menu off the screen.
+const MODELS_AT_TOP: usize = 12;
+
+/// Icon and menu of a snapshot.
+pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
+    let first = first_line(snapshot);
+    let mut items =
+        vec![line("line:active", &first), line("line:usage", &usage_line(snapshot)), separator("sep:models")];
+    items.extend(models(snapshot));
+    items.push(separator("sep:servers"));
+    let servers = snapshot.servers.iter().map(server).collect();
+    items.push(submenu("servers", "Servers", servers));
+    if snapshot.switching.is_some() {
+        items.push(action(&TrayAction::CancelSwitch, "Cancel switch", true));
+    }
+    match &snapshot.bench {
+        Some(bench) => {
+            let text = format!("Cancel benchmark ({} of {})", bench.done, bench.total);
+            items.push(action(&TrayAction::CancelBench, &text, true));
+        }
+        None => {
+            let possible = snapshot.active.is_some() && snapshot.switching.is_none();
+            items.push(action(&TrayAction::Bench, "Benchmark now", possible));
+        }
+    }
+    items.push(action(&TrayAction::OpenPanel, "Open panel", true));
+    items.push(separator("sep:quit"));
+    items.push(action(&TrayAction::Quit, "Quit Pilothouse", true));
+    TrayModel { icon: icon(snapshot), title: first, items }
+}
+
+fn icon(snapshot: &Snapshot) -> TrayIcon {
+    let any = |states: &[ServerState]| snapshot.servers.iter().any(|server| states.contains(&server.state));
+    let put_back =
+        snapshot.last_switch.as_ref().is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
+    if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
+        TrayIcon::Busy
+    } else if any(&[ServerState::GaveUp, ServerState::Failed]) || put_back || !snapshot.troubles.is_empty() {
+        TrayIcon::Attention
+    } else if any(&[ServerState::Starting]) {
+        TrayIcon::Busy
+    } else if any(&[ServerState::Ready, ServerState::Degraded]) {
+        TrayIcon::Idle
+    } else {
+        TrayIcon::Down
+    }
+}
+
+fn first_line(snapshot: &Snapshot) -> String {
+    if let Some(switching) = &snapshot.switching {
+        return switching_line(snapshot, switching);
+    }
+    match &snapshot.active {
+        Some(active) => {
+            let server = snapshot.server_title(&active.server);
+            format!("{} · {server}", snapshot.model_title(&active.server, &active.model))
+        }
+        None => "No active model".into(),
+    }
+}
+
+fn switching_line(snapshot: &Snapshot, switching: &Switching) -> String {
+    let model = snapshot.model_title(&switching.to.server, &switching.to.model);
+    let server = snapshot.server_title(&switching.to.server);
+    match switching.phase {
+        SwitchPhase::Preparing => format!("Preparing {model} on {server}"),
+        SwitchPhase::Draining => "Waiting for answers to end".into(),
+        SwitchPhase::Unloading => "Unloading the previous model".into(),
+        SwitchPhase::Loading => match (switching.progress, switching.eta_s) {
+            (Some(progress), _) => format!("Loading {model} on {server}, {:.0} %", progress * 100.0),
+            (None, Some(eta)) => format!("Loading {model} on {server}, about {:.0} s", eta.max(1.0)),
+            (None, None) => format!("Loading {model} on {server}"),
+        },
+        SwitchPhase::Proving => format!("Proving {model} by a token"),
+        SwitchPhase::Committing => format!("Switching to {model}"),
+        SwitchPhase::PuttingBack => "Putting the previous model back".into(),
+    }
+}
+
+/// Memory and GPU in words, in coarse steps so that the menu does not change with every sample.
+fn usage_line(snapshot: &Snapshot) -> String {
+    let Some(gauges) = &snapshot.gauges else {
+        return "Memory not read yet".into();
+    };
+    let memory = match (gauges.memory_used_bytes, gauges.memory_total_bytes) {
+        (Some(used), Some(total)) => {
+            format!("Memory {:.1} of {}", used as f64 / 1e9, gigabytes(total))
+        }
+        _ => "Memory not reported".into(),
+    };
+    let gpu = match gauges.gpus.iter().filter_map(|gpu| gpu.load_percent).reduce(f64::max) {
+        Some(load) => format!("GPU {:.0} %", (load / 5.0).round() * 5.0),
+        None if gauges.gpus.is_empty() => "no GPU found".into(),
+        None => "GPU load not reported".into(),
+    };
+    format!("{memory}, {gpu}")
+}
+
+/// Models grouped by server under a line with its name; what does not fit goes into a submenu.
+fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
+    let usable = |view: &&ModelView| view.model.purpose == ModelPurpose::Llm;
+    let total = snapshot.models.iter().filter(usable).count();
+    let (mut items, mut rest, mut shown) = (Vec::new(), Vec::new(), 0);
+    for server in &snapshot.servers {
+        let own: Vec<&ModelView> =
+            snapshot.models.iter().filter(usable).filter(|view| view.model.server == server.id).collect();
+        if own.is_empty() {
+            continue;
+        }
+        items.push(line(&format!("head:{}", server.id), &server.title));
+        for view in own {
+            let item = model(view, snapshot);
+            // The active and the loaded ones are always at hand.
+            if total <= MODELS_AT_TOP || shown < MODELS_AT_TOP || view.loaded {
+                shown += 1;
+                items.push(item);
+            } else {
+                rest.push(item);
+            }
+        }
+    }
+    if !rest.is_empty() {
+        items.push(submenu("more-models", "More models", rest));
+    }
+    if items.is_empty() {
+        items.push(line("line:no-models", "No models found"));
+    }
+    items
+}
+
+fn model(view: &ModelView, snapshot: &Snapshot) -> TrayItem {
+    let id = TrayAction::Switch(view.model.reference()).id();
+    let loaded = if view.loaded && !view.active { "  (loaded)" } else { "" };
+    let on_its_way =
+        snapshot.switching.as_ref().is_some_and(|switching| switching.to == view.model.reference());
+    let mark = if on_its_way { "  …" } else { loaded };
+    TrayItem {
+        id,
+        kind: TrayItemKind::Check { checked: view.active },
+        text: format!("{}{mark}", view.model.title),
+        enabled: view.fits != Some(false),
+    }
+}
+
+fn server(view: &ServerView) -> TrayItem {
+    let state = state_word(view.state);
+    let id = |what: &str| format!("{what}:{}", view.id);
+    let mut told = format!("{} · {state}", view.title);
+    if let Some(reason) = &view.reason {
+        told = format!("{told}: {reason}");
+    }
+    let stopped = matches!(view.state, ServerState::Stopped | ServerState::Failed | ServerState::GaveUp);
+    let up = view.state.is_up();
+    let server = || -> ServerId { view.id.clone() };
+    let children = vec![
+        line(&id("state"), &told),
+        action(&TrayAction::Start(server()), "Start", stopped && view.abilities.start),
+        action(&TrayAction::Stop(server()), "Stop", up && view.abilities.stop),
+        action(&TrayAction::Restart(server()), "Restart", up && view.abilities.stop && view.abilities.start),
+    ];
+    submenu(&id("server"), &format!("{} · {state}", view.title), children)
+}
+
+fn state_word(state: ServerState) -> &'static str {
+    match state {
+        ServerState::NotInstalled => "not installed",
+        ServerState::Stopped => "stopped",
+        ServerState::Starting => "starting",
+        ServerState::Ready => "ready",
+        ServerState::Degraded => "not answering",
+        ServerState::Stopping => "stopping",
+        ServerState::Failed => "failed",
+        ServerState::GaveUp => "not restarted any more",
+    }
+}
+
+fn line(id: &str, text: &str) -> TrayItem {
+    TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
+}
+
+fn separator(id: &str) -> TrayItem {
+    TrayItem { id: id.into(), kind: TrayItemKind::Separator, text: String::new(), enabled: true }
+}
+
+fn submenu(id: &str, text: &str, children: Vec<TrayItem>) -> TrayItem {
+    TrayItem { id: id.into(), kind: TrayItemKind::Submenu { children }, text: text.into(), enabled: true }
+}
+
+fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
+    TrayItem { id: action.id(), kind: TrayItemKind::Plain, text: text.into(), enabled }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Timestamp, fit,
+        model::{Model, ModelRef},
+        server::{Abilities, Ownership, ServerKind},
+        snapshot::EngineView,
+        switch::Active,
+    };
+
+    fn snapshot(models_per_server: usize) -> Snapshot {
+        let engine = EngineView {
+            version: "0".into(),
+            pid: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            gateway: None,
+            gateway_absent: None,
+            web: None,
+            data_dir: String::new(),
+            settings_file: String::new(),
+        };
+        let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
+        for kind in [ServerKind::LlamaServer, ServerKind::Ollama] {
+            snapshot.servers.push(ServerView {
+                id: kind.as_str().into(),
+                kind,
+                title: kind.title().into(),
+                ownership: Some(Ownership::Ours),
+                state: ServerState::Ready,
+                reason: None,
+                hint: None,
+                endpoint: None,
+                version: None,
+                pid: None,
+                program: None,
+                restarts: 0,
+                abilities: Abilities { start: true, stop: true, ..Abilities::default() },
+                since: Timestamp::UNIX_EPOCH,
+            });
+            for number in 0..models_per_server {
+                let model = Model {
+                    server: kind.as_str().into(),
+                    name: format!("model-{number}"),
+                    title: format!("Model {number}"),
+                    purpose: ModelPurpose::Llm,
+                    format: None,
+                    quantization: None,
+                    parameters: None,
+                    size_bytes: None,
+                    context_max: None,
+                };
+                let active = kind == ServerKind::Ollama && number == 0;
+                let fit = fit::judge(None, None, active);
+                snapshot.models.push(ModelView {
+                    id: model.reference().id(),
+                    model,
+                    loaded: active,
+                    active,
+                    fits: fit.as_option(),
+                    fits_reason: fit.reason().into(),
+                });
+            }
+        }
+        snapshot.active =
+            Some(Active { server: "ollama".into(), model: "model-0".into(), instance: "model-0".into() });
+        snapshot
+    }
+
+    fn texts(items: &[TrayItem]) -> Vec<&str> {
+        items.iter().map(|item| item.text.as_str()).collect()
+    }
+
+    #[test]
+    fn the_menu_reads_from_the_answer_to_the_acts() {
+        let model = tray_model(&snapshot(1));
+        assert_eq!(
+            texts(&model.items),
+            [
+                "Model 0 · Ollama",
+                "Memory not read yet",
+                "",
+                "llama-server",
+                "Model 0",
+                "Ollama",
+                "Model 0",
+                "",
+                "Servers",
+                "Benchmark now",
+                "Open panel",
+                "",
+                "Quit Pilothouse"
+            ]
+        );
+        let checked: Vec<&str> = model
+            .items
+            .iter()
+            .filter(|item| item.kind == TrayItemKind::Check { checked: true })
+            .map(|item| item.id.as_str())
+            .collect();
+        assert_eq!(checked, ["switch:ollama:model-0"]);
+        assert_eq!((model.icon, model.title.as_str()), (TrayIcon::Idle, "Model 0 · Ollama"));
+    }
+
+    #[test]
+    fn many_models_spill_into_a_submenu_and_loaded_ones_do_not() {
+        let model = tray_model(&snapshot(10));
+        let more = model.items.iter().find(|item| item.id == "more-models").unwrap();
+        let TrayItemKind::Submenu { children } = &more.kind else { panic!("no submenu") };
+        assert_eq!(children.len(), 8);
+        assert!(model.items.iter().any(|item| item.id == "switch:ollama:model-0"));
+    }
+
+    #[test]
+    fn the_icon_has_a_shape_for_each_state() {
+        let icon_of = |change: &dyn Fn(&mut Snapshot)| {
+            let mut snapshot = snapshot(1);
+            change(&mut snapshot);
+            tray_model(&snapshot).icon
+        };
+        assert_eq!(icon_of(&|_| {}), TrayIcon::Idle);
+        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::GaveUp), TrayIcon::Attention);
+        assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::Starting), TrayIcon::Busy);
+        assert_eq!(
+            icon_of(&|s| s.servers.iter_mut().for_each(|server| server.state = ServerState::Stopped)),
+            TrayIcon::Down
+        );
+        let switching = Switching {
+            switch_id: 1,
+            from: None,
+            to: ModelRef::new("ollama", "model-0"),
+            phase: SwitchPhase::Loading,
+            progress: Some(0.42),
+            eta_s: None,
+            started_at: Timestamp::UNIX_EPOCH,
+        };
+        assert_eq!(icon_of(&|s| s.switching = Some(switching.clone())), TrayIcon::Busy);
+        let mut busy = snapshot(1);
+        busy.switching = Some(switching);
+        let model = tray_model(&busy);
+        assert_eq!(model.items[0].text, "Loading Model 0 on Ollama, 42 %");
+        assert!(model.items.iter().any(|item| item.id == "cancel-switch"));
+    }
+}

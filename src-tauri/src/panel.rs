@@ -1,0 +1,52 @@
+//! The panel window: made when it is wanted, gone when it is closed. A closed window costs nothing.
+
+use tauri::{AppHandle, Manager, PhysicalPosition, WebviewUrl, WebviewWindow, WebviewWindowBuilder};
+
+const LABEL: &str = "panel";
+const SIZE: (f64, f64) = (400.0, 640.0);
+/// Distance from the corner of the screen, in physical pixels.
+const MARGIN: i32 = 12;
+/// Room for a bar at the top of the screen.
+const BAR: i32 = 32;
+
+/// Shows the panel. May be called from any thread.
+pub fn open(app: &AppHandle) {
+    let app = app.clone();
+    // Building a window inside an event handler can lock up; a task of its own never does.
+    tauri::async_runtime::spawn(async move {
+        let shown = match app.get_webview_window(LABEL) {
+            Some(window) => {
+                window.unminimize().and_then(|()| window.show()).and_then(|()| window.set_focus())
+            }
+            None => build(&app),
+        };
+        if let Err(error) = shown {
+            tracing::error!(%error, "the panel could not be opened");
+        }
+    });
+}
+
+fn build(app: &AppHandle) -> tauri::Result<()> {
+    let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App("index.html".into()))
+        .title("Pilothouse")
+        .inner_size(SIZE.0, SIZE.1)
+        .min_inner_size(360.0, 420.0)
+        .visible(false)
+        .build()?;
+    place(&window);
+    window.show()?;
+    window.set_focus()
+}
+
+/// At the top right of its screen. A tray tells no place on Linux, and on Wayland the compositor decides anyway.
+fn place(window: &WebviewWindow) {
+    if let (Ok(Some(monitor)), Ok(size)) = (window.current_monitor(), window.outer_size()) {
+        let screen = monitor.size();
+        let x = monitor.position().x + i32::try_from(screen.width.saturating_sub(size.width)).unwrap_or(0)
+            - MARGIN;
+        let y = monitor.position().y + BAR + MARGIN;
+        if let Err(error) = window.set_position(PhysicalPosition::new(x.max(0), y)) {
+            tracing::debug!(%error, "the panel was not placed");
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Owns the tray icon. Follows the snapshots and changes the live tray only where it differs.
+
+mod icon;
+mod menu;
+
+use crate::{panel, platform};
+use menu::LiveMenu;
+use pilothouse_domain::tray::{TrayAction, TrayModel, TrayOp, diff, tray_model};
+use pilothouse_engine::{
+    EngineHandle,
+    api::{Call, CallHandler},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tauri::{App, AppHandle, tray::TrayIconBuilder};
+use tokio::time::Instant;
+
+const TRAY_ID: &str = "main";
+/// The tray is changed at most this often.
+const AT_MOST_EVERY: Duration = Duration::from_millis(500);
+
+/// The live tray and what it shows.
+struct LiveTray {
+    shown: TrayModel,
+    menu: LiveMenu,
+}
+
+type Shared = Arc<Mutex<LiveTray>>;
+
+/// Builds the tray and keeps it true. `false`: this desktop has none that could be built.
+pub fn start(app: &App, engine: EngineHandle) -> bool {
+    if let Err(reason) = platform::tray_possible() {
+        tracing::warn!(%reason, "no tray");
+        return false;
+    }
+    match build(app, &engine) {
+        Ok(live) => {
+            let app = app.handle().clone();
+            tauri::async_runtime::spawn(follow(app, engine, live));
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "the tray could not be built");
+            false
+        }
+    }
+}
+
+fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
+    let shown = tray_model(&engine.snapshots().borrow());
+    let menu = LiveMenu::build(app.handle(), &shown.items)?;
+    TrayIconBuilder::with_id(TRAY_ID)
+        .icon(icon::image(shown.icon))
+        .icon_as_template(true)
+        .tooltip(&shown.title)
+        .menu(menu.root())
+        .build(app)?;
+    let live = Arc::new(Mutex::new(LiveTray { shown, menu }));
+    let (clicked, engine) = (live.clone(), engine.clone());
+    app.on_menu_event(move |app, event| on_click(app, &engine, &clicked, event.id().as_ref()));
+    Ok(live)
+}
+
+fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
+    // A clicked check entry toggles itself, whatever we decide: write the true value again.
+    lock(live).menu.rewrite_check(id);
+    let Some(action) = TrayAction::parse(id) else {
+        return;
+    };
+    let call = match action {
+        TrayAction::OpenPanel => return panel::open(app),
+        TrayAction::Quit => return app.exit(0),
+        TrayAction::Switch(model) => {
+            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false }
+        }
+        TrayAction::CancelSwitch => Call::CancelSwitch,
+        TrayAction::Start(server) => Call::StartServer { server },
+        TrayAction::Stop(server) => Call::StopServer { server },
+        TrayAction::Restart(server) => Call::RestartServer { server },
+        TrayAction::Bench => Call::Bench { model: None, server: None, plan: None, trials: None },
+        TrayAction::CancelBench => Call::CancelBench,
+    };
+    let engine = engine.clone();
+    tauri::async_runtime::spawn(async move {
+        // Failures reach people as notices; the log keeps what was refused at once.
+        if let Err(error) = engine.call(call).await {
+            tracing::info!(%error, "a click was refused");
+        }
+    });
+}
+
+async fn follow(app: AppHandle, engine: EngineHandle, live: Shared) {
+    let mut snapshots = engine.snapshots();
+    loop {
+        let next = Instant::now() + AT_MOST_EVERY;
+        let model = tray_model(&snapshots.borrow_and_update());
+        let ops = diff(&lock(&live).shown, &model);
+        if !ops.is_empty() {
+            let (target, app_handle) = (live.clone(), app.clone());
+            let applied = app.run_on_main_thread(move || apply(&app_handle, &target, model, ops));
+            if applied.is_err() {
+                return;
+            }
+        }
+        tokio::time::sleep_until(next).await;
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Runs on the main thread, where all changes of a tray must be made.
+fn apply(app: &AppHandle, live: &Shared, model: TrayModel, ops: Vec<TrayOp>) {
+    let mut live = lock(live);
+    let tray = app.tray_by_id(TRAY_ID);
+    for op in ops {
+        let done = match (&op, &tray) {
+            (TrayOp::Icon(shape), Some(tray)) => {
+                tray.set_icon_with_as_template(Some(icon::image(*shape)), true)
+            }
+            (TrayOp::Title(title), Some(tray)) => tray.set_tooltip(Some(title)),
+            (TrayOp::Icon(_) | TrayOp::Title(_), None) => Ok(()),
+            _ => live.menu.apply(app, &op),
+        };
+        if let Err(error) = done {
+            tracing::warn!(%error, ?op, "the tray could not be changed");
+        }
+    }
+    live.shown = model;
+}
+
+fn lock(live: &Shared) -> std::sync::MutexGuard<'_, LiveTray> {
+    live.lock().unwrap_or_else(PoisonError::into_inner)
+}

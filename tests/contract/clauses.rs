@@ -1,0 +1,203 @@
+//! What the rest of Pilothouse relies on, whatever the server is.
+
+use crate::tools::until;
+use anyhow::{Context, Result};
+use futures_util::StreamExt;
+use pilothouse_domain::{
+    error::ErrorCode,
+    model::{Instance, ModelPurpose},
+};
+use pilothouse_engine::ports::{
+    GenerateEnd, GenerateRequest, LoadProgress, LoadRequest, ServerAdapter, ServerClient,
+};
+use std::{sync::Arc, time::Duration};
+
+/// One server under the contract.
+pub struct Subject<'a> {
+    pub adapter: &'a dyn ServerAdapter,
+    pub client: &'a dyn ServerClient,
+    /// A small model that it has.
+    pub model: &'a str,
+    /// Whether a raw answer has exactly the wanted number of tokens (the server can ignore the end token).
+    pub exact_length: bool,
+    /// Whether the end of an answer counts its tokens itself.
+    pub counts: bool,
+}
+
+/// All clauses but the one about the server's end.
+pub async fn contract(subject: &Subject<'_>) -> Result<()> {
+    subject.tells_its_version().await?;
+    subject.lists_the_model().await?;
+    subject.refuses_an_unknown_model().await;
+    let instance = subject.loads_once().await.context("load")?;
+    subject.answers_a_raw_prompt(&instance.id).await.context("raw answer")?;
+    subject.answers_a_message(&instance.id).await.context("chat answer")?;
+    subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
+    subject.stays_loaded_as_it_was(&instance).await?;
+    subject.unloads(&instance.id).await.context("unload")?;
+    subject.recovers_from_a_dropped_load().await.context("dropped load")
+}
+
+/// The clause about a server that is gone.
+pub async fn gone(client: &dyn ServerClient) {
+    let error = client.health().await.expect_err("a stopped server answered");
+    assert_eq!(error.code, ErrorCode::Unreachable, "{error}");
+    assert!(error.retry, "it may come back");
+    assert_eq!(client.instances().await.expect_err("a stopped server listed").code, ErrorCode::Unreachable);
+}
+
+impl Subject<'_> {
+    async fn tells_its_version(&self) -> Result<()> {
+        let health = self.client.health().await.context("health")?;
+        if self.adapter.abilities().start {
+            assert!(health.version.is_none_or(|version| !version.is_empty()));
+        }
+        let openai = self.client.openai();
+        assert!(
+            openai.base_url.starts_with("http://127.0.0.1:") && openai.base_url.ends_with("/v1"),
+            "{openai:?}"
+        );
+        Ok(())
+    }
+
+    async fn lists_the_model(&self) -> Result<()> {
+        let models = self.client.models().await.context("models")?;
+        let model = models.iter().find(|model| model.name == self.model);
+        let model = model.with_context(|| format!("{} is not listed: {models:?}", self.model))?;
+        assert_eq!(model.server, self.adapter.id());
+        assert_eq!(model.purpose, ModelPurpose::Llm);
+        assert!(!model.title.is_empty());
+        assert!(model.format.as_ref().is_some_and(|format| !format.is_empty()), "{model:?}");
+        assert!(model.quantization.as_ref().is_some_and(|name| !name.is_empty()), "{model:?}");
+        if self.adapter.abilities().model_size {
+            assert!(model.size_bytes.is_some_and(|bytes| bytes > 1 << 20), "{model:?}");
+        }
+        Ok(())
+    }
+
+    async fn refuses_an_unknown_model(&self) {
+        let error = self.load("no-such-model").await.expect_err("an unknown model was loaded");
+        assert!(matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed), "{error:?}");
+        assert!(error.message.contains("no-such-model"), "{error}");
+    }
+
+    /// A load is there when it returns, and a second one finds it.
+    async fn loads_once(&self) -> Result<Instance> {
+        assert_eq!(self.loaded().await?, [""; 0], "nothing is loaded at first");
+        let instance = self.load(self.model).await?;
+        assert_eq!((instance.model.as_str(), &instance.server), (self.model, &self.adapter.id()));
+        if self.adapter.abilities().instance_context {
+            assert!(instance.context.is_some_and(|tokens| tokens >= 256), "{instance:?}");
+        }
+        assert!(instance.memory_bytes != Some(0) && instance.gpu_memory_bytes <= instance.memory_bytes);
+        assert_eq!(self.loaded().await?, [instance.id.as_str()]);
+        let again = self.load(self.model).await.context("second load")?;
+        assert_eq!(again.id, instance.id);
+        assert_eq!(self.loaded().await?, [instance.id.as_str()], "a second load made a twin");
+        Ok(instance)
+    }
+
+    async fn answers_a_raw_prompt(&self, instance: &str) -> Result<()> {
+        let (text, end) = self.answer(&request(instance, "Once upon a time", 16, true)).await?;
+        assert!(!text.trim().is_empty());
+        self.check_counts(&end, 16);
+        if self.exact_length {
+            assert_eq!((end.output_tokens, end.finish.as_deref()), (Some(16), Some("length")), "{end:?}");
+            // The same words again: without the prompt cache there is nothing to reuse.
+            let (_, again) = self.answer(&request(instance, "Once upon a time", 16, true)).await?;
+            assert_eq!(again.cached_tokens, Some(0), "{again:?}");
+        }
+        if self.adapter.abilities().timings {
+            assert!(end.decode_tok_s.is_some_and(|rate| rate.is_finite() && rate > 0.0), "{end:?}");
+        }
+        Ok(())
+    }
+
+    async fn answers_a_message(&self, instance: &str) -> Result<()> {
+        let (text, end) = self.answer(&request(instance, "Say hello.", 12, false)).await?;
+        assert!(!text.trim().is_empty());
+        self.check_counts(&end, 12);
+        Ok(())
+    }
+
+    fn check_counts(&self, end: &GenerateEnd, most: u32) {
+        if self.counts {
+            assert!(end.output_tokens.is_some_and(|tokens| (1..=most).contains(&tokens)), "{end:?}");
+            assert!(end.prompt_tokens.is_some_and(|tokens| (2..=80).contains(&tokens)), "{end:?}");
+        }
+    }
+
+    /// With one request at a time, the next answer can only come after the server let go of the dropped one, and a
+    /// server that did not would be busy with it for thousands of tokens.
+    async fn forgets_a_dropped_answer(&self, instance: &str) -> Result<()> {
+        let mut stream = self.client.generate(&request(instance, "Count: 1 2 3 4 5", 3000, true)).await?;
+        let first = stream.next().await.context("no first event")??;
+        assert!(first.end.is_none(), "the answer was over at once");
+        drop(stream);
+        let short = request(instance, "Once upon a time", 4, true);
+        let next = tokio::time::timeout(Duration::from_secs(20), self.answer(&short));
+        let (text, _) = next.await.context("still busy")??;
+        assert!(!text.is_empty());
+        Ok(())
+    }
+
+    /// Answers change neither which copies are loaded nor their context.
+    async fn stays_loaded_as_it_was(&self, instance: &Instance) -> Result<()> {
+        let instances = self.client.instances().await?;
+        assert_eq!(instances.len(), 1, "{instances:?}");
+        assert_eq!((&instances[0].id, instances[0].context), (&instance.id, instance.context));
+        assert_eq!(instances[0].expiry, instance.expiry, "an answer changed how long it stays");
+        Ok(())
+    }
+
+    async fn unloads(&self, instance: &str) -> Result<()> {
+        self.client.unload(instance).await?;
+        assert_eq!(self.loaded().await?, [""; 0], "unload returned before it was gone");
+        self.client.unload(instance).await.context("what is not loaded is no error")?;
+        self.client.unload("no-such-model").await.context("what never was is no error")?;
+        Ok(())
+    }
+
+    /// A switch that is cancelled drops its load and then unloads the target.
+    async fn recovers_from_a_dropped_load(&self) -> Result<()> {
+        // Whether the load was over by then does not matter.
+        let _ = tokio::time::timeout(Duration::from_millis(30), self.load(self.model)).await;
+        until("a dropped load can be undone", Duration::from_secs(30), || async {
+            self.client.unload(self.model).await.ok()?;
+            self.loaded().await.ok().filter(Vec::is_empty)
+        })
+        .await;
+        let instance = self.load(self.model).await.context("load again")?;
+        self.client.unload(&instance.id).await?;
+        Ok(())
+    }
+
+    async fn load(&self, model: &str) -> Result<Instance, pilothouse_domain::error::ApiError> {
+        let quiet: LoadProgress = Arc::new(|_| {});
+        self.client.load(&LoadRequest { model: model.into(), context: None }, quiet).await
+    }
+
+    /// The copies of the model under test; a real server may hold others.
+    async fn loaded(&self) -> Result<Vec<String>> {
+        let instances = self.client.instances().await?;
+        Ok(instances.into_iter().filter(|one| one.model == self.model).map(|one| one.id).collect())
+    }
+
+    async fn answer(&self, request: &GenerateRequest) -> Result<(String, GenerateEnd)> {
+        let mut stream = self.client.generate(request).await?;
+        let (mut text, mut end, mut last) = (String::new(), None, None);
+        while let Some(event) = stream.next().await {
+            let event = event?;
+            assert!(last.is_none_or(|last| last <= event.at), "time went backwards");
+            assert!(end.is_none() || event.text.is_empty(), "text after the end");
+            last = Some(event.at);
+            text.push_str(&event.text);
+            end = event.end.or(end);
+        }
+        Ok((text, end.context("the answer was cut off")?))
+    }
+}
+
+pub fn request(instance: &str, prompt: &str, max_tokens: u32, raw: bool) -> GenerateRequest {
+    GenerateRequest { instance: instance.into(), prompt: prompt.into(), max_tokens, raw }
+}

@@ -1,0 +1,12 @@
+//! One contract for every server adapter, held against real servers.
+//!
+//! `PILOTHOUSE_EMBEDDED`: folder with `llama-server/bin/llama-server` and `models/SmolLM2-135M-Instruct.Q4_1.gguf`.
+//! `PILOTHOUSE_TEST_OLLAMA`: an Ollama program. `PILOTHOUSE_REAL_LMSTUDIO`: address of a running LM Studio with a
+//! small model named by `PILOTHOUSE_REAL_LMSTUDIO_MODEL`. What is missing is skipped; with `PILOTHOUSE_TEST_STRICT=1`
+//! the first two must be there.
+
+mod clauses;
+mod llama_server;
+mod lmstudio;
+mod ollama;
+mod tools;

@@ -1,0 +1,111 @@
+//! The contract, held against the real Ollama, and what only it promises.
+
+use crate::{
+    clauses::{Subject, contract, gone},
+    tools::{GGUF, Running, tool},
+};
+use anyhow::{Context, Result, ensure};
+use pilothouse_domain::{error::ErrorCode, model::Expiry, settings::OllamaSettings};
+use pilothouse_engine::{
+    ports::{LoadRequest, ServerAdapter},
+    servers::ollama::Ollama,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use std::{net::TcpListener, path::Path, sync::Arc};
+
+const MODEL: &str = "smollm2:135m";
+
+fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    Ok(Ollama::new(OllamaSettings {
+        program: program.display().to_string(),
+        address: format!("http://{free}"),
+        models_dir: folder.join("models").display().to_string(),
+        environment: [("HOME".to_owned(), folder.display().to_string())].into(),
+        ..OllamaSettings::default()
+    }))
+}
+
+/// Makes the model from the embedded GGUF file.
+async fn create(base_url: &str, gguf: &Path) -> Result<()> {
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let bytes = std::fs::read(gguf).with_context(|| format!("reading {}", gguf.display()))?;
+    let digest = format!("{:x}", Sha256::digest(&bytes));
+    let stored = http.post(format!("{base_url}/api/blobs/sha256:{digest}")).body(bytes).send().await?;
+    ensure!(stored.status().is_success(), "{}", stored.text().await?);
+    let body =
+        json!({ "model": MODEL, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
+    let created = http.post(format!("{base_url}/api/create")).json(&body).send().await?;
+    let said: Value = created.json().await?;
+    ensure!(said["status"] == "success", "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ollama_keeps_the_contract() -> Result<()> {
+    let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else {
+        return Ok(());
+    };
+    let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let adapter = adapter(&program, folder.path())?;
+    assert!(adapter.find_running().await.is_none(), "nothing runs there yet");
+    let running = Running::start(&adapter, folder.path()).await?;
+    assert_eq!(running.client.models().await?, [], "a fresh folder has no models");
+    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+
+    let found = adapter.find_running().await.context("it is found at its address")?;
+    assert_eq!(found.endpoint, running.endpoint);
+    assert!(found.version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit())));
+    let subject = Subject {
+        adapter: &adapter,
+        client: running.client.as_ref(),
+        model: MODEL,
+        // It cannot be told to ignore the end token.
+        exact_length: false,
+        counts: true,
+    };
+    running.explain(contract(&subject).await)?;
+
+    let request = LoadRequest { model: MODEL.into(), context: Some(1024) };
+    let instance = running.client.load(&request, Arc::new(|_| {})).await?;
+    assert_eq!((instance.context, instance.expiry), (Some(1024), Expiry::Never));
+    running.stop().await;
+    gone(running.client.as_ref()).await;
+    Ok(())
+}
+
+#[tokio::test]
+async fn ollama_is_not_started_on_a_port_that_a_stranger_holds() -> Result<()> {
+    let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else {
+        return Ok(());
+    };
+    let folder = tempfile::tempdir()?;
+    let holder = TcpListener::bind("127.0.0.1:0")?;
+    let settings = OllamaSettings {
+        program: program.display().to_string(),
+        address: format!("http://{}", holder.local_addr()?),
+        models_dir: folder.path().display().to_string(),
+        ..OllamaSettings::default()
+    };
+    let adapter = Ollama::new(settings);
+    let error = adapter.launch(&adapter.locate().await).await.expect_err("the port is held");
+    assert_eq!(error.code, ErrorCode::PortTaken);
+    Ok(())
+}
+
+/// A silent listener is what Ollama is while it looks for GPUs: not dead, but not well either.
+#[tokio::test]
+async fn a_connection_without_an_answer_is_no_health() -> Result<()> {
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let settings =
+        OllamaSettings { address: format!("http://{}", silent.local_addr()?), ..OllamaSettings::default() };
+    let adapter = Ollama::new(settings.clone());
+    let endpoint = pilothouse_engine::ports::Endpoint { base_url: settings.address, key: None };
+    let error = adapter.client(&endpoint).health().await.expect_err("nobody answered");
+    assert_eq!(error.code, ErrorCode::TimedOut, "{error}");
+    Ok(())
+}

@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# make bench: figures of the release build on this machine. The model's rates come from the embedded server; the cost
+# of Pilothouse itself from /proc while nobody looks at it.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/lib.sh
+build_ui
+cargo build --quiet --release -p pilothouse-cli
+program="$PWD/${CARGO_TARGET_DIR:-target}/release/pilothouse"
+home="$(mktemp -d)"
+export PILOTHOUSE_HOME="$home" PILOTHOUSE_EMBEDDED="${PILOTHOUSE_EMBEDDED:-$(test_cache)/embedded}"
+mkdir -p "$home/config"
+printf '[gateway]\nport = 0\n[servers.ollama]\nenabled = false\n' >"$home/config/settings.toml"
+"$program" setup --yes
+"$program" serve >"$home/serve.out" &
+engine=$!
+trap 'kill -TERM $engine; wait $engine || true; rm -rf "$home"' EXIT
+for _ in $(seq 600); do
+    "$program" status --json 2>/dev/null | grep -q '"active":{' && break
+    sleep 0.2
+done
+say "The embedded model"
+"$program" bench
+say "Pilothouse itself, idle for 60 s"
+ticks() { awk '{print $14 + $15}' "/proc/$engine/stat"; }
+before="$(ticks)"
+sleep 60
+after="$(ticks)"
+awk -v used=$((after - before)) -v hertz="$(getconf CLK_TCK)" 'BEGIN { printf "processor  %.2f %% of a core\n", used / hertz / 60 * 100 }'
+awk '/^Pss:/ { printf "memory     %.1f MB (PSS)\n", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"

@@ -1,0 +1,51 @@
+#!/usr/bin/env bash
+# Brings what the tests use besides the source: the embedded server and model, Ollama, the openai Python package.
+# Prints the variables that the tests read, as lines to be evaluated.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/lib.sh
+cache="$(test_cache)"
+mkdir -p "$cache"
+program="${CARGO_TARGET_DIR:-target}/debug/pilothouse"
+
+PILOTHOUSE_HOME="$cache/home" PILOTHOUSE_EMBEDDED="$cache/embedded" "$program" setup --yes --json >&2
+
+# Ollama of the last version whose flags fit the embedded llama-server (see CONTRIBUTING.md).
+version=0.32.0
+ollama="$cache/ollama-$version"
+if [ ! -x "$ollama/bin/ollama" ]; then
+    say "Building Ollama $version"
+    mkdir -p "$ollama/building"
+    GOBIN="$ollama/building" GOFLAGS=-modcacherw go install -ldflags \
+        "-X github.com/ollama/ollama/version.Version=$version -X github.com/ollama/ollama/server.mode=release" \
+        "github.com/ollama/ollama@v$version" >&2
+    mkdir -p "$ollama/bin"
+    mv "$ollama/building/ollama" "$ollama/bin/ollama"
+    rmdir "$ollama/building"
+fi
+if [ ! -x "$ollama/lib/ollama/llama-quantize" ]; then
+    mkdir -p "$ollama/lib/ollama"
+    cp -a "$cache/embedded/llama-server/bin/." "$ollama/lib/ollama/"
+    # Ollama passes a GGUF through `llama-quantize IN OUT COPY` when a model is created; the embedded build has no such
+    # program, and copying is what COPY means.
+    cat >"$ollama/lib/ollama/llama-quantize" <<'QUANTIZE'
+#!/bin/sh
+while [ "${1#--}" != "$1" ]; do shift; done
+[ "$3" = COPY ] || { echo "only COPY is supported here" >&2; exit 1; }
+exec cp -- "$1" "$2"
+QUANTIZE
+    chmod +x "$ollama/lib/ollama/llama-quantize"
+fi
+
+openai=3.54.0
+if [ ! -f "$cache/python/openai-$openai" ]; then
+    say "Installing the openai package for Python"
+    rm -rf "$cache/python"
+    python3 -m venv "$cache/python"
+    "$cache/python/bin/pip" install --quiet --disable-pip-version-check "openai==$openai" >&2
+    touch "$cache/python/openai-$openai"
+fi
+
+printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"
+printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$ollama/bin/ollama"
+printf 'export PILOTHOUSE_TEST_PYTHON=%q\n' "$cache/python/bin/python"

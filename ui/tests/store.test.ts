@@ -1,0 +1,215 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { ApiError } from '../src/api/ApiError';
+import type { Reply } from '../src/api/Reply';
+import type { SwitchReport } from '../src/api/SwitchReport';
+import { Store } from '../src/store.svelte';
+import { ScriptedBackend, snapshotOf, TestVisibility, unreachable } from './support';
+
+let backend: ScriptedBackend;
+let visibility: TestVisibility;
+let store: Store;
+let stop: () => void;
+
+beforeEach(() => {
+  vi.useFakeTimers();
+  backend = new ScriptedBackend();
+  visibility = new TestVisibility();
+  store = new Store(backend, visibility);
+});
+
+afterEach(() => {
+  stop?.();
+  vi.useRealTimers();
+});
+
+function answerWith(snapshot: Reply | ApiError): void {
+  backend.answers.snapshot = () => snapshot;
+}
+
+async function pass(ms: number): Promise<void> {
+  await vi.advanceTimersByTimeAsync(ms);
+}
+
+describe('the store', () => {
+  it('asks without a revision first and with the known one afterwards', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 7 }) });
+    stop = store.start();
+    await pass(0);
+    expect(backend.of('snapshot')).toEqual([{ call: 'snapshot' }]);
+    answerWith({ reply: 'unchanged', revision: 7 });
+    await pass(1000);
+    expect(backend.of('snapshot').at(-1)).toEqual({ call: 'snapshot', known: 7 });
+    expect(store.snapshot?.revision).toBe(7);
+  });
+
+  it('pulls once a second, and more often while a switch is under way', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    stop = store.start();
+    await pass(3500);
+    expect(backend.of('snapshot')).toHaveLength(4);
+    const to = { server: 'ollama', model: 'smollm2:135m' };
+    const switching = {
+      switch_id: 1,
+      from: null,
+      to,
+      phase: 'loading',
+      progress: null,
+      eta_s: null,
+      started_at: '',
+    } as const;
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { switching }) });
+    await pass(500);
+    const before = backend.of('snapshot').length;
+    await pass(1200);
+    expect(backend.of('snapshot').length - before).toBe(3);
+  });
+
+  it('asks nothing while hidden and at once when seen again', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    stop = store.start();
+    await pass(0);
+    visibility.set(true);
+    const before = backend.calls.length;
+    await pass(60_000);
+    expect(backend.calls).toHaveLength(before);
+    visibility.set(false);
+    await pass(0);
+    expect(backend.calls.length).toBeGreaterThan(before);
+  });
+
+  it('does not go on pulling when it is hidden during a pull', async () => {
+    let release: (reply: Reply) => void = () => undefined;
+    backend.answers.snapshot = () => new Promise<Reply>((resolve) => (release = resolve));
+    stop = store.start();
+    await pass(0);
+    visibility.set(true);
+    release({ reply: 'unchanged', revision: 1 });
+    await pass(10_000);
+    expect(backend.of('snapshot')).toHaveLength(1);
+  });
+
+  it('keeps the last data while offline and then asks for everything anew', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 900 }) });
+    stop = store.start();
+    await pass(0);
+    answerWith(unreachable);
+    await pass(1000);
+    expect(store.offline?.code).toBe('unreachable');
+    expect(store.snapshot?.revision).toBe(900);
+    // The engine that answers now is a new one, which counts from the start.
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 2 }) });
+    await pass(1000);
+    expect(backend.of('snapshot').at(-1)).toEqual({ call: 'snapshot' });
+    expect(store.offline).toBeNull();
+    expect(store.snapshot?.revision).toBe(2);
+  });
+
+  it('stops for good when the token is not accepted', async () => {
+    answerWith({ code: 'unauthorized', message: '', hint: null, retry: false });
+    stop = store.start();
+    await pass(10_000);
+    expect(store.unauthorized).toBe(true);
+    expect(backend.of('snapshot')).toHaveLength(1);
+  });
+
+  it('reads only what is new of the gauges, and only with a new sample', async () => {
+    const snapshot = snapshotOf();
+    answerWith({ reply: 'snapshot', snapshot });
+    const history = {
+      at_ms: [1000, 2000],
+      cpu_percent: [1, null],
+      memory_used_bytes: [1, 1],
+      swap_used_bytes: [0, 0],
+      gpu_load_percent: [null, null],
+      gpu_memory_used_bytes: [null, null],
+      servers_memory_bytes: [1, 1],
+    };
+    backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
+    stop = store.start();
+    await pass(1000);
+    expect(backend.of('gauge_history')).toEqual([{ call: 'gauge_history' }]);
+    expect(store.gaugeHistory.cpu_percent).toEqual([1, null]);
+    const gauges = snapshot.gauges && { ...snapshot.gauges, at: new Date(Date.now() + 1).toISOString() };
+    answerWith({ reply: 'snapshot', snapshot: { ...snapshot, gauges } });
+    await pass(1000);
+    expect(backend.of('gauge_history').at(-1)).toEqual({ call: 'gauge_history', since_ms: 2000 });
+    expect(store.gaugeHistory.at_ms).toEqual([1000, 2000]);
+  });
+
+  it('calls gauges stale when their last sample is older than two', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 3 }) });
+    stop = store.start();
+    await pass(0);
+    expect(store.gaugesStale).toBe(false);
+    answerWith(unreachable);
+    await pass(5000);
+    expect(store.gaugesStale).toBe(true);
+  });
+});
+
+describe('a switch', () => {
+  const to = { server: 'ollama', model: 'smollm2:135m' };
+  const from = { server: 'llama-server', model: 'SmolLM2-135M-Instruct.Q4_1' };
+  const report: SwitchReport = {
+    switch_id: 5,
+    from,
+    to,
+    outcome: 'committed',
+    dry_run: false,
+    took_ms: 1,
+    load_ms: null,
+    first_token_ms: null,
+    steps: [],
+    reason: null,
+    error: null,
+  };
+
+  it('is shown at once and asked for by id', async () => {
+    let release: (reply: Reply) => void = () => undefined;
+    backend.answers.switch = () => new Promise<Reply>((resolve) => (release = resolve));
+    const done = store.switchTo(to);
+    expect(store.requested).toEqual(to);
+    expect(backend.of('switch')).toEqual([
+      { call: 'switch', model: 'ollama/smollm2:135m', server: 'ollama', dry_run: false },
+    ]);
+    release({ reply: 'switch', report });
+    await done;
+    expect(store.requested).toBeNull();
+  });
+
+  it('that was taken over does not end the one that took over', async () => {
+    const releases: ((reply: Reply) => void)[] = [];
+    backend.answers.switch = () => new Promise<Reply>((resolve) => releases.push(resolve));
+    const first = store.switchTo(to);
+    void store.switchTo(from);
+    await pass(0);
+    releases[0]?.({ reply: 'switch', report: { ...report, outcome: 'cancelled' } });
+    await first;
+    expect(store.requested).toEqual(from);
+  });
+
+  it('that is refused says why', async () => {
+    backend.answers.switch = () => ({ code: 'not_found', message: 'No such model.', hint: null, retry: false });
+    await store.switchTo(to);
+    expect(store.switchError?.code).toBe('not_found');
+  });
+
+  it('can be undone for a minute', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    stop = store.start();
+    await pass(0);
+    expect(store.undo).toBeNull();
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 2, last_switch: report }) });
+    await pass(1000);
+    expect(store.undo).toEqual(from);
+    await pass(62_000);
+    expect(store.undo).toBeNull();
+  });
+
+  it('that ended before this page was opened offers no undo', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { last_switch: report }) });
+    stop = store.start();
+    await pass(0);
+    expect(store.undo).toBeNull();
+  });
+});

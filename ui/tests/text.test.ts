@@ -1,0 +1,50 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import * as text from '../src/text';
+
+const source = join(import.meta.dirname, '../src');
+
+/** The values of a generated union type, read from its file. */
+function valuesOf(type: string): string[] {
+  const declared = /export type \w+ = ([^;]+);/.exec(readFileSync(join(source, `api/${type}.ts`), 'utf8'))?.[1] ?? '';
+  return [...declared.matchAll(/"([^"]+)"/g)].map((match) => match[1] ?? '');
+}
+
+describe('words', () => {
+  it.each([
+    ['ErrorCode', text.errors],
+    ['ServerState', text.serverStates],
+    ['SwitchPhase', text.switchPhases],
+    ['SwitchOutcome', text.switchOutcomes],
+    ['Ownership', text.ownerships],
+    ['MemoryMeasure', text.measures],
+    ['RunState', text.runStates],
+    ['TrialPhase', text.trialPhases],
+    ['NoticeLevel', text.noticeLevels],
+    ['ModelPurpose', text.purposes],
+    ['LogSource', text.logSources],
+    ['CheckResult', text.checkResults],
+  ])('has words for each %s and for nothing else', (type, words) => {
+    const values = valuesOf(type);
+    expect(values.length).toBeGreaterThan(1);
+    expect(Object.keys(words).sort()).toEqual(values.sort());
+  });
+
+  it('are calm', () => {
+    const all = readFileSync(join(source, 'text.ts'), 'utf8');
+    const quoted = [...all.matchAll(/'([^'\n]*)'/g)].map((match) => match[1] ?? '');
+    for (const words of quoted) expect(words).not.toMatch(/!|oops|successfully/i);
+  });
+});
+
+it('only one file talks to Tauri, and none inserts raw HTML', () => {
+  const files = readdirSync(source, { recursive: true, encoding: 'utf8' }).filter((file) =>
+    /\.(ts|svelte)$/.test(file),
+  );
+  const contents = files.map((file) => [file, readFileSync(join(source, file), 'utf8')] as const);
+  expect(contents.filter(([, code]) => code.includes('@tauri-apps')).map(([file]) => file)).toEqual([
+    'backend/tauri.ts',
+  ]);
+  expect(contents.filter(([, code]) => code.includes('{@html')).map(([file]) => file)).toEqual([]);
+});
