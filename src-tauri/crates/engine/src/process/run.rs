@@ -14,7 +14,19 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs a command to its end and collects its output. A command that exceeds `limit` is killed with its whole group.
+/// Kills a whole process group when it goes out of scope, unless the command has ended by itself.
+struct GroupGuard(Option<u32>);
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            super::signal_group(group, super::Signal::Kill);
+        }
+    }
+}
+
+/// Runs a command to its end and collects its output. A command that exceeds `limit`, or whose future is dropped, is
+/// killed with its whole group.
 /// Errors: not_found (no such program), system, timed_out.
 pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished, ApiError> {
     let mut child = super::command(spec)
@@ -24,27 +36,25 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
         .kill_on_drop(true)
         .spawn()
         .map_err(|error| spawn_error(spec, &error))?;
-    let group = child.id();
+    let mut guard = GroupGuard(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {
         let (out, err, status) = tokio::join!(collect(stdout), collect(stderr), child.wait());
         status.map(|status| Finished { exit: super::exit_of(status), stdout: out, stderr: err })
     };
     match tokio::time::timeout(limit, work).await {
-        Ok(Ok(finished)) => Ok(finished),
+        Ok(Ok(finished)) => {
+            guard.0 = None;
+            Ok(finished)
+        }
         Ok(Err(error)) => Err(ApiError::new(
             ErrorCode::System,
             format!("{} could not be waited for: {error}.", spec.program.display()),
         )),
-        Err(_) => {
-            if let Some(group) = group {
-                super::signal_group(group, super::Signal::Kill);
-            }
-            Err(ApiError::new(
-                ErrorCode::TimedOut,
-                format!("{} did not end within {} s.", spec.program.display(), limit.as_secs()),
-            ))
-        }
+        Err(_) => Err(ApiError::new(
+            ErrorCode::TimedOut,
+            format!("{} did not end within {} s.", spec.program.display(), limit.as_secs()),
+        )),
     }
 }
 
@@ -74,4 +84,44 @@ async fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
         let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
     }
     String::from_utf8_lossy(&kept).into_owned()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::process::Identity;
+
+    /// A shell with a child of its own, as cmake has compilers; the child's pid goes to a file.
+    fn shell(file: &std::path::Path) -> ProcessSpec {
+        let script = format!("sleep 600 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let args = vec!["-c".into(), script.into()];
+        ProcessSpec { program: "/bin/sh".into(), args, env: vec![], env_remove: vec![], cwd: None }
+    }
+
+    async fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(found) = look() {
+                return found;
+            }
+            assert!(std::time::Instant::now() < deadline, "it did not happen");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dropped_command_ends_with_its_children() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let running = tokio::spawn({
+            let spec = shell(&file);
+            async move { run_to_end(&spec, Duration::from_secs(600)).await }
+        });
+        let pid = until(|| std::fs::read_to_string(&file).ok()?.trim().parse::<u32>().ok()).await;
+        let child = Identity::of(pid).unwrap();
+        assert!(child.is_alive());
+        running.abort();
+        assert!(running.await.unwrap_err().is_cancelled());
+        until(|| (!child.is_alive()).then_some(())).await;
+    }
 }

@@ -5,4 +5,4 @@ mod http;
 pub mod llama_server;
 pub mod lmstudio;
 pub mod ollama;
-mod places;
+pub(crate) mod places;

@@ -19,6 +19,9 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const TRIES: u32 = 4;
 const TELL_EVERY: Duration = Duration::from_millis(200);
 
+/// Hears the bytes of the file that are there.
+type Sink<'a> = dyn Fn(u64) + Send + Sync + 'a;
+
 pub(super) struct Download<'a> {
     part: &'a Part,
     folder: PathBuf,
@@ -29,8 +32,9 @@ impl<'a> Download<'a> {
         Self { part, folder: folder.to_owned() }
     }
 
-    /// Fetches the file; returns where it lies. `sink` hears the bytes that are there.
-    pub async fn run(&self, sink: &(dyn Fn(u64) + Send + Sync)) -> Result<PathBuf, ApiError> {
+    /// Fetches the file from the index at `base`; returns where it lies. `sink` hears the bytes that are there.
+    /// Dropping the future ends the download; what came stays for the next try.
+    pub async fn run(&self, base: &str, sink: &Sink<'_>) -> Result<PathBuf, ApiError> {
         let client = Client::builder()
             .connect_timeout(CONNECT_LIMIT)
             .read_timeout(SILENCE)
@@ -38,64 +42,73 @@ impl<'a> Download<'a> {
             .build()
             .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
         sink(0);
-        let url = index::find(&client, &index::base(), self.part).await?;
+        let url = index::find(&client, base, self.part).await?;
         self.from(&client, &url, sink).await
     }
 
     /// The same from a known address.
-    async fn from(
-        &self,
-        client: &Client,
-        url: &Url,
-        sink: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<PathBuf, ApiError> {
+    async fn from(&self, client: &Client, url: &Url, sink: &Sink<'_>) -> Result<PathBuf, ApiError> {
         std::fs::create_dir_all(&self.folder).map_err(|error| cannot_write(&self.folder, &error))?;
         let name = format!("{}-{}", self.part.package, self.part.version);
         let (part_file, whole) = (self.folder.join(format!("{name}.part")), self.folder.join(&name));
-        if whole.is_file() && hash_of(&whole).ok().as_deref() == Some(self.part.sha256) {
+        if whole.is_file() && hash_of(&whole).await.is_ok_and(|hash| hash == self.part.sha256) {
             return Ok(whole);
         }
         let mut tries = 0;
         loop {
-            tries += 1;
-            match read_on(client, url, &part_file, sink).await {
+            let before = length(&part_file);
+            let error = match read_on(client, url, &part_file, self.part.bytes, sink).await {
                 Ok(()) => break,
-                Err(error) if error.retry && tries < TRIES => {
-                    tracing::info!(%error, tries, "the download broke off, going on");
-                    tokio::time::sleep(Duration::from_millis(500) * tries).await;
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            // A connection that brought something may break as often as it likes.
+            tries = if length(&part_file) > before { 1 } else { tries + 1 };
+            if !error.retry || tries >= TRIES {
+                return Err(error);
             }
+            tracing::info!(%error, tries, "the download broke off, going on");
+            tokio::time::sleep(Duration::from_millis(500) * tries).await;
         }
-        let hash = hash_of(&part_file).map_err(|error| cannot_write(&part_file, &error))?;
+        let hash = hash_of(&part_file).await.map_err(|error| cannot_write(&part_file, &error))?;
         if hash != self.part.sha256 {
             let _ = std::fs::remove_file(&part_file);
-            let text = format!(
-                "{} came with the wrong content (SHA-256 {hash}); it was thrown away.",
-                self.part.what
-            );
-            return Err(ApiError::new(ErrorCode::HashMismatch, text)
-                .hint("Run setup again. If it stays like this, the package index or something before it changes files."));
+            return Err(wrong_content(self.part.what, &format!("SHA-256 {hash}")));
         }
         std::fs::rename(&part_file, &whole).map_err(|error| cannot_write(&whole, &error))?;
         Ok(whole)
     }
 }
 
+fn wrong_content(what: &str, found: &str) -> ApiError {
+    let text = format!("{what} came with the wrong content ({found}); it was thrown away.");
+    ApiError::new(ErrorCode::HashMismatch, text).hint(
+        "Run setup again. If it stays like this, the package index or something before it changes files.",
+    )
+}
+
+fn length(path: &Path) -> u64 {
+    std::fs::metadata(path).map_or(0, |meta| meta.len())
+}
+
+/// Appends what is missing. `expected`: the size of the whole file; more than that is never written.
 async fn read_on(
     client: &Client,
     url: &Url,
     path: &Path,
-    sink: &(dyn Fn(u64) + Send + Sync),
+    expected: u64,
+    sink: &Sink<'_>,
 ) -> Result<(), ApiError> {
-    let mut done = std::fs::metadata(path).map_or(0, |meta| meta.len());
+    let mut done = length(path);
+    if done == expected {
+        return Ok(());
+    }
     let mut request = client.get(url.clone());
     if done > 0 {
         request = request.header(RANGE, format!("bytes={done}-"));
     }
     let answer = request.send().await.map_err(|error| failed(&error))?;
     if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-        // All of it is there already; the hash decides.
+        // More is there than the file has; the hash decides.
         return Ok(());
     }
     let answer = answer.error_for_status().map_err(|error| failed(&error))?;
@@ -109,8 +122,12 @@ async fn read_on(
     let mut told = Instant::now();
     while let Some(chunk) = body.next().await {
         let chunk = chunk.map_err(|error| failed(&error))?;
-        file.write_all(&chunk).map_err(|error| cannot_write(path, &error))?;
         done += chunk.len() as u64;
+        if done > expected {
+            let _ = std::fs::remove_file(path);
+            return Err(wrong_content("The file", &format!("more than the {expected} bytes that it has")));
+        }
+        file.write_all(&chunk).map_err(|error| cannot_write(path, &error))?;
         if told.elapsed() >= TELL_EVERY {
             told = Instant::now();
             sink(done);
@@ -120,29 +137,49 @@ async fn read_on(
     Ok(())
 }
 
-fn hash_of(path: &Path) -> std::io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hash = Sha256::new();
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
-            read => hash.update(&buffer[..read]),
+/// Reads the whole file, so on a thread that may wait.
+async fn hash_of(path: &Path) -> std::io::Result<String> {
+    let path = path.to_owned();
+    let work = move || {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            match file.read(&mut buffer)? {
+                0 => return Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()),
+                read => hash.update(&buffer[..read]),
+            }
         }
-    }
+    };
+    tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
 }
 
+/// What went wrong on the way to or from the index, with the innermost cause (a name, a certificate, a proxy).
 pub(super) fn failed(error: &reqwest::Error) -> ApiError {
-    let status = error.status();
-    let text = match status {
-        Some(status) => format!("The package index answered {status}."),
-        None if error.is_connect() => "The package index cannot be reached.".to_owned(),
-        None => "The download broke off.".to_owned(),
-    };
-    tracing::warn!(%error, "download");
-    let failure = ApiError::new(ErrorCode::DownloadFailed, text)
-        .hint("Check the network, then run setup again; it goes on where it stopped.");
-    if status.is_some_and(|status| status.is_client_error()) { failure } else { failure.retryable() }
+    let host = error.url().and_then(Url::host_str).unwrap_or("the package index");
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    tracing::warn!(%error, %cause, "download");
+    match error.status() {
+        Some(status) if status.is_client_error() => {
+            ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}."))
+                .hint(index::OTHER_INDEX)
+        }
+        Some(status) => ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}."))
+            .hint("Run setup again later; it goes on where it stopped.")
+            .retryable(),
+        None => {
+            let what = if error.is_connect() { "cannot be reached" } else { "broke the download off" };
+            ApiError::new(ErrorCode::DownloadFailed, format!("{host} {what}: {cause}."))
+                .hint(
+                    "Check the network (behind a proxy, set HTTPS_PROXY), then run setup again; it goes on where it \
+                     stopped.",
+                )
+                .retryable()
+        }
+    }
 }
 
 #[cfg(test)]
@@ -234,5 +271,50 @@ mod tests {
             Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap_err();
         assert_eq!(error.code, ErrorCode::HashMismatch);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_rest_of_an_earlier_try_is_taken_over() {
+        let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
+        server.requests.store(9, Ordering::SeqCst);
+        std::fs::write(folder.path().join("a-1.part"), &CONTENT[..30]).unwrap();
+        let url = serve(server.clone()).await;
+        let part = part(RIGHT);
+        let path = Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), CONTENT);
+        assert_eq!(*server.ranges.lock().unwrap(), [Some("bytes=30-".to_owned())]);
+    }
+
+    #[tokio::test]
+    async fn a_file_that_does_not_end_is_not_written_to_the_disk() {
+        let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
+        server.requests.store(9, Ordering::SeqCst);
+        let url = serve(server).await;
+        let part = Part { bytes: 20, ..part(RIGHT) };
+        let error =
+            Download::new(&part, folder.path()).from(&Client::new(), &url, &|_| {}).await.unwrap_err();
+        assert_eq!(error.code, ErrorCode::HashMismatch);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn no_such_file_is_not_tried_again_and_no_network_is_said() {
+        let (folder, server) = (tempfile::tempdir().unwrap(), Server::default());
+        let url = serve(server.clone()).await;
+        let part = part(RIGHT);
+        let download = Download::new(&part, folder.path());
+        let elsewhere = url.join("/nothing").unwrap();
+        let error = download.from(&Client::new(), &elsewhere, &|_| {}).await.unwrap_err();
+        assert_eq!((error.code, error.retry), (ErrorCode::DownloadFailed, false));
+        assert!(error.message.contains("404"), "{}", error.message);
+        // A port that was free a moment ago: nobody listens there.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let closed: Url = format!("http://{}/file", listener.local_addr().unwrap()).parse().unwrap();
+        drop(listener);
+        let path = folder.path().join("x");
+        let error = read_on(&Client::new(), &closed, &path, 36, &|_| {}).await.unwrap_err();
+        assert_eq!((error.code, error.retry), (ErrorCode::DownloadFailed, true));
+        assert!(error.message.contains("cannot be reached"), "{}", error.message);
+        assert!(error.hint.unwrap().contains("goes on where it stopped"));
     }
 }

@@ -6,6 +6,9 @@ use reqwest::{Client, Url, header::ACCEPT};
 use serde::Deserialize;
 
 const PUBLIC_INDEX: &str = "https://pypi.org/simple";
+/// Bytes. The pages of these packages have some kilobytes.
+const PAGE_LIMIT: usize = 16 << 20;
+pub(super) const OTHER_INDEX: &str = "Set PILOTHOUSE_INDEX_URL to the simple address of a complete package index, or install llama-server yourself.";
 
 #[derive(Deserialize)]
 struct Page {
@@ -41,14 +44,26 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
         .and_then(reqwest::Response::error_for_status)
         .map_err(|error| super::download::failed(&error))?;
     let at = answer.url().clone();
-    let text = answer.text().await.map_err(|error| super::download::failed(&error))?;
+    let text = page_text(answer).await?;
     let hit = address(&text, part.sha256).and_then(|address| at.join(&address).ok());
-    hit.ok_or_else(|| {
+    hit.filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
         let text =
             format!("The package index has no {} {} with the expected hash.", part.package, part.version);
-        ApiError::new(ErrorCode::DownloadFailed, text)
-            .hint("Set PILOTHOUSE_INDEX_URL to a complete index, or install llama-server yourself.")
+        ApiError::new(ErrorCode::DownloadFailed, text).hint(OTHER_INDEX)
     })
+}
+
+/// The page, unless it is longer than any page of an index.
+async fn page_text(mut answer: reqwest::Response) -> Result<String, ApiError> {
+    let mut page = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(|error| super::download::failed(&error))? {
+        page.extend_from_slice(&chunk);
+        if page.len() > PAGE_LIMIT {
+            let text = "The package index answered with something that is no page of an index.";
+            return Err(ApiError::new(ErrorCode::DownloadFailed, text).hint(OTHER_INDEX));
+        }
+    }
+    Ok(String::from_utf8_lossy(&page).into_owned())
 }
 
 /// The link to the file with this hash, in either form of the page.

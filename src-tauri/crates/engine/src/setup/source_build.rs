@@ -1,9 +1,9 @@
 //! Builds llama-server here, for processors that the prebuilt one does not suit.
 
 use super::{
-    SetupProgressSink, cannot_write,
+    SetupProgressSink, cancelled, cannot_write,
     parts::{Embedded, Part},
-    unpack::put_server_in_place,
+    unpack::{Stoppable, put_server_in_place},
 };
 use crate::{ports::ProcessSpec, process::run_to_end};
 use flate2::read::GzDecoder;
@@ -17,6 +17,7 @@ use std::{
     path::{Path, PathBuf},
     time::Duration,
 };
+use tokio_util::sync::CancellationToken;
 
 /// 8.5 minutes on two cores; slow machines get much longer.
 const BUILD_LIMIT: Duration = Duration::from_secs(3 * 3600);
@@ -38,38 +39,55 @@ pub(super) async fn build(
     part: &'static Part,
     archive: &Path,
     progress: &SetupProgressSink,
+    cancel: &CancellationToken,
 ) -> Result<(), ApiError> {
     let work = embedded.dir().join("build");
-    let source = unpack(archive, &work)?;
+    let (from, to, stop) = (archive.to_owned(), work.clone(), cancel.clone());
+    let source = tokio::task::spawn_blocking(move || unpack(&from, &to, &stop))
+        .await
+        .map_err(|_| ApiError::internal("Unpacking ended unexpectedly."))??;
     let objects = work.join("objects");
     let tell = |what: &str| {
         progress(SetupProgress { what: what.into(), done_bytes: 0, total_bytes: None });
     };
     tell("Preparing the build of llama-server");
-    let mut configure: Vec<OsString> = vec!["-S".into(), source.into(), "-B".into(), objects.clone().into()];
+    let mut configure: Vec<OsString> =
+        vec!["-S".into(), source.clone().into(), "-B".into(), objects.clone().into()];
     configure.extend(CONFIGURE.map(OsString::from));
-    cmake(configure).await?;
+    cmake(configure, cancel).await?;
     tell("Building llama-server (about ten minutes)");
     let targets = ["--target", "llama-server"].map(OsString::from);
     let mut build: Vec<OsString> = vec!["--build".into(), objects.clone().into()];
     build.extend(targets);
-    cmake(build).await?;
+    cmake(build, cancel).await?;
     let fresh = embedded.dir().join("llama-server.new");
     let _ = std::fs::remove_dir_all(&fresh);
-    let bin = fresh.join("bin");
-    let program = objects.join("bin/llama-server");
-    std::fs::create_dir_all(&bin)
-        .and_then(|()| std::fs::copy(&program, bin.join("llama-server")))
-        .map_err(|error| cannot_write(&bin, &error))?;
+    let copy = |from: PathBuf, folder: &str, name: &str| {
+        let to = fresh.join(folder);
+        std::fs::create_dir_all(&to)
+            .and_then(|()| std::fs::copy(&from, to.join(name)))
+            .map_err(|error| cannot_write(&to, &error))
+    };
+    copy(objects.join("bin").join("llama-server"), "bin", "llama-server")?;
+    copy(source.join("LICENSE"), "licenses", "LLAMA_CPP_LICENSE.txt")?;
     put_server_in_place(embedded, part, &fresh)?;
     let _ = std::fs::remove_dir_all(&work);
     Ok(())
 }
 
-async fn cmake(args: Vec<OsString>) -> Result<(), ApiError> {
+/// Runs cmake; cancelling ends it with the compilers that it started.
+async fn cmake(args: Vec<OsString>, cancel: &CancellationToken) -> Result<(), ApiError> {
     let spec = ProcessSpec { program: "cmake".into(), args, env: vec![], env_remove: vec![], cwd: None };
-    let hint = "A build needs cmake, ninja and a C++ compiler: apt install cmake ninja-build g++";
-    let finished = run_to_end(&spec, BUILD_LIMIT).await.map_err(|error| match error.code {
+    let hint = if cfg!(target_os = "macos") {
+        "A build needs cmake, ninja and a C++ compiler: xcode-select --install; brew install cmake ninja"
+    } else {
+        "A build needs cmake, ninja and a C++ compiler: apt install cmake ninja-build g++"
+    };
+    let finished = tokio::select! {
+        finished = run_to_end(&spec, BUILD_LIMIT) => finished,
+        () = cancel.cancelled() => return Err(cancelled()),
+    };
+    let finished = finished.map_err(|error| match error.code {
         ErrorCode::NotFound => {
             ApiError::new(ErrorCode::System, "There is no cmake on this machine.").hint(hint)
         }
@@ -85,9 +103,10 @@ async fn cmake(args: Vec<OsString>) -> Result<(), ApiError> {
 }
 
 /// Unpacks the source archive and finds the folder `llama.cpp` in it.
-fn unpack(archive: &Path, work: &Path) -> Result<PathBuf, ApiError> {
+fn unpack(archive: &Path, work: &Path, cancel: &CancellationToken) -> Result<PathBuf, ApiError> {
     let _ = std::fs::remove_dir_all(work);
-    let unpacked = File::open(archive).and_then(|file| tar::Archive::new(GzDecoder::new(file)).unpack(work));
+    let unpacked = File::open(archive)
+        .and_then(|file| tar::Archive::new(GzDecoder::new(Stoppable { inner: file, cancel })).unpack(work));
     unpacked.map_err(|error| cannot_write(work, &error))?;
     let folders = std::fs::read_dir(work).map_err(|error| cannot_write(work, &error))?;
     let source = folders.flatten().map(|folder| folder.path().join("llama.cpp")).find(|path| path.is_dir());

