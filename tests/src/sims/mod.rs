@@ -1,0 +1,3 @@
+//! Simulators. Each one says in its answers that it is simulated; see `README.md` for what is known and what is not.
+
+pub mod lmstudio;
