@@ -52,18 +52,18 @@ impl Desktop {
         let folder = tempfile::Builder::new().prefix("desktop-").tempdir().unwrap();
         configure(folder.path());
         let mark = format!("{}-{test}", std::process::id());
-        let mut desktop = Self {
-            bus: String::new(),
-            display: String::new(),
-            folder,
-            artefacts,
-            mark,
-            parts: Vec::new(),
-        };
-        let number = desktop.start_and_read(
-            command("Xvfb")
-                .args(["-displayfd", "1", "-screen", "0", "1280x800x24", "-nolisten", "tcp", "-noreset"]),
-        );
+        let mut desktop =
+            Self { bus: String::new(), display: String::new(), folder, artefacts, mark, parts: Vec::new() };
+        let number = desktop.start_and_read(command("Xvfb").args([
+            "-displayfd",
+            "1",
+            "-screen",
+            "0",
+            "1280x800x24",
+            "-nolisten",
+            "tcp",
+            "-noreset",
+        ]));
         desktop.display = format!(":{number}");
         let mut bus = desktop.command("dbus-daemon");
         desktop.bus = desktop.start_and_read(bus.args(["--session", "--nofork", "--print-address=1"]));
@@ -115,15 +115,19 @@ impl Desktop {
         self.folder.path().join("tmp")
     }
 
-    pub fn runtime_folder(&self) -> PathBuf {
-        self.folder.path().join("runtime")
-    }
-
     /// A picture of the screen as `artefacts/desktop/<test>/<name>.png`.
     pub fn picture(&self, name: &str) {
         let file = self.artefact(&format!("{name}.png"));
         let status = self.command("import").args(["-window", "root"]).arg(&file).status().unwrap();
         assert!(status.success(), "no picture {}", file.display());
+    }
+
+    /// How many colours an area of the screen has now.
+    pub fn colours(&self, area: Area) -> u64 {
+        let Area { x, y, width, height } = area;
+        let part = format!("{width}x{height}+{x}+{y}");
+        let counted = self.output("import", &["-window", "root", "-crop", &part, "-format", "%k", "info:-"]);
+        counted.and_then(|text| text.trim().parse().ok()).unwrap_or_default()
     }
 
     /// What a program of the desktop prints; `None` when it fails.
@@ -228,5 +232,8 @@ fn configure(folder: &Path) {
     write("config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml", include_str!("xfce4-panel.xml"));
     write("config/dunst/dunstrc", include_str!("dunstrc"));
     // The rows of a menu are found by their height, so the theme is fixed.
-    write("config/gtk-3.0/settings.ini", "[Settings]\ngtk-theme-name=Adwaita\ngtk-font-name=DejaVu Sans 10\n");
+    write(
+        "config/gtk-3.0/settings.ini",
+        "[Settings]\ngtk-theme-name=Adwaita\ngtk-font-name=DejaVu Sans 10\n",
+    );
 }

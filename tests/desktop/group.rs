@@ -27,10 +27,6 @@ impl Group {
         Self { child, ended: None }
     }
 
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }

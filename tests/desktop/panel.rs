@@ -1,0 +1,112 @@
+//! The panel window of the built app, driven by WebKitWebDriver: the same UI as in a browser, over Tauri's own channel.
+
+use crate::{
+    app::{App, OLLAMA_MODEL},
+    desktop::Desktop,
+    tools::{Tools, free_port, until, web_driver},
+};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const LIMIT: Duration = Duration::from_secs(60);
+/// The key under which WebDriver gives elements (W3C WebDriver, section 12.1).
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_panel_switches_and_answers() {
+    let (Some(tools), Some(driver)) = (Tools::find(), web_driver()) else { return };
+    let mut desktop = Desktop::start("panel").await;
+    desktop.start_panel().await;
+    let port = free_port();
+    let mut starter = desktop.command(driver);
+    // Without these the window cannot be driven.
+    starter.env("TAURI_AUTOMATION", "true").env("TAURI_WEBVIEW_AUTOMATION", "true");
+    starter.arg(format!("--port={port}"));
+    let mut app = App::start_by(&desktop, &tools, starter);
+    let window = Window::open(port, &tools).await;
+    app.add_ollama_model(&tools).await;
+    app.ask(&["switch", "SmolLM2", "--server", "llama-server"]).expect("the embedded model becomes active");
+    window.until_text("[data-testid=active-model]", "SmolLM2").await;
+    desktop.picture("panel");
+
+    window.click(&format!("[data-testid=model-row][data-id='ollama/{OLLAMA_MODEL}']")).await;
+    window.until_text("[data-testid=active-model]", OLLAMA_MODEL).await;
+    app.until("Ollama to be active", |status| (status["active"]["server"] == "ollama").then_some(())).await;
+
+    window.write("[data-testid=ask-prompt]", "Name a colour.").await;
+    window.click("[data-testid=ask-send]").await;
+    window.until_text("[data-testid=answer-by]", "Ollama").await;
+    let answer = window.text("[data-testid=answer]").await.unwrap();
+    assert!(!answer.is_empty());
+    desktop.picture("panel-answer");
+
+    window.close().await;
+    until("the end of the app", LIMIT, || async { app.ask(&["status"]).is_none().then_some(()) }).await;
+}
+
+/// One session of WebKitWebDriver with the app's window.
+struct Window {
+    http: reqwest::Client,
+    session: String,
+}
+
+impl Window {
+    async fn open(port: u16, tools: &Tools) -> Self {
+        let http = reqwest::Client::builder().no_proxy().timeout(LIMIT).build().unwrap();
+        let address = format!("http://127.0.0.1:{port}");
+        until("the driver", LIMIT, || async { http.get(format!("{address}/status")).send().await.ok() })
+            .await;
+        let options = json!({ "binary": tools.tray, "args": ["--panel"] });
+        let wanted = json!({ "capabilities": { "alwaysMatch": { "webkitgtk:browserOptions": options } } });
+        let answer = http.post(format!("{address}/session")).json(&wanted).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        let id = answer["value"]["sessionId"].as_str().unwrap_or_else(|| panic!("no session: {answer}"));
+        let session = format!("{address}/session/{id}");
+        Self { http, session }
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<Value, Value> {
+        let answer = self.http.post(format!("{}{path}", self.session)).json(&body).send().await.unwrap();
+        let well = answer.status().is_success();
+        let mut answer: Value = answer.json().await.unwrap();
+        let value = answer["value"].take();
+        if well { Ok(value) } else { Err(value) }
+    }
+
+    async fn element(&self, selector: &str) -> Result<String, Value> {
+        let found = self.post("/element", json!({ "using": "css selector", "value": selector })).await?;
+        Ok(found[ELEMENT].as_str().unwrap().to_owned())
+    }
+
+    /// The text of an element; `None` while there is none.
+    async fn text(&self, selector: &str) -> Option<String> {
+        let element = self.element(selector).await.ok()?;
+        let answer = self.http.get(format!("{}/element/{element}/text", self.session)).send().await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        Some(answer["value"].as_str()?.to_owned())
+    }
+
+    async fn until_text(&self, selector: &str, text: &str) {
+        until(&format!("{text:?} in {selector}"), LIMIT, || async {
+            self.text(selector).await.filter(|shown| shown.contains(text))
+        })
+        .await;
+    }
+
+    async fn click(&self, selector: &str) {
+        until(&format!("a click on {selector}"), LIMIT, || async {
+            let element = self.element(selector).await.ok()?;
+            self.post(&format!("/element/{element}/click"), json!({})).await.ok()
+        })
+        .await;
+    }
+
+    async fn write(&self, selector: &str, text: &str) {
+        let element = self.element(selector).await.unwrap();
+        self.post(&format!("/element/{element}/value"), json!({ "text": text })).await.unwrap();
+    }
+
+    async fn close(&self) {
+        self.http.delete(&self.session).send().await.unwrap();
+    }
+}
