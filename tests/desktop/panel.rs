@@ -36,8 +36,10 @@ async fn the_panel_switches_and_answers() {
     window.write("[data-testid=ask-prompt]", "Name a colour.").await;
     window.click("[data-testid=ask-send]").await;
     window.until_text("[data-testid=answer-by]", "Ollama").await;
-    let answer = window.text("[data-testid=answer]").await.unwrap();
-    assert!(!answer.is_empty());
+    until("the whole answer", LIMIT, || async {
+        window.text("[data-testid=answer][data-state=done]").await.filter(|answer| !answer.is_empty())
+    })
+    .await;
     desktop.picture("panel-answer");
 
     window.close().await;

@@ -43,9 +43,13 @@ impl Record {
         serde_json::from_slice(&json).ok()
     }
 
+    /// Removes the record and what was made for the server: files, and folders inside the run folder.
     pub fn remove(run_dir: &Path, server: &ServerId, files: &[PathBuf]) {
         for file in files.iter().chain([&Self::path(run_dir, server)]) {
             let _ = std::fs::remove_file(file);
+            if file.starts_with(run_dir) && file != run_dir {
+                let _ = std::fs::remove_dir_all(file);
+            }
         }
     }
 }

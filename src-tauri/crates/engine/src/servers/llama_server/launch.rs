@@ -85,7 +85,7 @@ pub(super) async fn launch(
             cwd: None,
         },
         endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
-        files: vec![key_file],
+        files: vec![key_file, library.folder().to_owned()],
     })
 }
 
