@@ -42,6 +42,8 @@ async fn llama_server_keeps_the_contract() -> Result<()> {
         model: MODEL,
         exact_length: true,
         counts: true,
+        tells_rate: true,
+        tells_size: true,
     };
     running.explain(contract(&subject).await)?;
     running.stop().await;

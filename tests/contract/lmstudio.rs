@@ -1,9 +1,164 @@
-//! The contract, held against a real LM Studio where one is pointed at.
+//! The contract, held against the LM Studio simulator, and against a real LM Studio where one is pointed at.
 
-use crate::clauses::{Subject, contract};
-use anyhow::{Context, Result};
-use pilothouse_domain::settings::LmStudioSettings;
-use pilothouse_engine::{ports::ServerAdapter, servers::lmstudio::LmStudio};
+use crate::{
+    clauses::{Subject, contract, gone, request},
+    tools::until,
+};
+use anyhow::{Context, Result, ensure};
+use pilothouse_domain::{error::ErrorCode, settings::LmStudioSettings};
+use pilothouse_engine::{
+    ports::{Endpoint, Launch, LoadRequest, ServerAdapter},
+    process::run_to_end,
+    servers::lmstudio::LmStudio,
+};
+use pilothouse_tests::sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, home, lms};
+use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+
+/// A model of the simulator's catalogue.
+const MODEL: &str = "simulated/alpha-2b";
+
+fn adapter(sim: &LmStudioSim) -> Result<LmStudio> {
+    let address = sim.base_url().context("the public server is off")?;
+    Ok(at(address, &sim.home))
+}
+
+fn at(address: String, home: &Path) -> LmStudio {
+    let settings =
+        LmStudioSettings { address, home: home.display().to_string(), ..LmStudioSettings::default() };
+    LmStudio::new(settings, home.to_owned())
+}
+
+fn quick(folder: &Path, profile: Profile) -> Options {
+    Options { profile, load_seconds: 0.2, ttft_ms: 5, ..Options::new(folder) }
+}
+
+fn install(folder: &Path, arguments: &[&str]) -> Result<()> {
+    let (lms, daemon) = (env!("CARGO_BIN_EXE_fake-lms"), env!("CARGO_BIN_EXE_sim-lmstudio"));
+    home::install(folder, Path::new(lms), Path::new(daemon), arguments)
+}
+
+async fn keeps_the_contract(profile: Profile) -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    install(folder.path(), &[])?;
+    let sim = LmStudioSim::start(quick(folder.path(), profile)).await?;
+    let adapter = adapter(&sim)?;
+    let found = adapter.find_running().await.context("it is found at its address")?;
+    ensure!(found.version.is_some(), "the backend tells its version");
+    let client = adapter.client(&found.endpoint);
+    let subject = Subject {
+        adapter: &adapter,
+        client: client.as_ref(),
+        model: MODEL,
+        exact_length: false,
+        counts: true,
+        tells_rate: profile != Profile::V03,
+        tells_size: profile != Profile::V03,
+    };
+    contract(&subject).await?;
+    sim.stop().await;
+    gone(client.as_ref()).await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_0_4_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::V04).await
+}
+
+/// No `/api/v1`: lists and answers by v0, loads by the stand-in `lms`.
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_0_3_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::V03).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_simulated_tells_why_a_load_failed() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sim = LmStudioSim::start(quick(folder.path(), Profile::V04)).await?;
+    let adapter = adapter(&sim)?;
+    let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+    let ask = LoadRequest { model: MODEL.into(), context: None };
+    let cases = [
+        (FailLoad::Guardrail, ErrorCode::DoesNotFit),
+        // The same refusal under a status that means success.
+        (FailLoad::Guardrail200, ErrorCode::DoesNotFit),
+        (FailLoad::Sigabrt, ErrorCode::LoadFailed),
+    ];
+    for (fault, code) in cases {
+        sim.set_faults(Faults { fail_load: Some(fault), ..Faults::default() });
+        let error = client.load(&ask, Arc::new(|_| {})).await.expect_err("the load was made to fail");
+        assert_eq!(error.code, code, "{fault:?}: {error:?}");
+        assert!(error.hint.is_some(), "{error:?}");
+        assert_eq!(client.instances().await?.len(), 0, "{fault:?} left something in memory");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_simulated_that_refuses_a_token_says_so() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sim = LmStudioSim::start(quick(folder.path(), Profile::Auth)).await?;
+    let adapter = adapter(&sim)?;
+    let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+    let error = client.models().await.expect_err("without a token");
+    assert_eq!(error.code, ErrorCode::Unauthorized, "{error:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_simulated_is_started_and_stopped_by_lms() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    install(folder.path(), &["--server-off", "--load-seconds", "0.1"])?;
+    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let adapter = at(format!("http://127.0.0.1:{free}"), folder.path());
+    assert!(adapter.find_running().await.is_none(), "looking for it does not wake it");
+    assert!(!home::internal_server_file(folder.path()).exists(), "looking for it does not wake it");
+
+    let installation = adapter.locate().await;
+    let Launch::Ask { commands } = adapter.launch(&installation).await? else {
+        anyhow::bail!("LM Studio is never a process of ours");
+    };
+    for command in &commands {
+        let finished = run_to_end(command, Duration::from_secs(30)).await?;
+        ensure!(finished.exit.code == Some(0), "{finished:?}");
+    }
+    let found = adapter.find_running().await.context("it was started")?;
+    let client = adapter.client(&found.endpoint);
+    let instance =
+        client.load(&LoadRequest { model: MODEL.into(), context: Some(2048) }, Arc::new(|_| {})).await?;
+    assert_eq!(instance.context, Some(2048));
+    drop(client.generate(&request(&instance.id, "Hello", 4, false)).await?);
+
+    for command in adapter.stop_commands(&installation).await.context("it can be stopped")? {
+        run_to_end(&command, Duration::from_secs(30)).await?;
+    }
+    gone(client.as_ref()).await;
+    assert!(adapter.find_running().await.is_none());
+    // The service behind the server goes on; only the test ends it.
+    let program = folder.path().join("bin/lms").display().to_string();
+    assert_eq!(lms::run([program, "daemon".into(), "down".into()]).await, 0);
+    until("the end of the simulator", Duration::from_secs(10), || async {
+        (!home::internal_server_file(folder.path()).exists()).then_some(())
+    })
+    .await;
+    Ok(())
+}
+
+/// Some other program answers at the address: that is not LM Studio.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_program_at_its_address_is_not_lmstudio() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let router = axum::Router::new().fallback(|| async { "{}" });
+    let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+    let adapter = at(format!("http://{address}"), folder.path());
+    assert!(adapter.find_running().await.is_none());
+    let client = adapter.client(&Endpoint { base_url: format!("http://{address}"), key: None });
+    assert_eq!(client.health().await.expect_err("a stranger").code, ErrorCode::BadAnswer);
+    serving.abort();
+    Ok(())
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_lmstudio_keeps_the_contract() -> Result<()> {
@@ -24,6 +179,8 @@ async fn a_real_lmstudio_keeps_the_contract() -> Result<()> {
         model: &model,
         exact_length: false,
         counts: true,
+        tells_rate: true,
+        tells_size: true,
     };
     contract(&subject).await
 }

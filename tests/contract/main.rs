@@ -1,4 +1,5 @@
-//! One contract for every server adapter, held against real servers.
+//! One contract for every server adapter, held against real servers; against a simulator where the test's name says
+//! `simulated`.
 //!
 //! `PILOTHOUSE_EMBEDDED`: folder with `llama-server/bin/llama-server` and `models/SmolLM2-135M-Instruct.Q4_1.gguf`.
 //! `PILOTHOUSE_TEST_OLLAMA`: an Ollama program. `PILOTHOUSE_REAL_LMSTUDIO`: address of a running LM Studio with a

@@ -67,6 +67,8 @@ async fn ollama_keeps_the_contract() -> Result<()> {
         // It cannot be told to ignore the end token.
         exact_length: false,
         counts: true,
+        tells_rate: true,
+        tells_size: true,
     };
     running.explain(contract(&subject).await)?;
 

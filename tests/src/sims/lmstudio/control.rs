@@ -1,8 +1,6 @@
 //! The internal listener. The real one speaks a WebSocket protocol to `lms`; here `fake-lms` asks under `/sim` in plain
 //! HTTP, which no other program may rely on.
 
-#![expect(clippy::unused_async, reason = "axum takes async functions only")]
-
 use super::{
     answer,
     options::Faults,
@@ -21,7 +19,7 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tokio::sync::mpsc;
 use tokio_stream::{StreamExt, wrappers::UnboundedReceiverStream};
 
@@ -147,8 +145,7 @@ async fn load(State(service): State<Arc<Service>>, Json(wish): Json<Load>) -> Re
 }
 
 async fn unload(State(service): State<Arc<Service>>, Json(wish): Json<Unload>) -> StatusCode {
-    let status = if service.unload(&wish.identifier) { StatusCode::OK } else { StatusCode::NOT_FOUND };
-    status
+    if service.unload(&wish.identifier) { StatusCode::OK } else { StatusCode::NOT_FOUND }
 }
 
 async fn faults(State(service): State<Arc<Service>>, Json(faults): Json<Faults>) -> StatusCode {
@@ -157,6 +154,10 @@ async fn faults(State(service): State<Arc<Service>>, Json(faults): Json<Faults>)
 }
 
 async fn shutdown(State(service): State<Arc<Service>>) -> StatusCode {
-    service.shutdown.cancel();
+    // The answer must be out before the connections are cut.
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        service.shutdown.cancel();
+    });
     StatusCode::ACCEPTED
 }

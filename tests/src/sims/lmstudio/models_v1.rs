@@ -1,7 +1,5 @@
 //! `POST /api/v1/models/load` and `/unload`.
 
-#![expect(clippy::unused_async, reason = "axum takes async functions only")]
-
 use super::{
     answer::{self, V1Error, object, text},
     rows,

@@ -1,7 +1,5 @@
 //! The public HTTP server.
 
-#![expect(clippy::unused_async, reason = "axum takes async functions only")]
-
 use super::{answer, chat_v1, models_v1, openai, options::Profile, rows, service::Service, v0};
 use axum::{
     Router,

@@ -4,6 +4,9 @@
 mod client;
 mod home;
 mod launch;
+mod told;
+mod v0;
+mod v1;
 mod wire;
 
 use crate::ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient};
