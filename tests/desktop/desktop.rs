@@ -1,9 +1,6 @@
 //! A desktop of its own for one test: X server, session bus, window manager, panel with a tray, notification server.
 
-use crate::{
-    group::{Group, command, marked, signal},
-    tools::until,
-};
+use pilothouse_tests::sandbox::{Group, command, marked, signal, until};
 use serde_json::Value;
 use std::{
     fs::{self, File},
@@ -108,11 +105,6 @@ impl Desktop {
     /// A file in the folder of this test's artefacts.
     pub fn artefact(&self, name: &str) -> PathBuf {
         self.artefacts.join(name)
-    }
-
-    /// The folder for temporary files of this desktop's programs.
-    pub fn temp_folder(&self) -> PathBuf {
-        self.folder.path().join("tmp")
     }
 
     /// A picture of the screen as `artefacts/desktop/<test>/<name>.png`.

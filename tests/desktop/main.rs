@@ -1,10 +1,10 @@
 //! The built app on a real desktop (Xvfb, openbox, xfce4-panel, dunst), used with the mouse.
 
 #![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod app;
 mod desktop;
-mod group;
 mod panel;
 mod switch;
 mod tools;

@@ -1,10 +1,7 @@
 //! The panel window of the built app, driven by WebKitWebDriver: the same UI as in a browser, over Tauri's own channel.
 
-use crate::{
-    app::{App, OLLAMA_MODEL},
-    desktop::Desktop,
-    tools::{Tools, free_port, until, web_driver},
-};
+use crate::{app::start_by, desktop::Desktop, tools::Tools};
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, free_port, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -14,24 +11,25 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_panel_switches_and_answers() {
-    let (Some(tools), Some(driver)) = (Tools::find(), web_driver()) else { return };
+    let Some(tools) = Tools::find() else { return };
     let mut desktop = Desktop::start("panel").await;
     desktop.start_panel().await;
     let port = free_port();
-    let mut starter = desktop.command(driver);
+    let mut starter = desktop.command(&tools.web_driver);
     // Without these the window cannot be driven.
     starter.env("TAURI_AUTOMATION", "true").env("TAURI_WEBVIEW_AUTOMATION", "true");
     starter.arg(format!("--port={port}"));
-    let mut app = App::start_by(&desktop, &tools, starter);
+    let sandbox = Sandbox::new(&tools.sandbox, "");
+    let mut driver = start_by(&desktop, &sandbox, starter);
     let window = Window::open(port, &tools).await;
-    app.add_ollama_model(&tools).await;
-    app.ask(&["switch", "SmolLM2", "--server", "llama-server"]).expect("the embedded model becomes active");
-    window.until_text("[data-testid=active-model]", "SmolLM2").await;
+    sandbox.add_ollama_model(&mut driver).await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "llama-server").code, Some(0));
+    window.until_text("[data-testid=active-model]", EMBEDDED_MODEL).await;
     desktop.picture("panel");
 
     window.click(&format!("[data-testid=model-row][data-id='ollama/{OLLAMA_MODEL}']")).await;
     window.until_text("[data-testid=active-model]", OLLAMA_MODEL).await;
-    app.until("Ollama to be active", |status| (status["active"]["server"] == "ollama").then_some(())).await;
+    sandbox.until_active(&mut driver, "ollama").await;
 
     window.write("[data-testid=ask-prompt]", "Name a colour.").await;
     window.click("[data-testid=ask-send]").await;
@@ -43,7 +41,7 @@ async fn the_panel_switches_and_answers() {
     desktop.picture("panel-answer");
 
     window.close().await;
-    until("the end of the app", LIMIT, || async { app.ask(&["status"]).is_none().then_some(()) }).await;
+    until("the end of the app", LIMIT, || async { sandbox.ask(&["status"]).is_none().then_some(()) }).await;
 }
 
 /// One session of WebKitWebDriver with the app's window.

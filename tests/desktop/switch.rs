@@ -1,29 +1,29 @@
 //! The main job: a click in the tray, a real token from the other server, and every client follows.
 
 use crate::{
-    app::{App, OLLAMA_MODEL, PythonClient},
+    app::{PythonClient, start},
     desktop::Desktop,
-    tools::{Tools, until},
+    tools::Tools,
     tray_menu::{TrayItem, model_row, place, row_named},
 };
-use serde_json::Value;
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, Group, OLLAMA_MODEL, Sandbox, until};
 use sqlx::{Connection, Row as _, SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{net::TcpListener, time::Duration};
+use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
-const TITLE: &str = "SmolLM2";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_click_in_the_tray_switches_every_client_to_ollama() {
     let Some(tools) = Tools::find() else { return };
     let mut desktop = Desktop::start("switch").await;
     desktop.start_panel().await;
-    let mut app = App::start(&desktop, &tools);
-    app.add_ollama_model(&tools).await;
-    app.ask(&["switch", TITLE, "--server", "llama-server"]).expect("the embedded model becomes active");
-    app.until("llama-server to be active", |status| active(status, "llama-server")).await;
+    let sandbox = Sandbox::new(&tools.sandbox, "");
+    let mut app = start(&desktop, &sandbox, &tools);
+    sandbox.add_ollama_model(&mut app).await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "llama-server").code, Some(0));
+    sandbox.until_active(&mut app, "llama-server").await;
 
-    let mut client = PythonClient::start(&tools, app.gateway_port);
+    let mut client = PythonClient::start(&tools, sandbox.gateway_port);
     let before = client.ask("Name a colour.");
     assert_eq!(before["server"], "llama-server", "{before}");
     assert!(before["chunks"].as_u64().unwrap() > 1, "it streams: {before}");
@@ -31,7 +31,7 @@ async fn a_click_in_the_tray_switches_every_client_to_ollama() {
     let tray = until("the tray icon", LIMIT, || TrayItem::find(&desktop.bus)).await;
     let icon_before = tray.icon().await;
     click_with_the_mouse(&desktop, &tray, "Ollama", "menu").await;
-    app.until("Ollama to be active", |status| active(status, "ollama")).await;
+    sandbox.until_active(&mut app, "ollama").await;
     let after = client.ask("Name another colour.");
     assert_eq!((&after["server"], &after["model"]), (&"ollama".into(), &OLLAMA_MODEL.into()), "{after}");
     assert!(after["chunks"].as_u64().unwrap() > 1, "it streams: {after}");
@@ -45,32 +45,25 @@ async fn a_click_in_the_tray_switches_every_client_to_ollama() {
     let told = desktop.read_notifications();
     assert!(told.iter().any(|(title, body)| format!("{title} {body}").contains("Ollama")), "{told:?}");
     until("the check mark", LIMIT, || async {
-        model_row(&tray.rows().await, "Ollama", TITLE_IN_OLLAMA).checked.then_some(())
+        model_row(&tray.rows().await, "Ollama", OLLAMA_MODEL).checked.then_some(())
     })
     .await;
     assert_eq!(tray.icon().await.is_empty(), icon_before.is_empty());
 
     // Once more, as any other tray host does it.
     let rows = tray.rows().await;
-    tray.click(model_row(&rows, "llama-server", TITLE)).await;
-    app.until("llama-server to be active again", |status| active(status, "llama-server")).await;
+    tray.click(model_row(&rows, "llama-server", EMBEDDED_MODEL)).await;
+    sandbox.until_active(&mut app, "llama-server").await;
     let again = client.ask("And one more.");
     assert_eq!(again["server"], "llama-server", "{again}");
-    assert_kept(&app).await;
+    assert_kept(&sandbox).await;
 
-    quit_with_the_mouse(&desktop, &tray, &mut app).await;
-}
-
-/// The model's title in Ollama is its name.
-const TITLE_IN_OLLAMA: &str = OLLAMA_MODEL;
-
-fn active(status: &Value, server: &str) -> Option<()> {
-    (status["active"]["server"] == server && status["switching"].is_null()).then_some(())
+    quit_with_the_mouse(&desktop, &tray, &sandbox, &mut app).await;
 }
 
 async fn click_with_the_mouse(desktop: &Desktop, tray: &TrayItem, server: &str, picture: &str) {
     let rows = tray.rows().await;
-    let row = model_row(&rows, server, TITLE_IN_OLLAMA);
+    let row = model_row(&rows, server, OLLAMA_MODEL);
     assert!(row.enabled && !row.checked, "{row:?}");
     open_menu(desktop, picture).await;
     let menu = desktop.menu_area().unwrap();
@@ -84,8 +77,8 @@ async fn open_menu(desktop: &Desktop, picture: &str) {
 }
 
 /// Both switches stand in the database, each with the time of the real token that proved it.
-async fn assert_kept(app: &App) {
-    let options = SqliteConnectOptions::new().filename(app.database()).read_only(true);
+async fn assert_kept(sandbox: &Sandbox) {
+    let options = SqliteConnectOptions::new().filename(sandbox.database()).read_only(true);
     let mut database = SqliteConnection::connect_with(&options).await.unwrap();
     let rows = sqlx::query(
         "SELECT from_server, to_server, outcome, first_token_ms FROM switch ORDER BY id DESC LIMIT 2",
@@ -108,20 +101,10 @@ async fn assert_kept(app: &App) {
 }
 
 /// Quit stops what we started, frees the ports and leaves no temporary file.
-async fn quit_with_the_mouse(desktop: &Desktop, tray: &TrayItem, app: &mut App) {
+async fn quit_with_the_mouse(desktop: &Desktop, tray: &TrayItem, sandbox: &Sandbox, app: &mut Group) {
+    assert!(sandbox.running().len() >= 3, "the app and its servers: {:?}", sandbox.running());
     open_menu(desktop, "menu-before-quit").await;
     let rows = tray.rows().await;
     desktop.click(place(&rows, row_named(&rows, "Quit Pilothouse"), desktop.menu_area().unwrap()), 1);
-    let (status, left) = app.ended().await;
-    assert!(status.success(), "{status}");
-    assert_eq!(left, [], "processes that are left behind");
-    for port in [app.gateway_port, app.ollama_port] {
-        TcpListener::bind(("127.0.0.1", port)).unwrap_or_else(|error| panic!("port {port} is held: {error}"));
-    }
-    let files = |folder: std::path::PathBuf| -> Vec<String> {
-        let entries = std::fs::read_dir(folder).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
-        entries.into_iter().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
-    };
-    assert_eq!(files(desktop.temp_folder()), Vec::<String>::new(), "temporary files");
-    assert_eq!(files(app.home().join("run")), Vec::<String>::new(), "files of a running engine");
+    assert!(sandbox.assert_clean_end(app).await.success());
 }

@@ -14,6 +14,9 @@ const SEPARATOR: i32 = 5;
 /// Room above and below all rows.
 const EDGE: i32 = 5;
 
+/// Number, properties and children of an entry.
+type Layout = (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>);
+
 /// One row of the menu's top level.
 #[derive(Debug, Clone)]
 pub struct Row {
@@ -73,8 +76,7 @@ impl TrayItem {
             )
             .await
             .unwrap();
-        let (_, (_, _, children)): (u32, (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>)) =
-            reply.body().deserialize().unwrap();
+        let (_, (_, _, children)): (u32, Layout) = reply.body().deserialize().unwrap();
         children.into_iter().map(row).collect()
     }
 

@@ -1,4 +1,6 @@
 //! What tests of Pilothouse share: simulators of servers that cannot be installed here, and the surroundings in which
 //! the built programs run.
 
+#[cfg(target_os = "linux")]
+pub mod sandbox;
 pub mod sims;

@@ -27,6 +27,10 @@ impl Group {
         Self { child, ended: None }
     }
 
+    pub fn pid(&self) -> i32 {
+        self.number()
+    }
+
     pub fn child(&mut self) -> &mut Child {
         &mut self.child
     }
@@ -41,6 +45,12 @@ impl Group {
 
     pub fn terminate(&self) {
         signal(-self.number(), libc::SIGTERM);
+    }
+
+    /// SIGKILL to the leader alone: what it started goes on.
+    pub fn kill_leader(&mut self) {
+        signal(self.number(), libc::SIGKILL);
+        self.ended = self.child.wait().ok();
     }
 
     fn number(&self) -> i32 {
@@ -91,4 +101,10 @@ pub fn marked(name: &str, value: &str) -> Vec<(i32, String)> {
         }
     }
     hits
+}
+
+/// The parent of a process; `None` when it is gone.
+pub fn parent(pid: i32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()
 }

@@ -1,0 +1,34 @@
+//! Who is let in.
+
+use crate::address::Client;
+use pilothouse_tests::sandbox::{Sandbox, Tools};
+use serde_json::Value;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_origins_and_callers_without_the_token_stay_outside() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    let url = sandbox
+        .until(&mut engine, "the address", |status| Some(status["web_url"].as_str()?.to_owned()))
+        .await;
+    let (address, token) = url.split_once("/#token=").unwrap();
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let call = || http.post(format!("{address}/api/call")).json(&serde_json::json!({ "call": "snapshot" }));
+
+    let well: Value =
+        call().bearer_auth(token).send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    assert!(well.is_object(), "{well}");
+    assert_eq!(call().send().await.unwrap().status(), 401, "no token");
+    assert_eq!(call().bearer_auth("wrong").send().await.unwrap().status(), 401, "a wrong token");
+    let foreign = call().bearer_auth(token).header("origin", "https://example.org").send().await.unwrap();
+    assert_eq!(foreign.status(), 403, "a page of another origin");
+    let rebound = call().bearer_auth(token).header("host", "example.org").send().await.unwrap();
+    assert_eq!(rebound.status(), 403, "a name that was bent to this machine");
+
+    let client = Client::new(&sandbox);
+    let page =
+        client.http.get(client.url("/models")).header("origin", "https://example.org").send().await.unwrap();
+    assert_eq!(page.status(), 403, "a page of another origin at the gateway");
+    assert!(client.http.get(client.url("/models")).send().await.unwrap().status().is_success());
+}

@@ -1,0 +1,53 @@
+//! The first start, the main job, and a restart of everything.
+
+use crate::address::Client;
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_start_answers_without_being_told_anything() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let answer = Client::new(&sandbox).chat("active").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.server.as_deref(), Some("llama-server"));
+    assert_eq!(answer.model.as_deref(), Some(EMBEDDED_MODEL));
+    assert!(!answer.text().is_empty(), "{answer:?}");
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_follow_the_switch_and_all_of_it_outlives_a_restart() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.add_ollama_model(&mut engine).await;
+    let client = Client::new(&sandbox);
+    let switched = sandbox.switch(OLLAMA_MODEL, "ollama");
+    assert_eq!(switched.code, Some(0), "{switched:?}");
+    assert_eq!(switched.json["outcome"], "committed", "{switched:?}");
+    assert!(switched.json["first_token_ms"].as_u64().is_some_and(|ms| ms > 0), "{switched:?}");
+    let answer = client.chat("active").await;
+    assert_eq!((answer.status.as_u16(), answer.server.as_deref()), (200, Some("ollama")), "{answer:?}");
+
+    let bench = sandbox.run(&["bench", "--trials", "5"]);
+    assert_eq!(bench.code, Some(0), "{bench:?}");
+    let run = bench.json["run_id"].as_i64();
+    assert!(run.is_some(), "{bench:?}");
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "ollama").await;
+    let answer = client.chat("active").await;
+    assert_eq!((answer.status.as_u16(), answer.server.as_deref()), (200, Some("ollama")), "{answer:?}");
+    let history = sandbox.ask(&["history"]).unwrap();
+    let runs = history["runs"].as_array().unwrap();
+    let kept = runs.iter().find(|one| one["run_id"].as_i64() == run).unwrap_or_else(|| panic!("{history:#}"));
+    assert_eq!((&kept["server"], &kept["state"]), (&"ollama".into(), &"done".into()), "{kept:#}");
+    assert!(kept["decode_tok_s"]["median"].as_f64().is_some_and(|rate| rate > 0.0), "{kept:#}");
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}

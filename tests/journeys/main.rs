@@ -1,0 +1,13 @@
+//! What a person and their programs live through, on real processes: the built `pilothouse serve`, the real
+//! llama-server, a real Ollama, real tokens.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
+
+mod address;
+mod crashes;
+mod doors;
+mod engine_killed;
+mod first_start;
+mod settings;
+mod switches;

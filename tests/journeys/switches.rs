@@ -1,0 +1,110 @@
+//! Switches that fail, that take their time, and what requests see of them.
+
+use crate::address::{Client, answered};
+use futures_util::StreamExt;
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, GGUF, OLLAMA_MODEL, Sandbox, Tools, until};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_fails_puts_the_previous_model_back() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    // A real header, and nothing of what it announces.
+    let whole = std::fs::read(sandbox.embedded.join(GGUF)).unwrap();
+    std::fs::write(sandbox.home().join("data/models/broken.gguf"), &whole[..whole.len() / 3]).unwrap();
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.until_listed("broken").await;
+
+    let failed = sandbox.switch("broken", "llama-server");
+    assert_eq!(failed.code, Some(1), "{failed:?}");
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let status = sandbox.ask(&["status"]).unwrap();
+    assert_eq!(status["active"]["model"], EMBEDDED_MODEL, "{status:#}");
+    let notice = &status["notices"][0];
+    assert!(notice["title"].as_str().unwrap().contains("Put back"), "{notice}");
+    assert!(notice["body"].as_str().unwrap().contains("broken"), "it says why: {notice}");
+    let answer = Client::new(&sandbox).chat("active").await;
+    assert_eq!((answer.status.as_u16(), answer.model.as_deref()), (200, Some(EMBEDDED_MODEL)), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_during_a_switch_waits_and_gets_the_new_model() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.add_ollama_model(&mut engine).await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let client = Client::new(&sandbox);
+    let mut switching = sandbox.begin(&["switch", OLLAMA_MODEL, "--server", "ollama"]);
+    sandbox
+        .until(&mut engine, "the switch to be under way", |status| {
+            (!status["switching"].is_null() || status["active"]["server"] == "ollama").then_some(())
+        })
+        .await;
+    let answer = client.chat("active").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert!(switching.child().wait().unwrap().success());
+    let answer = client.chat("active").await;
+    assert_eq!(answer.server.as_deref(), Some("ollama"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_go_where_they_belong_and_unknown_ones_get_a_clear_error() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let client = Client::new(&sandbox);
+    let named = client.chat(EMBEDDED_MODEL).await;
+    assert_eq!((named.status.as_u16(), named.model.as_deref()), (200, Some(EMBEDDED_MODEL)), "{named:?}");
+    let unknown = client.chat("no-such-model").await;
+    assert_eq!(unknown.status, 404, "{unknown:?}");
+    let error = &unknown.body["error"];
+    assert!(error["message"].as_str().unwrap().contains("no-such-model"), "{error}");
+    assert!(error["type"].is_string() && error["code"].is_string(), "OpenAI's shape: {error}");
+    let list = client.http.get(client.url("/models")).send().await.unwrap();
+    let list: Value = list.json().await.unwrap();
+    let ids: Vec<&str> =
+        list["data"].as_array().unwrap().iter().filter_map(|one| one["id"].as_str()).collect();
+    assert!(ids.contains(&"active") && ids.contains(&EMBEDDED_MODEL), "{ids:?}");
+}
+
+/// With one request at a time, the next answer comes only when the server has let go of the long one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_hangs_up_ends_the_answer_at_the_server() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let client = Client::new(&sandbox);
+    let long = json!({
+        "model": "active", "prompt": "Count: 1 2 3 4 5 6", "max_tokens": 3500, "stream": true, "ignore_eos": true,
+    });
+    let answer = client.http.post(client.url("/completions")).json(&long).send().await.unwrap();
+    let mut pieces = answer.bytes_stream();
+    assert!(pieces.next().await.unwrap().unwrap().starts_with(b"data: "), "it streams");
+    drop(pieces);
+    let short = json!({ "model": "active", "prompt": "Hello", "max_tokens": 2 });
+    let next =
+        client.http.post(client.url("/completions")).json(&short).timeout(Duration::from_secs(15)).send();
+    let next = answered(next.await.expect("still busy with an answer that nobody hears")).await;
+    assert_eq!(next.status, 200, "{next:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_active_model_the_address_says_what_to_do() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "[servers.llama-server]\nenabled = false\n");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_ready(&mut engine, "ollama").await;
+    let client = Client::new(&sandbox);
+    let answer = until("an answer", Duration::from_secs(60), || async {
+        let answer = client.chat("active").await;
+        (answer.status == 503).then_some(answer)
+    })
+    .await;
+    let message = answer.body["error"]["message"].as_str().unwrap();
+    assert!(message.contains("active"), "{answer:?}");
+}

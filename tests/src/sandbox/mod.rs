@@ -1,0 +1,246 @@
+//! A Pilothouse of its own for one test: folders, free ports, settings, and the processes that come of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod group;
+mod tools;
+
+pub use group::{Group, command, marked, parent, signal};
+pub use tools::{GGUF, Tools, built, free_port, named, or_skip, until};
+
+use serde_json::Value;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// For whatever a first load on a slow machine takes part in.
+pub const LIMIT: Duration = Duration::from_secs(120);
+const MARK: &str = "PILOTHOUSE_SANDBOX";
+/// The name in Ollama of the embedded model.
+pub const OLLAMA_MODEL: &str = "smollm2:135m";
+/// The embedded model in llama-server.
+pub const EMBEDDED_MODEL: &str = "SmolLM2-135M-Instruct.Q4_1";
+
+/// Folders, ports and settings of one Pilothouse. All processes that were started in it are killed when it is dropped.
+pub struct Sandbox {
+    pub gateway_port: u16,
+    pub ollama_port: u16,
+    pub cli: PathBuf,
+    pub embedded: PathBuf,
+    home: PathBuf,
+    folder: tempfile::TempDir,
+}
+
+/// What a command of the command line gave.
+#[derive(Debug)]
+pub struct Answer {
+    /// The exit code; `None`: ended by a signal.
+    pub code: Option<i32>,
+    /// The JSON on stdout.
+    pub json: Value,
+    pub stderr: String,
+}
+
+impl Sandbox {
+    /// A sandbox with real servers. `settings` is put behind the usual ones.
+    pub fn new(tools: &Tools, settings: &str) -> Self {
+        let folder = tempfile::Builder::new().prefix("sandbox-").tempdir().unwrap();
+        let home = folder.path().join("pilothouse");
+        let (gateway_port, ollama_port) = (free_port(), free_port());
+        let text = format!(
+            "[gateway]\nport = {gateway_port}\nwait_s = 20\n\n[servers.ollama]\nprogram = {:?}\n\
+             address = \"http://127.0.0.1:{ollama_port}\"\nmodels_dir = {:?}\n\n\
+             [servers.lmstudio]\nenabled = false\n\n{settings}",
+            tools.ollama.display().to_string(),
+            folder.path().join("ollama-models").display().to_string(),
+        );
+        for name in ["pilothouse/config", "pilothouse/data/models", "home", "tmp"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        fs::write(home.join("config/settings.toml"), text).unwrap();
+        let (cli, embedded) = (tools.cli.clone(), tools.embedded.clone());
+        Self { gateway_port, ollama_port, cli, embedded, home, folder }
+    }
+
+    /// `PILOTHOUSE_HOME`.
+    pub fn home(&self) -> &Path {
+        &self.home
+    }
+
+    pub fn settings_file(&self) -> PathBuf {
+        self.home.join("config/settings.toml")
+    }
+
+    pub fn database(&self) -> PathBuf {
+        self.home.join("data/history.sqlite3")
+    }
+
+    /// Gives a command the surroundings of the sandbox.
+    pub fn surround(&self, command: &mut Command) {
+        command
+            .env("PILOTHOUSE_HOME", &self.home)
+            .env("PILOTHOUSE_EMBEDDED", &self.embedded)
+            .env("HOME", self.folder.path().join("home"))
+            .env("TMPDIR", self.folder.path().join("tmp"))
+            .env(MARK, self.folder.path());
+    }
+
+    /// Starts `pilothouse serve` and waits until it answers.
+    pub async fn serve(&self) -> Group {
+        let mut command = command(&self.cli);
+        self.surround(&mut command);
+        command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
+        let mut engine = Group::spawn(&mut command);
+        self.until(&mut engine, "an answer", |_| Some(())).await;
+        engine
+    }
+
+    /// Runs a command of the command line to its end.
+    pub fn run(&self, arguments: &[&str]) -> Answer {
+        let mut command = command(&self.cli);
+        self.surround(&mut command);
+        let output = command.args(arguments).arg("--json").stdin(Stdio::null()).output().unwrap();
+        let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        Answer { code: output.status.code(), json, stderr }
+    }
+
+    /// Starts a command of the command line without waiting for it.
+    pub fn begin(&self, arguments: &[&str]) -> Group {
+        let mut command = command(&self.cli);
+        self.surround(&mut command);
+        command
+            .args(arguments)
+            .arg("--json")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Group::spawn(&mut command)
+    }
+
+    /// The JSON of a command that does its work; otherwise nothing.
+    pub fn ask(&self, arguments: &[&str]) -> Option<Value> {
+        let answer = self.run(arguments);
+        (answer.code == Some(0)).then_some(answer.json)
+    }
+
+    /// Waits until the status of a running engine has what is looked for.
+    pub async fn until<T>(&self, engine: &mut Group, what: &str, found: impl Fn(&Value) -> Option<T>) -> T {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let status = self.ask(&["status"]);
+            if let Some(answer) = status.as_ref().and_then(&found) {
+                return answer;
+            }
+            assert!(engine.ended().is_none(), "the engine ended while waited for: {what}");
+            assert!(Instant::now() < deadline, "waited in vain for {what}; the status is {status:#?}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// Waits until a server is ready; gives its pid.
+    pub async fn until_ready(&self, engine: &mut Group, id: &str) -> Option<i32> {
+        self.until(engine, &format!("{id} to be ready"), |status| {
+            let server = server(status, id)?;
+            (server["state"] == "ready").then(|| pid(server))
+        })
+        .await
+    }
+
+    /// Waits until a server holds the active model and no switch is under way.
+    pub async fn until_active(&self, engine: &mut Group, id: &str) {
+        self.until(engine, &format!("{id} to be active"), |status| {
+            (status["active"]["server"] == id && status["switching"].is_null()).then_some(())
+        })
+        .await;
+    }
+
+    /// Gives Ollama the embedded model's file, and waits until the program lists it.
+    pub async fn add_ollama_model(&self, engine: &mut Group) {
+        self.until_ready(engine, "ollama").await;
+        create_in_ollama(self.ollama_port, &self.embedded.join(GGUF));
+        self.until_listed(OLLAMA_MODEL).await;
+    }
+
+    /// Waits until a model is in the list.
+    pub async fn until_listed(&self, model: &str) {
+        until(&format!("{model} in the list"), LIMIT, || async {
+            let models = self.ask(&["models"])?;
+            models["models"].as_array()?.iter().any(|one| one["name"] == model).then_some(())
+        })
+        .await;
+    }
+
+    /// Makes a model active by the command line.
+    pub fn switch(&self, model: &str, server: &str) -> Answer {
+        self.run(&["switch", model, "--server", server])
+    }
+
+    /// Everything that was started in this sandbox and still runs.
+    pub fn running(&self) -> Vec<(i32, String)> {
+        marked(MARK, &self.folder.path().display().to_string())
+    }
+
+    /// Waits for the end of the engine, and a moment for what it leaves behind to be gone as well; then nothing of it
+    /// may be left: no process, no port, no file of a running engine, no temporary file.
+    pub async fn assert_clean_end(&self, engine: &mut Group) -> ExitStatus {
+        let limit = Duration::from_secs(20);
+        let deadline = Instant::now() + limit;
+        while engine.ended().is_none() || !self.running().is_empty() {
+            assert!(Instant::now() < deadline, "still there after {limit:?}: {:?}", self.running());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        for port in [self.gateway_port, self.ollama_port] {
+            let bound = std::net::TcpListener::bind(("127.0.0.1", port));
+            assert!(bound.is_ok(), "port {port} is held: {bound:?}");
+        }
+        assert_eq!(names_in(&self.home.join("run")), Vec::<String>::new(), "files of a running engine");
+        assert_eq!(names_in(&self.folder.path().join("tmp")), Vec::<String>::new(), "temporary files");
+        engine.ended().unwrap()
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.home.join("logs/pilothouse.log")).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            println!("the engine's log ends with:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+        for (pid, _) in self.running() {
+            signal(pid, libc::SIGKILL);
+        }
+    }
+}
+
+/// Makes an Ollama model from a GGUF file.
+pub fn create_in_ollama(port: u16, gguf: &Path) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/ollama-model.sh");
+    let status =
+        command(script).arg(format!("http://127.0.0.1:{port}")).arg(OLLAMA_MODEL).arg(gguf).status().unwrap();
+    assert!(status.success(), "Ollama did not take the model");
+}
+
+/// A server in a status.
+pub fn server<'a>(status: &'a Value, id: &str) -> Option<&'a Value> {
+    status["servers"].as_array()?.iter().find(|server| server["id"] == id)
+}
+
+/// The process of a server in a status.
+pub fn pid(server: &Value) -> Option<i32> {
+    server["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok())
+}
+
+fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).map(Iterator::collect::<Vec<_>>).unwrap_or_default();
+    entries.into_iter().map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}

@@ -1,0 +1,80 @@
+//! What tests on real processes need from outside, and how they wait.
+
+use std::{future::Future, path::PathBuf, time::Duration};
+use tokio::time::Instant;
+
+/// The model file of the embedded default.
+pub const GGUF: &str = "models/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/// What the tests run and use.
+pub struct Tools {
+    /// The built command-line program.
+    pub cli: PathBuf,
+    pub embedded: PathBuf,
+    pub ollama: PathBuf,
+}
+
+impl Tools {
+    /// `None`: something is missing; the test says what, counts as skipped and ends. With `PILOTHOUSE_TEST_STRICT=1` it
+    /// fails instead.
+    pub fn find() -> Option<Self> {
+        or_skip(Self::look())
+    }
+
+    fn look() -> Result<Self, String> {
+        Ok(Self {
+            cli: built("pilothouse")?,
+            embedded: named("PILOTHOUSE_EMBEDDED")?,
+            ollama: named("PILOTHOUSE_TEST_OLLAMA")?,
+        })
+    }
+}
+
+/// Says what is missing; in a strict run it is a failure.
+pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
+    match found {
+        Ok(found) => Some(found),
+        Err(missing) => {
+            let strict = std::env::var_os("PILOTHOUSE_TEST_STRICT").is_some_and(|value| value == "1");
+            assert!(!strict, "{missing}");
+            println!("skipped: {missing}");
+            None
+        }
+    }
+}
+
+/// The path that a variable names.
+pub fn named(variable: &str) -> Result<PathBuf, String> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.exists())
+        .ok_or(format!("{variable} names nothing that exists"))
+}
+
+/// A program that was built together with the running test: `<target>/debug/<name>`.
+pub fn built(name: &str) -> Result<PathBuf, String> {
+    let own = std::env::current_exe().map_err(|error| error.to_string())?;
+    let folder = own.parent().and_then(|deps| deps.parent()).ok_or("the test lies in no target folder")?;
+    let program = folder.join(name);
+    if program.exists() { Ok(program) } else { Err(format!("{} is not built", program.display())) }
+}
+
+/// Asks until there is an answer, for at most `limit`.
+pub async fn until<T, F>(what: &str, limit: Duration, mut ask: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "waited {limit:?} in vain for: {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A port of 127.0.0.1 that nobody holds now.
+pub fn free_port() -> u16 {
+    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
