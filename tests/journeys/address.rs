@@ -15,7 +15,6 @@ pub struct Answered {
     pub status: StatusCode,
     pub server: Option<String>,
     pub model: Option<String>,
-    pub retry_after: Option<String>,
     pub body: Value,
 }
 
@@ -47,7 +46,6 @@ pub async fn answered(answer: Response) -> Answered {
         status: answer.status(),
         server: header("x-pilothouse-server"),
         model: header("x-pilothouse-model"),
-        retry_after: header("retry-after"),
         body: answer.json().await.unwrap(),
     }
 }

@@ -1,7 +1,7 @@
 //! The first start, the main job, and a restart of everything.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools};
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, GGUF, OLLAMA_MODEL, Sandbox, Tools};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_start_answers_without_being_told_anything() {
@@ -16,6 +16,21 @@ async fn the_first_start_answers_without_being_told_anything() {
     assert!(!answer.text().is_empty(), "{answer:?}");
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_start_passes_over_a_damaged_model() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    // A real header, and only a part of what it announces.
+    let whole = std::fs::read(sandbox.embedded.join(GGUF)).unwrap();
+    std::fs::write(sandbox.home().join("data/models/damaged.gguf"), &whole[..whole.len() / 3]).unwrap();
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let status = sandbox.ask(&["status"]).unwrap();
+    assert_eq!(status["active"]["model"], EMBEDDED_MODEL, "{status:#}");
+    let notice = &status["notices"][0];
+    assert!(notice["body"].as_str().unwrap().contains("damaged"), "it says which and why: {notice}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,7 @@
 
 use crate::address::{Client, answered};
 use futures_util::StreamExt;
-use pilothouse_tests::sandbox::{EMBEDDED_MODEL, GGUF, OLLAMA_MODEL, Sandbox, Tools, until};
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -10,12 +10,14 @@ use std::time::Duration;
 async fn a_switch_that_fails_puts_the_previous_model_back() {
     let Some(tools) = Tools::find() else { return };
     let sandbox = Sandbox::new(&tools, "");
-    // A real header, and nothing of what it announces.
-    let whole = std::fs::read(sandbox.embedded.join(GGUF)).unwrap();
-    std::fs::write(sandbox.home().join("data/models/broken.gguf"), &whole[..whole.len() / 3]).unwrap();
+    // Larger than the embedded model, or the first start would try it before.
+    let mut nonsense = vec![b'x'; 200 << 20];
+    nonsense[..4].copy_from_slice(b"GGUF");
+    std::fs::write(sandbox.home().join("data/models/broken.gguf"), nonsense).unwrap();
     let mut engine = sandbox.serve().await;
     sandbox.until_active(&mut engine, "llama-server").await;
     sandbox.until_listed("broken").await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "llama-server").code, Some(0));
 
     let failed = sandbox.switch("broken", "llama-server");
     assert_eq!(failed.code, Some(1), "{failed:?}");

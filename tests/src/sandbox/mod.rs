@@ -24,7 +24,8 @@ use tokio::time::Instant;
 
 /// For whatever a first load on a slow machine takes part in.
 pub const LIMIT: Duration = Duration::from_secs(120);
-const MARK: &str = "PILOTHOUSE_SANDBOX";
+/// Not one of Pilothouse's own variables: those are not handed on to servers.
+const MARK: &str = "TEST_SANDBOX";
 /// The name in Ollama of the embedded model.
 pub const OLLAMA_MODEL: &str = "smollm2:135m";
 /// The embedded model in llama-server.
@@ -45,8 +46,9 @@ pub struct Sandbox {
 pub struct Answer {
     /// The exit code; `None`: ended by a signal.
     pub code: Option<i32>,
-    /// The JSON on stdout.
+    /// The JSON on stdout; null when it is not one document.
     pub json: Value,
+    pub stdout: String,
     pub stderr: String,
 }
 
@@ -110,8 +112,13 @@ impl Sandbox {
         self.surround(&mut command);
         let output = command.args(arguments).arg("--json").stdin(Stdio::null()).output().unwrap();
         let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
-        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        Answer { code: output.status.code(), json, stderr }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Answer {
+            code: output.status.code(),
+            json,
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
     }
 
     /// Starts a command of the command line without waiting for it.

@@ -17,7 +17,7 @@ use pilothouse_domain::{
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::VecDeque, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -71,8 +71,14 @@ pub struct SwitcherHandle(mpsc::Sender<Ask>);
 impl SwitcherHandle {
     pub fn start(around: Surroundings) -> Self {
         let (sender, mailbox) = mpsc::channel(32);
-        let switcher =
-            Switcher { around, active: None, running: None, next: None, restores: VecDeque::new() };
+        let switcher = Switcher {
+            around,
+            active: None,
+            running: None,
+            next: None,
+            first_choices: Vec::new(),
+            restores: VecDeque::new(),
+        };
         tokio::spawn(switcher.run(mailbox));
         Self(sender)
     }
@@ -97,7 +103,8 @@ impl SwitcherHandle {
         let _ = self.0.send(Ask::Restore { to, leftovers }).await;
     }
 
-    /// Nothing was ever active: makes the smallest model of the embedded server active, so that a first start answers.
+    /// Nothing was ever active: makes the smallest model of the embedded server active that can be, so that a first start
+    /// answers.
     pub async fn activate_first(&self) {
         let _ = self.0.send(Ask::ActivateFirst).await;
     }
@@ -127,6 +134,8 @@ struct Switcher {
     active: Option<Active>,
     running: Option<Running>,
     next: Option<(Wanted, SwitchReply)>,
+    /// What a first start tries when the model before fails, the next one last.
+    first_choices: Vec<ModelRef>,
     /// When the active model was brought back lately, so that a model that keeps dying is given up.
     restores: VecDeque<Instant>,
 }
@@ -204,13 +213,19 @@ impl Switcher {
                 server.kind == ServerKind::LlamaServer && server.ownership == Some(Ownership::Ours)
             })
         };
-        let smallest = snapshot
+        let mut choices: Vec<_> = snapshot
             .models
             .iter()
             .filter(|view| view.model.purpose == ModelPurpose::Llm && embedded(&view.model.server))
-            .min_by_key(|view| view.model.size_bytes.unwrap_or(u64::MAX));
-        if let Some(view) = smallest {
-            self.restore(view.model.reference(), Vec::new());
+            .collect();
+        choices.sort_by_key(|view| Reverse(view.model.size_bytes.unwrap_or(u64::MAX)));
+        self.first_choices = choices.into_iter().map(|view| view.model.reference()).collect();
+        self.try_first_choice();
+    }
+
+    fn try_first_choice(&mut self) {
+        if let Some(model) = self.first_choices.pop() {
+            self.restore(model, Vec::new());
         }
     }
 
@@ -244,8 +259,13 @@ impl Switcher {
         if let Some(reply) = running.reply {
             let _ = reply.send(result);
         }
+        if running.cause == Cause::Asked || active.is_some() {
+            self.first_choices.clear();
+        }
         if let Some((wanted, reply)) = self.next.take() {
             self.begin(wanted, Cause::Asked, Some(reply));
+        } else {
+            self.try_first_choice();
         }
     }
 
