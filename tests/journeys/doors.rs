@@ -16,6 +16,11 @@ async fn pages_of_other_origins_and_callers_without_the_token_stay_outside() {
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let call = || http.post(format!("{address}/api/call")).json(&serde_json::json!({ "call": "snapshot" }));
 
+    let page = http.get(address).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
+    let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let script = http.get(format!("{address}/{}", script.trim_start_matches(['.', '/']))).send().await.unwrap();
+    assert!(script.status().is_success(), "the page's own script: {}", script.status());
+
     let well: Value =
         call().bearer_auth(token).send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
     assert!(well.is_object(), "{well}");

@@ -5,7 +5,7 @@ use axum::{
 
 /// The built web UI. Read from the folder in a debug build, embedded in a release build.
 #[derive(rust_embed::RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../../../ui/dist"]
+#[folder = "../../../ui/dist"]
 #[allow_missing = true]
 struct WebUi;
 
