@@ -18,7 +18,8 @@ async fn pages_of_other_origins_and_callers_without_the_token_stay_outside() {
 
     let page = http.get(address).send().await.unwrap().error_for_status().unwrap().text().await.unwrap();
     let script = page.split("src=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
-    let script = http.get(format!("{address}/{}", script.trim_start_matches(['.', '/']))).send().await.unwrap();
+    let script =
+        http.get(format!("{address}/{}", script.trim_start_matches(['.', '/']))).send().await.unwrap();
     assert!(script.status().is_success(), "the page's own script: {}", script.status());
 
     let well: Value =

@@ -1,28 +1,25 @@
+//! One switch from its resolving to its report: the journal, the plan, and which step comes next.
+
+mod put_back;
+mod steps;
+
 use super::{Cause, Surroundings, Wanted};
 use crate::{
     actors::supervisor::{Connection, SupervisorHandle},
     hub::Report,
-    ports::{GenerateRequest, LoadRequest},
 };
-use futures_util::{StreamExt, future::join_all};
+use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
     server::ServerId,
     switch::{
-        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, Undo, plan,
-        undo,
+        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, plan,
     },
 };
-use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// How long answers under way may go on before their model leaves memory all the same.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long the first token of the proof may take.
-const PROOF_LIMIT: Duration = Duration::from_secs(120);
 
 /// How a transaction ended, and what is active now.
 pub(super) struct Finished {
@@ -266,214 +263,6 @@ impl Transaction {
             result = work => result,
             () = self.cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
         }
-    }
-
-    async fn ensure_server(&mut self, model: &Model) -> Result<(), ApiError> {
-        let supervisor = self.supervisor(&model.server)?.clone();
-        let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
-        let instances = self.until_cancelled(connection.client.instances()).await?;
-        self.instance = instances.into_iter().find(|instance| instance.model == model.name);
-        self.target_was_loaded = self.instance.is_some();
-        self.connection = Some(connection);
-        Ok(())
-    }
-
-    fn hold(&self, held: bool) {
-        self.around.hub.report(Report::Active { active: self.previous.clone(), held });
-    }
-
-    async fn load(&mut self, model: &Model) -> Result<(), ApiError> {
-        let begun = Instant::now();
-        let connection = self.connection()?;
-        let (hub, shown) = (self.around.hub.clone(), self.shown.clone());
-        let progress = Arc::new(move |fraction: f64| {
-            if let Some(mut shown) = shown.clone() {
-                shown.phase = SwitchPhase::Loading;
-                shown.progress = Some(fraction.clamp(0.0, 1.0));
-                hub.report(Report::Switching(Some(shown)));
-            }
-        });
-        let request = LoadRequest { model: model.name.clone(), context: None };
-        let instance = self.until_cancelled(connection.client.load(&request, progress)).await?;
-        self.load_ms = Some(begun.elapsed().as_millis() as u64);
-        self.instance = Some(instance);
-        Ok(())
-    }
-
-    /// One real token, or the model does not become active.
-    async fn prove(&mut self, model: &Model) -> Result<(), ApiError> {
-        let begun = Instant::now();
-        let connection = self.connection()?;
-        let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
-        let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
-        let token = self.until_cancelled(async {
-            let mut answer = connection.client.generate(&request).await?;
-            while let Some(event) = answer.next().await {
-                let event = event?;
-                let counted = event.end.as_ref().is_some_and(|end| end.output_tokens > Some(0));
-                if !event.text.is_empty() || counted {
-                    return Ok(());
-                }
-            }
-            Err(ApiError::new(ErrorCode::ProofFailed, format!("{} gave no token.", model.title)))
-        });
-        let result = tokio::time::timeout(PROOF_LIMIT, token).await.unwrap_or_else(|_| {
-            let text = format!("{} gave no token within {} s.", model.title, PROOF_LIMIT.as_secs());
-            Err(ApiError::new(ErrorCode::ProofFailed, text).hint("Look at the server's log."))
-        });
-        self.first_token_ms = result.is_ok().then(|| begun.elapsed().as_millis() as u64);
-        result
-    }
-
-    /// From here on the new model is the active one; `previous` keeps the old one only for `UnloadPrevious`.
-    fn commit(&mut self, model: &Model) -> Result<(), ApiError> {
-        let active = self.active(model);
-        if let Some(instance) = &self.instance {
-            // The supervisor's next look comes later than the first request may.
-            self.note_instance(instance.clone());
-        }
-        self.around.hub.report(Report::Active { active: Some(active), held: false });
-        Ok(())
-    }
-
-    fn active(&self, model: &Model) -> Active {
-        Active {
-            server: model.server.clone(),
-            model: model.name.clone(),
-            instance: self
-                .instance
-                .as_ref()
-                .map_or_else(|| model.name.clone(), |instance| instance.id.clone()),
-        }
-    }
-
-    fn note_instance(&self, instance: Instance) {
-        let server = instance.server.clone();
-        let mut instances: Vec<Instance> =
-            self.around.hub.now().instances.iter().filter(|i| i.server == server).cloned().collect();
-        if !instances.iter().any(|i| i.id == instance.id) {
-            instances.push(instance);
-            self.around.hub.report(Report::Instances { server, instances });
-        }
-    }
-
-    /// Before the commit a failure ends the switch; after it the old model merely stays in memory, and that is said.
-    async fn unload_previous(&mut self) -> Result<(), ApiError> {
-        let Some(previous) = self.previous.clone() else {
-            return Ok(());
-        };
-        let committed = self.done.contains(&Step::Commit);
-        self.enter(SwitchPhase::Draining).await;
-        let drained = self.around.in_flight.drained(&previous.server, &previous.instance, DRAIN_LIMIT);
-        let work = async {
-            if !drained.await {
-                tracing::warn!("answers of the previous model were cut off after {DRAIN_LIMIT:?}");
-            }
-            // Its server may be down or gone by now: then there is nothing in memory.
-            let up =
-                self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
-            if !up {
-                return Ok(());
-            }
-            let connection = self.supervisor(&previous.server)?.ensure_ready().await?;
-            connection.client.unload(&previous.instance).await
-        };
-        let result = match committed {
-            true => work.await,
-            false => self.until_cancelled(work).await,
-        };
-        if let Ok(supervisor) = self.supervisor(&previous.server) {
-            supervisor.refresh().await;
-        }
-        match result {
-            Err(error) if committed => {
-                self.reason = Some(format!("{} is still in memory: {error}", previous.model));
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
-    /// Takes models out of memory that a switch cut off by our own end had loaded.
-    async fn clear_leftovers(&self) {
-        let Cause::Restore { leftovers } = &self.cause else {
-            return;
-        };
-        for leftover in leftovers {
-            let Ok(supervisor) = self.supervisor(&leftover.server) else {
-                continue;
-            };
-            let Ok(connection) = supervisor.ensure_ready().await else {
-                continue;
-            };
-            let Ok(instances) = connection.client.instances().await else {
-                continue;
-            };
-            for instance in instances.iter().filter(|instance| instance.model == leftover.model) {
-                if let Err(error) = connection.client.unload(&instance.id).await {
-                    tracing::warn!(%error, model = %leftover, "is still in memory after a cut-off switch");
-                }
-            }
-            supervisor.refresh().await;
-        }
-    }
-
-    /// Undoes what was begun. Cannot be cancelled.
-    async fn put_back(&mut self, to: &ModelRef) {
-        self.enter(SwitchPhase::PuttingBack).await;
-        let Undo { unload_target, reload_previous } = undo(&self.done);
-        if unload_target && !self.target_was_loaded {
-            self.unload_target(to).await;
-        }
-        let Some(previous) = self.previous.clone() else {
-            self.hold(false);
-            return;
-        };
-        match self.previous_again(&previous, reload_previous).await {
-            Ok(active) => self.previous = Some(active),
-            Err(error) => {
-                self.reason = Some(format!("{} could not be put back either: {error}", previous.model));
-                self.previous = None;
-            }
-        }
-        self.hold(false);
-    }
-
-    async fn unload_target(&self, to: &ModelRef) {
-        let Some(connection) = &self.connection else {
-            return;
-        };
-        let id = self.instance.as_ref().map_or(&to.model, |instance| &instance.id);
-        if let Err(error) = connection.client.unload(id).await {
-            tracing::warn!(%error, model = %to, "is still in memory after a failed switch");
-        }
-        if let Ok(supervisor) = self.supervisor(&to.server) {
-            supervisor.refresh().await;
-        }
-    }
-
-    /// The previous model, loaded again if it is not in memory any more (we unloaded it, or its server evicted it).
-    async fn previous_again(&self, previous: &Active, unloaded: bool) -> Result<Active, ApiError> {
-        let supervisor = self.supervisor(&previous.server)?;
-        let up = self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
-        if !up && !unloaded {
-            // Down for reasons of its own: it stays the active model, and its supervisor deals with it.
-            return Ok(previous.clone());
-        }
-        let connection = supervisor.ensure_ready().await?;
-        let instances = connection.client.instances().await?;
-        if instances.iter().any(|instance| instance.id == previous.instance) {
-            return Ok(previous.clone());
-        }
-        let request = LoadRequest { model: previous.model.clone(), context: None };
-        let instance = connection.client.load(&request, Arc::new(|_| {})).await?;
-        let active = Active { instance: instance.id.clone(), ..previous.clone() };
-        self.note_instance(instance);
-        Ok(active)
-    }
-
-    fn connection(&self) -> Result<Connection, ApiError> {
-        self.connection.clone().ok_or_else(|| ApiError::internal("A step came before its server was up."))
     }
 
     fn report(
