@@ -16,6 +16,10 @@ if [ -n "$display" ]; then
 else
     need_packages build-essential pkg-config
 fi
+# Where the prebuilt llama-server does not suit the processor, `pilothouse setup` builds one from source.
+if [ "$(uname)" = Linux ] && { [ "$(uname -m)" != x86_64 ] || ! grep -qw avx2 /proc/cpuinfo; }; then
+    need_packages cmake ninja-build
+fi
 build_ui
 packages=(-p pilothouse-cli)
 [ -n "$display" ] && packages+=(-p pilothouse-tray --features pilothouse-tray/custom-protocol)

@@ -2,7 +2,10 @@
 
 use crate::address::{Client, answered};
 use futures_util::StreamExt;
-use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, until};
+use pilothouse_tests::{
+    sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, signal, until},
+    sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options},
+};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -50,6 +53,47 @@ async fn a_request_during_a_switch_waits_and_gets_the_new_model() {
     assert!(switching.child().wait().unwrap().success());
     let answer = client.chat("active").await;
     assert_eq!(answer.server.as_deref(), Some("ollama"), "{answer:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_waits_too_long_for_a_switch_is_told_when_to_come_back() {
+    let Some(tools) = Tools::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let faults = Faults { fail_load: Some(FailLoad::Hang), ..Faults::default() };
+    let simulated = LmStudioSim::start(Options { faults, ..Options::new(folder.path()) }).await.unwrap();
+    let settings = format!(
+        "[servers.lmstudio]\naddress = {:?}\nhome = {:?}\n",
+        simulated.base_url().unwrap(),
+        folder.path().display().to_string()
+    );
+    let sandbox = Sandbox::new(&tools, &settings);
+    let text = std::fs::read_to_string(sandbox.settings_file()).unwrap();
+    std::fs::write(sandbox.settings_file(), text.replace("wait_s = 20", "wait_s = 1")).unwrap();
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.until_listed("simulated/alpha-2b").await;
+
+    let mut hanging = sandbox.begin(&["switch", "simulated/alpha-2b", "--server", "lmstudio"]);
+    sandbox
+        .until(&mut engine, "the load to be under way", |status| {
+            (status["switching"]["phase"] == "loading").then_some(())
+        })
+        .await;
+    let client = Client::new(&sandbox);
+    let body = json!({ "model": "active", "prompt": "Hello", "max_tokens": 2 });
+    let answer = client.http.post(client.url("/completions")).json(&body).send().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let wait = answer.headers()["retry-after"].to_str().unwrap().parse::<u32>().unwrap();
+    assert!((1..=60).contains(&wait), "{wait}");
+    let error: Value = answer.json().await.unwrap();
+    assert!(error["error"]["message"].is_string(), "OpenAI's shape: {error}");
+
+    // Ctrl-C in the terminal takes the switch back.
+    signal(hanging.child().id().cast_signed(), libc::SIGINT);
+    assert_eq!(hanging.child().wait().unwrap().code(), Some(130));
+    sandbox.until_active(&mut engine, "llama-server").await;
+    assert_eq!(client.chat("active").await.model.as_deref(), Some(EMBEDDED_MODEL));
+    simulated.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,10 +58,14 @@ impl Sandbox {
         let folder = tempfile::Builder::new().prefix("sandbox-").tempdir().unwrap();
         let home = folder.path().join("pilothouse");
         let (gateway_port, ollama_port) = (free_port(), free_port());
+        // A real LM Studio of this machine is left alone.
+        let no_lmstudio = match settings.contains("[servers.lmstudio]") {
+            true => "",
+            false => "[servers.lmstudio]\nenabled = false\n\n",
+        };
         let text = format!(
             "[gateway]\nport = {gateway_port}\nwait_s = 20\n\n[servers.ollama]\nprogram = {:?}\n\
-             address = \"http://127.0.0.1:{ollama_port}\"\nmodels_dir = {:?}\n\n\
-             [servers.lmstudio]\nenabled = false\n\n{settings}",
+             address = \"http://127.0.0.1:{ollama_port}\"\nmodels_dir = {:?}\n\n{no_lmstudio}{settings}",
             tools.ollama.display().to_string(),
             folder.path().join("ollama-models").display().to_string(),
         );

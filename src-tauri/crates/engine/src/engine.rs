@@ -136,7 +136,7 @@ impl Engine {
             supervisors: supervisors.clone(),
         });
         let inner = Arc::new(Inner {
-            answers: Answers::new(hub.clone(), supervisors.clone()),
+            answers: Answers::new(hub.clone(), supervisors.clone(), in_flight.clone()),
             hub: hub.clone(),
             paths: paths.clone(),
             supervisors,

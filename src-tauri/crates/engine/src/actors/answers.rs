@@ -3,6 +3,7 @@
 use super::supervisor::SupervisorHandle;
 use crate::{
     api::AnswerChunk,
+    gateway::InFlight,
     hub::Hub,
     ports::{GenerateEnd, GenerateRequest, GenerateStream},
 };
@@ -47,12 +48,13 @@ struct Answer {
 pub struct Answers {
     hub: Hub,
     supervisors: Vec<SupervisorHandle>,
+    in_flight: InFlight,
     kept: Mutex<(u64, VecDeque<Answer>)>,
 }
 
 impl Answers {
-    pub fn new(hub: Hub, supervisors: Vec<SupervisorHandle>) -> Self {
-        Self { hub, supervisors, kept: Mutex::new((0, VecDeque::new())) }
+    pub fn new(hub: Hub, supervisors: Vec<SupervisorHandle>, in_flight: InFlight) -> Self {
+        Self { hub, supervisors, in_flight, kept: Mutex::new((0, VecDeque::new())) }
     }
 
     /// Asks the active model. Errors: no_active_model, busy, invalid_call, and what the server says.
@@ -79,7 +81,10 @@ impl Answers {
         let (sender, progress) = watch::channel(Progress::default());
         let cancel = CancellationToken::new();
         let stop = cancel.clone();
+        // A switch lets it end, like a request through the gateway.
+        let guard = self.in_flight.enter(&active.server, &active.instance);
         tokio::spawn(async move {
+            let _guard = guard;
             let begun = Instant::now();
             let work = async {
                 match client.generate(&request).await {
