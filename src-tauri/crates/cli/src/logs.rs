@@ -1,7 +1,6 @@
 use crate::{
-    output::Output,
+    output::{Output, words},
     session::{Session, unexpected},
-    status::words,
 };
 use pilothouse_domain::server::ServerId;
 use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};

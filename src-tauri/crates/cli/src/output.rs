@@ -81,3 +81,9 @@ pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
     table.to_string()
 }
+
+/// The word of a value that JSON spells in snake case.
+pub fn words(value: &impl serde::Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().replace('_', " ")
+}

@@ -1,8 +1,7 @@
 use crate::{
     document,
-    output::{Output, table},
+    output::{Output, table, words},
     session::{Session, unexpected},
-    status::words,
 };
 use clap::Subcommand;
 use pilothouse_domain::{fit::gigabytes, server::ServerId, snapshot::Snapshot};

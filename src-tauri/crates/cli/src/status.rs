@@ -1,4 +1,9 @@
-use crate::{document, output::Output, servers, session::Session};
+use crate::{
+    document,
+    output::{Output, words},
+    servers,
+    session::Session,
+};
 use pilothouse_engine::api::ApiError;
 
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
@@ -44,10 +49,4 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         lines.join("\n")
     });
     Ok(0)
-}
-
-/// The word of a value that JSON spells in snake case.
-pub fn words(value: &impl serde::Serialize) -> String {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    json.as_str().unwrap_or_default().replace('_', " ")
 }

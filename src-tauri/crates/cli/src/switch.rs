@@ -1,7 +1,6 @@
 use crate::{
-    output::Output,
+    output::{Output, words},
     session::{Session, unexpected},
-    status::words,
 };
 use clap::Args;
 use pilothouse_domain::{

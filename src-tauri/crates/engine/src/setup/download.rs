@@ -106,12 +106,12 @@ async fn read_on(
     if done > 0 {
         request = request.header(RANGE, format!("bytes={done}-"));
     }
-    let answer = request.send().await.map_err(|error| failed(&error))?;
+    let answer = request.send().await.map_err(|error| index::failed(&error))?;
     if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
         // More is there than the file has; the hash decides.
         return Ok(());
     }
-    let answer = answer.error_for_status().map_err(|error| failed(&error))?;
+    let answer = answer.error_for_status().map_err(|error| index::failed(&error))?;
     if answer.status() != StatusCode::PARTIAL_CONTENT {
         done = 0;
     }
@@ -121,7 +121,7 @@ async fn read_on(
     let mut body = answer.bytes_stream();
     let mut told = Instant::now();
     while let Some(chunk) = body.next().await {
-        let chunk = chunk.map_err(|error| failed(&error))?;
+        let chunk = chunk.map_err(|error| index::failed(&error))?;
         done += chunk.len() as u64;
         if done > expected {
             let _ = std::fs::remove_file(path);
@@ -152,34 +152,6 @@ async fn hash_of(path: &Path) -> std::io::Result<String> {
         }
     };
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)?
-}
-
-/// What went wrong on the way to or from the index, with the innermost cause (a name, a certificate, a proxy).
-pub(super) fn failed(error: &reqwest::Error) -> ApiError {
-    let host = error.url().and_then(Url::host_str).unwrap_or("the package index");
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    tracing::warn!(%error, %cause, "download");
-    match error.status() {
-        Some(status) if status.is_client_error() => {
-            ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}."))
-                .hint(index::OTHER_INDEX)
-        }
-        Some(status) => ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}."))
-            .hint("Run setup again later; it goes on where it stopped.")
-            .retryable(),
-        None => {
-            let what = if error.is_connect() { "cannot be reached" } else { "broke the download off" };
-            ApiError::new(ErrorCode::DownloadFailed, format!("{host} {what}: {cause}."))
-                .hint(
-                    "Check the network (behind a proxy, set HTTPS_PROXY), then run setup again; it goes on where it \
-                     stopped.",
-                )
-                .retryable()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
     let page = format!("{base}/{}/", part.package);
     let accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5";
     let answer = client.get(&page).header(ACCEPT, accept).send().await;
-    let answer = answer
-        .and_then(reqwest::Response::error_for_status)
-        .map_err(|error| super::download::failed(&error))?;
+    let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| failed(&error))?;
     let at = answer.url().clone();
     let text = page_text(answer).await?;
     let hit = address(&text, part.sha256).and_then(|address| at.join(&address).ok());
@@ -56,7 +54,7 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
 /// The page, unless it is longer than any page of an index.
 async fn page_text(mut answer: reqwest::Response) -> Result<String, ApiError> {
     let mut page = Vec::new();
-    while let Some(chunk) = answer.chunk().await.map_err(|error| super::download::failed(&error))? {
+    while let Some(chunk) = answer.chunk().await.map_err(|error| failed(&error))? {
         page.extend_from_slice(&chunk);
         if page.len() > PAGE_LIMIT {
             let text = "The package index answered with something that is no page of an index.";
@@ -77,6 +75,33 @@ fn address(page: &str, sha256: &str) -> Option<String> {
         .filter_map(|rest| rest.split('"').next())
         .find(|link| link.ends_with(&format!("#sha256={sha256}")))
         .map(|link| link.split('#').next().unwrap_or_default().replace("&amp;", "&"))
+}
+
+/// What went wrong on the way to or from the index, with the innermost cause (a name, a certificate, a proxy).
+pub(super) fn failed(error: &reqwest::Error) -> ApiError {
+    let host = error.url().and_then(Url::host_str).unwrap_or("the package index");
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    tracing::warn!(%error, %cause, "download");
+    match error.status() {
+        Some(status) if status.is_client_error() => {
+            ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}.")).hint(OTHER_INDEX)
+        }
+        Some(status) => ApiError::new(ErrorCode::DownloadFailed, format!("{host} answered {status}."))
+            .hint("Run setup again later; it goes on where it stopped.")
+            .retryable(),
+        None => {
+            let what = if error.is_connect() { "cannot be reached" } else { "broke the download off" };
+            ApiError::new(ErrorCode::DownloadFailed, format!("{host} {what}: {cause}."))
+                .hint(
+                    "Check the network (behind a proxy, set HTTPS_PROXY), then run setup again; it goes on where it \
+                     stopped.",
+                )
+                .retryable()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 use super::{
     Ask, Connection, Surroundings,
-    owning::GRACE,
     record::Record,
     waiting::Waiting,
     work::{self, Probe, Started},
@@ -24,6 +23,9 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+
+/// How long a process of ours may take to end after SIGTERM.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 /// Results of slow work. `generation` tells which process or connection they are about: late ones are dropped.
 pub(super) enum Inner {

@@ -2,7 +2,7 @@
 
 use super::{
     Connection,
-    actor::{Inner, Supervisor, output_path},
+    actor::{GRACE, Inner, Supervisor, output_path},
     ended,
     record::Record,
     work::{self, Started},
@@ -18,11 +18,8 @@ use pilothouse_domain::{
     notice::Happening,
     server::Ownership,
 };
-use std::{path::PathBuf, time::Duration};
+use std::path::PathBuf;
 use tokio::{sync::oneshot, time::Instant};
-
-/// How long a process of ours may take to end after SIGTERM.
-pub(super) const GRACE: Duration = Duration::from_secs(3);
 
 impl Supervisor {
     pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>) {
