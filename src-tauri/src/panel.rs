@@ -42,8 +42,10 @@ fn build(app: &AppHandle) -> tauri::Result<()> {
 fn place(window: &WebviewWindow) {
     if let (Ok(Some(monitor)), Ok(size)) = (window.current_monitor(), window.outer_size()) {
         let screen = monitor.size();
-        let x = monitor.position().x + i32::try_from(screen.width.saturating_sub(size.width)).unwrap_or(0)
-            - MARGIN;
+        // Before it is shown, a window may tell no size yet, and would be placed beyond the edge.
+        let width = size.width.max((SIZE.0 * monitor.scale_factor()) as u32);
+        let x =
+            monitor.position().x + i32::try_from(screen.width.saturating_sub(width)).unwrap_or(0) - MARGIN;
         let y = monitor.position().y + BAR + MARGIN;
         if let Err(error) = window.set_position(PhysicalPosition::new(x.max(0), y)) {
             tracing::debug!(%error, "the panel was not placed");

@@ -59,6 +59,7 @@ export const serverStates: Record<ServerState, { word: string; tone: Tone }> = {
   stopping: { word: 'Stopping', tone: 'busy' },
   failed: { word: 'Failed', tone: 'bad' },
   gave_up: { word: 'Gave up restarting', tone: 'bad' },
+  not_ours: { word: 'Address held by another program', tone: 'attention' },
 };
 
 export const switchPhases: Record<SwitchPhase, string> = {

@@ -1,3 +1,4 @@
 //! Simulators. Each one says in its answers that it is simulated; see `README.md` for what is known and what is not.
 
 pub mod lmstudio;
+pub mod ollama;

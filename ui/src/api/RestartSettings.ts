@@ -11,4 +11,12 @@ first_ms: number, max_ms: number,
 /**
  * Crashes within `window_s` after which nobody restarts it any more.
  */
-max_crashes: number, window_s: number, };
+max_crashes: number, window_s: number, 
+/**
+ * A server of ours that gives neither an answer nor a token for so long is killed and started again; 0: never.
+ */
+hang_s: number, 
+/**
+ * How long one token may take when a server is under suspicion.
+ */
+token_s: number, };

@@ -3,4 +3,4 @@
 /**
  * Where a server stands.
  */
-export type ServerState = "not_installed" | "stopped" | "starting" | "ready" | "degraded" | "stopping" | "failed" | "gave_up";
+export type ServerState = "not_installed" | "stopped" | "starting" | "ready" | "degraded" | "stopping" | "failed" | "gave_up" | "not_ours";

@@ -26,6 +26,10 @@ reason: string | null,
  */
 hint: string | null, endpoint: string | null, version: string | null, pid: number | null, 
 /**
+ * Who keeps a process that is not ours, in words ("kept by systemd, unit ollama.service"), if it can be told.
+ */
+keeper: string | null, 
+/**
  * The program that is started, or that was found running.
  */
 program: string | null, 

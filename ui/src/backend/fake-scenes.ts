@@ -42,6 +42,7 @@ function server(id: string, kind: ServerView['kind'], title: string, more: Parti
     endpoint: null,
     version: null,
     pid: null,
+    keeper: null,
     program: null,
     restarts: 0,
     abilities,

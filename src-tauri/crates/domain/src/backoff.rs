@@ -12,11 +12,23 @@ pub struct RestartPolicy {
     pub window_ms: u64,
     /// Time in good health after which old crashes are forgotten.
     pub reset_after_ms: u64,
+    /// Time without an answer or a token after which a process of ours is killed and started again; 0: never.
+    pub hang_ms: u64,
+    /// How long a single token may take when a server is under suspicion.
+    pub token_ms: u64,
 }
 
 impl Default for RestartPolicy {
     fn default() -> Self {
-        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_ms: 120_000, reset_after_ms: 300_000 }
+        Self {
+            first_ms: 500,
+            max_ms: 30_000,
+            max_crashes: 5,
+            window_ms: 120_000,
+            reset_after_ms: 300_000,
+            hang_ms: 60_000,
+            token_ms: 15_000,
+        }
     }
 }
 

@@ -11,6 +11,7 @@ pub mod gauge;
 pub mod lifecycle;
 pub mod model;
 pub mod notice;
+pub mod runner;
 pub mod server;
 pub mod settings;
 pub mod snapshot;

@@ -27,6 +27,8 @@ pub enum ServerState {
     Failed,
     /// Crashed too often in a short time; waits for a person.
     GaveUp,
+    /// Another program holds its address; the reason names it.
+    NotOurs,
 }
 
 impl ServerState {
@@ -65,6 +67,16 @@ pub enum Event {
     StopFailed,
     /// An adopted server no longer answers at all.
     Gone { reason: String },
+    /// A program that is not this server holds the address.
+    PortHeld { reason: String },
+    /// Nobody holds the address any more.
+    PortFree,
+    /// It answers its API, but a model in its memory gave no token.
+    Mute { reason: String },
+    /// A model in its memory gave a token.
+    Spoke,
+    /// A process of ours has been silent or mute for longer than the policy allows.
+    Hung { reason: String },
 }
 
 /// What the supervisor must do about it.
@@ -77,6 +89,8 @@ pub enum Effect {
         ms: u64,
     },
     CancelRestart,
+    /// End the process without asking: it does not listen any more. Its end comes back as `Exited`.
+    Kill,
 }
 
 /// State plus the memory that decisions need.
@@ -89,6 +103,8 @@ pub struct Life {
     pub restarts: u32,
     crashes: Crashes,
     silent: u32,
+    /// Why it counts as degraded although it answers; until it speaks again.
+    mute: Option<String>,
 }
 
 /// Probes in a row that may stay unanswered before a ready server counts as degraded.
@@ -96,14 +112,14 @@ const SILENT_PROBES: u32 = 2;
 
 impl Life {
     pub fn new(state: ServerState) -> Self {
-        Self { state, reason: None, restarts: 0, crashes: Crashes::default(), silent: 0 }
+        Self { state, reason: None, restarts: 0, crashes: Crashes::default(), silent: 0, mute: None }
     }
 
     /// Takes one event; returns what must be done. Events that mean nothing in the present state change nothing.
     pub fn on(&mut self, event: Event, policy: &RestartPolicy) -> Vec<Effect> {
         use ServerState as S;
         match (self.state, event) {
-            (S::Stopped | S::Failed | S::GaveUp, Event::StartWanted) => {
+            (S::Stopped | S::Failed | S::GaveUp | S::NotOurs, Event::StartWanted) => {
                 self.crashes = Crashes::default();
                 self.to(S::Starting, None);
                 vec![Effect::Spawn]
@@ -112,7 +128,7 @@ impl Life {
                 self.to(S::Stopping, None);
                 vec![Effect::CancelRestart, Effect::Stop]
             }
-            (S::Failed | S::GaveUp, Event::StopWanted) => {
+            (S::Failed | S::GaveUp | S::NotOurs, Event::StopWanted) => {
                 self.to(S::Stopped, None);
                 vec![Effect::CancelRestart]
             }
@@ -130,9 +146,39 @@ impl Life {
                 self.to(S::Ready, None);
                 vec![Effect::CancelRestart]
             }
-            (S::Starting, Event::Answered) | (S::Degraded, Event::Answered) => {
+            (S::Degraded, Event::Answered) if self.mute.is_some() => {
+                self.silent = 0;
+                self.reason.clone_from(&self.mute);
+                vec![]
+            }
+            (S::Starting | S::Degraded, Event::Answered) => {
                 self.silent = 0;
                 self.to(S::Ready, None);
+                vec![]
+            }
+            (S::Ready | S::Degraded, Event::Mute { reason }) => {
+                self.mute = Some(reason.clone());
+                self.to(S::Degraded, Some(reason));
+                vec![]
+            }
+            (S::Degraded, Event::Spoke) => {
+                self.mute = None;
+                self.to(S::Ready, None);
+                vec![]
+            }
+            (S::Ready | S::Degraded, Event::Hung { reason }) => {
+                self.to(S::Degraded, Some(reason));
+                vec![Effect::Kill]
+            }
+            (
+                S::Stopped | S::Failed | S::NotInstalled | S::Starting | S::NotOurs,
+                Event::PortHeld { reason },
+            ) => {
+                self.to(S::NotOurs, Some(reason));
+                vec![Effect::CancelRestart]
+            }
+            (S::NotOurs, Event::PortFree) => {
+                self.to(S::Stopped, None);
                 vec![]
             }
             (S::Ready, Event::Answered) => {
@@ -195,6 +241,9 @@ impl Life {
     }
 
     fn to(&mut self, state: ServerState, reason: Option<String>) {
+        if !state.is_up() {
+            self.mute = None;
+        }
         self.state = state;
         self.reason = reason;
     }
@@ -271,6 +320,84 @@ mod tests {
         assert_eq!(life.state, ServerState::Degraded);
         life.on(Event::Answered, &policy);
         assert_eq!((life.state, life.reason.clone()), (ServerState::Ready, None));
+    }
+
+    #[test]
+    fn a_mute_server_answers_and_is_still_degraded_until_it_speaks() {
+        let policy = RestartPolicy::default();
+        let mut life = Life::new(ServerState::Ready);
+        life.on(Event::Mute { reason: "no token in 15 s".into() }, &policy);
+        life.on(Event::Answered, &policy);
+        assert_eq!((life.state, life.reason.as_deref()), (ServerState::Degraded, Some("no token in 15 s")));
+        life.on(Event::Spoke, &policy);
+        assert_eq!((life.state, life.reason.as_deref()), (ServerState::Ready, None));
+    }
+
+    #[test]
+    fn a_hung_server_is_killed_and_that_counts_as_a_crash() {
+        let policy = RestartPolicy::default();
+        let mut life = Life::new(ServerState::Ready);
+        life.on(Event::Mute { reason: "mute".into() }, &policy);
+        assert_eq!(life.on(Event::Hung { reason: "silent for 60 s".into() }, &policy), [Effect::Kill]);
+        assert!(matches!(life.on(exited(0), &policy)[..], [Effect::RestartAfter { .. }]));
+        life.on(Event::BackoffOver, &policy);
+        life.on(Event::Answered, &policy);
+        assert_eq!(life.state, ServerState::Ready, "an old silence does not stick to the next process");
+    }
+
+    #[test]
+    fn an_address_that_somebody_else_holds_is_not_ours_until_it_is_free() {
+        let policy = RestartPolicy::default();
+        let mut life = Life::new(ServerState::Starting);
+        let held = || Event::PortHeld { reason: "python3, pid 7, holds it".into() };
+        assert_eq!(life.on(held(), &policy), [Effect::CancelRestart]);
+        assert_eq!(life.state, ServerState::NotOurs);
+        assert_eq!(life.on(Event::BackoffOver, &policy), [], "no restart goes on behind it");
+        life.on(Event::PortFree, &policy);
+        assert_eq!(life.state, ServerState::Stopped);
+        life.on(held(), &policy);
+        assert_eq!(life.on(Event::StartWanted, &policy), [Effect::Spawn], "a person may try again");
+    }
+
+    proptest::proptest! {
+        /// Whatever happens in whatever order: a state that needs words has them, and only a stopped server is spawned.
+        #[test]
+        fn any_order_of_events_keeps_the_machine_whole(codes in proptest::collection::vec(0u8..17, 0..60)) {
+            let policy = RestartPolicy::default();
+            let mut life = Life::new(ServerState::Stopped);
+            for (step, code) in codes.into_iter().enumerate() {
+                let before = life.state;
+                let effects = life.on(event(code, step as u64 * 700), &policy);
+                let spawns = effects.contains(&Effect::Spawn);
+                proptest::prop_assert!(!spawns || life.state == ServerState::Starting, "{before:?} {code}");
+                proptest::prop_assert!(!(spawns && before.is_up()), "a second one beside a running one");
+                let wordy = matches!(life.state, ServerState::GaveUp | ServerState::Failed | ServerState::NotOurs | ServerState::Degraded);
+                proptest::prop_assert!(!wordy || life.reason.is_some(), "{:?} has no reason", life.state);
+            }
+        }
+    }
+
+    fn event(code: u8, now_ms: u64) -> Event {
+        let reason = || "because".to_owned();
+        match code {
+            0 => Event::StartWanted,
+            1 => Event::StopWanted,
+            2 => Event::ProgramMissing,
+            3 => Event::ProgramFound,
+            4 => Event::FoundRunning,
+            5 => Event::Spawned,
+            6 => Event::StartFailed { reason: reason() },
+            7 => Event::Answered,
+            8 => Event::Silent { reason: reason() },
+            9 => exited(now_ms),
+            10 => Event::BackoffOver,
+            11 => Event::StopFailed,
+            12 => Event::Gone { reason: reason() },
+            13 => Event::PortHeld { reason: reason() },
+            14 => Event::PortFree,
+            15 => Event::Mute { reason: reason() },
+            _ => Event::Hung { reason: reason() },
+        }
     }
 
     #[test]

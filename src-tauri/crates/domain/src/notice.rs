@@ -34,15 +34,64 @@ pub struct Notice {
 /// The happenings that can become a notice.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
-    Switched { to: ModelRef, title: String, server_title: String, took_ms: u64, first_token_ms: Option<u64> },
-    PutBack { to: ModelRef, title: String, kept: Option<String>, error: ApiError },
-    CrashedAndBack { server: ServerId, server_title: String, reason: String, away_ms: u64 },
-    GaveUp { server: ServerId, server_title: String, reason: String },
-    CannotStart { server: ServerId, server_title: String, error: ApiError },
-    BenchDone { title: String, server_title: String, decode_tok_s: Option<f64>, ttft_ms: Option<f64> },
-    BenchFailed { title: String, error: ApiError },
-    Trouble { error: ApiError },
-    CutOffSwitch { to: ModelRef, kept: Option<String> },
+    Switched {
+        to: ModelRef,
+        title: String,
+        server_title: String,
+        took_ms: u64,
+        first_token_ms: Option<u64>,
+    },
+    PutBack {
+        to: ModelRef,
+        title: String,
+        kept: Option<String>,
+        error: ApiError,
+    },
+    CrashedAndBack {
+        server: ServerId,
+        server_title: String,
+        reason: String,
+        away_ms: u64,
+    },
+    GaveUp {
+        server: ServerId,
+        server_title: String,
+        reason: String,
+    },
+    CannotStart {
+        server: ServerId,
+        server_title: String,
+        error: ApiError,
+    },
+    BenchDone {
+        title: String,
+        server_title: String,
+        decode_tok_s: Option<f64>,
+        ttft_ms: Option<f64>,
+    },
+    BenchFailed {
+        title: String,
+        error: ApiError,
+    },
+    Trouble {
+        error: ApiError,
+    },
+    /// A model left memory by itself while its server went on.
+    LostModel {
+        server: ServerId,
+        server_title: String,
+        title: String,
+    },
+    /// A server of ours neither answered nor spoke, and was killed.
+    Hung {
+        server: ServerId,
+        server_title: String,
+        reason: String,
+    },
+    CutOffSwitch {
+        to: ModelRef,
+        kept: Option<String>,
+    },
 }
 
 /// A notice before it has a number and a time.
@@ -105,6 +154,24 @@ pub fn draft(happening: &Happening) -> Draft {
             hint: error.hint.clone(),
             server: Some(server.clone()),
             incident: format!("start:{server}"),
+        },
+        Happening::LostModel { server, server_title, title } => Draft {
+            level: NoticeLevel::Attention,
+            title: format!("{title} left memory by itself"),
+            body: format!(
+                "Its process at {server_title} has ended. If it is the active model, it is loaded again."
+            ),
+            hint: Some("Look at the server's log; memory may have run out.".into()),
+            server: Some(server.clone()),
+            incident: format!("lost:{server}:{title}"),
+        },
+        Happening::Hung { server, server_title, reason } => Draft {
+            level: NoticeLevel::Attention,
+            title: format!("{server_title} hung"),
+            body: format!("{reason}. It was ended and is started again."),
+            hint: None,
+            server: Some(server.clone()),
+            incident: format!("hung:{server}"),
         },
         Happening::BenchDone { title, server_title, decode_tok_s, ttft_ms } => {
             let rate = decode_tok_s.map_or("no decode rate".into(), |r| format!("{r:.1} tok/s"));

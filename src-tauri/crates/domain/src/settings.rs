@@ -82,11 +82,15 @@ pub struct RestartSettings {
     /// Crashes within `window_s` after which nobody restarts it any more.
     pub max_crashes: u32,
     pub window_s: u64,
+    /// A server of ours that gives neither an answer nor a token for so long is killed and started again; 0: never.
+    pub hang_s: u64,
+    /// How long one token may take when a server is under suspicion.
+    pub token_s: u64,
 }
 
 impl Default for RestartSettings {
     fn default() -> Self {
-        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_s: 120 }
+        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_s: 120, hang_s: 60, token_s: 15 }
     }
 }
 
@@ -96,7 +100,9 @@ impl RestartSettings {
             first_ms: self.first_ms,
             max_ms: self.max_ms,
             max_crashes: self.max_crashes,
-            window_ms: self.window_s * 1000,
+            window_ms: self.window_s.saturating_mul(1000),
+            hang_ms: self.hang_s.saturating_mul(1000),
+            token_ms: self.token_s.saturating_mul(1000),
             ..Default::default()
         }
     }
@@ -218,6 +224,12 @@ impl Settings {
         }
         if !(1..=86_400).contains(&self.restart.window_s) {
             return mistake("restart.window_s", "1 to 86400");
+        }
+        if self.restart.hang_s > 86_400 {
+            return mistake("restart.hang_s", "0 (never) to 86400");
+        }
+        if !(1..=600).contains(&self.restart.token_s) {
+            return mistake("restart.token_s", "1 to 600");
         }
         if !(1..=64).contains(&self.servers.llama_server.parallel) {
             return mistake("servers.llama-server.parallel", "1 to 64");

@@ -32,6 +32,8 @@ pub struct ServerView {
     pub endpoint: Option<String>,
     pub version: Option<String>,
     pub pid: Option<u32>,
+    /// Who keeps a process that is not ours, in words ("kept by systemd, unit ollama.service"), if it can be told.
+    pub keeper: Option<String>,
     /// The program that is started, or that was found running.
     pub program: Option<String>,
     /// Restarts after a crash since Pilothouse started.

@@ -93,6 +93,9 @@ fn server(view: &ServerView) -> Check {
         ServerState::NotInstalled => (CheckResult::Warn, format!("not installed{reason}")),
         ServerState::Degraded => (CheckResult::Warn, format!("does not answer{at}{reason}")),
         ServerState::Failed => (CheckResult::Fail, format!("failed{reason}")),
+        ServerState::NotOurs => {
+            (CheckResult::Warn, format!("its address is held by another program{reason}"))
+        }
         ServerState::GaveUp => (CheckResult::Fail, format!("not restarted any more{reason}")),
     };
     Check { name: view.title.clone(), result, detail, hint: view.hint.clone() }

@@ -120,8 +120,8 @@ impl Engine {
         let sampler = Sampler::start(hub.clone(), MachineGauges::new(), interval).map_err(|error| {
             ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
         })?;
-        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier);
         let in_flight = InFlight::default();
+        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier, &in_flight);
         let switcher = SwitcherHandle::start(switcher::Surroundings {
             hub: hub.clone(),
             notifier: notifier.clone(),
@@ -226,6 +226,7 @@ fn start_supervisors(
     settings: &Settings,
     hub: &Hub,
     notifier: &NotifierHandle,
+    in_flight: &InFlight,
 ) -> Vec<SupervisorHandle> {
     let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
     let places = servers::llama_server::Places {
@@ -257,6 +258,7 @@ fn start_supervisors(
                 log: Arc::new(ServerLog::new(&paths.server_logs(), &adapter.id())),
                 run_dir: paths.run.clone(),
                 policy: settings.restart.policy(),
+                in_flight: in_flight.clone(),
             };
             SupervisorHandle::start(adapter, surroundings, autostart)
         })

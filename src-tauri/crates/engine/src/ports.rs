@@ -62,6 +62,8 @@ pub struct Found {
     pub version: Option<String>,
     /// The process that listens there, if it can be told.
     pub pid: Option<u32>,
+    /// Who keeps that process, in words ("kept by systemd, unit ollama.service"), if it can be told.
+    pub keeper: Option<String>,
 }
 
 /// A program to be started.
@@ -178,6 +180,15 @@ pub trait ServerAdapter: Send + Sync {
     async fn locate(&self) -> Installation;
     /// Looks for a server that runs already and that nobody here started. Never wakes one up.
     async fn find_running(&self) -> Option<Found>;
+    /// The port of the settings and the key that sets it, when it is a fixed one: there a stranger may sit.
+    fn fixed_port(&self) -> Option<(u16, &'static str)> {
+        None
+    }
+    /// Whether a child of the server's process holds a model: its death is the loss of that model, also where the
+    /// server goes on listing it.
+    fn is_runner(&self, _command_line: &[String]) -> bool {
+        false
+    }
     /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,
     /// cpu_too_old, system.
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError>;

@@ -45,7 +45,10 @@ fn icon(snapshot: &Snapshot) -> TrayIcon {
         snapshot.last_switch.as_ref().is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
     if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
         TrayIcon::Busy
-    } else if any(&[ServerState::GaveUp, ServerState::Failed]) || put_back || !snapshot.troubles.is_empty() {
+    } else if any(&[ServerState::GaveUp, ServerState::Failed, ServerState::NotOurs, ServerState::Degraded])
+        || put_back
+        || !snapshot.troubles.is_empty()
+    {
         TrayIcon::Attention
     } else if any(&[ServerState::Starting]) {
         TrayIcon::Busy
@@ -159,7 +162,10 @@ fn server(view: &ServerView) -> TrayItem {
     if let Some(reason) = &view.reason {
         told = format!("{told}: {reason}");
     }
-    let stopped = matches!(view.state, ServerState::Stopped | ServerState::Failed | ServerState::GaveUp);
+    let stopped = matches!(
+        view.state,
+        ServerState::Stopped | ServerState::Failed | ServerState::GaveUp | ServerState::NotOurs
+    );
     let up = view.state.is_up();
     let server = || -> ServerId { view.id.clone() };
     let children = vec![
@@ -177,10 +183,11 @@ fn state_word(state: ServerState) -> &'static str {
         ServerState::Stopped => "stopped",
         ServerState::Starting => "starting",
         ServerState::Ready => "ready",
-        ServerState::Degraded => "not answering",
+        ServerState::Degraded => "ready with trouble",
         ServerState::Stopping => "stopping",
         ServerState::Failed => "failed",
-        ServerState::GaveUp => "not restarted any more",
+        ServerState::GaveUp => "gave up restarting",
+        ServerState::NotOurs => "address held by another program",
     }
 }
 
@@ -236,6 +243,7 @@ mod tests {
                 version: None,
                 pid: None,
                 program: None,
+                keeper: None,
                 restarts: 0,
                 abilities: Abilities { start: true, stop: true, ..Abilities::default() },
                 since: Timestamp::UNIX_EPOCH,

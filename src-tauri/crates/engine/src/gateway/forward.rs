@@ -1,7 +1,7 @@
 //! One request: find its target, wait for a switch if need be, pass it on, stream the answer back.
 
 use super::{
-    ActiveRoute, Routes, Shared, Target,
+    ActiveRoute, InFlight, Routes, Shared, Target,
     refusal::Refusal,
     splice::{self, Named},
 };
@@ -13,7 +13,8 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use pilothouse_domain::model::ModelRef;
+use pilothouse_domain::{model::ModelRef, server::ServerId};
+use std::time::{Duration, Instant};
 
 /// Headers that belong to one connection and never travel on (RFC 9110 section 7.6.1).
 const HOP_BY_HOP: [HeaderName; 7] = [
@@ -143,7 +144,9 @@ async fn send(
     if let Some(key) = &target.openai.key {
         request = request.bearer_auth(key.expose());
     }
-    let answer = request.send().await?;
+    let mut heard = Heard::new(&shared.in_flight, &target.server);
+    let answer = request.send().await.inspect_err(|_| heard.failed = true)?;
+    heard.failed = answer.status().is_server_error();
     tracing::debug!(server = %target.server, model = %target.model, %path, status = %answer.status(), "forwarded");
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
@@ -151,10 +154,39 @@ async fn send(
     // The guard lives in the stream: the answer counts as under way until its last byte, or until the client leaves.
     let stream = answer.bytes_stream().map(move |chunk| {
         let _counted = &guard;
+        // As a whole: the closure would take copies of its plain fields.
+        let heard = &mut heard;
+        heard.failed |= chunk.is_err();
+        heard.last = Instant::now();
         chunk
     });
     *response.body_mut() = Body::from_stream(stream);
     Ok(response)
+}
+
+/// Passes it on when an answer went wrong: refused, broken off, or given up by a client that heard nothing for a while.
+struct Heard {
+    in_flight: InFlight,
+    server: ServerId,
+    last: Instant,
+    failed: bool,
+}
+
+/// A client that leaves sooner after the last piece says nothing about the server.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Heard {
+    fn new(in_flight: &InFlight, server: &ServerId) -> Self {
+        Self { in_flight: in_flight.clone(), server: server.clone(), last: Instant::now(), failed: false }
+    }
+}
+
+impl Drop for Heard {
+    fn drop(&mut self) {
+        if self.failed || self.last.elapsed() >= PATIENCE {
+            self.in_flight.trouble(&self.server);
+        }
+    }
 }
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {

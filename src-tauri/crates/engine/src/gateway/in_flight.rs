@@ -4,20 +4,22 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 type Counts = HashMap<(ServerId, String), usize>;
 
-/// Counts the answers under way per instance, so that a switch can let them end.
+/// Counts the answers under way per instance, so that a switch can let them end, and passes on what went wrong with
+/// them, so that a supervisor looks at its server at once.
 #[derive(Clone)]
 pub struct InFlight {
     counts: Arc<Mutex<Counts>>,
     changed: watch::Sender<()>,
+    troubles: broadcast::Sender<ServerId>,
 }
 
 impl Default for InFlight {
     fn default() -> Self {
-        Self { counts: Arc::default(), changed: watch::Sender::new(()) }
+        Self { counts: Arc::default(), changed: watch::Sender::new(()), troubles: broadcast::Sender::new(32) }
     }
 }
 
@@ -28,6 +30,22 @@ impl InFlight {
         let key = (server.clone(), instance.to_owned());
         *self.lock().entry(key.clone()).or_default() += 1;
         InFlightGuard { owner: self.clone(), key }
+    }
+
+    /// Tells that an answer of this server failed, broke off, or never began.
+    pub fn trouble(&self, server: &ServerId) {
+        // Nobody listens only while the engine ends.
+        let _ = self.troubles.send(server.clone());
+    }
+
+    /// The servers whose answers go wrong from now on.
+    pub fn troubles(&self) -> broadcast::Receiver<ServerId> {
+        self.troubles.subscribe()
+    }
+
+    /// Whether any answer of this server is under way.
+    pub fn busy(&self, server: &ServerId) -> bool {
+        self.lock().keys().any(|(one, _)| one == server)
     }
 
     pub fn count(&self, server: &ServerId, instance: &str) -> usize {

@@ -74,6 +74,13 @@ impl OwnedProcess {
         }
     }
 
+    /// Ends the whole group without asking; its end is seen by [`OwnedProcess::ended`].
+    pub fn kill(&self) {
+        if self.identity.is_alive() {
+            signal_group(self.pid(), Signal::Kill);
+        }
+    }
+
     /// The bounded ladder: asks the leader to end, then kills the whole group. Returns how it ended.
     pub async fn stop(&self, grace: Duration) -> Exit {
         super::signal_process(self.identity, Signal::Terminate);

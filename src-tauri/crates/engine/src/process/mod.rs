@@ -2,13 +2,17 @@
 //! closed stdin, and is known by pid and start time.
 
 mod child;
+mod children;
 mod environment;
 mod identity;
+mod listener;
 mod output;
 mod run;
 
 pub use child::OwnedProcess;
+pub use children::{Child, children};
 pub use identity::Identity;
+pub use listener::{Holder, listener};
 pub use output::OutputTail;
 pub use run::{Finished, run_to_end};
 

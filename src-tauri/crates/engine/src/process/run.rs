@@ -6,6 +6,9 @@ use tokio::io::AsyncReadExt;
 /// The most that is kept of one output of a command; the rest is read and dropped.
 const OUTPUT_LIMIT: u64 = 8 << 20;
 
+/// How long output is still read after the command itself has ended.
+const PIPES_LIMIT: Duration = Duration::from_millis(500);
+
 /// A command that ran to its end.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -39,8 +42,21 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
     let mut guard = GroupGuard(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {
-        let (out, err, status) = tokio::join!(collect(stdout), collect(stderr), child.wait());
-        status.map(|status| Finished { exit: super::exit_of(status), stdout: out, stderr: err })
+        let (mut out, mut err) = (Vec::new(), Vec::new());
+        let status = {
+            let read = async { tokio::join!(collect(stdout, &mut out), collect(stderr, &mut err)) };
+            tokio::pin!(read);
+            tokio::select! {
+                _ = &mut read => child.wait().await,
+                status = child.wait() => {
+                    // A grandchild that goes on with the pipes would hold us up for as long as it lives.
+                    let _ = tokio::time::timeout(PIPES_LIMIT, read).await;
+                    status
+                }
+            }
+        };
+        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+        status.map(|status| Finished { exit: super::exit_of(status), stdout: text(out), stderr: text(err) })
     };
     match tokio::time::timeout(limit, work).await {
         Ok(Ok(finished)) => {
@@ -73,17 +89,15 @@ pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiErro
     }
 }
 
-async fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> String {
+async fn collect(stream: Option<impl tokio::io::AsyncRead + Unpin>, kept: &mut Vec<u8>) {
     let Some(stream) = stream else {
-        return String::new();
+        return;
     };
-    let mut kept = Vec::new();
     let mut limited = stream.take(OUTPUT_LIMIT);
-    if limited.read_to_end(&mut kept).await.is_ok() {
+    if limited.read_to_end(kept).await.is_ok() {
         let mut rest = limited.into_inner();
         let _ = tokio::io::copy(&mut rest, &mut tokio::io::sink()).await;
     }
-    String::from_utf8_lossy(&kept).into_owned()
 }
 
 #[cfg(all(test, unix))]
@@ -107,6 +121,16 @@ mod tests {
             assert!(std::time::Instant::now() < deadline, "it did not happen");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    #[tokio::test]
+    async fn a_grandchild_with_the_pipes_does_not_hold_a_command_up() {
+        let script = "echo said; sleep 600 & exit 3";
+        let args = vec!["-c".into(), script.into()];
+        let spec =
+            ProcessSpec { program: "/bin/sh".into(), args, env: vec![], env_remove: vec![], cwd: None };
+        let finished = run_to_end(&spec, Duration::from_secs(60)).await.unwrap();
+        assert_eq!((finished.exit.code, finished.stdout.as_str()), (Some(3), "said\n"));
     }
 
     #[tokio::test]

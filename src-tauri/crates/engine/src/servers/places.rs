@@ -1,6 +1,38 @@
-//! Where programs are looked for.
+//! Where programs are looked for, and who holds a port that a server wants.
 
+use crate::{
+    ports::Installation,
+    process::{Holder, listener},
+};
+use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::path::{Path, PathBuf};
+
+/// Why a server's program cannot be used: `named` is the program of the settings, empty when it was looked for.
+pub fn not_installed(title: &str, id: &str, named: &str, otherwise: &str) -> Installation {
+    if named.is_empty() {
+        let reason = format!("{title} is not on this machine.");
+        return Installation::NotInstalled { reason, hint: otherwise.into() };
+    }
+    let reason = match std::fs::metadata(named) {
+        Err(_) => format!("There is no program {named}."),
+        Ok(meta) if meta.is_dir() => format!("{named} is a folder, not a program."),
+        Ok(_) => format!("{named} may not be executed."),
+    };
+    let hint = format!("Correct servers.{id}.program in the settings file, or leave it empty.");
+    Installation::NotInstalled { reason, hint }
+}
+
+/// The error for a port that a server wants and somebody else holds; names the process as far as it can be seen.
+pub async fn port_taken(title: &str, setting: &str, port: u16) -> ApiError {
+    held(title, setting, port, listener(port).await.as_ref())
+}
+
+/// As [`port_taken`], with a holder that is known already.
+pub fn held(title: &str, setting: &str, port: u16, holder: Option<&Holder>) -> ApiError {
+    let by = holder.map_or_else(|| "another program".to_owned(), Holder::to_string);
+    ApiError::new(ErrorCode::PortTaken, format!("Port {port}, which {title} wants, is held by {by}."))
+        .hint(format!("End that program, or set another {setting} in the settings file."))
+}
 
 /// The first of the candidates that is a program; a bare name is looked for on the PATH.
 pub fn find_program(candidates: &[PathBuf]) -> Option<PathBuf> {

@@ -1,6 +1,7 @@
 use super::{
     Ask, Connection, Surroundings,
     record::Record,
+    suspicion::Suspicion,
     waiting::Waiting,
     work::{self, Probe, Started},
 };
@@ -15,12 +16,13 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     lifecycle::{Effect, Event, Life, ServerState},
     notice::Happening,
+    runner::Runners,
     server::{Ownership, ServerId},
     snapshot::ServerView,
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{broadcast::error::RecvError, mpsc, oneshot},
     time::Instant,
 };
 
@@ -31,12 +33,32 @@ pub(super) const GRACE: Duration = Duration::from_secs(3);
 pub(super) enum Inner {
     Located(Installation),
     Found(Option<(Found, Option<Vec<ProcessSpec>>)>),
+    /// Nobody of the kind runs; the error names a stranger at its address, if there is one.
+    Alone(Option<ApiError>),
     Readopted(Option<OwnedProcess>, Record),
     Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
-    Ended { generation: u64, exit: Exit },
-    Probed { generation: u64, probe: Probe },
-    BackoffOver { generation: u64 },
-    Asked { generation: u64, result: Result<(), ApiError> },
+    Ended {
+        generation: u64,
+        exit: Exit,
+    },
+    Probed {
+        generation: u64,
+        probe: Probe,
+    },
+    BackoffOver {
+        generation: u64,
+    },
+    Asked {
+        generation: u64,
+        result: Result<(), ApiError>,
+    },
+    Spoken {
+        generation: u64,
+        result: Result<Duration, ApiError>,
+    },
+    RunnerEnded {
+        generation: u64,
+    },
 }
 
 pub(super) struct Supervisor {
@@ -61,6 +83,8 @@ pub(super) struct Supervisor {
     pub(super) generation: u64,
     pub(super) waiting: Waiting,
     pub(super) probing: bool,
+    /// Something happened while a probe was under way: look once more after it.
+    pub(super) probe_again: bool,
     pub(super) looks: u32,
     pub(super) listed: bool,
     pub(super) clock: Instant,
@@ -69,6 +93,15 @@ pub(super) struct Supervisor {
     pub(super) ready_since: Option<Instant>,
     /// When and why our process was lost, until it is back.
     pub(super) lost: Option<(Instant, String)>,
+    /// Somebody wants it to run, whatever holds it up.
+    pub(super) wanted: bool,
+    pub(super) keeper: Option<String>,
+    pub(super) suspicion: Suspicion,
+    /// Why we killed it, until its end is seen.
+    pub(super) hung: Option<String>,
+    pub(super) runners: Runners,
+    /// Processes with models whose end is waited for.
+    pub(super) watched: BTreeSet<u32>,
     _tail: OutputTail,
 }
 
@@ -99,6 +132,7 @@ impl Supervisor {
             generation: 0,
             waiting: Waiting::default(),
             probing: false,
+            probe_again: false,
             looks: 0,
             listed: false,
             clock: now,
@@ -106,6 +140,12 @@ impl Supervisor {
             stopping_since: now,
             ready_since: None,
             lost: None,
+            wanted: false,
+            keeper: None,
+            suspicion: Suspicion::default(),
+            hung: None,
+            runners: Runners::default(),
+            watched: BTreeSet::new(),
             _tail: tail,
         }
     }
@@ -116,6 +156,7 @@ impl Supervisor {
         };
         self.begin(autostart);
         let mut look = Instant::now();
+        let mut troubles = self.around.in_flight.troubles();
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
@@ -124,6 +165,12 @@ impl Supervisor {
                     None => return,
                 },
                 Some(result) = results.recv() => self.on_result(result),
+                trouble = troubles.recv() => match trouble {
+                    Ok(server) if server != self.adapter.id() => continue,
+                    // Some were missed: one of them may have been ours.
+                    Ok(_) | Err(RecvError::Lagged(_)) => self.arouse(),
+                    Err(RecvError::Closed) => return,
+                },
                 () = tokio::time::sleep_until(look) => {
                     self.look();
                     look = Instant::now() + self.look_interval();
@@ -172,11 +219,11 @@ impl Supervisor {
                 let _ = reply.send(Err(ApiError::new(ErrorCode::Busy, text).retryable()));
             }
             (state, _) => {
-                self.waiting.for_ready(reply);
                 if state == ServerState::NotInstalled {
                     // It may have been installed since; the start looks again.
                     self.transition(Event::ProgramFound, false);
                 }
+                self.waiting.for_ready(reply);
                 self.transition(Event::StartWanted, true);
             }
         }
@@ -193,7 +240,8 @@ impl Supervisor {
         }
         self.waiting.for_stop(reply);
         self.transition(Event::StopWanted, true);
-        if matches!(self.life.state, ServerState::Stopped | ServerState::NotInstalled) {
+        if matches!(self.life.state, ServerState::Stopped | ServerState::NotInstalled | ServerState::NotOurs)
+        {
             self.waiting.stopped(&Ok(()));
         }
     }
@@ -202,6 +250,7 @@ impl Supervisor {
         match result {
             Inner::Located(installation) => self.located(installation),
             Inner::Found(found) => self.found(found),
+            Inner::Alone(stranger) => self.alone(stranger),
             Inner::Readopted(process, record) => self.readopted(process, record),
             Inner::Started(Ok((started, stop))) => self.started(started, stop),
             Inner::Started(Err(error)) => self.failed(error),
@@ -213,12 +262,19 @@ impl Supervisor {
             Inner::Asked { generation, result } if generation == self.generation => {
                 self.asked_to_stop(result)
             }
+            Inner::Spoken { generation, result } if generation == self.generation => self.spoken(result),
+            Inner::RunnerEnded { generation } if generation == self.generation => self.runner_ended(),
             _ => {}
         }
     }
 
     pub(super) fn transition(&mut self, event: Event, carry_out: bool) {
         let (state, reason) = (self.life.state, self.life.reason.clone());
+        match event {
+            Event::StartWanted => self.wanted = true,
+            Event::StopWanted => self.wanted = false,
+            _ => {}
+        }
         let effects = self.life.on(event, &self.around.policy);
         if self.life.state != state {
             self.since = Timestamp::now();
@@ -260,6 +316,11 @@ impl Supervisor {
             // A backoff that is over too late carries an old generation and is dropped.
             Effect::CancelRestart if self.connection.is_none() => self.generation += 1,
             Effect::CancelRestart => {}
+            Effect::Kill => {
+                if let Some(process) = &self.process {
+                    process.kill();
+                }
+            }
             Effect::Stop => match (self.process.clone(), self.stop_commands.clone()) {
                 (Some(process), _) => drop(tokio::spawn(async move { process.stop(GRACE).await })),
                 (None, Some(commands)) if self.connection.is_some() => {
@@ -297,6 +358,7 @@ impl Supervisor {
             endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
             version: self.version.clone(),
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
+            keeper: self.keeper.clone(),
             program: self.program.as_ref().map(|program| program.display().to_string()),
             restarts: self.life.restarts,
             abilities,

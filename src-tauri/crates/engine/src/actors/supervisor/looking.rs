@@ -7,6 +7,7 @@ use super::{
 use crate::{
     hub::Report,
     ports::{Found, ProcessSpec},
+    process::OwnedProcess,
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -39,6 +40,8 @@ impl Supervisor {
                 self.looks += 1;
                 let with_models = !self.listed || self.looks.is_multiple_of(MODELS_EVERY);
                 self.probe(with_models);
+                self.look_for_speech();
+                self.look_for_hang();
             }
             ServerState::Stopping if self.ownership == Some(Ownership::Adopted) => {
                 if self.stopping_since.elapsed() > STOP_LIMIT {
@@ -53,7 +56,7 @@ impl Supervisor {
                 let adapter = self.adapter.clone();
                 self.later(async move {
                     let Some(found) = adapter.find_running().await else {
-                        return Inner::Found(None);
+                        return Inner::Alone(work::stranger(&*adapter).await);
                     };
                     let stop = adapter.stop_commands(&adapter.locate().await).await;
                     Inner::Found(Some((found, stop)))
@@ -78,20 +81,46 @@ impl Supervisor {
         if std::mem::replace(&mut self.probing, true) && !self.waiting.wants_list() {
             return;
         }
-        let (generation, client) = (self.generation, connection.client.clone());
-        self.later(
-            async move { Inner::Probed { generation, probe: work::probe(client, with_models).await } },
-        );
+        let (generation, client, adapter) =
+            (self.generation, connection.client.clone(), self.adapter.clone());
+        let pid = self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid);
+        self.later(async move {
+            Inner::Probed { generation, probe: work::probe(&*client, &*adapter, pid, with_models).await }
+        });
     }
 
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
         self.probing = false;
         let idle = matches!(
             self.life.state,
-            ServerState::Stopped | ServerState::NotInstalled | ServerState::Failed | ServerState::GaveUp
+            ServerState::Stopped
+                | ServerState::NotInstalled
+                | ServerState::Failed
+                | ServerState::GaveUp
+                | ServerState::NotOurs
         );
         if let (Some((found, stop)), true) = (found, idle) {
             self.adopt(found, stop);
+        }
+    }
+
+    /// Nobody of its kind runs. A stranger at its address is said before somebody tries to start it there.
+    pub(super) fn alone(&mut self, stranger: Option<ApiError>) {
+        self.probing = false;
+        match stranger {
+            Some(error) if matches!(self.life.state, ServerState::Stopped | ServerState::NotOurs) => {
+                self.transition(Event::PortHeld { reason: error.message.clone() }, true);
+                self.hint = error.hint;
+                self.publish();
+            }
+            None if self.life.state == ServerState::NotOurs => {
+                self.say("its address is free again");
+                self.transition(Event::PortFree, true);
+                if self.wanted {
+                    self.transition(Event::StartWanted, true);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -108,6 +137,7 @@ impl Supervisor {
                     self.around.hub.report(Report::Models { server: id.clone(), models });
                 }
                 if let Some(instances) = probe.instances {
+                    let instances = self.really_there(probe.runners, instances);
                     self.around.hub.report(Report::Instances { server: id, instances });
                 }
                 self.transition(Event::Answered, true);
@@ -117,9 +147,13 @@ impl Supervisor {
             Err(error) => self.unanswered(error),
         }
         self.waiting.listed();
+        if std::mem::take(&mut self.probe_again) {
+            self.probe(false);
+        }
     }
 
     pub(super) fn answered(&mut self) {
+        self.suspicion.answered();
         let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
         self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);
         if let Some((at, reason)) = self.lost.take() {
@@ -146,6 +180,7 @@ impl Supervisor {
                 self.waiting.stopped(&Ok(()));
             }
         } else {
+            self.suspicion.silent();
             self.transition(Event::Silent { reason: error.message }, true);
         }
     }

@@ -7,11 +7,13 @@ mod actor;
 mod looking;
 mod owning;
 mod record;
+mod suspicion;
 mod waiting;
 mod work;
 
 use crate::{
     actors::notifier::NotifierHandle,
+    gateway::InFlight,
     hub::Hub,
     ports::{Endpoint, ServerAdapter, ServerClient},
     server_log::ServerLog,
@@ -39,6 +41,8 @@ pub struct Surroundings {
     /// Folder for the record of our process and its output.
     pub run_dir: PathBuf,
     pub policy: RestartPolicy,
+    /// Answers under way, and what goes wrong with them.
+    pub in_flight: InFlight,
 }
 
 enum Ask {

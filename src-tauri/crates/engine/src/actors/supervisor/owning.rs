@@ -5,6 +5,7 @@ use super::{
     actor::{GRACE, Inner, Supervisor, output_path},
     ended,
     record::Record,
+    suspicion::Suspicion,
     work::{self, Started},
 };
 use crate::{
@@ -16,6 +17,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     lifecycle::{Effect, Event, ServerState},
     notice::Happening,
+    runner::Runners,
     server::Ownership,
 };
 use std::path::PathBuf;
@@ -118,6 +120,7 @@ impl Supervisor {
         self.connect(found.endpoint);
         self.ownership = Some(Ownership::Adopted);
         self.adopted_pid = found.pid;
+        self.keeper = found.keeper;
         self.version = found.version.or(self.version.take());
         self.stop_commands = stop;
         self.lost = None;
@@ -139,8 +142,12 @@ impl Supervisor {
         self.process = None;
         self.ownership = None;
         self.adopted_pid = None;
+        self.keeper = None;
         self.ready_since = None;
         self.probing = false;
+        self.suspicion = Suspicion::default();
+        self.runners = Runners::default();
+        self.watched.clear();
         self.waiting.listed();
         self.around.hub.report(Report::Instances { server: self.adapter.id(), instances: vec![] });
     }
@@ -149,9 +156,10 @@ impl Supervisor {
         let missing = error.code == ErrorCode::NotInstalled;
         self.say(&format!("could not be started: {error}"));
         self.disconnect();
-        let event = match missing {
-            true => Event::ProgramMissing,
-            false => Event::StartFailed { reason: error.message.clone() },
+        let event = match error.code {
+            ErrorCode::NotInstalled => Event::ProgramMissing,
+            ErrorCode::PortTaken => Event::PortHeld { reason: error.message.clone() },
+            _ => Event::StartFailed { reason: error.message.clone() },
         };
         self.transition(event, true);
         self.life.reason = Some(error.message.clone());
@@ -179,12 +187,13 @@ impl Supervisor {
         if hopeless && self.life.state == ServerState::Starting {
             return self.failed(error);
         }
+        let reason = self.hung.take().unwrap_or_else(|| exit.to_string());
         if !wanted && self.lost.is_none() {
-            self.lost = Some((Instant::now(), exit.to_string()));
+            self.lost = Some((Instant::now(), reason.clone()));
         }
         let now_ms = self.clock.elapsed().as_millis() as u64;
         let jitter = rand::random_range(-1.0..=1.0);
-        self.transition(Event::Exited { reason: exit.to_string(), now_ms, jitter }, true);
+        self.transition(Event::Exited { reason, now_ms, jitter }, true);
         if self.life.state == ServerState::GaveUp {
             let reason = self.life.reason.clone().unwrap_or_default();
             self.lost = None;

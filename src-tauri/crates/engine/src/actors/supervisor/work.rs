@@ -2,21 +2,25 @@
 
 use super::record::Record;
 use crate::{
-    ports::{Endpoint, Found, Health, Installation, Launch, ServerAdapter, ServerClient},
-    process::{OwnedProcess, run_to_end},
+    ports::{Endpoint, Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient},
+    process::{Identity, OwnedProcess, children, run_to_end},
+    servers::places::port_taken,
 };
+use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model},
 };
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
+use tokio::time::Instant;
 
 /// The bound of a product's own start or stop command (reference/lmstudio.md section 6: 90 s).
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
+/// How often the end of a process that is not our child is looked for.
+const RUNNER_POLL: Duration = Duration::from_millis(250);
 
 /// What a start led to. The server does not answer yet.
 pub(super) enum Started {
@@ -75,18 +79,73 @@ pub(super) struct Probe {
     pub health: Result<Health, ApiError>,
     pub instances: Option<Vec<Instance>>,
     pub models: Option<Vec<Model>>,
+    /// The children of the server that hold models; `None`: not told by the system, or no process known.
+    pub runners: Option<Vec<u32>>,
 }
 
 /// Probes health and, when it is well, lists instances and (when asked) models. A list that fails is left out: the
 /// old one stays, and the log says why.
-pub(super) async fn probe(client: Arc<dyn ServerClient>, with_models: bool) -> Probe {
+pub(super) async fn probe(
+    client: &dyn ServerClient,
+    adapter: &dyn ServerAdapter,
+    pid: Option<u32>,
+    with_models: bool,
+) -> Probe {
     let health = client.health().await;
     if health.is_err() {
-        return Probe { health, instances: None, models: None };
+        return Probe { health, instances: None, models: None, runners: None };
     }
     let models = if with_models { kept(client.models().await, "models") } else { None };
     let instances = kept(client.instances().await, "instances");
-    Probe { health, instances, models }
+    // After the list: a process that is gone by now cannot hold what the list still names.
+    let children = match pid {
+        Some(pid) => tokio::task::spawn_blocking(move || children(pid)).await.ok().flatten(),
+        None => None,
+    };
+    let runners = children.map(|children| {
+        let runners = children.iter().filter(|child| adapter.is_runner(&child.command_line));
+        runners.map(|child| child.pid).collect()
+    });
+    Probe { health, instances, models, runners }
+}
+
+/// Waits for one token. Errors: proof_failed, and what the server says.
+pub(super) async fn one_token(
+    client: &dyn ServerClient,
+    instance: &str,
+    limit: Duration,
+) -> Result<Duration, ApiError> {
+    let begun = Instant::now();
+    let request =
+        GenerateRequest { instance: instance.to_owned(), prompt: "Hello".into(), max_tokens: 1, raw: true };
+    let token = async {
+        let mut answer = client.generate(&request).await?;
+        while let Some(event) = answer.next().await {
+            let event = event?;
+            if !event.text.is_empty() || event.end.is_some() {
+                return Ok(begun.elapsed());
+            }
+        }
+        Err(ApiError::new(ErrorCode::ProofFailed, "The answer ended without a token."))
+    };
+    tokio::time::timeout(limit, token).await.unwrap_or_else(|_| {
+        Err(ApiError::new(ErrorCode::ProofFailed, format!("Nothing came within {} s.", limit.as_secs())))
+    })
+}
+
+/// Returns when a process has ended.
+pub(super) async fn end_of(pid: u32) {
+    let Some(identity) = Identity::of(pid) else { return };
+    while identity.is_alive() {
+        tokio::time::sleep(RUNNER_POLL).await;
+    }
+}
+
+/// Who else sits at the address that this server would take, as an error.
+pub(super) async fn stranger(adapter: &dyn ServerAdapter) -> Option<ApiError> {
+    let (port, setting) = adapter.fixed_port()?;
+    std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).err()?;
+    Some(port_taken(adapter.kind().title(), setting, port).await)
 }
 
 fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {

@@ -51,7 +51,7 @@ enum Cause {
     Asked,
     /// The active model must come back (a restart of ours or of its server). `leftovers` are models that a switch cut
     /// off by our own end may have left in memory.
-    Restore { leftovers: Vec<ModelRef> },
+    Restore { to: ModelRef, leftovers: Vec<ModelRef> },
 }
 
 type SwitchReply = oneshot::Sender<Result<SwitchReport, ApiError>>;
@@ -77,6 +77,7 @@ impl SwitcherHandle {
             running: None,
             next: None,
             first_choices: Vec::new(),
+            pending: None,
             restores: VecDeque::new(),
         };
         tokio::spawn(switcher.run(mailbox));
@@ -136,6 +137,8 @@ struct Switcher {
     next: Option<(Wanted, SwitchReply)>,
     /// What a first start tries when the model before fails, the next one last.
     first_choices: Vec<ModelRef>,
+    /// The choice of an earlier life that could not be restored yet: its server may come late.
+    pending: Option<ModelRef>,
     /// When the active model was brought back lately, so that a model that keeps dying is given up.
     restores: VecDeque<Instant>,
 }
@@ -202,8 +205,9 @@ impl Switcher {
     }
 
     fn restore(&mut self, to: ModelRef, leftovers: Vec<ModelRef>) {
-        let wanted = Wanted { model: to.id(), server: Some(to.server), dry_run: false };
-        self.begin(wanted, Cause::Restore { leftovers }, None);
+        self.pending = None;
+        let wanted = Wanted { model: to.id(), server: Some(to.server.clone()), dry_run: false };
+        self.begin(wanted, Cause::Restore { to, leftovers }, None);
     }
 
     fn activate_first(&mut self) {
@@ -248,9 +252,20 @@ impl Switcher {
             active: self.active.clone(),
         });
         self.active.clone_from(&active);
+        if running.cause == Cause::Asked || active.is_some() {
+            self.first_choices.clear();
+            self.pending = None;
+        }
+        let succeeded = result.as_ref().is_ok_and(|report| report.error.is_none());
+        if let (Cause::Restore { to, .. }, false, None) = (&running.cause, succeeded, &active)
+            && self.around.hub.now().server(&to.server).is_some_and(|server| !server.state.is_up())
+        {
+            self.pending = Some(to.clone());
+        }
         self.around.hub.report(Report::Switching(None));
         self.around.hub.report(Report::Active { active: active.clone(), held: false });
         if let Some(store) = &self.around.store
+            && self.pending.is_none()
             && let Err(error) = store.set_active(active.as_ref()).await
         {
             tracing::warn!(%error, "the active model was not kept");
@@ -258,9 +273,6 @@ impl Switcher {
         self.tell(&running.cause, &result);
         if let Some(reply) = running.reply {
             let _ = reply.send(result);
-        }
-        if running.cause == Cause::Asked || active.is_some() {
-            self.first_choices.clear();
         }
         if let Some((wanted, reply)) = self.next.take() {
             self.begin(wanted, Cause::Asked, Some(reply));
@@ -302,6 +314,12 @@ impl Switcher {
 
     /// Brings the active model back when its server came back without it.
     fn on_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
+        if let (None, None, Some(to)) = (&self.active, &self.running, &self.pending)
+            && snapshot.server(&to.server).is_some_and(|server| server.state == ServerState::Ready)
+        {
+            tracing::info!(model = %to, "its server is there now");
+            return self.restore(to.clone(), Vec::new());
+        }
         let (Some(active), None) = (&self.active, &self.running) else {
             return;
         };

@@ -1,10 +1,10 @@
-use super::{Places, library::Library};
+use super::{PORT_KEY, Places, library::Library};
 use crate::{
     files::write_private,
     ports::{Endpoint, Installation, Launch, ProcessSpec, Secret},
     process::run_to_end,
     redact,
-    servers::places::find_program,
+    servers::places::{find_program, port_taken},
     setup::missing_cpu_feature,
 };
 use pilothouse_domain::{
@@ -57,7 +57,7 @@ pub(super) async fn launch(
     }
     want_router_mode(program).await?;
     library.link()?;
-    let port = free_port(settings.port)?;
+    let port = free_port(settings.port).await?;
     let (key, key_file) = make_key(places)?;
     let mut args: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
@@ -118,12 +118,12 @@ pub(super) fn cpu_too_old(text: &str) -> ApiError {
 }
 
 /// The wanted port if it is free, or one that the system chooses. Errors: port_taken.
-fn free_port(wanted: u16) -> Result<u16, ApiError> {
+async fn free_port(wanted: u16) -> Result<u16, ApiError> {
     let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).and_then(|listener| listener.local_addr());
-    bound.map(|address| address.port()).map_err(|_| {
-        ApiError::new(ErrorCode::PortTaken, format!("Port {wanted} is held by another program."))
-            .hint("Set servers.llama-server.port to 0 in the settings file, or to a free port.")
-    })
+    match bound {
+        Ok(address) => Ok(address.port()),
+        Err(_) => Err(port_taken("llama-server", PORT_KEY, wanted).await),
+    }
 }
 
 fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {

@@ -7,7 +7,10 @@ mod launch;
 mod library;
 mod wire;
 
-use crate::ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient};
+use crate::{
+    ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
+    servers::places::{held, not_installed},
+};
 use async_trait::async_trait;
 use client::LlamaClient;
 use library::Library;
@@ -20,6 +23,8 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "llama-server";
+/// The key of the settings that says where it is.
+const PORT_KEY: &str = "servers.llama-server.port";
 
 /// Where its program and models may lie.
 #[derive(Debug, Clone)]
@@ -81,11 +86,22 @@ impl ServerAdapter for LlamaServer {
     async fn locate(&self) -> Installation {
         match launch::find(&self.settings, &self.places) {
             Some(program) => Installation::Installed { program, version: None },
-            None => Installation::NotInstalled {
-                reason: "llama-server is not on this machine.".into(),
-                hint: "`pilothouse setup` fetches it with a small model.".into(),
-            },
+            None => not_installed(
+                "llama-server",
+                ID,
+                &self.settings.program,
+                "`pilothouse setup` fetches it with a small model.",
+            ),
         }
+    }
+
+    fn fixed_port(&self) -> Option<(u16, &'static str)> {
+        (self.settings.port != 0).then_some((self.settings.port, PORT_KEY))
+    }
+
+    /// The router starts one `llama-server --model …` (or `-m …`) per model.
+    fn is_runner(&self, command_line: &[String]) -> bool {
+        command_line.iter().any(|word| word == "--model" || word == "-m")
     }
 
     /// Only our own is used: a stranger's has no key that we know.
@@ -114,8 +130,7 @@ impl ServerAdapter for LlamaServer {
             return launch::cpu_too_old("This llama-server was built for a newer processor than this one.");
         }
         if last_lines.iter().any(|line| line.contains("couldn't bind")) {
-            return ApiError::new(ErrorCode::PortTaken, "Another program holds llama-server's port.")
-                .hint("Set servers.llama-server.port to 0 in the settings file, or to a free port.");
+            return held("llama-server", PORT_KEY, self.settings.port, None);
         }
         let said = last_lines.iter().rev().find(|line| line.contains(" E ") || line.contains("error"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();

@@ -91,7 +91,12 @@ impl ServerAdapter for LmStudio {
         client.health().await.ok()?;
         let backend = self.home().backend().await;
         let (version, pid) = backend.map_or((None, None), |backend| (Some(backend.version), backend.pid));
-        Some(Found { endpoint, version, pid })
+        Some(Found { endpoint, version, pid, keeper: None })
+    }
+
+    fn fixed_port(&self) -> Option<(u16, &'static str)> {
+        let port = self.endpoint().base_url.rsplit_once(':')?.1.parse().ok()?;
+        Some((port, "servers.lmstudio.address"))
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {

@@ -4,7 +4,11 @@ mod client;
 mod launch;
 mod wire;
 
-use crate::ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient};
+use crate::{
+    ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
+    process::listener,
+    servers::places::{held, not_installed},
+};
 use async_trait::async_trait;
 use client::OllamaClient;
 use pilothouse_domain::{
@@ -16,6 +20,8 @@ use std::{sync::Arc, time::Duration};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "ollama";
+/// The key of the settings that says where it is.
+const ADDRESS_KEY: &str = "servers.ollama.address";
 
 /// The adapter.
 pub struct Ollama {
@@ -60,10 +66,12 @@ impl ServerAdapter for Ollama {
     async fn locate(&self) -> Installation {
         match launch::find(&self.settings) {
             Some(program) => Installation::Installed { program, version: None },
-            None => Installation::NotInstalled {
-                reason: "Ollama is not on this machine.".into(),
-                hint: "Install it, or set servers.ollama.program in the settings file.".into(),
-            },
+            None => not_installed(
+                "Ollama",
+                ID,
+                &self.settings.program,
+                "Install it, or set servers.ollama.program in the settings file.",
+            ),
         }
     }
 
@@ -71,12 +79,23 @@ impl ServerAdapter for Ollama {
         let endpoint = self.endpoint();
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
-        let pid = launch::listener(&endpoint.base_url);
-        Some(Found { endpoint, version: health.version, pid })
+        let holder = listener(launch::port(&endpoint.base_url)).await;
+        let (pid, keeper) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
+        Some(Found { endpoint, version: health.version, pid, keeper })
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
-        launch::launch(installation, &self.settings, self.endpoint())
+        launch::launch(installation, &self.settings, self.endpoint()).await
+    }
+
+    fn fixed_port(&self) -> Option<(u16, &'static str)> {
+        Some((launch::port(&self.endpoint().base_url), ADDRESS_KEY))
+    }
+
+    /// Since 0.30 a `llama-server --model …`, before that and for MLX an `ollama runner … --model …`; those without a
+    /// model only look for GPUs (reference/ollama.md section 4.1).
+    fn is_runner(&self, command_line: &[String]) -> bool {
+        command_line.iter().any(|word| word == "--model")
     }
 
     /// Who owns a running Ollama (its app, systemd, Homebrew, a terminal) decides when it ends.
@@ -101,7 +120,7 @@ impl ServerAdapter for Ollama {
             );
         }
         if last_lines.iter().any(|line| line.contains("address already in use")) {
-            return launch::port_taken(&self.settings.address);
+            return held("Ollama", ADDRESS_KEY, launch::port(&self.endpoint().base_url), None);
         }
         let said =
             last_lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));

@@ -12,7 +12,7 @@ use std::sync::Arc;
 impl Transaction {
     /// Takes models out of memory that a switch cut off by our own end had loaded.
     pub(super) async fn clear_leftovers(&self) {
-        let Cause::Restore { leftovers } = &self.cause else {
+        let Cause::Restore { leftovers, .. } = &self.cause else {
             return;
         };
         for leftover in leftovers {

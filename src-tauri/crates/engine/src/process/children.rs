@@ -1,0 +1,71 @@
+//! The child processes of a server.
+
+/// A child with its command line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Child {
+    pub pid: u32,
+    pub command_line: Vec<String>,
+}
+
+/// The direct children of a process that are alive. `None` where the system does not tell.
+#[cfg(target_os = "linux")]
+pub fn children(parent: u32) -> Option<Vec<Child>> {
+    // Each thread lists the children that it started (proc_pid_task(5), CONFIG_PROC_CHILDREN).
+    let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten();
+    let lists: Vec<String> =
+        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok()).collect();
+    if lists.is_empty() {
+        return None;
+    }
+    let pids = lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok());
+    Some(pids.filter_map(child).collect())
+}
+
+/// `None`: it has ended.
+#[cfg(target_os = "linux")]
+fn child(pid: u32) -> Option<Child> {
+    super::Identity::of(pid)?;
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+    Some(Child { pid, command_line: words.map(|word| String::from_utf8_lossy(word).into_owned()).collect() })
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn children(parent: u32) -> Option<Vec<Child>> {
+    use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+    let mut system = System::new().ok()?;
+    let what = ProcessRefreshKind::nothing().with_cmd(UpdateKind::OnlyIfNotSet);
+    system.refresh_processes_specifics(ProcessesToUpdate::All, true, what);
+    let of_parent = system.processes().iter().filter(|(_, process)| {
+        process.parent().is_some_and(|it| it.as_u32() == parent)
+            && process.status() != sysinfo::ProcessStatus::Zombie
+    });
+    let words = |process: &sysinfo::Process| {
+        process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect()
+    };
+    Some(of_parent.map(|(pid, it)| Child { pid: pid.as_u32(), command_line: words(it) }).collect())
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::ports::ProcessSpec;
+
+    #[tokio::test]
+    async fn a_child_is_seen_while_it_lives() {
+        let folder = tempfile::tempdir().unwrap();
+        let spec = ProcessSpec {
+            program: "/bin/sleep".into(),
+            args: vec!["60".into()],
+            env: vec![],
+            env_remove: vec![],
+            cwd: None,
+        };
+        let process = crate::process::OwnedProcess::spawn(&spec, &folder.path().join("out")).unwrap();
+        let seen = children(std::process::id()).unwrap();
+        let hit = seen.iter().find(|child| child.pid == process.pid()).unwrap();
+        assert_eq!(hit.command_line, ["/bin/sleep", "60"]);
+        process.stop(std::time::Duration::from_secs(3)).await;
+        assert!(!children(std::process::id()).unwrap().iter().any(|child| child.pid == process.pid()));
+    }
+}

@@ -1,0 +1,14 @@
+//! What may go wrong, on real processes. `FAULTS.md` beside this file's folder is the table: fault, what a person sees,
+//! what must not be lost, test.
+
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
+
+mod answers;
+mod hangs;
+mod lmstudio;
+mod places;
+mod processes;
+mod runners;
+mod scene;
+mod table;
