@@ -9,6 +9,7 @@ mod hangs;
 mod lmstudio;
 mod places;
 mod processes;
+mod remotes;
 mod runners;
 mod scene;
 mod table;

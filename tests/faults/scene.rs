@@ -20,6 +20,11 @@ pub fn simulated(tools: &Tools) -> Option<Tools> {
     Some(Tools { cli: tools.cli.clone(), embedded: tools.embedded.clone(), ollama })
 }
 
+/// The tools without an Ollama, for tests in which it would only take time.
+pub fn without_ollama(tools: Tools) -> Tools {
+    Tools { ollama: PathBuf::from("/no/ollama"), ..tools }
+}
+
 /// Settings that give an Ollama of ours these variables.
 pub fn environment(variables: &[(&str, &str)]) -> String {
     let lines: Vec<String> = variables.iter().map(|(name, value)| format!("{name} = {value:?}\n")).collect();

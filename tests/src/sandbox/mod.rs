@@ -15,7 +15,9 @@ pub use tools::{GGUF, Tools, built, free_port, named, or_skip, until};
 
 use serde_json::Value;
 use std::{
+    ffi::OsStr,
     fs,
+    io::Write,
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
     time::Duration,
@@ -102,8 +104,14 @@ impl Sandbox {
 
     /// Starts `pilothouse serve` and waits until it answers.
     pub async fn serve(&self) -> Group {
+        self.serve_with(&[]).await
+    }
+
+    /// As `serve`, with further variables.
+    pub async fn serve_with(&self, variables: &[(&str, &OsStr)]) -> Group {
         let mut command = command(&self.cli);
         self.surround(&mut command);
+        command.envs(variables.iter().copied());
         command.arg("serve").stdin(Stdio::null()).stdout(Stdio::null());
         let mut engine = Group::spawn(&mut command);
         self.until(&mut engine, "an answer", |_| Some(())).await;
@@ -112,9 +120,22 @@ impl Sandbox {
 
     /// Runs a command of the command line to its end.
     pub fn run(&self, arguments: &[&str]) -> Answer {
+        self.run_with(arguments, "")
+    }
+
+    /// As `run`, with something on stdin.
+    pub fn run_with(&self, arguments: &[&str], input: &str) -> Answer {
         let mut command = command(&self.cli);
         self.surround(&mut command);
-        let output = command.args(arguments).arg("--json").stdin(Stdio::null()).output().unwrap();
+        command
+            .args(arguments)
+            .arg("--json")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
         let json = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         Answer {

@@ -1,4 +1,5 @@
-//! Simulators. Each one says in its answers that it is simulated; see `README.md` for what is known and what is not.
+//! Simulators, and doors before real servers. Each simulator says in its answers that it is simulated; see `README.md` for what is known and what is not.
 
+pub mod front;
 pub mod lmstudio;
 pub mod ollama;

@@ -35,4 +35,8 @@ timings: boolean,
 /**
  * Lists the sizes of models on disk.
  */
-model_size: boolean, };
+model_size: boolean, 
+/**
+ * Takes a key or token that a person can give.
+ */
+key: boolean, };

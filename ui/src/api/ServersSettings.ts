@@ -2,5 +2,10 @@
 import type { LlamaServerSettings } from "./LlamaServerSettings";
 import type { LmStudioSettings } from "./LmStudioSettings";
 import type { OllamaSettings } from "./OllamaSettings";
+import type { RemoteSettings } from "./RemoteSettings";
 
-export type ServersSettings = { "llama-server": LlamaServerSettings, ollama: OllamaSettings, lmstudio: LmStudioSettings, };
+export type ServersSettings = { "llama-server": LlamaServerSettings, ollama: OllamaSettings, lmstudio: LmStudioSettings, 
+/**
+ * Servers of other owners, mostly on other machines; the name is the server's id.
+ */
+remote: { [key in string]: RemoteSettings }, };

@@ -9,6 +9,7 @@ mod doctor;
 mod document;
 mod gauges;
 mod history;
+mod keys;
 mod logs;
 mod models;
 mod output;
@@ -43,6 +44,11 @@ enum Verb {
     Servers {
         #[command(subcommand)]
         act: Option<servers::Act>,
+    },
+    /// Keep or forget the key of a server: LM Studio's token, a remote server's API key.
+    Keys {
+        #[command(subcommand)]
+        act: keys::Act,
     },
     /// List the models of all servers.
     Models,
@@ -119,6 +125,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
     match verb {
         Verb::Status => status::run(output).await,
         Verb::Servers { act } => servers::run(act, output).await,
+        Verb::Keys { act } => keys::run(act, output).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,

@@ -47,7 +47,8 @@ impl fmt::Display for ServerKind {
     }
 }
 
-/// The stable name of one supervised server, as used in calls and settings ("llama-server", "ollama", "lmstudio").
+/// The stable name of one supervised server, as used in calls and settings: "llama-server", "ollama", "lmstudio", or the
+/// name of a remote one.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[serde(transparent)]
 #[ts(export)]
@@ -82,6 +83,29 @@ pub enum Ownership {
     Remote,
 }
 
+/// A server's key or token as somebody gave it. Its `Debug` form hides it, so that no log can show it.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(transparent)]
+#[ts(export)]
+pub struct KeyText(pub String);
+
+impl fmt::Debug for KeyText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyText(…)")
+    }
+}
+
+/// Where a server's key is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum KeyPlace {
+    /// The keyring of the system.
+    Keyring,
+    /// A file in the data folder that only its owner can read: there is no keyring, or the home is portable.
+    File,
+}
+
 /// What a server can do or tell. What is false is shown as "not reported" or not offered at all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -104,6 +128,8 @@ pub struct Abilities {
     pub timings: bool,
     /// Lists the sizes of models on disk.
     pub model_size: bool,
+    /// Takes a key or token that a person can give.
+    pub key: bool,
 }
 
 #[cfg(test)]

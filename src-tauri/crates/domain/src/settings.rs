@@ -116,6 +116,8 @@ pub struct ServersSettings {
     pub llama_server: LlamaServerSettings,
     pub ollama: OllamaSettings,
     pub lmstudio: LmStudioSettings,
+    /// Servers of other owners, mostly on other machines; the name is the server's id.
+    pub remote: BTreeMap<String, RemoteSettings>,
 }
 
 /// The embedded server, always ours.
@@ -199,17 +201,36 @@ impl Default for LmStudioSettings {
     }
 }
 
+/// An OpenAI-compatible endpoint that Pilothouse watches and uses, and never starts or stops. Its key is not here but in
+/// the keyring.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct RemoteSettings {
+    pub enabled: bool,
+    /// Base of its API: "http://studio.local:11434/v1". Without a path, `/v1` is meant.
+    pub address: String,
+    /// The name as people read it; empty: the id.
+    pub title: String,
+}
+
+impl Default for RemoteSettings {
+    fn default() -> Self {
+        Self { enabled: true, address: String::new(), title: String::new() }
+    }
+}
+
 /// A value that is out of its range: the dotted key and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistake {
-    pub key: &'static str,
+    pub key: String,
     pub allowed: &'static str,
 }
 
 impl Settings {
     /// Checks what types cannot say; the first mistake wins.
     pub fn check(&self) -> Result<(), Mistake> {
-        let mistake = |key, allowed| Err(Mistake { key, allowed });
+        let mistake = |key: &str, allowed| Err(Mistake { key: key.to_owned(), allowed });
         if !(200..=60_000).contains(&self.gauges.interval_ms) {
             return mistake("gauges.interval_ms", "200 to 60000");
         }
@@ -241,8 +262,34 @@ impl Settings {
         if !lmstudio.is_empty() && !lmstudio.starts_with("http://") {
             return mistake("servers.lmstudio.address", "empty, or an address such as http://127.0.0.1:1234");
         }
+        for (name, remote) in &self.servers.remote {
+            if !is_id(name) {
+                let allowed =
+                    "a name of 1 to 32 of a-z, 0-9 and -, and none of llama-server, ollama, lmstudio";
+                return mistake(&format!("servers.remote.{name}"), allowed);
+            }
+            if !is_base(&remote.address) {
+                let allowed = "an address such as http://studio.local:11434/v1, without key, ? and #";
+                return mistake(&format!("servers.remote.{name}.address"), allowed);
+            }
+        }
         Ok(())
     }
+}
+
+/// A name that can stand in file names, calls and `<server>/<model>`.
+fn is_id(name: &str) -> bool {
+    let taken = ["llama-server", "ollama", "lmstudio"].contains(&name);
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !taken && (1..=32).contains(&name.len()) && name.chars().all(allowed)
+}
+
+/// A base address. A key inside it would end in logs and on screens.
+fn is_base(address: &str) -> bool {
+    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/')
+    })
 }
 
 #[cfg(test)]
@@ -259,5 +306,21 @@ mod tests {
         let mut settings = Settings::default();
         settings.gauges.interval_ms = 5;
         assert_eq!(settings.check().unwrap_err().key, "gauges.interval_ms");
+    }
+
+    #[test]
+    fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
+        let check = |name: &str, address: &str| {
+            let mut settings = Settings::default();
+            let remote = RemoteSettings { address: address.into(), ..RemoteSettings::default() };
+            settings.servers.remote.insert(name.into(), remote);
+            settings.check().map_err(|mistake| mistake.key)
+        };
+        assert_eq!(check("studio", "https://studio.local:8000/v1"), Ok(()));
+        assert_eq!(check("ollama", "https://studio.local/v1"), Err("servers.remote.ollama".into()));
+        assert_eq!(check("My Mac", "https://studio.local/v1"), Err("servers.remote.My Mac".into()));
+        for address in ["", "studio.local", "http://", "http://me:secret@studio/v1", "https://x/v1?key=1"] {
+            assert_eq!(check("studio", address), Err("servers.remote.studio.address".into()), "{address}");
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::{
     gauges::MachineGauges,
     http::Door,
     hub::{Hub, Report},
+    keys::Keys,
     paths::Paths,
     ports::{Secret, ServerAdapter},
     redact,
@@ -51,6 +52,7 @@ use tokio::{
 pub(crate) struct Inner {
     pub hub: Hub,
     pub paths: Paths,
+    pub keys: Keys,
     pub supervisors: Vec<SupervisorHandle>,
     pub switcher: SwitcherHandle,
     pub bencher: BencherHandle,
@@ -121,7 +123,8 @@ impl Engine {
             ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
         })?;
         let in_flight = InFlight::default();
-        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier, &in_flight);
+        let keys = Keys::new(&paths);
+        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier, &in_flight, &keys);
         let switcher = SwitcherHandle::start(switcher::Surroundings {
             hub: hub.clone(),
             notifier: notifier.clone(),
@@ -139,6 +142,7 @@ impl Engine {
             answers: Answers::new(hub.clone(), supervisors.clone(), in_flight.clone()),
             hub: hub.clone(),
             paths: paths.clone(),
+            keys,
             supervisors,
             switcher,
             bencher,
@@ -227,6 +231,7 @@ fn start_supervisors(
     hub: &Hub,
     notifier: &NotifierHandle,
     in_flight: &InFlight,
+    keys: &Keys,
 ) -> Vec<SupervisorHandle> {
     let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
     let places = servers::llama_server::Places {
@@ -246,8 +251,12 @@ fn start_supervisors(
         adapters.push((Arc::new(server), wanted.ollama.autostart));
     }
     if wanted.lmstudio.enabled {
-        let server = servers::lmstudio::LmStudio::new(wanted.lmstudio.clone(), paths.user_home.clone());
+        let settings = wanted.lmstudio.clone();
+        let server = servers::lmstudio::LmStudio::new(settings, paths.user_home.clone(), keys.clone());
         adapters.push((Arc::new(server), false));
+    }
+    for (name, remote) in wanted.remote.iter().filter(|(_, remote)| remote.enabled) {
+        adapters.push((Arc::new(servers::openai::OpenAi::new(name, remote.clone(), keys.clone())), true));
     }
     adapters
         .into_iter()

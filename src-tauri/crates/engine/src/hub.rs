@@ -11,11 +11,11 @@ use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
     error::{ApiError, ErrorCode},
-    fit,
+    fit::{self, Fit},
     gauge::Gauges,
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
-    server::ServerId,
+    server::{Ownership, ServerId},
     snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
     switch::{Active, SwitchReport, Switching},
 };
@@ -230,7 +230,10 @@ impl State {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
-                let fit = fit::judge(model.size_bytes, total, loaded);
+                let fit = match self.is_remote(&model.server) {
+                    true => Fit::Unknown { reason: "it runs on another machine".into() },
+                    false => fit::judge(model.size_bytes, total, loaded),
+                };
                 ModelView {
                     id: model.reference().id(),
                     model: model.clone(),
@@ -246,6 +249,10 @@ impl State {
         true
     }
 
+    fn is_remote(&self, server: &ServerId) -> bool {
+        self.snapshot.server(server).is_some_and(|view| view.ownership == Some(Ownership::Remote))
+    }
+
     fn routes(&self) -> Routes {
         let target = |server: &ServerId, model: &str, instance: &str| {
             self.endpoints.get(server).map(|openai| Target {
@@ -258,9 +265,16 @@ impl State {
         let active = match &self.snapshot.active {
             _ if self.held => ActiveRoute::Held,
             Some(active) => target(&active.server, &active.model, &active.instance)
-                .map_or(ActiveRoute::None, ActiveRoute::Open),
+                .map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open),
             None => ActiveRoute::None,
         };
+        // What a remote server has in memory is its own matter: whatever it lists can be asked for.
+        let on_call = self
+            .snapshot
+            .models
+            .iter()
+            .map(|view| &view.model)
+            .filter(|model| model.purpose != ModelPurpose::Other && self.is_remote(&model.server));
         Routes {
             active,
             loaded: self
@@ -268,6 +282,7 @@ impl State {
                 .instances
                 .iter()
                 .filter_map(|i| target(&i.server, &i.model, &i.id))
+                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name)))
                 .collect(),
             known: self
                 .snapshot

@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod gauges;
 pub mod http;
 pub mod hub;
+pub mod keys;
 pub mod logging;
 pub mod notify;
 pub mod paths;

@@ -22,6 +22,8 @@ pub struct Paths {
     pub run: PathBuf,
     /// The embedded server and its model.
     pub embedded: PathBuf,
+    /// Everything lies under one folder of its own (`PILOTHOUSE_HOME`) and nothing goes elsewhere.
+    pub portable: bool,
 }
 
 impl Paths {
@@ -60,6 +62,7 @@ impl Paths {
             logs: home.join("logs"),
             run: home.join("run"),
             embedded: home.join("data/embedded"),
+            portable: true,
         }
     }
 
@@ -74,6 +77,7 @@ impl Paths {
             embedded: support.join("embedded"),
             data: support,
             user_home,
+            portable: false,
         }
     }
 
@@ -90,6 +94,7 @@ impl Paths {
             embedded: data.join("embedded"),
             data,
             user_home,
+            portable: false,
         }
     }
 
@@ -157,6 +162,7 @@ mod tests {
         assert_eq!(paths.run, Path::new("/srv/p/run"));
         assert_eq!(paths.embedded, Path::new("/srv/p/data/embedded"));
         assert_eq!(paths.user_home, Path::new("/home/a"));
+        assert!(paths.portable);
     }
 
     #[cfg(target_os = "linux")]

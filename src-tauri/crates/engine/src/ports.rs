@@ -7,7 +7,7 @@ use pilothouse_domain::{
     gauge::Gauges,
     model::{Instance, Model},
     notice::Notice,
-    server::{Abilities, ServerId, ServerKind},
+    server::{Abilities, Ownership, ServerId, ServerKind},
 };
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Instant};
 
@@ -175,7 +175,16 @@ pub trait ServerClient: Send + Sync {
 pub trait ServerAdapter: Send + Sync {
     fn id(&self) -> ServerId;
     fn kind(&self) -> ServerKind;
+    /// The name as people read it.
+    fn title(&self) -> String {
+        self.kind().title().to_owned()
+    }
     fn abilities(&self) -> Abilities;
+    /// What one is that `find_running` finds: `Adopted`, or `Remote`. A remote one is found always, whether it answers or
+    /// not.
+    fn found_as(&self) -> Ownership {
+        Ownership::Adopted
+    }
     /// Looks for the program. Never starts anything that serves.
     async fn locate(&self) -> Installation;
     /// Looks for a server that runs already and that nobody here started. Never wakes one up.

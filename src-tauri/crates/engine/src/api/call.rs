@@ -1,4 +1,4 @@
-use pilothouse_domain::server::ServerId;
+use pilothouse_domain::server::{KeyText, ServerId};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -27,6 +27,16 @@ pub enum Call {
     },
     /// Stop, then start. Errors: as both.
     RestartServer {
+        server: ServerId,
+    },
+    /// Keeps the key or token of a server and connects to it anew. Errors: not_found, unsupported (it takes none),
+    /// invalid_call, system.
+    SetKey {
+        server: ServerId,
+        key: KeyText,
+    },
+    /// Forgets the key of a server and connects to it anew. Errors: not_found, unsupported, system.
+    RemoveKey {
         server: ServerId,
     },
     /// Makes a model active and waits for the outcome. Another switch under way is taken over (cancelled and put back

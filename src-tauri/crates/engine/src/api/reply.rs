@@ -2,6 +2,7 @@ use pilothouse_domain::{
     Timestamp,
     bench::{Run, RunDetail},
     gauge::GaugeHistory,
+    server::KeyPlace,
     snapshot::{ServerView, Snapshot},
     switch::SwitchReport,
 };
@@ -55,6 +56,10 @@ pub enum Reply {
     },
     Doctor {
         checks: Vec<Check>,
+    },
+    /// Where a key is kept now.
+    KeyKept {
+        place: KeyPlace,
     },
     Done,
 }

@@ -6,6 +6,7 @@ use crate::{
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
+    ports::Secret,
     setup::SetupOptions,
     store::{RunFilter, Store},
 };
@@ -13,7 +14,7 @@ use futures_util::future::join_all;
 use pilothouse_domain::{
     bench::BenchPlan,
     error::{ApiError, ErrorCode},
-    server::ServerId,
+    server::{KeyText, ServerId},
 };
 
 impl Inner {
@@ -37,6 +38,13 @@ impl Inner {
                 supervisor.stop().await?;
                 supervisor.ensure_ready().await?;
                 self.server(&server)
+            }
+            Call::SetKey { server, key } => self.set_key(&server, &key).await,
+            Call::RemoveKey { server } => {
+                let supervisor = self.keyed(&server)?;
+                self.keys.remove(&server).await?;
+                supervisor.key_changed().await;
+                Ok(Reply::Done)
             }
             Call::Switch { model, server, dry_run } => {
                 let report = self.switcher.switch(Wanted { model, server, dry_run }).await?;
@@ -97,6 +105,26 @@ impl Inner {
             ApiError::not_found(format!("There is no server {id}."))
                 .hint(format!("Servers: {}.", ids.join(", ")))
         })
+    }
+
+    async fn set_key(&self, server: &ServerId, key: &KeyText) -> CallResult {
+        let supervisor = self.keyed(server)?;
+        let text = key.0.trim();
+        if text.is_empty() || text.chars().any(|c| c.is_control() || !c.is_ascii()) {
+            return Err(ApiError::new(ErrorCode::InvalidCall, "A key is one line of plain characters."));
+        }
+        let place = self.keys.set(server, Secret::new(text)).await?;
+        supervisor.key_changed().await;
+        Ok(Reply::KeyKept { place })
+    }
+
+    /// A server that takes a key.
+    fn keyed(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
+        let supervisor = self.supervisor(id)?;
+        if supervisor.takes_key {
+            return Ok(supervisor);
+        }
+        Err(ApiError::new(ErrorCode::Unsupported, format!("{id} takes no key from a person.")))
     }
 
     fn server(&self, id: &ServerId) -> CallResult {

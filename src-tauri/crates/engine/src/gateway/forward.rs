@@ -76,7 +76,12 @@ async fn active(shared: &Shared) -> Result<Target, Refusal> {
     };
     match &routes.active {
         ActiveRoute::Open(target) => Ok(target.clone()),
-        _ => {
+        ActiveRoute::Down(server) => {
+            let text =
+                format!("{server}, which has the active model, does not run. `pilothouse status` says why.");
+            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_down", text).retry_after(5))
+        }
+        ActiveRoute::None | ActiveRoute::Held => {
             let text = "No model is active. Switch to one in Pilothouse, or by `pilothouse switch`.";
             Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_active_model", text).retry_after(10))
         }

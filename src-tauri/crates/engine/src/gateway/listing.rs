@@ -21,7 +21,7 @@ fn entries(routes: &Routes) -> Vec<Value> {
     let active = match &routes.active {
         ActiveRoute::Open(target) => Some(entry("active", target.server.as_str())),
         ActiveRoute::Held => Some(entry("active", "pilothouse")),
-        ActiveRoute::None => None,
+        ActiveRoute::None | ActiveRoute::Down(_) => None,
     };
     let known =
         routes.known.iter().map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));

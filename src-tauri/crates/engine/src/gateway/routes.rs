@@ -21,6 +21,8 @@ pub enum ActiveRoute {
     /// A switch is under way: requests wait.
     Held,
     Open(Target),
+    /// The server of the active model does not run (any more, or not yet again).
+    Down(ServerId),
 }
 
 /// Where requests go. Published by the engine, read by the gateway.

@@ -3,17 +3,23 @@
 use crate::ports::Endpoint;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
-use pilothouse_domain::error::{ApiError, ErrorCode};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
 use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     error::Error as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// A server on this machine or in the house accepts a connection at once.
+/// A server on this machine accepts a connection at once.
 const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Look-up of the name, connection and TLS of another machine.
+const REMOTE_CONNECT_LIMIT: Duration = Duration::from_secs(4);
 /// All of these servers close a silent connection after five seconds; a request must not run into that.
 const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is read whole; lists of thousands of models are far below.
@@ -32,19 +38,26 @@ pub struct ServerHttp {
     client: Client,
     endpoint: Endpoint,
     /// The server's name in messages.
-    title: &'static str,
+    title: Arc<str>,
+    /// Whose key it is, for hints.
+    keyed_by: Option<ServerId>,
 }
 
 impl ServerHttp {
-    pub fn new(endpoint: &Endpoint, title: &'static str) -> Self {
-        // Proxies of the environment have no business between us and our own machine.
-        let client = Client::builder()
-            .no_proxy()
-            .connect_timeout(CONNECT_LIMIT)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .build()
-            .unwrap_or_default();
-        Self { client, endpoint: endpoint.clone(), title }
+    pub fn new(endpoint: &Endpoint, title: &str) -> Self {
+        let builder = match is_here(&endpoint.base_url) {
+            // Proxies of the environment have no business between us and our own machine.
+            true => Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT),
+            false => Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT),
+        };
+        let client = builder.pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default();
+        Self { client, endpoint: endpoint.clone(), title: title.into(), keyed_by: None }
+    }
+
+    /// Says where a person can give the key, when the server refuses.
+    pub fn keyed_by(mut self, server: &ServerId) -> Self {
+        self.keyed_by = Some(server.clone());
+        self
     }
 
     pub fn endpoint(&self) -> &Endpoint {
@@ -85,8 +98,8 @@ impl ServerHttp {
         body: &impl Serialize,
     ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
         let response = self.sent(self.request(Method::POST, path).json(body)).await?;
-        let title = self.title;
-        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(title, &error))))
+        let title = self.title.clone();
+        Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(&title, &error))))
             .boxed())
     }
 
@@ -114,7 +127,7 @@ impl ServerHttp {
         let mut body = response.bytes_stream();
         let mut whole = BytesMut::new();
         while let Some(chunk) = body.next().await {
-            whole.extend_from_slice(&chunk.map_err(|error| broken(self.title, &error))?);
+            whole.extend_from_slice(&chunk.map_err(|error| broken(&self.title, &error))?);
             if whole.len() > BODY_LIMIT {
                 let text = format!("{} answered with more than {} MB.", self.title, BODY_LIMIT >> 20);
                 return Err(ApiError::new(ErrorCode::BadAnswer, text));
@@ -133,8 +146,14 @@ impl ServerHttp {
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                ApiError::new(ErrorCode::Unauthorized, format!("{} refused the key: {said}", self.title))
-                    .hint("Switch its authentication off: Pilothouse has no token for it.")
+                let what = if self.endpoint.key.is_some() { "refused the key" } else { "wants a key" };
+                let error = ApiError::new(ErrorCode::Unauthorized, format!("{} {what}: {said}", self.title));
+                match &self.keyed_by {
+                    Some(server) => {
+                        error.hint(format!("Give its key: `pilothouse keys set {server}`, or in the panel."))
+                    }
+                    None => error.hint("Switch its authentication off."),
+                }
             }
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
             StatusCode::SERVICE_UNAVAILABLE => {
@@ -146,15 +165,40 @@ impl ServerHttp {
 
     fn unsent(&self, error: &reqwest::Error) -> ApiError {
         if error.is_connect() {
-            let text = format!("Nothing answers at {}.", self.endpoint.base_url);
-            return ApiError::new(ErrorCode::Unreachable, text).retryable();
+            return self.unconnected(error);
         }
         if speaks_no_http(error) {
             let text = format!("The program at {} does not speak HTTP.", self.endpoint.base_url);
             return ApiError::new(ErrorCode::BadAnswer, text)
                 .hint("Another program may listen at its address.");
         }
-        broken(self.title, error)
+        broken(&self.title, error)
+    }
+
+    /// The errors of name look-up and TLS have no public types, only their words.
+    fn unconnected(&self, error: &reqwest::Error) -> ApiError {
+        let base = &self.endpoint.base_url;
+        let said = causes(error);
+        let said_any =
+            |words: &[&str]| said.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
+        tracing::debug!(?said, "no connection");
+        if said_any(&["dns error", "failed to lookup address"]) {
+            let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
+            let host = host.split(['/', ':']).next().unwrap_or(host);
+            return ApiError::new(ErrorCode::Unreachable, format!("No machine named {host} is found."))
+                .hint("Check the name, and that this machine is on the network.")
+                .retryable();
+        }
+        if said_any(&["certificate"]) {
+            let last = said.last().map_or("", String::as_str);
+            return ApiError::new(ErrorCode::BadAnswer, format!("The certificate of {base} is not trusted: {last}."))
+                .hint("Add the certificate's issuer to the trusted ones of this system, or use the name it was made for.");
+        }
+        if said_any(&["corrupt message", "InvalidContentType", "received fatal alert", "InvalidMessage"]) {
+            return ApiError::new(ErrorCode::BadAnswer, format!("{base} does not speak TLS as it should."))
+                .hint("Try http:// instead of https:// in its address.");
+        }
+        ApiError::new(ErrorCode::Unreachable, format!("Nothing answers at {base}.")).retryable()
     }
 
     /// Decodes an answer; one with a top-level `error` is a failure whatever its status said.
@@ -168,6 +212,12 @@ impl ServerHttp {
                 .hint("Another program may listen at its address.")
         })
     }
+}
+
+/// Whether an address is on this machine.
+pub fn is_here(base_url: &str) -> bool {
+    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here))
 }
 
 /// A line and the instant in which its last byte was read.
@@ -235,15 +285,13 @@ fn shorten(text: &str) -> String {
 /// Whether the other side answered in no HTTP, or spoke before it was asked, as mail and shell servers do. The parser's
 /// error has no public type, only its words.
 fn speaks_no_http(error: &reqwest::Error) -> bool {
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if said.starts_with("invalid HTTP") || said.starts_with("received unexpected message") {
-            return true;
-        }
-        cause = inner.source();
-    }
-    false
+    let words = ["invalid HTTP", "received unexpected message"];
+    causes(error).iter().any(|cause| words.iter().any(|word| cause.starts_with(word)))
+}
+
+/// What led to an error, from near to far.
+fn causes(error: &reqwest::Error) -> Vec<String> {
+    std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
 }
 
 fn broken(title: &str, error: &reqwest::Error) -> ApiError {

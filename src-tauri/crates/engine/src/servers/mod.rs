@@ -5,4 +5,5 @@ mod http;
 pub mod llama_server;
 pub mod lmstudio;
 pub mod ollama;
+pub mod openai;
 pub(crate) mod places;

@@ -26,8 +26,8 @@ pub(super) fn parse_error(text: &str, error: &toml_edit::de::Error) -> String {
 
 /// Words for a value out of its range.
 pub(super) fn range_error(text: &str, mistake: &Mistake) -> String {
-    let line = span_of(text, mistake.key).map(|span| line_of(text, span.start));
-    place(line, Some(mistake.key), &format!("must be {}.", mistake.allowed))
+    let line = span_of(text, &mistake.key).map(|span| line_of(text, span.start));
+    place(line, Some(&mistake.key), &format!("must be {}.", mistake.allowed))
 }
 
 fn place(line: Option<usize>, key: Option<&str>, explained: &str) -> String {

@@ -206,6 +206,7 @@ impl Supervisor {
             }
             Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
             Ask::Policy(policy) => self.around.policy = policy,
+            Ask::KeyChanged => self.key_changed(),
         }
     }
 
@@ -230,10 +231,15 @@ impl Supervisor {
     }
 
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
-        let adopted = self.ownership == Some(Ownership::Adopted);
-        if adopted && self.life.state.is_up() && self.stop_commands.is_none() {
-            let text =
-                format!("{} was not started by Pilothouse, so Pilothouse does not stop it.", self.title());
+        let foreign = match self.ownership {
+            Some(Ownership::Remote) => Some("runs on another machine"),
+            Some(Ownership::Adopted) if self.life.state.is_up() && self.stop_commands.is_none() => {
+                Some("was not started by Pilothouse")
+            }
+            _ => None,
+        };
+        if let Some(why) = foreign {
+            let text = format!("{} {why}, so Pilothouse does not stop it.", self.title());
             let hint = "Stop it where it was started.";
             let _ = reply.send(Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint)));
             return;
@@ -373,7 +379,7 @@ impl Supervisor {
     }
 
     pub(super) fn title(&self) -> String {
-        self.adapter.kind().title().to_owned()
+        self.adapter.title()
     }
 
     pub(super) fn say(&self, text: &str) {

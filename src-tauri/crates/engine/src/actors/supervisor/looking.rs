@@ -21,6 +21,8 @@ use tokio::time::Instant;
 const LOOK_STARTING: Duration = Duration::from_millis(100);
 const LOOK_READY: Duration = Duration::from_secs(2);
 const LOOK_IDLE: Duration = Duration::from_secs(5);
+/// A server of somebody else, over a network: often enough for a person, rare enough for its owner.
+const LOOK_REMOTE: Duration = Duration::from_secs(10);
 /// Models change rarely: every so many looks at a ready server.
 const MODELS_EVERY: u32 = 15;
 /// How long an adopted server may take to be gone after its product was asked to stop it.
@@ -69,6 +71,9 @@ impl Supervisor {
     pub(super) fn look_interval(&self) -> Duration {
         match self.life.state {
             ServerState::Starting | ServerState::Stopping => LOOK_STARTING,
+            ServerState::Ready | ServerState::Degraded if self.ownership == Some(Ownership::Remote) => {
+                LOOK_REMOTE
+            }
             ServerState::Ready | ServerState::Degraded => LOOK_READY,
             _ => LOOK_IDLE,
         }
@@ -140,7 +145,13 @@ impl Supervisor {
                     let instances = self.really_there(probe.runners, instances);
                     self.around.hub.report(Report::Instances { server: id, instances });
                 }
-                self.transition(Event::Answered, true);
+                match self.ownership {
+                    Some(Ownership::Remote) if !self.life.state.is_up() => {
+                        self.say("answers");
+                        self.transition(Event::FoundRunning, true);
+                    }
+                    _ => self.transition(Event::Answered, true),
+                }
                 self.publish();
                 self.answered();
             }
@@ -171,6 +182,9 @@ impl Supervisor {
 
     pub(super) fn unanswered(&mut self, error: ApiError) {
         let adopted = self.ownership == Some(Ownership::Adopted);
+        if self.ownership == Some(Ownership::Remote) && !self.life.state.is_up() {
+            return self.unreached(error);
+        }
         if adopted && error.code == ErrorCode::Unreachable {
             self.say("is gone");
             let stopping = self.life.state == ServerState::Stopping;
@@ -182,6 +196,10 @@ impl Supervisor {
         } else {
             self.suspicion.silent();
             self.transition(Event::Silent { reason: error.message }, true);
+            if self.life.state == ServerState::Degraded && self.hint != error.hint {
+                self.hint = error.hint;
+                self.publish();
+            }
         }
     }
 }

@@ -50,6 +50,7 @@ enum Ask {
     Stop(oneshot::Sender<Result<(), ApiError>>),
     Refresh(oneshot::Sender<()>),
     Policy(RestartPolicy),
+    KeyChanged,
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -59,6 +60,8 @@ pub struct SupervisorHandle {
     pub id: ServerId,
     pub kind: ServerKind,
     pub log: Arc<ServerLog>,
+    /// Whether it takes a key that a person can give.
+    pub takes_key: bool,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -69,7 +72,13 @@ impl SupervisorHandle {
     /// Starts the actor. With `autostart` the server is started unless one runs already.
     pub fn start(adapter: Arc<dyn ServerAdapter>, surroundings: Surroundings, autostart: bool) -> Self {
         let (asks, mailbox) = mpsc::channel(32);
-        let handle = Self { id: adapter.id(), kind: adapter.kind(), log: surroundings.log.clone(), asks };
+        let handle = Self {
+            id: adapter.id(),
+            kind: adapter.kind(),
+            log: surroundings.log.clone(),
+            takes_key: adapter.abilities().key,
+            asks,
+        };
         tokio::spawn(actor::Supervisor::new(adapter, surroundings).run(mailbox, autostart));
         handle
     }
@@ -101,6 +110,11 @@ impl SupervisorHandle {
     /// Puts another restart policy in force.
     pub async fn set_policy(&self, policy: RestartPolicy) {
         let _ = self.ask(Ask::Policy(policy)).await;
+    }
+
+    /// Connects anew, with the key that is kept now.
+    pub async fn key_changed(&self) {
+        let _ = self.ask(Ask::KeyChanged).await;
     }
 
     /// Stops the server if it is ours and ends the actor; an adopted server goes on.

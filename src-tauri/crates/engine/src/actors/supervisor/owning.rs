@@ -116,17 +116,48 @@ impl Supervisor {
     }
 
     pub(super) fn adopt(&mut self, found: Found, stop: Option<Vec<ProcessSpec>>) {
-        self.say(&format!("found running at {}", found.endpoint.base_url));
+        let found_as = self.adapter.found_as();
+        if found_as == Ownership::Adopted {
+            self.say(&format!("found running at {}", found.endpoint.base_url));
+        }
         self.connect(found.endpoint);
-        self.ownership = Some(Ownership::Adopted);
+        self.ownership = Some(found_as);
         self.adopted_pid = found.pid;
         self.keeper = found.keeper;
         self.version = found.version.or(self.version.take());
         self.stop_commands = stop;
         self.lost = None;
-        self.transition(Event::FoundRunning, true);
-        self.publish();
+        if found_as == Ownership::Adopted {
+            self.transition(Event::FoundRunning, true);
+            self.publish();
+        }
         self.probe(true);
+    }
+
+    /// A remote server did not answer the first probe of a connection; the next look tries again.
+    pub(super) fn unreached(&mut self, error: ApiError) {
+        if self.life.state == ServerState::Starting || self.life.reason.as_ref() != Some(&error.message) {
+            self.say(&format!("cannot be used: {error}"));
+        }
+        self.transition(Event::StartFailed { reason: error.message.clone() }, true);
+        self.life.reason = Some(error.message.clone());
+        self.hint.clone_from(&error.hint);
+        self.publish();
+        self.waiting.ready(&Err(error));
+    }
+
+    /// Another key is kept now: whoever is not ours is connected to anew.
+    pub(super) fn key_changed(&mut self) {
+        if self.ownership == Some(Ownership::Ours) {
+            return;
+        }
+        self.say("its key was changed");
+        self.disconnect();
+        self.transition(Event::Gone { reason: "Its key was changed.".into() }, true);
+        match self.adapter.found_as() {
+            Ownership::Remote => self.transition(Event::StartWanted, true),
+            _ => self.look(),
+        }
     }
 
     pub(super) fn connect(&mut self, endpoint: Endpoint) {

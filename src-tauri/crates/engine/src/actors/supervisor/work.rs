@@ -56,7 +56,7 @@ pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<
             adapter.find_running().await.map(Started::Adopted).ok_or_else(|| {
                 ApiError::new(
                     ErrorCode::TimedOut,
-                    format!("{} was asked to start but does not answer.", adapter.kind().title()),
+                    format!("{} was asked to start but does not answer.", adapter.title()),
                 )
                 .hint("Start it by hand and look at what it says.")
             })
@@ -95,8 +95,15 @@ pub(super) async fn probe(
     if health.is_err() {
         return Probe { health, instances: None, models: None, runners: None };
     }
-    let models = if with_models { kept(client.models().await, "models") } else { None };
-    let instances = kept(client.instances().await, "instances");
+    let models = if with_models { Some(client.models().await) } else { None };
+    let instances = client.instances().await;
+    // It answers, but not us: its lists say so before the first question of a person does.
+    let refused = models.iter().filter_map(|list| list.as_ref().err()).chain(instances.as_ref().err());
+    if let Some(error) = refused.into_iter().find(|error| error.code == ErrorCode::Unauthorized) {
+        return Probe { health: Err(error.clone()), instances: None, models: None, runners: None };
+    }
+    let models = models.and_then(|list| kept(list, "models"));
+    let instances = kept(instances, "instances");
     // After the list: a process that is gone by now cannot hold what the list still names.
     let children = match pid {
         Some(pid) => tokio::task::spawn_blocking(move || children(pid)).await.ok().flatten(),
@@ -145,7 +152,7 @@ pub(super) async fn end_of(pid: u32) {
 pub(super) async fn stranger(adapter: &dyn ServerAdapter) -> Option<ApiError> {
     let (port, setting) = adapter.fixed_port()?;
     std::net::TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, port)).err()?;
-    Some(port_taken(adapter.kind().title(), setting, port).await)
+    Some(port_taken(&adapter.title(), setting, port).await)
 }
 
 fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {

@@ -9,12 +9,13 @@ use crate::{
     store::Store,
 };
 use pilothouse_domain::{
+    Timestamp,
     error::{ApiError, ErrorCode},
     lifecycle::ServerState,
     model::{ModelPurpose, ModelRef},
     notice::Happening,
     server::{Ownership, ServerId, ServerKind},
-    snapshot::Snapshot,
+    snapshot::{ServerView, Snapshot},
     switch::{Active, SwitchReport},
 };
 use std::{cmp::Reverse, collections::VecDeque, sync::Arc, time::Duration};
@@ -119,6 +120,15 @@ impl SwitcherHandle {
     }
 }
 
+/// The server died under it, or was not there.
+fn broke_off(result: &Result<SwitchReport, ApiError>) -> bool {
+    let error = match result {
+        Ok(report) => report.error.as_ref(),
+        Err(error) => Some(error),
+    };
+    error.is_some_and(|error| matches!(error.code, ErrorCode::Unreachable | ErrorCode::ServerCrashed))
+}
+
 fn ended() -> ApiError {
     ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
 }
@@ -137,8 +147,8 @@ struct Switcher {
     next: Option<(Wanted, SwitchReply)>,
     /// What a first start tries when the model before fails, the next one last.
     first_choices: Vec<ModelRef>,
-    /// The choice of an earlier life that could not be restored yet: its server may come late.
-    pending: Option<ModelRef>,
+    /// A choice that could not be restored yet, because its server was away; and when that was tried.
+    pending: Option<(ModelRef, Timestamp)>,
     /// When the active model was brought back lately, so that a model that keeps dying is given up.
     restores: VecDeque<Instant>,
 }
@@ -258,9 +268,9 @@ impl Switcher {
         }
         let succeeded = result.as_ref().is_ok_and(|report| report.error.is_none());
         if let (Cause::Restore { to, .. }, false, None) = (&running.cause, succeeded, &active)
-            && self.around.hub.now().server(&to.server).is_some_and(|server| !server.state.is_up())
+            && (self.is_away(&to.server) || broke_off(&result))
         {
-            self.pending = Some(to.clone());
+            self.pending = Some((to.clone(), Timestamp::now()));
         }
         self.around.hub.report(Report::Switching(None));
         self.around.hub.report(Report::Active { active: active.clone(), held: false });
@@ -314,11 +324,15 @@ impl Switcher {
 
     /// Brings the active model back when its server came back without it.
     fn on_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
-        if let (None, None, Some(to)) = (&self.active, &self.running, &self.pending)
-            && snapshot.server(&to.server).is_some_and(|server| server.state == ServerState::Ready)
-        {
-            tracing::info!(model = %to, "its server is there now");
-            return self.restore(to.clone(), Vec::new());
+        if let (None, None, Some((to, tried_at))) = (&self.active, &self.running, &self.pending) {
+            // Its state may be older than its death: only a server that came up since is worth another try.
+            let back = |server: &ServerView| server.state == ServerState::Ready && server.since > *tried_at;
+            let to = to.clone();
+            if snapshot.server(&to.server).is_some_and(back) && self.may_restore() {
+                tracing::info!(model = %to, "its server is there now");
+                self.restore(to, Vec::new());
+            }
+            return;
         }
         let (Some(active), None) = (&self.active, &self.running) else {
             return;
@@ -330,10 +344,8 @@ impl Switcher {
         if there || server.state != ServerState::Ready || server.ownership != Some(Ownership::Ours) {
             return;
         }
-        let now = Instant::now();
-        self.restores.retain(|at| now.duration_since(*at) < RESTORE_WINDOW);
         let to = active.reference();
-        if self.restores.len() >= RESTORES {
+        if !self.may_restore() {
             tracing::warn!(model = %to, "left memory too often; no longer active");
             self.active = None;
             self.around.hub.report(Report::Active { active: None, held: false });
@@ -350,8 +362,22 @@ impl Switcher {
             return;
         }
         tracing::info!(model = %to, "is not in memory any more, loading it again");
-        self.restores.push_back(now);
         self.restore(to, Vec::new());
+    }
+
+    /// Counts one restoration, unless there were too many lately.
+    fn may_restore(&mut self) -> bool {
+        let now = Instant::now();
+        self.restores.retain(|at| now.duration_since(*at) < RESTORE_WINDOW);
+        let may = self.restores.len() < RESTORES;
+        if may {
+            self.restores.push_back(now);
+        }
+        may
+    }
+
+    fn is_away(&self, server: &ServerId) -> bool {
+        self.around.hub.now().server(server).is_some_and(|server| !server.state.is_up())
     }
 
     async fn finish_for_shutdown(&mut self) {

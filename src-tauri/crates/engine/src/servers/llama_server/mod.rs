@@ -80,6 +80,7 @@ impl ServerAdapter for LlamaServer {
             instance_expiry: false,
             timings: true,
             model_size: true,
+            key: false,
         }
     }
 

@@ -1,23 +1,25 @@
 use super::{
+    ID,
     home::Home,
     launch::lms,
-    v0::{OpenAiAnswer, instances_v0, models_v0},
+    v0::{instances_v0, models_v0},
     v1::{event_v1, instances_v1, model_v1},
-    wire::{
-        ChatV0, ChatV1, CompletionV0, Greeting, Load, Loaded, Message, ModelV1, ModelsV0, ModelsV1, RowV0,
-        StreamOptions, Unload, Unloaded,
-    },
+    wire::{ChatV1, Greeting, Load, Loaded, ModelV1, ModelsV0, ModelsV1, RowV0, Unload, Unloaded},
 };
 use crate::{
     ports::{Endpoint, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient},
     process::run_to_end,
-    servers::http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
+    servers::{
+        http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
+        openai::{Chat, Completion, Message, OpenAiAnswer, StreamOptions},
+    },
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model},
+    server::ServerId,
 };
 use std::{
     sync::{Mutex, PoisonError},
@@ -45,7 +47,8 @@ enum Library {
 
 impl LmStudioClient {
     pub fn new(endpoint: &Endpoint, home: Home) -> Self {
-        Self { http: ServerHttp::new(endpoint, "LM Studio"), home, speaks_v1: Mutex::default() }
+        let http = ServerHttp::new(endpoint, "LM Studio").keyed_by(&ServerId::new(ID));
+        Self { http, home, speaks_v1: Mutex::default() }
     }
 
     /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
@@ -188,7 +191,7 @@ impl ServerClient for LmStudioClient {
         }
         let stream_options = StreamOptions { include_usage: true };
         let lines = if request.raw {
-            let body = CompletionV0 {
+            let body = Completion {
                 model,
                 prompt: &request.prompt,
                 stream: true,
@@ -199,10 +202,10 @@ impl ServerClient for LmStudioClient {
             self.http.stream("/v1/completions", &body).await?
         } else {
             let messages = [Message { role: "user", content: &request.prompt }];
-            let body = ChatV0 { model, messages, stream: true, stream_options, temperature: 0.0, max_tokens };
+            let body = Chat { model, messages, stream: true, stream_options, temperature: 0.0, max_tokens };
             self.http.stream("/v1/chat/completions", &body).await?
         };
-        let mut answer = OpenAiAnswer::default();
+        let mut answer = OpenAiAnswer::new("LM Studio");
         Ok(lines.flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose())).boxed())
     }
 

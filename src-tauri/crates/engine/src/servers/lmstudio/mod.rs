@@ -9,7 +9,10 @@ mod v0;
 mod v1;
 mod wire;
 
-use crate::ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient};
+use crate::{
+    keys::Keys,
+    ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
+};
 use async_trait::async_trait;
 use client::LmStudioClient;
 use home::Home;
@@ -27,11 +30,12 @@ pub(super) const ID: &str = "lmstudio";
 pub struct LmStudio {
     settings: LmStudioSettings,
     user_home: PathBuf,
+    keys: Keys,
 }
 
 impl LmStudio {
-    pub fn new(settings: LmStudioSettings, user_home: PathBuf) -> Self {
-        Self { settings, user_home }
+    pub fn new(settings: LmStudioSettings, user_home: PathBuf, keys: Keys) -> Self {
+        Self { settings, user_home, keys }
     }
 
     /// Looked up anew each time: it appears with the product's first start.
@@ -39,12 +43,11 @@ impl LmStudio {
         Home::find(&self.settings, &self.user_home)
     }
 
-    fn endpoint(&self) -> Endpoint {
-        let address = match self.settings.address.as_str() {
+    fn address(&self) -> String {
+        match self.settings.address.as_str() {
             "" => self.home().address(),
             address => address.trim_end_matches('/').to_owned(),
-        };
-        Endpoint { base_url: address, key: None }
+        }
     }
 }
 
@@ -72,6 +75,7 @@ impl ServerAdapter for LmStudio {
             instance_expiry: false,
             timings: true,
             model_size: true,
+            key: true,
         }
     }
 
@@ -86,7 +90,7 @@ impl ServerAdapter for LmStudio {
     }
 
     async fn find_running(&self) -> Option<Found> {
-        let endpoint = self.endpoint();
+        let endpoint = Endpoint { base_url: self.address(), key: self.keys.get(&self.id()).await };
         let client = LmStudioClient::new(&endpoint, self.home());
         client.health().await.ok()?;
         let backend = self.home().backend().await;
@@ -95,7 +99,7 @@ impl ServerAdapter for LmStudio {
     }
 
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
-        let port = self.endpoint().base_url.rsplit_once(':')?.1.parse().ok()?;
+        let port = self.address().rsplit_once(':')?.1.parse().ok()?;
         Some((port, "servers.lmstudio.address"))
     }
 
@@ -103,7 +107,7 @@ impl ServerAdapter for LmStudio {
         let Installation::Installed { program, .. } = installation else {
             return Err(ApiError::new(ErrorCode::NotInstalled, "LM Studio is not on this machine."));
         };
-        Ok(Launch::Ask { commands: vec![launch::start(program, &self.home(), &self.endpoint().base_url)] })
+        Ok(Launch::Ask { commands: vec![launch::start(program, &self.home(), &self.address())] })
     }
 
     async fn stop_commands(&self, installation: &Installation) -> Option<Vec<ProcessSpec>> {

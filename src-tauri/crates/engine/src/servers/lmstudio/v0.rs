@@ -1,16 +1,11 @@
-//! The lists of hosts before 0.4, and answers in OpenAI's shape, in our terms.
+//! The lists of hosts before 0.4 in our terms.
 
 use super::{
     ID,
-    told::{instance, not_understood, purpose, server_error},
-    wire::{Chunk, RowV0, Usage},
-};
-use crate::{
-    ports::{GenerateEnd, GenerateEvent},
-    servers::http::{Line, error_text, sse_data},
+    told::{instance, purpose},
+    wire::RowV0,
 };
 use pilothouse_domain::{
-    error::ApiError,
     model::{Instance, Model},
     server::ServerId,
 };
@@ -49,43 +44,6 @@ pub(super) fn models_v0(rows: &[RowV0]) -> Vec<Model> {
         });
     }
     models
-}
-
-/// The usage comes after the last piece, in a chunk without choices; `[DONE]` closes the answer.
-#[derive(Default)]
-pub(super) struct OpenAiAnswer {
-    finish: Option<String>,
-    usage: Option<Usage>,
-}
-
-impl OpenAiAnswer {
-    pub fn event(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-        let Some(data) = sse_data(&line.text) else {
-            return Ok(None);
-        };
-        if data == "[DONE]" {
-            let end = GenerateEnd {
-                finish: self.finish.take(),
-                output_tokens: self.usage.and_then(|usage| usage.completion_tokens),
-                prompt_tokens: self.usage.and_then(|usage| usage.prompt_tokens),
-                ..GenerateEnd::default()
-            };
-            return Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }));
-        }
-        if let Some(said) = error_text(data.as_bytes()) {
-            return Err(server_error(&said));
-        }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|_| not_understood())?;
-        self.usage = chunk.usage.or(self.usage);
-        let Some(choice) = chunk.choices.into_iter().next() else {
-            return Ok(None);
-        };
-        self.finish = choice.finish_reason.or(self.finish.take());
-        let delta = choice.delta;
-        let text =
-            choice.text.or(delta.content).or(delta.reasoning_content).or(delta.reasoning).unwrap_or_default();
-        Ok(Some(GenerateEvent { at: line.at, text, end: None }))
-    }
 }
 
 #[cfg(test)]

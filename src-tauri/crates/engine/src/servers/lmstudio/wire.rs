@@ -1,4 +1,4 @@
-//! The JSON of LM Studio: v1 (0.4 and later), v0 (0.3.6 and later), and the OpenAI form. Bodies that carry an `error`
+//! The JSON of LM Studio: v1 (0.4 and later) and v0 (0.3.6 and later). Bodies that carry an `error`
 //! come with HTTP 200 too; the shared decoder refuses those.
 
 use serde::{Deserialize, Serialize};
@@ -122,63 +122,4 @@ pub(super) struct StatsV1 {
     pub input_tokens: Option<u32>,
     pub total_output_tokens: Option<u32>,
     pub tokens_per_second: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct CompletionV0<'a> {
-    pub model: &'a str,
-    pub prompt: &'a str,
-    pub stream: bool,
-    pub stream_options: StreamOptions,
-    pub temperature: f32,
-    pub max_tokens: u32,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct ChatV0<'a> {
-    pub model: &'a str,
-    pub messages: [Message<'a>; 1],
-    pub stream: bool,
-    pub stream_options: StreamOptions,
-    pub temperature: f32,
-    pub max_tokens: u32,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct StreamOptions {
-    pub include_usage: bool,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Message<'a> {
-    pub role: &'a str,
-    pub content: &'a str,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Chunk {
-    #[serde(default)]
-    pub choices: Vec<Choice>,
-    pub usage: Option<Usage>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Choice {
-    #[serde(default)]
-    pub delta: Delta,
-    pub text: Option<String>,
-    pub finish_reason: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Delta {
-    pub content: Option<String>,
-    pub reasoning_content: Option<String>,
-    pub reasoning: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, Deserialize)]
-pub(super) struct Usage {
-    pub prompt_tokens: Option<u32>,
-    pub completion_tokens: Option<u32>,
 }

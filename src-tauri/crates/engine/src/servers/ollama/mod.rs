@@ -60,6 +60,7 @@ impl ServerAdapter for Ollama {
             instance_expiry: true,
             timings: true,
             model_size: true,
+            key: false,
         }
     }
 

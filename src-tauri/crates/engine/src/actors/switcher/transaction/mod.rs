@@ -163,7 +163,8 @@ impl Transaction {
             previous: self.previous.clone(),
             target_loaded: self.instance.is_some()
                 || snapshot.instances.iter().any(|i| i.server == target.server && i.model == target.model),
-            target_bytes: model.size_bytes,
+            // Weights on another machine need none of this one's memory.
+            target_bytes: model.size_bytes.filter(|_| !self.is_remote(&model.server)),
             free_bytes: free,
         }
     }

@@ -1,0 +1,199 @@
+//! Servers of other owners behind a network: a second real Pilothouse with a front door that can want a key, speak TLS, or
+//! fall silent.
+
+use crate::{
+    answers::ask,
+    scene::{NO_LLAMA, reason, until_state, without_ollama},
+};
+use pilothouse_tests::{
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools},
+    sims::front::{Certificate, Front, Rules},
+};
+use std::time::Duration;
+
+/// A Pilothouse with an active model, as a remote server for others.
+struct Far {
+    sandbox: Sandbox,
+    engine: Group,
+}
+
+impl Far {
+    async fn start(tools: &Tools) -> Self {
+        let sandbox = Sandbox::new(tools, "");
+        let mut engine = sandbox.serve().await;
+        sandbox.until_active(&mut engine, "llama-server").await;
+        Self { sandbox, engine }
+    }
+
+    fn base(&self) -> String {
+        format!("http://127.0.0.1:{}/v1", self.sandbox.gateway_port)
+    }
+
+    async fn end(mut self) {
+        self.engine.terminate();
+        self.sandbox.assert_clean_end(&mut self.engine).await;
+    }
+}
+
+/// Settings of a Pilothouse that has nothing but a remote server.
+fn remote(address: &str) -> String {
+    format!(
+        "{NO_LLAMA}[servers.remote.studio]\naddress = {address:?}\ntitle = \"Studio\"\n\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_is_used_and_its_network_may_go() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let front = Front::open(0, &far.base(), None).await.unwrap();
+    let (port, address) = (front.port, format!("http://127.0.0.1:{}", front.port));
+    let sandbox = Sandbox::new(&tools, &remote(&address));
+    let mut engine = sandbox.serve().await;
+    let studio = until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(
+        (&studio["ownership"], &studio["kind"], &studio["pid"]),
+        (&"remote".into(), &"openai".into(), &().into())
+    );
+    sandbox.until_listed(EMBEDDED_MODEL).await;
+    let switched = sandbox.switch(EMBEDDED_MODEL, "studio");
+    assert_eq!(switched.code, Some(0), "{switched:?}");
+    let answer = ask(&sandbox).await;
+    assert_eq!(
+        (answer.status().as_u16(), &answer.headers()["x-pilothouse-server"]),
+        (200, &"studio".parse().unwrap())
+    );
+    assert!(answer.text().await.unwrap().contains("choices"));
+    let refused = sandbox.run(&["servers", "stop", "studio"]);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    assert!(refused.stdout.contains("another machine"), "{refused:?}");
+
+    front.set(Rules { silent: true, ..Rules::default() });
+    let troubled = until_state(&sandbox, &mut engine, "studio", "degraded").await;
+    assert!(reason(&troubled).contains("did not answer"), "{troubled:#}");
+    front.close().await;
+    assert_eq!(ask(&sandbox).await.status(), 502);
+    let front = Front::open(port, &far.base(), None).await.unwrap();
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    sandbox.until_active(&mut engine, "studio").await;
+    assert_eq!(ask(&sandbox).await.status(), 200);
+
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    let alive = reqwest::get(format!("{}/models", far.base())).await.unwrap();
+    assert_eq!(alive.status(), 200, "a remote server outlives us");
+    front.close().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_that_was_never_there_is_said_and_found_when_it_comes() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let port = pilothouse_tests::sandbox::free_port();
+    let sandbox = Sandbox::new(&tools, &remote(&format!("http://127.0.0.1:{port}")));
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("Nothing answers"), "{failed:#}");
+    let far = Far::start(&tools).await;
+    let front = Front::open(port, &far.base(), None).await.unwrap();
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    front.close().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_is_missing_wrong_or_revoked_is_said_and_a_right_one_helps_at_once() {
+    const FIRST: &str = "pk-first-7c1f0a9e";
+    const SECOND: &str = "pk-second-55d20b";
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let front = Front::open(0, &far.base(), None).await.unwrap();
+    let with_key = |key: &str| Rules { key: Some(key.into()), ..Rules::default() };
+    front.set(with_key(FIRST));
+    let sandbox = Sandbox::new(&tools, &remote(&format!("http://127.0.0.1:{}/v1", front.port)));
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("wants a key"), "{failed:#}");
+
+    let kept = sandbox.run_with(&["keys", "set", "studio"], &format!("{FIRST}\n"));
+    assert_eq!((kept.code, &kept.json["kept_in"]), (Some(0), &"file".into()), "{kept:?}");
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "studio").code, Some(0));
+    assert_eq!(ask(&sandbox).await.status(), 200);
+
+    front.set(with_key(SECOND));
+    let revoked = until_state(&sandbox, &mut engine, "studio", "degraded").await;
+    assert!(reason(&revoked).contains("refused the key"), "{revoked:#}");
+    sandbox.run_with(&["keys", "set", "studio"], "pk-a-wrong-one\n");
+    until_state(&sandbox, &mut engine, "studio", "failed").await;
+    sandbox.run_with(&["keys", "set", "studio"], SECOND);
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(ask(&sandbox).await.status(), 200);
+
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    for file in
+        std::fs::read_dir(sandbox.home().join("logs")).unwrap().flatten().filter(|file| file.path().is_file())
+    {
+        let text = std::fs::read_to_string(file.path()).unwrap();
+        assert!(!text.contains(FIRST) && !text.contains(SECOND), "a key in {}", file.path().display());
+    }
+    front.close().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_is_not_trusted_or_of_another_name_is_said() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let certificate = Certificate::for_names(&["localhost"]).unwrap();
+    let front = Front::open(0, &far.base(), Some(&certificate)).await.unwrap();
+    let sandbox = Sandbox::new(&tools, &remote(&format!("https://localhost:{}", front.port)));
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("certificate") && reason(&failed).contains("not trusted"), "{failed:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+
+    let trusted = sandbox.home().join("issuer.pem");
+    std::fs::write(&trusted, &certificate.issuer).unwrap();
+    let trust = [("SSL_CERT_FILE", trusted.as_os_str())];
+    let mut engine = sandbox.serve_with(&trust).await;
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "studio").code, Some(0));
+    assert_eq!(ask(&sandbox).await.status(), 200, "the gateway speaks TLS too");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+
+    let sandbox = Sandbox::new(&tools, &remote(&format!("https://127.0.0.1:{}", front.port)));
+    let mut engine = sandbox.serve_with(&trust).await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("not trusted"), "{failed:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    front.close().await;
+
+    let plain = Front::open(0, &far.base(), None).await.unwrap();
+    let sandbox = Sandbox::new(&tools, &remote(&format!("https://127.0.0.1:{}", plain.port)));
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("TLS"), "{failed:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_leads_nowhere_is_said() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let sandbox = Sandbox::new(&tools, &remote("http://no-such-machine.invalid:8000/v1"));
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "studio", "failed").await;
+    assert!(reason(&failed).contains("no-such-machine.invalid"), "{failed:#}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(sandbox.run(&["switch", "anything", "--server", "studio"]).code, Some(4));
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}

@@ -1,0 +1,132 @@
+//! A front door before a real server, as remote servers have one: another address, a key, TLS; and it can fall silent.
+
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::{Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use axum_server::{Handle, tls_rustls::RustlsConfig};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, Mutex, PoisonError},
+};
+use tokio::task::JoinHandle;
+
+/// What the door wants of its callers.
+#[derive(Debug, Clone, Default)]
+pub struct Rules {
+    /// The key, without which nobody is let in.
+    pub key: Option<String>,
+    /// Callers wait for ever, as behind a cable that was pulled out.
+    pub silent: bool,
+}
+
+#[derive(Clone)]
+struct Shared {
+    upstream: String,
+    rules: Arc<Mutex<Rules>>,
+    http: reqwest::Client,
+}
+
+/// A certificate for some names, and the certificate of its issuer.
+pub struct Certificate {
+    /// The issuer's, as PEM: whoever trusts it trusts the door.
+    pub issuer: String,
+    chain: String,
+    key: String,
+}
+
+impl Certificate {
+    /// A fresh issuer and a certificate of it for these names.
+    pub fn for_names(names: &[&str]) -> anyhow::Result<Self> {
+        let mut issuer = CertificateParams::new(Vec::new())?;
+        issuer.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(issuer, KeyPair::generate()?)?;
+        let key = KeyPair::generate()?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let chain = CertificateParams::new(names)?.signed_by(&key, &issuer)?;
+        Ok(Self { issuer: issuer.pem(), chain: chain.pem(), key: key.serialize_pem() })
+    }
+}
+
+/// A running door. Closes when dropped.
+pub struct Front {
+    pub port: u16,
+    rules: Arc<Mutex<Rules>>,
+    handle: Handle<SocketAddr>,
+    serving: JoinHandle<std::io::Result<()>>,
+}
+
+impl Front {
+    /// Opens a door on a loopback port (0: any) before `upstream`, the base of an OpenAI-compatible API.
+    pub async fn open(port: u16, upstream: &str, certificate: Option<&Certificate>) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(("127.0.0.1", port))?;
+        listener.set_nonblocking(true)?;
+        let port = listener.local_addr()?.port();
+        let rules = Arc::new(Mutex::new(Rules::default()));
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let shared = Shared { upstream: upstream.to_owned(), rules: rules.clone(), http };
+        let service = Router::new().fallback(pass).with_state(shared).into_make_service();
+        let handle = Handle::new();
+        let serving = match certificate {
+            Some(certificate) => {
+                let chain = certificate.chain.clone().into_bytes();
+                let config = RustlsConfig::from_pem(chain, certificate.key.clone().into_bytes()).await?;
+                let server = axum_server::from_tcp_rustls(listener, config)?.handle(handle.clone());
+                tokio::spawn(server.serve(service))
+            }
+            None => {
+                let server = axum_server::from_tcp(listener)?.handle(handle.clone());
+                tokio::spawn(server.serve(service))
+            }
+        };
+        Ok(Self { port, rules, handle, serving })
+    }
+
+    pub fn set(&self, rules: Rules) {
+        *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Closes the port and every connection.
+    pub async fn close(self) {
+        self.handle.shutdown();
+        let _ = self.serving.await;
+    }
+}
+
+async fn pass(State(shared): State<Shared>, request: Request) -> Response {
+    let rules = shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if rules.silent {
+        std::future::pending::<()>().await;
+    }
+    let (parts, body) = request.into_parts();
+    let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    if let Some(key) = rules.key
+        && given != Some(&format!("Bearer {key}"))
+    {
+        let body = r#"{"error":{"message":"Incorrect API key provided.","type":"invalid_request_error"}}"#;
+        return (StatusCode::UNAUTHORIZED, body).into_response();
+    }
+    let body: Bytes = axum::body::to_bytes(Body::new(body), 1 << 20).await.unwrap_or_default();
+    let path = parts.uri.path().trim_start_matches("/v1");
+    let asked = shared
+        .http
+        .request(parts.method, format!("{}{path}", shared.upstream))
+        .header(header::CONTENT_TYPE, "application/json")
+        .body(body);
+    match asked.send().await {
+        Ok(answer) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = answer.status();
+            if let Some(kind) = answer.headers().get(header::CONTENT_TYPE) {
+                response.headers_mut().insert(header::CONTENT_TYPE, kind.clone());
+            }
+            *response.body_mut() = Body::from_stream(answer.bytes_stream());
+            response
+        }
+        Err(_) => StatusCode::BAD_GATEWAY.into_response(),
+    }
+}
