@@ -4,6 +4,7 @@
  */
 import type { CheckResult } from './api/CheckResult';
 import type { ErrorCode } from './api/ErrorCode';
+import type { KeyPlace } from './api/KeyPlace';
 import type { LogSource } from './api/LogSource';
 import type { MemoryMeasure } from './api/MemoryMeasure';
 import type { ModelPurpose } from './api/ModelPurpose';
@@ -45,6 +46,12 @@ export const errors: Record<ErrorCode, string> = {
   already_running: 'Already running',
   system: 'The system refused',
   internal: 'A fault in Pilothouse',
+};
+
+/** Where a key is kept. */
+export const keyPlaces: Record<KeyPlace, string> = {
+  keyring: 'keyring of this system',
+  file: 'data folder, in a file that only you can read',
 };
 
 /** The four meanings that a colour and a shape can carry. */
@@ -229,6 +236,23 @@ export const servers = {
   stopping: 'Stopping',
   restarting: 'Restarting',
   keep: 'Keep it running',
+  backend: 'Program behind it',
+  backendOff: 'not running',
+  backendOn: (title: string, version: string | null, pid: string | null) =>
+    [title, version, pid && `PID ${pid}`].filter(Boolean).join(' · '),
+  httpServer: 'HTTP server',
+  httpOn: 'on',
+  httpOff: 'off',
+  inMemory: 'In memory',
+  noneKnown: 'not told while it is off',
+  models: (n: number) => (n === 1 ? '1 model' : `${n} models`),
+  notReached: 'Not reached',
+  key: 'Key',
+  keyOf: (name: string) => `Key of ${name}`,
+  keyGive: 'Give a key',
+  keyKeep: 'Keep it',
+  keyForget: 'Forget the key',
+  keyKept: (place: string) => `Kept in the ${place}.`,
   noVersion: 'The server does not tell its version, or does not run',
   noProcess: 'No process of this server was found',
   notRunning: 'not running',

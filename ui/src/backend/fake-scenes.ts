@@ -28,6 +28,7 @@ const abilities: Abilities = {
   instance_expiry: true,
   timings: true,
   model_size: true,
+  key: false,
 };
 
 function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {
@@ -44,6 +45,7 @@ function server(id: string, kind: ServerView['kind'], title: string, more: Parti
     pid: null,
     keeper: null,
     program: null,
+    backend: null,
     restarts: 0,
     abilities,
     since: iso(Date.now() - 3_600_000),

@@ -97,6 +97,10 @@ export class FakeBackend implements Backend {
             { name: 'lmstudio', result: 'skipped', detail: 'not installed', hint: 'Install LM Studio to use it here.' },
           ],
         };
+      case 'set_key':
+        return { reply: 'key_kept', place: 'file' };
+      case 'remove_key':
+        return { reply: 'done' };
       case 'dismiss_notice':
         this.#change({
           notices: call.id === undefined ? [] : this.#snapshot.notices.filter((notice) => notice.id !== call.id),

@@ -83,6 +83,16 @@ pub enum Ownership {
     Remote,
 }
 
+/// The program behind a server whose HTTP side can be off while it runs: LM Studio's app or its daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Backend {
+    /// Which of the product's programs it is ("llmster", "LM Studio", "Bionic").
+    pub title: String,
+    pub version: Option<String>,
+    pub pid: Option<u32>,
+}
+
 /// A server's key or token as somebody gave it. Its `Debug` form hides it, so that no log can show it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(transparent)]

@@ -8,7 +8,7 @@ use crate::{
     lifecycle::ServerState,
     model::{Instance, Model},
     notice::Notice,
-    server::{Abilities, Ownership, ServerId, ServerKind},
+    server::{Abilities, Backend, Ownership, ServerId, ServerKind},
     switch::{Active, SwitchReport, Switching},
 };
 use serde::{Deserialize, Serialize};
@@ -36,6 +36,8 @@ pub struct ServerView {
     pub keeper: Option<String>,
     /// The program that is started, or that was found running.
     pub program: Option<String>,
+    /// The program behind it, for a product whose HTTP server can be off while that runs.
+    pub backend: Option<Backend>,
     /// Restarts after a crash since Pilothouse started.
     pub restarts: u32,
     pub abilities: Abilities,

@@ -7,7 +7,7 @@ use pilothouse_domain::{
     gauge::Gauges,
     model::{Instance, Model},
     notice::Notice,
-    server::{Abilities, Ownership, ServerId, ServerKind},
+    server::{Abilities, Backend, Ownership, ServerId, ServerKind},
 };
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Instant};
 
@@ -189,6 +189,10 @@ pub trait ServerAdapter: Send + Sync {
     async fn locate(&self) -> Installation;
     /// Looks for a server that runs already and that nobody here started. Never wakes one up.
     async fn find_running(&self) -> Option<Found>;
+    /// The program behind a server that can be off while that runs. Never wakes it up.
+    async fn backend(&self) -> Option<Backend> {
+        None
+    }
     /// The port of the settings and the key that sets it, when it is a fixed one: there a stranger may sit.
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
         None

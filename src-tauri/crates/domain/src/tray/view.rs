@@ -243,6 +243,7 @@ mod tests {
                 version: None,
                 pid: None,
                 program: None,
+                backend: None,
                 keeper: None,
                 restarts: 0,
                 abilities: Abilities { start: true, stop: true, ..Abilities::default() },

@@ -17,7 +17,7 @@ use pilothouse_domain::{
     lifecycle::{Effect, Event, Life, ServerState},
     notice::Happening,
     runner::Runners,
-    server::{Ownership, ServerId},
+    server::{Backend, Ownership, ServerId},
     snapshot::ServerView,
 };
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
@@ -33,8 +33,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(3);
 pub(super) enum Inner {
     Located(Installation),
     Found(Option<(Found, Option<Vec<ProcessSpec>>)>),
-    /// Nobody of the kind runs; the error names a stranger at its address, if there is one.
-    Alone(Option<ApiError>),
+    /// Nobody of the kind answers: a stranger at its address, if there is one, and the program that may run behind it.
+    Alone(Option<ApiError>, Option<Backend>),
     Readopted(Option<OwnedProcess>, Record),
     Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
     Ended {
@@ -96,6 +96,7 @@ pub(super) struct Supervisor {
     /// Somebody wants it to run, whatever holds it up.
     pub(super) wanted: bool,
     pub(super) keeper: Option<String>,
+    pub(super) backend: Option<Backend>,
     pub(super) suspicion: Suspicion,
     /// Why we killed it, until its end is seen.
     pub(super) hung: Option<String>,
@@ -142,6 +143,7 @@ impl Supervisor {
             lost: None,
             wanted: false,
             keeper: None,
+            backend: None,
             suspicion: Suspicion::default(),
             hung: None,
             runners: Runners::default(),
@@ -256,7 +258,7 @@ impl Supervisor {
         match result {
             Inner::Located(installation) => self.located(installation),
             Inner::Found(found) => self.found(found),
-            Inner::Alone(stranger) => self.alone(stranger),
+            Inner::Alone(stranger, backend) => self.alone(stranger, backend),
             Inner::Readopted(process, record) => self.readopted(process, record),
             Inner::Started(Ok((started, stop))) => self.started(started, stop),
             Inner::Started(Err(error)) => self.failed(error),
@@ -366,6 +368,7 @@ impl Supervisor {
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
             keeper: self.keeper.clone(),
             program: self.program.as_ref().map(|program| program.display().to_string()),
+            backend: self.backend.clone(),
             restarts: self.life.restarts,
             abilities,
             since: self.since,

@@ -13,7 +13,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     lifecycle::{Event, ServerState},
     notice::Happening,
-    server::Ownership,
+    server::{Backend, Ownership},
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -58,7 +58,7 @@ impl Supervisor {
                 let adapter = self.adapter.clone();
                 self.later(async move {
                     let Some(found) = adapter.find_running().await else {
-                        return Inner::Alone(work::stranger(&*adapter).await);
+                        return Inner::Alone(work::stranger(&*adapter).await, adapter.backend().await);
                     };
                     let stop = adapter.stop_commands(&adapter.locate().await).await;
                     Inner::Found(Some((found, stop)))
@@ -110,8 +110,12 @@ impl Supervisor {
     }
 
     /// Nobody of its kind runs. A stranger at its address is said before somebody tries to start it there.
-    pub(super) fn alone(&mut self, stranger: Option<ApiError>) {
+    pub(super) fn alone(&mut self, stranger: Option<ApiError>, backend: Option<Backend>) {
         self.probing = false;
+        if self.backend != backend {
+            self.backend = backend;
+            self.publish();
+        }
         match stranger {
             Some(error) if matches!(self.life.state, ServerState::Stopped | ServerState::NotOurs) => {
                 self.transition(Event::PortHeld { reason: error.message.clone() }, true);
@@ -134,6 +138,10 @@ impl Supervisor {
         let id = self.adapter.id();
         match probe.health {
             Ok(health) => {
+                if let Some(backend) = probe.backend {
+                    self.version = backend.version.clone().or(self.version.take());
+                    self.backend = Some(backend);
+                }
                 if health.version.is_some() {
                     self.version = health.version;
                 }

@@ -10,6 +10,7 @@ use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model},
+    server::Backend,
 };
 use std::{
     path::{Path, PathBuf},
@@ -81,6 +82,7 @@ pub(super) struct Probe {
     pub models: Option<Vec<Model>>,
     /// The children of the server that hold models; `None`: not told by the system, or no process known.
     pub runners: Option<Vec<u32>>,
+    pub backend: Option<Backend>,
 }
 
 /// Probes health and, when it is well, lists instances and (when asked) models. A list that fails is left out: the
@@ -93,14 +95,15 @@ pub(super) async fn probe(
 ) -> Probe {
     let health = client.health().await;
     if health.is_err() {
-        return Probe { health, instances: None, models: None, runners: None };
+        return Probe { health, instances: None, models: None, runners: None, backend: None };
     }
     let models = if with_models { Some(client.models().await) } else { None };
     let instances = client.instances().await;
     // It answers, but not us: its lists say so before the first question of a person does.
     let refused = models.iter().filter_map(|list| list.as_ref().err()).chain(instances.as_ref().err());
     if let Some(error) = refused.into_iter().find(|error| error.code == ErrorCode::Unauthorized) {
-        return Probe { health: Err(error.clone()), instances: None, models: None, runners: None };
+        let health = Err(error.clone());
+        return Probe { health, instances: None, models: None, runners: None, backend: None };
     }
     let models = models.and_then(|list| kept(list, "models"));
     let instances = kept(instances, "instances");
@@ -113,7 +116,8 @@ pub(super) async fn probe(
         let runners = children.iter().filter(|child| adapter.is_runner(&child.command_line));
         runners.map(|child| child.pid).collect()
     });
-    Probe { health, instances, models, runners }
+    let backend = if with_models { adapter.backend().await } else { None };
+    Probe { health, instances, models, runners, backend }
 }
 
 /// Waits for one token. Errors: proof_failed, and what the server says.

@@ -1,7 +1,7 @@
 //! LM Studio's home folder and what its files say. They are no stable interface: read with care, never written.
 
-use crate::servers::places::find_program;
-use pilothouse_domain::settings::LmStudioSettings;
+use crate::{process::listener, servers::places::find_program};
+use pilothouse_domain::{server::Backend, settings::LmStudioSettings};
 use serde::Deserialize;
 use std::{
     path::{Path, PathBuf},
@@ -27,20 +27,12 @@ pub(super) struct ServerConfig {
 #[derive(Debug, Deserialize)]
 struct InternalServer {
     port: u16,
-    pid: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
 struct Status {
     version: String,
     package: String,
-}
-
-/// The app or daemon behind the HTTP server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Backend {
-    pub version: String,
-    pub pid: Option<u32>,
 }
 
 impl Home {
@@ -78,21 +70,24 @@ impl Home {
         format!("http://{host}:{}", config.port.unwrap_or(1234))
     }
 
-    /// Version and process of what runs, by the one question that never starts anything.
+    /// What runs, by the one question that never starts anything.
     pub async fn backend(&self) -> Option<Backend> {
-        let noted = self.read::<InternalServer>("http-server.json");
+        let noted = self.read::<InternalServer>("http-server.json").map(|server| server.port);
         let client = reqwest::Client::builder().no_proxy().timeout(STATUS_LIMIT).build().ok()?;
-        let mut ports: Vec<(u16, Option<u32>)> =
-            noted.iter().map(|server| (server.port, server.pid)).collect();
-        ports.extend(INTERNAL_PORTS.map(|port| (port, None)));
-        for (port, pid) in ports {
+        for port in noted.into_iter().chain(INTERNAL_PORTS) {
             let answer = client.get(format!("http://127.0.0.1:{port}/lms-status")).send().await;
             let Ok(answer) = answer else { continue };
-            if let Ok(status) = answer.json::<Status>().await
-                && !status.package.is_empty()
-            {
-                return Some(Backend { version: status.version, pid });
-            }
+            let Ok(status) = answer.json::<Status>().await else { continue };
+            // The app and the daemon answer alike; their processes have names of their own.
+            let holder = listener(port).await;
+            let named = holder.as_ref().is_some_and(|holder| holder.name.to_lowercase().contains("llmster"));
+            let title = match status.package.as_str() {
+                "bionic" => "Bionic",
+                _ if named => "llmster",
+                _ => "LM Studio",
+            };
+            let pid = holder.map(|holder| holder.pid);
+            return Some(Backend { title: title.into(), version: Some(status.version), pid });
         }
         None
     }

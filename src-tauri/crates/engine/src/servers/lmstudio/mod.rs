@@ -18,7 +18,7 @@ use client::LmStudioClient;
 use home::Home;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    server::{Abilities, ServerId, ServerKind},
+    server::{Abilities, Backend, ServerId, ServerKind},
     settings::LmStudioSettings,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -94,8 +94,12 @@ impl ServerAdapter for LmStudio {
         let client = LmStudioClient::new(&endpoint, self.home());
         client.health().await.ok()?;
         let backend = self.home().backend().await;
-        let (version, pid) = backend.map_or((None, None), |backend| (Some(backend.version), backend.pid));
+        let (version, pid) = backend.map_or((None, None), |backend| (backend.version, backend.pid));
         Some(Found { endpoint, version, pid, keeper: None })
+    }
+
+    async fn backend(&self) -> Option<Backend> {
+        self.home().backend().await
     }
 
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
