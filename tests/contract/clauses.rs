@@ -42,6 +42,19 @@ pub async fn contract(subject: &Subject<'_>) -> Result<()> {
     subject.recovers_from_a_dropped_load().await.context("dropped load")
 }
 
+/// The clauses for a server of which only the OpenAI-compatible API is known.
+pub async fn remote_contract(subject: &Subject<'_>) -> Result<()> {
+    let models = subject.client.models().await?;
+    anyhow::ensure!(models.iter().any(|model| model.name == subject.model), "not listed: {models:?}");
+    assert_eq!(subject.client.instances().await?, [], "what is in its memory is not told");
+    subject.refuses_an_unknown_model().await;
+    let instance = subject.load(subject.model).await?;
+    subject.answers_a_raw_prompt(&instance.id).await.context("raw answer")?;
+    subject.answers_a_message(&instance.id).await.context("chat answer")?;
+    subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
+    subject.client.unload(&instance.id).await.context("nothing to do is no error")
+}
+
 /// The clause about a server that is gone.
 pub async fn gone(client: &dyn ServerClient) {
     let error = client.health().await.expect_err("a stopped server answered");

@@ -5,7 +5,10 @@ use crate::{
     tools::{GGUF, Running, tool},
 };
 use anyhow::Result;
-use pilothouse_domain::{error::ErrorCode, settings::LlamaServerSettings};
+use pilothouse_domain::{
+    error::ErrorCode,
+    settings::{LlamaModelSettings, LlamaServerSettings},
+};
 use pilothouse_engine::{
     ports::{Installation, LoadRequest, ServerAdapter},
     servers::llama_server::{LlamaServer, Places},
@@ -57,7 +60,9 @@ async fn llama_server_takes_files_that_come_later_and_survives_a_broken_one() ->
         return Ok(());
     };
     let folder = tempfile::tempdir()?;
-    let settings = LlamaServerSettings { context: 512, parallel: 2, ..LlamaServerSettings::default() };
+    let mut settings = LlamaServerSettings { context: 512, parallel: 2, ..LlamaServerSettings::default() };
+    let own = LlamaModelSettings { context: Some(1024), parallel: Some(1), ..LlamaModelSettings::default() };
+    settings.models.insert("other".into(), own);
     let adapter = adapter(settings, &embedded, folder.path());
     let running = Running::start(&adapter, folder.path()).await?;
     let models = folder.path().join("models");
@@ -65,10 +70,11 @@ async fn llama_server_takes_files_that_come_later_and_survives_a_broken_one() ->
     std::fs::write(models.join("broken.gguf"), b"GGUF, or so it says")?;
     std::fs::hard_link(embedded.join(GGUF).canonicalize()?, models.join("copy.gguf"))
         .or_else(|_| std::fs::copy(embedded.join(GGUF), models.join("copy.gguf")).map(drop))?;
+    std::os::unix::fs::symlink(embedded.join(GGUF).canonicalize()?, models.join("other.gguf"))?;
 
     let mut names: Vec<String> = running.client.models().await?.into_iter().map(|model| model.name).collect();
     names.sort();
-    assert_eq!(names, [MODEL, "broken", "copy"]);
+    assert_eq!(names, [MODEL, "broken", "copy", "other"]);
     let load = async |model: &str| {
         let request = LoadRequest { model: model.into(), context: None };
         running.client.load(&request, Arc::new(|_| {})).await
@@ -78,6 +84,8 @@ async fn llama_server_takes_files_that_come_later_and_survives_a_broken_one() ->
     assert!(error.message.contains("broken"), "{error}");
     let copy = running.explain(load("copy").await.map_err(Into::into))?;
     assert_eq!(copy.context, Some(512), "each of two requests at a time has the whole context");
+    let other = running.explain(load("other").await.map_err(Into::into))?;
+    assert_eq!(other.context, Some(1024), "this model has settings of its own");
     running.stop().await;
     Ok(())
 }

@@ -5,13 +5,14 @@ use crate::{
     tools::until,
 };
 use anyhow::{Context, Result, ensure};
-use pilothouse_domain::{error::ErrorCode, settings::LmStudioSettings};
+use pilothouse_domain::{error::ErrorCode, server::ServerId, settings::LmStudioSettings};
 use pilothouse_engine::{
-    ports::{Endpoint, Launch, LoadRequest, ServerAdapter},
+    keys::Keys,
+    ports::{Endpoint, Launch, LoadRequest, Secret, ServerAdapter},
     process::run_to_end,
     servers::lmstudio::LmStudio,
 };
-use pilothouse_tests::sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, home, lms};
+use pilothouse_tests::sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, TOKEN, home, lms};
 use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
 
 /// A model of the simulator's catalogue.
@@ -23,9 +24,13 @@ fn adapter(sim: &LmStudioSim) -> Result<LmStudio> {
 }
 
 fn at(address: String, home: &Path) -> LmStudio {
+    with_keys(address, home, Keys::in_memory())
+}
+
+fn with_keys(address: String, home: &Path, keys: Keys) -> LmStudio {
     let settings =
         LmStudioSettings { address, home: home.display().to_string(), ..LmStudioSettings::default() };
-    LmStudio::new(settings, home.to_owned())
+    LmStudio::new(settings, home.to_owned(), keys)
 }
 
 fn quick(folder: &Path, profile: Profile) -> Options {
@@ -41,7 +46,12 @@ async fn keeps_the_contract(profile: Profile) -> Result<()> {
     let folder = tempfile::tempdir()?;
     install(folder.path(), &[])?;
     let sim = LmStudioSim::start(quick(folder.path(), profile)).await?;
-    let adapter = adapter(&sim)?;
+    let keys = Keys::in_memory();
+    if profile == Profile::Auth {
+        keys.set(&ServerId::new("lmstudio"), Secret::new(TOKEN)).await?;
+    }
+    let address = sim.base_url().context("the public server is off")?;
+    let adapter = with_keys(address, &sim.home, keys);
     let found = adapter.find_running().await.context("it is found at its address")?;
     ensure!(found.version.is_some(), "the backend tells its version");
     let client = adapter.client(&found.endpoint);
@@ -69,6 +79,12 @@ async fn lmstudio_0_4_simulated_keeps_the_contract() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn lmstudio_0_3_simulated_keeps_the_contract() -> Result<()> {
     keeps_the_contract(Profile::V03).await
+}
+
+/// "Require Authentication" is on, and the token is kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_with_a_token_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::Auth).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -170,7 +186,11 @@ async fn a_real_lmstudio_keeps_the_contract() -> Result<()> {
         return Ok(());
     };
     let home = std::env::home_dir().context("the home folder")?;
-    let adapter = LmStudio::new(LmStudioSettings { address, ..LmStudioSettings::default() }, home);
+    let keys = Keys::in_memory();
+    if let Ok(token) = std::env::var("PILOTHOUSE_REAL_LMSTUDIO_TOKEN") {
+        keys.set(&ServerId::new("lmstudio"), Secret::new(token)).await?;
+    }
+    let adapter = LmStudio::new(LmStudioSettings { address, ..LmStudioSettings::default() }, home, keys);
     let found = adapter.find_running().await.context("LM Studio does not answer")?;
     let client = adapter.client(&found.endpoint);
     let subject = Subject {

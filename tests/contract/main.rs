@@ -12,4 +12,5 @@ mod clauses;
 mod llama_server;
 mod lmstudio;
 mod ollama;
+mod openai;
 mod tools;

@@ -2,8 +2,8 @@
 
 use crate::scene::{NO_LLAMA, reason, until_state};
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools},
-    sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile},
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port},
+    sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, TOKEN},
 };
 
 const MODEL: &str = "simulated/alpha-2b";
@@ -23,7 +23,7 @@ impl Scene {
         let theirs = LmStudioSim::start(options(quick)).await.unwrap();
         let settings = format!(
             "{more}[servers.lmstudio]\naddress = {:?}\nhome = {:?}\n",
-            theirs.base_url().unwrap(),
+            theirs.base_url().unwrap_or_else(|| "http://127.0.0.1:1".into()),
             folder.path().display().to_string()
         );
         let sandbox = Sandbox::new(&tools, &settings);
@@ -79,6 +79,12 @@ async fn a_missing_token_is_said_and_not_taken_for_silence_simulated() {
     assert_eq!(shown["ownership"], "adopted", "{shown} {}", reason(&shown));
     let failed = scene.sandbox.switch(MODEL, "lmstudio");
     assert!(matches!(failed.code, Some(1 | 4 | 5)), "{failed:?}");
+    let troubled = until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "degraded").await;
+    assert!(reason(&troubled).contains("wants a key"), "{troubled:#}");
+    scene.sandbox.run_with(&["keys", "set", "lmstudio"], TOKEN);
+    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    scene.sandbox.until_listed(MODEL).await;
+    assert_eq!(scene.sandbox.switch(MODEL, "lmstudio").code, Some(0), "with its token it is used");
     scene.theirs.stop().await;
 }
 
@@ -115,4 +121,21 @@ async fn a_server_that_is_switched_off_in_the_app_is_gone_and_found_again_simula
         .unwrap();
     until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
     again.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_runs_with_its_server_off_is_told_apart_simulated() {
+    let off = |options: Options| Options { server_off: true, port: free_port(), ..options };
+    let Some(mut scene) = Scene::start(off, NO_LLAMA).await else { return };
+    let shown = scene
+        .sandbox
+        .until(&mut scene.engine, "the program behind it", |status| {
+            let server = pilothouse_tests::sandbox::server(status, "lmstudio")?;
+            (!server["backend"].is_null()).then(|| server.clone())
+        })
+        .await;
+    assert!(["stopped", "not_installed"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
+    assert_eq!(shown["backend"]["version"], "0.4.25", "{shown:#}");
+    assert_eq!(shown["backend"]["pid"], std::process::id(), "the simulator runs in this process: {shown:#}");
+    scene.theirs.stop().await;
 }

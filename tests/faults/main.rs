@@ -7,6 +7,7 @@
 mod answers;
 mod hangs;
 mod lmstudio;
+mod owners;
 mod places;
 mod processes;
 mod remotes;

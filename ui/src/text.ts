@@ -10,6 +10,7 @@ import type { MemoryMeasure } from './api/MemoryMeasure';
 import type { ModelPurpose } from './api/ModelPurpose';
 import type { NoticeLevel } from './api/NoticeLevel';
 import type { Ownership } from './api/Ownership';
+import type { Product } from './api/Product';
 import type { RunState } from './api/RunState';
 import type { ServerState } from './api/ServerState';
 import type { SwitchOutcome } from './api/SwitchOutcome';
@@ -88,7 +89,7 @@ export const switchOutcomes: Record<SwitchOutcome, string> = {
 export const ownerships: Record<Ownership, string> = {
   ours: 'started by Pilothouse',
   adopted: 'found running',
-  remote: 'on another machine',
+  remote: 'somebody else’s',
 };
 
 export const measures: Record<MemoryMeasure, { word: string; meaning: string }> = {
@@ -236,6 +237,11 @@ export const servers = {
   stopping: 'Stopping',
   restarting: 'Restarting',
   keep: 'Keep it running',
+  takeOver: 'Take over',
+  takeOverOf: (name: string) => `Take over ${name}`,
+  takesOver: (name: string) =>
+    `${name} was started by somebody else. Pilothouse asks it to end and starts its own in its place; programs that use it are cut off.`,
+  leave: 'Leave it',
   backend: 'Program behind it',
   backendOff: 'not running',
   backendOn: (title: string, version: string | null, pid: string | null) =>
@@ -258,6 +264,22 @@ export const servers = {
   notRunning: 'not running',
   doctor: 'Check everything',
   doctorTitle: 'Checks',
+};
+
+/** What a found server is. */
+export const products: Record<Product, string> = {
+  ollama: 'Ollama',
+  lmstudio: 'LM Studio',
+  'llama-server': 'llama-server',
+  openai: 'OpenAI-compatible server',
+};
+
+export const discovery = {
+  title: 'On this machine',
+  look: 'Look for servers',
+  none: 'No language-model server runs on this machine.',
+  known: (title: string) => `This is ${title} in the list above.`,
+  add: (file: string) => `Not used yet. To use it, add this to ${file}, then start Pilothouse again:`,
 };
 
 export const gauges = {

@@ -39,4 +39,8 @@ model_size: boolean,
 /**
  * Takes a key or token that a person can give.
  */
-key: boolean, };
+key: boolean, 
+/**
+ * One of somebody else runs, and a person may have it ended and replaced by one of Pilothouse's.
+ */
+take_over: boolean, };

@@ -5,7 +5,7 @@ import type { ServerId } from "./ServerId";
 /**
  * Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
  */
-export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "switch", 
+export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "discover" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "take_over", server: ServerId, } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "switch", 
 /**
  * A model's name, `<server>/<name>`, or an unambiguous part of one.
  */

@@ -8,4 +8,9 @@ address: string,
 /**
  * Its home folder; empty: found as `lms` finds it.
  */
-home: string, };
+home: string, 
+/**
+ * Start its HTTP server together with Pilothouse, and the program behind it when none runs: llmster if it is there,
+ * else the app without its window.
+ */
+autostart: boolean, };

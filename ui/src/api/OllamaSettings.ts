@@ -18,6 +18,30 @@ address: string,
  */
 models_dir: string, 
 /**
- * Further environment of an `ollama serve` of ours ("OLLAMA_FLASH_ATTENTION" = "1").
+ * Context length in tokens; 0: Ollama chooses by the memory of the GPU.
+ */
+context: number, 
+/**
+ * Requests at a time for each model; 0: Ollama's own default.
+ */
+parallel: number, 
+/**
+ * Models in memory at once; 0: Ollama's own default.
+ */
+max_models: number, 
+/**
+ * How long an idle model stays ("10m", "-1" for ever); empty: Ollama's own default.
+ */
+keep_alive: string, 
+/**
+ * "on", "off"; empty: Ollama chooses.
+ */
+flash_attention: string, 
+/**
+ * Type of the KV cache: "f16", "q8_0", "q4_0"; empty: f16. The smaller ones need flash attention.
+ */
+kv_type: string, 
+/**
+ * Further environment of an `ollama serve` of ours ("OLLAMA_ORIGINS" = "…").
  */
 environment: { [key in string]: string }, };

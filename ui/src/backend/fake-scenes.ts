@@ -29,6 +29,7 @@ const abilities: Abilities = {
   timings: true,
   model_size: true,
   key: false,
+  take_over: false,
 };
 
 function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {

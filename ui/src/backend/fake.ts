@@ -50,6 +50,10 @@ export class FakeBackend implements Backend {
         return this.#current();
       case 'refresh':
         return { reply: 'snapshot', snapshot: this.#snapshot };
+      case 'discover':
+        return { reply: 'discovered', servers: [] };
+      case 'take_over':
+        return this.#operate(call.server, 'restart_server');
       case 'start_server':
       case 'stop_server':
       case 'restart_server':

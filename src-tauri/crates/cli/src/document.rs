@@ -67,7 +67,7 @@ pub fn server(view: &ServerView, gauges: Option<&Gauges>) -> Value {
             "pid": view.pid,
             "memory_bytes": usage.and_then(|usage| usage.memory_bytes),
             "measure": usage.and_then(|usage| usage.measure),
-            "restarts": view.restarts,
+            "backend": view.backend, "restarts": view.restarts,
             "since": view.since,
         }),
         &[

@@ -4,15 +4,27 @@ use crate::{
     session::{Session, unexpected},
 };
 use clap::Subcommand;
-use pilothouse_domain::{fit::gigabytes, server::ServerId, snapshot::Snapshot};
+use pilothouse_domain::{discovery::Discovered, fit::gigabytes, server::ServerId, snapshot::Snapshot};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
 #[derive(Subcommand)]
 pub enum Act {
-    Start { server: String },
-    Stop { server: String },
-    Restart { server: String },
+    Start {
+        server: String,
+    },
+    Stop {
+        server: String,
+    },
+    Restart {
+        server: String,
+    },
+    /// Look for servers that run on this machine, known or not.
+    Discover,
+    /// End one that somebody else started, and start one of Pilothouse's in its place.
+    TakeOver {
+        server: String,
+    },
 }
 
 pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
@@ -25,6 +37,8 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
         }
         Some(Act::Start { server }) => Call::StartServer { server: ServerId(server) },
         Some(Act::Stop { server }) => Call::StopServer { server: ServerId(server) },
+        Some(Act::Discover) => Call::Discover,
+        Some(Act::TakeOver { server }) => Call::TakeOver { server: ServerId(server) },
         Some(Act::Restart { server }) => Call::RestartServer { server: ServerId(server) },
     };
     match session.call(call).await? {
@@ -34,7 +48,26 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
             output.answer(document, || format!("{} is {}.", server.title, words(&server.state)));
             Ok(0)
         }
+        Reply::Discovered { servers } => {
+            output.answer(json!({ "discovered": servers }), || discovered(&servers));
+            Ok(0)
+        }
         other => Err(unexpected(&other)),
+    }
+}
+
+fn discovered(servers: &[Discovered]) -> String {
+    let line = |one: &Discovered| {
+        let known =
+            one.known_as.as_ref().map_or_else(|| "not used yet".into(), |id| format!("known as {id}"));
+        let process = one.process.as_deref().unwrap_or("–");
+        let add =
+            one.settings.as_ref().map(|lines| format!("\nTo use it, add to the settings file:\n\n{lines}"));
+        format!("{} at {}, {process}: {known}{}\n", words(&one.product), one.address, add.unwrap_or_default())
+    };
+    match servers {
+        [] => "No language-model server runs on this machine.".into(),
+        servers => servers.iter().map(line).collect(),
     }
 }
 

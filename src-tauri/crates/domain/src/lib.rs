@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod bench;
+pub mod discovery;
 pub mod error;
 pub mod fit;
 pub mod gauge;

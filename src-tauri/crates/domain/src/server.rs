@@ -79,7 +79,7 @@ pub enum Ownership {
     Ours,
     /// Found running: watched and used, never killed on quit.
     Adopted,
-    /// On another machine: watched and used.
+    /// Named in the settings, mostly on another machine: watched and used, never started or stopped.
     Remote,
 }
 
@@ -140,6 +140,8 @@ pub struct Abilities {
     pub model_size: bool,
     /// Takes a key or token that a person can give.
     pub key: bool,
+    /// One of somebody else runs, and a person may have it ended and replaced by one of Pilothouse's.
+    pub take_over: bool,
 }
 
 #[cfg(test)]

@@ -138,6 +138,26 @@ pub struct LlamaServerSettings {
     pub context: u32,
     /// Requests at a time.
     pub parallel: u32,
+    /// What is different for single models, by the model's name.
+    pub models: BTreeMap<String, LlamaModelSettings>,
+}
+
+/// What is different for one model. Whatever is left out is as for all models.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct LlamaModelSettings {
+    /// Context length in tokens; 0: the model's own.
+    pub context: Option<u32>,
+    /// Requests at a time.
+    pub parallel: Option<u32>,
+    /// Layers on the GPU; absent: as many as fit.
+    pub gpu_layers: Option<u32>,
+    /// Type of the KV cache: "f16", "q8_0", "q4_0", …
+    pub kv_type: Option<String>,
+    pub flash_attention: Option<bool>,
+    /// Further flags of llama-server without their dashes ("temp" = "0.2").
+    pub options: BTreeMap<String, String>,
 }
 
 impl Default for LlamaServerSettings {
@@ -150,6 +170,7 @@ impl Default for LlamaServerSettings {
             port: 0,
             context: 4096,
             parallel: 1,
+            models: BTreeMap::new(),
         }
     }
 }
@@ -167,7 +188,19 @@ pub struct OllamaSettings {
     pub address: String,
     /// Folder with the models of an `ollama serve` of ours; empty: Ollama's own default.
     pub models_dir: String,
-    /// Further environment of an `ollama serve` of ours ("OLLAMA_FLASH_ATTENTION" = "1").
+    /// Context length in tokens; 0: Ollama chooses by the memory of the GPU.
+    pub context: u32,
+    /// Requests at a time for each model; 0: Ollama's own default.
+    pub parallel: u32,
+    /// Models in memory at once; 0: Ollama's own default.
+    pub max_models: u32,
+    /// How long an idle model stays ("10m", "-1" for ever); empty: Ollama's own default.
+    pub keep_alive: String,
+    /// "on", "off"; empty: Ollama chooses.
+    pub flash_attention: String,
+    /// Type of the KV cache: "f16", "q8_0", "q4_0"; empty: f16. The smaller ones need flash attention.
+    pub kv_type: String,
+    /// Further environment of an `ollama serve` of ours ("OLLAMA_ORIGINS" = "…").
     pub environment: BTreeMap<String, String>,
 }
 
@@ -179,6 +212,12 @@ impl Default for OllamaSettings {
             program: String::new(),
             address: "http://127.0.0.1:11434".into(),
             models_dir: String::new(),
+            context: 0,
+            parallel: 0,
+            max_models: 0,
+            keep_alive: String::new(),
+            flash_attention: String::new(),
+            kv_type: String::new(),
             environment: BTreeMap::new(),
         }
     }
@@ -193,11 +232,14 @@ pub struct LmStudioSettings {
     pub address: String,
     /// Its home folder; empty: found as `lms` finds it.
     pub home: String,
+    /// Start its HTTP server together with Pilothouse, and the program behind it when none runs: llmster if it is there,
+    /// else the app without its window.
+    pub autostart: bool,
 }
 
 impl Default for LmStudioSettings {
     fn default() -> Self {
-        Self { enabled: true, address: String::new(), home: String::new() }
+        Self { enabled: true, address: String::new(), home: String::new(), autostart: false }
     }
 }
 
@@ -254,6 +296,23 @@ impl Settings {
         }
         if !(1..=64).contains(&self.servers.llama_server.parallel) {
             return mistake("servers.llama-server.parallel", "1 to 64");
+        }
+        for (name, model) in &self.servers.llama_server.models {
+            let key = |field: &str| format!("servers.llama-server.models.{name}{field}");
+            if !model.parallel.is_none_or(|parallel| (1..=64).contains(&parallel)) {
+                return mistake(&key(".parallel"), "1 to 64");
+            }
+            let texts = model.options.iter().flat_map(|(name, value)| [name, value]);
+            let mut texts = texts.chain([name]).chain(&model.kv_type);
+            if texts.any(|text| text.is_empty() || text.contains(['\n', '\r', '[', ']', '='])) {
+                return mistake(&key(""), "names and values on one line, without [, ] and =");
+            }
+        }
+        if !["", "on", "off"].contains(&self.servers.ollama.flash_attention.as_str()) {
+            return mistake("servers.ollama.flash_attention", "empty, on or off");
+        }
+        if !["", "f16", "q8_0", "q4_0"].contains(&self.servers.ollama.kv_type.as_str()) {
+            return mistake("servers.ollama.kv_type", "empty, f16, q8_0 or q4_0");
         }
         if !self.servers.ollama.address.starts_with("http://") {
             return mistake("servers.ollama.address", "an address such as http://127.0.0.1:11434");

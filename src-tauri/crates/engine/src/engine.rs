@@ -251,9 +251,9 @@ fn start_supervisors(
         adapters.push((Arc::new(server), wanted.ollama.autostart));
     }
     if wanted.lmstudio.enabled {
-        let settings = wanted.lmstudio.clone();
+        let (settings, autostart) = (wanted.lmstudio.clone(), wanted.lmstudio.autostart);
         let server = servers::lmstudio::LmStudio::new(settings, paths.user_home.clone(), keys.clone());
-        adapters.push((Arc::new(server), false));
+        adapters.push((Arc::new(server), autostart));
     }
     for (name, remote) in wanted.remote.iter().filter(|(_, remote)| remote.enabled) {
         adapters.push((Arc::new(servers::openai::OpenAi::new(name, remote.clone(), keys.clone())), true));

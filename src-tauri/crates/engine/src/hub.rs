@@ -230,7 +230,7 @@ impl State {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
-                let fit = match self.is_remote(&model.server) {
+                let fit = match self.is_elsewhere(&model.server) {
                     true => Fit::Unknown { reason: "it runs on another machine".into() },
                     false => fit::judge(model.size_bytes, total, loaded),
                 };
@@ -251,6 +251,11 @@ impl State {
 
     fn is_remote(&self, server: &ServerId) -> bool {
         self.snapshot.server(server).is_some_and(|view| view.ownership == Some(Ownership::Remote))
+    }
+
+    /// A remote server with a process here uses this machine's memory all the same.
+    fn is_elsewhere(&self, server: &ServerId) -> bool {
+        self.is_remote(server) && self.snapshot.server(server).is_some_and(|view| view.pid.is_none())
     }
 
     fn routes(&self) -> Routes {

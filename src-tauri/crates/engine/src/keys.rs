@@ -36,9 +36,8 @@ impl Keys {
         Self(Arc::new(Inner { file, keyring: !paths.portable, known: Mutex::default() }))
     }
 
-    /// Holds what it is given, and only in memory.
-    #[cfg(test)]
-    pub fn nowhere() -> Self {
+    /// Keeps what it is given in memory alone, for tests and adapters without a home.
+    pub fn in_memory() -> Self {
         Self(Arc::new(Inner { file: None, keyring: false, known: Mutex::default() }))
     }
 

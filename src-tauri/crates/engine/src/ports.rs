@@ -197,6 +197,10 @@ pub trait ServerAdapter: Send + Sync {
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
         None
     }
+    /// Whether one of somebody else at that port can be ended and replaced by one of ours, when a person wants it.
+    fn can_take_over(&self) -> bool {
+        false
+    }
     /// Whether a child of the server's process holds a model: its death is the loss of that model, also where the
     /// server goes on listing it.
     fn is_runner(&self, _command_line: &[String]) -> bool {

@@ -16,6 +16,8 @@ pub enum Call {
     },
     /// Asks every server again for its models and instances, then answers with the snapshot.
     Refresh,
+    /// Looks for language-model servers that run on this machine, known or not. Wakes nothing up.
+    Discover,
     /// Starts a server and waits until it answers or failed.
     /// Errors: not_found, not_installed, unsupported, port_taken, server_crashed, timed_out, cpu_too_old.
     StartServer {
@@ -27,6 +29,11 @@ pub enum Call {
     },
     /// Stop, then start. Errors: as both.
     RestartServer {
+        server: ServerId,
+    },
+    /// Ends somebody else's server and starts one of Pilothouse's in its place. Waits until that one answers. To call this
+    /// is the consent. Errors: not_found, unsupported, not_ours (only its owner can end it), timed_out, as `StartServer`.
+    TakeOver {
         server: ServerId,
     },
     /// Keeps the key or token of a server and connects to it anew. Errors: not_found, unsupported (it takes none),

@@ -1,6 +1,7 @@
 use pilothouse_domain::{
     Timestamp,
     bench::{Run, RunDetail},
+    discovery::Discovered,
     gauge::GaugeHistory,
     server::KeyPlace,
     snapshot::{ServerView, Snapshot},
@@ -56,6 +57,9 @@ pub enum Reply {
     },
     Doctor {
         checks: Vec<Check>,
+    },
+    Discovered {
+        servers: Vec<Discovered>,
     },
     /// Where a key is kept now.
     KeyKept {

@@ -7,6 +7,7 @@ use crate::{
     doctor,
     hub::Report,
     ports::Secret,
+    servers::discovery::discover,
     setup::SetupOptions,
     store::{RunFilter, Store},
 };
@@ -25,6 +26,12 @@ impl Inner {
                 join_all(self.supervisors.iter().map(SupervisorHandle::refresh)).await;
                 Ok(self.snapshot(None))
             }
+            Call::Discover => {
+                let snapshot = self.hub.now();
+                let doors = [snapshot.engine.gateway.as_deref(), snapshot.engine.web.as_deref()];
+                let ours: Vec<u16> = doors.into_iter().flatten().filter_map(port_of).collect();
+                Ok(Reply::Discovered { servers: discover(&snapshot, &ours).await })
+            }
             Call::StartServer { server } => {
                 self.supervisor(&server)?.ensure_ready().await?;
                 self.server(&server)
@@ -37,6 +44,10 @@ impl Inner {
                 let supervisor = self.supervisor(&server)?;
                 supervisor.stop().await?;
                 supervisor.ensure_ready().await?;
+                self.server(&server)
+            }
+            Call::TakeOver { server } => {
+                self.supervisor(&server)?.take_over().await?;
                 self.server(&server)
             }
             Call::SetKey { server, key } => self.set_key(&server, &key).await,
@@ -151,6 +162,10 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
+}
+
+fn port_of(address: &str) -> Option<u16> {
+    address.trim_end_matches("/v1").trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
 }
 
 fn bench_plan(name: Option<&str>, trials: Option<u32>) -> Result<BenchPlan, ApiError> {

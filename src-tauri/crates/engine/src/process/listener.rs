@@ -8,8 +8,34 @@ pub struct Holder {
     pub pid: u32,
     /// The program's name; empty when it is not told.
     pub name: String,
-    /// Who keeps the process: a systemd unit, a container, an app; `None`: just a process.
-    pub keeper: Option<String>,
+    /// Who keeps the process; `None`: just a process.
+    pub keeper: Option<Keeper>,
+}
+
+/// Who starts a process again when it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keeper {
+    /// A unit of the system's systemd.
+    Unit(String),
+    /// A unit of the user's own systemd.
+    UserUnit(String),
+    Container,
+    /// Ollama's app for macOS.
+    OllamaApp,
+    /// A service of Homebrew.
+    Homebrew,
+}
+
+impl fmt::Display for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unit(unit) => write!(f, "kept by systemd, unit {unit}"),
+            Self::UserUnit(unit) => write!(f, "kept by your systemd, unit {unit}"),
+            Self::Container => f.write_str("in a container"),
+            Self::OllamaApp => f.write_str("kept by Ollama.app"),
+            Self::Homebrew => f.write_str("kept by Homebrew"),
+        }
+    }
 }
 
 impl fmt::Display for Holder {
@@ -33,6 +59,57 @@ pub async fn listener(port: u16) -> Option<Holder> {
     None
 }
 
+/// All ports with a listener whose process can be seen.
+pub async fn listeners() -> Vec<(u16, Holder)> {
+    #[cfg(target_os = "linux")]
+    return tokio::task::spawn_blocking(all_from_proc).await.unwrap_or_default();
+    #[cfg(target_os = "macos")]
+    return output("/usr/sbin/lsof", &["-nP", "-iTCP", "-sTCP:LISTEN", "-Fpcn"])
+        .await
+        .map(|listing| parse_all_lsof(&listing))
+        .unwrap_or_default();
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    Vec::new()
+}
+
+#[cfg(target_os = "linux")]
+fn all_from_proc() -> Vec<(u16, Holder)> {
+    let tables =
+        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
+    let mut sockets: std::collections::HashMap<String, u16> = std::collections::HashMap::new();
+    for fields in tables
+        .iter()
+        .flat_map(|table| table.lines().skip(1))
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+    {
+        let port =
+            fields.get(1).and_then(|address| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok());
+        if let (Some(port), Some(&"0A"), Some(inode)) = (port, fields.get(3), fields.get(9)) {
+            sockets.insert(format!("socket:[{inode}]"), port);
+        }
+    }
+    let mut found: Vec<(u16, Holder)> = Vec::new();
+    for pid in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = pid.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        for file in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
+            let link = std::fs::read_link(file.path()).map(|to| to.to_string_lossy().into_owned());
+            if let Some(port) = link.ok().and_then(|link| sockets.get(&link))
+                && !found.iter().any(|(other, _)| other == port)
+            {
+                found.push((*port, holder_of(pid)));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+fn holder_of(pid: u32) -> Holder {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    Holder { pid, name: name.trim().to_owned(), keeper: keeper(&groups) }
+}
+
 #[cfg(target_os = "linux")]
 fn from_proc(port: u16) -> Option<Holder> {
     let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
@@ -49,9 +126,7 @@ fn from_proc(port: u16) -> Option<Holder> {
     };
     let pids = std::fs::read_dir("/proc").ok()?.flatten();
     let pid = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(holds)?;
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    Some(Holder { pid, name: name.trim().to_owned(), keeper: keeper(&groups) })
+    Some(holder_of(pid))
 }
 
 /// The inode of the socket that listens on a port, from `/proc/net/tcp` (proc_pid_net(5); state 0A is LISTEN).
@@ -68,14 +143,18 @@ fn listening_inode(table: &str, port: u16) -> Option<u64> {
 /// Who keeps a process, from its control group (proc_pid_cgroup(5)): `/system.slice/ollama.service` is a unit of the
 /// system, a scope of docker, podman or kubernetes is a container. A user's session is nobody in particular.
 #[cfg(target_os = "linux")]
-fn keeper(groups: &str) -> Option<String> {
+fn keeper(groups: &str) -> Option<Keeper> {
     let path = groups.lines().find_map(|line| line.splitn(3, ':').nth(2))?;
     if ["docker", "libpod", "kubepods", "containerd"].iter().any(|word| path.contains(word)) {
-        return Some("in a container".into());
+        return Some(Keeper::Container);
     }
     let unit = path.rsplit('/').find(|part| part.ends_with(".service"))?;
-    // The user's own manager is the parent of everything on a desktop.
-    (!unit.starts_with("user@")).then(|| format!("kept by systemd, unit {unit}"))
+    match path.contains("/user@") {
+        // The user's own manager is the parent of everything on a desktop.
+        true if unit.starts_with("user@") => None,
+        true => Some(Keeper::UserUnit(unit.to_owned())),
+        false => Some(Keeper::Unit(unit.to_owned())),
+    }
 }
 
 /// Asks `lsof`, which macOS ships: the kernel's own interface needs more than a page of unsafe code.
@@ -87,7 +166,13 @@ async fn from_lsof(port: u16) -> Option<Holder> {
     if let Some(parent) = output("/bin/ps", &["-o", "ppid=", "-p", &pid]).await
         && let Some(command) = output("/bin/ps", &["-o", "comm=", "-p", parent.trim()]).await
     {
-        holder.keeper = command.contains("/Ollama.app/").then(|| "kept by Ollama.app".to_owned());
+        let own = output("/bin/ps", &["-o", "comm=", "-p", &pid]).await.unwrap_or_default();
+        let brewed = own.contains("/homebrew/") || own.contains("/Cellar/");
+        holder.keeper = match parent.trim() {
+            _ if command.contains("/Ollama.app/") => Some(Keeper::OllamaApp),
+            "1" if brewed => Some(Keeper::Homebrew),
+            _ => None,
+        };
     }
     Some(holder)
 }
@@ -112,6 +197,26 @@ fn parse_lsof(listing: &str) -> Option<Holder> {
     Some(Holder { pid: value('p')?.parse().ok()?, name: value('c')?.to_owned(), keeper: None })
 }
 
+/// All of `lsof -F pcn`: the lines of a process, then one `n<address>` line per socket (`n127.0.0.1:11434`, `n*:8080`).
+#[cfg(any(target_os = "macos", test))]
+fn parse_all_lsof(listing: &str) -> Vec<(u16, Holder)> {
+    let (mut found, mut pid, mut name) = (Vec::new(), None, String::new());
+    for line in listing.lines() {
+        match line.split_at_checked(1) {
+            Some(("p", value)) => pid = value.parse().ok(),
+            Some(("c", value)) => value.clone_into(&mut name),
+            Some(("n", address)) => {
+                let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
+                if let (Some(port), Some(pid)) = (port, pid) {
+                    found.push((port, Holder { pid, name: name.clone(), keeper: None }));
+                }
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -123,16 +228,19 @@ mod tests {
         let holder = listener(socket.local_addr().unwrap().port()).await.unwrap();
         assert_eq!(holder.pid, std::process::id());
         assert!(!holder.name.is_empty());
+        let port = socket.local_addr().unwrap().port();
+        assert!(listeners().await.contains(&(port, holder)));
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn units_and_containers_are_told_apart_from_plain_processes() {
-        assert_eq!(
-            keeper("0::/system.slice/ollama.service\n").unwrap(),
-            "kept by systemd, unit ollama.service"
-        );
-        assert_eq!(keeper("0::/system.slice/docker-3f2a.scope\n").unwrap(), "in a container");
+        let kept = keeper("0::/system.slice/ollama.service\n").unwrap();
+        assert_eq!(kept, Keeper::Unit("ollama.service".into()));
+        assert_eq!(kept.to_string(), "kept by systemd, unit ollama.service");
+        assert_eq!(keeper("0::/system.slice/docker-3f2a.scope\n"), Some(Keeper::Container));
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ollama.service\n";
+        assert_eq!(keeper(own), Some(Keeper::UserUnit("ollama.service".into())));
         assert_eq!(keeper("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope\n"), None);
         assert_eq!(keeper(""), None);
     }
@@ -142,5 +250,11 @@ mod tests {
         let holder = parse_lsof("p812\ncollama\nf3\n").unwrap();
         assert_eq!(holder.to_string(), "ollama (pid 812)");
         assert_eq!(parse_lsof(""), None);
+        let all = parse_all_lsof(
+            "p812\ncollama\nf3\nn127.0.0.1:11434\nf4\nn[::1]:5\np9\ncllama-server\nf1\nn*:8080\n",
+        );
+        let seen: Vec<_> =
+            all.iter().map(|(port, holder)| (*port, holder.pid, holder.name.as_str())).collect();
+        assert_eq!(seen, [(11434, 812, "ollama"), (5, 812, "ollama"), (8080, 9, "llama-server")]);
     }
 }

@@ -12,7 +12,7 @@ mod run;
 pub use child::OwnedProcess;
 pub use children::{Child, children};
 pub use identity::Identity;
-pub use listener::{Holder, listener};
+pub use listener::{Holder, Keeper, listener, listeners};
 pub use output::OutputTail;
 pub use run::{Finished, run_to_end};
 

@@ -1,6 +1,7 @@
 //! Server adapters, one folder each: `wire` = the exact JSON, `client` = the calls, `launch` = program, arguments,
 //! environment, ownership.
 
+pub mod discovery;
 mod http;
 pub mod llama_server;
 pub mod lmstudio;

@@ -59,6 +59,8 @@ pub(super) enum Inner {
     RunnerEnded {
         generation: u64,
     },
+    /// Somebody else's server was ended for ours, or not.
+    TakenOver(Result<(), ApiError>, oneshot::Sender<Result<Connection, ApiError>>),
 }
 
 pub(super) struct Supervisor {
@@ -209,6 +211,7 @@ impl Supervisor {
             Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
             Ask::Policy(policy) => self.around.policy = policy,
             Ask::KeyChanged => self.key_changed(),
+            Ask::TakeOver(reply) => self.take_over(reply),
         }
     }
 
@@ -234,7 +237,7 @@ impl Supervisor {
 
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
         let foreign = match self.ownership {
-            Some(Ownership::Remote) => Some("runs on another machine"),
+            Some(Ownership::Remote) => Some("belongs to somebody else"),
             Some(Ownership::Adopted) if self.life.state.is_up() && self.stop_commands.is_none() => {
                 Some("was not started by Pilothouse")
             }
@@ -271,6 +274,7 @@ impl Supervisor {
                 self.asked_to_stop(result)
             }
             Inner::Spoken { generation, result } if generation == self.generation => self.spoken(result),
+            Inner::TakenOver(result, reply) => self.taken_over(result, reply),
             Inner::RunnerEnded { generation } if generation == self.generation => self.runner_ended(),
             _ => {}
         }
@@ -350,6 +354,7 @@ impl Supervisor {
 
     pub(super) fn publish(&self) {
         let mut abilities = self.adapter.abilities();
+        abilities.take_over = self.may_take_over();
         abilities.stop = match self.ownership {
             Some(Ownership::Ours) => abilities.stop,
             Some(Ownership::Adopted) => self.stop_commands.is_some(),

@@ -8,6 +8,7 @@ mod looking;
 mod owning;
 mod record;
 mod suspicion;
+mod taking_over;
 mod waiting;
 mod work;
 
@@ -51,6 +52,7 @@ enum Ask {
     Refresh(oneshot::Sender<()>),
     Policy(RestartPolicy),
     KeyChanged,
+    TakeOver(oneshot::Sender<Result<Connection, ApiError>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -110,6 +112,14 @@ impl SupervisorHandle {
     /// Puts another restart policy in force.
     pub async fn set_policy(&self, policy: RestartPolicy) {
         let _ = self.ask(Ask::Policy(policy)).await;
+    }
+
+    /// Ends somebody else's server and starts one of ours in its place. Errors: unsupported, not_ours, timed_out, and as
+    /// `ensure_ready`.
+    pub async fn take_over(&self) -> Result<Connection, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::TakeOver(reply)).await?;
+        answer.await.map_err(|_| ended())?
     }
 
     /// Connects anew, with the key that is kept now.

@@ -70,9 +70,11 @@ pub(super) async fn launch(
     // By default every web page in the user's browser could use the server.
     flag("--cors-origins", "localhost".into());
     flag("--log-colors", "off".into());
-    // The server shares this number out among the requests at a time.
-    flag("--ctx-size", settings.context.saturating_mul(settings.parallel).to_string().into());
-    flag("--parallel", settings.parallel.to_string().into());
+    // The command line would win over the settings of single models.
+    let preset_file = places.run.join("llama-server.ini");
+    write_private(&preset_file, preset(settings).as_bytes())
+        .map_err(|error| unwritten(&preset_file, &error))?;
+    flag("--models-preset", preset_file.clone().into());
     // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
     flag("--cache-ram", "0".into());
     args.extend(["--no-models-autoload", "--no-webui", "--offline"].map(OsString::from));
@@ -85,7 +87,7 @@ pub(super) async fn launch(
             cwd: None,
         },
         endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
-        files: vec![key_file, library.folder().to_owned()],
+        files: vec![key_file, preset_file, library.folder().to_owned()],
     })
 }
 
@@ -130,8 +132,67 @@ fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {
     let key = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
     redact::register(&key);
     let file = places.run.join("llama-server.key");
-    write_private(&file, key.expose().as_bytes()).map_err(|error| {
-        ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
-    })?;
+    write_private(&file, key.expose().as_bytes()).map_err(|error| unwritten(&file, &error))?;
     Ok((key, file))
+}
+
+fn unwritten(file: &Path, error: &std::io::Error) -> ApiError {
+    ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
+}
+
+/// The settings of the models as llama-server reads them (reference/llama-server.md section 3): `[*]` for all, then one
+/// section per model with flags without their dashes.
+fn preset(settings: &LlamaServerSettings) -> String {
+    // The server shares the context out among the requests at a time.
+    let context = |context: u32, parallel: u32| context.saturating_mul(parallel);
+    let mut text = format!(
+        "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\n",
+        context(settings.context, settings.parallel),
+        settings.parallel
+    );
+    for (name, model) in &settings.models {
+        let parallel = model.parallel.unwrap_or(settings.parallel);
+        let own = model.context.unwrap_or(settings.context);
+        let mut lines = vec![
+            ("ctx-size".to_owned(), context(own, parallel).to_string()),
+            ("parallel".to_owned(), parallel.to_string()),
+        ];
+        let mut line =
+            |name: &str, value: Option<String>| lines.extend(value.map(|value| (name.to_owned(), value)));
+        line("n-gpu-layers", model.gpu_layers.map(|layers| layers.to_string()));
+        line("cache-type-k", model.kv_type.clone());
+        line("cache-type-v", model.kv_type.clone());
+        line("flash-attn", model.flash_attention.map(|on| if on { "on" } else { "off" }.to_owned()));
+        lines.extend(model.options.clone());
+        text += &format!("\n[{name}]\n");
+        for (name, value) in lines {
+            text += &format!("{name} = {value}\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::settings::LlamaModelSettings;
+
+    #[test]
+    fn single_models_differ_in_what_is_said_of_them() {
+        let mut settings =
+            LlamaServerSettings { context: 4096, parallel: 2, ..LlamaServerSettings::default() };
+        let own = LlamaModelSettings {
+            context: Some(1024),
+            kv_type: Some("q8_0".into()),
+            flash_attention: Some(true),
+            options: [("temp".to_owned(), "0.2".to_owned())].into(),
+            ..LlamaModelSettings::default()
+        };
+        settings.models.insert("tiny".into(), own);
+        assert_eq!(
+            preset(&settings),
+            "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
+             cache-type-k = q8_0\ncache-type-v = q8_0\nflash-attn = on\ntemp = 0.2\n"
+        );
+    }
 }

@@ -81,6 +81,7 @@ impl ServerAdapter for LlamaServer {
             timings: true,
             model_size: true,
             key: false,
+            take_over: false,
         }
     }
 

@@ -76,6 +76,7 @@ impl ServerAdapter for LmStudio {
             timings: true,
             model_size: true,
             key: true,
+            take_over: false,
         }
     }
 

@@ -44,11 +44,7 @@ pub(super) async fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken("Ollama", ADDRESS_KEY, address.port()).await);
     }
-    let mut env: Vec<(OsString, OsString)> =
-        settings.environment.iter().map(|(name, value)| (name.into(), value.into())).collect();
-    if !settings.models_dir.is_empty() {
-        env.push(("OLLAMA_MODELS".into(), settings.models_dir.clone().into()));
-    }
+    let mut env = environment(settings);
     // Last, so that it agrees with the address that we ask.
     env.push(("OLLAMA_HOST".into(), host.into()));
     Ok(Launch::Own {
@@ -63,6 +59,28 @@ pub(super) async fn launch(
         endpoint,
         files: vec![],
     })
+}
+
+/// The settings as Ollama reads them (reference/ollama.md section 2). Free variables come first, so that a setting wins.
+fn environment(settings: &OllamaSettings) -> Vec<(OsString, OsString)> {
+    let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
+    let flash = match settings.flash_attention.as_str() {
+        "on" => "1",
+        "off" => "0",
+        _ => "",
+    };
+    let own = [
+        ("OLLAMA_MODELS", settings.models_dir.clone()),
+        ("OLLAMA_CONTEXT_LENGTH", number(settings.context)),
+        ("OLLAMA_NUM_PARALLEL", number(settings.parallel)),
+        ("OLLAMA_MAX_LOADED_MODELS", number(settings.max_models)),
+        ("OLLAMA_KEEP_ALIVE", settings.keep_alive.clone()),
+        ("OLLAMA_FLASH_ATTENTION", flash.to_owned()),
+        ("OLLAMA_KV_CACHE_TYPE", settings.kv_type.clone()),
+    ];
+    let free = settings.environment.iter().map(|(name, value)| (name.into(), value.into()));
+    let own = own.into_iter().filter(|(_, value)| !value.is_empty());
+    free.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 /// The port of an address.
@@ -83,6 +101,20 @@ fn host_and_port(base_url: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_was_set_becomes_environment() {
+        assert_eq!(environment(&OllamaSettings::default()), []);
+        let settings = OllamaSettings {
+            parallel: 2,
+            flash_attention: "off".into(),
+            environment: [("OLLAMA_ORIGINS".to_owned(), "app://*".to_owned())].into(),
+            ..OllamaSettings::default()
+        };
+        let wanted =
+            [("OLLAMA_ORIGINS", "app://*"), ("OLLAMA_NUM_PARALLEL", "2"), ("OLLAMA_FLASH_ATTENTION", "0")];
+        assert_eq!(environment(&settings), wanted.map(|(name, value)| (name.into(), value.into())));
+    }
 
     #[test]
     fn the_default_port_is_spelled_out() {

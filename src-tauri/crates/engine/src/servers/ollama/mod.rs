@@ -61,6 +61,7 @@ impl ServerAdapter for Ollama {
             timings: true,
             model_size: true,
             key: false,
+            take_over: false,
         }
     }
 
@@ -81,12 +82,19 @@ impl ServerAdapter for Ollama {
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
         let holder = listener(launch::port(&endpoint.base_url)).await;
-        let (pid, keeper) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
+        let (pid, keeper) = holder.map_or((None, None), |holder| {
+            (Some(holder.pid), holder.keeper.map(|keeper| keeper.to_string()))
+        });
         Some(Found { endpoint, version: health.version, pid, keeper })
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
         launch::launch(installation, &self.settings, self.endpoint()).await
+    }
+
+    /// Its owner's models are on disk, so one of ours goes on with them.
+    fn can_take_over(&self) -> bool {
+        true
     }
 
     fn fixed_port(&self) -> Option<(u16, &'static str)> {

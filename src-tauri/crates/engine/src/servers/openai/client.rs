@@ -41,10 +41,11 @@ impl OpenAiClient {
 
     fn model(&self, row: ModelRow) -> Model {
         // The list does not say what a model is for; its name mostly does. A wrong guess is found out by the proof.
-        let embeds = row.id.to_lowercase().contains("embed");
+        let title = row.id.rsplit('/').next().unwrap_or(&row.id).to_owned();
+        let embeds = title.to_lowercase().contains("embed");
         Model {
             server: self.server.clone(),
-            title: row.id.rsplit('/').next().unwrap_or(&row.id).to_owned(),
+            title,
             purpose: if embeds { ModelPurpose::Embedding } else { ModelPurpose::Llm },
             format: None,
             quantization: None,

@@ -11,6 +11,8 @@ pub(super) use wire::{Chat, Completion, Message, StreamOptions};
 use crate::{
     keys::Keys,
     ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
+    process::listener,
+    servers::http::is_here,
 };
 use async_trait::async_trait;
 use client::OpenAiClient;
@@ -69,20 +71,25 @@ impl ServerAdapter for OpenAi {
 
     async fn locate(&self) -> Installation {
         Installation::NotInstalled {
-            reason: format!("{} runs on another machine.", self.title()),
-            hint: "Start it there.".into(),
+            reason: format!("{} belongs to somebody else.", self.title()),
+            hint: "Start it where it runs.".into(),
         }
     }
 
     /// Always known where it is; whether it answers is the probe's matter.
     async fn find_running(&self) -> Option<Found> {
         let endpoint = Endpoint { base_url: self.base_url(), key: self.keys.get(&self.id).await };
-        Some(Found { endpoint, version: None, pid: None, keeper: None })
+        let holder = match is_here(&endpoint.base_url) {
+            true => listener(port_of(&endpoint.base_url)).await,
+            false => None,
+        };
+        let (pid, keeper) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
+        Some(Found { endpoint, version: None, pid, keeper: keeper.map(|keeper| keeper.to_string()) })
     }
 
     async fn launch(&self, _installation: &Installation) -> Result<Launch, ApiError> {
-        let text = format!("{} runs on another machine, so Pilothouse cannot start it.", self.title());
-        Err(ApiError::new(ErrorCode::Unsupported, text).hint("Start it there."))
+        let text = format!("{} belongs to somebody else, so Pilothouse does not start it.", self.title());
+        Err(ApiError::new(ErrorCode::Unsupported, text).hint("Start it where it runs."))
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {
@@ -102,6 +109,13 @@ impl ServerAdapter for OpenAi {
     }
 }
 
+/// The port of an address.
+fn port_of(base_url: &str) -> u16 {
+    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
+    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,7 +124,7 @@ mod tests {
     fn an_address_without_a_path_gets_the_usual_one() {
         let base = |address: &str| {
             let settings = RemoteSettings { address: address.into(), ..RemoteSettings::default() };
-            OpenAi::new("studio", settings, Keys::nowhere()).base_url()
+            OpenAi::new("studio", settings, Keys::in_memory()).base_url()
         };
         assert_eq!(base("http://studio.local:11434"), "http://studio.local:11434/v1");
         assert_eq!(base("https://studio.local/"), "https://studio.local/v1");
