@@ -10,32 +10,39 @@ program="${CARGO_TARGET_DIR:-target}/debug/pilothouse"
 
 PILOTHOUSE_HOME="$cache/home" PILOTHOUSE_EMBEDDED="$cache/embedded" "$program" setup --yes --json >&2
 
-# Ollama of the last version whose flags fit the embedded llama-server (see CONTRIBUTING.md).
-version=0.32.0
-ollama="$cache/ollama-$version"
-if [ ! -x "$ollama/bin/ollama" ]; then
-    say "Building Ollama $version"
-    mkdir -p "$ollama/building"
-    GOBIN="$ollama/building" GOFLAGS=-modcacherw go install -ldflags \
-        "-X github.com/ollama/ollama/version.Version=$version -X github.com/ollama/ollama/server.mode=release" \
-        "github.com/ollama/ollama@v$version" >&2
-    mkdir -p "$ollama/bin"
-    mv "$ollama/building/ollama" "$ollama/bin/ollama"
-    rmdir "$ollama/building"
-fi
-if [ ! -x "$ollama/lib/ollama/llama-quantize" ]; then
-    mkdir -p "$ollama/lib/ollama"
-    cp -a "$cache/embedded/llama-server/bin/." "$ollama/lib/ollama/"
-    # Ollama passes a GGUF through `llama-quantize IN OUT COPY` when a model is created; the embedded build has no such
-    # program, and copying is what COPY means.
-    cat >"$ollama/lib/ollama/llama-quantize" <<'QUANTIZE'
+# build_ollama VERSION: into the cache, with the embedded llama-server as its own.
+build_ollama() {
+    local version="$1" folder="$cache/ollama-$1"
+    if [ ! -x "$folder/bin/ollama" ]; then
+        say "Building Ollama $version"
+        mkdir -p "$folder/building"
+        GOBIN="$folder/building" GOFLAGS=-modcacherw go install -ldflags \
+            "-X github.com/ollama/ollama/version.Version=$version -X github.com/ollama/ollama/server.mode=release" \
+            "github.com/ollama/ollama@v$version" >&2
+        mkdir -p "$folder/bin"
+        mv "$folder/building/ollama" "$folder/bin/ollama"
+        rmdir "$folder/building"
+    fi
+    if [ ! -x "$folder/lib/ollama/llama-quantize" ]; then
+        mkdir -p "$folder/lib/ollama"
+        cp -a "$cache/embedded/llama-server/bin/." "$folder/lib/ollama/"
+        # Ollama passes a GGUF through `llama-quantize IN OUT COPY` when a model is created; the embedded build has no
+        # such program, and copying is what COPY means.
+        cat >"$folder/lib/ollama/llama-quantize" <<'QUANTIZE'
 #!/bin/sh
 while [ "${1#--}" != "$1" ]; do shift; done
 [ "$3" = COPY ] || { echo "only COPY is supported here" >&2; exit 1; }
 exec cp -- "$1" "$2"
 QUANTIZE
-    chmod +x "$ollama/lib/ollama/llama-quantize"
-fi
+        chmod +x "$folder/lib/ollama/llama-quantize"
+    fi
+}
+
+# The last version whose flags fit the embedded llama-server (see CONTRIBUTING.md), and one whose flags do not: its loads
+# fail, for real.
+fits=0.32.0 too_new=0.34.1
+build_ollama "$fits"
+build_ollama "$too_new"
 
 openai=3.54.0
 if [ ! -f "$cache/python/openai-$openai" ]; then
@@ -47,5 +54,6 @@ if [ ! -f "$cache/python/openai-$openai" ]; then
 fi
 
 printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"
-printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$ollama/bin/ollama"
+printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$cache/ollama-$fits/bin/ollama"
+printf 'export PILOTHOUSE_TEST_OLLAMA_TOO_NEW=%q\n' "$cache/ollama-$too_new/bin/ollama"
 printf 'export PILOTHOUSE_TEST_PYTHON=%q\n' "$cache/python/bin/python"

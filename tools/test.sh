@@ -25,7 +25,7 @@ section() {
 
 need_commands cargo node npm go python3 || exit 1
 need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel dunst xdotool openbox dbus dbus-x11 imagemagick \
-    chromium webkit2gtk-driver python3-venv curl procps libayatana-appindicator3-1 fonts-dejavu-core || exit 1
+    chromium webkit2gtk-driver python3-venv curl procps faketime libayatana-appindicator3-1 fonts-dejavu-core || exit 1
 build_ui || exit 1
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }

@@ -3,6 +3,7 @@
 
 pub mod ipc;
 mod lifecycle;
+mod login;
 mod panel;
 pub mod platform;
 mod tray;
@@ -33,6 +34,7 @@ pub fn run() -> ExitCode {
     let builder = tauri::Builder::default()
         // First, so that a second start ends here and shows the panel of the first.
         .plugin(tauri_plugin_single_instance::init(|app, _arguments, _folder| panel::open(app)))
+        .plugin(login::plugin())
         .invoke_handler(tauri::generate_handler![ipc::call])
         .setup(|app| set_up(app).map_err(|error| Box::new(error) as Box<dyn std::error::Error>));
     match builder.build(tauri::generate_context!()) {

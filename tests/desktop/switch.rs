@@ -58,6 +58,18 @@ async fn a_click_in_the_tray_switches_every_client_to_ollama() {
     assert_eq!(again["server"], "llama-server", "{again}");
     assert_kept(&sandbox).await;
 
+    // Start at login is switched on and off again, over the same menu.
+    let entry = sandbox.home().parent().unwrap().join("home/.config/autostart");
+    for on in [true, false] {
+        tray.click(row_named(&tray.rows().await, "Start at login")).await;
+        until("start at login to follow the click", LIMIT, || async {
+            let there = std::fs::read_dir(&entry).is_ok_and(|files| files.count() > 0);
+            let checked = row_named(&tray.rows().await, "Start at login").checked;
+            (there == on && checked == on).then_some(())
+        })
+        .await;
+    }
+
     quit_with_the_mouse(&desktop, &tray, &sandbox, &mut app).await;
 }
 

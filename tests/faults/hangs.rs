@@ -2,13 +2,13 @@
 
 use crate::{
     answers::ask,
-    scene::{NO_LLAMA, QUICK, until_notice, until_state},
+    scene::{NO_LLAMA, QUICK, llama_script, reason, until_notice, until_state, without_ollama},
 };
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, parent, pid, server, signal, until},
+    sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, or_skip, parent, pid, server, signal, until},
     sims::ollama::{Fault, MODEL, OllamaSim},
 };
-use std::time::Duration;
+use std::{ffi::OsStr, time::Duration};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_llama_server_of_ours_that_hangs_is_ended_and_comes_back_with_its_model() {
@@ -85,4 +85,61 @@ async fn an_adopted_server_that_gives_no_tokens_is_shown_and_left_alone_simulate
     let shown = until_state(&sandbox, &mut engine, "ollama", "ready").await;
     assert_eq!((&shown["ownership"], &shown["restarts"]), (&"adopted".into(), &0.into()), "{shown}");
     theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_hangs_at_its_start_is_ended_and_said() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = format!("[restart]\nstart_s = 2\n\n{}", llama_script(folder.path(), "exec sleep 1000"));
+    let sandbox = Sandbox::new(&tools, &settings);
+    let mut engine = sandbox.serve().await;
+    let failed = until_state(&sandbox, &mut engine, "llama-server", "failed").await;
+    assert!(reason(&failed).contains("did not answer within 2 s"), "{failed:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}
+
+/// The wall clock of Pilothouse jumps ten years forth and back (libfaketime); its monotonic clock goes on, as on a machine
+/// whose clock is set.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_jumps_both_ways_disturbs_nobody() {
+    let Some(tools) = Tools::find() else { return };
+    let Some(library) = or_skip(fake_clock()) else { return };
+    let sandbox = Sandbox::new(&tools, QUICK);
+    let clock = sandbox.home().join("clock");
+    std::fs::write(&clock, "+0").unwrap();
+    let variables = [
+        ("LD_PRELOAD", library.as_os_str()),
+        ("FAKETIME_TIMESTAMP_FILE", clock.as_os_str()),
+        ("FAKETIME_NO_CACHE", OsStr::new("1")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", OsStr::new("1")),
+    ];
+    let mut engine = sandbox.serve_with(&variables).await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let before = server(&sandbox.ask(&["status"]).unwrap(), "llama-server").unwrap().clone();
+    let year = || sandbox.ask(&["gauges"]).unwrap()["at"].as_str().unwrap()[..4].parse::<i32>().unwrap();
+    let now = year();
+    for (jump, years) in [("+10y", 10), ("-10y", -10)] {
+        std::fs::write(&clock, jump).unwrap();
+        // Longer than a hang may last under these settings.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        assert!((year() - now - years).abs() <= 1, "the clock has jumped to {}", year());
+        let status = sandbox.ask(&["status"]).unwrap();
+        let after = server(&status, "llama-server").unwrap();
+        assert_eq!(
+            (&after["state"], &after["pid"], &after["restarts"]),
+            (&before["state"], &before["pid"], &before["restarts"])
+        );
+        assert_eq!(status["active"]["server"], "llama-server", "{status:#}");
+        assert_eq!(ask(&sandbox).await.status(), 200);
+    }
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}
+
+fn fake_clock() -> Result<std::path::PathBuf, String> {
+    let folders = std::fs::read_dir("/usr/lib").map_err(|error| error.to_string())?;
+    let found = folders.flatten().map(|folder| folder.path().join("faketime/libfaketimeMT.so.1"));
+    found.into_iter().find(|file| file.exists()).ok_or("libfaketime is not installed".into())
 }

@@ -5,8 +5,8 @@ use crate::{
     scene::{NO_LLAMA, until_state, without_ollama},
 };
 use pilothouse_tests::sandbox::{
-    EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, command, create_in_ollama, free_port, pid,
-    until,
+    EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, command, create_in_ollama, free_port, named,
+    or_skip, pid, until,
 };
 use std::{path::Path, process::Stdio, time::Duration};
 
@@ -107,4 +107,22 @@ async fn a_llama_server_that_somebody_else_runs_is_found_and_used_and_left_alone
     sandbox.assert_clean_end(&mut engine).await;
     assert!(theirs.ended().is_none(), "somebody else's server outlives us");
     theirs.terminate();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ollama_whose_own_llama_server_is_too_old_fails_to_load_and_says_why() {
+    let Some(tools) = Tools::find() else { return };
+    let Some(ollama) = or_skip(named("PILOTHOUSE_TEST_OLLAMA_TOO_NEW")) else { return };
+    let tools = Tools { ollama, ..tools };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.add_ollama_model(&mut engine).await;
+    let failed = sandbox.switch(OLLAMA_MODEL, "ollama");
+    assert_eq!((failed.code, &failed.json["outcome"]), (Some(1), &"rolled_back".into()), "{failed:?}");
+    assert!(failed.stdout.contains("--load-mode"), "its own words: {failed:?}");
+    sandbox.until_active(&mut engine, "llama-server").await;
+    assert_eq!(ask(&sandbox).await.status(), 200);
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
 }

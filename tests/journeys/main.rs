@@ -9,5 +9,6 @@ mod crashes;
 mod doors;
 mod engine_killed;
 mod first_start;
+mod service;
 mod settings;
 mod switches;

@@ -3,7 +3,7 @@
 mod icon;
 mod menu;
 
-use crate::{panel, platform};
+use crate::{login, panel, platform};
 use menu::LiveMenu;
 use pilothouse_domain::tray::{TrayAction, TrayModel, TrayOp, diff, tray_model};
 use pilothouse_engine::{
@@ -25,6 +25,7 @@ const AT_MOST_EVERY: Duration = Duration::from_millis(500);
 struct LiveTray {
     shown: TrayModel,
     menu: LiveMenu,
+    at_login: Option<bool>,
 }
 
 type Shared = Arc<Mutex<LiveTray>>;
@@ -49,7 +50,8 @@ pub fn start(app: &App, engine: EngineHandle) -> bool {
 }
 
 fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
-    let shown = tray_model(&engine.snapshots().borrow());
+    let at_login = login::starts_at_login(app.handle());
+    let shown = tray_model(&engine.snapshots().borrow(), at_login);
     let menu = LiveMenu::build(app.handle(), &shown.items)?;
     TrayIconBuilder::with_id(TRAY_ID)
         .icon(icon::image(shown.icon))
@@ -57,7 +59,7 @@ fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
         .tooltip(&shown.title)
         .menu(menu.root())
         .build(app)?;
-    let live = Arc::new(Mutex::new(LiveTray { shown, menu }));
+    let live = Arc::new(Mutex::new(LiveTray { shown, menu, at_login }));
     let (clicked, engine) = (live.clone(), engine.clone());
     app.on_menu_event(move |app, event| on_click(app, &engine, &clicked, event.id().as_ref()));
     Ok(live)
@@ -71,6 +73,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
     };
     let call = match action {
         TrayAction::OpenPanel => return panel::open(app),
+        TrayAction::StartAtLogin => return toggle_login(app, engine, live),
         TrayAction::Quit => return app.exit(0),
         TrayAction::Switch(model) => {
             Call::Switch { model: model.id(), server: Some(model.server), dry_run: false }
@@ -91,11 +94,24 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
     });
 }
 
+/// No snapshot knows of this, so the menu is drawn anew at once.
+fn toggle_login(app: &AppHandle, engine: &EngineHandle, live: &Shared) {
+    let at_login = login::toggle(app);
+    let model = tray_model(&engine.snapshots().borrow(), at_login);
+    let ops = {
+        let mut live = lock(live);
+        live.at_login = at_login;
+        diff(&live.shown, &model)
+    };
+    apply(app, live, model, ops);
+}
+
 async fn follow(app: AppHandle, engine: EngineHandle, live: Shared) {
     let mut snapshots = engine.snapshots();
     loop {
         let next = Instant::now() + AT_MOST_EVERY;
-        let model = tray_model(&snapshots.borrow_and_update());
+        let at_login = lock(&live).at_login;
+        let model = tray_model(&snapshots.borrow_and_update(), at_login);
         let ops = diff(&lock(&live).shown, &model);
         if !ops.is_empty() {
             let (target, app_handle) = (live.clone(), app.clone());

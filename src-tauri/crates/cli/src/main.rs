@@ -15,6 +15,7 @@ mod models;
 mod output;
 mod serve;
 mod servers;
+mod service;
 mod session;
 mod setup;
 mod status;
@@ -84,6 +85,11 @@ enum Verb {
         #[arg(long)]
         port: Option<u16>,
     },
+    /// Run the engine as a service of your session (systemd or launchd), for a machine without a desktop.
+    Service {
+        #[command(subcommand)]
+        act: service::Act,
+    },
     /// Print a completion script for a shell.
     Completions { shell: clap_complete::Shell },
 }
@@ -135,6 +141,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Setup(arguments) => Box::pin(setup::run(arguments, output)).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,
+        Verb::Service { act } => service::run(act, output).await,
         Verb::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut std::io::stdout());
             Ok(0)

@@ -16,6 +16,8 @@ pub struct RestartPolicy {
     pub hang_ms: u64,
     /// How long a single token may take when a server is under suspicion.
     pub token_ms: u64,
+    /// Longest time from a start to the first answer; 0: as the kind of server needs.
+    pub start_ms: u64,
 }
 
 impl Default for RestartPolicy {
@@ -28,6 +30,7 @@ impl Default for RestartPolicy {
             reset_after_ms: 300_000,
             hang_ms: 60_000,
             token_ms: 15_000,
+            start_ms: 0,
         }
     }
 }

@@ -86,11 +86,21 @@ pub struct RestartSettings {
     pub hang_s: u64,
     /// How long one token may take when a server is under suspicion.
     pub token_s: u64,
+    /// Longest time from a start to the first answer; 0: as the kind of server needs.
+    pub start_s: u64,
 }
 
 impl Default for RestartSettings {
     fn default() -> Self {
-        Self { first_ms: 500, max_ms: 30_000, max_crashes: 5, window_s: 120, hang_s: 60, token_s: 15 }
+        Self {
+            first_ms: 500,
+            max_ms: 30_000,
+            max_crashes: 5,
+            window_s: 120,
+            hang_s: 60,
+            token_s: 15,
+            start_s: 0,
+        }
     }
 }
 
@@ -103,6 +113,7 @@ impl RestartSettings {
             window_ms: self.window_s.saturating_mul(1000),
             hang_ms: self.hang_s.saturating_mul(1000),
             token_ms: self.token_s.saturating_mul(1000),
+            start_ms: self.start_s.saturating_mul(1000),
             ..Default::default()
         }
     }

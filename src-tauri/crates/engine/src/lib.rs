@@ -21,6 +21,7 @@ pub mod redact;
 mod rotating_file;
 pub mod server_log;
 pub mod servers;
+pub mod service;
 pub mod settings;
 pub mod setup;
 pub mod single_engine;

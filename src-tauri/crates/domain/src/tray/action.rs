@@ -10,6 +10,8 @@ pub enum TrayAction {
     Restart(ServerId),
     Bench,
     CancelBench,
+    /// Starts Pilothouse at login, or no longer does.
+    StartAtLogin,
     OpenPanel,
     Quit,
 }
@@ -25,6 +27,7 @@ impl TrayAction {
             Self::Restart(server) => format!("restart:{server}"),
             Self::Bench => "bench".into(),
             Self::CancelBench => "cancel-bench".into(),
+            Self::StartAtLogin => "start-at-login".into(),
             Self::OpenPanel => "open-panel".into(),
             Self::Quit => "quit".into(),
         }
@@ -45,6 +48,7 @@ impl TrayAction {
                 "cancel-switch" => Self::CancelSwitch,
                 "bench" => Self::Bench,
                 "cancel-bench" => Self::CancelBench,
+                "start-at-login" => Self::StartAtLogin,
                 "open-panel" => Self::OpenPanel,
                 "quit" => Self::Quit,
                 _ => return None,
@@ -68,6 +72,7 @@ mod tests {
             TrayAction::Restart(server()),
             TrayAction::Bench,
             TrayAction::CancelBench,
+            TrayAction::StartAtLogin,
             TrayAction::OpenPanel,
             TrayAction::Quit,
         ] {

@@ -11,8 +11,8 @@ use crate::{
 /// More models than this at the top level would push the rest of the menu off the screen.
 const MODELS_AT_TOP: usize = 12;
 
-/// Icon and menu of a snapshot.
-pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
+/// Icon and menu of a snapshot. `at_login`: whether Pilothouse starts at login; `None`: this system cannot do that.
+pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
     let first = first_line(snapshot);
     let mut items =
         vec![line("line:active", &first), line("line:usage", &usage_line(snapshot)), separator("sep:models")];
@@ -34,6 +34,12 @@ pub fn tray_model(snapshot: &Snapshot) -> TrayModel {
         }
     }
     items.push(action(&TrayAction::OpenPanel, "Open panel", true));
+    items.extend(at_login.map(|checked| TrayItem {
+        id: TrayAction::StartAtLogin.id(),
+        kind: TrayItemKind::Check { checked },
+        text: "Start at login".into(),
+        enabled: true,
+    }));
     items.push(separator("sep:quit"));
     items.push(action(&TrayAction::Quit, "Quit Pilothouse", true));
     TrayModel { icon: icon(snapshot), title: first, items }
@@ -284,7 +290,7 @@ mod tests {
 
     #[test]
     fn the_menu_reads_from_the_answer_to_the_acts() {
-        let model = tray_model(&snapshot(1));
+        let model = tray_model(&snapshot(1), None);
         assert_eq!(
             texts(&model.items),
             [
@@ -315,7 +321,7 @@ mod tests {
 
     #[test]
     fn many_models_spill_into_a_submenu_and_loaded_ones_do_not() {
-        let model = tray_model(&snapshot(10));
+        let model = tray_model(&snapshot(10), None);
         let more = model.items.iter().find(|item| item.id == "more-models").unwrap();
         let TrayItemKind::Submenu { children } = &more.kind else { panic!("no submenu") };
         assert_eq!(children.len(), 8);
@@ -327,7 +333,7 @@ mod tests {
         let icon_of = |change: &dyn Fn(&mut Snapshot)| {
             let mut snapshot = snapshot(1);
             change(&mut snapshot);
-            tray_model(&snapshot).icon
+            tray_model(&snapshot, None).icon
         };
         assert_eq!(icon_of(&|_| {}), TrayIcon::Idle);
         assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::GaveUp), TrayIcon::Attention);
@@ -348,7 +354,7 @@ mod tests {
         assert_eq!(icon_of(&|s| s.switching = Some(switching.clone())), TrayIcon::Busy);
         let mut busy = snapshot(1);
         busy.switching = Some(switching);
-        let model = tray_model(&busy);
+        let model = tray_model(&busy, None);
         assert_eq!(model.items[0].text, "Loading Model 0 on Ollama, 42 %");
         assert!(model.items.iter().any(|item| item.id == "cancel-switch"));
     }

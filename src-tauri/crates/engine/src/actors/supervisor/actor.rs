@@ -23,6 +23,7 @@ use pilothouse_domain::{
 use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc, oneshot},
+    task::JoinHandle,
     time::Instant,
 };
 
@@ -105,6 +106,8 @@ pub(super) struct Supervisor {
     pub(super) runners: Runners,
     /// Processes with models whose end is waited for.
     pub(super) watched: BTreeSet<u32>,
+    /// The end of a process that never answered, until it is over.
+    pub(super) ending: Option<JoinHandle<()>>,
     _tail: OutputTail,
 }
 
@@ -150,6 +153,7 @@ impl Supervisor {
             hung: None,
             runners: Runners::default(),
             watched: BTreeSet::new(),
+            ending: None,
             _tail: tail,
         }
     }

@@ -33,7 +33,7 @@ impl Supervisor {
     pub(super) fn look(&mut self) {
         match self.life.state {
             ServerState::Starting if self.connection.is_some() => {
-                if self.starting_since.elapsed() > self.adapter.start_limit() {
+                if self.starting_since.elapsed() > self.start_limit() {
                     return self.start_timed_out();
                 }
                 self.probe(true);

@@ -20,7 +20,7 @@ use pilothouse_domain::{
     runner::Runners,
     server::Ownership,
 };
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 use tokio::{sync::oneshot, time::Instant};
 
 impl Supervisor {
@@ -29,8 +29,11 @@ impl Supervisor {
             self.say("stopping, because Pilothouse ends");
             process.stop(GRACE).await;
             Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
-            let _ = std::fs::remove_file(output_path(&self.around, &self.adapter.id()));
         }
+        if let Some(ending) = self.ending.take() {
+            let _ = ending.await;
+        }
+        let _ = std::fs::remove_file(output_path(&self.around, &self.adapter.id()));
         self.waiting.ready(&Err(ended()));
         let _ = reply.send(());
     }
@@ -249,14 +252,21 @@ impl Supervisor {
         }
     }
 
+    pub(super) fn start_limit(&self) -> Duration {
+        match self.around.policy.start_ms {
+            0 => self.adapter.start_limit(),
+            ms => Duration::from_millis(ms),
+        }
+    }
+
     pub(super) fn start_timed_out(&mut self) {
         let error = ApiError::new(
             ErrorCode::TimedOut,
-            format!("{} did not answer within {} s.", self.title(), self.adapter.start_limit().as_secs()),
+            format!("{} did not answer within {} s.", self.title(), self.start_limit().as_secs()),
         )
         .hint("Look at its log.");
         if let Some(process) = self.process.take() {
-            tokio::spawn(async move { process.stop(GRACE).await });
+            self.ending = Some(tokio::spawn(async move { drop(process.stop(GRACE).await) }));
         }
         Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
         self.failed(error);
