@@ -51,7 +51,7 @@ async fn a_remote_server_is_used_and_its_network_may_go() {
     let studio = until_state(&sandbox, &mut engine, "studio", "ready").await;
     assert_eq!(
         (&studio["ownership"], &studio["kind"], &studio["pid"]),
-        (&"remote".into(), &"openai".into(), &().into())
+        (&"remote".into(), &"openai".into(), &std::process::id().into())
     );
     sandbox.until_listed(EMBEDDED_MODEL).await;
     let switched = sandbox.switch(EMBEDDED_MODEL, "studio");

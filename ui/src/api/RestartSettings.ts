@@ -19,4 +19,8 @@ hang_s: number,
 /**
  * How long one token may take when a server is under suspicion.
  */
-token_s: number, };
+token_s: number, 
+/**
+ * Longest time from a start to the first answer; 0: as the kind of server needs.
+ */
+start_s: number, };

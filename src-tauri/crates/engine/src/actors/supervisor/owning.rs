@@ -266,7 +266,9 @@ impl Supervisor {
         )
         .hint("Look at its log.");
         if let Some(process) = self.process.take() {
-            self.ending = Some(tokio::spawn(async move { drop(process.stop(GRACE).await) }));
+            self.ending = Some(tokio::spawn(async move {
+                process.stop(GRACE).await;
+            }));
         }
         Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
         self.failed(error);
