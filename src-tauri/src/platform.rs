@@ -4,7 +4,10 @@ use crate::panel;
 use tauri::{App, AppHandle};
 
 /// Runs before any thread starts, because it changes the environment.
-#[expect(unsafe_code, reason = "set_var is unsafe in a program with threads; none runs yet")]
+#[cfg_attr(
+    target_os = "linux",
+    expect(unsafe_code, reason = "set_var is unsafe in a program with threads; none runs yet")
+)]
 pub fn prepare_environment() {
     // WebKitGTK shows an empty window with NVIDIA's own driver (tauri-apps/tauri#9304).
     #[cfg(target_os = "linux")]
