@@ -10,6 +10,7 @@ use futures_util::future::join_all;
 use pilothouse_domain::{
     discovery::{Discovered, Product, recognise},
     error::ErrorCode,
+    server::ServerKind,
     snapshot::Snapshot,
 };
 use std::time::Duration;
@@ -59,6 +60,13 @@ async fn look(snapshot: &Snapshot, port: u16) -> Option<Discovered> {
         endpoint.trim_end_matches("/v1").trim_end_matches('/') == address
             || (pid.is_some() && server.pid == pid)
     });
+    // One with a key tells strangers nothing about itself.
+    let product = match known_as.map(|server| server.kind) {
+        Some(ServerKind::LlamaServer) => Product::LlamaServer,
+        Some(ServerKind::Ollama) => Product::Ollama,
+        Some(ServerKind::LmStudio) => Product::LmStudio,
+        Some(ServerKind::OpenAi) | None => product,
+    };
     Some(Discovered {
         product,
         address,
