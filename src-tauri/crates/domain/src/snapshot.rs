@@ -131,6 +131,11 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether a server is a remote one: what it has in memory is not told.
+    pub fn is_remote(&self, id: &ServerId) -> bool {
+        self.server(id).is_some_and(|server| server.ownership == Some(Ownership::Remote))
+    }
+
     /// A snapshot of an engine that knows nothing yet.
     pub fn empty(engine: EngineView, at: Timestamp) -> Self {
         Self {

@@ -15,7 +15,7 @@ use pilothouse_domain::{
     gauge::Gauges,
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
-    server::{Ownership, ServerId},
+    server::ServerId,
     snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
     switch::{Active, SwitchReport, Switching},
 };
@@ -249,13 +249,9 @@ impl State {
         true
     }
 
-    fn is_remote(&self, server: &ServerId) -> bool {
-        self.snapshot.server(server).is_some_and(|view| view.ownership == Some(Ownership::Remote))
-    }
-
     /// A remote server with a process here uses this machine's memory all the same.
     fn is_elsewhere(&self, server: &ServerId) -> bool {
-        self.is_remote(server) && self.snapshot.server(server).is_some_and(|view| view.pid.is_none())
+        self.snapshot.is_remote(server) && self.snapshot.server(server).is_some_and(|view| view.pid.is_none())
     }
 
     fn routes(&self) -> Routes {
@@ -274,12 +270,10 @@ impl State {
             None => ActiveRoute::None,
         };
         // What a remote server has in memory is its own matter: whatever it lists can be asked for.
-        let on_call = self
-            .snapshot
-            .models
-            .iter()
-            .map(|view| &view.model)
-            .filter(|model| model.purpose != ModelPurpose::Other && self.is_remote(&model.server));
+        let on_call =
+            self.snapshot.models.iter().map(|view| &view.model).filter(|model| {
+                model.purpose != ModelPurpose::Other && self.snapshot.is_remote(&model.server)
+            });
         Routes {
             active,
             loaded: self

@@ -164,7 +164,7 @@ impl Transaction {
             target_loaded: self.instance.is_some()
                 || snapshot.instances.iter().any(|i| i.server == target.server && i.model == target.model),
             // Weights on another machine need none of this one's memory.
-            target_bytes: model.size_bytes.filter(|_| !self.is_remote(&model.server)),
+            target_bytes: model.size_bytes.filter(|_| !snapshot.is_remote(&model.server)),
             free_bytes: free,
         }
     }

@@ -10,7 +10,6 @@ use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model},
-    server::{Ownership, ServerId},
     switch::{Active, Step, SwitchPhase},
 };
 use std::{sync::Arc, time::Duration};
@@ -82,18 +81,12 @@ impl Transaction {
     /// From here on the new model is the active one; `previous` keeps the old one only for `UnloadPrevious`.
     pub(super) fn commit(&mut self, model: &Model) -> Result<(), ApiError> {
         let active = self.active(model);
-        if let (Some(instance), false) = (&self.instance, self.is_remote(&model.server)) {
+        if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&model.server)) {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());
         }
         self.around.hub.report(Report::Active { active: Some(active), held: false });
         Ok(())
-    }
-
-    /// What a remote server has in memory is not told, so nothing is noted.
-    pub(super) fn is_remote(&self, server: &ServerId) -> bool {
-        let snapshot = self.around.hub.now();
-        snapshot.server(server).is_some_and(|view| view.ownership == Some(Ownership::Remote))
     }
 
     fn active(&self, model: &Model) -> Active {
