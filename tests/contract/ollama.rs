@@ -18,13 +18,14 @@ const MODEL: &str = "smollm2:135m";
 
 fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
     let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    Ok(Ollama::new(OllamaSettings {
+    let settings = OllamaSettings {
         program: program.display().to_string(),
         address: format!("http://{free}"),
         models_dir: folder.join("models").display().to_string(),
         environment: [("HOME".to_owned(), folder.display().to_string())].into(),
         ..OllamaSettings::default()
-    }))
+    };
+    Ok(Ollama::new(settings, folder.to_owned()))
 }
 
 /// Makes the model from the embedded GGUF file.
@@ -93,7 +94,7 @@ async fn ollama_is_not_started_on_a_port_that_a_stranger_holds() -> Result<()> {
         models_dir: folder.path().display().to_string(),
         ..OllamaSettings::default()
     };
-    let adapter = Ollama::new(settings);
+    let adapter = Ollama::new(settings, "/nonexistent".into());
     let error = adapter.launch(&adapter.locate().await).await.expect_err("the port is held");
     assert_eq!(error.code, ErrorCode::PortTaken);
     Ok(())
@@ -105,7 +106,7 @@ async fn a_connection_without_an_answer_is_no_health() -> Result<()> {
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let settings =
         OllamaSettings { address: format!("http://{}", silent.local_addr()?), ..OllamaSettings::default() };
-    let adapter = Ollama::new(settings.clone());
+    let adapter = Ollama::new(settings.clone(), "/nonexistent".into());
     let endpoint = pilothouse_engine::ports::Endpoint { base_url: settings.address, key: None };
     let error = adapter.client(&endpoint).health().await.expect_err("nobody answered");
     assert_eq!(error.code, ErrorCode::TimedOut, "{error}");

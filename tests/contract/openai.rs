@@ -87,7 +87,7 @@ async fn ollama_keeps_the_contract_of_a_remote_server() -> Result<()> {
         models_dir: folder.path().join("models").display().to_string(),
         ..OllamaSettings::default()
     };
-    let running = Running::start(&Ollama::new(settings), folder.path()).await?;
+    let running = Running::start(&Ollama::new(settings, folder.path().into()), folder.path()).await?;
     create_in_ollama(port, &embedded.join(GGUF));
     let adapter = seen_as_remote(&running.client.openai()).await?;
     let endpoint = adapter.find_running().await.expect("a remote server is always known").endpoint;

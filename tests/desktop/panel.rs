@@ -94,11 +94,16 @@ impl Window {
     }
 
     async fn click(&self, selector: &str) {
-        until(&format!("a click on {selector}"), LIMIT, || async {
-            let element = self.element(selector).await.ok()?;
-            self.post(&format!("/element/{element}/click"), json!({})).await.ok()
-        })
-        .await;
+        let deadline = tokio::time::Instant::now() + LIMIT;
+        while let Err(refused) = self.try_click(selector).await {
+            assert!(tokio::time::Instant::now() < deadline, "no click on {selector}: {refused}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn try_click(&self, selector: &str) -> Result<Value, Value> {
+        let element = self.element(selector).await?;
+        self.post(&format!("/element/{element}/click"), json!({})).await
     }
 
     async fn write(&self, selector: &str, text: &str) {

@@ -4,17 +4,22 @@ use crate::{
     answers::ask,
     scene::{NO_LLAMA, until_state, without_ollama},
 };
+use pilothouse_domain::Timestamp;
 use pilothouse_tests::sandbox::{
     EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, command, create_in_ollama, free_port, named,
-    or_skip, pid, until,
+    or_skip, parent, pid, server, until,
 };
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{process::Stdio, time::Duration};
 
 /// `ollama serve` as a person starts it in a terminal.
-async fn their_ollama(tools: &Tools, port: u16, models: &Path) -> Group {
+async fn their_ollama(tools: &Tools, sandbox: &Sandbox) -> Group {
+    let port = sandbox.ollama_port;
+    let folder = sandbox.home().parent().unwrap();
+    let log = std::fs::File::create(folder.join("their-ollama.log")).unwrap();
     let mut serve = command(&tools.ollama);
-    serve.arg("serve").env("OLLAMA_HOST", format!("127.0.0.1:{port}")).env("OLLAMA_MODELS", models);
-    serve.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    serve.arg("serve").env("OLLAMA_HOST", format!("127.0.0.1:{port}"));
+    serve.env("OLLAMA_MODELS", folder.join("ollama-models")).env("HOME", folder.join("home"));
+    serve.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
     let group = Group::spawn(&mut serve);
     answers(&format!("http://127.0.0.1:{port}/api/version")).await;
     group
@@ -31,8 +36,7 @@ async fn answers(url: &str) {
 async fn an_ollama_of_somebody_else_is_taken_over_when_a_person_wants_it() {
     let Some(tools) = Tools::find() else { return };
     let sandbox = Sandbox::new(&tools, NO_LLAMA);
-    let models = sandbox.home().parent().unwrap().join("ollama-models");
-    let mut theirs = their_ollama(&tools, sandbox.ollama_port, &models).await;
+    let mut theirs = their_ollama(&tools, &sandbox).await;
     create_in_ollama(sandbox.ollama_port, &tools.embedded.join(GGUF));
     let mut engine = sandbox.serve().await;
     let adopted = until_state(&sandbox, &mut engine, "ollama", "ready").await;
@@ -61,6 +65,84 @@ async fn an_ollama_of_somebody_else_is_taken_over_when_a_person_wants_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_real_ollama_of_somebody_else_is_used_its_log_is_read_and_it_survives_our_end() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, NO_LLAMA);
+    let mut theirs = their_ollama(&tools, &sandbox).await;
+    create_in_ollama(sandbox.ollama_port, &tools.embedded.join(GGUF));
+    let mut engine = sandbox.serve().await;
+    until_state(&sandbox, &mut engine, "ollama", "ready").await;
+    sandbox.until_listed(OLLAMA_MODEL).await;
+    assert_eq!(sandbox.switch(OLLAMA_MODEL, "ollama").code, Some(0));
+    assert_eq!(ask(&sandbox).await.status(), 200);
+    let stopped = sandbox.run(&["servers", "stop", "ollama"]);
+    assert_eq!(stopped.code, Some(5), "it is not ours to stop: {stopped:?}");
+
+    // What it wrote before we came, in its own time, then what we say.
+    let log = sandbox.run(&["logs", "ollama", "-n", "2000"]).stdout;
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let place = |text: &str| {
+        lines.iter().position(|line| line["line"].as_str().unwrap().contains(text)).unwrap_or_else(|| {
+            panic!("no {text:?} in {log}");
+        })
+    };
+    assert_eq!(lines[place("Listening on 127.0.0.1")]["source"], "server");
+    assert!(place("Listening on 127.0.0.1") < place("found running"), "{log}");
+    let times: Vec<Timestamp> =
+        lines.iter().map(|line| line["at"].as_str().unwrap().parse().unwrap()).collect();
+    assert!(times.is_sorted(), "one time axis: {times:#?}");
+    assert!(log.contains("their-ollama.log"), "where it stands: {log}");
+    until("its line about our request", Duration::from_secs(30), || async {
+        let found = sandbox.run(&["logs", "ollama", "--search", "/V1/Completions"]).stdout;
+        found.contains("[GIN]").then_some(())
+    })
+    .await;
+
+    engine.terminate();
+    until("our end", Duration::from_secs(20), || async { sandbox.running().is_empty().then_some(()) }).await;
+    assert!(theirs.ended().is_none(), "somebody else's server outlives us");
+    let listed = reqwest::get(format!("http://127.0.0.1:{}/api/ps", sandbox.ollama_port)).await.unwrap();
+    assert!(listed.text().await.unwrap().contains(OLLAMA_MODEL), "with what it had in memory");
+    theirs.terminate();
+}
+
+/// What it leaves holds its memory until somebody ends it: Ollama makes no arrangement for its own death.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_runner_that_a_killed_ollama_leaves_behind_is_found_counted_and_ended_on_request() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, &format!("{NO_LLAMA}[gauges]\ninterval_ms = 300\n\n"));
+    let mut theirs = their_ollama(&tools, &sandbox).await;
+    create_in_ollama(sandbox.ollama_port, &tools.embedded.join(GGUF));
+    let mut engine = sandbox.serve().await;
+    until_state(&sandbox, &mut engine, "ollama", "ready").await;
+    sandbox.until_listed(OLLAMA_MODEL).await;
+    assert_eq!(sandbox.switch(OLLAMA_MODEL, "ollama").code, Some(0));
+    let runner = child_of(theirs.pid()).expect("the process with the model");
+    let orphan = || {
+        let gauges = sandbox.ask(&["gauges"])?;
+        gauges["orphans"].as_array()?.iter().find(|one| one["pid"] == runner).cloned()
+    };
+    assert_eq!(orphan(), None, "it has its server");
+
+    theirs.kill_leader();
+    let found = until("the orphan", Duration::from_secs(30), || async { orphan() }).await;
+    assert!(found["memory_bytes"].as_u64().unwrap() > 50_000_000, "the model is in it: {found}");
+    let doctor = sandbox.run(&["doctor"]).stdout;
+    assert!(doctor.contains(&format!("process {runner} of an Ollama that died")), "{doctor}");
+    assert_eq!(sandbox.run(&["servers", "end-orphans"]).code, Some(0));
+    until("its end", Duration::from_secs(30), || async { parent(runner).is_none().then_some(()) }).await;
+    until("the gauges to know", Duration::from_secs(30), || async { orphan().is_none().then_some(()) }).await;
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}
+
+fn child_of(wanted: i32) -> Option<i32> {
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.find(|pid| parent(*pid) == Some(wanted))
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_llama_server_that_somebody_else_runs_is_found_and_used_and_left_alone() {
     let Some(tools) = Tools::find().map(without_ollama) else { return };
     let port = free_port();
@@ -85,14 +167,14 @@ async fn a_llama_server_that_somebody_else_runs_is_found_and_used_and_left_alone
         "{stranger:#}"
     );
     assert!(stranger["process"].as_str().unwrap().contains(&theirs.pid().to_string()), "{stranger:#}");
-    engine.terminate();
-    sandbox.assert_clean_end(&mut engine).await;
 
-    // The lines it gave are settings.
-    let lines = stranger["settings"].as_str().unwrap();
-    let sandbox = Sandbox::new(&tools, &format!("{NO_LLAMA}{lines}"));
-    let mut engine = sandbox.serve().await;
+    // What it says is what `servers add` wants, and that needs no restart.
     let id = format!("llama-{port}");
+    assert_eq!(stranger["add_as"], id);
+    let added = sandbox.run(&["servers", "add", &id, stranger["openai"].as_str().unwrap()]);
+    assert_eq!(added.code, Some(0), "{added:?}");
+    let twice = sandbox.run(&["servers", "add", &id, "http://127.0.0.1:1/v1"]);
+    assert_eq!((twice.code, &twice.json["error"]["code"]), (Some(5), &"busy".into()), "{twice:?}");
     let known = until_state(&sandbox, &mut engine, &id, "ready").await;
     assert_eq!(pid(&known), Some(theirs.pid()), "its memory can be told: {known:#}");
     assert_eq!(one(&sandbox.ask(&["servers", "discover"]).unwrap())["known_as"], id);
@@ -103,6 +185,13 @@ async fn a_llama_server_that_somebody_else_runs_is_found_and_used_and_left_alone
     assert!(model["name"].as_str().unwrap().contains(EMBEDDED_MODEL), "{model:#}");
     assert_eq!(sandbox.switch(model["name"].as_str().unwrap(), &id).code, Some(0));
     assert_eq!(ask(&sandbox).await.status(), 200);
+    assert_eq!(sandbox.run(&["servers", "remove", &id]).code, Some(0));
+    sandbox
+        .until(&mut engine, "the server to be forgotten", |status| {
+            server(status, &id).is_none().then_some(())
+        })
+        .await;
+    assert_eq!(ask(&sandbox).await.status(), 503, "its model can be had no more");
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
     assert!(theirs.ended().is_none(), "somebody else's server outlives us");

@@ -9,6 +9,7 @@ mod crashes;
 mod doors;
 mod engine_killed;
 mod first_start;
+mod login_path;
 mod service;
 mod settings;
 mod switches;

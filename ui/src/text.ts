@@ -41,6 +41,7 @@ export const errors: Record<ErrorCode, string> = {
   download_failed: 'The download failed',
   hash_mismatch: 'The download is not what it should be',
   settings_invalid: 'The settings file has a mistake',
+  restart_needed: 'Some settings wait for a restart',
   store_unavailable: 'History cannot be read',
   no_active_model: 'No active model',
   not_running: 'The server does not run',
@@ -242,6 +243,10 @@ export const servers = {
   takesOver: (name: string) =>
     `${name} was started by somebody else. Pilothouse asks it to end and starts its own in its place; programs that use it are cut off.`,
   leave: 'Leave it',
+  forget: 'Forget',
+  forgetOf: (name: string) => `Forget ${name}`,
+  forgets: (name: string) =>
+    `Pilothouse forgets ${name} and its key. The server itself goes on; it can be added again.`,
   backend: 'Program behind it',
   backendOff: 'not running',
   backendOn: (title: string, version: string | null, pid: string | null) =>
@@ -274,12 +279,21 @@ export const products: Record<Product, string> = {
   openai: 'OpenAI-compatible server',
 };
 
+export const orphans = {
+  one: (pid: number, memory: string | null) =>
+    `A process of an Ollama that died still holds ${memory ?? 'an unknown amount of memory'} (pid ${pid}).`,
+  nobody: 'No program uses it any more.',
+  end: 'End it and free the memory',
+};
+
 export const discovery = {
   title: 'On this machine',
   look: 'Look for servers',
   none: 'No language-model server runs on this machine.',
   known: (title: string) => `This is ${title} in the list above.`,
-  add: (file: string) => `Not used yet. To use it, add this to ${file}, then start Pilothouse again:`,
+  use: 'Use it',
+  useOf: (address: string) => `Use the server at ${address}`,
+  notUsed: 'Pilothouse does not use it yet.',
 };
 
 export const gauges = {

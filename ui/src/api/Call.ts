@@ -5,7 +5,15 @@ import type { ServerId } from "./ServerId";
 /**
  * Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
  */
-export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "discover" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "take_over", server: ServerId, } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "switch", 
+export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "discover" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "take_over", server: ServerId, } | { "call": "add_server", 
+/**
+ * Its id from now on: 1 to 32 of a-z, 0-9 and -.
+ */
+server: ServerId, 
+/**
+ * Base of its OpenAI-compatible API: "http://studio.local:11434/v1".
+ */
+address: string, title?: string, } | { "call": "remove_server", server: ServerId, } | { "call": "end_orphans" } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "switch", 
 /**
  * A model's name, `<server>/<name>`, or an unambiguous part of one.
  */
@@ -28,6 +36,10 @@ model?: string, server?: ServerId,
 limit?: number, } | { "call": "run", run_id: number, } | { "call": "switches", limit?: number, } | { "call": "gauge_history", since_ms?: number, } | { "call": "logs", server: ServerId, after?: number, 
 /**
  * The last so many lines; default 200, at most 2000.
+ */
+limit?: number, } | { "call": "search_logs", server: ServerId, text: string, 
+/**
+ * The last so many; default 200, at most 2000.
  */
 limit?: number, } | { "call": "ask", prompt: string, 
 /**

@@ -19,6 +19,14 @@ process: string | null,
  */
 known_as: ServerId | null, 
 /**
- * The lines for the settings file that make Pilothouse use it, when it does not yet.
+ * The id under which it can be added as a server of another owner, when Pilothouse does not use it yet.
+ */
+add_as: ServerId | null, 
+/**
+ * The base of its OpenAI-compatible API, for that.
+ */
+openai: string, 
+/**
+ * The lines for the settings file that make it one of the three servers that Pilothouse supervises, where it can be one.
  */
 settings: string | null, };

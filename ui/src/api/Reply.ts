@@ -6,6 +6,7 @@ import type { Fetched } from "./Fetched";
 import type { GaugeHistory } from "./GaugeHistory";
 import type { KeyPlace } from "./KeyPlace";
 import type { LogLine } from "./LogLine";
+import type { LogMatch } from "./LogMatch";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
@@ -15,4 +16,4 @@ import type { SwitchReport } from "./SwitchReport";
 /**
  * The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
  */
-export type Reply = { "reply": "snapshot", snapshot: Snapshot, } | { "reply": "unchanged", revision: number, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+export type Reply = { "reply": "snapshot", snapshot: Snapshot, } | { "reply": "unchanged", revision: number, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

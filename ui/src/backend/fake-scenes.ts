@@ -186,6 +186,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
             { id: 'llama-server', memory_bytes: 0.31 * GB, cpu_percent: 41, measure: 'pss', processes: 2 },
             { id: 'ollama', memory_bytes: 0.42 * GB, cpu_percent: 1.2, measure: 'pss', processes: 3 },
           ],
+    orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
   };
 }

@@ -52,6 +52,12 @@ export class FakeBackend implements Backend {
         return { reply: 'snapshot', snapshot: this.#snapshot };
       case 'discover':
         return { reply: 'discovered', servers: [] };
+      case 'add_server':
+      case 'remove_server':
+      case 'end_orphans':
+        return { reply: 'done' };
+      case 'search_logs':
+        return { reply: 'log_matches', matches: [] };
       case 'take_over':
         return this.#operate(call.server, 'restart_server');
       case 'start_server':

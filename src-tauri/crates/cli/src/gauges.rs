@@ -54,6 +54,10 @@ fn text(gauges: &Gauges) -> String {
         };
         lines.push(format!("{:<13} {memory}", server.id.as_str()));
     }
+    for orphan in &gauges.orphans {
+        let memory = orphan.memory_bytes.map_or_else(|| "not reported".into(), gigabytes);
+        lines.push(format!("left over     {memory} (pid {}, of an Ollama that died)", orphan.pid));
+    }
     let own = gauges
         .own
         .memory_bytes

@@ -36,3 +36,23 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
         }
     }
 }
+
+/// What was found is not of today alone, so each line has its date.
+pub async fn search(server: &str, text: String, lines: u32, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let server = ServerId::new(server);
+    let reply = session.call(Call::SearchLogs { server, text: text.clone(), limit: Some(lines) }).await?;
+    let Reply::LogMatches { matches } = reply else {
+        return Err(unexpected(&reply));
+    };
+    for hit in &matches {
+        let document = json!({ "at": hit.at, "source": hit.source, "line": hit.line });
+        output.answer(document, || {
+            format!("{} {:<10} {}", hit.at.strftime("%Y-%m-%d %H:%M:%S"), words(&hit.source), hit.line)
+        });
+    }
+    if matches.is_empty() {
+        output.remark(&format!("No line contains {text}."));
+    }
+    Ok(0)
+}

@@ -74,6 +74,9 @@ enum Verb {
         /// The last so many lines.
         #[arg(short = 'n', long, default_value_t = 100)]
         lines: u32,
+        /// Only lines that contain this text, also those of earlier days.
+        #[arg(short, long, conflicts_with = "follow")]
+        search: Option<String>,
     },
     /// Fetch the embedded llama-server and its small model.
     Setup(setup::Setup),
@@ -137,7 +140,10 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Gauges { watch } => gauges::run(watch, output).await,
-        Verb::Logs { server, follow, lines } => logs::run(&server, follow, lines, output).await,
+        Verb::Logs { server, lines, search: Some(text), .. } => {
+            logs::search(&server, text, lines, output).await
+        }
+        Verb::Logs { server, follow, lines, search: None } => logs::run(&server, follow, lines, output).await,
         Verb::Setup(arguments) => Box::pin(setup::run(arguments, output)).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,

@@ -21,6 +21,22 @@ pub enum Act {
     },
     /// Look for servers that run on this machine, known or not.
     Discover,
+    /// Use a server of another owner: any OpenAI-compatible address.
+    Add {
+        /// Its id from now on: a-z, 0-9 and -.
+        server: String,
+        /// Such as http://studio.local:11434/v1.
+        address: String,
+        /// Its name as people read it.
+        #[arg(long)]
+        title: Option<String>,
+    },
+    /// Forget a server that was added.
+    Remove {
+        server: String,
+    },
+    /// End processes with models whose Ollama has died without them.
+    EndOrphans,
     /// End one that somebody else started, and start one of Pilothouse's in its place.
     TakeOver {
         server: String,
@@ -38,6 +54,19 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
         Some(Act::Start { server }) => Call::StartServer { server: ServerId(server) },
         Some(Act::Stop { server }) => Call::StopServer { server: ServerId(server) },
         Some(Act::Discover) => Call::Discover,
+        Some(Act::Add { server, address, title }) => {
+            Call::AddServer { server: ServerId(server), address, title }
+        }
+        Some(Act::Remove { server }) => {
+            session.call(Call::RemoveServer { server: ServerId(server.clone()) }).await?;
+            output.answer(json!({ "removed": server }), || format!("{server} is forgotten."));
+            return Ok(0);
+        }
+        Some(Act::EndOrphans) => {
+            session.call(Call::EndOrphans).await?;
+            output.answer(json!({ "ended": true }), || "The left-over processes were ended.".into());
+            return Ok(0);
+        }
         Some(Act::TakeOver { server }) => Call::TakeOver { server: ServerId(server) },
         Some(Act::Restart { server }) => Call::RestartServer { server: ServerId(server) },
     };
@@ -61,8 +90,10 @@ fn discovered(servers: &[Discovered]) -> String {
         let known =
             one.known_as.as_ref().map_or_else(|| "not used yet".into(), |id| format!("known as {id}"));
         let process = one.process.as_deref().unwrap_or("–");
-        let add =
-            one.settings.as_ref().map(|lines| format!("\nTo use it, add to the settings file:\n\n{lines}"));
+        let add = one
+            .add_as
+            .as_ref()
+            .map(|id| format!("\nTo use it: pilothouse servers add {id} {}\n", one.openai));
         format!("{} at {}, {process}: {known}{}\n", words(&one.product), one.address, add.unwrap_or_default())
     };
     match servers {

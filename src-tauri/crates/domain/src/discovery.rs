@@ -29,24 +29,36 @@ pub struct Discovered {
     pub process: Option<String>,
     /// The server of Pilothouse that this is.
     pub known_as: Option<ServerId>,
-    /// The lines for the settings file that make Pilothouse use it, when it does not yet.
+    /// The id under which it can be added as a server of another owner, when Pilothouse does not use it yet.
+    pub add_as: Option<ServerId>,
+    /// The base of its OpenAI-compatible API, for that.
+    pub openai: String,
+    /// The lines for the settings file that make it one of the three servers that Pilothouse supervises, where it can be one.
     pub settings: Option<String>,
 }
 
 impl Product {
-    /// The lines for the settings file that make Pilothouse use one on this port.
-    pub fn settings(self, port: u16) -> String {
-        match self {
-            Self::Ollama => format!("[servers.ollama]\naddress = \"http://127.0.0.1:{port}\"\n"),
-            Self::LmStudio => format!("[servers.lmstudio]\naddress = \"http://127.0.0.1:{port}\"\n"),
-            Self::LlamaServer => remote("llama", port),
-            Self::OpenAi => remote("server", port),
-        }
+    /// The lines for the settings file that make one on this port *the* Ollama or LM Studio. Of the others Pilothouse has
+    /// one of its own.
+    pub fn settings(self, port: u16) -> Option<String> {
+        let table = match self {
+            Self::Ollama => "ollama",
+            Self::LmStudio => "lmstudio",
+            Self::LlamaServer | Self::OpenAi => return None,
+        };
+        Some(format!("[servers.{table}]\naddress = \"http://127.0.0.1:{port}\"\n"))
     }
-}
 
-fn remote(name: &str, port: u16) -> String {
-    format!("[servers.remote.{name}-{port}]\naddress = \"http://127.0.0.1:{port}/v1\"\n")
+    /// The id of one on this port that is added as a server of another owner.
+    pub fn add_as(self, port: u16) -> ServerId {
+        let name = match self {
+            Self::Ollama => "ollama",
+            Self::LmStudio => "lmstudio",
+            Self::LlamaServer => "llama",
+            Self::OpenAi => "server",
+        };
+        ServerId(format!("{name}-{port}"))
+    }
 }
 
 /// What an answer to a GET of `path` says about the server. `/lmstudio-greeting` is LM Studio's alone; `/api/version` is
@@ -67,6 +79,7 @@ pub fn recognise(path: &str, body: &str) -> Option<Product> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::{RemoteSettings, Settings};
 
     #[test]
     fn products_are_told_by_the_shape_of_their_answers() {
@@ -84,9 +97,13 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_for_the_settings_are_settings() {
+    fn what_is_found_can_be_added_under_an_allowed_name() {
         for product in [Product::Ollama, Product::LmStudio, Product::LlamaServer, Product::OpenAi] {
-            assert!(product.settings(8080).contains("http://127.0.0.1:8080"));
+            let mut settings = Settings::default();
+            let remote = RemoteSettings { address: "http://127.0.0.1:8080/v1".into(), ..Default::default() };
+            settings.servers.remote.insert(product.add_as(8080).0, remote);
+            assert_eq!(settings.check(), Ok(()));
+            assert!(product.settings(8080).is_none_or(|lines| lines.contains("http://127.0.0.1:8080")));
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum ErrorCode {
     HashMismatch,
     /// The settings file has a mistake; the last good settings stay in force.
     SettingsInvalid,
+    /// Changed settings are in force only after a restart of Pilothouse.
+    RestartNeeded,
     /// The database cannot be used; everything else goes on.
     StoreUnavailable,
     /// No model is active.

@@ -49,6 +49,17 @@ pub struct ServerUsage {
     pub processes: u32,
 }
 
+/// A process with a model whose server, an Ollama, has died without it. Nobody uses it, and nobody will end it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct OrphanedRunner {
+    pub pid: u32,
+    pub memory_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_bytes_absent: Option<String>,
+    pub measure: Option<MemoryMeasure>,
+}
+
 /// What Pilothouse itself uses.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -77,6 +88,7 @@ pub struct Gauges {
     /// Why `gpus` is empty.
     pub gpus_absent: Option<String>,
     pub servers: Vec<ServerUsage>,
+    pub orphans: Vec<OrphanedRunner>,
     #[serde(rename = "self")]
     pub own: OwnUsage,
 }

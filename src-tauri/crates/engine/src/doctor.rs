@@ -2,20 +2,32 @@
 
 use crate::{
     api::{Check, CheckResult},
+    keys::Keys,
     paths::Paths,
+    servers::{discovery::discover, is_here},
+    service,
     setup::Embedded,
 };
 use pilothouse_domain::{
+    error::ErrorCode,
+    fit::gigabytes,
+    gauge::OrphanedRunner,
     lifecycle::ServerState,
-    server::ServerKind,
+    server::{KeyPlace, ServerKind},
     snapshot::{ServerView, Snapshot},
 };
 use std::path::Path;
 
-/// All checks of a running engine.
-pub fn examine(paths: &Paths, snapshot: &Snapshot) -> Vec<Check> {
+/// All checks of a running engine. Asks open ports of this machine what they are; wakes nothing up.
+pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Check> {
     let mut checks = examine_machine(paths);
     checks.extend(snapshot.servers.iter().map(server));
+    for view in snapshot.servers.iter().filter(|view| view.abilities.key) {
+        checks.extend(keys.kept(&view.id).await.map(|place| key(view, place)));
+    }
+    checks.extend(discover_unused(snapshot).await);
+    let orphans = snapshot.gauges.as_ref().map(|gauges| &gauges.orphans[..]).unwrap_or_default();
+    checks.extend(orphans.iter().map(orphan));
     checks.push(match &snapshot.active {
         Some(active) => {
             check("active model", CheckResult::Ok, format!("{} on {}", active.model, active.server))
@@ -39,7 +51,11 @@ pub fn examine(paths: &Paths, snapshot: &Snapshot) -> Vec<Check> {
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
     for trouble in &snapshot.troubles {
-        let mut found = check("Pilothouse", CheckResult::Fail, trouble.message.clone());
+        let result = match trouble.code {
+            ErrorCode::RestartNeeded => CheckResult::Warn,
+            _ => CheckResult::Fail,
+        };
+        let mut found = check("Pilothouse", result, trouble.message.clone());
         found.hint.clone_from(&trouble.hint);
         checks.push(found);
     }
@@ -65,6 +81,7 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
             }
         },
     ];
+    checks.push(service(paths));
     if cfg!(target_os = "linux") {
         checks.push(match std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {
             Some(_) => check("desktop notifications", CheckResult::Ok, "a session bus is there"),
@@ -99,6 +116,58 @@ fn server(view: &ServerView) -> Check {
         ServerState::GaveUp => (CheckResult::Fail, format!("not restarted any more{reason}")),
     };
     Check { name: view.title.clone(), result, detail, hint: view.hint.clone() }
+}
+
+/// A key goes with every request, so a plain connection over a network shows it to others.
+fn key(view: &ServerView, place: KeyPlace) -> Check {
+    let name = format!("key of {}", view.title);
+    let kept = match place {
+        KeyPlace::Keyring => "kept in the keyring",
+        KeyPlace::File => "kept in a file that only you can read",
+    };
+    let address = view.endpoint.as_deref().unwrap_or_default();
+    if address.starts_with("http://") && !is_here(address) {
+        return check(&name, CheckResult::Warn, format!("{kept}, and sent unencrypted to {address}"))
+            .with("Use an https address, or a tunnel such as ssh or a VPN.");
+    }
+    check(&name, CheckResult::Ok, kept)
+}
+
+async fn discover_unused(snapshot: &Snapshot) -> Vec<Check> {
+    let found = discover(snapshot).await;
+    let unused = found.into_iter().filter_map(|one| Some((one.add_as?, one.openai, one.address)));
+    unused
+        .map(|(id, openai, address)| {
+            check(&format!("server at {address}"), CheckResult::Skipped, "runs here and is not used")
+                .with(&format!("To use it: pilothouse servers add {id} {openai}"))
+        })
+        .collect()
+}
+
+fn orphan(orphan: &OrphanedRunner) -> Check {
+    let memory = orphan.memory_bytes.map_or_else(|| "memory".into(), gigabytes);
+    let detail = format!("process {} of an Ollama that died still holds {memory}", orphan.pid);
+    check("left-over process", CheckResult::Warn, detail).with("To end it: pilothouse servers end-orphans")
+}
+
+fn service(paths: &Paths) -> Check {
+    let file = service::file(paths);
+    match std::fs::read_to_string(&file).ok().map(|text| service::program(&text)) {
+        None => check("service", CheckResult::Skipped, "not installed")
+            .with("`pilothouse service install` starts Pilothouse at login, also without a desktop."),
+        Some(Some(program)) if program.is_file() => {
+            check("service", CheckResult::Ok, format!("installed, starts {}", program.display()))
+        }
+        Some(program) => {
+            let what = program.map_or_else(|| "no program".into(), |program| program.display().to_string());
+            check(
+                "service",
+                CheckResult::Fail,
+                format!("{} starts {what}, which is not there", file.display()),
+            )
+            .with("Run: pilothouse service install")
+        }
+    }
 }
 
 fn writable(name: &str, folder: &Path) -> Check {

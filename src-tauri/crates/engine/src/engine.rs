@@ -1,6 +1,7 @@
 //! Puts the actors together: [`Engine::start`] to [`Engine::shutdown`].
 
 mod calls;
+mod fleet;
 mod options;
 
 pub use options::EngineOptions;
@@ -12,7 +13,8 @@ use crate::{
         fetcher::Fetcher,
         notifier::NotifierHandle,
         sampler::Sampler,
-        supervisor::{self, SupervisorHandle},
+        supervisor::SupervisorHandle,
+        supervisors::Supervisors,
         switcher::{self, SwitcherHandle},
     },
     api::{Call, CallHandler, CallResult},
@@ -22,16 +24,15 @@ use crate::{
     hub::{Hub, Report},
     keys::Keys,
     paths::Paths,
-    ports::{Secret, ServerAdapter},
+    ports::Secret,
     redact,
-    server_log::ServerLog,
-    servers,
     settings::{self, SettingsFile},
     setup::Embedded,
     single_engine::{EngineLock, EngineRecord},
     store::Store,
 };
 use async_trait::async_trait;
+use fleet::Fleet;
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
@@ -53,7 +54,8 @@ pub(crate) struct Inner {
     pub hub: Hub,
     pub paths: Paths,
     pub keys: Keys,
-    pub supervisors: Vec<SupervisorHandle>,
+    pub settings: SettingsFile,
+    pub supervisors: Supervisors,
     pub switcher: SwitcherHandle,
     pub bencher: BencherHandle,
     pub answers: Answers,
@@ -124,7 +126,16 @@ impl Engine {
         })?;
         let in_flight = InFlight::default();
         let keys = Keys::new(&paths);
-        let supervisors = start_supervisors(&paths, &settings, &hub, &notifier, &in_flight, &keys);
+        let supervisors = Supervisors::default();
+        let fleet = Fleet {
+            paths: paths.clone(),
+            hub: hub.clone(),
+            notifier: notifier.clone(),
+            in_flight: in_flight.clone(),
+            keys: keys.clone(),
+            supervisors: supervisors.clone(),
+        };
+        fleet.start(&settings);
         let switcher = SwitcherHandle::start(switcher::Surroundings {
             hub: hub.clone(),
             notifier: notifier.clone(),
@@ -143,6 +154,7 @@ impl Engine {
             hub: hub.clone(),
             paths: paths.clone(),
             keys,
+            settings: settings_file,
             supervisors,
             switcher,
             bencher,
@@ -154,8 +166,8 @@ impl Engine {
         let web_url =
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
-        let (watch_guard, settings_task) = follow_settings(&settings_file, inner.clone(), notify_on);
         resume(inner.clone(), notifier, &settings);
+        let (watch_guard, settings_task) = follow_settings(inner.clone(), fleet, settings, notify_on);
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
@@ -190,7 +202,8 @@ impl Engine {
                     door.stop().await;
                 }
             };
-            let servers = join_all(self.inner.supervisors.iter().map(SupervisorHandle::shutdown));
+            let servers = self.inner.supervisors.all();
+            let servers = join_all(servers.iter().map(SupervisorHandle::shutdown));
             tokio::join!(doors, servers);
             if let Some(store) = &self.inner.store {
                 store.close().await;
@@ -223,55 +236,6 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             None
         }
     }
-}
-
-fn start_supervisors(
-    paths: &Paths,
-    settings: &Settings,
-    hub: &Hub,
-    notifier: &NotifierHandle,
-    in_flight: &InFlight,
-    keys: &Keys,
-) -> Vec<SupervisorHandle> {
-    let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
-    let places = servers::llama_server::Places {
-        embedded: paths.embedded.clone(),
-        models: paths.data.join("models"),
-        run: paths.run.clone(),
-        beside_app: own_dir,
-    };
-    let mut adapters: Vec<(Arc<dyn ServerAdapter>, bool)> = Vec::new();
-    let wanted = &settings.servers;
-    if wanted.llama_server.enabled {
-        let server = servers::llama_server::LlamaServer::new(wanted.llama_server.clone(), places);
-        adapters.push((Arc::new(server), wanted.llama_server.autostart));
-    }
-    if wanted.ollama.enabled {
-        let server = servers::ollama::Ollama::new(wanted.ollama.clone());
-        adapters.push((Arc::new(server), wanted.ollama.autostart));
-    }
-    if wanted.lmstudio.enabled {
-        let (settings, autostart) = (wanted.lmstudio.clone(), wanted.lmstudio.autostart);
-        let server = servers::lmstudio::LmStudio::new(settings, paths.user_home.clone(), keys.clone());
-        adapters.push((Arc::new(server), autostart));
-    }
-    for (name, remote) in wanted.remote.iter().filter(|(_, remote)| remote.enabled) {
-        adapters.push((Arc::new(servers::openai::OpenAi::new(name, remote.clone(), keys.clone())), true));
-    }
-    adapters
-        .into_iter()
-        .map(|(adapter, autostart)| {
-            let surroundings = supervisor::Surroundings {
-                hub: hub.clone(),
-                notifier: notifier.clone(),
-                log: Arc::new(ServerLog::new(&paths.server_logs(), &adapter.id())),
-                run_dir: paths.run.clone(),
-                policy: settings.restart.policy(),
-                in_flight: in_flight.clone(),
-            };
-            SupervisorHandle::start(adapter, surroundings, autostart)
-        })
-        .collect()
 }
 
 async fn open_doors(
@@ -327,15 +291,17 @@ fn publish_record(
 
 /// Puts changed settings in force as far as that needs no restart, and tells of mistakes.
 fn follow_settings(
-    file: &SettingsFile,
     inner: Arc<Inner>,
+    fleet: Fleet,
+    started_with: Settings,
     notify_on: watch::Sender<bool>,
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
-    let guard = settings::watch(file.path(), sender)
+    let guard = settings::watch(inner.settings.path(), sender)
         .inspect_err(|error| tracing::warn!(%error, "changes of the settings file are not seen"))
         .ok();
     let task = tokio::spawn(async move {
+        let mut in_force = started_with.clone();
         while let Some(change) = changes.recv().await {
             match change {
                 Ok(settings) => {
@@ -343,9 +309,8 @@ fn follow_settings(
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     notify_on.send_replace(settings.notifications.enabled);
                     inner.sampler.set_interval(Duration::from_millis(settings.gauges.interval_ms));
-                    for supervisor in &inner.supervisors {
-                        supervisor.set_policy(settings.restart.policy()).await;
-                    }
+                    fleet.follow(&started_with, &in_force, &settings).await;
+                    in_force = settings;
                 }
                 Err(error) => inner.hub.report(Report::Trouble(error)),
             }
@@ -391,7 +356,7 @@ fn resume(inner: Arc<Inner>, notifier: NotifierHandle, settings: &Settings) {
 impl Inner {
     /// Makes the embedded model active when nothing ever was. Quiet when there is no embedded server.
     pub(crate) async fn activate_first(&self) {
-        let embedded = self.supervisors.iter().find(|s| s.kind == ServerKind::LlamaServer);
+        let embedded = self.supervisors.all().into_iter().find(|s| s.kind == ServerKind::LlamaServer);
         if let Some(supervisor) = embedded
             && supervisor.ensure_ready().await.is_ok()
         {

@@ -35,6 +35,8 @@ pub enum Report {
         view: ServerView,
         openai: Option<Endpoint>,
     },
+    /// It is no longer in the settings.
+    ServerGone(ServerId),
     Models {
         server: ServerId,
         models: Vec<Model>,
@@ -142,6 +144,13 @@ impl State {
     fn fold(&mut self, report: Report) -> bool {
         match report {
             Report::Server { view, openai } => self.fold_server(view, openai),
+            Report::ServerGone(id) => {
+                self.snapshot.servers.retain(|server| server.id != id);
+                self.endpoints.remove(&id);
+                self.models.remove(&id);
+                self.instances.remove(&id);
+                self.derive_models()
+            }
             Report::Models { server, models } => {
                 set(self.models.entry(server).or_default(), models) && self.derive_models()
             }
@@ -210,6 +219,8 @@ impl State {
             Some(server) => set(server, view),
             None => {
                 self.snapshot.servers.push(view);
+                // Not in the order in which they happened to report first.
+                self.snapshot.servers.sort_by(|a, b| (a.kind, &a.id).cmp(&(b.kind, &b.id)));
                 true
             }
         };

@@ -58,6 +58,12 @@ impl Keys {
         key
     }
 
+    /// Where a server's key is kept; `None`: there is none.
+    pub async fn kept(&self, server: &ServerId) -> Option<KeyPlace> {
+        self.get(server).await?;
+        Some(if self.in_file().contains_key(server) { KeyPlace::File } else { KeyPlace::Keyring })
+    }
+
     /// Keeps a server's key. Errors: system, when neither keyring nor file takes it.
     pub async fn set(&self, server: &ServerId, key: Secret) -> Result<KeyPlace, ApiError> {
         redact::register(&key);

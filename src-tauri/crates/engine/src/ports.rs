@@ -64,6 +64,27 @@ pub struct Found {
     pub pid: Option<u32>,
     /// Who keeps that process, in words ("kept by systemd, unit ollama.service"), if it can be told.
     pub keeper: Option<String>,
+    pub log: Option<ForeignLog>,
+}
+
+/// Where a server that somebody else started writes what it has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ForeignLog {
+    File(PathBuf),
+    /// The newest file in the folders of this one. Only lines with a time are shown: the others may hold prompts.
+    NewestHeads(PathBuf),
+    /// This command of its owner shows it ("journalctl -u ollama.service").
+    Command(String),
+}
+
+impl fmt::Display for ForeignLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::NewestHeads(folder) => write!(f, "the folder {}", folder.display()),
+            Self::Command(command) => write!(f, "`{command}`"),
+        }
+    }
 }
 
 /// A program to be started.

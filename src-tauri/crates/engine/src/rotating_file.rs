@@ -22,6 +22,10 @@ impl RotatingFile {
         Self { path, open: None, max_bytes, keep }
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Appends; what the disk does not take is lost, and the next write tries again.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
         if self.try_append(bytes).is_err() {
@@ -66,7 +70,8 @@ fn open_at_end(path: &Path) -> std::io::Result<(File, u64)> {
     Ok((file, size))
 }
 
-fn numbered(path: &Path, number: u32) -> PathBuf {
+/// The file `number` generations before the newest.
+pub(crate) fn numbered(path: &Path, number: u32) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     name.into()

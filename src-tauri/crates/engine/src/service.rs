@@ -68,6 +68,21 @@ pub fn file(paths: &Paths) -> PathBuf {
     config.unwrap_or_else(|| paths.user_home.join(".config")).join("systemd/user").join(UNIT)
 }
 
+/// The program that a service file starts, as [`install`] wrote it.
+pub fn program(text: &str) -> Option<PathBuf> {
+    let between = |text: &str, begin: &str, end: &str| {
+        let (_, rest) = text.split_once(begin)?;
+        Some(rest.split_once(end)?.0.to_owned())
+    };
+    if let Some(quoted) = between(text, "ExecStart=\"", "\" serve") {
+        let plain = quoted.replace("$$", "$").replace("%%", "%").replace("\\\"", "\"").replace("\\\\", "\\");
+        return Some(plain.into());
+    }
+    let escaped = between(text, "<key>ProgramArguments</key>", "</array>")?;
+    let escaped = between(&escaped, "<string>", "</string>")?;
+    Some(escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").into())
+}
+
 fn commands(file: &Path, install: bool) -> Vec<(&'static str, Vec<String>)> {
     let texts = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
     if cfg!(target_os = "macos") {
@@ -183,6 +198,7 @@ mod tests {
     fn the_unit_starts_the_program_and_keeps_the_token_out_of_the_journal() {
         let text = unit(&paths(None), Path::new("/opt/50% off/pilothouse"));
         assert!(text.contains("ExecStart=\"/opt/50%% off/pilothouse\" serve\n"), "{text}");
+        assert_eq!(program(&text).unwrap(), Path::new("/opt/50% off/pilothouse"));
         assert!(text.contains("StandardOutput=null\n") && !text.contains("PILOTHOUSE_HOME"), "{text}");
         let text = unit(&paths(Some("/srv/p")), Path::new("/opt/pilothouse"));
         assert!(text.contains("Environment=\"PILOTHOUSE_HOME=/srv/p\"\n"), "{text}");
@@ -190,7 +206,8 @@ mod tests {
 
     #[test]
     fn the_agent_is_a_property_list() {
-        let text = agent(&paths(Some("/srv/a&b")), Path::new("/Applications/P.app/pilothouse"));
+        let text = agent(&paths(Some("/srv/a&b")), Path::new("/Applications/P & Q.app/pilothouse"));
+        assert_eq!(program(&text).unwrap(), Path::new("/Applications/P & Q.app/pilothouse"));
         assert!(text.contains("<string>/srv/a&amp;b</string>"), "{text}");
         assert_eq!(text.matches("<dict>").count(), text.matches("</dict>").count());
     }

@@ -1,6 +1,6 @@
 //! What "Try it" asked: answers of the active model, kept for reading on by offset.
 
-use super::supervisor::SupervisorHandle;
+use super::supervisors::Supervisors;
 use crate::{
     api::AnswerChunk,
     gateway::InFlight,
@@ -47,13 +47,13 @@ struct Answer {
 /// The answers of one engine.
 pub struct Answers {
     hub: Hub,
-    supervisors: Vec<SupervisorHandle>,
+    supervisors: Supervisors,
     in_flight: InFlight,
     kept: Mutex<(u64, VecDeque<Answer>)>,
 }
 
 impl Answers {
-    pub fn new(hub: Hub, supervisors: Vec<SupervisorHandle>, in_flight: InFlight) -> Self {
+    pub fn new(hub: Hub, supervisors: Supervisors, in_flight: InFlight) -> Self {
         Self { hub, supervisors, in_flight, kept: Mutex::new((0, VecDeque::new())) }
     }
 
@@ -73,9 +73,7 @@ impl Answers {
         if under_way >= AT_ONCE {
             return Err(ApiError::new(ErrorCode::Busy, "Several answers are under way already.").retryable());
         }
-        let supervisor = self.supervisors.iter().find(|supervisor| supervisor.id == active.server);
-        let supervisor =
-            supervisor.ok_or_else(|| ApiError::not_found("The active model's server is gone."))?;
+        let supervisor = self.supervisors.get(&active.server)?;
         let client = supervisor.ensure_ready().await?.client;
         let request = GenerateRequest { instance: active.instance.clone(), prompt, max_tokens, raw: false };
         let (sender, progress) = watch::channel(Progress::default());

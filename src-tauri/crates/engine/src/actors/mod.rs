@@ -9,4 +9,5 @@ pub mod fetcher;
 pub mod notifier;
 pub mod sampler;
 pub mod supervisor;
+pub mod supervisors;
 pub mod switcher;

@@ -36,6 +36,24 @@ pub enum Call {
     TakeOver {
         server: ServerId,
     },
+    /// Puts a server of another owner into the settings file and waits until it is known. Errors: invalid_call (name or
+    /// address), busy (the name is taken), settings_invalid, system.
+    AddServer {
+        /// Its id from now on: 1 to 32 of a-z, 0-9 and -.
+        server: ServerId,
+        /// Base of its OpenAI-compatible API: "http://studio.local:11434/v1".
+        address: String,
+        #[serde(default)]
+        #[ts(optional)]
+        title: Option<String>,
+    },
+    /// Takes a server of another owner out of the settings file. Errors: not_found, settings_invalid, system.
+    RemoveServer {
+        server: ServerId,
+    },
+    /// Ends the processes with models whose Ollama has died without them, as the gauges list them. To call this is the
+    /// consent. Errors: not_found (there is none).
+    EndOrphans,
     /// Keeps the key or token of a server and connects to it anew. Errors: not_found, unsupported (it takes none),
     /// invalid_call, system.
     SetKey {
@@ -117,6 +135,16 @@ pub enum Call {
         #[ts(optional)]
         after: Option<u64>,
         /// The last so many lines; default 200, at most 2000.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+    },
+    /// The lines of a server's log that contain a text, oldest first, also those of earlier starts. Upper and lower case are
+    /// the same. Errors: not_found, invalid_call (empty text).
+    SearchLogs {
+        server: ServerId,
+        text: String,
+        /// The last so many; default 200, at most 2000.
         #[serde(default)]
         #[ts(optional)]
         limit: Option<u32>,

@@ -9,7 +9,7 @@ mod reply;
 pub use call::Call;
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
-pub use reply::{AnswerChunk, Check, CheckResult, Fetched, LogLine, LogSource, Reply};
+pub use reply::{AnswerChunk, Check, CheckResult, Fetched, LogLine, LogMatch, LogSource, Reply};
 
 /// What every call gives back.
 pub type CallResult = Result<Reply, ApiError>;

@@ -45,6 +45,9 @@ pub enum Reply {
     Logs {
         lines: Vec<LogLine>,
     },
+    LogMatches {
+        matches: Vec<LogMatch>,
+    },
     Asked {
         answer: u64,
     },
@@ -74,6 +77,16 @@ pub enum Reply {
 pub struct LogLine {
     /// Grows by one per line of the same server.
     pub number: u64,
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    pub source: LogSource,
+    pub line: String,
+}
+
+/// A line that a search found, in memory or in the files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LogMatch {
     #[ts(type = "string")]
     pub at: Timestamp,
     pub source: LogSource,

@@ -7,7 +7,8 @@ use crate::{
     doctor,
     hub::Report,
     ports::Secret,
-    servers::discovery::discover,
+    process::{Identity, Signal, command_line, signal_process},
+    servers::{discovery::discover, ollama},
     setup::SetupOptions,
     store::{RunFilter, Store},
 };
@@ -17,39 +18,54 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
 };
+use std::time::Duration;
+
+/// The time from a change of the settings file until it is seen.
+const ADDED_LIMIT: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) async fn call(&self, call: Call) -> CallResult {
         match call {
             Call::Snapshot { known } => Ok(self.snapshot(known)),
             Call::Refresh => {
-                join_all(self.supervisors.iter().map(SupervisorHandle::refresh)).await;
+                let supervisors = self.supervisors.all();
+                join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
                 Ok(self.snapshot(None))
             }
-            Call::Discover => {
-                let snapshot = self.hub.now();
-                let doors = [snapshot.engine.gateway.as_deref(), snapshot.engine.web.as_deref()];
-                let ours: Vec<u16> = doors.into_iter().flatten().filter_map(port_of).collect();
-                Ok(Reply::Discovered { servers: discover(&snapshot, &ours).await })
-            }
+            Call::Discover => Ok(Reply::Discovered { servers: discover(&self.hub.now()).await }),
             Call::StartServer { server } => {
-                self.supervisor(&server)?.ensure_ready().await?;
+                self.supervisors.get(&server)?.ensure_ready().await?;
                 self.server(&server)
             }
             Call::StopServer { server } => {
-                self.supervisor(&server)?.stop().await?;
+                self.supervisors.get(&server)?.stop().await?;
                 self.server(&server)
             }
             Call::RestartServer { server } => {
-                let supervisor = self.supervisor(&server)?;
+                let supervisor = self.supervisors.get(&server)?;
                 supervisor.stop().await?;
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
             Call::TakeOver { server } => {
-                self.supervisor(&server)?.take_over().await?;
+                self.supervisors.get(&server)?.take_over().await?;
                 self.server(&server)
             }
+            Call::AddServer { server, address, title } => {
+                self.settings.add_remote(
+                    server.as_str(),
+                    address.trim(),
+                    title.as_deref().unwrap_or("").trim(),
+                )?;
+                self.until_known(&server).await
+            }
+            Call::RemoveServer { server } => {
+                self.settings.remove_remote(server.as_str())?;
+                // Nobody could name it any more.
+                let _ = self.keys.remove(&server).await;
+                Ok(Reply::Done)
+            }
+            Call::EndOrphans => self.end_orphans(),
             Call::SetKey { server, key } => self.set_key(&server, &key).await,
             Call::RemoveKey { server } => {
                 let supervisor = self.keyed(&server)?;
@@ -82,7 +98,11 @@ impl Inner {
             }
             Call::Logs { server, after, limit } => {
                 let limit = limit.unwrap_or(200).clamp(1, 2000) as usize;
-                Ok(Reply::Logs { lines: self.supervisor(&server)?.log.after(after, limit) })
+                Ok(Reply::Logs { lines: self.supervisors.get(&server)?.log.after(after, limit) })
+            }
+            Call::SearchLogs { server, text, limit } => {
+                let limit = limit.unwrap_or(200).clamp(1, 2000) as usize;
+                self.search_logs(&server, text, limit).await
             }
             Call::Ask { prompt, max_tokens } => {
                 let max_tokens = max_tokens.unwrap_or(256).clamp(1, 4096);
@@ -94,7 +114,10 @@ impl Inner {
             Call::CancelAnswer { answer } => self.answers.cancel(answer).map(|()| Reply::Done),
             Call::Setup { from_source } => self.setup(from_source).await,
             Call::CancelSetup => self.fetcher.cancel().map(|()| Reply::Done),
-            Call::Doctor => Ok(Reply::Doctor { checks: doctor::examine(&self.paths, &self.hub.now()) }),
+            Call::Doctor => {
+                let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys).await;
+                Ok(Reply::Doctor { checks })
+            }
             Call::DismissNotice { id } => {
                 self.hub.report(Report::Dismiss(id));
                 Ok(Reply::Done)
@@ -110,12 +133,34 @@ impl Inner {
         }
     }
 
-    fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
-        self.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
-            let ids: Vec<&str> = self.supervisors.iter().map(|s| s.id.as_str()).collect();
-            ApiError::not_found(format!("There is no server {id}."))
-                .hint(format!("Servers: {}.", ids.join(", ")))
-        })
+    /// What Ollama does with a runner of its own: SIGKILL. Each is looked at once more, because pids pass on.
+    fn end_orphans(&self) -> CallResult {
+        let snapshot = self.hub.now();
+        let orphans = snapshot.gauges.as_ref().map(|gauges| &gauges.orphans[..]).unwrap_or_default();
+        let still = orphans
+            .iter()
+            .filter_map(|orphan| Identity::of(orphan.pid))
+            .filter(|identity| command_line(identity.pid).is_some_and(|line| ollama::is_runner_line(&line)));
+        let still: Vec<Identity> = still.collect();
+        if still.is_empty() {
+            return Err(ApiError::not_found("No process of an Ollama that died is left."));
+        }
+        for identity in still {
+            tracing::info!(pid = identity.pid, "an orphaned runner is ended");
+            signal_process(identity, Signal::Kill);
+        }
+        Ok(Reply::Done)
+    }
+
+    async fn search_logs(&self, server: &ServerId, text: String, limit: usize) -> CallResult {
+        let log = self.supervisors.get(server)?.log;
+        if text.trim().is_empty() {
+            return Err(ApiError::new(ErrorCode::InvalidCall, "Say what to search for."));
+        }
+        let search = tokio::task::spawn_blocking(move || log.search(&text, limit));
+        let matches =
+            search.await.map_err(|error| ApiError::internal(format!("The search ended: {error}.")))?;
+        Ok(Reply::LogMatches { matches })
     }
 
     async fn set_key(&self, server: &ServerId, key: &KeyText) -> CallResult {
@@ -130,12 +175,21 @@ impl Inner {
     }
 
     /// A server that takes a key.
-    fn keyed(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
-        let supervisor = self.supervisor(id)?;
+    fn keyed(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
+        let supervisor = self.supervisors.get(id)?;
         if supervisor.takes_key {
             return Ok(supervisor);
         }
         Err(ApiError::new(ErrorCode::Unsupported, format!("{id} takes no key from a person.")))
+    }
+
+    /// Waits until a server that was just put into the settings file is in force.
+    async fn until_known(&self, id: &ServerId) -> CallResult {
+        let mut snapshots = self.hub.snapshots();
+        let known = snapshots.wait_for(|snapshot| snapshot.server(id).is_some());
+        // A folder that cannot be watched is said as a trouble; the server is used after the next start then.
+        let _ = tokio::time::timeout(ADDED_LIMIT, known).await;
+        self.server(id)
     }
 
     fn server(&self, id: &ServerId) -> CallResult {
@@ -162,10 +216,6 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
-}
-
-fn port_of(address: &str) -> Option<u16> {
-    address.trim_end_matches("/v1").trim_end_matches('/').rsplit_once(':')?.1.parse().ok()
 }
 
 fn bench_plan(name: Option<&str>, trials: Option<u32>) -> Result<BenchPlan, ApiError> {

@@ -3,6 +3,7 @@
 mod host;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
+mod orphans;
 mod process_tree;
 mod ring;
 
@@ -10,9 +11,10 @@ pub use ring::GaugeRing;
 
 use crate::ports::{GaugeSource, Watched};
 use host::Host;
+use orphans::Orphans;
 use pilothouse_domain::{
     Timestamp,
-    gauge::{Gauges, GpuReading, OwnUsage, ServerUsage},
+    gauge::{Gauges, GpuReading, OrphanedRunner, OwnUsage, ServerUsage},
 };
 use process_tree::{ProcessTable, TreeReader};
 
@@ -20,6 +22,7 @@ use process_tree::{ProcessTable, TreeReader};
 pub struct MachineGauges {
     host: Host,
     trees: TreeReader,
+    orphans: Orphans,
     gpus: Gpus,
     cores: u32,
 }
@@ -48,7 +51,13 @@ impl Default for MachineGauges {
 impl MachineGauges {
     pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        Self { host: Host::new(), trees: TreeReader::default(), gpus: Gpus::default(), cores }
+        Self {
+            host: Host::new(),
+            trees: TreeReader::default(),
+            orphans: Orphans::default(),
+            gpus: Gpus::default(),
+            cores,
+        }
     }
 
     /// The GPUs, or none and why.
@@ -57,6 +66,19 @@ impl MachineGauges {
             Ok(gpus) => (gpus, None),
             Err(reason) => (Vec::new(), Some(reason)),
         }
+    }
+
+    fn orphans(&mut self, table: &ProcessTable) -> Vec<OrphanedRunner> {
+        let pids = self.orphans.find(table);
+        let read = |pid| {
+            let usage = self.trees.read(table, &format!("orphan {pid}"), &table.tree(pid));
+            let (memory_bytes, memory_bytes_absent) = match usage.memory_bytes {
+                Ok(bytes) => (Some(bytes), None),
+                Err(reason) => (None, Some(reason)),
+            };
+            OrphanedRunner { pid, memory_bytes, memory_bytes_absent, measure: usage.measure }
+        };
+        pids.into_iter().map(read).collect()
     }
 
     fn own(&mut self, table: &ProcessTable) -> OwnUsage {
@@ -105,6 +127,7 @@ impl GaugeSource for MachineGauges {
         let table = ProcessTable::read();
         self.trees.begin();
         let usages = servers.iter().map(|watched| self.server(&table, watched)).collect();
+        let orphans = self.orphans(&table);
         let own = self.own(&table);
         let (gpus, gpus_absent) = self.gpus();
         Gauges {
@@ -118,6 +141,7 @@ impl GaugeSource for MachineGauges {
             gpus,
             gpus_absent,
             servers: usages,
+            orphans,
             own,
         }
     }

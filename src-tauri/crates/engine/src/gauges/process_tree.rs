@@ -48,6 +48,15 @@ impl ProcessTable {
         members
     }
 
+    pub fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.keys().copied()
+    }
+
+    /// `None`: there is no such process.
+    pub fn parent(&self, pid: u32) -> Option<u32> {
+        self.processes.get(&pid).map(|process| process.parent)
+    }
+
     /// Empty where the system does not list its processes.
     pub fn read() -> Self {
         Self { at: Instant::now(), processes: read_processes().unwrap_or_default() }

@@ -75,6 +75,7 @@ mod tests {
             swap_total_bytes: None,
             gpus: vec![],
             gpus_absent: Some("no GPU found".into()),
+            orphans: vec![],
             servers: vec![],
             own: OwnUsage::default(),
         }

@@ -25,9 +25,32 @@ pub fn children(parent: u32) -> Option<Vec<Child>> {
 #[cfg(target_os = "linux")]
 fn child(pid: u32) -> Option<Child> {
     super::Identity::of(pid)?;
+    Some(Child { pid, command_line: command_line(pid)? })
+}
+
+/// Program and arguments of a process. `None`: it has ended, has only just been forked, or is not ours to see.
+#[cfg(target_os = "linux")]
+pub fn command_line(pid: u32) -> Option<Vec<String>> {
     let line = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
-    Some(Child { pid, command_line: words.map(|word| String::from_utf8_lossy(word).into_owned()).collect() })
+    let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    (!words.is_empty()).then_some(words)
+}
+
+/// Program and arguments of a process. `None`: it has ended, or is not ours to see.
+#[cfg(not(target_os = "linux"))]
+pub fn command_line(pid: u32) -> Option<Vec<String>> {
+    use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System, UpdateKind};
+    let mut system = System::new().ok()?;
+    let what = ProcessRefreshKind::nothing().with_cmd(UpdateKind::Always);
+    let pid = Pid::from_u32(pid);
+    system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
+    Some(words(system.process(pid)?))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn words(process: &sysinfo::Process) -> Vec<String> {
+    process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -40,9 +63,6 @@ pub fn children(parent: u32) -> Option<Vec<Child>> {
         process.parent().is_some_and(|it| it.as_u32() == parent)
             && process.status() != sysinfo::ProcessStatus::Zombie
     });
-    let words = |process: &sysinfo::Process| {
-        process.cmd().iter().map(|word| word.to_string_lossy().into_owned()).collect()
-    };
     Some(of_parent.map(|(pid, it)| Child { pid: pid.as_u32(), command_line: words(it) }).collect())
 }
 
@@ -62,8 +82,16 @@ mod tests {
             cwd: None,
         };
         let process = crate::process::OwnedProcess::spawn(&spec, &folder.path().join("out")).unwrap();
-        let seen = children(std::process::id()).unwrap();
-        let hit = seen.iter().find(|child| child.pid == process.pid()).unwrap();
+        let find = || children(std::process::id()).unwrap().into_iter().find(|it| it.pid == process.pid());
+        // Between fork and exec it has no command line of its own.
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let hit = loop {
+            match find() {
+                Some(hit) if hit.command_line[0] == "/bin/sleep" => break hit,
+                _ => assert!(std::time::Instant::now() < deadline, "it is not seen"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        };
         assert_eq!(hit.command_line, ["/bin/sleep", "60"]);
         process.stop(std::time::Duration::from_secs(3)).await;
         assert!(!children(std::process::id()).unwrap().iter().any(|child| child.pid == process.pid()));

@@ -6,14 +6,16 @@ mod children;
 mod environment;
 mod identity;
 mod listener;
+mod login_path;
 mod output;
 mod run;
 
 pub use child::OwnedProcess;
-pub use children::{Child, children};
+pub use children::{Child, children, command_line};
 pub use identity::Identity;
 pub use listener::{Holder, Keeper, listener, listeners};
-pub use output::OutputTail;
+pub use login_path::login_path;
+pub use output::{OutputTail, output_file};
 pub use run::{Finished, run_to_end};
 
 use crate::ports::{Exit, ProcessSpec};

@@ -1,6 +1,6 @@
 use std::{
     fs::File,
-    io::{Read, Seek, SeekFrom},
+    io::{BufRead, BufReader, Read, Seek, SeekFrom},
     path::PathBuf,
     time::Duration,
 };
@@ -8,6 +8,8 @@ use tokio::task::JoinHandle;
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_millis(200);
+/// How often a file of somebody else is looked at.
+const POLL_FOREIGN: Duration = Duration::from_secs(1);
 /// The longest line that is passed on; the rest of it is dropped.
 const LINE_LIMIT: usize = 4096;
 /// When everything up to here has been read, the file is emptied. The writer appends, so it goes on at the start.
@@ -20,13 +22,45 @@ const CHUNK: usize = 256 << 10;
 pub struct OutputTail(JoinHandle<()>);
 
 impl OutputTail {
+    /// A file of our own children: read from its beginning, and emptied when it has grown large.
     pub fn follow(path: PathBuf, mut on_line: impl FnMut(&str) + Send + 'static) -> Self {
         Self(tokio::spawn(async move {
-            let mut reader = Reader { path, position: 0, partial: Vec::new(), cut: false };
+            let mut reader = Reader::at_start(path);
             loop {
                 match reader.read_on() {
                     Ok(bytes) if !bytes.is_empty() => reader.lines(&bytes, &mut on_line),
+                    Ok(_) if reader.position >= EMPTY_AT => reader.empty(),
                     _ => tokio::time::sleep(POLL).await,
+                }
+            }
+        }))
+    }
+
+    /// A file of somebody else, which is never changed. Its last lines are handed on at once (`live` is false), the rest
+    /// as it is written. `find` names the file, again and again: owners begin new ones.
+    pub fn follow_foreign(
+        find: impl Fn() -> Option<PathBuf> + Send + 'static,
+        mut on_line: impl FnMut(&str, bool) + Send + 'static,
+    ) -> Self {
+        let mut reader = find().map(Reader::near_end);
+        if let Some(reader) = &mut reader
+            && let Ok(bytes) = reader.read_on()
+        {
+            reader.lines(&bytes, &mut |line: &str| on_line(line, false));
+        }
+        Self(tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(POLL_FOREIGN).await;
+                let path = find();
+                if path.is_some() && path.as_ref() != reader.as_ref().map(|reader| &reader.path) {
+                    reader = path.map(Reader::at_start);
+                }
+                while let Some(reader) = &mut reader
+                    && let Ok(bytes) = reader.read_on()
+                    && !bytes.is_empty()
+                {
+                    reader.lines(&bytes, &mut |line: &str| on_line(line, true));
+                    tokio::task::yield_now().await;
                 }
             }
         }))
@@ -42,22 +76,45 @@ impl Drop for OutputTail {
 struct Reader {
     path: PathBuf,
     position: u64,
+    /// Which file was read last: a path may come to mean another one.
+    file: Option<u64>,
     partial: Vec<u8>,
     /// The present line was too long; its rest is dropped.
     cut: bool,
 }
 
 impl Reader {
-    fn read_on(&mut self) -> std::io::Result<Vec<u8>> {
-        let length = std::fs::metadata(&self.path)?.len();
-        if length < self.position {
+    fn at_start(path: PathBuf) -> Self {
+        Self { path, position: 0, file: None, partial: Vec::new(), cut: false }
+    }
+
+    /// Begins some whole lines before the end.
+    fn near_end(path: PathBuf) -> Self {
+        let length = std::fs::metadata(&path).map_or(0, |meta| meta.len());
+        let near = length.saturating_sub(CHUNK as u64);
+        let rest_of_line = |file: File| -> std::io::Result<u64> {
+            let mut file = BufReader::new(file);
+            file.seek(SeekFrom::Start(near))?;
+            Ok(file.take(CHUNK as u64).read_until(b'\n', &mut Vec::new())? as u64)
+        };
+        let skipped = if near > 0 { File::open(&path).and_then(rest_of_line).unwrap_or(0) } else { 0 };
+        Self { position: near + skipped, ..Self::at_start(path) }
+    }
+
+    fn empty(&mut self) {
+        if File::options().write(true).open(&self.path).and_then(|file| file.set_len(0)).is_ok() {
             self.position = 0;
         }
+    }
+
+    fn read_on(&mut self) -> std::io::Result<Vec<u8>> {
+        let meta = std::fs::metadata(&self.path)?;
+        let (length, file) = (meta.len(), identity(&meta));
+        if length < self.position || (self.file.is_some() && self.file != file) {
+            self.position = 0;
+        }
+        self.file = file;
         if length == self.position {
-            if length >= EMPTY_AT {
-                File::options().write(true).open(&self.path)?.set_len(0)?;
-                self.position = 0;
-            }
             return Ok(Vec::new());
         }
         let mut file = File::open(&self.path)?;
@@ -88,6 +145,24 @@ impl Reader {
     }
 }
 
+/// The file into which a process writes what goes wrong, when that is one. `None`: a terminal, a pipe, or not ours to see.
+pub fn output_file(pid: u32) -> Option<PathBuf> {
+    let target = |stream: u32| std::fs::read_link(format!("/proc/{pid}/fd/{stream}")).ok();
+    let file = target(2).or_else(|| target(1))?;
+    (file.is_absolute() && file.is_file() && !file.starts_with("/proc")).then_some(file)
+}
+
+/// Tells a file from the one that took its path.
+fn identity(meta: &std::fs::Metadata) -> Option<u64> {
+    #[cfg(unix)]
+    return Some(std::os::unix::fs::MetadataExt::ino(meta));
+    #[cfg(not(unix))]
+    {
+        let _ = meta;
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,7 +173,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("output");
         let mut file = File::options().create(true).append(true).open(&path).unwrap();
-        let mut reader = Reader { path, position: 0, partial: Vec::new(), cut: false };
+        let mut reader = Reader::at_start(path);
         let mut seen = Vec::new();
         let mut read = |reader: &mut Reader| {
             let bytes = reader.read_on().unwrap();
@@ -109,7 +184,7 @@ mod tests {
         assert_eq!(read(&mut reader), ["one"]);
         file.write_all(b"o\n\xff\n").unwrap();
         assert_eq!(read(&mut reader), ["one", "two", "\u{fffd}"]);
-        file.set_len(0).unwrap();
+        reader.empty();
         file.write_all(b"new\n").unwrap();
         assert_eq!(read(&mut reader).last().unwrap(), "new");
         file.write_all(&vec![b'x'; 3 * LINE_LIMIT]).unwrap();
@@ -117,5 +192,26 @@ mod tests {
         let lines = read(&mut reader);
         assert!(lines[lines.len() - 2].len() <= LINE_LIMIT + "…".len());
         assert_eq!(lines.last().unwrap(), "after");
+    }
+
+    #[test]
+    fn a_long_file_is_begun_with_a_whole_line_and_a_new_one_at_its_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("server.log");
+        let text: String = (0..40_000).map(|number| format!("line {number}\n")).collect();
+        std::fs::write(&path, &text).unwrap();
+        let mut reader = Reader::near_end(path.clone());
+        let mut seen: Vec<String> = Vec::new();
+        let bytes = reader.read_on().unwrap();
+        reader.lines(&bytes, &mut |line: &str| seen.push(line.to_owned()));
+        assert!(bytes.len() <= CHUNK && seen.len() > 1000, "{}", seen.len());
+        assert_eq!(seen.last().unwrap(), "line 39999");
+        assert!(text.contains(&format!("\n{}\n", seen[0])), "{}", seen[0]);
+        // Rotated: the same path, another and longer file.
+        let fresh = folder.path().join("fresh");
+        std::fs::write(&fresh, format!("fresh\n{text}")).unwrap();
+        std::fs::rename(fresh, path).unwrap();
+        let bytes = reader.read_on().unwrap();
+        assert!(bytes.starts_with(b"fresh\n") || cfg!(not(unix)));
     }
 }

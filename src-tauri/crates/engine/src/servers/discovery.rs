@@ -4,7 +4,7 @@
 use crate::{
     ports::Endpoint,
     process::{Holder, children, listener, listeners},
-    servers::http::ServerHttp,
+    servers::http::{ServerHttp, port_of},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
@@ -23,8 +23,10 @@ const NAMES: [&str; 8] =
 /// An open port that says nothing for so long is no server of this kind.
 const LIMIT: Duration = Duration::from_millis(1500);
 
-/// Looks once. `ours`: ports of Pilothouse itself.
-pub async fn discover(snapshot: &Snapshot, ours: &[u16]) -> Vec<Discovered> {
+/// Looks once. Pilothouse's own doors are no find.
+pub async fn discover(snapshot: &Snapshot) -> Vec<Discovered> {
+    let doors = [snapshot.engine.gateway.as_deref(), snapshot.engine.web.as_deref()];
+    let ours: Vec<u16> = doors.into_iter().flatten().map(port_of).collect();
     let mut ports = USUAL_PORTS.to_vec();
     let named = |holder: &Holder| {
         let name = holder.name.to_lowercase();
@@ -69,13 +71,12 @@ async fn look(snapshot: &Snapshot, port: u16) -> Option<Discovered> {
     };
     Some(Discovered {
         product,
+        openai: format!("{address}/v1"),
         address,
         process: holder.map(|holder| holder.to_string()),
         known_as: known_as.map(|server| server.id.clone()),
-        settings: match known_as {
-            Some(_) => None,
-            None => Some(product.settings(port)),
-        },
+        add_as: known_as.is_none().then(|| product.add_as(port)),
+        settings: product.settings(port).filter(|_| known_as.is_none()),
     })
 }
 

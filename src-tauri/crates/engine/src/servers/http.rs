@@ -214,6 +214,13 @@ impl ServerHttp {
     }
 }
 
+/// The port of an address.
+pub fn port_of(base_url: &str) -> u16 {
+    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
+    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
+}
+
 /// Whether an address is on this machine.
 pub fn is_here(base_url: &str) -> bool {
     let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);

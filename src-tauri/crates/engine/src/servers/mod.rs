@@ -3,6 +3,7 @@
 
 pub mod discovery;
 mod http;
+pub(crate) use http::is_here;
 pub mod llama_server;
 pub mod lmstudio;
 pub mod ollama;

@@ -2,10 +2,13 @@
 
 use crate::{
     ports::Installation,
-    process::{Holder, listener},
+    process::{Holder, listener, login_path},
 };
 use pilothouse_domain::error::{ApiError, ErrorCode};
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsStr,
+    path::{Path, PathBuf},
+};
 
 /// Why a server's program cannot be used: `named` is the program of the settings, empty when it was looked for.
 pub fn not_installed(title: &str, id: &str, named: &str, otherwise: &str) -> Installation {
@@ -36,15 +39,31 @@ pub fn held(title: &str, setting: &str, port: u16, holder: Option<&Holder>) -> A
 
 /// The first of the candidates that is a program; a bare name is looked for on the PATH.
 pub fn find_program(candidates: &[PathBuf]) -> Option<PathBuf> {
-    candidates.iter().find_map(|candidate| {
-        let bare = candidate.components().count() == 1;
-        if bare { on_path(candidate) } else { is_program(candidate).then(|| candidate.clone()) }
+    candidates.iter().find_map(|candidate| match is_bare(candidate) {
+        true => on_path(candidate, &std::env::var_os("PATH")?),
+        false => is_program(candidate).then(|| candidate.clone()),
     })
 }
 
-fn on_path(name: &Path) -> Option<PathBuf> {
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| is_program(file))
+/// As [`find_program`]; then on the PATH of the user's login shell, which a program started from a desktop does not have.
+pub async fn find_program_of_user(candidates: &[PathBuf]) -> Option<PathBuf> {
+    if let Some(found) = find_program(candidates) {
+        return Some(found);
+    }
+    let bare: Vec<&PathBuf> = candidates.iter().filter(|candidate| is_bare(candidate)).collect();
+    if bare.is_empty() {
+        return None;
+    }
+    let path = login_path().await?;
+    bare.into_iter().find_map(|name| on_path(name, &path))
+}
+
+fn is_bare(candidate: &Path) -> bool {
+    candidate.components().count() == 1
+}
+
+fn on_path(name: &Path, path: &OsStr) -> Option<PathBuf> {
+    std::env::split_paths(path).map(|folder| folder.join(name)).find(|file| is_program(file))
 }
 
 fn is_program(path: &Path) -> bool {

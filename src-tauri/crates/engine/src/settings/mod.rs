@@ -1,6 +1,8 @@
-//! The settings file: made on the first start, read with helpful errors, watched for changes, never overwritten.
+//! The settings file: made on the first start, read with helpful errors, watched for changes, and changed only where a person asks for it
+//! (`remotes`).
 
 mod locate;
+mod remotes;
 mod watch;
 
 pub use watch::{WatchGuard, watch};

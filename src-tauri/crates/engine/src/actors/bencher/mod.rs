@@ -3,7 +3,7 @@
 mod prompt;
 mod run;
 
-use super::{notifier::NotifierHandle, supervisor::SupervisorHandle};
+use super::{notifier::NotifierHandle, supervisors::Supervisors};
 use crate::{
     hub::{Hub, Report},
     store::Store,
@@ -23,7 +23,7 @@ pub struct Surroundings {
     pub hub: Hub,
     pub notifier: NotifierHandle,
     pub store: Option<Store>,
-    pub supervisors: Vec<SupervisorHandle>,
+    pub supervisors: Supervisors,
 }
 
 /// What shall be measured.

@@ -96,8 +96,7 @@ impl BenchRun {
     }
 
     fn supervisor(&self, target: &ModelRef) -> Result<SupervisorHandle, ApiError> {
-        let hit = self.around.supervisors.iter().find(|supervisor| supervisor.id == target.server);
-        hit.cloned().ok_or_else(|| ApiError::not_found(format!("There is no server {}.", target.server)))
+        self.around.supervisors.get(&target.server)
     }
 
     fn new_run(&self, model: &Model, context: Option<u64>) -> Run {

@@ -109,6 +109,8 @@ pub(super) struct Supervisor {
     /// The end of a process that never answered, until it is over.
     pub(super) ending: Option<JoinHandle<()>>,
     _tail: OutputTail,
+    /// The log of somebody else's server, while it is used.
+    pub(super) foreign_tail: Option<OutputTail>,
 }
 
 impl Supervisor {
@@ -155,6 +157,7 @@ impl Supervisor {
             watched: BTreeSet::new(),
             ending: None,
             _tail: tail,
+            foreign_tail: None,
         }
     }
 

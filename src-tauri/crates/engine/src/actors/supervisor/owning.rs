@@ -12,6 +12,7 @@ use crate::{
     hub::Report,
     ports::{Endpoint, Exit, Found, Installation, ProcessSpec},
     process::OwnedProcess,
+    server_log::foreign,
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -121,7 +122,12 @@ impl Supervisor {
     pub(super) fn adopt(&mut self, found: Found, stop: Option<Vec<ProcessSpec>>) {
         let found_as = self.adapter.found_as();
         if found_as == Ownership::Adopted {
+            // First what it wrote before, so that its log and ours stand in the order of time.
+            self.foreign_tail = found.log.as_ref().and_then(|place| foreign::follow(place, &self.around.log));
             self.say(&format!("found running at {}", found.endpoint.base_url));
+            if let Some(place) = &found.log {
+                self.say(&format!("its own log: {place}"));
+            }
         }
         self.connect(found.endpoint);
         self.ownership = Some(found_as);
@@ -174,6 +180,7 @@ impl Supervisor {
         self.generation += 1;
         self.connection = None;
         self.process = None;
+        self.foreign_tail = None;
         self.ownership = None;
         self.adopted_pid = None;
         self.keeper = None;

@@ -2,7 +2,7 @@
 
 mod transaction;
 
-use super::{notifier::NotifierHandle, supervisor::SupervisorHandle};
+use super::{notifier::NotifierHandle, supervisors::Supervisors};
 use crate::{
     gateway::InFlight,
     hub::{Hub, Report},
@@ -32,7 +32,7 @@ pub struct Surroundings {
     pub hub: Hub,
     pub notifier: NotifierHandle,
     pub store: Option<Store>,
-    pub supervisors: Vec<SupervisorHandle>,
+    pub supervisors: Supervisors,
     pub in_flight: InFlight,
 }
 

@@ -4,7 +4,7 @@ use crate::{
     ports::{Endpoint, Installation, Launch, ProcessSpec, Secret},
     process::run_to_end,
     redact,
-    servers::places::{find_program, port_taken},
+    servers::places::{find_program_of_user, port_taken},
     setup::missing_cpu_feature,
 };
 use pilothouse_domain::{
@@ -21,14 +21,14 @@ use std::{
 const HELP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings, beside the app, embedded, PATH: the first that is there.
-pub(super) fn find(settings: &LlamaServerSettings, places: &Places) -> Option<PathBuf> {
+pub(super) async fn find(settings: &LlamaServerSettings, places: &Places) -> Option<PathBuf> {
     let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
     if !settings.program.is_empty() {
-        return find_program(&[PathBuf::from(&settings.program)]);
+        return find_program_of_user(&[PathBuf::from(&settings.program)]).await;
     }
     let beside = places.beside_app.iter().map(|folder| folder.join(name));
     let rest = [embedded(places), PathBuf::from(name)];
-    find_program(&beside.chain(rest).collect::<Vec<_>>())
+    find_program_of_user(&beside.chain(rest).collect::<Vec<_>>()).await
 }
 
 fn embedded(places: &Places) -> PathBuf {

@@ -86,7 +86,7 @@ impl ServerAdapter for LlamaServer {
     }
 
     async fn locate(&self) -> Installation {
-        match launch::find(&self.settings, &self.places) {
+        match launch::find(&self.settings, &self.places).await {
             Some(program) => Installation::Installed { program, version: None },
             None => not_installed(
                 "llama-server",

@@ -56,6 +56,11 @@ impl Home {
         find_program(&[self.0.join(if cfg!(windows) { "bin/lms.exe" } else { "bin/lms" })])
     }
 
+    /// Where its HTTP server's log files stand, in one folder per month.
+    pub fn server_logs(&self) -> PathBuf {
+        self.0.join("server-logs")
+    }
+
     pub fn config(&self) -> ServerConfig {
         self.read("http-server-config.json").unwrap_or_default()
     }

@@ -11,7 +11,9 @@ mod wire;
 
 use crate::{
     keys::Keys,
-    ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
+    ports::{
+        Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
+    },
 };
 use async_trait::async_trait;
 use client::LmStudioClient;
@@ -96,7 +98,8 @@ impl ServerAdapter for LmStudio {
         client.health().await.ok()?;
         let backend = self.home().backend().await;
         let (version, pid) = backend.map_or((None, None), |backend| (backend.version, backend.pid));
-        Some(Found { endpoint, version, pid, keeper: None })
+        let log = Some(ForeignLog::NewestHeads(self.home().server_logs()));
+        Some(Found { endpoint, version, pid, keeper: None, log })
     }
 
     async fn backend(&self) -> Option<Backend> {

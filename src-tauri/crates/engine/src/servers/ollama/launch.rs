@@ -1,7 +1,7 @@
 use super::ADDRESS_KEY;
 use crate::{
     ports::{Endpoint, Installation, Launch, ProcessSpec},
-    servers::places::{find_program, port_taken},
+    servers::places::{find_program_of_user, port_taken},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -21,10 +21,10 @@ const PLACES: [&str; 5] = [
     "/Applications/Ollama.app/Contents/Resources/ollama",
 ];
 
-pub(super) fn find(settings: &OllamaSettings) -> Option<PathBuf> {
+pub(super) async fn find(settings: &OllamaSettings) -> Option<PathBuf> {
     match settings.program.as_str() {
-        "" => find_program(&PLACES.map(PathBuf::from)),
-        program => find_program(&[PathBuf::from(program)]),
+        "" => find_program_of_user(&PLACES.map(PathBuf::from)).await,
+        program => find_program_of_user(&[PathBuf::from(program)]).await,
     }
 }
 

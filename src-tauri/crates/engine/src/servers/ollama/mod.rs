@@ -5,8 +5,10 @@ mod launch;
 mod wire;
 
 use crate::{
-    ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
-    process::listener,
+    ports::{
+        Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
+    },
+    process::{Holder, Keeper, listener, output_file},
     servers::places::{held, not_installed},
 };
 use async_trait::async_trait;
@@ -16,7 +18,11 @@ use pilothouse_domain::{
     server::{Abilities, ServerId, ServerKind},
     settings::OllamaSettings,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "ollama";
@@ -26,15 +32,55 @@ const ADDRESS_KEY: &str = "servers.ollama.address";
 /// The adapter.
 pub struct Ollama {
     settings: OllamaSettings,
+    /// Where the app of this user keeps its log.
+    user_home: PathBuf,
 }
 
 impl Ollama {
-    pub fn new(settings: OllamaSettings) -> Self {
-        Self { settings }
+    pub fn new(settings: OllamaSettings, user_home: PathBuf) -> Self {
+        Self { settings, user_home }
     }
 
     fn endpoint(&self) -> Endpoint {
         Endpoint { base_url: self.settings.address.trim_end_matches('/').to_owned(), key: None }
+    }
+}
+
+/// Whether a command line is that of a process which an Ollama starts for a model (reference/ollama.md section 4.1): its own
+/// `runner`, or a llama-server with the flags that only Ollama gives to a weights file of its store.
+pub(crate) fn is_runner_line(words: &[String]) -> bool {
+    let has = |wanted: &str| words.iter().any(|word| word == wanted);
+    let of_store =
+        || words.iter().any(|word| word.contains("blobs/sha256-") || word.contains("blobs\\sha256-"));
+    match program(words) {
+        Some("ollama") => words.get(1).is_some_and(|verb| verb == "runner") && has("--model"),
+        Some("llama-server") => has("--no-webui") && has("--offline") && of_store(),
+        _ => false,
+    }
+}
+
+/// Whether a command line is that of an Ollama which may have runners.
+pub(crate) fn is_server_line(words: &[String]) -> bool {
+    program(words) == Some("ollama") && words.get(1).is_some_and(|verb| verb != "runner")
+}
+
+fn program(words: &[String]) -> Option<&str> {
+    let name = words.first()?.rsplit(['/', '\\']).next()?;
+    Some(name.strip_suffix(".exe").unwrap_or(name))
+}
+
+/// Where the one of somebody else writes (reference/ollama.md section 4.5).
+fn foreign_log(holder: &Holder, user_home: &Path) -> Option<ForeignLog> {
+    match &holder.keeper {
+        Some(Keeper::OllamaApp) => Some(ForeignLog::File(user_home.join(".ollama/logs/server.log"))),
+        Some(Keeper::Homebrew) => {
+            let prefix = if cfg!(target_arch = "aarch64") { "/opt/homebrew" } else { "/usr/local" };
+            Some(ForeignLog::File(Path::new(prefix).join("var/log/ollama.log")))
+        }
+        Some(Keeper::Unit(unit)) => Some(ForeignLog::Command(format!("journalctl --unit {unit}"))),
+        Some(Keeper::UserUnit(unit)) => Some(ForeignLog::Command(format!("journalctl --user --unit {unit}"))),
+        Some(Keeper::Container) => Some(ForeignLog::Command("docker logs".into())),
+        None => output_file(holder.pid).map(ForeignLog::File),
     }
 }
 
@@ -66,7 +112,7 @@ impl ServerAdapter for Ollama {
     }
 
     async fn locate(&self) -> Installation {
-        match launch::find(&self.settings) {
+        match launch::find(&self.settings).await {
             Some(program) => Installation::Installed { program, version: None },
             None => not_installed(
                 "Ollama",
@@ -82,10 +128,11 @@ impl ServerAdapter for Ollama {
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
         let holder = listener(launch::port(&endpoint.base_url)).await;
+        let log = holder.as_ref().and_then(|holder| foreign_log(holder, &self.user_home));
         let (pid, keeper) = holder.map_or((None, None), |holder| {
             (Some(holder.pid), holder.keeper.map(|keeper| keeper.to_string()))
         });
-        Some(Found { endpoint, version: health.version, pid, keeper })
+        Some(Found { endpoint, version: health.version, pid, keeper, log })
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
@@ -135,5 +182,35 @@ impl ServerAdapter for Ollama {
             last_lines.iter().rev().find(|line| line.starts_with("Error:") || line.contains("level=ERROR"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         ApiError::new(ErrorCode::ServerCrashed, format!("Ollama {exit}{said}.")).hint("Look at its log.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn runners_are_told_from_servers_and_from_what_people_run() {
+        for line in [
+            "/usr/bin/ollama runner --ollama-engine --model /m/blobs/sha256-1 --port 4",
+            "/usr/lib/ollama/llama-server --model /m/blobs/sha256-1 --port 4 --host 127.0.0.1 --no-webui --offline -c 4",
+        ] {
+            assert!(is_runner_line(&words(line)) && !is_server_line(&words(line)), "{line}");
+        }
+        for line in ["/usr/bin/ollama serve", "ollama run llama3", "C:\\Ollama\\ollama.exe serve"] {
+            assert!(is_server_line(&words(line)) && !is_runner_line(&words(line)), "{line}");
+        }
+        for line in [
+            "llama-server --model /m/blobs/sha256-1",
+            "ollama runner --ollama-engine --port 5",
+            "",
+            "vi ollama",
+        ] {
+            assert!(!is_runner_line(&words(line)), "{line}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     keys::Keys,
     ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
     process::listener,
-    servers::http::is_here,
+    servers::http::{is_here, port_of},
 };
 use async_trait::async_trait;
 use client::OpenAiClient;
@@ -84,7 +84,13 @@ impl ServerAdapter for OpenAi {
             false => None,
         };
         let (pid, keeper) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
-        Some(Found { endpoint, version: None, pid, keeper: keeper.map(|keeper| keeper.to_string()) })
+        Some(Found {
+            endpoint,
+            version: None,
+            pid,
+            keeper: keeper.map(|keeper| keeper.to_string()),
+            log: None,
+        })
     }
 
     async fn launch(&self, _installation: &Installation) -> Result<Launch, ApiError> {
@@ -107,13 +113,6 @@ impl ServerAdapter for OpenAi {
     fn explain_exit(&self, exit: &Exit, _last_lines: &[String]) -> ApiError {
         ApiError::new(ErrorCode::ServerCrashed, format!("{} {exit}.", self.title()))
     }
-}
-
-/// The port of an address.
-fn port_of(base_url: &str) -> u16 {
-    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
-    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
-    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
 }
 
 #[cfg(test)]

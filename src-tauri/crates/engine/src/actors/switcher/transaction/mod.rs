@@ -121,7 +121,8 @@ impl Transaction {
                 // After a start the server may still be on its way up.
                 self.until_cancelled(self.supervisor(server)?.ensure_ready()).await?;
             }
-            join_all(self.around.supervisors.iter().map(SupervisorHandle::refresh)).await;
+            let supervisors = self.around.supervisors.all();
+            join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
             models = self.listed();
         }
         let hits = find_models(&models, &self.wanted.model, server);
@@ -145,12 +146,8 @@ impl Transaction {
         self.around.hub.now().models.iter().map(|view| view.model.clone()).collect()
     }
 
-    fn supervisor(&self, id: &ServerId) -> Result<&SupervisorHandle, ApiError> {
-        self.around.supervisors.iter().find(|supervisor| &supervisor.id == id).ok_or_else(|| {
-            let ids: Vec<&str> = self.around.supervisors.iter().map(|s| s.id.as_str()).collect();
-            ApiError::not_found(format!("There is no server {id}."))
-                .hint(format!("Servers: {}.", ids.join(", ")))
-        })
+    fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
+        self.around.supervisors.get(id)
     }
 
     fn situation(&self, model: &Model) -> Situation {

@@ -1,7 +1,11 @@
 //! The output of one server: the last lines in memory, more of them in rotating files.
 
+pub mod foreign;
+mod search;
+mod stamp;
+
 use crate::{
-    api::{LogLine, LogSource},
+    api::{LogLine, LogMatch, LogSource},
     redact::redact,
     rotating_file::RotatingFile,
 };
@@ -52,18 +56,20 @@ impl ServerLog {
 
     /// Adds a line; returns its number, the first one is 1.
     pub fn push(&self, source: LogSource, line: &str) -> u64 {
-        let line = line.trim_end_matches(['\r', '\n']);
-        // Redacting comes before the cut, which could leave half a secret; what lies far behind it is not even read.
-        let line = &line[..line.floor_char_boundary(2 * MAX_LINE_BYTES)];
-        let line = cut(&redact(line)).into_owned();
-        let at = Timestamp::now();
+        let (at, line) = (Timestamp::now(), clean(line));
+        let written = search::written(at, source, &line);
+        self.lock().file.append(written.as_bytes());
+        self.keep(at, source, line)
+    }
+
+    /// Adds a line that stands in a file already, with its own time; returns its number.
+    pub fn push_read(&self, at: Timestamp, source: LogSource, line: &str) -> u64 {
+        self.keep(at, source, clean(line))
+    }
+
+    fn keep(&self, at: Timestamp, source: LogSource, line: String) -> u64 {
         let mut inner = self.lock();
         let number = inner.lines.back().map_or(1, |newest| newest.number + 1);
-        let who = match source {
-            LogSource::Server => "server",
-            LogSource::Pilothouse => "pilothouse",
-        };
-        inner.file.append(format!("{at} {who}: {line}\n").as_bytes());
         inner.bytes += line.len();
         inner.lines.push_back(LogLine { number, at, source, line });
         while inner.lines.len() > MAX_LINES || inner.bytes > MAX_RING_BYTES {
@@ -94,6 +100,21 @@ impl ServerLog {
         inner.lines.iter().skip(skipped).cloned().collect()
     }
 
+    /// The time of the newest line.
+    pub fn newest_at(&self) -> Option<Timestamp> {
+        self.lock().lines.back().map(|line| line.at)
+    }
+
+    /// The last `limit` lines that contain a text, oldest first; upper and lower case are the same. Older lines come from
+    /// the files, which a disk that is full may have lost.
+    pub fn search(&self, text: &str, limit: usize) -> Vec<LogMatch> {
+        let (ring, path) = {
+            let inner = self.lock();
+            (inner.lines.clone(), inner.file.path().to_owned())
+        };
+        search::search(&path, KEEP_FILES, &ring, text, limit)
+    }
+
     /// Follows the number of the newest line; 0 before the first.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -102,6 +123,13 @@ impl ServerLog {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Redacting comes before the cut, which could leave half a secret; what lies far behind it is not even read.
+fn clean(line: &str) -> String {
+    let line = line.trim_end_matches(['\r', '\n']);
+    let line = &line[..line.floor_char_boundary(2 * MAX_LINE_BYTES)];
+    cut(&redact(line)).into_owned()
 }
 
 /// A server's id comes from settings: it must not lead out of the folder.

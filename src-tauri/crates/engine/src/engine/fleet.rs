@@ -1,0 +1,150 @@
+//! Which servers there are: one supervisor for each that the settings name, and what a change of the settings does to
+//! them while the engine runs.
+
+use crate::{
+    actors::{
+        notifier::NotifierHandle,
+        supervisor::{self, SupervisorHandle},
+        supervisors::Supervisors,
+    },
+    gateway::InFlight,
+    hub::{Hub, Report},
+    keys::Keys,
+    paths::Paths,
+    ports::ServerAdapter,
+    server_log::ServerLog,
+    servers,
+};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+    settings::{RemoteSettings, Settings},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+/// Starts supervisors and ends those of servers that are no longer in the settings.
+pub(crate) struct Fleet {
+    pub paths: Paths,
+    pub hub: Hub,
+    pub notifier: NotifierHandle,
+    pub in_flight: InFlight,
+    pub keys: Keys,
+    pub supervisors: Supervisors,
+}
+
+impl Fleet {
+    /// One supervisor for each server that is enabled.
+    pub fn start(&self, settings: &Settings) {
+        let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
+        let places = servers::llama_server::Places {
+            embedded: self.paths.embedded.clone(),
+            models: self.paths.data.join("models"),
+            run: self.paths.run.clone(),
+            beside_app: own_dir,
+        };
+        let wanted = &settings.servers;
+        if wanted.llama_server.enabled {
+            let server = servers::llama_server::LlamaServer::new(wanted.llama_server.clone(), places);
+            self.add(Arc::new(server), settings, wanted.llama_server.autostart);
+        }
+        if wanted.ollama.enabled {
+            let server = servers::ollama::Ollama::new(wanted.ollama.clone(), self.paths.user_home.clone());
+            self.add(Arc::new(server), settings, wanted.ollama.autostart);
+        }
+        if wanted.lmstudio.enabled {
+            let home = self.paths.user_home.clone();
+            let server = servers::lmstudio::LmStudio::new(wanted.lmstudio.clone(), home, self.keys.clone());
+            self.add(Arc::new(server), settings, wanted.lmstudio.autostart);
+        }
+        for (name, remote) in &enabled(settings) {
+            self.add_remote(name, remote, settings);
+        }
+    }
+
+    fn add_remote(&self, name: &str, remote: &RemoteSettings, settings: &Settings) {
+        let server = servers::openai::OpenAi::new(name, remote.clone(), self.keys.clone());
+        self.add(Arc::new(server), settings, true);
+    }
+
+    fn add(&self, adapter: Arc<dyn ServerAdapter>, settings: &Settings, autostart: bool) {
+        let surroundings = supervisor::Surroundings {
+            hub: self.hub.clone(),
+            notifier: self.notifier.clone(),
+            log: Arc::new(ServerLog::new(&self.paths.server_logs(), &adapter.id())),
+            run_dir: self.paths.run.clone(),
+            policy: settings.restart.policy(),
+            in_flight: self.in_flight.clone(),
+        };
+        self.supervisors.add(SupervisorHandle::start(adapter, surroundings, autostart));
+    }
+
+    /// Puts changed settings in force: servers of other owners at once, the rest is said to need a restart.
+    /// `started_with`: the settings of our start. `in_force`: those before this change.
+    pub async fn follow(&self, started_with: &Settings, in_force: &Settings, wanted: &Settings) {
+        let (before, after) = (enabled(in_force), enabled(wanted));
+        for (name, remote) in &before {
+            if after.get(name) != Some(remote)
+                && let Some(supervisor) = self.supervisors.remove(&ServerId::new(name.as_str()))
+            {
+                supervisor.shutdown().await;
+                self.hub.report(Report::ServerGone(supervisor.id));
+            }
+        }
+        for (name, remote) in &after {
+            if before.get(name) != Some(remote) {
+                self.add_remote(name, remote, wanted);
+            }
+        }
+        for supervisor in self.supervisors.all() {
+            supervisor.set_policy(wanted.restart.policy()).await;
+        }
+        let late = needing_restart(started_with, wanted);
+        self.hub.report(match &late[..] {
+            [] => Report::TroubleOver(ErrorCode::RestartNeeded),
+            keys => Report::Trouble(
+                ApiError::new(
+                    ErrorCode::RestartNeeded,
+                    format!("Changed in the settings file and not yet in force: {}.", keys.join(", ")),
+                )
+                .hint("Quit Pilothouse and start it again."),
+            ),
+        });
+    }
+}
+
+fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
+    let remotes = settings.servers.remote.iter().filter(|(_, remote)| remote.enabled);
+    remotes.map(|(name, remote)| (name.clone(), remote.clone())).collect()
+}
+
+/// The tables of the settings file that are read at a start only and differ from that start's.
+fn needing_restart(started_with: &Settings, wanted: &Settings) -> Vec<&'static str> {
+    let (old, new) = (&started_with.servers, &wanted.servers);
+    [
+        ("gateway", started_with.gateway != wanted.gateway),
+        ("web", started_with.web != wanted.web),
+        ("servers.llama-server", old.llama_server != new.llama_server),
+        ("servers.ollama", old.ollama != new.ollama),
+        ("servers.lmstudio", old.lmstudio != new.lmstudio),
+    ]
+    .into_iter()
+    .filter_map(|(table, differs)| differs.then_some(table))
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_read_at_a_start_needs_another_one() {
+        let start = Settings::default();
+        let mut wanted = start.clone();
+        wanted.gauges.interval_ms = 500;
+        wanted.servers.remote.insert("studio".into(), RemoteSettings::default());
+        assert!(needing_restart(&start, &wanted).is_empty());
+        wanted.gateway.port = 1;
+        wanted.servers.ollama.context = 8192;
+        assert_eq!(needing_restart(&start, &wanted), ["gateway", "servers.ollama"]);
+    }
+}
