@@ -71,8 +71,37 @@ async fn keeps_the_contract(profile: Profile) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lmstudio_0_4_simulated_keeps_the_contract() -> Result<()> {
-    keeps_the_contract(Profile::V04).await
+async fn lmstudio_0_4_25_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::V0425).await
+}
+
+/// The first with `/api/v1`; it does not tell its internal port.
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_0_4_0_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::V040).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_0_4_16_simulated_keeps_the_contract() -> Result<()> {
+    keeps_the_contract(Profile::V0416).await
+}
+
+/// The second product on the same port and home folder, with a format that nobody else has.
+#[tokio::test(flavor = "multi_thread")]
+async fn bionic_simulated_keeps_the_contract_and_is_called_by_its_name() -> Result<()> {
+    keeps_the_contract(Profile::Bionic).await?;
+    let folder = tempfile::tempdir()?;
+    let sim = LmStudioSim::start(quick(folder.path(), Profile::Bionic)).await?;
+    let adapter = adapter(&sim)?;
+    let backend = adapter.backend().await.context("it runs")?;
+    assert_eq!((backend.title.as_str(), backend.version.as_deref()), ("Bionic", Some("1.1.6")));
+    let client = adapter.client(&adapter.find_running().await.context("it answers")?.endpoint);
+    let models = client.models().await?;
+    let own = models.iter().find(|model| model.name == "simulated/gamma-1b").context("its own model")?;
+    assert_eq!(own.format.as_deref(), Some("splash"), "{own:?}");
+    let ask = LoadRequest { model: own.name.clone(), context: None };
+    assert_eq!(client.load(&ask, Arc::new(|_| {})).await?.model, own.name);
+    Ok(())
 }
 
 /// No `/api/v1`: lists and answers by v0, loads by the stand-in `lms`.
@@ -90,7 +119,7 @@ async fn lmstudio_with_a_token_simulated_keeps_the_contract() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn lmstudio_simulated_tells_why_a_load_failed() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let sim = LmStudioSim::start(quick(folder.path(), Profile::V04)).await?;
+    let sim = LmStudioSim::start(quick(folder.path(), Profile::V0425)).await?;
     let adapter = adapter(&sim)?;
     let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
     let ask = LoadRequest { model: MODEL.into(), context: None };

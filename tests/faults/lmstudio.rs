@@ -1,8 +1,11 @@
 //! LM Studio, simulated: it cannot be installed by a test run.
 
-use crate::scene::{NO_LLAMA, reason, until_state};
+use crate::{
+    answers::ask,
+    scene::{LIMIT, NO_LLAMA, reason, until_state},
+};
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port},
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, until},
     sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, TOKEN},
 };
 
@@ -137,5 +140,25 @@ async fn a_program_that_runs_with_its_server_off_is_told_apart_simulated() {
     assert!(["stopped", "not_installed"].contains(&shown["state"].as_str().unwrap()), "{shown:#}");
     assert_eq!(shown["backend"]["version"], "0.4.25", "{shown:#}");
     assert_eq!(shown["backend"]["pid"], std::process::id(), "the simulator runs in this process: {shown:#}");
+    scene.theirs.stop().await;
+}
+
+/// Its log holds what people ask; of a record only the line with the time is shown.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_lmstudios_log_the_heads_are_shown_and_no_prompts_simulated() {
+    let Some(mut scene) = Scene::start(|options| options, NO_LLAMA).await else { return };
+    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    scene.sandbox.until_listed(MODEL).await;
+    assert_eq!(scene.sandbox.switch(MODEL, "lmstudio").code, Some(0));
+    assert_eq!(ask(&scene.sandbox).await.status(), 200);
+    until("the request in its log", LIMIT, || async {
+        let log = scene.sandbox.run(&["logs", "lmstudio"]).stdout;
+        log.contains("Received a request").then_some(())
+    })
+    .await;
+    let log = scene.sandbox.run(&["logs", "lmstudio", "-n", "2000"]).stdout;
+    assert!(log.contains("The server listens on port"), "what it wrote before we came: {log}");
+    assert!(log.contains("server-logs"), "where the whole of it stands: {log}");
+    assert!(!log.contains("max_tokens") && !log.contains("Hello"), "a prompt: {log}");
     scene.theirs.stop().await;
 }

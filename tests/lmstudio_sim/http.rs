@@ -39,7 +39,7 @@ impl Asked {
 #[tokio::test]
 async fn the_greeting_is_its_17_bytes() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let asked = Asked::start(folder.path(), Profile::V04).await?;
+    let asked = Asked::start(folder.path(), Profile::V0425).await?;
     let answer = asked.http.get(format!("{}/lmstudio-greeting", asked.address)).send().await?;
     assert_eq!(answer.text().await?, r#"{"lmstudio":true}"#);
     Ok(())
@@ -58,7 +58,7 @@ async fn an_unknown_path_is_answered_with_200_and_an_error() -> Result<()> {
 #[tokio::test]
 async fn a_second_load_makes_a_twin_and_jit_does_not() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let asked = Asked::start(folder.path(), Profile::V04).await?;
+    let asked = Asked::start(folder.path(), Profile::V0425).await?;
     let load = json!({ "model": MODEL });
     let (_, first) = asked.post("/api/v1/models/load", load.clone()).await?;
     let (_, second) = asked.post("/api/v1/models/load", load).await?;
@@ -90,9 +90,30 @@ async fn a_second_load_makes_a_twin_and_jit_does_not() -> Result<()> {
 }
 
 #[tokio::test]
+async fn only_recent_versions_let_a_load_name_its_parallel_requests() -> Result<()> {
+    for profile in Profile::ALL.into_iter().filter(|profile| profile.has_v1() && *profile != Profile::Auth) {
+        let folder = tempfile::tempdir()?;
+        let asked = Asked::start(folder.path(), profile).await?;
+        let load = json!({ "model": MODEL, "parallel": 2, "echo_load_config": true });
+        let (status, body) = asked.post("/api/v1/models/load", load).await?;
+        match profile.is_recent() {
+            true => assert_eq!(
+                (status, &body["load_config"]["parallel"]),
+                (200, &json!(2)),
+                "{profile:?}: {body}"
+            ),
+            false => {
+                assert_eq!((status, &body["error"]["code"]), (400, &json!("unrecognized_keys")), "{body}")
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_native_stream_ends_with_its_figures() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let asked = Asked::start(folder.path(), Profile::V04).await?;
+    let asked = Asked::start(folder.path(), Profile::V0425).await?;
     let body = json!({ "model": MODEL, "input": "Say something.", "stream": true, "max_output_tokens": 5 });
     let text = asked.events("/api/v1/chat", body).await?;
     let events: Vec<Value> = text
@@ -113,7 +134,7 @@ async fn the_native_stream_ends_with_its_figures() -> Result<()> {
 #[tokio::test]
 async fn a_guardrail_can_come_with_500_or_with_200() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let asked = Asked::start(folder.path(), Profile::V04).await?;
+    let asked = Asked::start(folder.path(), Profile::V0425).await?;
     for (fault, expected) in [(FailLoad::Guardrail, 500), (FailLoad::Guardrail200, 200)] {
         asked.sim.set_faults(Faults { fail_load: Some(fault), ..Faults::default() });
         let (status, body) = asked.post("/api/v1/models/load", json!({ "model": MODEL })).await?;
@@ -140,7 +161,7 @@ async fn a_token_is_asked_for_everywhere_but_at_the_greeting() -> Result<()> {
 #[tokio::test]
 async fn an_unload_that_does_nothing_says_200() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    let asked = Asked::start(folder.path(), Profile::V04).await?;
+    let asked = Asked::start(folder.path(), Profile::V0425).await?;
     asked.post("/api/v1/models/load", json!({ "model": MODEL })).await?;
     asked.sim.set_faults(Faults { unload_noop: true, ..Faults::default() });
     let (status, _) = asked.post("/api/v1/models/unload", json!({ "instance_id": MODEL })).await?;

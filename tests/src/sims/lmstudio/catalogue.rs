@@ -14,6 +14,8 @@ pub enum Kind {
 pub enum Format {
     Gguf,
     Mlx,
+    /// Bionic alone has it.
+    Splash,
 }
 
 impl Format {
@@ -22,6 +24,7 @@ impl Format {
         match self {
             Self::Gguf => "gguf",
             Self::Mlx => "mlx",
+            Self::Splash => "splash",
         }
     }
 
@@ -30,6 +33,7 @@ impl Format {
         match self {
             Self::Gguf => "gguf",
             Self::Mlx => "safetensors",
+            Self::Splash => "yuzu",
         }
     }
 }
@@ -123,6 +127,26 @@ pub fn built_in() -> Vec<CatalogueModel> {
             variants: vec![],
         },
     ]
+}
+
+/// What Bionic has beside those.
+pub fn of_bionic() -> CatalogueModel {
+    CatalogueModel {
+        key: "simulated/gamma-1b".into(),
+        kind: Kind::Llm,
+        display_name: "Gamma 1B (simulated)".into(),
+        publisher: "simulated".into(),
+        architecture: None,
+        quantization: None,
+        bits: None,
+        format: Format::Splash,
+        size_bytes: 700_000_000,
+        params: None,
+        max_context: 8192,
+        vision: false,
+        tool_use: false,
+        variants: vec![],
+    }
 }
 
 /// Reads a catalogue. Errors: the file is missing, not understood, or names a key twice.

@@ -89,7 +89,8 @@ pub struct Unload {
 }
 
 async fn status(State(service): State<Arc<Service>>) -> Response {
-    let body = json!({ "package": "lmstudio", "version": service.options.told_version() });
+    let body =
+        json!({ "package": service.options.profile.package(), "version": service.options.told_version() });
     answer::compact(StatusCode::OK, &body)
 }
 

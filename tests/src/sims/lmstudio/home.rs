@@ -3,7 +3,10 @@
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 fn internal(home: &Path) -> PathBuf {
     home.join(".internal")
@@ -12,6 +15,30 @@ fn internal(home: &Path) -> PathBuf {
 /// Where the port of the internal listener is told.
 pub fn internal_server_file(home: &Path) -> PathBuf {
     internal(home).join("http-server.json")
+}
+
+/// The same for the stand-in of `lms` alone, of versions that do not tell it: the real one tries five fixed ports.
+fn untold_server_file(home: &Path) -> PathBuf {
+    internal(home).join("sim-internal-server.json")
+}
+
+/// The port of the internal listener, told or not.
+pub fn internal_port(home: &Path) -> Option<u16> {
+    let noted = [internal_server_file(home), untold_server_file(home)].iter().find_map(|file| read(file))?;
+    noted["port"].as_u64().and_then(|port| u16::try_from(port).ok())
+}
+
+/// Adds a record to the log of the public server. Only its first line carries the time; the others may be a prompt.
+pub fn log(home: &Path, record: &str) {
+    let now = jiff::Zoned::now();
+    let folder = home.join("server-logs").join(now.strftime("%Y-%m").to_string());
+    let file = folder.join(format!("{}.1.log", now.strftime("%Y-%m-%d")));
+    let written = std::fs::create_dir_all(folder).and_then(|()| {
+        let mut file = std::fs::File::options().create(true).append(true).open(file)?;
+        writeln!(file, "[{}][INFO] {record}", now.strftime("%Y-%m-%d %H:%M:%S"))
+    });
+    // A log that cannot be written stops nobody.
+    drop(written);
 }
 
 /// The configuration of the public server. Missing until it was started once.
@@ -29,17 +56,19 @@ pub fn app_location_file(home: &Path) -> PathBuf {
     internal(home).join("app-install-location.json")
 }
 
-pub fn write_internal_server(home: &Path, port: u16) -> anyhow::Result<()> {
+pub fn write_internal_server(home: &Path, port: u16, told: bool) -> anyhow::Result<()> {
     let body = json!({ "host": "127.0.0.1", "pid": std::process::id(), "port": port });
-    write(&internal_server_file(home), &body)
+    let file = if told { internal_server_file(home) } else { untold_server_file(home) };
+    write(&file, &body)
 }
 
 /// Removes the file if it is about `port`; a later backend may have written its own.
 pub fn remove_internal_server(home: &Path, port: u16) {
-    let file = internal_server_file(home);
-    if read(&file).is_some_and(|body| body["port"] == json!(port)) {
-        // What cannot be removed is stale, as after a crash of the real one.
-        let _ = std::fs::remove_file(file);
+    for file in [internal_server_file(home), untold_server_file(home)] {
+        if read(&file).is_some_and(|body| body["port"] == json!(port)) {
+            // What cannot be removed is stale, as after a crash of the real one.
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 

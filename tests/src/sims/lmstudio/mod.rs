@@ -27,6 +27,8 @@ use listener::Serving;
 use service::{Service, now_ms};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+/// Where the internal listener of older versions is looked for.
+const FIXED_PORTS: [u16; 5] = [41343, 52993, 16141, 39414, 22931];
 const TTL_CHECK: Duration = Duration::from_millis(50);
 
 /// A running simulator. Dropping it cuts its connections; `stop` waits until its ports are free.
@@ -45,9 +47,9 @@ impl LmStudioSim {
     /// port, a file that cannot be read or written.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let service = Service::new(options.clone())?;
-        let internal =
-            Serving::start(0, control::router(service.clone())).await.context("the internal port")?;
-        home::write_internal_server(&options.home, internal.port)?;
+        let told = options.profile.is_recent();
+        let internal = internal_listener(&service, told).await.context("the internal port")?;
+        home::write_internal_server(&options.home, internal.port, told)?;
         // From here on, dropping it cleans up.
         let mut sim = Self {
             public_port: None,
@@ -113,6 +115,19 @@ impl Drop for LmStudioSim {
             internal.cut();
         }
     }
+}
+
+/// One that tells its port takes any; the others must be found at one of the fixed ones.
+async fn internal_listener(service: &Arc<Service>, told: bool) -> anyhow::Result<Serving> {
+    let ports: &[u16] = if told { &[0] } else { &FIXED_PORTS };
+    for port in ports {
+        match Serving::start(*port, control::router(service.clone())).await {
+            Ok(serving) => return Ok(serving),
+            Err(error) if told => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    anyhow::bail!("all of {FIXED_PORTS:?} are taken")
 }
 
 async fn expire_idle(service: Arc<Service>) {

@@ -23,7 +23,7 @@ const LOAD_FIELDS: [&str; 7] = [
 
 /// Answers when the model is loaded.
 pub async fn load(State(service): State<Arc<Service>>, body: Bytes) -> Response {
-    let (ask, echo) = match wish(&body) {
+    let (ask, echo) = match wish(&body, service.options.profile.is_recent()) {
         Ok(wish) => wish,
         Err(error) => return error.response(),
     };
@@ -50,11 +50,11 @@ pub async fn load(State(service): State<Arc<Service>>, body: Bytes) -> Response 
     answer::pretty(StatusCode::OK, &answer)
 }
 
-fn wish(body: &Bytes) -> Result<(LoadAsk, bool), V1Error> {
+fn wish(body: &Bytes, takes_parallel: bool) -> Result<(LoadAsk, bool), V1Error> {
     let body = object(body).ok_or_else(V1Error::invalid_json)?;
     let key = text(&body, "model").ok_or_else(|| V1Error::missing("model"))?;
-    let unknown =
-        body.as_object().and_then(|fields| fields.keys().find(|name| !LOAD_FIELDS.contains(&name.as_str())));
+    let known = |name: &str| LOAD_FIELDS.contains(&name) || (takes_parallel && name == "parallel");
+    let unknown = body.as_object().and_then(|fields| fields.keys().find(|name| !known(name)));
     if let Some(name) = unknown {
         let message = format!("Unrecognized key(s) in object: '{name}'");
         return Err(V1Error {
@@ -69,7 +69,8 @@ fn wish(body: &Bytes) -> Result<(LoadAsk, bool), V1Error> {
             ..V1Error::new(400, "invalid_request", "\"context_length\" must be a positive integer")
         })?),
     };
-    let ask = LoadAsk { context, ..LoadAsk::new(key, Origin::Rest) };
+    let parallel = body["parallel"].as_u64().and_then(|count| u32::try_from(count).ok());
+    let ask = LoadAsk { context, parallel, ..LoadAsk::new(key, Origin::Rest) };
     Ok((ask, body["echo_load_config"] == json!(true)))
 }
 

@@ -3,6 +3,7 @@
 use super::{
     answer::{self, object, openai_error, text},
     generate::{Ask, Finished, Piece, Refusal},
+    home,
     service::{LoadFailure, Service, now_ms},
     state::Work,
     text::{embedding, prompt_tokens},
@@ -39,6 +40,8 @@ pub async fn completions(State(service): State<Arc<Service>>, body: Bytes) -> Re
 }
 
 async fn respond(service: &Arc<Service>, body: &Bytes, form: Form) -> Response {
+    let record = format!("Received a request with this body (simulated):\n{}", String::from_utf8_lossy(body));
+    home::log(&service.options.home, &record);
     let (body, ask) = match wish(body, form) {
         Ok(wish) => wish,
         Err(refused) => return *refused,

@@ -4,14 +4,54 @@ use std::path::PathBuf;
 /// Which generation of the product is played.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Profile {
-    /// 0.4.x: the whole API.
-    #[value(name = "0.4")]
-    V04,
-    /// 0.3.x: no `/api/v1`; only `lms` loads and unloads.
+    /// 0.3.30: no `/api/v1`; only `lms` loads and unloads.
     #[value(name = "0.3")]
     V03,
-    /// 0.4.x with "Require Authentication" on.
+    /// The first with `/api/v1`. Its internal port is found by trying the five fixed ones.
+    #[value(name = "0.4.0")]
+    V040,
+    /// As 0.4.0 in everything that is simulated but its version.
+    #[value(name = "0.4.16")]
+    V0416,
+    /// Tells its internal port in `http-server.json`; a load may name how many requests run at a time.
+    #[value(name = "0.4.25")]
+    V0425,
+    /// Bionic, the second product on the same engine, port and home folder.
+    Bionic,
+    /// 0.4.25 with "Require Authentication" on.
     Auth,
+}
+
+impl Profile {
+    pub const ALL: [Self; 6] = [Self::V03, Self::V040, Self::V0416, Self::V0425, Self::Bionic, Self::Auth];
+
+    /// Whether `/api/v1` is there.
+    pub fn has_v1(self) -> bool {
+        self != Self::V03
+    }
+
+    /// Of July 2026 and later: `http-server.json`, and `parallel` among the fields of a load.
+    pub fn is_recent(self) -> bool {
+        matches!(self, Self::V0425 | Self::Bionic | Self::Auth)
+    }
+
+    /// What `/lms-status` calls itself.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Bionic => "bionic",
+            _ => "lmstudio",
+        }
+    }
+
+    fn version(self) -> &'static str {
+        match self {
+            Self::V03 => "0.3.30",
+            Self::V040 => "0.4.0",
+            Self::V0416 => "0.4.16",
+            Self::V0425 | Self::Auth => "0.4.25",
+            Self::Bionic => "1.1.6",
+        }
+    }
 }
 
 /// How a load goes wrong.
@@ -68,7 +108,7 @@ pub struct Options {
     /// The version that `/lms-status` tells; by default one that fits the profile.
     #[arg(long)]
     pub version: Option<String>,
-    #[arg(long, value_enum, default_value = "0.4")]
+    #[arg(long, value_enum, default_value = "0.4.25")]
     pub profile: Profile,
     /// Seconds that a load takes.
     #[arg(long, default_value_t = DEFAULT_LOAD_SECONDS)]
@@ -109,7 +149,7 @@ impl Options {
             home: home.into(),
             port: 0,
             version: None,
-            profile: Profile::V04,
+            profile: Profile::V0425,
             load_seconds: DEFAULT_LOAD_SECONDS,
             tokens_per_second: DEFAULT_TOKENS_PER_SECOND,
             ttft_ms: DEFAULT_TTFT_MS,
@@ -124,11 +164,7 @@ impl Options {
 
     /// The version that is told.
     pub fn told_version(&self) -> &str {
-        match (&self.version, self.profile) {
-            (Some(version), _) => version,
-            (None, Profile::V03) => "0.3.30",
-            (None, Profile::V04 | Profile::Auth) => "0.4.25",
-        }
+        self.version.as_deref().unwrap_or(self.profile.version())
     }
 
     /// Errors: a number that makes no sense.

@@ -30,7 +30,7 @@ pub fn router(service: Arc<Service>, cors: bool) -> Router {
         .route("/v1/chat/completions", post(openai::chat))
         .route("/v1/completions", post(openai::completions))
         .route("/v1/embeddings", post(openai::embeddings));
-    if service.options.profile != Profile::V03 {
+    if service.options.profile.has_v1() {
         router = router
             .route("/api/v1/models", get(list_v1))
             .route("/api/v1/models/load", post(models_v1::load))
@@ -50,7 +50,7 @@ pub async fn greeting(State(service): State<Arc<Service>>) -> Response {
 }
 
 async fn unknown(State(service): State<Arc<Service>>, request: Request) -> Response {
-    answer::unknown_route(&request, service.options.profile != Profile::V03)
+    answer::unknown_route(&request, service.options.profile.has_v1())
 }
 
 async fn list_v1(State(service): State<Arc<Service>>) -> Response {

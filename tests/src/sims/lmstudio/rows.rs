@@ -49,6 +49,9 @@ fn instance_v1(model: &CatalogueModel, instance: &Instance) -> Value {
         config["flash_attention"] = json!(true);
         config["offload_kv_cache_to_gpu"] = json!(true);
     }
+    if model.format == Format::Splash {
+        config["reasoning_budget_message"] = json!("");
+    }
     json!({ "id": instance.id, "config": config })
 }
 

@@ -4,7 +4,7 @@ use super::{
     answer::V1Error,
     catalogue, home,
     listener::Serving,
-    options::{FailLoad, Faults, Options},
+    options::{FailLoad, Faults, Options, Profile},
     public,
     state::{LoadAsk, LoadRefusal, LoadTicket, State},
 };
@@ -93,10 +93,13 @@ impl Drop for UnderWay<'_> {
 impl Service {
     pub fn new(options: Options) -> anyhow::Result<Arc<Self>> {
         options.check()?;
-        let models = match &options.models {
+        let mut models = match &options.models {
             Some(file) => catalogue::read(file)?,
             None => catalogue::built_in(),
         };
+        if options.profile == Profile::Bionic && options.models.is_none() {
+            models.push(catalogue::of_bionic());
+        }
         Ok(Arc::new(Self {
             state: Mutex::new(State::new(models, !options.no_jit)),
             faults: Mutex::new(options.faults.clone()),
@@ -220,6 +223,7 @@ impl Service {
             None => public.insert(Serving::start(port, public::router(self.clone(), cors)).await?).port,
         };
         home::write_server_config(&self.options.home, port, bind, cors, !self.options.no_jit)?;
+        home::log(&self.options.home, &format!("The server listens on port {port} (simulated)."));
         Ok(port)
     }
 

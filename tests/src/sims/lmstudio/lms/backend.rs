@@ -55,7 +55,7 @@ impl Reach {
     /// A backend that runs; never starts one. The real one goes on to five fixed ports, which are left out: a real LM
     /// Studio on the machine must not get calls of a test.
     pub async fn running(&self) -> Option<Backend> {
-        let port = port_of(&home::read(&home::internal_server_file(&self.home))?)?;
+        let port = home::internal_port(&self.home)?;
         has_status(port).await.then(|| Backend::at(port))
     }
 
