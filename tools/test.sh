@@ -43,7 +43,7 @@ if [ "$fast" != --fast ]; then
         export PILOTHOUSE_TEST_STRICT=1
         section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=1
         section journeys cargo test --quiet -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
-        section faults cargo test --quiet -p pilothouse-tests --test faults -- --nocapture --test-threads=2
+        section faults cargo test --quiet -p pilothouse-tests --test faults -- --nocapture --test-threads=4
         section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
         section browser tools/browser-test.sh
