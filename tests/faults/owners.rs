@@ -126,7 +126,8 @@ async fn the_runner_that_a_killed_ollama_leaves_behind_is_found_counted_and_ende
 
     theirs.kill_leader();
     let found = until("the orphan", Duration::from_secs(30), || async { orphan() }).await;
-    assert!(found["memory_bytes"].as_u64().unwrap() > 50_000_000, "the model is in it: {found}");
+    // The weights are a mapped file, and others that run now may share its pages.
+    assert!(found["memory_bytes"].as_u64().unwrap() > 10_000_000, "the model is in it: {found}");
     let doctor = sandbox.run(&["doctor"]).stdout;
     assert!(doctor.contains(&format!("process {runner} of an Ollama that died")), "{doctor}");
     assert_eq!(sandbox.run(&["servers", "end-orphans"]).code, Some(0));

@@ -6,7 +6,7 @@ use crate::{
     scene::{NO_LLAMA, reason, until_state, without_ollama},
 };
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools},
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, server},
     sims::front::{Certificate, Front, Rules},
 };
 use std::time::Duration;
@@ -80,6 +80,32 @@ async fn a_remote_server_is_used_and_its_network_may_go() {
     sandbox.assert_clean_end(&mut engine).await;
     let alive = reqwest::get(format!("{}/models", far.base())).await.unwrap();
     assert_eq!(alive.status(), 200, "a remote server outlives us");
+    front.close().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_that_still_loads_is_starting_and_not_failed() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let front = Front::open(0, &far.base(), None).await.unwrap();
+    front.set(Rules { loading: true, ..Rules::default() });
+    let sandbox = Sandbox::new(&tools, &remote(&format!("http://127.0.0.1:{}", front.port)));
+    let mut engine = sandbox.serve().await;
+    let loading = sandbox
+        .until(&mut engine, "its own words", |status| {
+            server(status, "studio").filter(|studio| reason(studio).contains("Loading model")).cloned()
+        })
+        .await;
+    assert_eq!(loading["state"], "starting", "{loading:#}");
+    // Longer than any look: it is not given up meanwhile.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(until_state(&sandbox, &mut engine, "studio", "starting").await["reason"], loading["reason"]);
+    front.set(Rules::default());
+    let ready = until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(ready["reason"], serde_json::Value::Null, "{ready:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
     front.close().await;
     far.end().await;
 }

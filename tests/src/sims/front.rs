@@ -20,6 +20,8 @@ use tokio::task::JoinHandle;
 pub struct Rules {
     /// The key, without which nobody is let in.
     pub key: Option<String>,
+    /// Every question is answered as by a llama-server that loads its model.
+    pub loading: bool,
     /// Callers wait for ever, as behind a cable that was pulled out.
     pub silent: bool,
 }
@@ -101,6 +103,10 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     let rules = shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if rules.silent {
         std::future::pending::<()>().await;
+    }
+    if rules.loading {
+        let body = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
+        return (StatusCode::SERVICE_UNAVAILABLE, body).into_response();
     }
     let (parts, body) = request.into_parts();
     let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -28,12 +28,23 @@ const MODELS_EVERY: u32 = 15;
 /// How long an adopted server may take to be gone after its product was asked to stop it.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// The longest time in which a remote server may say that it is loading, for those who wait for it.
+const LOADING_LIMIT: Duration = Duration::from_secs(600);
+
+/// HTTP 503: llama-server says so to every question until its model is in memory (reference/llama-server.md section 1), and
+/// so do vLLM and proxies. That is no failure.
+fn is_loading(error: &ApiError) -> bool {
+    error.code == ErrorCode::ServerError && error.retry
+}
+
 impl Supervisor {
     /// Time for a look at the server.
     pub(super) fn look(&mut self) {
         match self.life.state {
             ServerState::Starting if self.connection.is_some() => {
-                if self.starting_since.elapsed() > self.start_limit() {
+                // How long a remote one may take is its owner's matter; only the askers are told some day.
+                let theirs = self.ownership == Some(Ownership::Remote);
+                if !theirs && self.starting_since.elapsed() > self.start_limit() {
                     return self.start_timed_out();
                 }
                 self.probe(true);
@@ -70,6 +81,7 @@ impl Supervisor {
 
     pub(super) fn look_interval(&self) -> Duration {
         match self.life.state {
+            ServerState::Starting if self.ownership == Some(Ownership::Remote) => LOOK_READY,
             ServerState::Starting | ServerState::Stopping => LOOK_STARTING,
             ServerState::Ready | ServerState::Degraded if self.ownership == Some(Ownership::Remote) => {
                 LOOK_REMOTE
@@ -191,7 +203,10 @@ impl Supervisor {
     pub(super) fn unanswered(&mut self, error: ApiError) {
         let adopted = self.ownership == Some(Ownership::Adopted);
         if self.ownership == Some(Ownership::Remote) && !self.life.state.is_up() {
-            return self.unreached(error);
+            return match is_loading(&error) && self.starting_since.elapsed() < LOADING_LIMIT {
+                true => self.loading(error),
+                false => self.unreached(error),
+            };
         }
         if adopted && error.code == ErrorCode::Unreachable {
             self.say("is gone");

@@ -143,6 +143,19 @@ impl Supervisor {
         self.probe(true);
     }
 
+    /// A remote server answers that it is not yet ready.
+    pub(super) fn loading(&mut self, error: ApiError) {
+        if self.life.state != ServerState::Starting {
+            self.transition(Event::StartWanted, false);
+        }
+        if self.life.reason.as_ref() != Some(&error.message) {
+            self.say(&format!("is not ready yet: {error}"));
+            self.life.reason = Some(error.message);
+            self.hint = None;
+            self.publish();
+        }
+    }
+
     /// A remote server did not answer the first probe of a connection; the next look tries again.
     pub(super) fn unreached(&mut self, error: ApiError) {
         if self.life.state == ServerState::Starting || self.life.reason.as_ref() != Some(&error.message) {
