@@ -257,6 +257,75 @@ mod tests {
         Event::Exited { reason: "killed by signal 9".into(), now_ms, jitter: 0.0 }
     }
 
+    /// All transitions, found by asking the machine itself, as the list of ARCHITECTURE.md.
+    fn table() -> String {
+        use ServerState as S;
+        let states = [
+            ("not installed", S::NotInstalled),
+            ("stopped", S::Stopped),
+            ("starting", S::Starting),
+            ("ready", S::Ready),
+            ("degraded", S::Degraded),
+            ("stopping", S::Stopping),
+            ("failed", S::Failed),
+            ("gave up", S::GaveUp),
+            ("not ours", S::NotOurs),
+        ];
+        let why = || "x".to_owned();
+        let exit = || Event::Exited { reason: why(), now_ms: 0, jitter: 0.0 };
+        // `times`: how often it happens in a row.
+        let events: Vec<(&str, usize, Box<dyn Fn() -> Event>)> = vec![
+            ("start wanted", 1, Box::new(|| Event::StartWanted)),
+            ("stop wanted", 1, Box::new(|| Event::StopWanted)),
+            ("program missing", 1, Box::new(|| Event::ProgramMissing)),
+            ("program found", 1, Box::new(|| Event::ProgramFound)),
+            ("found running", 1, Box::new(|| Event::FoundRunning)),
+            ("start failed", 1, Box::new(move || Event::StartFailed { reason: why() })),
+            ("answered", 1, Box::new(|| Event::Answered)),
+            ("silent twice", 2, Box::new(move || Event::Silent { reason: why() })),
+            ("no token", 1, Box::new(move || Event::Mute { reason: why() })),
+            ("spoke", 1, Box::new(|| Event::Spoke)),
+            ("hung", 1, Box::new(move || Event::Hung { reason: why() })),
+            ("exited", 1, Box::new(exit)),
+            ("exited five times", 5, Box::new(exit)),
+            ("backoff over", 1, Box::new(|| Event::BackoffOver)),
+            ("stop failed", 1, Box::new(|| Event::StopFailed)),
+            ("gone", 1, Box::new(move || Event::Gone { reason: why() })),
+            ("port held", 1, Box::new(move || Event::PortHeld { reason: why() })),
+            ("port free", 1, Box::new(|| Event::PortFree)),
+        ];
+        let policy = RestartPolicy::default();
+        let mut lines = Vec::new();
+        for (from_name, from) in states {
+            let mut ways = Vec::new();
+            for (name, times, event) in &events {
+                let mut life = Life::new(from);
+                let effects: Vec<Effect> = (0..*times).flat_map(|_| life.on(event(), &policy)).collect();
+                let (to, _) = states.iter().find(|(_, state)| *state == life.state).unwrap();
+                let does = match effects.last() {
+                    _ if life.state == ServerState::GaveUp => "",
+                    Some(Effect::Spawn) => " (start its process)",
+                    Some(Effect::Stop) => " (stop it)",
+                    Some(Effect::RestartAfter { .. }) => " (wait, then start it again)",
+                    Some(Effect::Kill) => " (kill its process)",
+                    Some(Effect::CancelRestart) | None => "",
+                };
+                if life.state != from || !does.is_empty() {
+                    ways.push(format!("{name} → {to}{does}"));
+                }
+            }
+            lines.push(format!("- *{from_name}*: {}", ways.join("; ")));
+        }
+        lines.join("\n")
+    }
+
+    #[test]
+    fn the_architecture_page_has_every_transition() {
+        let page = include_str!("../../../../ARCHITECTURE.md");
+        let table = table();
+        assert!(page.contains(&table), "put this into \"A server's life\":\n{table}");
+    }
+
     #[test]
     fn a_start_goes_through_starting_to_ready() {
         let policy = RestartPolicy::default();
