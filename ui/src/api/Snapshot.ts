@@ -2,6 +2,7 @@
 import type { Active } from "./Active";
 import type { ApiError } from "./ApiError";
 import type { BenchProgress } from "./BenchProgress";
+import type { Discovered } from "./Discovered";
 import type { EngineView } from "./EngineView";
 import type { Gauges } from "./Gauges";
 import type { Instance } from "./Instance";
@@ -24,7 +25,11 @@ revision: number, at: string, engine: EngineView, active: Active | null, switchi
 /**
  * The last switch that ended.
  */
-last_switch: SwitchReport | null, servers: Array<ServerView>, models: Array<ModelView>, instances: Array<Instance>, gauges: Gauges | null, bench: BenchProgress | null, last_run: Run | null, 
+last_switch: SwitchReport | null, servers: Array<ServerView>, 
+/**
+ * What the last look found on this machine, known or not; the first one is taken soon after the start.
+ */
+discovered: Array<Discovered>, models: Array<ModelView>, instances: Array<Instance>, gauges: Gauges | null, bench: BenchProgress | null, last_run: Run | null, 
 /**
  * Newest first.
  */

@@ -366,6 +366,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
       progress: null,
       error: null,
     },
+    discovered: [],
     troubles:
       scene === 'trouble'
         ? [

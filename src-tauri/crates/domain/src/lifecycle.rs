@@ -257,6 +257,9 @@ mod tests {
         Event::Exited { reason: "killed by signal 9".into(), now_ms, jitter: 0.0 }
     }
 
+    /// An event's name, how often it happens in a row, and how to make one.
+    type Happens = (&'static str, usize, fn() -> Event);
+
     /// All transitions, found by asking the machine itself, as the list of ARCHITECTURE.md.
     fn table() -> String {
         use ServerState as S;
@@ -271,28 +274,25 @@ mod tests {
             ("gave up", S::GaveUp),
             ("not ours", S::NotOurs),
         ];
-        let why = || "x".to_owned();
-        let exit = || Event::Exited { reason: why(), now_ms: 0, jitter: 0.0 };
-        // `times`: how often it happens in a row.
-        let events: Vec<(&str, usize, Box<dyn Fn() -> Event>)> = vec![
-            ("start wanted", 1, Box::new(|| Event::StartWanted)),
-            ("stop wanted", 1, Box::new(|| Event::StopWanted)),
-            ("program missing", 1, Box::new(|| Event::ProgramMissing)),
-            ("program found", 1, Box::new(|| Event::ProgramFound)),
-            ("found running", 1, Box::new(|| Event::FoundRunning)),
-            ("start failed", 1, Box::new(move || Event::StartFailed { reason: why() })),
-            ("answered", 1, Box::new(|| Event::Answered)),
-            ("silent twice", 2, Box::new(move || Event::Silent { reason: why() })),
-            ("no token", 1, Box::new(move || Event::Mute { reason: why() })),
-            ("spoke", 1, Box::new(|| Event::Spoke)),
-            ("hung", 1, Box::new(move || Event::Hung { reason: why() })),
-            ("exited", 1, Box::new(exit)),
-            ("exited five times", 5, Box::new(exit)),
-            ("backoff over", 1, Box::new(|| Event::BackoffOver)),
-            ("stop failed", 1, Box::new(|| Event::StopFailed)),
-            ("gone", 1, Box::new(move || Event::Gone { reason: why() })),
-            ("port held", 1, Box::new(move || Event::PortHeld { reason: why() })),
-            ("port free", 1, Box::new(|| Event::PortFree)),
+        let events: [Happens; 18] = [
+            ("start wanted", 1, || Event::StartWanted),
+            ("stop wanted", 1, || Event::StopWanted),
+            ("program missing", 1, || Event::ProgramMissing),
+            ("program found", 1, || Event::ProgramFound),
+            ("found running", 1, || Event::FoundRunning),
+            ("start failed", 1, || Event::StartFailed { reason: String::new() }),
+            ("answered", 1, || Event::Answered),
+            ("silent twice", 2, || Event::Silent { reason: String::new() }),
+            ("no token", 1, || Event::Mute { reason: String::new() }),
+            ("spoke", 1, || Event::Spoke),
+            ("hung", 1, || Event::Hung { reason: String::new() }),
+            ("exited", 1, || exited(0)),
+            ("exited five times", 5, || exited(0)),
+            ("backoff over", 1, || Event::BackoffOver),
+            ("stop failed", 1, || Event::StopFailed),
+            ("gone", 1, || Event::Gone { reason: String::new() }),
+            ("port held", 1, || Event::PortHeld { reason: String::new() }),
+            ("port free", 1, || Event::PortFree),
         ];
         let policy = RestartPolicy::default();
         let mut lines = Vec::new();

@@ -3,6 +3,7 @@
 use crate::{
     Timestamp,
     bench::{BenchProgress, Run},
+    discovery::Discovered,
     error::ApiError,
     gauge::Gauges,
     lifecycle::ServerState,
@@ -118,6 +119,8 @@ pub struct Snapshot {
     /// The last switch that ended.
     pub last_switch: Option<SwitchReport>,
     pub servers: Vec<ServerView>,
+    /// What the last look found on this machine, known or not; the first one is taken soon after the start.
+    pub discovered: Vec<Discovered>,
     pub models: Vec<ModelView>,
     pub instances: Vec<Instance>,
     pub gauges: Option<Gauges>,
@@ -147,6 +150,7 @@ impl Snapshot {
             switching: None,
             last_switch: None,
             servers: vec![],
+            discovered: vec![],
             models: vec![],
             instances: vec![],
             gauges: None,

@@ -26,6 +26,7 @@ use crate::{
     paths::Paths,
     ports::Secret,
     redact,
+    servers::discovery::discover,
     settings::{self, SettingsFile},
     setup::Embedded,
     single_engine::{EngineLock, EngineRecord},
@@ -48,6 +49,9 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
+
+/// The time in which known servers are mostly found or started.
+const LOOK_AROUND_AFTER: Duration = Duration::from_secs(5);
 
 /// Everything that a call may reach.
 pub(crate) struct Inner {
@@ -167,6 +171,7 @@ impl Engine {
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         resume(inner.clone(), notifier, &settings);
+        look_around(hub.clone());
         let (watch_guard, settings_task) = follow_settings(inner.clone(), fleet, settings, notify_on);
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
@@ -317,6 +322,15 @@ fn follow_settings(
         }
     });
     (guard, task)
+}
+
+/// Tells once what else runs on this machine, when those that are known have been found.
+fn look_around(hub: Hub) {
+    tokio::spawn(async move {
+        tokio::time::sleep(LOOK_AROUND_AFTER).await;
+        let found = discover(&hub.now()).await;
+        hub.report(Report::Discovered(found));
+    });
 }
 
 /// Takes up what was active before our last end, however it came; on a first start, the embedded default.

@@ -10,6 +10,7 @@ use crate::{
 use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
+    discovery::Discovered,
     error::{ApiError, ErrorCode},
     fit::{self, Fit},
     gauge::Gauges,
@@ -35,6 +36,8 @@ pub enum Report {
         view: ServerView,
         openai: Option<Endpoint>,
     },
+    /// What runs on this machine.
+    Discovered(Vec<Discovered>),
     /// It is no longer in the settings.
     ServerGone(ServerId),
     Models {
@@ -144,6 +147,7 @@ impl State {
     fn fold(&mut self, report: Report) -> bool {
         match report {
             Report::Server { view, openai } => self.fold_server(view, openai),
+            Report::Discovered(found) => set(&mut self.snapshot.discovered, found),
             Report::ServerGone(id) => {
                 self.snapshot.servers.retain(|server| server.id != id);
                 self.endpoints.remove(&id);

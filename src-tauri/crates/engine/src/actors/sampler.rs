@@ -5,7 +5,7 @@ use crate::{
     hub::{Hub, Report},
     ports::{GaugeSource, Watched},
 };
-use pilothouse_domain::{gauge::GaugeHistory, server::Ownership};
+use pilothouse_domain::gauge::GaugeHistory;
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -69,10 +69,5 @@ impl Drop for Sampler {
 
 fn watched(hub: &Hub) -> Vec<Watched> {
     let snapshot = hub.now();
-    let local = |ownership| ownership != Some(Ownership::Remote);
-    snapshot
-        .servers
-        .iter()
-        .map(|server| Watched { id: server.id.clone(), pid: server.pid.filter(|_| local(server.ownership)) })
-        .collect()
+    snapshot.servers.iter().map(|server| Watched { id: server.id.clone(), pid: server.pid }).collect()
 }

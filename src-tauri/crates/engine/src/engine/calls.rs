@@ -32,7 +32,11 @@ impl Inner {
                 join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
                 Ok(self.snapshot(None))
             }
-            Call::Discover => Ok(Reply::Discovered { servers: discover(&self.hub.now()).await }),
+            Call::Discover => {
+                let servers = discover(&self.hub.now()).await;
+                self.hub.report(Report::Discovered(servers.clone()));
+                Ok(Reply::Discovered { servers })
+            }
             Call::StartServer { server } => {
                 self.supervisors.get(&server)?.ensure_ready().await?;
                 self.server(&server)

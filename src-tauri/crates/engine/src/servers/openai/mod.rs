@@ -44,6 +44,9 @@ impl OpenAi {
     }
 }
 
+/// Programs that hold a port for a server elsewhere: their memory is not its memory.
+const PASSERS_ON: [&str; 4] = ["ssh", "docker-proxy", "rootlessport", "kubectl"];
+
 #[async_trait]
 impl ServerAdapter for OpenAi {
     fn id(&self) -> ServerId {
@@ -83,7 +86,8 @@ impl ServerAdapter for OpenAi {
             true => listener(port_of(&endpoint.base_url)).await,
             false => None,
         };
-        let (pid, keeper) = holder.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
+        let served = holder.filter(|holder| !PASSERS_ON.contains(&holder.name.as_str()));
+        let (pid, keeper) = served.map_or((None, None), |holder| (Some(holder.pid), holder.keeper));
         Some(Found {
             endpoint,
             version: None,
