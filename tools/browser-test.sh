@@ -19,6 +19,11 @@ export PILOTHOUSE_HOME="$home" HOME="$home"
 engine=$!
 finish() {
     code=$?
+    if [ "$code" != 0 ]; then
+        "$program" status --json || true
+        "$program" history --json | head -c 3000 || true
+        tail -n 15 "$home"/logs/*.log "$home"/logs/*/*.log 2>/dev/null || true
+    fi
     kill -TERM "$engine" 2>/dev/null || true
     wait "$engine" || true
     cp -r "$home/logs" artefacts/browser/ 2>/dev/null || true

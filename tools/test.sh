@@ -19,7 +19,7 @@ section() {
     else
         summary+=("$(printf '%-12s FAILED  %4d s' "$name" $((SECONDS - start)))")
         failed+=("$name")
-        tail -n 60 "$log"
+        tail -n 120 "$log"
     fi
 }
 

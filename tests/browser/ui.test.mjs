@@ -8,7 +8,7 @@ import { startSimulated } from './simulated-server.mjs';
 
 // A real model on a slow machine takes its time: these bound a hang, they are no assertion on speed.
 const SWITCH_MS = 180_000;
-const BENCH_MS = 900_000;
+const BENCH_MS = 300_000;
 const ANSWER_MS = 120_000;
 
 const PAGES = ['now', 'models', 'servers', 'benchmarks', 'history', 'log'];
@@ -177,15 +177,20 @@ async function rowIds(page) {
   return page.getByTestId('run-row').evaluateAll((rows) => rows.map((row) => row.getAttribute('data-id')));
 }
 
-/** Waits for a finished run that was not in the table before. */
+/** Waits for a finished run that was not in the table before; one that fails ends the wait with what the page says. */
 async function newRow(page, before, timeout) {
   const handle = await page.waitForFunction(
-    (known) =>
-      [...document.querySelectorAll('[data-testid="runs-table"] [data-testid="run-row"][data-state="done"]')]
-        .map((row) => row.getAttribute('data-id'))
-        .find((id) => !known.includes(id)),
+    (known) => {
+      const rows = [...document.querySelectorAll('[data-testid="runs-table"] [data-testid="run-row"]')];
+      const row = rows.find((one) => one.dataset.state !== 'running' && !known.includes(one.dataset.id));
+      const refused = document.querySelector('[role="alert"]')?.innerText;
+      return row ? { id: row.dataset.id, state: row.dataset.state } : refused && { refused };
+    },
     before,
     { timeout },
   );
-  return handle.jsonValue();
+  const end = await handle.jsonValue();
+  const said = (await page.getByRole('alert').allInnerTexts()).join('\n');
+  assert.equal(end.state, 'done', end.refused ?? said);
+  return end.id;
 }

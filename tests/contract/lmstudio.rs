@@ -12,7 +12,9 @@ use pilothouse_engine::{
     process::run_to_end,
     servers::lmstudio::LmStudio,
 };
-use pilothouse_tests::sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, TOKEN, home, lms};
+use pilothouse_tests::sims::lmstudio::{
+    FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms,
+};
 use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
 
 /// A model of the simulator's catalogue.
@@ -186,6 +188,27 @@ async fn lmstudio_simulated_is_started_and_stopped_by_lms() -> Result<()> {
         (!home::internal_server_file(folder.path()).exists()).then_some(())
     })
     .await;
+    Ok(())
+}
+
+/// 0.3 loads by `lms` alone: what it says against a load is told, and that it never ends holds nobody up.
+#[tokio::test(flavor = "multi_thread")]
+async fn lms_of_0_3_simulated_is_heard_and_not_waited_for() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    install(folder.path(), &[])?;
+    let sim = LmStudioSim::start(quick(folder.path(), Profile::V03)).await?;
+    let adapter = adapter(&sim)?;
+    let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+    let ask = LoadRequest { model: MODEL.into(), context: None };
+    sim.set_faults(Faults { fail_load: Some(FailLoad::Guardrail), ..Faults::default() });
+    let error = client.load(&ask, Arc::new(|_| {})).await.expect_err("the load was made to fail");
+    assert_eq!(error.code, ErrorCode::DoesNotFit, "{error:?}");
+    sim.set_faults(Faults::default());
+    home::write_lms_quirks(folder.path(), LmsQuirks { lingers: true, banner: true, ..LmsQuirks::default() })?;
+    let limit = Duration::from_secs(60);
+    let loaded = tokio::time::timeout(limit, client.load(&ask, Arc::new(|_| {}))).await??;
+    tokio::time::timeout(limit, client.unload(&loaded.id)).await??;
+    ensure!(client.instances().await?.is_empty(), "it is unloaded");
     Ok(())
 }
 

@@ -6,8 +6,9 @@ use crate::{
 };
 use pilothouse_tests::{
     sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, until},
-    sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options, Profile, TOKEN},
+    sims::lmstudio::{FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms},
 };
+use std::{path::Path, time::Instant};
 
 const MODEL: &str = "simulated/alpha-2b";
 
@@ -160,5 +161,127 @@ async fn of_lmstudios_log_the_heads_are_shown_and_no_prompts_simulated() {
     assert!(log.contains("The server listens on port"), "what it wrote before we came: {log}");
     assert!(log.contains("server-logs"), "where the whole of it stands: {log}");
     assert!(!log.contains("max_tokens") && !log.contains("Hello"), "a prompt: {log}");
+    scene.theirs.stop().await;
+}
+
+/// Keys, kinds, formats and events that nobody has heard of yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_lmstudio_with_unknown_keys_and_kinds_is_used_all_the_same_simulated() {
+    let strange = |options| Options { faults: Faults { strange: true, ..Faults::default() }, ..options };
+    let Some(mut scene) = Scene::start(strange, NO_LLAMA).await else { return };
+    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    scene.sandbox.until_listed(MODEL).await;
+    assert_eq!(scene.sandbox.switch(MODEL, "lmstudio").code, Some(0));
+    assert_eq!(ask(&scene.sandbox).await.status(), 200);
+    let run = scene.sandbox.run(&["bench"]);
+    assert_eq!(run.code, Some(0), "the native stream has an unknown event: {run:?}");
+    let models = scene.sandbox.ask(&["models"]).unwrap();
+    let unknown =
+        models["models"].as_array().unwrap().iter().find(|one| one["title"] == "simulated/hologram");
+    assert_eq!(unknown.expect("it is listed")["purpose"], "other", "{models:#}");
+    let refused = scene.sandbox.switch("simulated/hologram", "lmstudio");
+    assert_ne!(refused.code, Some(0), "no model to talk to: {refused:?}");
+    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    assert_eq!(scene.sandbox.ask(&["status"]).unwrap()["active"]["model"], MODEL);
+    scene.theirs.stop().await;
+}
+
+/// The stream of the switch's proof breaks off before its first token.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_of_lmstudio_that_breaks_off_is_no_proof_simulated() {
+    let Some(mut scene) = Scene::start(|options| options, "").await else { return };
+    scene.sandbox.until_active(&mut scene.engine, "llama-server").await;
+    scene.sandbox.until_listed(MODEL).await;
+    scene.theirs.set_faults(Faults { cut_stream_after: Some(2), ..Faults::default() });
+    let failed = scene.sandbox.switch(MODEL, "lmstudio");
+    assert!(matches!(failed.code, Some(1 | 5)), "{failed:?}");
+    scene.sandbox.until_active(&mut scene.engine, "llama-server").await;
+    assert_eq!(scene.sandbox.ask(&["status"]).unwrap()["active"]["model"], EMBEDDED_MODEL);
+    scene.theirs.set_faults(Faults::default());
+    assert_eq!(scene.sandbox.switch(MODEL, "lmstudio").code, Some(0), "and it can be tried again");
+    scene.theirs.stop().await;
+}
+
+/// The file that names its internal port is of a life that ended badly; then the program comes back on another port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_names_a_dead_port_is_no_program_and_a_new_port_is_found_simulated() {
+    let off = |options: Options| Options { server_off: true, port: free_port(), ..options };
+    let Some(mut scene) = Scene::start(off, NO_LLAMA).await else { return };
+    let seen = |status: &serde_json::Value| {
+        Some(pilothouse_tests::sandbox::server(status, "lmstudio")?["backend"]["version"].clone())
+    };
+    let with =
+        |version: &'static str| move |status: &serde_json::Value| seen(status).filter(|v| v == version);
+    scene.sandbox.until(&mut scene.engine, "the program", with("0.4.25")).await;
+    let folder = scene.theirs.home.clone();
+    let old = std::fs::read_to_string(home::internal_server_file(&folder)).unwrap();
+    scene.theirs.stop().await;
+    // A crash leaves the file behind.
+    std::fs::write(home::internal_server_file(&folder), &old).unwrap();
+    let gone = |status: &serde_json::Value| seen(status).filter(serde_json::Value::is_null);
+    scene.sandbox.until(&mut scene.engine, "the program to be gone", gone).await;
+    let options = Options { version: Some("0.4.26".into()), server_off: true, ..Options::new(&folder) };
+    let again = LmStudioSim::start(options).await.unwrap();
+    let new = std::fs::read_to_string(home::internal_server_file(&folder)).unwrap();
+    assert_ne!(old, new, "it has another port");
+    scene.sandbox.until(&mut scene.engine, "the program at its new port", with("0.4.26")).await;
+    again.stop().await;
+}
+
+/// `lms server start` writes a line of advertising, raises a false alarm, or never ends; its server runs all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_lms_that_lies_or_never_ends_starts_lmstudio_all_the_same_simulated() {
+    let Some(tools) = Tools::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (fake, daemon) = (env!("CARGO_BIN_EXE_fake-lms"), env!("CARGO_BIN_EXE_sim-lmstudio"));
+    let address = format!("http://127.0.0.1:{}", free_port());
+    home::install(folder.path(), Path::new(fake), Path::new(daemon), &["--server-off"]).unwrap();
+    let settings = format!(
+        "{NO_LLAMA}[servers.lmstudio]\naddress = {address:?}\nhome = {:?}\n",
+        folder.path().display().to_string()
+    );
+    let sandbox = Sandbox::new(&tools, &settings);
+    let mut engine = sandbox.serve().await;
+    let lies = [
+        LmsQuirks { banner: true, false_alarm: true, lingers: false },
+        LmsQuirks { banner: true, false_alarm: false, lingers: true },
+    ];
+    for quirks in lies {
+        home::write_lms_quirks(folder.path(), quirks).unwrap();
+        let begun = Instant::now();
+        let started = sandbox.run(&["servers", "start", "lmstudio"]);
+        assert_eq!(started.code, Some(0), "{quirks:?}: {started:?}");
+        assert!(begun.elapsed().as_secs() < 60, "{quirks:?} held it up for {:?}", begun.elapsed());
+        until_state(&sandbox, &mut engine, "lmstudio", "ready").await;
+        // It stops in the same way, though its command goes on.
+        home::write_lms_quirks(folder.path(), LmsQuirks { lingers: false, ..quirks }).unwrap();
+        let stopped = sandbox.run(&["servers", "stop", "lmstudio"]);
+        assert_eq!(stopped.code, Some(0), "{quirks:?}: {stopped:?}");
+        until_state(&sandbox, &mut engine, "lmstudio", "stopped").await;
+    }
+    home::write_lms_quirks(folder.path(), LmsQuirks::default()).unwrap();
+    let program = folder.path().join("bin/lms").display().to_string();
+    assert_eq!(lms::run([program, "daemon".into(), "down".into()]).await, 0);
+    until("the end of the simulator", LIMIT, || async {
+        (!home::internal_server_file(folder.path()).exists()).then_some(())
+    })
+    .await;
+}
+
+/// A record of its log can be as long as a prompt with a book in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_huge_line_in_lmstudios_log_is_cut_short_simulated() {
+    let Some(mut scene) = Scene::start(|options| options, NO_LLAMA).await else { return };
+    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    home::log(&scene.theirs.home, &format!("A record of a megabyte: {}", "x".repeat(1 << 20)));
+    home::log(&scene.theirs.home, "The record after it");
+    let log = until("the record after it", LIMIT, || async {
+        let log = scene.sandbox.run(&["logs", "lmstudio", "-n", "2000"]).stdout;
+        log.contains("The record after it").then_some(log)
+    })
+    .await;
+    let longest = log.lines().map(str::len).max().unwrap_or_default();
+    assert!(log.contains("A record of a megabyte"), "its head is shown");
+    assert!(longest < 32 << 10, "{longest} bytes in a line");
     scene.theirs.stop().await;
 }

@@ -149,6 +149,7 @@ impl Engine {
         });
         let bencher = BencherHandle::start(bencher::Surroundings {
             hub: hub.clone(),
+            in_flight: in_flight.clone(),
             notifier: notifier.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),

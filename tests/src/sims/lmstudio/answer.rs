@@ -11,7 +11,7 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use serde_json::{Value, json};
-use std::convert::Infallible;
+use std::io;
 
 /// JSON with two blanks per level.
 pub fn pretty(status: StatusCode, body: &Value) -> Response {
@@ -35,9 +35,12 @@ fn json_text(status: StatusCode, text: String) -> Response {
     response
 }
 
-/// Server-sent events; each item is one whole event.
-pub fn events(items: impl Stream<Item = String> + Send + 'static) -> Response {
-    let items = items.map(|item| Ok::<_, Infallible>(Bytes::from(item)));
+/// Server-sent events; each item is one whole event. `cut_after`: the connection breaks after so many.
+pub fn events(items: impl Stream<Item = String> + Send + 'static, cut_after: Option<usize>) -> Response {
+    let items = items.enumerate().map(move |(index, item)| match cut_after {
+        Some(most) if index >= most => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+        _ => Ok(Bytes::from(item)),
+    });
     let mut response = Response::new(Body::from_stream(items));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));

@@ -89,11 +89,12 @@ fn stream(service: &Arc<Service>, ask: Ask, store: bool) -> Response {
     };
     let (sender, receiver) = mpsc::channel(QUEUE);
     let service = service.clone();
+    let cut_after = service.faults().cut_stream_after;
     tokio::spawn(async move {
         // An error means that the client is gone, which ends the answer.
         let _ = stream_events(&service, ask, store, (id, loads), &sender).await;
     });
-    answer::events(ReceiverStream::new(receiver))
+    answer::events(ReceiverStream::new(receiver), cut_after)
 }
 
 type Gone = mpsc::error::SendError<String>;
@@ -117,6 +118,9 @@ async fn stream_events(
     }
     let mut pieces = service.generate(ask, ready);
     let mut begun = false;
+    if service.faults().strange {
+        events.send(event("context.folded", json!({ "content": { "folds": 2 } }))).await?;
+    }
     while let Some(piece) = pieces.recv().await {
         let (name, data) = match piece {
             Piece::PromptStart => ("prompt_processing.start", json!({})),

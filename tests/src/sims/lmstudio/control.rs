@@ -142,7 +142,7 @@ async fn load(State(service): State<Arc<Service>>, Json(wish): Json<Load>) -> Re
         }
     });
     let lines = futures_util::stream::select(steps, end);
-    answer::events(lines.map(|line| format!("{}\n", json!(line))))
+    answer::events(lines.map(|line| format!("{}\n", json!(line))), None)
 }
 
 async fn unload(State(service): State<Arc<Service>>, Json(wish): Json<Unload>) -> StatusCode {

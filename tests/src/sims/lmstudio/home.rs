@@ -1,5 +1,6 @@
 //! The files that the product keeps in its home folder.
 
+use super::options::LmsQuirks;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -101,6 +102,19 @@ fn write(file: &Path, body: &impl Serialize) -> anyhow::Result<()> {
     let draft = file.with_extension("draft");
     std::fs::write(&draft, serde_json::to_vec(body)?).with_context(whole)?;
     std::fs::rename(&draft, file).with_context(whole)
+}
+
+fn lms_quirks_file(home: &Path) -> PathBuf {
+    internal(home).join("sim-lms.json")
+}
+
+/// How the stand-in for `lms` of this home misbehaves from now on.
+pub fn write_lms_quirks(home: &Path, quirks: LmsQuirks) -> anyhow::Result<()> {
+    write(&lms_quirks_file(home), &quirks)
+}
+
+pub fn lms_quirks(home: &Path) -> LmsQuirks {
+    read(&lms_quirks_file(home)).and_then(|quirks| serde_json::from_value(quirks).ok()).unwrap_or_default()
 }
 
 /// Makes `<home>/bin/lms` from the built `fake-lms`, and tells it how to start the built `sim-lmstudio`, whose

@@ -16,10 +16,11 @@ mod public;
 mod rows;
 mod service;
 pub mod state;
+mod strange;
 mod text;
 mod v0;
 
-pub use options::{FailLoad, Faults, Options, Profile};
+pub use options::{FailLoad, Faults, LmsQuirks, Options, Profile};
 pub use public::TOKEN;
 
 use anyhow::Context;

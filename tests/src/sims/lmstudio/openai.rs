@@ -138,7 +138,8 @@ pub async fn streamed(service: &Arc<Service>, body: &Value, ask: Ask, form: Form
     };
     let pieces = ReceiverStream::new(service.generate(ask, ready));
     let mut first = true;
-    answer::events(pieces.flat_map(move |piece| stream::iter(chunks.of(&piece, &mut first))))
+    let events = pieces.flat_map(move |piece| stream::iter(chunks.of(&piece, &mut first)));
+    answer::events(events, service.faults().cut_stream_after)
 }
 
 struct Chunks {

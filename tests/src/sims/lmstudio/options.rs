@@ -86,6 +86,24 @@ pub struct Faults {
     /// Milliseconds before `/lmstudio-greeting` answers.
     #[arg(long, default_value_t = 0)]
     pub greeting_delay_ms: u64,
+    /// Lists and streams as a later version might give them: unknown keys, kinds, formats and events.
+    #[arg(long)]
+    pub strange: bool,
+    /// A stream breaks off after this many events.
+    #[arg(long)]
+    pub cut_stream_after: Option<usize>,
+}
+
+/// How the stand-in for `lms` misbehaves, whatever it is asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LmsQuirks {
+    /// Writes a line to stdout that is no JSON, before everything else.
+    pub banner: bool,
+    /// Goes on for ten minutes when its work is done.
+    pub lingers: bool,
+    /// Says that the server could not be verified, and exits with 1, though it runs.
+    pub false_alarm: bool,
 }
 
 impl Faults {

@@ -1,6 +1,8 @@
 //! The public HTTP server.
 
-use super::{answer, chat_v1, models_v1, openai, options::Profile, rows, service::Service, v0};
+use super::{
+    answer, chat_v1, models_v1, openai, options::Profile, rows, service::Service, state, strange, v0,
+};
 use axum::{
     Router,
     extract::{Path, Request, State},
@@ -9,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{sync::Arc, time::Duration};
 
 /// The token that the profile `auth` accepts.
@@ -53,16 +55,21 @@ async fn unknown(State(service): State<Arc<Service>>, request: Request) -> Respo
     answer::unknown_route(&request, service.options.profile.has_v1())
 }
 
+fn list(service: &Service, rows: fn(&state::State) -> Value) -> Value {
+    let list = service.look(rows);
+    if service.faults().strange { strange::later(list) } else { list }
+}
+
 async fn list_v1(State(service): State<Arc<Service>>) -> Response {
-    answer::pretty(StatusCode::OK, &service.look(rows::models_v1))
+    answer::pretty(StatusCode::OK, &list(&service, rows::models_v1))
 }
 
 async fn list_v0(State(service): State<Arc<Service>>) -> Response {
-    answer::pretty(StatusCode::OK, &service.look(rows::models_v0))
+    answer::pretty(StatusCode::OK, &list(&service, rows::models_v0))
 }
 
 async fn list_openai(State(service): State<Arc<Service>>) -> Response {
-    answer::pretty(StatusCode::OK, &service.look(rows::models_openai))
+    answer::pretty(StatusCode::OK, &list(&service, rows::models_openai))
 }
 
 async fn model_v0(State(service): State<Arc<Service>>, Path(id): Path<String>) -> Response {

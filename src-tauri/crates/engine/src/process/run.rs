@@ -9,6 +9,9 @@ const OUTPUT_LIMIT: u64 = 8 << 20;
 /// How long output is still read after the command itself has ended.
 const PIPES_LIMIT: Duration = Duration::from_millis(500);
 
+/// How long a command may go on when what it was to do is done.
+const AFTERWARDS: Duration = Duration::from_secs(2);
+
 /// A command that ran to its end.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -74,6 +77,22 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
     }
 }
 
+/// Runs a command whose work can be seen from outside: when `seen` is ready the command has a moment to end by itself,
+/// and is killed with its whole group when it goes on. `None`: it went on.
+/// Errors: as `run_to_end`.
+pub async fn run_until<T>(
+    spec: &ProcessSpec,
+    limit: Duration,
+    seen: impl Future<Output = T>,
+) -> Result<Option<Finished>, ApiError> {
+    let running = run_to_end(spec, limit);
+    tokio::pin!(running);
+    tokio::select! {
+        finished = &mut running => finished.map(Some),
+        _ = seen => tokio::time::timeout(AFTERWARDS, running).await.ok().transpose(),
+    }
+}
+
 /// Why a program could not be started.
 pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiError {
     let program = spec.program.display();
@@ -131,6 +150,24 @@ mod tests {
             ProcessSpec { program: "/bin/sh".into(), args, env: vec![], env_remove: vec![], cwd: None };
         let finished = run_to_end(&spec, Duration::from_secs(60)).await.unwrap();
         assert_eq!((finished.exit.code, finished.stdout.as_str()), (Some(3), "said\n"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_goes_on_after_its_work_is_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let seen = async {
+            loop {
+                match std::fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<u32>().ok()) {
+                    Some(pid) => return pid,
+                    None => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        let ended = run_until(&shell(&file), Duration::from_secs(600), seen).await.unwrap();
+        assert!(ended.is_none(), "it went on: {ended:?}");
+        let pid = std::fs::read_to_string(&file).unwrap().trim().parse::<u32>().unwrap();
+        until(|| Identity::of(pid).is_none_or(|child| !child.is_alive()).then_some(())).await;
     }
 
     #[tokio::test]

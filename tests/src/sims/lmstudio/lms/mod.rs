@@ -7,11 +7,12 @@ mod load;
 mod models;
 mod server;
 
+use super::{LmsQuirks, home::lms_quirks as quirks_of};
 use arguments::{Arguments, Command};
 use backend::Reach;
 use clap::Parser;
 use serde_json::Value;
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, time::Duration};
 
 /// What makes `lms` exit with 1: the text for stderr.
 pub(crate) type Failed = String;
@@ -36,22 +37,33 @@ pub async fn run(arguments: impl IntoIterator<Item = String>) -> u8 {
         say("Error: no command was given");
         return 1;
     };
-    match execute(command, home).await {
+    let quirks = quirks_of(&home);
+    if quirks.banner {
+        say_out("A new version of lms is there. Run it with --version to see which. (simulated)");
+    }
+    let code = match execute(command, home, quirks).await {
         Ok(()) => 0,
         Err(text) => {
             say(&format!("Error: {text}"));
             1
         }
+    };
+    if quirks.lingers {
+        tokio::time::sleep(LINGERS).await;
     }
+    code
 }
+
+/// `lms load` and `lms server start` of some builds did not end.
+const LINGERS: Duration = Duration::from_secs(600);
 
 /// A git commit of the CLI, never the version of the app.
 const CLI_COMMIT: &str = "51b0000";
 
-async fn execute(command: Command, home: PathBuf) -> Result<(), Failed> {
+async fn execute(command: Command, home: PathBuf, quirks: LmsQuirks) -> Result<(), Failed> {
     let reach = &Reach { home };
     match command {
-        Command::Server(command) => server::run(command, reach).await,
+        Command::Server(command) => server::run(command, reach, quirks).await,
         Command::Daemon(command) => daemon::run(command, reach).await,
         Command::Ls(list) => models::ls(list, reach).await,
         Command::Ps(list) => models::ps(list, reach).await,

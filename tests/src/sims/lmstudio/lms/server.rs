@@ -5,6 +5,7 @@ use super::{
     say, say_out,
 };
 use crate::sims::lmstudio::{
+    LmsQuirks,
     control::{PublicPort, StartServer},
     home,
 };
@@ -12,11 +13,11 @@ use serde_json::json;
 
 const DEFAULT_PORT: u16 = 1234;
 
-pub async fn run(command: ServerCommand, reach: &Reach) -> Result<(), Failed> {
+pub async fn run(command: ServerCommand, reach: &Reach, quirks: LmsQuirks) -> Result<(), Failed> {
     match command {
         ServerCommand::Start { port, bind, cors } => {
             let port = port.or_else(|| configured_port(reach)).unwrap_or(DEFAULT_PORT);
-            start(StartServer { port, bind, cors }, reach).await
+            start(StartServer { port, bind, cors }, reach, quirks).await
         }
         ServerCommand::Stop => stop(reach).await,
         ServerCommand::Status { json } => {
@@ -32,7 +33,7 @@ fn configured_port(reach: &Reach) -> Option<u16> {
     u16::try_from(config["port"].as_u64()?).ok()
 }
 
-async fn start(wish: StartServer, reach: &Reach) -> Result<(), Failed> {
+async fn start(wish: StartServer, reach: &Reach, quirks: LmsQuirks) -> Result<(), Failed> {
     const FAILED: &str = "Failed to verify the server is running. Please try to use another port.";
     let backend = reach.or_wake(None).await?;
     let answer = backend.post("server/start", &wish).await?;
@@ -41,7 +42,7 @@ async fn start(wish: StartServer, reach: &Reach) -> Result<(), Failed> {
     }
     let started: Option<PublicPort> = answer.json().await.ok();
     match started.and_then(|started| started.port) {
-        Some(port) if greets(port).await => {
+        Some(port) if greets(port).await && !quirks.false_alarm => {
             say(&format!("Success! Server is now running on port {port}"));
             Ok(())
         }

@@ -5,6 +5,7 @@ mod run;
 
 use super::{notifier::NotifierHandle, supervisors::Supervisors};
 use crate::{
+    gateway::InFlight,
     hub::{Hub, Report},
     store::Store,
 };
@@ -21,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Surroundings {
     pub hub: Hub,
+    pub in_flight: InFlight,
     pub notifier: NotifierHandle,
     pub store: Option<Store>,
     pub supervisors: Supervisors,

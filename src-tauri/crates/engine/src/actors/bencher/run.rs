@@ -203,7 +203,10 @@ impl BenchRun {
             max_tokens: run.plan.max_tokens,
             raw: true,
         };
+        // Counted as under way: nobody asks the server for a token of proof beside a measurement.
+        let guard = self.around.in_flight.enter(&arm.target.server, &arm.instance);
         let (raw, end) = self.until_cancelled(stream(arm, &request)).await?;
+        drop(guard);
         let trial = judge(trials.len() as u32, phase, &raw, &end, run.plan.max_tokens);
         if let Some(store) = &self.around.store
             && let Err(error) = store.add_trial(arm.run_id, &trial).await

@@ -3,7 +3,7 @@
 use super::record::Record;
 use crate::{
     ports::{Endpoint, Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient},
-    process::{Identity, OwnedProcess, children, run_to_end},
+    process::{Identity, OwnedProcess, children, run_to_end, run_until},
     servers::places::port_taken,
 };
 use futures_util::StreamExt;
@@ -20,6 +20,8 @@ use tokio::time::Instant;
 
 /// The bound of a product's own start or stop command (reference/lmstudio.md section 6: 90 s).
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
+/// How often a product that was asked to start is looked for.
+const ANSWER_POLL: Duration = Duration::from_millis(500);
 /// How often the end of a process that is not our child is looked for.
 const RUNNER_POLL: Duration = Duration::from_millis(250);
 
@@ -49,20 +51,42 @@ pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<
             Ok(Started::Own { process, endpoint, program, files })
         }
         Launch::Ask { commands } => {
+            let mut said = None;
             for command in &commands {
-                let finished = run_to_end(command, COMMAND_LIMIT).await?;
-                // Exit codes of these commands lie in both directions; the probe below is what counts.
-                tracing::info!(command = ?command.args, exit = %finished.exit, "asked the product to start");
+                // Exit codes of these commands lie in both directions, and some never end (lms#44, bt#1720); what
+                // answers at the address is what counts.
+                match run_until(command, COMMAND_LIMIT, answering(adapter)).await {
+                    Ok(Some(finished)) => {
+                        tracing::info!(command = ?command.args, exit = %finished.exit, "asked the product to start");
+                        said = last_line(&finished.stderr);
+                    }
+                    Ok(None) => tracing::info!(command = ?command.args, "it answers; its command was ended"),
+                    Err(error) => {
+                        tracing::warn!(%error, "the command of the product");
+                        said = Some(error.message);
+                    }
+                }
             }
             adapter.find_running().await.map(Started::Adopted).ok_or_else(|| {
+                let words = said.map(|words| format!(" It said: {words}")).unwrap_or_default();
                 ApiError::new(
                     ErrorCode::TimedOut,
-                    format!("{} was asked to start but does not answer.", adapter.title()),
+                    format!("{} was asked to start but does not answer.{words}", adapter.title()),
                 )
                 .hint("Start it by hand and look at what it says.")
             })
         }
     }
+}
+
+async fn answering(adapter: &dyn ServerAdapter) {
+    while adapter.find_running().await.is_none() {
+        tokio::time::sleep(ANSWER_POLL).await;
+    }
+}
+
+fn last_line(text: &str) -> Option<String> {
+    text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
 /// Finds the server that an earlier life of ours left running. One that does not answer is stopped.

@@ -2,13 +2,14 @@ use super::{
     ID,
     home::Home,
     launch::lms,
+    told::server_error,
     v0::{instances_v0, models_v0},
     v1::{event_v1, instances_v1, model_v1},
     wire::{ChatV1, Greeting, Load, Loaded, ModelV1, ModelsV0, ModelsV1, RowV0, Unload, Unloaded},
 };
 use crate::{
     ports::{Endpoint, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient},
-    process::run_to_end,
+    process::run_until,
     servers::{
         http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
         openai::{Chat, Completion, Message, OpenAiAnswer, StreamOptions},
@@ -28,6 +29,8 @@ use std::{
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(200);
+/// How often the list is read while `lms` works; each time adds a line to the server's log.
+const LMS_POLL: Duration = Duration::from_secs(1);
 const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
 /// `lms load` of a large model from a slow disk.
 const LMS_LIMIT: Duration = Duration::from_secs(600);
@@ -75,7 +78,9 @@ impl LmStudioClient {
         }
     }
 
-    async fn lms(&self, args: &[&str]) -> Result<(), ApiError> {
+    /// Runs `lms` until it ends or what it is to do is `seen`, for it may never end (lms#507). Gives what it said against
+    /// it; exit codes of `lms` lie, so the list that is read afterwards is what counts.
+    async fn lms(&self, args: &[&str], seen: impl Future<Output = ()>) -> Result<Option<String>, ApiError> {
         let program = self.home.lms().ok_or_else(|| {
             ApiError::new(
                 ErrorCode::Unsupported,
@@ -83,10 +88,23 @@ impl LmStudioClient {
             )
             .hint("Start LM Studio once, or update it to 0.4.")
         })?;
-        // Exit codes of `lms` lie; the list that is read afterwards is what counts.
-        let finished = run_to_end(&lms(&program, args), LMS_LIMIT).await?;
+        let Some(finished) = run_until(&lms(&program, args), LMS_LIMIT, seen).await? else {
+            tracing::info!(?args, "lms went on after its work was done");
+            return Ok(None);
+        };
         tracing::info!(?args, exit = %finished.exit, "lms");
-        Ok(())
+        let said = finished.stderr.lines().filter_map(|line| line.trim().strip_prefix("Error: ")).next_back();
+        Ok(said.map(str::to_owned))
+    }
+
+    /// Ends when the copies in memory are as wanted.
+    async fn until(&self, wanted: impl Fn(&[Instance]) -> bool) {
+        loop {
+            tokio::time::sleep(LMS_POLL).await;
+            if self.instances().await.is_ok_and(|instances| wanted(&instances)) {
+                return;
+            }
+        }
     }
 
     async fn find(&self, model: &str) -> Result<Option<Instance>, ApiError> {
@@ -137,8 +155,12 @@ impl ServerClient for LmStudioClient {
                 if !rows.iter().any(|row| row.id == request.model) {
                     return Err(ApiError::not_found(format!("LM Studio has no model {}.", request.model)));
                 }
-                self.lms(&["load", &request.model, "--yes"]).await?;
-                self.find(&request.model).await?.ok_or_else(|| not_there(&request.model))
+                let seen = self.until(|all| all.iter().any(|one| one.model == request.model));
+                let said = self.lms(&["load", &request.model, "--yes"], seen).await?;
+                self.find(&request.model).await?.ok_or_else(|| match said {
+                    Some(said) => load_error(server_error(&said)),
+                    None => not_there(&request.model),
+                })
             }
         }
     }
@@ -154,7 +176,10 @@ impl ServerClient for LmStudioClient {
                     Err(error) => return Err(error),
                 }
             }
-            Library::V0(_) => self.lms(&["unload", instance]).await?,
+            Library::V0(_) => {
+                let seen = self.until(|all| all.iter().all(|one| one.id != instance));
+                self.lms(&["unload", instance], seen).await?;
+            }
         }
         let begun = Instant::now();
         // A 200 is no proof.

@@ -3,7 +3,7 @@
 use super::{
     ID,
     told::{instance, not_understood, purpose, server_error},
-    wire::{EventV1, InstanceV1, ModelV1, StatsV1},
+    wire::{DeltaV1, EndV1, EventV1, FailedV1, InstanceV1, ModelV1, StatsV1},
 };
 use crate::{
     ports::{GenerateEnd, GenerateEvent},
@@ -38,21 +38,25 @@ pub(super) fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
     let Some(data) = sse_data(&line.text) else {
         return Ok(None);
     };
-    let event: EventV1 = serde_json::from_str(data).map_err(|_| match error_text(data.as_bytes()) {
-        Some(said) => server_error(&said),
-        None => not_understood(),
-    })?;
-    match event.kind.as_str() {
+    match understood::<EventV1>(data)?.kind.as_str() {
         "message.delta" | "reasoning.delta" => {
-            Ok(Some(GenerateEvent { at: line.at, text: event.content.unwrap_or_default(), end: None }))
+            let text = understood::<DeltaV1>(data)?.content;
+            Ok(Some(GenerateEvent { at: line.at, text, end: None }))
         }
-        "error" => Err(server_error(&event.error.map(|error| error.message).unwrap_or_default())),
+        "error" => Err(server_error(&understood::<FailedV1>(data)?.error.message)),
         "chat.end" => {
-            let stats = event.result.map(|result| result.stats).unwrap_or_default();
-            Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end_v1(&stats)) }))
+            let end = end_v1(&understood::<EndV1>(data)?.result.stats);
+            Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }))
         }
         _ => Ok(None),
     }
+}
+
+fn understood<T: serde::de::DeserializeOwned>(data: &str) -> Result<T, ApiError> {
+    serde_json::from_str(data).map_err(|_| match error_text(data.as_bytes()) {
+        Some(said) => server_error(&said),
+        None => not_understood(),
+    })
 }
 
 pub(super) fn end_v1(stats: &StatsV1) -> GenerateEnd {
@@ -92,6 +96,8 @@ mod tests {
             (end.output_tokens, end.prompt_tokens, end.decode_tok_s),
             (Some(586), Some(646), Some(29.75))
         );
+        let later = r#"data: {"type":"context.folded","content":{"folds":2}}"#;
+        assert!(event_v1(&line(later)).unwrap().is_none(), "an event that nobody knows");
         let error = r#"data: {"type":"error","error":{"type":"unknown","message":"engine ended"}}"#;
         assert_eq!(event_v1(&line(error)).unwrap_err().message, "LM Studio: engine ended");
     }

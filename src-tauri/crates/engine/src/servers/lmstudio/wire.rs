@@ -1,7 +1,7 @@
 //! The JSON of LM Studio: v1 (0.4 and later) and v0 (0.3.6 and later). Bodies that carry an `error`
 //! come with HTTP 200 too; the shared decoder refuses those.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Greeting {
@@ -18,18 +18,25 @@ pub(super) struct ModelV1 {
     #[serde(rename = "type", default)]
     pub kind: String,
     pub key: String,
+    #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub quantization: Option<Quantization>,
+    #[serde(default, deserialize_with = "maybe")]
     pub size_bytes: Option<u64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub params_string: Option<String>,
     #[serde(default)]
     pub loaded_instances: Vec<InstanceV1>,
+    #[serde(default, deserialize_with = "maybe")]
     pub max_context_length: Option<u64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub format: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Quantization {
+    #[serde(default, deserialize_with = "maybe")]
     pub name: Option<String>,
 }
 
@@ -42,6 +49,7 @@ pub(super) struct InstanceV1 {
 
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct ConfigV1 {
+    #[serde(default, deserialize_with = "maybe")]
     pub context_length: Option<u64>,
 }
 
@@ -56,10 +64,14 @@ pub(super) struct RowV0 {
     pub id: String,
     #[serde(rename = "type", default)]
     pub kind: String,
+    #[serde(default, deserialize_with = "maybe")]
     pub compatibility_type: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub quantization: Option<String>,
     pub state: String,
+    #[serde(default, deserialize_with = "maybe")]
     pub max_context_length: Option<u64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub loaded_context_length: Option<u64>,
 }
 
@@ -94,14 +106,23 @@ pub(super) struct ChatV1<'a> {
     pub max_output_tokens: u32,
 }
 
-/// One event of a v1 stream; the names are in `type`.
+/// What every event of a v1 stream has; those of a kind that nobody knows may hold anything else.
 #[derive(Debug, Deserialize)]
 pub(super) struct EventV1 {
     #[serde(rename = "type")]
     pub kind: String,
-    pub content: Option<String>,
-    pub error: Option<ErrorV1>,
-    pub result: Option<ResultV1>,
+}
+
+/// `message.delta`, `reasoning.delta`.
+#[derive(Debug, Deserialize)]
+pub(super) struct DeltaV1 {
+    pub content: String,
+}
+
+/// `error`.
+#[derive(Debug, Deserialize)]
+pub(super) struct FailedV1 {
+    pub error: ErrorV1,
 }
 
 #[derive(Debug, Deserialize)]
@@ -109,7 +130,14 @@ pub(super) struct ErrorV1 {
     pub message: String,
 }
 
+/// `chat.end`.
 #[derive(Debug, Deserialize)]
+pub(super) struct EndV1 {
+    #[serde(default)]
+    pub result: ResultV1,
+}
+
+#[derive(Debug, Default, Deserialize)]
 pub(super) struct ResultV1 {
     #[serde(default)]
     pub stats: StatsV1,
@@ -119,7 +147,15 @@ pub(super) struct ResultV1 {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StatsV1 {
+    #[serde(deserialize_with = "maybe")]
     pub input_tokens: Option<u32>,
+    #[serde(deserialize_with = "maybe")]
     pub total_output_tokens: Option<u32>,
+    #[serde(deserialize_with = "maybe")]
     pub tokens_per_second: Option<f64>,
+}
+
+/// A field of another type than expected counts as not told: one odd value must not cost the whole list.
+fn maybe<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }
