@@ -152,6 +152,18 @@ impl Desktop {
         self.output("xdotool", &["mousemove", "--sync", &x, &y, "click", &button]).unwrap();
     }
 
+    /// Moves the pointer.
+    pub fn point(&self, (x, y): (i32, i32)) {
+        self.output("xdotool", &["mousemove", "--sync", &x.to_string(), &y.to_string()]).unwrap();
+    }
+
+    /// Presses keys, by their X names, one after the other.
+    pub fn press(&self, keys: &[&str]) {
+        let mut arguments = vec!["key", "--delay", "150"];
+        arguments.extend(keys);
+        self.output("xdotool", &arguments).unwrap();
+    }
+
     /// How many notifications stand on the screen; `None` when nobody shows any.
     pub fn shown_notifications(&self) -> Option<u64> {
         self.output("dunstctl", &["count", "displayed"])?.trim().parse().ok()

@@ -6,6 +6,7 @@
 mod app;
 mod desktop;
 mod panel;
+mod states;
 mod switch;
 mod tools;
 mod tray_host;

@@ -17,7 +17,7 @@ const EDGE: i32 = 5;
 /// Number, properties and children of an entry.
 type Layout = (i32, HashMap<String, OwnedValue>, Vec<OwnedValue>);
 
-/// One row of the menu's top level.
+/// One row of the menu.
 #[derive(Debug, Clone)]
 pub struct Row {
     pub id: i32,
@@ -65,6 +65,11 @@ impl TrayItem {
 
     /// The rows of the top level, from the top.
     pub async fn rows(&self) -> Vec<Row> {
+        self.rows_under(0).await
+    }
+
+    /// The rows of a submenu; 0: of the top level.
+    pub async fn rows_under(&self, parent: i32) -> Vec<Row> {
         let reply = self
             .connection
             .call_method(
@@ -72,7 +77,7 @@ impl TrayItem {
                 self.menu.as_str(),
                 Some(MENU),
                 "GetLayout",
-                &(0_i32, 1_i32, Vec::<&str>::new()),
+                &(parent, 1_i32, Vec::<&str>::new()),
             )
             .await
             .unwrap();

@@ -51,8 +51,8 @@ impl LiveMenu {
             TrayOp::Text { id, text } => match self.entries.get(id) {
                 Some(Live::Plain(item)) => item.set_text(escaped(text)),
                 Some(Live::Check { item, .. }) => item.set_text(escaped(text)),
-                Some(Live::Submenu(item)) => item.set_text(escaped(text)),
-                Some(Live::Separator(_)) | None => Ok(()),
+                // Renamed ones are put in anew.
+                Some(Live::Submenu(_) | Live::Separator(_)) | None => Ok(()),
             },
             TrayOp::Enabled { id, enabled } => match self.entries.get(id) {
                 Some(Live::Plain(item)) => item.set_enabled(*enabled),

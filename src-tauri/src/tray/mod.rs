@@ -98,25 +98,21 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
 fn toggle_login(app: &AppHandle, engine: &EngineHandle, live: &Shared) {
     let at_login = login::toggle(app);
     let model = tray_model(&engine.snapshots().borrow(), at_login);
-    let ops = {
-        let mut live = lock(live);
-        live.at_login = at_login;
-        diff(&live.shown, &model)
-    };
-    apply(app, live, model, ops);
+    lock(live).at_login = at_login;
+    apply(app, live, model);
 }
 
 async fn follow(app: AppHandle, engine: EngineHandle, live: Shared) {
     let mut snapshots = engine.snapshots();
+    let mut sent = None;
     loop {
         let next = Instant::now() + AT_MOST_EVERY;
         let at_login = lock(&live).at_login;
         let model = tray_model(&snapshots.borrow_and_update(), at_login);
-        let ops = diff(&lock(&live).shown, &model);
-        if !ops.is_empty() {
+        if sent.as_ref() != Some(&model) {
+            sent = Some(model.clone());
             let (target, app_handle) = (live.clone(), app.clone());
-            let applied = app.run_on_main_thread(move || apply(&app_handle, &target, model, ops));
-            if applied.is_err() {
+            if app.run_on_main_thread(move || apply(&app_handle, &target, model)).is_err() {
                 return;
             }
         }
@@ -127,11 +123,12 @@ async fn follow(app: AppHandle, engine: EngineHandle, live: Shared) {
     }
 }
 
-/// Runs on the main thread, where all changes of a tray must be made.
-fn apply(app: &AppHandle, live: &Shared, model: TrayModel, ops: Vec<TrayOp>) {
+/// Runs on the main thread, where all changes of a tray must be made. What has changed is found out only here: earlier
+/// changes may have waited for this thread, and a difference from before them would leave old words standing.
+fn apply(app: &AppHandle, live: &Shared, model: TrayModel) {
     let mut live = lock(live);
     let tray = app.tray_by_id(TRAY_ID);
-    for op in ops {
+    for op in diff(&live.shown, &model) {
         let done = match (&op, &tray) {
             (TrayOp::Icon(shape), Some(tray)) => {
                 tray.set_icon_with_as_template(Some(icon::image(*shape)), true)

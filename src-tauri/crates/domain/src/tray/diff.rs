@@ -63,9 +63,11 @@ fn list(parent: Option<&str>, old: &[TrayItem], new: &[TrayItem], ops: &mut Vec<
     }
 }
 
-/// Whether two entries are the same live entry.
+/// Whether two entries are the same live entry. A submenu with another name is another one: under GTK muda 0.20 packs the
+/// name of a submenu into a box of its own, where no later text reaches it.
 fn same(a: &TrayItem, b: &TrayItem) -> bool {
-    a.id == b.id && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
+    let renamed = matches!(a.kind, TrayItemKind::Submenu { .. }) && a.text != b.text;
+    a.id == b.id && !renamed && std::mem::discriminant(&a.kind) == std::mem::discriminant(&b.kind)
 }
 
 fn change(old: &TrayItem, new: &TrayItem, ops: &mut Vec<TrayOp>) {
