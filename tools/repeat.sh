@@ -15,7 +15,7 @@ for round in $(seq 1 "${1:-20}"); do
     for tests in faults journeys; do
         log="artefacts/repeat/$tests-$round.log"
         # As make test runs them.
-        threads=$([ "$tests" = faults ] && echo 4 || echo 1)
+        threads=$([ "$tests" = faults ] && echo 6 || echo 1)
         if cargo test --quiet -p pilothouse-tests --test "$tests" -- --test-threads="$threads" >"$log" 2>&1; then
             rm -f "$log"
         else

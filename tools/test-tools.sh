@@ -53,6 +53,9 @@ if [ ! -f "$cache/python/openai-$openai" ]; then
     touch "$cache/python/openai-$openai"
 fi
 
+# Servers that tests start themselves wait for each other as those of Pilothouse do (engine/servers/openmp.rs): several at
+# once on few cores would hardly get on otherwise.
+printf 'export GOMP_SPINCOUNT=1000\n'
 printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"
 printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$cache/ollama-$fits/bin/ollama"
 printf 'export PILOTHOUSE_TEST_OLLAMA_TOO_NEW=%q\n' "$cache/ollama-$too_new/bin/ollama"

@@ -8,4 +8,5 @@ pub mod llama_server;
 pub mod lmstudio;
 pub mod ollama;
 pub mod openai;
+mod openmp;
 pub(crate) mod places;

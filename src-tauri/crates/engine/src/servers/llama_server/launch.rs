@@ -4,7 +4,10 @@ use crate::{
     ports::{Endpoint, Installation, Launch, ProcessSpec, Secret},
     process::run_to_end,
     redact,
-    servers::places::{find_program_of_user, port_taken},
+    servers::{
+        openmp,
+        places::{find_program_of_user, port_taken},
+    },
     setup::missing_cpu_feature,
 };
 use pilothouse_domain::{
@@ -82,7 +85,7 @@ pub(super) async fn launch(
         process: ProcessSpec {
             program: program.clone(),
             args,
-            env: vec![],
+            env: openmp::waiting().into_iter().collect(),
             env_remove: vec!["LLAMA_*".into(), "GGML_*".into()],
             cwd: None,
         },

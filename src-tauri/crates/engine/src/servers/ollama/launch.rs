@@ -1,7 +1,10 @@
 use super::ADDRESS_KEY;
 use crate::{
     ports::{Endpoint, Installation, Launch, ProcessSpec},
-    servers::places::{find_program_of_user, port_taken},
+    servers::{
+        openmp,
+        places::{find_program_of_user, port_taken},
+    },
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -44,7 +47,8 @@ pub(super) async fn launch(
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
         return Err(port_taken("Ollama", ADDRESS_KEY, address.port()).await);
     }
-    let mut env = environment(settings);
+    // It hands its environment on to the llama-servers that it starts.
+    let mut env: Vec<_> = openmp::waiting().into_iter().chain(environment(settings)).collect();
     // Last, so that it agrees with the address that we ask.
     env.push(("OLLAMA_HOST".into(), host.into()));
     Ok(Launch::Own {
@@ -52,7 +56,6 @@ pub(super) async fn launch(
             program: program.clone(),
             args: vec!["serve".into()],
             env,
-            // It hands its whole environment on to llama-servers of its own.
             env_remove: vec!["OLLAMA_*".into(), "LLAMA_*".into()],
             cwd: None,
         },
