@@ -11,9 +11,9 @@ use pilothouse_domain::{
     bench::{BenchProgress, Run, TrialPhase},
     fit::gigabytes,
     server::ServerId,
+    snapshot::Snapshot,
 };
 use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
-use std::time::Duration;
 
 #[derive(Args)]
 pub struct Bench {
@@ -27,9 +27,6 @@ pub struct Bench {
     #[arg(long, default_value = "quick", value_parser = ["quick", "standard"])]
     plan: String,
 }
-
-/// How often the progress is asked for.
-const LOOK: Duration = Duration::from_millis(400);
 
 /// Measures through the running engine, or through one of its own when none runs.
 pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
@@ -61,23 +58,12 @@ async fn measure(session: &Session, arguments: Bench, output: &Output) -> Result
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {
         bar.set_style(style);
     }
-    let work = session.call(call);
-    tokio::pin!(work);
-    let mut interrupted = false;
-    let reply = loop {
-        tokio::select! {
-            reply = &mut work => break reply,
-            interrupt = tokio::signal::ctrl_c(), if !interrupted => {
-                interrupted = interrupt.is_ok();
-                session.call(Call::CancelBench).await?;
-            }
-            () = tokio::time::sleep(LOOK) => {
-                if let Some(progress) = &session.snapshot().await?.bench {
-                    show(&bar, progress);
-                }
-            }
+    let watch = |snapshot: &Snapshot| {
+        if let Some(progress) = &snapshot.bench {
+            show(&bar, progress);
         }
     };
+    let reply = session.call_and_watch(call, Call::CancelBench, watch).await;
     bar.finish_and_clear();
     match reply? {
         Reply::Run { detail } => {

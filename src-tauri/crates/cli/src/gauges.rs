@@ -9,6 +9,8 @@ const LOOK: Duration = Duration::from_millis(250);
 pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     let mut last = None;
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
     loop {
         let snapshot = session.snapshot().await?;
         match &snapshot.gauges {
@@ -26,7 +28,7 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
             return Ok(0);
         }
         tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => return interrupt.map(|()| 130).map_err(|error| {
+            heard = &mut interrupt => return heard.map(|()| 130).map_err(|error| {
                 ApiError::new(ErrorCode::System, format!("Ctrl-C could not be heard: {error}."))
             }),
             () = tokio::time::sleep(LOOK) => {}

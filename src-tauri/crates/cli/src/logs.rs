@@ -12,6 +12,8 @@ const LOOK: Duration = Duration::from_millis(400);
 pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     let mut after = None;
+    let interrupt = tokio::signal::ctrl_c();
+    tokio::pin!(interrupt);
     loop {
         let limit = Some(if after.is_none() { lines } else { 2000 });
         let reply = session.call(Call::Logs { server: ServerId::new(server), after, limit }).await?;
@@ -29,7 +31,7 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
             return Ok(0);
         }
         tokio::select! {
-            interrupt = tokio::signal::ctrl_c() => return interrupt.map(|()| 130).map_err(|error| {
+            heard = &mut interrupt => return heard.map(|()| 130).map_err(|error| {
                 ApiError::new(ErrorCode::System, format!("Ctrl-C could not be heard: {error}."))
             }),
             () = tokio::time::sleep(LOOK) => {}

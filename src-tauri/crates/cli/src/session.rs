@@ -9,6 +9,9 @@ use pilothouse_engine::{
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
+/// How often the progress of a long call is asked for.
+const LOOK: Duration = Duration::from_millis(300);
+
 pub struct Session {
     http: reqwest::Client,
     record: EngineRecord,
@@ -57,6 +60,33 @@ impl Session {
         }
         let refusal: Refusal = serde_json::from_slice(&body).map_err(|error| unreadable(&error))?;
         Err(refusal.error)
+    }
+
+    /// Makes a call that takes its time and shows the snapshot meanwhile. The first Ctrl-C makes the call `cancel`, and the
+    /// first call goes on to its end.
+    pub async fn call_and_watch(
+        &self,
+        call: Call,
+        cancel: Call,
+        mut show: impl FnMut(&Snapshot),
+    ) -> CallResult {
+        let work = self.call(call);
+        // One listener for the whole time: a signal that comes while a snapshot is asked for would find none.
+        let interrupt = tokio::signal::ctrl_c();
+        tokio::pin!(work, interrupt);
+        let mut cancel = Some(cancel);
+        loop {
+            tokio::select! {
+                reply = &mut work => return reply,
+                heard = &mut interrupt, if cancel.is_some() => {
+                    // Where signals cannot be heard, the call just goes on.
+                    if let (Ok(()), Some(cancel)) = (heard, cancel.take()) {
+                        self.call(cancel).await?;
+                    }
+                }
+                () = tokio::time::sleep(LOOK) => show(&*self.snapshot().await?),
+            }
+        }
     }
 
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {

@@ -4,7 +4,10 @@ use crate::{
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use pilothouse_domain::{fit::gigabytes, snapshot::SetupProgress};
+use pilothouse_domain::{
+    fit::gigabytes,
+    snapshot::{SetupProgress, Snapshot},
+};
 use pilothouse_engine::{
     api::{ApiError, Call, ErrorCode, Fetched, Reply},
     paths::Paths,
@@ -14,7 +17,6 @@ use serde_json::json;
 use std::{
     io::{IsTerminal, Write},
     sync::Arc,
-    time::Duration,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -27,8 +29,6 @@ pub struct Setup {
     #[arg(long)]
     from_source: bool,
 }
-
-const LOOK: Duration = Duration::from_millis(300);
 
 /// Fetches through the running engine, so that it takes the server up at once; without one, directly.
 pub async fn run(arguments: Setup, output: &Output) -> Result<u8, ApiError> {
@@ -75,25 +75,14 @@ fn agreed(output: &Output) -> Result<bool, ApiError> {
 type Items = (Vec<Fetched>, Vec<Fetched>);
 
 async fn through_engine(session: &Session, from_source: bool, bar: &ProgressBar) -> Result<Items, ApiError> {
-    let work = session.call(Call::Setup { from_source });
-    tokio::pin!(work);
-    let mut interrupted = false;
-    loop {
-        tokio::select! {
-            reply = &mut work => return match reply? {
-                Reply::Setup { fetched, skipped } => Ok((fetched, skipped)),
-                other => Err(unexpected(&other)),
-            },
-            interrupt = tokio::signal::ctrl_c(), if !interrupted => {
-                interrupted = interrupt.is_ok();
-                session.call(Call::CancelSetup).await?;
-            }
-            () = tokio::time::sleep(LOOK) => {
-                if let Some(progress) = &session.snapshot().await?.setup.progress {
-                    show(bar, progress);
-                }
-            }
+    let watch = |snapshot: &Snapshot| {
+        if let Some(progress) = &snapshot.setup.progress {
+            show(bar, progress);
         }
+    };
+    match session.call_and_watch(Call::Setup { from_source }, Call::CancelSetup, watch).await? {
+        Reply::Setup { fetched, skipped } => Ok((fetched, skipped)),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -6,11 +6,11 @@ use clap::Args;
 use pilothouse_domain::{
     notice::seconds,
     server::ServerId,
+    snapshot::Snapshot,
     switch::{SwitchOutcome, SwitchReport},
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
-use std::time::Duration;
 
 #[derive(Args)]
 pub struct Switch {
@@ -23,9 +23,6 @@ pub struct Switch {
     dry_run: bool,
 }
 
-/// How often the phase is asked for while a switch runs.
-const LOOK: Duration = Duration::from_millis(300);
-
 pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     let call = Call::Switch {
@@ -34,26 +31,13 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         dry_run: arguments.dry_run,
     };
     let bar = output.progress();
-    let mut interrupted = false;
-    let reply = {
-        let work = session.call(call);
-        tokio::pin!(work);
-        loop {
-            tokio::select! {
-                reply = &mut work => break reply?,
-                interrupt = tokio::signal::ctrl_c(), if !interrupted => {
-                    interrupted = interrupt.is_ok();
-                    session.call(Call::CancelSwitch).await?;
-                }
-                () = tokio::time::sleep(LOOK) => {
-                    if let Some(switching) = &session.snapshot().await?.switching {
-                        bar.set_message(words(&switching.phase));
-                        bar.tick();
-                    }
-                }
-            }
+    let show = |snapshot: &Snapshot| {
+        if let Some(switching) = &snapshot.switching {
+            bar.set_message(words(&switching.phase));
+            bar.tick();
         }
     };
+    let reply = session.call_and_watch(call, Call::CancelSwitch, show).await?;
     bar.finish_and_clear();
     let Reply::Switch { report } = reply else {
         return Err(unexpected(&reply));
