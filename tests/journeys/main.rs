@@ -9,6 +9,7 @@ mod crashes;
 mod doors;
 mod engine_killed;
 mod first_start;
+mod fit;
 mod login_path;
 mod service;
 mod settings;

@@ -3,10 +3,12 @@ import type { AnswerChunk } from "./AnswerChunk";
 import type { Check } from "./Check";
 import type { Discovered } from "./Discovered";
 import type { Fetched } from "./Fetched";
+import type { FitReport } from "./FitReport";
 import type { GaugeHistory } from "./GaugeHistory";
 import type { KeyPlace } from "./KeyPlace";
 import type { LogLine } from "./LogLine";
 import type { LogMatch } from "./LogMatch";
+import type { Machine } from "./Machine";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
@@ -16,4 +18,4 @@ import type { SwitchReport } from "./SwitchReport";
 /**
  * The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
  */
-export type Reply = { "reply": "snapshot", snapshot: Snapshot, } | { "reply": "unchanged", revision: number, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+export type Reply = { "reply": "snapshot", snapshot: Snapshot, } | { "reply": "unchanged", revision: number, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

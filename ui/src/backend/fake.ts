@@ -66,6 +66,9 @@ export class FakeBackend implements Backend {
         return this.#operate(call.server, call.call);
       case 'switch':
         return this.#doSwitch(call.model);
+      case 'machine':
+      case 'fit':
+        throw fault('unsupported', 'The simulated engine knows no machine.');
       case 'cancel_switch':
         this.#switch += 1;
         return { reply: 'done' };

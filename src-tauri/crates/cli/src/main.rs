@@ -7,10 +7,12 @@
 mod bench;
 mod doctor;
 mod document;
+mod fit;
 mod gauges;
 mod history;
 mod keys;
 mod logs;
+mod machine;
 mod models;
 mod output;
 mod serve;
@@ -65,6 +67,10 @@ enum Verb {
         #[arg(long)]
         watch: bool,
     },
+    /// Show the hardware: chip, cores, memory, bandwidth, GPU.
+    Machine,
+    /// Say whether models fit in memory together, and how fast they may be, before they are loaded.
+    Fit(fit::Fit),
     /// Show what a server printed and what Pilothouse did about it.
     Logs {
         server: String,
@@ -139,6 +145,8 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Machine => machine::run(output).await,
+        Verb::Fit(arguments) => Box::pin(fit::run(arguments, output)).await,
         Verb::Gauges { watch } => gauges::run(watch, output).await,
         Verb::Logs { server, lines, search: Some(text), .. } => {
             logs::search(&server, text, lines, output).await

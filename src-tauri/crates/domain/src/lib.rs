@@ -3,13 +3,17 @@
 //! No async, clock, randomness, paths or I/O live here: time and jitter come in as arguments, effects go out as data.
 //! Every room below can be tested as a table.
 
+pub mod anatomy;
 pub mod backoff;
 pub mod bench;
 pub mod discovery;
 pub mod error;
+pub mod estimate;
 pub mod fit;
+pub mod forecast;
 pub mod gauge;
 pub mod lifecycle;
+pub mod machine;
 pub mod model;
 pub mod notice;
 pub mod runner;

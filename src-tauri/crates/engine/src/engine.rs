@@ -1,6 +1,7 @@
 //! Puts the actors together: [`Engine::start`] to [`Engine::shutdown`].
 
 mod calls;
+mod fitting;
 mod fleet;
 mod options;
 

@@ -227,6 +227,11 @@ pub trait ServerAdapter: Send + Sync {
     fn is_runner(&self, _command_line: &[String]) -> bool {
         false
     }
+    /// Where the weights of a model lie, as far as this user may know. `None`: on another machine, in a folder of somebody
+    /// else's, or in no single file.
+    async fn model_file(&self, _model: &str) -> Option<std::path::PathBuf> {
+        None
+    }
     /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,
     /// cpu_too_old, system.
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError>;

@@ -1,4 +1,7 @@
-use pilothouse_domain::server::{KeyText, ServerId};
+use pilothouse_domain::{
+    machine::Machine,
+    server::{KeyText, ServerId},
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -74,6 +77,33 @@ pub enum Call {
         server: Option<ServerId>,
         #[serde(default)]
         dry_run: bool,
+    },
+    /// The hardware profile of this machine.
+    Machine,
+    /// Whether models fit in memory together, with the arithmetic, before anything is loaded. Names that no server has may
+    /// be typical sizes ("7b", "70b:q2_k"). Errors: not_found, ambiguous, invalid_call, unsupported (the file of the model
+    /// cannot be read).
+    Fit {
+        models: Vec<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        /// Tokens per request; by default as the settings of llama-server say.
+        #[serde(default)]
+        #[ts(optional)]
+        context: Option<u64>,
+        /// Requests at a time; 1 by default.
+        #[serde(default)]
+        #[ts(optional)]
+        parallel: Option<u32>,
+        /// f32, f16, q8_0, q5_1 or q4_0; f16 by default.
+        #[serde(default)]
+        #[ts(optional)]
+        kv: Option<String>,
+        /// Another machine, empty but for its system; by default this one as it is now.
+        #[serde(default)]
+        #[ts(optional)]
+        machine: Option<Machine>,
     },
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,

@@ -2,7 +2,9 @@ use pilothouse_domain::{
     Timestamp,
     bench::{Run, RunDetail},
     discovery::Discovered,
+    fit::FitReport,
     gauge::GaugeHistory,
+    machine::Machine,
     server::KeyPlace,
     snapshot::{ServerView, Snapshot},
     switch::SwitchReport,
@@ -41,6 +43,12 @@ pub enum Reply {
     },
     GaugeHistory {
         history: GaugeHistory,
+    },
+    Machine {
+        machine: Machine,
+    },
+    Fit {
+        report: FitReport,
     },
     Logs {
         lines: Vec<LogLine>,

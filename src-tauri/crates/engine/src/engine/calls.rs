@@ -1,10 +1,11 @@
 //! One arm per call: checks the arguments and hands on to the actor that owns the matter.
 
-use super::Inner;
+use super::{Inner, fitting};
 use crate::{
     actors::{bencher::BenchRequest, supervisor::SupervisorHandle, switcher::Wanted},
     api::{Call, CallResult, Reply},
     doctor,
+    hardware::this_machine,
     hub::Report,
     ports::Secret,
     process::{Identity, Signal, command_line, signal_process},
@@ -80,6 +81,11 @@ impl Inner {
             Call::Switch { model, server, dry_run } => {
                 let report = self.switcher.switch(Wanted { model, server, dry_run }).await?;
                 Ok(Reply::Switch { report })
+            }
+            Call::Machine => Ok(Reply::Machine { machine: this_machine().await }),
+            Call::Fit { models, server, context, parallel, kv, machine } => {
+                let asked = fitting::Asked { models, server, context, parallel, kv, machine };
+                Ok(Reply::Fit { report: self.fit(asked).await? })
             }
             Call::CancelSwitch => self.switcher.cancel().await.map(|()| Reply::Done),
             Call::Bench { model, server, plan, trials } => {

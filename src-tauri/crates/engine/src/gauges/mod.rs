@@ -7,6 +7,8 @@ mod orphans;
 mod process_tree;
 mod ring;
 
+#[cfg(not(target_os = "macos"))]
+pub(crate) use nvidia::open as open_nvml;
 pub use ring::GaugeRing;
 
 use crate::ports::{GaugeSource, Watched};

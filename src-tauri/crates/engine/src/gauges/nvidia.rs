@@ -61,7 +61,7 @@ impl Nvidia {
 }
 
 /// The library is named with its version on machines without development files.
-fn open() -> Result<Nvml, NvmlError> {
+pub(crate) fn open() -> Result<Nvml, NvmlError> {
     match Nvml::init() {
         Err(NvmlError::LibloadingError(_) | NvmlError::LibraryNotFound) => {
             Nvml::builder().lib_path(OsStr::new("libnvidia-ml.so.1")).init()

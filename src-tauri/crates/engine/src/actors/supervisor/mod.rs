@@ -64,6 +64,8 @@ pub struct SupervisorHandle {
     pub log: Arc<ServerLog>,
     /// Whether it takes a key that a person can give.
     pub takes_key: bool,
+    /// Asked only what does not change with the server's state.
+    adapter: Arc<dyn ServerAdapter>,
     asks: mpsc::Sender<Ask>,
 }
 
@@ -79,6 +81,7 @@ impl SupervisorHandle {
             kind: adapter.kind(),
             log: surroundings.log.clone(),
             takes_key: adapter.abilities().key,
+            adapter: adapter.clone(),
             asks,
         };
         tokio::spawn(actor::Supervisor::new(adapter, surroundings).run(mailbox, autostart));
@@ -107,6 +110,11 @@ impl SupervisorHandle {
         if self.ask(Ask::Refresh(reply)).await.is_ok() {
             let _ = tokio::time::timeout(REFRESH_LIMIT, answer).await;
         }
+    }
+
+    /// Where the weights of a model lie; `None`: that cannot be known here.
+    pub async fn model_file(&self, model: &str) -> Option<std::path::PathBuf> {
+        self.adapter.model_file(model).await
     }
 
     /// Puts another restart policy in force.

@@ -1,6 +1,7 @@
 //! The GGUF files of all folders under one folder of links, which is what the router serves.
 
-use super::{ID, gguf};
+use super::ID;
+use crate::model_files::read_header;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelPurpose},
@@ -64,6 +65,11 @@ impl Library {
         (models, changed)
     }
 
+    /// The file of a model.
+    pub fn file(&self, model: &str) -> Option<PathBuf> {
+        self.files().remove(model)
+    }
+
     /// Name (the router's id: the file's stem) and path; the first folder wins a name.
     fn files(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
@@ -117,7 +123,7 @@ fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
 /// What the file says of itself; one that cannot be read is listed by its name and size.
 fn describe(name: &str, path: &Path, size: u64) -> Model {
     let header = std::fs::File::open(path).ok().and_then(|file| {
-        gguf::read(file)
+        read_header(file)
             .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"))
             .ok()
     });

@@ -2,7 +2,6 @@
 //! child of its own.
 
 mod client;
-mod gguf;
 mod launch;
 mod library;
 mod wire;
@@ -113,6 +112,10 @@ impl ServerAdapter for LlamaServer {
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
         launch::launch(installation, &self.settings, &self.places, &self.library).await
+    }
+
+    async fn model_file(&self, model: &str) -> Option<PathBuf> {
+        self.library.file(model)
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

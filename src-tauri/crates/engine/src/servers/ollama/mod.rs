@@ -5,6 +5,7 @@ mod launch;
 mod wire;
 
 use crate::{
+    model_files::ollama_store,
     ports::{
         Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
     },
@@ -133,6 +134,11 @@ impl ServerAdapter for Ollama {
             (Some(holder.pid), holder.keeper.map(|keeper| keeper.to_string()))
         });
         Some(Found { endpoint, version: health.version, pid, keeper, log })
+    }
+
+    async fn model_file(&self, model: &str) -> Option<PathBuf> {
+        let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
+        ollama_store::weights_of(&store, model)
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {

@@ -1,7 +1,13 @@
-//! Whether a model fits beside what is already in memory: the first, coarse form.
+//! Whether models fit in memory, one or several together, and what would fit instead.
 //!
-//! It knows the size of the weights on disk and nothing of the KV cache, so it only ever says what is certain:
-//! weights that exceed the whole memory do not fit. Everything else is `Unknown` until estimates exist.
+//! [`judge`] is the coarse answer beside each model of a list: from its size alone, so it only says what is certain.
+//! [`report`] is the full one, from the head of the file.
+
+mod report;
+mod typical;
+
+pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Resident, Room, report};
+pub use typical::{typical, unknown_model};
 
 /// An answer with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]

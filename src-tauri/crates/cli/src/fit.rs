@@ -1,0 +1,118 @@
+use crate::{
+    output::{Output, table},
+    session::{Session, unexpected},
+};
+use clap::Args;
+use pilothouse_domain::{
+    estimate::Wish,
+    fit::{Candidate, FitReport, Room, gigabytes, report, typical, unknown_model},
+    machine::Machine,
+    server::ServerId,
+};
+use pilothouse_engine::{
+    api::{ApiError, Call, ErrorCode, Reply},
+    hardware,
+};
+use serde_json::json;
+
+#[derive(Args)]
+pub struct Fit {
+    /// Models that shall be in memory together; typical sizes such as 7b or 70b:q2_k too.
+    #[arg(required = true)]
+    models: Vec<String>,
+    #[arg(long)]
+    server: Option<String>,
+    /// Tokens per request.
+    #[arg(long)]
+    context: Option<u64>,
+    /// Requests at a time.
+    #[arg(long)]
+    parallel: Option<u32>,
+    /// How keys and values are kept: f16, q8_0, q4_0.
+    #[arg(long)]
+    kv: Option<String>,
+    /// Another machine: m4-max-36, or a file of `pilothouse machine --json`.
+    #[arg(long)]
+    machine: Option<String>,
+}
+
+/// The context where no settings can be asked.
+const USUAL_CONTEXT: u64 = 4096;
+
+pub async fn run(arguments: Fit, output: &Output) -> Result<u8, ApiError> {
+    let machine = arguments.machine.as_deref().map(hardware::profile).transpose()?;
+    let report = match (Session::connect(), machine) {
+        (Ok(session), machine) => ask(&session, arguments, machine).await?,
+        // Typical models on another machine need nobody's answer.
+        (Err(error), Some(machine)) if error.code == ErrorCode::NotRunning => reckon(&arguments, machine)?,
+        (Err(error), _) => return Err(error),
+    };
+    output.answer(json!(report), || text(&report));
+    Ok(if report.fits { 0 } else { ErrorCode::DoesNotFit.exit_code() })
+}
+
+async fn ask(session: &Session, arguments: Fit, machine: Option<Machine>) -> Result<FitReport, ApiError> {
+    let call = Call::Fit {
+        models: arguments.models,
+        server: arguments.server.map(ServerId),
+        context: arguments.context,
+        parallel: arguments.parallel,
+        kv: arguments.kv,
+        machine,
+    };
+    match session.call(call).await? {
+        Reply::Fit { report } => Ok(report),
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {
+    let context = arguments.context.unwrap_or(USUAL_CONTEXT);
+    let wish = Wish::checked(context, arguments.parallel, arguments.kv.as_deref())?;
+    let candidate = |name: &String| match typical(name) {
+        Some(anatomy) => Ok(Candidate { name: name.clone(), anatomy, correction: None }),
+        None => Err(unknown_model(name)),
+    };
+    let candidates = arguments.models.iter().map(candidate).collect::<Result<Vec<_>, _>>()?;
+    Ok(report(&candidates, &wish, &Room { machine, used_bytes: 0, residents: Vec::new() }))
+}
+
+fn text(report: &FitReport) -> String {
+    let rows = report.parts.iter().map(|needed| {
+        let what = serde_json::to_value(needed.part.what).ok();
+        let what =
+            what.and_then(|value| value.as_str().map(|word| word.replace('_', " "))).unwrap_or_default();
+        vec![needed.model.clone(), what, gigabytes(needed.part.bytes), needed.part.source.clone()]
+    });
+    let mut lines = vec![
+        report.reason.clone(),
+        format!("Ceiling: {} ({}).", gigabytes(report.ceiling_bytes), report.ceiling_source),
+        String::new(),
+        table(&["MODEL", "PART", "SIZE", "FROM"], rows.collect()),
+    ];
+    match (&report.forecast, &report.forecast_absent) {
+        (Some(forecast), _) => {
+            let prefill = forecast.prefill_tok_s.map(|rate| format!(", prefill about {rate:.0} tok/s"));
+            lines.push(format!(
+                "\nForecast, not measured: decode about {:.0} tok/s{} (±{:.0} %, from {}).",
+                forecast.decode_tok_s,
+                prefill.unwrap_or_default(),
+                forecast.error_percent,
+                forecast.source
+            ));
+        }
+        (None, reason) => {
+            lines.push(format!("\nNo forecast: {}.", reason.as_deref().unwrap_or("not known")));
+        }
+    }
+    if !report.offers.is_empty() {
+        lines.push("\nWhat would fit:".into());
+        lines.extend(
+            report
+                .offers
+                .iter()
+                .map(|offer| format!("  {} ({}): {}", offer.what, gigabytes(offer.needed_bytes), offer.cost)),
+        );
+    }
+    lines.join("\n")
+}

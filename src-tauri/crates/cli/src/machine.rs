@@ -1,0 +1,56 @@
+use crate::{document::with_reasons, output::Output};
+use pilothouse_domain::{fit::gigabytes, machine::Machine};
+use pilothouse_engine::{api::ApiError, hardware};
+use serde_json::json;
+
+/// Needs no running engine: hardware is the same for everybody.
+pub async fn run(output: &Output) -> Result<u8, ApiError> {
+    let machine = hardware::this_machine().await;
+    let document = with_reasons(
+        json!(machine),
+        &[
+            ("model", "this system does not tell it"),
+            ("neural_engine", "this machine has none that is known"),
+            ("metal", "not macOS, or not told"),
+            ("driver", "no GPU driver that is read"),
+            ("os", "this system does not tell it"),
+            ("gpu_limit_override_bytes", "nobody has set it"),
+        ],
+    );
+    output.answer(document, || text(&machine));
+    Ok(0)
+}
+
+fn text(machine: &Machine) -> String {
+    let cores = match (machine.cores.performance, machine.cores.efficiency) {
+        (Some(fast), Some(slow)) => format!("{fast} performance, {slow} efficiency"),
+        (Some(cores), None) => cores.to_string(),
+        (None, _) => "not told".into(),
+    };
+    let bandwidth = match (&machine.bandwidth_gb_s, &machine.bandwidth_gb_s_absent) {
+        (Some(known), _) => format!("{:.0} GB/s ({})", known.value, known.source),
+        (None, reason) => format!("not known: {}", reason.as_deref().unwrap_or("not told")),
+    };
+    let ceiling = machine.ceiling();
+    let mut lines: Vec<String> = machine.model.iter().map(|model| format!("Model      {model}")).collect();
+    lines.extend([
+        format!("Chip       {}", machine.chip),
+        format!("Cores      {cores}"),
+        format!("Memory     {}", gigabytes(machine.memory_bytes)),
+        format!("Bandwidth  {bandwidth}"),
+    ]);
+    for gpu in &machine.gpus {
+        let own = gpu.memory_bytes.map(|bytes| format!(", {}", gigabytes(bytes))).unwrap_or_default();
+        let rate = gpu.bandwidth_gb_s.as_ref().map(|known| format!(", {:.0} GB/s", known.value));
+        let cores = gpu.cores.map(|cores| format!(", {cores} cores")).unwrap_or_default();
+        lines.push(format!("GPU        {}{cores}{own}{}", gpu.name, rate.unwrap_or_default()));
+    }
+    if machine.gpus.is_empty() {
+        lines.push("GPU        none found".into());
+    }
+    lines.push(format!("Ceiling    {} ({})", gigabytes(ceiling.bytes), ceiling.source));
+    lines.extend(machine.neural_engine.iter().map(|told| format!("Neural     {told}")));
+    lines.extend(machine.os.iter().map(|os| format!("System     {os}")));
+    lines.extend(machine.driver.iter().map(|driver| format!("Driver     {driver}")));
+    lines.join("\n")
+}

@@ -1,0 +1,297 @@
+//! How much memory a model will take in a server, before it is loaded, part by part.
+//!
+//! Two places differ: on a GPU the runtime reserves its buffers in full; on the processor memory counts once it is touched.
+//! What was measured at earlier loads corrects the sum ([`Correction`]).
+
+use crate::{
+    anatomy::{Anatomy, KvType},
+    error::{ApiError, ErrorCode},
+};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Tokens that llama.cpp computes at a time (`--ubatch-size`, its default; Ollama passes the same).
+const BATCH: u64 = 512;
+/// The cache of a sliding window grows in steps of so many tokens (llama.cpp).
+const CACHE_STEP: u64 = 256;
+/// What a runner keeps per token of the vocabulary: text, score, type and their indexes. Measured: llama-server build 10068
+/// with vocabularies of 49 152 and 262 144 tokens, idle, less its cache.
+const BYTES_PER_TOKEN_KEPT: u64 = 219;
+/// The same per token while it samples: candidates and their sorted copies. Measured likewise, after prompts.
+const BYTES_PER_TOKEN_SAMPLED: u64 = 118;
+/// Program, libraries and graph of a runner on the processor, as resident memory. Measured likewise.
+const RUNNER_ON_CPU: u64 = 36 << 20;
+/// A runner beside a GPU: driver, context, buffers of its own. Ollama reserves 457 MiB, on Metal 512 MiB
+/// (reference: telemetry, section 6.3).
+const RUNNER_ON_GPU: u64 = 480 << 20;
+
+/// How a model shall be loaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wish {
+    /// Tokens per request.
+    pub context: u64,
+    /// Requests at a time, 1 and more; each has the whole context.
+    pub parallel: u32,
+    pub kv: KvType,
+}
+
+/// The longest context and the most requests that anybody could mean.
+const MAX_CONTEXT: u64 = 1 << 24;
+const MAX_PARALLEL: u32 = 256;
+
+impl Wish {
+    /// From what a person asks for; one request at a time and f16 by default. Errors: invalid_call.
+    pub fn checked(context: u64, parallel: Option<u32>, kv: Option<&str>) -> Result<Self, ApiError> {
+        let invalid = |text: &str| Err(ApiError::new(ErrorCode::InvalidCall, text));
+        let parallel = parallel.unwrap_or(1);
+        if !(1..=MAX_CONTEXT).contains(&context) {
+            return invalid("A context has 1 to 16777216 tokens.");
+        }
+        if !(1..=MAX_PARALLEL).contains(&parallel) {
+            return invalid("1 to 256 requests can run at a time.");
+        }
+        let Some(kv) = KvType::parse(kv.unwrap_or("f16")) else {
+            return invalid("The cache can be kept in f32, f16, q8_0, q5_1 or q4_0.");
+        };
+        Ok(Self { context, parallel, kv })
+    }
+}
+
+/// Where the model's buffers will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Cpu,
+    Gpu,
+}
+
+/// What takes memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum PartKind {
+    Weights,
+    KvCache,
+    /// Buffers of a computation.
+    Compute,
+    /// The runner itself, with the vocabulary.
+    Runner,
+    /// What earlier loads showed beyond the rest; may be less than nothing, then it is taken off the runner's part.
+    Learned,
+}
+
+/// One part of an estimate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Part {
+    pub what: PartKind,
+    pub bytes: u64,
+    /// Where the figure comes from, in words.
+    pub source: String,
+}
+
+/// Parts with their sum.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Estimate {
+    pub parts: Vec<Part>,
+}
+
+impl Estimate {
+    pub fn total_bytes(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    fn add(&mut self, what: PartKind, bytes: u64, source: impl Into<String>) {
+        self.parts.push(Part { what, bytes, source: source.into() });
+    }
+}
+
+/// Estimates one model. The formulas are those of the reference (telemetry, sections 6.1 to 6.3), the constants above are
+/// measured.
+pub fn estimate(anatomy: &Anatomy, wish: &Wish, place: Place) -> Estimate {
+    let mut estimate = Estimate::default();
+    let source = match anatomy.reckoned {
+        true => "reckoned from parameters and block types of a typical model",
+        false => "the tensors in the model's file",
+    };
+    estimate.add(PartKind::Weights, anatomy.weights_bytes, source);
+    let cache = kv_bytes(anatomy, wish);
+    let requests =
+        if wish.parallel == 1 { String::new() } else { format!(" for {} requests", wish.parallel) };
+    let source =
+        format!("{} layers, {} tokens{requests}, {}", anatomy.layers.len(), wish.context, wish.kv.name());
+    estimate.add(PartKind::KvCache, cache, source);
+    let (vocabulary, width) = (u64::from(anatomy.vocabulary), u64::from(anatomy.embedding_length));
+    match place {
+        Place::Gpu => {
+            let output = BATCH * (vocabulary + width) * 4;
+            estimate.add(
+                PartKind::Compute,
+                output,
+                format!("a batch of {BATCH} tokens through the output layer"),
+            );
+            estimate.add(PartKind::Runner, RUNNER_ON_GPU, "what Ollama reserves for a runner beside a GPU");
+        }
+        Place::Cpu => {
+            let feed_forward = u64::from(anatomy.feed_forward_length);
+            let layer = BATCH * (feed_forward * 8 + width * 16);
+            let mask = BATCH * wish.context * 4;
+            let compute = layer + mask + vocabulary * BYTES_PER_TOKEN_SAMPLED;
+            estimate.add(
+                PartKind::Compute,
+                compute,
+                format!("a batch of {BATCH} tokens, as far as it is touched"),
+            );
+            let runner = RUNNER_ON_CPU + vocabulary * BYTES_PER_TOKEN_KEPT;
+            estimate.add(PartKind::Runner, runner, "measured: the program and a vocabulary of this size");
+        }
+    }
+    estimate
+}
+
+/// Bytes of keys and values of all requests.
+pub fn kv_bytes(anatomy: &Anatomy, wish: &Wish) -> u64 {
+    let requests = u64::from(wish.parallel.max(1));
+    let layers = anatomy.layers.iter().map(|layer| {
+        let cells = match layer.window {
+            Some(window) => (u64::from(window) + BATCH).next_multiple_of(CACHE_STEP).min(wish.context),
+            None => wish.context,
+        };
+        layer.bytes(cells, wish.kv)
+    });
+    layers.sum::<u64>().saturating_add(anatomy.recurrent_bytes).saturating_mul(requests)
+}
+
+/// What loads of the same model, in the same server and version, with the same wish have shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// The median of what was measured.
+    pub measured_bytes: u64,
+    pub loads: u32,
+}
+
+/// Puts what was measured in place of what was reckoned.
+pub fn corrected(mut estimate: Estimate, correction: Option<Correction>) -> Estimate {
+    let Some(Correction { measured_bytes, loads }) = correction else {
+        return estimate;
+    };
+    let source = match loads {
+        1 => "measured at one earlier load".to_owned(),
+        loads => format!("measured at {loads} earlier loads"),
+    };
+    let total = estimate.total_bytes();
+    if measured_bytes >= total {
+        estimate.add(PartKind::Learned, measured_bytes - total, source);
+        return estimate;
+    }
+    // What is too much is taken off the parts that are least certain.
+    let mut surplus = total - measured_bytes;
+    for kind in [PartKind::Runner, PartKind::Compute, PartKind::KvCache, PartKind::Weights] {
+        for part in estimate.parts.iter_mut().filter(|part| part.what == kind) {
+            let less = surplus.min(part.bytes);
+            if less == 0 {
+                continue;
+            }
+            part.bytes -= less;
+            surplus -= less;
+            part.source.clone_from(&source);
+        }
+    }
+    estimate
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::anatomy::CachedLayer;
+
+    fn layers(
+        count: usize,
+        kv_heads: u32,
+        length: u32,
+        window: impl Fn(usize) -> Option<u32>,
+    ) -> Vec<CachedLayer> {
+        let layer =
+            |index| CachedLayer { kv_heads, key_length: length, value_length: length, window: window(index) };
+        (0..count).map(layer).collect()
+    }
+
+    fn wish(context: u64, parallel: u32) -> Wish {
+        Wish { context, parallel, kv: KvType::F16 }
+    }
+
+    /// Llama 3.1 8B as in the reference (telemetry, section 6.2).
+    #[test]
+    fn the_cache_of_llama_8b_is_that_of_the_reference() {
+        let llama = Anatomy { layers: layers(32, 8, 128, |_| None), ..Anatomy::default() };
+        assert_eq!(kv_bytes(&llama, &wish(1, 1)), 131_072);
+        let of =
+            |kv| kv_bytes(&llama, &Wish { context: 32_768, parallel: 1, kv }) as f64 / f64::from(1 << 30);
+        assert_eq!((of(KvType::F16), of(KvType::Q8_0), of(KvType::Q4_0)), (4.0, 2.125, 1.125));
+    }
+
+    /// SmolLM2-135M (Q4_1) and Gemma 3 270M (Q4_K_M), as their files say.
+    fn smol() -> Anatomy {
+        Anatomy {
+            weights_bytes: 91_120_000,
+            embedding_length: 576,
+            feed_forward_length: 1536,
+            vocabulary: 49_152,
+            layers: layers(30, 3, 64, |_| None),
+            ..Anatomy::default()
+        }
+    }
+
+    fn gemma() -> Anatomy {
+        Anatomy {
+            weights_bytes: 243_270_000,
+            embedding_length: 640,
+            feed_forward_length: 2048,
+            vocabulary: 262_144,
+            layers: layers(18, 1, 256, |index| ((index + 1) % 6 != 0).then_some(512)),
+            ..Anatomy::default()
+        }
+    }
+
+    /// Resident memory of runners after prompts of two thirds of the context, in MiB: llama-server build 10068 started by
+    /// Ollama 0.32.0, no mmap, 2 cores, no GPU.
+    #[test]
+    fn estimates_on_the_processor_are_near_what_was_measured() {
+        let measured = [
+            (smol(), 2048, 1, 196.0),
+            (smol(), 8192, 1, 359.3),
+            (smol(), 2048, 4, 346.5),
+            (smol(), 8192, 4, 901.3),
+            (gemma(), 2048, 1, 367.9),
+            (gemma(), 8192, 1, 432.1),
+            (gemma(), 2048, 4, 482.3),
+            (gemma(), 8192, 4, 577.7),
+        ];
+        for (anatomy, context, parallel, mebibytes) in measured {
+            let bytes = estimate(&anatomy, &wish(context, parallel), Place::Cpu).total_bytes();
+            let ratio = bytes as f64 / (mebibytes * f64::from(1 << 20));
+            assert!((0.85..1.15).contains(&ratio), "{context} x {parallel}: {ratio:.3} of {mebibytes} MiB");
+        }
+    }
+
+    #[test]
+    fn what_was_measured_wins() {
+        let first = estimate(&smol(), &wish(2048, 1), Place::Cpu);
+        let total = first.total_bytes();
+        for measured_bytes in [total + 5_000_000, total, total - 5_000_000, total / 10] {
+            let again = corrected(first.clone(), Some(Correction { measured_bytes, loads: 3 }));
+            assert_eq!(again.total_bytes(), measured_bytes);
+        }
+        assert_eq!(corrected(first.clone(), None), first);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn more_is_never_less(context in 1u64..1 << 20, parallel in 1u32..64) {
+            for place in [Place::Cpu, Place::Gpu] {
+                let of = |context, parallel| estimate(&gemma(), &wish(context, parallel), place).total_bytes();
+                proptest::prop_assert!(of(context + 1, parallel) >= of(context, parallel));
+                proptest::prop_assert!(of(context, parallel + 1) > of(context, parallel));
+            }
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Whether models fit, with the arithmetic; and what would fit if they do not.
+
+use super::gigabytes;
+use crate::{
+    anatomy::{Anatomy, KvType},
+    estimate::{Correction, Estimate, Part, Place, Wish, corrected, estimate},
+    forecast::{Forecast, forecast},
+    machine::Machine,
+};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Kept free on the ceiling: what else wants the GPU in the next moment (reference: telemetry, section 6.3).
+const RESERVE: u64 = 1 << 30;
+/// Less room than this is tight (reference: telemetry, section 6.3).
+const TIGHT: u64 = 3 << 29;
+/// Contexts that are offered, largest first.
+const CONTEXTS: [u64; 7] = [131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048];
+
+/// A model in question.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    pub name: String,
+    pub anatomy: Anatomy,
+    pub correction: Option<Correction>,
+}
+
+/// What is in memory already and could leave it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    pub title: String,
+    pub bytes: u64,
+}
+
+/// The room there is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Room {
+    pub machine: Machine,
+    /// Taken of the ceiling by whatever runs now, the residents included.
+    pub used_bytes: u64,
+    pub residents: Vec<Resident>,
+}
+
+/// In three words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum FitVerdict {
+    Fits,
+    /// It fits, and little is left.
+    Tight,
+    DoesNotFit,
+}
+
+/// A way to make it fit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Offer {
+    /// "context 4096", "KV cache in q8_0", "unload Qwen 7B".
+    pub what: String,
+    pub needed_bytes: u64,
+    /// What it costs, in words.
+    pub cost: String,
+}
+
+/// One part of what is needed, of one of the models.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct NeededPart {
+    pub model: String,
+    #[serde(flatten)]
+    pub part: Part,
+}
+
+/// The answer with its arithmetic: it fits when used + needed + reserve is at most the ceiling.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct FitReport {
+    pub fits: bool,
+    pub verdict: FitVerdict,
+    pub reason: String,
+    pub ceiling_bytes: u64,
+    pub ceiling_source: String,
+    pub reserve_bytes: u64,
+    pub used_bytes: u64,
+    pub needed_bytes: u64,
+    /// Tokens per request, requests at a time, and type of the cache that were reckoned with.
+    pub context: u64,
+    pub parallel: u32,
+    pub kv: String,
+    pub parts: Vec<NeededPart>,
+    pub offers: Vec<Offer>,
+    /// Of the first model alone.
+    pub forecast: Option<Forecast>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forecast_absent: Option<String>,
+}
+
+/// Judges all candidates together.
+pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
+    let ceiling = room.machine.ceiling();
+    let place = if ceiling.on_gpu { Place::Gpu } else { Place::Cpu };
+    let estimates: Vec<(&str, Estimate)> = candidates
+        .iter()
+        .map(|one| (one.name.as_str(), corrected(estimate(&one.anatomy, wish, place), one.correction)))
+        .collect();
+    let needed_bytes = estimates.iter().map(|(_, estimate)| estimate.total_bytes()).sum::<u64>();
+    let free = ceiling.bytes.saturating_sub(RESERVE).saturating_sub(room.used_bytes);
+    let verdict = match free.checked_sub(needed_bytes) {
+        None => FitVerdict::DoesNotFit,
+        Some(left) if left < TIGHT => FitVerdict::Tight,
+        Some(_) => FitVerdict::Fits,
+    };
+    let sum = format!(
+        "{} needed, {} free of {} (less {} in use and {} reserve)",
+        gigabytes(needed_bytes),
+        gigabytes(free),
+        gigabytes(ceiling.bytes),
+        gigabytes(room.used_bytes),
+        gigabytes(RESERVE)
+    );
+    let (forecast, forecast_absent) =
+        match candidates.first().map(|one| forecast(&one.anatomy, &room.machine)) {
+            Some(Ok(forecast)) => (Some(forecast), None),
+            Some(Err(why)) => (None, Some(why)),
+            None => (None, Some("no model was named".into())),
+        };
+    FitReport {
+        fits: verdict != FitVerdict::DoesNotFit,
+        verdict,
+        reason: match verdict {
+            FitVerdict::Fits => format!("It fits: {sum}."),
+            FitVerdict::Tight => format!("It fits, but tightly: {sum}."),
+            FitVerdict::DoesNotFit => format!("It does not fit: {sum}."),
+        },
+        ceiling_bytes: ceiling.bytes,
+        ceiling_source: ceiling.source,
+        reserve_bytes: RESERVE,
+        used_bytes: room.used_bytes,
+        needed_bytes,
+        context: wish.context,
+        parallel: wish.parallel,
+        kv: wish.kv.name().into(),
+        parts: estimates
+            .iter()
+            .flat_map(|(model, estimate)| {
+                estimate
+                    .parts
+                    .iter()
+                    .map(|part| NeededPart { model: (*model).to_owned(), part: part.clone() })
+            })
+            .collect(),
+        offers: match verdict {
+            FitVerdict::DoesNotFit => offers(candidates, wish, place, room, free, needed_bytes),
+            FitVerdict::Fits | FitVerdict::Tight => Vec::new(),
+        },
+        forecast,
+        forecast_absent,
+    }
+}
+
+/// Only what really would fit is offered. What was measured at another wish says nothing here.
+fn offers(
+    candidates: &[Candidate],
+    wish: &Wish,
+    place: Place,
+    room: &Room,
+    free: u64,
+    needed: u64,
+) -> Vec<Offer> {
+    let total = |wish: &Wish| -> u64 {
+        candidates.iter().map(|one| estimate(&one.anatomy, wish, place).total_bytes()).sum()
+    };
+    let mut offers = Vec::new();
+    let shorter = CONTEXTS.iter().filter(|context| **context < wish.context).find_map(|context| {
+        let wish = Wish { context: *context, ..*wish };
+        Some((context, total(&wish))).filter(|(_, bytes)| *bytes <= free)
+    });
+    if let Some((context, needed_bytes)) = shorter {
+        let cost = format!("requests of more than {context} tokens are cut or refused");
+        offers.push(Offer { what: format!("context {context}"), needed_bytes, cost });
+    }
+    if wish.parallel > 1 {
+        let needed_bytes = total(&Wish { parallel: 1, ..*wish });
+        if needed_bytes <= free {
+            let cost = "further requests wait".to_owned();
+            offers.push(Offer { what: "one request at a time".into(), needed_bytes, cost });
+        }
+    }
+    for (kv, cost) in [
+        (KvType::Q8_0, "answers change very little; a little slower"),
+        (KvType::Q4_0, "answers get worse with long contexts; a little slower"),
+    ] {
+        let needed_bytes = total(&Wish { kv, ..*wish });
+        if needed_bytes <= free && needed_bytes < needed {
+            let what = format!("KV cache in {}", kv.name());
+            offers.push(Offer { what, needed_bytes, cost: cost.into() });
+            break;
+        }
+    }
+    let freed = |resident: &&Resident| needed <= free.saturating_add(resident.bytes);
+    if let Some(resident) = room.residents.iter().filter(freed).min_by_key(|resident| resident.bytes) {
+        let cost = format!("{} must be loaded again when it is wanted", resident.title);
+        offers.push(Offer { what: format!("unload {}", resident.title), needed_bytes: needed, cost });
+    }
+    offers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        fit::typical,
+        machine::{Cores, Gpu, MemoryKind, Sourced},
+    };
+
+    fn m4_max() -> Machine {
+        Machine {
+            model: Some("Mac Studio".into()),
+            chip: "Apple M4 Max".into(),
+            cores: Cores { performance: Some(10), efficiency: Some(4) },
+            memory_bytes: 36 << 30,
+            memory_kind: MemoryKind::Unified,
+            bandwidth_gb_s: Some(Sourced { value: 410.0, source: "table".into() }),
+            bandwidth_gb_s_absent: None,
+            gpus: vec![Gpu {
+                name: "Apple M4 Max".into(),
+                vendor: "apple".into(),
+                cores: Some(32),
+                memory_bytes: None,
+                bandwidth_gb_s: None,
+                compute_capability: None,
+                driver: None,
+            }],
+            neural_engine: None,
+            metal: None,
+            os: None,
+            driver: None,
+            gpu_limit_override_bytes: None,
+        }
+    }
+
+    fn ask(names: &[&str], context: u64, used_bytes: u64) -> FitReport {
+        let candidate = |name: &&str| Candidate {
+            name: (*name).to_owned(),
+            anatomy: typical(name).unwrap(),
+            correction: None,
+        };
+        let candidates: Vec<Candidate> = names.iter().map(candidate).collect();
+        let residents = vec![Resident { title: "Qwen 7B".into(), bytes: used_bytes / 2 }];
+        let wish = Wish { context, parallel: 1, kv: KvType::F16 };
+        report(&candidates, &wish, &Room { machine: m4_max(), used_bytes, residents })
+    }
+
+    #[test]
+    fn on_the_36_gb_mac_everything_fits_but_70b() {
+        for name in ["0.5b", "1.5b", "3b", "7b", "13b", "30b"] {
+            assert!(ask(&[name], 4096, 0).fits, "{name}");
+        }
+        let refused = ask(&["70b:q2_k"], 4096, 0);
+        assert_eq!(refused.verdict, FitVerdict::DoesNotFit, "{refused:#?}");
+        assert!(refused.reason.contains("does not fit"), "{}", refused.reason);
+        assert_eq!(refused.ceiling_bytes, 30_150_670_000);
+    }
+
+    #[test]
+    fn parts_add_up_to_what_is_needed() {
+        let report = ask(&["7b", "0.5b"], 8192, 0);
+        assert_eq!(report.parts.iter().map(|part| part.part.bytes).sum::<u64>(), report.needed_bytes);
+    }
+
+    #[test]
+    fn every_offer_would_fit() {
+        let full = ask(&["30b"], 65_536, 0);
+        assert_eq!(full.verdict, FitVerdict::DoesNotFit);
+        assert!(full.offers.len() >= 2, "{:#?}", full.offers);
+        let free = full.ceiling_bytes - full.reserve_bytes - full.used_bytes;
+        assert!(full.offers.iter().all(|offer| offer.needed_bytes <= free), "{:#?}", full.offers);
+        let beside = ask(&["30b"], 4096, 12_000_000_000);
+        assert!(beside.offers.iter().any(|offer| offer.what == "unload Qwen 7B"), "{:#?}", beside.offers);
+        assert!(ask(&["7b"], 4096, 0).offers.is_empty(), "what fits needs no offer");
+    }
+}

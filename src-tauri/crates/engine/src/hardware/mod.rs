@@ -1,0 +1,135 @@
+//! The hardware profile of this machine, read once, and profiles of other machines.
+
+mod apple;
+#[cfg(not(target_os = "macos"))]
+mod nvidia;
+
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    machine::{Cores, Machine, MemoryKind},
+};
+use std::path::Path;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use tokio::sync::OnceCell;
+
+/// Profiles that come with the program, by name.
+const PROFILES: &[(&str, &str)] = &[("m4-max-36", include_str!("profiles/m4-max-36.json"))];
+
+static THIS: OnceCell<Machine> = OnceCell::const_new();
+
+/// This machine. Read at the first call; hardware does not change while a program runs.
+pub async fn this_machine() -> Machine {
+    THIS.get_or_init(read).await.clone()
+}
+
+/// A profile that comes with the program, or a file that `pilothouse machine --json` has written.
+/// Errors: not_found, invalid_call.
+pub fn profile(name_or_file: &str) -> Result<Machine, ApiError> {
+    let inbuilt = PROFILES.iter().find(|(name, _)| *name == name_or_file);
+    let text = match inbuilt {
+        Some((_, text)) => (*text).to_owned(),
+        None => std::fs::read_to_string(Path::new(name_or_file)).map_err(|error| {
+            let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+            ApiError::not_found(format!("There is no profile {name_or_file}: {error}."))
+                .hint(format!("Name a file of `pilothouse machine --json`, or one of: {}.", names.join(", ")))
+        })?,
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        ApiError::new(ErrorCode::InvalidCall, format!("{name_or_file} is no hardware profile: {error}."))
+            .hint("`pilothouse machine --json` writes one.")
+    })
+}
+
+async fn read() -> Machine {
+    let told = apple::ask().await;
+    // Drivers answer in their own time.
+    let plain = tokio::task::spawn_blocking(plain).await.unwrap_or_else(|_| unknown());
+    match told {
+        Some(told) => told.onto(plain),
+        None => plain,
+    }
+}
+
+/// What every system tells.
+fn plain() -> Machine {
+    let kind = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(kind).ok();
+    let brand =
+        system.as_ref().and_then(|system| system.cpus().first()).map(|cpu| cpu.brand().trim().to_owned());
+    #[cfg(not(target_os = "macos"))]
+    let gpus = nvidia::built();
+    #[cfg(target_os = "macos")]
+    let gpus = Vec::new();
+    let driver = gpus.iter().find_map(|gpu: &pilothouse_domain::machine::Gpu| gpu.driver.clone());
+    Machine {
+        model: None,
+        chip: brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into()),
+        cores: Cores {
+            performance: System::physical_core_count().ok().map(|cores| cores as u32),
+            efficiency: None,
+        },
+        memory_bytes: system.map_or(0, |system| system.total_memory()),
+        memory_kind: MemoryKind::Separate,
+        bandwidth_gb_s: None,
+        bandwidth_gb_s_absent: Some("this system does not tell how its memory is built".into()),
+        gpus,
+        neural_engine: None,
+        metal: None,
+        os: System::long_os_version().ok(),
+        driver,
+        gpu_limit_override_bytes: None,
+    }
+}
+
+fn unknown() -> Machine {
+    Machine {
+        model: None,
+        chip: std::env::consts::ARCH.into(),
+        cores: Cores::default(),
+        memory_bytes: 0,
+        memory_kind: MemoryKind::Separate,
+        bandwidth_gb_s: None,
+        bandwidth_gb_s_absent: Some("the hardware could not be read".into()),
+        gpus: Vec::new(),
+        neural_engine: None,
+        metal: None,
+        os: None,
+        driver: None,
+        gpu_limit_override_bytes: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_of_the_mac_studio_is_whole() {
+        let machine = profile("m4-max-36").unwrap();
+        assert_eq!(machine.ceiling().bytes, 30_150_670_000);
+        assert_eq!(machine.apple().unwrap().bandwidth_gb_s, machine.bandwidth().unwrap().value);
+    }
+
+    #[test]
+    fn a_written_profile_is_read_again_and_nonsense_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.json");
+        let machine = profile("m4-max-36").unwrap();
+        let mut document = serde_json::to_value(&machine).unwrap();
+        document["schema"] = 1.into();
+        std::fs::write(&file, document.to_string()).unwrap();
+        assert_eq!(profile(&file.display().to_string()).unwrap(), machine);
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(profile(&file.display().to_string()).unwrap_err().code, ErrorCode::InvalidCall);
+        assert_eq!(profile("m9").unwrap_err().code, ErrorCode::NotFound);
+    }
+
+    #[tokio::test]
+    async fn this_machine_has_a_chip_and_memory() {
+        let machine = this_machine().await;
+        assert!(!machine.chip.is_empty() && machine.memory_bytes > 0, "{machine:?}");
+        assert_eq!(machine.bandwidth_gb_s.is_none(), machine.bandwidth_gb_s_absent.is_some(), "{machine:?}");
+    }
+}
