@@ -4,7 +4,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 home="$(mktemp -d)"
 mkdir -p "$home/config" artefacts/browser
-port="$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')"
+# Below the ports that the system hands out by itself: Pilothouse's own door might get one of those.
+port="$(python3 -c '
+import random, socket
+while True:
+    port = random.randrange(15000, 32000)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            print(port)
+            break')"
 cat >"$home/config/settings.toml" <<SETTINGS
 [gateway]
 port = 0

@@ -12,10 +12,11 @@ use pilothouse_engine::{
     process::run_to_end,
     servers::lmstudio::LmStudio,
 };
-use pilothouse_tests::sims::lmstudio::{
-    FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms,
+use pilothouse_tests::{
+    sandbox::free_port,
+    sims::lmstudio::{FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms},
 };
-use std::{net::TcpListener, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 /// A model of the simulator's catalogue.
 const MODEL: &str = "simulated/alpha-2b";
@@ -156,7 +157,7 @@ async fn lmstudio_simulated_that_refuses_a_token_says_so() -> Result<()> {
 async fn lmstudio_simulated_is_started_and_stopped_by_lms() -> Result<()> {
     let folder = tempfile::tempdir()?;
     install(folder.path(), &["--server-off", "--load-seconds", "0.1"])?;
-    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let free = free_port();
     let adapter = at(format!("http://127.0.0.1:{free}"), folder.path());
     assert!(adapter.find_running().await.is_none(), "looking for it does not wake it");
     assert!(!home::internal_server_file(folder.path()).exists(), "looking for it does not wake it");

@@ -10,6 +10,7 @@ use pilothouse_engine::{
     ports::{LoadRequest, ServerAdapter},
     servers::ollama::Ollama,
 };
+use pilothouse_tests::sandbox::free_port;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{net::TcpListener, path::Path, sync::Arc};
@@ -17,10 +18,10 @@ use std::{net::TcpListener, path::Path, sync::Arc};
 const MODEL: &str = "smollm2:135m";
 
 fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
-    let free = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let free = free_port();
     let settings = OllamaSettings {
         program: program.display().to_string(),
-        address: format!("http://{free}"),
+        address: format!("http://127.0.0.1:{free}"),
         models_dir: folder.join("models").display().to_string(),
         environment: [("HOME".to_owned(), folder.display().to_string())].into(),
         ..OllamaSettings::default()

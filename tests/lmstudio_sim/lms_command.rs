@@ -5,9 +5,9 @@ use pilothouse_engine::{
     ports::ProcessSpec,
     process::{Finished, run_to_end},
 };
-use pilothouse_tests::sims::lmstudio::home;
+use pilothouse_tests::{sandbox::free_port, sims::lmstudio::home};
 use serde_json::Value;
-use std::{net::TcpListener, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 /// An installation in a folder; its daemon is ended with it.
 struct Installed(tempfile::TempDir);
@@ -51,7 +51,7 @@ async fn status_wakes_nothing_and_always_exits_with_0() -> Result<()> {
 #[tokio::test]
 async fn start_wakes_the_daemon_and_loads_are_listed() -> Result<()> {
     let installed = Installed::new(&["--server-off", "--load-seconds", "0.05"])?;
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string();
+    let port = free_port().to_string();
     let started = installed.lms(&["server", "start", "--port", &port]).await?;
     assert_eq!(started.exit.code, Some(0), "{started:?}");
     assert!(started.stderr.contains(&port), "what it says goes to stderr: {started:?}");

@@ -1,6 +1,12 @@
 //! What tests on real processes need from outside, and how they wait.
 
-use std::{future::Future, path::PathBuf, time::Duration};
+use std::{
+    future::Future,
+    net::TcpListener,
+    path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 /// The model file of the embedded default.
@@ -74,7 +80,19 @@ where
     }
 }
 
-/// A port of 127.0.0.1 that nobody holds now.
+/// A port of 127.0.0.1 that nobody holds now, and that no other test of this program gets. It lies below those which the
+/// system hands out by itself (from 32768 on Linux): one of these would be somebody else's before it is used.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+    const FIRST: u16 = 15_000;
+    const LAST: u16 = 32_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    // Programs that run at the same time begin at different places.
+    let begin = (std::process::id() % u32::from(LAST - FIRST)) as u16;
+    loop {
+        let turn = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = FIRST + (begin + turn) % (LAST - FIRST);
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
