@@ -139,13 +139,14 @@ async fn silence_while_it_looks_for_gpus_is_no_hang() {
     let settings = format!("{NO_LLAMA}{QUICK}{}", environment(&[("SIM_SILENT_S", "8")]));
     let sandbox = Sandbox::new(&tools, &settings);
     let mut engine = sandbox.serve().await;
-    let starting = until_state(&sandbox, &mut engine, "ollama", "starting").await;
+    let starting = sandbox
+        .until(&mut engine, "the silent process", |status| {
+            let server = server(status, "ollama")?;
+            pid(server).filter(|_| server["state"] == "starting")
+        })
+        .await;
     let ready = until_state(&sandbox, &mut engine, "ollama", "ready").await;
-    assert_eq!(
-        (starting["pid"].clone(), ready["restarts"].as_u64()),
-        (ready["pid"].clone(), Some(0)),
-        "{ready}"
-    );
+    assert_eq!((pid(&ready), ready["restarts"].as_u64()), (Some(starting), Some(0)), "{ready}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
