@@ -4,4 +4,13 @@ mod anatomy;
 mod gguf;
 pub mod ollama_store;
 
-pub use gguf::{Header, read as read_header, read_anatomy};
+pub use gguf::{Header, read as read_header};
+use pilothouse_domain::anatomy::Anatomy;
+use std::io::{self, Read, Seek};
+
+/// The build of a model from its GGUF file. Errors: not such a file, cut off, lengths beyond reason, or a build that is not
+/// understood.
+pub fn read_anatomy(file: impl Read + Seek) -> io::Result<Anatomy> {
+    let (metadata, tensors) = gguf::read_whole(file)?;
+    anatomy::of(&metadata, &tensors).map_err(|text| io::Error::new(io::ErrorKind::InvalidData, text))
+}
