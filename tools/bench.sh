@@ -28,3 +28,5 @@ sleep 60
 after="$(ticks)"
 awk -v used=$((after - before)) -v hertz="$(getconf CLK_TCK)" 'BEGIN { printf "processor  %.2f %% of a core\n", used / hertz / 60 * 100 }'
 awk '/^Pss:/ { printf "memory     %.1f MB (PSS)\n", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"
+say "Models that fit together"
+cargo run --quiet --release -p pilothouse-domain --example together_cost

@@ -38,6 +38,12 @@ async fn an_estimate_is_near_what_a_real_server_takes() {
     let other = sandbox.ask(&["fit", OLLAMA_MODEL, "--context", "8192", "--parallel", "4"]).unwrap();
     assert_eq!(part(&other, "weights"), part(&report, "weights"), "the same weights in Ollama's store");
     assert_eq!(part(&other, "kv_cache"), 30 * 3 * 128 * 2 * 8192 * 4);
+
+    let together = sandbox.ask(&["fit", "--together"]).unwrap();
+    let set = &together["sets"][0];
+    assert_eq!((together["complete"].as_bool(), set["models"].as_array().unwrap().len()), (Some(true), 2));
+    let both = other["parts"].as_array().unwrap().len() + report["parts"].as_array().unwrap().len();
+    assert!(both == 8 && set["needed_bytes"].as_u64().unwrap() > needed, "{together:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

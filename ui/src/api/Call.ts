@@ -34,7 +34,7 @@ kv?: string,
 /**
  * Another machine, empty but for its system; by default this one as it is now.
  */
-machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
+machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
 /**
  * "quick" (default) or "standard".
  */

@@ -68,6 +68,7 @@ export class FakeBackend implements Backend {
         return this.#doSwitch(call.model);
       case 'machine':
       case 'fit':
+      case 'fit_together':
         throw fault('unsupported', 'The simulated engine knows no machine.');
       case 'cancel_switch':
         this.#switch += 1;

@@ -18,8 +18,11 @@ use serde_json::json;
 #[derive(Args)]
 pub struct Fit {
     /// Models that shall be in memory together; typical sizes such as 7b or 70b:q2_k too.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "together")]
     models: Vec<String>,
+    /// Find all sets of the models on this machine that fit together.
+    #[arg(long, conflicts_with_all = ["models", "server"])]
+    together: bool,
     #[arg(long)]
     server: Option<String>,
     /// Tokens per request.
@@ -41,6 +44,9 @@ const USUAL_CONTEXT: u64 = 4096;
 
 pub async fn run(arguments: Fit, output: &Output) -> Result<u8, ApiError> {
     let machine = arguments.machine.as_deref().map(hardware::profile).transpose()?;
+    if arguments.together {
+        return sets(&Session::connect()?, arguments, machine, output).await;
+    }
     let report = match (Session::connect(), machine) {
         (Ok(session), machine) => ask(&session, arguments, machine).await?,
         // Typical models on another machine need nobody's answer.
@@ -64,6 +70,36 @@ async fn ask(session: &Session, arguments: Fit, machine: Option<Machine>) -> Res
         Reply::Fit { report } => Ok(report),
         other => Err(unexpected(&other)),
     }
+}
+
+async fn sets(
+    session: &Session,
+    arguments: Fit,
+    machine: Option<Machine>,
+    output: &Output,
+) -> Result<u8, ApiError> {
+    let Fit { context, parallel, kv, .. } = arguments;
+    let reply = session.call(Call::FitTogether { context, parallel, kv, machine }).await?;
+    let Reply::Together { together } = reply else {
+        return Err(unexpected(&reply));
+    };
+    output.answer(json!(together), || {
+        let rows = together
+            .sets
+            .iter()
+            .map(|set| vec![set.models.join(" + "), gigabytes(set.needed_bytes), gigabytes(set.left_bytes)]);
+        let mut lines = vec![
+            format!("Room for models: {}.", gigabytes(together.free_bytes)),
+            table(&["TOGETHER", "NEEDED", "LEFT"], rows.collect()),
+        ];
+        if !together.complete {
+            lines.push(format!("There are more than these {}.", together.sets.len()));
+        }
+        lines.extend(together.too_large.iter().map(|name| format!("Too large even alone: {name}")));
+        lines.extend(together.unknown.iter().map(|name| format!("Not reckoned: {name}")));
+        lines.join("\n")
+    });
+    Ok(0)
 }
 
 fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {

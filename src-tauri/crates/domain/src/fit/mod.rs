@@ -1,12 +1,14 @@
 //! Whether models fit in memory, one or several together, and what would fit instead.
 //!
 //! [`judge`] is the coarse answer beside each model of a list: from its size alone, so it only says what is certain.
-//! [`report`] is the full one, from the head of the file.
+//! [`report`] is the full one, from the head of the file; [`together`] finds what can share the memory.
 
 mod report;
+mod together;
 mod typical;
 
 pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Resident, Room, report};
+pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
 
 /// An answer with its reason.

@@ -41,6 +41,18 @@ pub struct Room {
     pub residents: Vec<Resident>,
 }
 
+impl Room {
+    /// What may still be taken now.
+    pub fn free_bytes(&self) -> u64 {
+        self.most_bytes().saturating_sub(self.used_bytes)
+    }
+
+    /// What may be taken when nothing else runs.
+    pub fn most_bytes(&self) -> u64 {
+        self.machine.ceiling().bytes.saturating_sub(RESERVE)
+    }
+}
+
 /// In three words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -105,7 +117,7 @@ pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
         .map(|one| (one.name.as_str(), corrected(estimate(&one.anatomy, wish, place), one.correction)))
         .collect();
     let needed_bytes = estimates.iter().map(|(_, estimate)| estimate.total_bytes()).sum::<u64>();
-    let free = ceiling.bytes.saturating_sub(RESERVE).saturating_sub(room.used_bytes);
+    let free = room.free_bytes();
     let verdict = match free.checked_sub(needed_bytes) {
         None => FitVerdict::DoesNotFit,
         Some(left) if left < TIGHT => FitVerdict::Tight,

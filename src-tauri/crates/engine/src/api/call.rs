@@ -105,6 +105,22 @@ pub enum Call {
         #[ts(optional)]
         machine: Option<Machine>,
     },
+    /// Which models that can be active fit in memory together, everything else on this machine as it is now: all sets to
+    /// which no further one could be added. Errors: invalid_call.
+    FitTogether {
+        #[serde(default)]
+        #[ts(optional)]
+        context: Option<u64>,
+        #[serde(default)]
+        #[ts(optional)]
+        parallel: Option<u32>,
+        #[serde(default)]
+        #[ts(optional)]
+        kv: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        machine: Option<Machine>,
+    },
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,
     /// Runs a benchmark and waits for its end. Without a model: the active one.

@@ -2,7 +2,7 @@ use pilothouse_domain::{
     Timestamp,
     bench::{Run, RunDetail},
     discovery::Discovered,
-    fit::FitReport,
+    fit::{FitReport, Together},
     gauge::GaugeHistory,
     machine::Machine,
     server::KeyPlace,
@@ -49,6 +49,9 @@ pub enum Reply {
     },
     Fit {
         report: FitReport,
+    },
+    Together {
+        together: Together,
     },
     Logs {
         lines: Vec<LogLine>,

@@ -87,6 +87,11 @@ impl Inner {
                 let asked = fitting::Asked { models, server, context, parallel, kv, machine };
                 Ok(Reply::Fit { report: self.fit(asked).await? })
             }
+            Call::FitTogether { context, parallel, kv, machine } => {
+                let asked =
+                    fitting::Asked { models: Vec::new(), server: None, context, parallel, kv, machine };
+                Ok(Reply::Together { together: self.fit_together(asked).await? })
+            }
             Call::CancelSwitch => self.switcher.cancel().await.map(|()| Reply::Done),
             Call::Bench { model, server, plan, trials } => {
                 let plan = bench_plan(plan.as_deref(), trials)?;

@@ -5,14 +5,17 @@ use crate::{hardware::this_machine, model_files::read_anatomy};
 use pilothouse_domain::{
     anatomy::Anatomy,
     error::{ApiError, ErrorCode},
-    estimate::Wish,
-    fit::{Candidate, FitReport, Resident, Room, report, typical, unknown_model},
+    estimate::{Place, Wish, estimate},
+    fit::{Candidate, FitReport, Resident, Room, Together, report, together, typical, unknown_model},
     machine::Machine,
-    model::{Model, find_models},
+    model::{Model, ModelPurpose, find_models},
     server::ServerId,
     snapshot::Snapshot,
 };
 use std::path::PathBuf;
+
+/// More sets than this nobody reads.
+const MOST_SETS: usize = 200;
 
 pub(super) struct Asked {
     pub models: Vec<String>,
@@ -28,10 +31,7 @@ impl Inner {
         if asked.models.is_empty() || asked.models.len() > 64 {
             return Err(ApiError::new(ErrorCode::InvalidCall, "Name 1 to 64 models."));
         }
-        let usual =
-            self.settings.read().map_or(4096, |settings| settings.servers.llama_server.context.into());
-        let context = asked.context.unwrap_or(usual);
-        let wish = Wish::checked(context, asked.parallel, asked.kv.as_deref())?;
+        let wish = self.wish(&asked)?;
         let snapshot = self.hub.now();
         let mut candidates = Vec::new();
         for name in &asked.models {
@@ -42,6 +42,37 @@ impl Inner {
             None => room_now(&snapshot, this_machine().await),
         };
         Ok(report(&candidates, &wish, &room))
+    }
+
+    /// What would be in memory is counted as free: a set may hold it or not.
+    pub(super) async fn fit_together(&self, asked: Asked) -> Result<Together, ApiError> {
+        let wish = self.wish(&asked)?;
+        let snapshot = self.hub.now();
+        let room = match asked.machine {
+            Some(machine) => Room { machine, used_bytes: 0, residents: Vec::new() },
+            None => room_now(&snapshot, this_machine().await),
+        };
+        let place = if room.machine.ceiling().on_gpu { Place::Gpu } else { Place::Cpu };
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for view in snapshot.models.iter().filter(|view| view.model.purpose == ModelPurpose::Llm) {
+            let model = &view.model;
+            let file = self.supervisors.get(&model.server)?.model_file(&model.name).await;
+            match read(model, file).await {
+                Ok(anatomy) => {
+                    known.push((model.reference().id(), estimate(&anatomy, &wish, place).total_bytes()));
+                }
+                Err(error) => unknown.push(format!("{}: {}", model.reference().id(), error.message)),
+            }
+        }
+        let freed: u64 = room.residents.iter().map(|resident| resident.bytes).sum();
+        let free = room.free_bytes().saturating_add(freed).min(room.most_bytes());
+        Ok(Together { unknown, ..together(&known, free, MOST_SETS) })
+    }
+
+    fn wish(&self, asked: &Asked) -> Result<Wish, ApiError> {
+        let usual =
+            self.settings.read().map_or(4096, |settings| settings.servers.llama_server.context.into());
+        Wish::checked(asked.context.unwrap_or(usual), asked.parallel, asked.kv.as_deref())
     }
 
     async fn candidate(
