@@ -57,7 +57,12 @@ export class FakeBackend implements Backend {
       case 'end_orphans':
         return { reply: 'done' };
       case 'search_logs':
-        return { reply: 'log_matches', matches: [] };
+        return {
+          reply: 'log_matches',
+          matches: logLines(call.server, Date.now() - 86_400_000).filter((line) =>
+            line.line.toLocaleLowerCase().includes(call.text.toLocaleLowerCase()),
+          ),
+        };
       case 'take_over':
         return this.#operate(call.server, 'restart_server');
       case 'start_server':
