@@ -1,5 +1,6 @@
 //! Does it fit? Asked of the real thing, and held against what it takes once it is loaded.
 
+use crate::address::Client;
 use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools};
 use serde_json::Value;
 
@@ -24,8 +25,7 @@ async fn an_estimate_is_near_what_a_real_server_takes() {
     assert!(report["forecast_absent"].is_string(), "no bandwidth is known here: {report:#}");
 
     let needed = report["needed_bytes"].as_u64().unwrap();
-    let prompt = sandbox.run(&["bench"]);
-    assert_eq!(prompt.code, Some(0), "{prompt:?}");
+    assert_eq!(Client::new(&sandbox).chat("active").await.status, 200);
     let taken = sandbox
         .until(&mut engine, "the memory of llama-server", |status| {
             pilothouse_tests::sandbox::server(status, "llama-server")?["memory_bytes"].as_u64()
