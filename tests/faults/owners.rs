@@ -123,6 +123,13 @@ async fn the_runner_that_a_killed_ollama_leaves_behind_is_found_counted_and_ende
         gauges["orphans"].as_array()?.iter().find(|one| one["pid"] == runner).cloned()
     };
     assert_eq!(orphan(), None, "it has its server");
+    // One that still writes to the pipe of its dead server dies of that line: it is left behind only when it is idle.
+    until("an idle runner", Duration::from_secs(30), || async {
+        let before = processor_time(runner);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        (processor_time(runner) == before).then_some(())
+    })
+    .await;
 
     theirs.kill_leader();
     let found = until("the orphan", Duration::from_secs(30), || async { orphan() }).await;
@@ -135,6 +142,13 @@ async fn the_runner_that_a_killed_ollama_leaves_behind_is_found_counted_and_ende
     until("the gauges to know", Duration::from_secs(30), || async { orphan().is_none().then_some(()) }).await;
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
+}
+
+/// Ticks of user and system time so far.
+fn processor_time(pid: i32) -> Vec<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    after_name.split_whitespace().skip(11).take(2).map(str::to_owned).collect()
 }
 
 fn child_of(wanted: i32) -> Option<i32> {
