@@ -89,8 +89,9 @@ async fn the_tray_says_each_state_with_its_reason() {
         desktop.press(&["Escape"; 3]);
         until("the menu to close", LIMIT, || async { desktop.menu_area().is_none().then_some(()) }).await;
     }
-    drop(stranger);
     tray.click(row_named(&tray.rows().await, "Quit Pilothouse")).await;
+    until("the end of the app", LIMIT, || async { sandbox.ask(&["status"]).is_none().then_some(()) }).await;
+    drop(stranger);
     assert!(sandbox.assert_clean_end(&mut app).await.success());
     theirs.stop().await;
 }

@@ -26,6 +26,7 @@ use tokio::{
     task::JoinHandle,
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 /// How long a process of ours may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
@@ -103,6 +104,9 @@ pub(super) struct Supervisor {
     pub(super) suspicion: Suspicion,
     /// Why we killed it, until its end is seen.
     pub(super) hung: Option<String>,
+    /// The start under way, and what ends it.
+    pub(super) starting: Option<JoinHandle<()>>,
+    pub(super) start_cancel: CancellationToken,
     pub(super) runners: Runners,
     /// Processes with models whose end is waited for.
     pub(super) watched: BTreeSet<u32>,
@@ -153,6 +157,8 @@ impl Supervisor {
             backend: None,
             suspicion: Suspicion::default(),
             hung: None,
+            starting: None,
+            start_cancel: CancellationToken::new(),
             runners: Runners::default(),
             watched: BTreeSet::new(),
             ending: None,
@@ -171,7 +177,7 @@ impl Supervisor {
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {
-                    Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
+                    Some(Ask::Shutdown(reply)) => return self.shutdown(reply, results).await,
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },

@@ -22,10 +22,14 @@ use pilothouse_domain::{
     server::Ownership,
 };
 use std::{path::PathBuf, time::Duration};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 impl Supervisor {
-    pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>) {
+    pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>, results: mpsc::Receiver<Inner>) {
+        self.end_start(results).await;
         if let Some(process) = self.process.take() {
             self.say("stopping, because Pilothouse ends");
             process.stop(GRACE).await;
@@ -37,6 +41,26 @@ impl Supervisor {
         let _ = std::fs::remove_file(output_path(&self.around, &self.adapter.id()));
         self.waiting.ready(&Err(ended()));
         let _ = reply.send(());
+    }
+
+    /// A start under way ends before it has a process, or its process is ours to stop.
+    async fn end_start(&mut self, mut results: mpsc::Receiver<Inner>) {
+        self.start_cancel.cancel();
+        let Some(mut starting) = self.starting.take() else { return };
+        let mut told = Vec::new();
+        while !starting.is_finished() {
+            tokio::select! {
+                Some(result) = results.recv() => told.push(result),
+                _ = &mut starting => break,
+            }
+        }
+        told.extend(std::iter::from_fn(|| results.try_recv().ok()));
+        for result in told {
+            if let Inner::Started(Ok((Started::Own { process, files, .. }, _))) = result {
+                self.files = files;
+                self.process = Some(process);
+            }
+        }
     }
 
     pub(super) fn located(&mut self, installation: Installation) {
@@ -297,15 +321,24 @@ impl Supervisor {
     pub(super) fn spawn(&mut self) {
         self.starting_since = Instant::now();
         let (adapter, output) = (self.adapter.clone(), output_path(&self.around, &self.adapter.id()));
-        self.later(async move {
-            Inner::Started(match work::start(&*adapter, &output).await {
-                Ok(started @ Started::Adopted(_)) => {
-                    let stop = adapter.stop_commands(&adapter.locate().await).await;
-                    Ok((started, stop))
+        let (inner, cancel) = (self.inner.clone(), self.start_cancel.clone());
+        self.starting = Some(tokio::spawn(async move {
+            let start = async {
+                match work::start(&*adapter, &output).await {
+                    Ok(started @ Started::Adopted(_)) => {
+                        let stop = adapter.stop_commands(&adapter.locate().await).await;
+                        Ok((started, stop))
+                    }
+                    Ok(started) => Ok((started, None)),
+                    Err(error) => Err(error),
                 }
-                Ok(started) => Ok((started, None)),
-                Err(error) => Err(error),
-            })
-        });
+            };
+            // Once there is a process its start is told in any case: somebody must stop it.
+            tokio::select! {
+                biased;
+                () = cancel.cancelled() => {}
+                result = start => drop(inner.send(Inner::Started(result)).await),
+            }
+        }));
     }
 }
