@@ -25,4 +25,8 @@ gpu_memory_bytes: number | null,
 /**
  * Context length in force, in tokens.
  */
-context: number | null, expiry: Expiry, };
+context: number | null, expiry: Expiry, 
+/**
+ * The process that holds it, where a server has one for each and that could be seen.
+ */
+pid: number | null, };

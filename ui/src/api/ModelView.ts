@@ -13,7 +13,11 @@ id: string, loaded: boolean, active: boolean,
 /**
  * `None`: not known.
  */
-fits: boolean | null, fits_reason: string, server: ServerId, 
+fits: boolean | null, fits_reason: string, 
+/**
+ * Memory that it would take with the settings in force, reckoned or learned from earlier loads.
+ */
+needed_bytes: number | null, server: ServerId, 
 /**
  * The server's own name for it.
  */

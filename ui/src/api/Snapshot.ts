@@ -6,6 +6,7 @@ import type { Discovered } from "./Discovered";
 import type { EngineView } from "./EngineView";
 import type { Gauges } from "./Gauges";
 import type { Instance } from "./Instance";
+import type { Ledger } from "./Ledger";
 import type { ModelView } from "./ModelView";
 import type { Notice } from "./Notice";
 import type { Run } from "./Run";
@@ -29,7 +30,11 @@ last_switch: SwitchReport | null, servers: Array<ServerView>,
 /**
  * What the last look found on this machine, known or not; the first one is taken soon after the start.
  */
-discovered: Array<Discovered>, models: Array<ModelView>, instances: Array<Instance>, gauges: Gauges | null, bench: BenchProgress | null, last_run: Run | null, 
+discovered: Array<Discovered>, models: Array<ModelView>, instances: Array<Instance>, gauges: Gauges | null, 
+/**
+ * Who holds how much memory; drawn up from each sample of the gauges.
+ */
+ledger: Ledger | null, bench: BenchProgress | null, last_run: Run | null, 
 /**
  * Newest first.
  */

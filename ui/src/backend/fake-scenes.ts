@@ -6,6 +6,7 @@ import type { LogLine } from '../api/LogLine';
 import type { ModelView } from '../api/ModelView';
 import type { Notice } from '../api/Notice';
 import type { Run } from '../api/Run';
+import type { ServerUsage } from '../api/ServerUsage';
 import type { ServerView } from '../api/ServerView';
 import type { Snapshot } from '../api/Snapshot';
 import type { Summary } from '../api/Summary';
@@ -98,7 +99,8 @@ function model(serverId: string, name: string, title: string, more: Partial<Mode
     loaded: false,
     active: false,
     fits: null,
-    fits_reason: 'memory for the context is not estimated yet',
+    fits_reason: 'its memory is not reckoned yet',
+    needed_bytes: null,
     server: serverId,
     name,
     title,
@@ -151,6 +153,19 @@ function models(scene: Scene): ModelView[] {
   return scene === 'trouble' ? all.filter((one) => one.server === 'llama-server') : all;
 }
 
+function usage(id: string, memory: number, cpu: number, processes: number): ServerUsage {
+  return {
+    id,
+    memory_bytes: memory,
+    mapped_bytes: null,
+    cpu_percent: cpu,
+    measure: 'pss',
+    processes,
+    pids: [],
+    runners: [],
+  };
+}
+
 /** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
 export function gaugesAt(ms: number, scene: Scene): Gauges {
   const t = ms / 1000;
@@ -183,8 +198,8 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
       scene === 'first-start'
         ? []
         : [
-            { id: 'llama-server', memory_bytes: 0.31 * GB, cpu_percent: 41, measure: 'pss', processes: 2 },
-            { id: 'ollama', memory_bytes: 0.42 * GB, cpu_percent: 1.2, measure: 'pss', processes: 3 },
+            usage('llama-server', 0.31 * GB, 41, 2),
+            usage('ollama', 0.42 * GB, 1.2, 3),
           ],
     orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
@@ -355,8 +370,10 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
         gpu_memory_bytes: null,
         context: 4096,
         expiry: one.server === 'ollama' ? { at: iso(now + 240_000) } : 'never',
+        pid: null,
       })),
     gauges: gaugesAt(now, scene),
+    ledger: null,
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),

@@ -1,11 +1,12 @@
 //! How much memory a model will take in a server, before it is loaded, part by part.
 //!
 //! Two places differ: on a GPU the runtime reserves its buffers in full; on the processor memory counts once it is touched.
-//! What was measured at earlier loads corrects the sum ([`Correction`]).
+//! What was measured at earlier loads corrects the sum ([`crate::learned`]).
 
 use crate::{
     anatomy::{Anatomy, KvType},
     error::{ApiError, ErrorCode},
+    learned::Correction,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -26,7 +27,7 @@ const RUNNER_ON_CPU: u64 = 36 << 20;
 const RUNNER_ON_GPU: u64 = 480 << 20;
 
 /// How a model shall be loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Wish {
     /// Tokens per request.
     pub context: u64,
@@ -161,24 +162,18 @@ pub fn kv_bytes(anatomy: &Anatomy, wish: &Wish) -> u64 {
     layers.sum::<u64>().saturating_add(anatomy.recurrent_bytes).saturating_mul(requests)
 }
 
-/// What loads of the same model, in the same server and version, with the same wish have shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Correction {
-    /// The median of what was measured.
-    pub measured_bytes: u64,
-    pub loads: u32,
-}
-
-/// Puts what was measured in place of what was reckoned.
+/// Puts what was measured at earlier loads with the same wish in place of what was reckoned.
 pub fn corrected(mut estimate: Estimate, correction: Option<Correction>) -> Estimate {
-    let Some(Correction { measured_bytes, loads }) = correction else {
+    let total = estimate.total_bytes();
+    let Some(Correction { peak_bytes: measured_bytes, loads }) =
+        correction.filter(|correction| correction.replaces(total))
+    else {
         return estimate;
     };
     let source = match loads {
         1 => "measured at one earlier load".to_owned(),
-        loads => format!("measured at {loads} earlier loads"),
+        loads => format!("the most of {loads} earlier loads, measured"),
     };
-    let total = estimate.total_bytes();
     if measured_bytes >= total {
         estimate.add(PartKind::Learned, measured_bytes - total, source);
         return estimate;
@@ -278,9 +273,11 @@ mod tests {
         let first = estimate(&smol(), &wish(2048, 1), Place::Cpu);
         let total = first.total_bytes();
         for measured_bytes in [total + 5_000_000, total, total - 5_000_000, total / 10] {
-            let again = corrected(first.clone(), Some(Correction { measured_bytes, loads: 3 }));
+            let again = corrected(first.clone(), Some(Correction { peak_bytes: measured_bytes, loads: 3 }));
             assert_eq!(again.total_bytes(), measured_bytes);
         }
+        let once = Correction { peak_bytes: total / 10, loads: 1 };
+        assert_eq!(corrected(first.clone(), Some(once)), first, "one load alone lowers nothing");
         assert_eq!(corrected(first.clone(), None), first);
     }
 

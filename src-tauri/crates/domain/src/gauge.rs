@@ -42,11 +42,31 @@ pub struct ServerUsage {
     pub memory_bytes: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_bytes_absent: Option<String>,
+    /// The part of `memory_bytes` that is mapped files: weights read through the page cache, which the system counts as
+    /// available. `None`: not told apart.
+    pub mapped_bytes: Option<u64>,
     /// 100 = one core fully used.
     pub cpu_percent: Option<f64>,
     pub measure: Option<MemoryMeasure>,
     /// Processes counted.
     pub processes: u32,
+    /// Their numbers, the root first.
+    pub pids: Vec<u32>,
+    /// The part of each process that holds an instance, as far as that is known.
+    pub runners: Vec<RunnerUsage>,
+}
+
+/// What the process that holds one instance uses; it is part of its server's usage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct RunnerUsage {
+    /// The instance's id on its server.
+    pub instance: String,
+    pub pid: u32,
+    pub memory_bytes: Option<u64>,
+    /// As in `ServerUsage`.
+    pub mapped_bytes: Option<u64>,
+    pub measure: Option<MemoryMeasure>,
 }
 
 /// A process with a model whose server, an Ollama, has died without it. Nobody uses it, and nobody will end it.

@@ -12,6 +12,8 @@ pub mod estimate;
 pub mod fit;
 pub mod forecast;
 pub mod gauge;
+pub mod learned;
+pub mod ledger;
 pub mod lifecycle;
 pub mod machine;
 pub mod model;

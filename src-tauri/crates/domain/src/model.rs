@@ -102,6 +102,8 @@ pub struct Instance {
     /// Context length in force, in tokens.
     pub context: Option<u64>,
     pub expiry: Expiry,
+    /// The process that holds it, where a server has one for each and that could be seen.
+    pub pid: Option<u32>,
 }
 
 /// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name

@@ -7,10 +7,18 @@ use crate::{
 };
 use std::collections::BTreeMap;
 
+/// A child process of a server that holds an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerProcess {
+    pub pid: u32,
+    /// The id of the instance that its command line names, if it names one of those that are listed.
+    pub names: Option<String>,
+}
+
 /// Remembers which child process of a server holds which instance, as far as that could be seen.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Runners {
-    /// By pid: the id of the instance that appeared together with the process.
+    /// By pid: the id of the instance that its command line names, or that appeared together with it.
     holds: BTreeMap<u32, Option<String>>,
     lost: Vec<String>,
 }
@@ -18,19 +26,26 @@ pub struct Runners {
 /// What a look at children and list says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
-    /// The instances that are really in memory.
+    /// The instances that are really in memory, with their processes as far as those are known.
     pub there: Vec<Instance>,
     /// Ids of instances whose process has died since the last look.
     pub newly_lost: Vec<String>,
 }
 
 impl Runners {
-    /// Takes the pids of the children that hold models, and the server's own list of a moment later.
-    pub fn see(&mut self, pids: &[u32], listed: Vec<Instance>, now: Timestamp) -> Seen {
+    /// Takes the children that hold models, and the server's own list of a moment earlier.
+    pub fn see(&mut self, runners: &[RunnerProcess], listed: Vec<Instance>, now: Timestamp) -> Seen {
+        let pids: Vec<u32> = runners.iter().map(|runner| runner.pid).collect();
         let had_runners = !self.holds.is_empty();
         let gone: Vec<Option<String>> =
             self.holds.extract_if(.., |pid, _| !pids.contains(pid)).map(|(_, id)| id).collect();
-        let fresh: Vec<u32> = pids.iter().copied().filter(|pid| !self.holds.contains_key(pid)).collect();
+        for runner in runners {
+            if let (Some(held), Some(_)) = (self.holds.get_mut(&runner.pid), &runner.names) {
+                held.clone_from(&runner.names);
+            }
+        }
+        let fresh: Vec<&RunnerProcess> =
+            runners.iter().filter(|runner| !self.holds.contains_key(&runner.pid)).collect();
         let mut newly_lost: Vec<String> = Vec::new();
         for instance in &listed {
             // Unloading is wanted: the process is allowed to be gone.
@@ -46,17 +61,24 @@ impl Runners {
         let mut unheld = listed.iter().map(|instance| &instance.id).filter(|id| !held.contains(id));
         // One new process and one instance without a process belong together; more of either cannot be told apart.
         let owner = match (fresh.as_slice(), unheld.next(), unheld.next()) {
-            ([_], Some(id), None) => Some(id.clone()),
+            ([RunnerProcess { names: None, .. }], Some(id), None) => Some(id.clone()),
+            ([one], ..) => one.names.clone(),
             _ => None,
         };
         if owner.is_some() || (!fresh.is_empty() && listed.len() <= pids.len()) {
             self.lost.retain(|id| owner.as_ref().is_some_and(|owner| owner != id));
         }
-        for pid in fresh {
-            self.holds.insert(pid, owner.clone());
+        for runner in fresh {
+            self.holds.insert(runner.pid, runner.names.clone().or_else(|| owner.clone()));
         }
-        let there = listed.into_iter().filter(|instance| !self.lost.contains(&instance.id)).collect();
-        Seen { there, newly_lost }
+        let there = listed.into_iter().filter(|instance| !self.lost.contains(&instance.id));
+        Seen { there: there.map(|instance| self.with_process(instance)).collect(), newly_lost }
+    }
+
+    fn with_process(&self, instance: Instance) -> Instance {
+        let mut holders = self.holds.iter().filter(|(_, id)| id.as_ref() == Some(&instance.id));
+        let pid = holders.next().map(|(pid, _)| *pid);
+        Instance { pid, ..instance }
     }
 }
 
@@ -74,7 +96,13 @@ mod tests {
             gpu_memory_bytes: None,
             context: None,
             expiry: Expiry::Never,
+            pid: None,
         }
+    }
+
+    /// A process whose command line names nothing.
+    fn at(pid: u32) -> RunnerProcess {
+        RunnerProcess { pid, names: None }
     }
 
     fn ids(seen: &Seen) -> Vec<&str> {
@@ -88,27 +116,27 @@ mod tests {
     #[test]
     fn a_model_whose_process_died_is_lost_once_and_back_with_the_next_process() {
         let mut runners = Runners::default();
-        assert_eq!(ids(&runners.see(&[7], vec![instance("a")], now())), ["a"]);
+        assert_eq!(ids(&runners.see(&[at(7)], vec![instance("a")], now())), ["a"]);
         let seen = runners.see(&[], vec![instance("a")], now());
         assert_eq!((ids(&seen), seen.newly_lost.as_slice()), (vec![], ["a".to_owned()].as_slice()));
         let seen = runners.see(&[], vec![instance("a")], now());
         assert!(seen.there.is_empty() && seen.newly_lost.is_empty(), "told once");
-        assert_eq!(ids(&runners.see(&[8], vec![instance("a")], now())), ["a"]);
+        assert_eq!(ids(&runners.see(&[at(8)], vec![instance("a")], now())), ["a"]);
     }
 
     #[test]
     fn of_two_models_only_the_one_that_died_is_lost() {
         let mut runners = Runners::default();
-        runners.see(&[7], vec![instance("a")], now());
-        runners.see(&[7, 8], vec![instance("a"), instance("b")], now());
-        let seen = runners.see(&[8], vec![instance("a"), instance("b")], now());
+        runners.see(&[at(7)], vec![instance("a")], now());
+        runners.see(&[at(7), at(8)], vec![instance("a"), instance("b")], now());
+        let seen = runners.see(&[at(8)], vec![instance("a"), instance("b")], now());
         assert_eq!((ids(&seen), seen.newly_lost.as_slice()), (vec!["b"], ["a".to_owned()].as_slice()));
     }
 
     #[test]
     fn an_unload_is_no_loss() {
         let mut runners = Runners::default();
-        runners.see(&[7], vec![instance("a")], now());
+        runners.see(&[at(7)], vec![instance("a")], now());
         let leaving = Instance { expiry: Expiry::At(now()), ..instance("a") };
         assert!(runners.see(&[], vec![leaving], now()).newly_lost.is_empty());
         assert!(runners.see(&[], vec![], now()).newly_lost.is_empty());
@@ -119,5 +147,23 @@ mod tests {
         let mut runners = Runners::default();
         assert_eq!(ids(&runners.see(&[], vec![instance("a")], now())), ["a"]);
         assert_eq!(ids(&runners.see(&[], vec![instance("a")], now())), ["a"]);
+    }
+
+    #[test]
+    fn a_command_line_says_more_than_the_order_of_appearance() {
+        let mut runners = Runners::default();
+        let names = |pid, id: &str| RunnerProcess { pid, names: Some(id.into()) };
+        let seen = runners.see(&[names(7, "b"), names(8, "a")], vec![instance("a"), instance("b")], now());
+        let pids: Vec<Option<u32>> = seen.there.iter().map(|instance| instance.pid).collect();
+        assert_eq!(pids, [Some(8), Some(7)]);
+        let seen = runners.see(&[names(7, "b")], vec![instance("a"), instance("b")], now());
+        assert_eq!(seen.newly_lost, ["a"]);
+    }
+
+    #[test]
+    fn of_processes_that_cannot_be_told_apart_no_instance_gets_one() {
+        let mut runners = Runners::default();
+        let seen = runners.see(&[at(7), at(8)], vec![instance("a"), instance("b")], now());
+        assert!(seen.there.iter().all(|instance| instance.pid.is_none()), "{seen:?}");
     }
 }

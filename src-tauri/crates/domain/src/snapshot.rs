@@ -6,6 +6,7 @@ use crate::{
     discovery::Discovered,
     error::ApiError,
     gauge::Gauges,
+    ledger::Ledger,
     lifecycle::ServerState,
     model::{Instance, Model},
     notice::Notice,
@@ -60,6 +61,8 @@ pub struct ModelView {
     /// `None`: not known.
     pub fits: Option<bool>,
     pub fits_reason: String,
+    /// Memory that it would take with the settings in force, reckoned or learned from earlier loads.
+    pub needed_bytes: Option<u64>,
 }
 
 /// The first start's question: is there anything that can answer?
@@ -124,6 +127,8 @@ pub struct Snapshot {
     pub models: Vec<ModelView>,
     pub instances: Vec<Instance>,
     pub gauges: Option<Gauges>,
+    /// Who holds how much memory; drawn up from each sample of the gauges.
+    pub ledger: Option<Ledger>,
     pub bench: Option<BenchProgress>,
     pub last_run: Option<Run>,
     /// Newest first.
@@ -154,6 +159,7 @@ impl Snapshot {
             models: vec![],
             instances: vec![],
             gauges: None,
+            ledger: None,
             bench: None,
             last_run: None,
             notices: vec![],

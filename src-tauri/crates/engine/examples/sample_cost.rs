@@ -15,8 +15,12 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() {
     let pids = std::env::args().skip(1).filter_map(|argument| argument.parse::<u32>().ok());
-    let watched: Vec<Watched> =
-        pids.map(|pid| Watched { id: ServerId::new(format!("process-{pid}")), pid: Some(pid) }).collect();
+    let pids = pids.map(|pid| Watched {
+        id: ServerId::new(format!("process-{pid}")),
+        pid: Some(pid),
+        runners: vec![],
+    });
+    let watched: Vec<Watched> = pids.collect();
     let mut gauges = MachineGauges::new();
     let started = Instant::now();
     let first = gauges.sample(&watched);

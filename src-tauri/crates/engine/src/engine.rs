@@ -11,6 +11,7 @@ use crate::{
     actors::{
         answers::Answers,
         bencher::{self, BencherHandle},
+        bookkeeper::{self, Bookkeeper},
         fetcher::Fetcher,
         notifier::NotifierHandle,
         sampler::Sampler,
@@ -66,6 +67,9 @@ pub(crate) struct Inner {
     pub answers: Answers,
     pub fetcher: Fetcher,
     pub sampler: Sampler,
+    pub bookkeeper: Bookkeeper,
+    /// The settings that the servers were started with.
+    pub started_with: Settings,
     pub store: Option<Store>,
 }
 
@@ -155,6 +159,12 @@ impl Engine {
             store: store.clone(),
             supervisors: supervisors.clone(),
         });
+        let bookkeeper = Bookkeeper::start(bookkeeper::Surroundings {
+            hub: hub.clone(),
+            store: store.clone(),
+            supervisors: supervisors.clone(),
+            settings: settings.clone(),
+        });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), in_flight.clone()),
             hub: hub.clone(),
@@ -166,6 +176,8 @@ impl Engine {
             bencher,
             fetcher,
             sampler,
+            bookkeeper,
+            started_with: settings.clone(),
             store,
         });
         let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
@@ -211,6 +223,7 @@ impl Engine {
             };
             let servers = self.inner.supervisors.all();
             let servers = join_all(servers.iter().map(SupervisorHandle::shutdown));
+            self.inner.bookkeeper.shutdown().await;
             tokio::join!(doors, servers);
             if let Some(store) = &self.inner.store {
                 store.close().await;

@@ -12,8 +12,10 @@ use pilothouse_domain::{
     bench::{BenchProgress, Run},
     discovery::Discovered,
     error::{ApiError, ErrorCode},
-    fit::{self, Fit},
+    fit::{self, Fit, Need},
     gauge::Gauges,
+    ledger::{Resident, ledger},
+    machine::Machine,
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
     server::ServerId,
@@ -56,6 +58,10 @@ pub enum Report {
     Switching(Option<Switching>),
     Switched(SwitchReport),
     Gauges(Gauges),
+    /// The hardware, read once.
+    Machine(Machine),
+    /// What models would take, by `<server>/<name>`; why that is not known.
+    Needs(BTreeMap<String, Result<u64, String>>),
     Bench(Option<BenchProgress>),
     LastRun(Run),
     Notice(Notice),
@@ -78,6 +84,8 @@ struct State {
     models: BTreeMap<ServerId, Vec<Model>>,
     instances: BTreeMap<ServerId, Vec<Instance>>,
     endpoints: BTreeMap<ServerId, Endpoint>,
+    machine: Option<Machine>,
+    needs: BTreeMap<String, Result<u64, String>>,
 }
 
 /// See the module's text.
@@ -99,6 +107,8 @@ impl Hub {
             models: BTreeMap::new(),
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
+            machine: None,
+            needs: BTreeMap::new(),
         };
         Self { state: Arc::new(Mutex::new(state)), snapshots, routes }
     }
@@ -168,13 +178,16 @@ impl State {
             Report::Switching(switching) => set(&mut self.snapshot.switching, switching),
             Report::Switched(report) => set(&mut self.snapshot.last_switch, Some(report)),
             Report::Gauges(gauges) => {
-                let first = self.snapshot.gauges.is_none();
                 self.snapshot.gauges = Some(gauges);
-                if first {
-                    self.derive_models();
-                }
+                self.draw_up_ledger();
                 true
             }
+            Report::Machine(machine) => {
+                self.machine = Some(machine);
+                self.draw_up_ledger();
+                true
+            }
+            Report::Needs(needs) => set(&mut self.needs, needs) && self.derive_models(),
             Report::Bench(progress) => set(&mut self.snapshot.bench, progress),
             Report::LastRun(run) => set(&mut self.snapshot.last_run, Some(run)),
             Report::Notice(notice) => {
@@ -231,9 +244,41 @@ impl State {
         changed | moved
     }
 
+    /// The ledger of the last sample, and by it what fits.
+    fn draw_up_ledger(&mut self) {
+        self.snapshot.ledger = self.machine.as_ref().and_then(|machine| ledger(&self.snapshot, machine));
+        let active = self.active_resident();
+        let fits: Vec<Fit> =
+            self.snapshot.models.iter().map(|view| self.judge(&view.model, view.loaded, &active)).collect();
+        for (view, fit) in self.snapshot.models.iter_mut().zip(fits) {
+            view.fits = fit.as_option();
+            fit.reason().clone_into(&mut view.fits_reason);
+        }
+    }
+
+    /// What the active model holds; a switch gives it back.
+    fn active_resident(&self) -> Option<Resident> {
+        let active = self.snapshot.active.as_ref()?.reference();
+        self.snapshot.ledger.as_ref()?.residents().into_iter().find(|resident| resident.model == active)
+    }
+
+    fn judge(&self, model: &Model, loaded: bool, active: &Option<Resident>) -> Fit {
+        if self.is_elsewhere(&model.server) {
+            return Fit::Unknown { reason: "it runs on another machine".into() };
+        }
+        let need = match self.needs.get(&model.reference().id()) {
+            _ if loaded => Need::Loaded,
+            Some(Ok(bytes)) => Need::About(*bytes),
+            Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
+            None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
+        };
+        let active = active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes));
+        fit::judge(need, self.snapshot.ledger.as_ref(), active)
+    }
+
     /// Models and instances of all servers in one list each, in the order of the servers.
     fn derive_models(&mut self) -> bool {
-        let total = self.snapshot.gauges.as_ref().and_then(|gauges| gauges.memory_total_bytes);
+        let held = self.active_resident();
         let order: Vec<ServerId> = self.snapshot.servers.iter().map(|server| server.id.clone()).collect();
         let instances: Vec<Instance> =
             order.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect();
@@ -245,10 +290,7 @@ impl State {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
-                let fit = match self.is_elsewhere(&model.server) {
-                    true => Fit::Unknown { reason: "it runs on another machine".into() },
-                    false => fit::judge(model.size_bytes, total, loaded),
-                };
+                let fit = self.judge(model, loaded, &held);
                 ModelView {
                     id: model.reference().id(),
                     model: model.clone(),
@@ -256,6 +298,7 @@ impl State {
                     active,
                     fits: fit.as_option(),
                     fits_reason: fit.reason().to_owned(),
+                    needed_bytes: self.needs.get(&model.reference().id()).and_then(|need| need.clone().ok()),
                 }
             })
             .collect();

@@ -227,6 +227,10 @@ pub trait ServerAdapter: Send + Sync {
     fn is_runner(&self, _command_line: &[String]) -> bool {
         false
     }
+    /// Whether the command line of such a child names this model.
+    async fn is_runner_of(&self, _command_line: &[String], _model: &str) -> bool {
+        false
+    }
     /// Where the weights of a model lie, as far as this user may know. `None`: on another machine, in a folder of somebody
     /// else's, or in no single file.
     async fn model_file(&self, _model: &str) -> Option<std::path::PathBuf> {
@@ -267,6 +271,8 @@ pub struct Watched {
     pub id: ServerId,
     /// The root of the tree; `None`: no process known (not running, or remote).
     pub pid: Option<u32>,
+    /// Processes of the tree that hold an instance, with the instance's id.
+    pub runners: Vec<(u32, String)>,
 }
 
 /// Takes samples. Blocking: lives on the sampler's own thread.

@@ -1,15 +1,19 @@
 //! Whether models fit in memory, one or several together, and what would fit instead.
 //!
-//! [`judge`] is the coarse answer beside each model of a list: from its size alone, so it only says what is certain.
-//! [`report`] is the full one, from the head of the file; [`together`] finds what can share the memory.
+//! [`judge`] is the answer beside each model of a list; [`report`] is the full one, with its arithmetic; [`together`] finds
+//! what can share the memory.
 
 mod report;
 mod together;
 mod typical;
+mod usual;
 
-pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Resident, Room, report};
+pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Room, report};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
+pub use usual::usual;
+
+use crate::ledger::Ledger;
 
 /// An answer with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,16 +40,47 @@ impl Fit {
     }
 }
 
-/// Judges one model. `size_bytes`: weights on disk; `total_bytes`: the machine's memory; `loaded`: it is in memory now.
-pub fn judge(size_bytes: Option<u64>, total_bytes: Option<u64>, loaded: bool) -> Fit {
-    match (size_bytes, total_bytes) {
-        _ if loaded => Fit::Fits { reason: "loaded now".into() },
-        (Some(size), Some(total)) if size > total => Fit::DoesNotFit {
-            reason: format!("the weights take {}, the machine has {}", gigabytes(size), gigabytes(total)),
-        },
-        (Some(_), Some(_)) => Fit::Unknown { reason: "memory for the context is not estimated yet".into() },
-        (None, _) => Fit::Unknown { reason: "the server does not report the model's size".into() },
-        (_, None) => Fit::Unknown { reason: "the machine's memory could not be read".into() },
+/// What one model would take, as [`judge`] wants to know it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need<'a> {
+    /// It is in memory.
+    Loaded,
+    /// Reckoned or measured, in bytes.
+    About(u64),
+    /// Only the size of its weights is known, if that, and why.
+    AtLeast(Option<u64>, &'a str),
+}
+
+/// Judges a model that a switch would load. `active`: the model that would leave for it, with its title and bytes.
+pub fn judge(need: Need<'_>, ledger: Option<&Ledger>, active: Option<(&str, u64)>) -> Fit {
+    let (need, exact) = match need {
+        Need::Loaded => return Fit::Fits { reason: "loaded now".into() },
+        Need::About(bytes) => (bytes, None),
+        Need::AtLeast(Some(bytes), why) => (bytes, Some(why)),
+        Need::AtLeast(None, why) => return Fit::Unknown { reason: why.into() },
+    };
+    let Some(ledger) = ledger else {
+        return Fit::Unknown { reason: "the machine's memory could not be read".into() };
+    };
+    let what = match exact {
+        None => format!("needs about {}", gigabytes(need)),
+        Some(_) => format!("the weights alone take {}", gigabytes(need)),
+    };
+    let most = ledger.ceiling.bytes.saturating_sub(ledger.reserve_bytes);
+    if need > most {
+        let reason = format!("{what}; models may take {} here ({})", gigabytes(most), ledger.ceiling.source);
+        return Fit::DoesNotFit { reason };
+    }
+    let free = ledger.headroom_bytes;
+    if let Some(why) = exact {
+        return Fit::Unknown { reason: why.into() };
+    }
+    match active {
+        _ if need <= free => Fit::Fits { reason: format!("{what}, {} free", gigabytes(free)) },
+        Some((title, bytes)) if need <= free.saturating_add(bytes) => {
+            Fit::Fits { reason: format!("{what}: there is room once {title} has left") }
+        }
+        _ => Fit::DoesNotFit { reason: format!("{what}, {} more than is free", gigabytes(need - free)) },
     }
 }
 
@@ -65,14 +100,48 @@ pub fn gigabytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::machine::Ceiling;
+
+    const GB: u64 = 1_000_000_000;
+
+    /// 36 GB of which models may take 28, with 10 free.
+    fn books() -> Ledger {
+        Ledger {
+            at: crate::Timestamp::UNIX_EPOCH,
+            pools: vec![],
+            ceiling: Ceiling { bytes: 28 * GB, source: "GPU working set".into(), on_gpu: true },
+            in_use_bytes: 17 * GB,
+            reserve_bytes: GB,
+            headroom_bytes: 10 * GB,
+            unknown: vec![],
+        }
+    }
 
     #[test]
-    fn only_what_is_certain_is_said() {
-        assert_eq!(judge(Some(50), Some(40), false).as_option(), Some(false));
-        assert_eq!(judge(Some(30), Some(40), false).as_option(), None);
-        assert_eq!(judge(None, Some(40), false).as_option(), None);
-        assert_eq!(judge(Some(30), None, false).as_option(), None);
-        assert_eq!(judge(None, None, true).as_option(), Some(true));
+    fn a_model_is_judged_beside_and_instead_of_the_active_one() {
+        let ledger = books();
+        let of = |bytes, active| judge(Need::About(bytes), Some(&ledger), active);
+        let active = Some(("Qwen 7B", 5 * GB));
+        assert_eq!(of(9 * GB, active).reason(), "needs about 9.00 GB, 10.0 GB free");
+        let instead = of(14 * GB, active);
+        assert_eq!(instead.as_option(), Some(true));
+        assert_eq!(instead.reason(), "needs about 14.0 GB: there is room once Qwen 7B has left");
+        let too_much = of(16 * GB, active);
+        assert_eq!(too_much.as_option(), Some(false));
+        assert_eq!(too_much.reason(), "needs about 16.0 GB, 6.00 GB more than is free");
+        assert_eq!(of(14 * GB, None).as_option(), Some(false));
+        assert!(of(30 * GB, active).reason().contains("models may take 27.0 GB here"));
+    }
+
+    #[test]
+    fn of_what_is_not_known_only_the_certain_is_said() {
+        let ledger = books();
+        let of = |need| judge(need, Some(&ledger), None).as_option();
+        assert_eq!(of(Need::Loaded), Some(true));
+        assert_eq!(of(Need::AtLeast(Some(5 * GB), "its file cannot be read")), None);
+        assert_eq!(of(Need::AtLeast(Some(50 * GB), "its file cannot be read")), Some(false));
+        assert_eq!(of(Need::AtLeast(None, "its size is not told")), None);
+        assert_eq!(judge(Need::About(1), None, None).as_option(), None);
     }
 
     #[test]

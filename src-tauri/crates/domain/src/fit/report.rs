@@ -3,15 +3,15 @@
 use super::gigabytes;
 use crate::{
     anatomy::{Anatomy, KvType},
-    estimate::{Correction, Estimate, Part, Place, Wish, corrected, estimate},
+    estimate::{Estimate, Part, Place, Wish, corrected, estimate},
     forecast::{Forecast, forecast},
+    learned::Correction,
+    ledger::{RESERVE, Resident},
     machine::Machine,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// Kept free on the ceiling: what else wants the GPU in the next moment (reference: telemetry, section 6.3).
-const RESERVE: u64 = 1 << 30;
 /// Less room than this is tight (reference: telemetry, section 6.3).
 const TIGHT: u64 = 3 << 29;
 /// Contexts that are offered, largest first.
@@ -23,13 +23,6 @@ pub struct Candidate {
     pub name: String,
     pub anatomy: Anatomy,
     pub correction: Option<Correction>,
-}
-
-/// What is in memory already and could leave it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resident {
-    pub title: String,
-    pub bytes: u64,
 }
 
 /// The room there is.
@@ -224,6 +217,7 @@ mod tests {
     use crate::{
         fit::typical,
         machine::{Cores, Gpu, MemoryKind, Sourced},
+        model::ModelRef,
     };
 
     fn m4_max() -> Machine {
@@ -259,7 +253,8 @@ mod tests {
             correction: None,
         };
         let candidates: Vec<Candidate> = names.iter().map(candidate).collect();
-        let residents = vec![Resident { title: "Qwen 7B".into(), bytes: used_bytes / 2 }];
+        let model = ModelRef::new("ollama", "qwen");
+        let residents = vec![Resident { model, title: "Qwen 7B".into(), bytes: used_bytes / 2 }];
         let wish = Wish { context, parallel: 1, kv: KvType::F16 };
         report(&candidates, &wish, &Room { machine: m4_max(), used_bytes, residents })
     }

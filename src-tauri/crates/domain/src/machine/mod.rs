@@ -78,7 +78,7 @@ pub struct Machine {
 }
 
 /// The most that models may take, and why.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Ceiling {
     pub bytes: u64,

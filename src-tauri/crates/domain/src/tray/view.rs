@@ -217,7 +217,8 @@ fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
 mod tests {
     use super::*;
     use crate::{
-        Timestamp, fit,
+        Timestamp,
+        fit::{self, Need},
         model::{Model, ModelRef},
         server::{Abilities, Ownership, ServerKind},
         snapshot::EngineView,
@@ -268,7 +269,7 @@ mod tests {
                     context_max: None,
                 };
                 let active = kind == ServerKind::Ollama && number == 0;
-                let fit = fit::judge(None, None, active);
+                let fit = fit::judge(Need::AtLeast(None, "its size is not told"), None, None);
                 snapshot.models.push(ModelView {
                     id: model.reference().id(),
                     model,
@@ -276,6 +277,7 @@ mod tests {
                     active,
                     fits: fit.as_option(),
                     fits_reason: fit.reason().into(),
+                    needed_bytes: None,
                 });
             }
         }

@@ -5,6 +5,7 @@
 
 pub mod answers;
 pub mod bencher;
+pub mod bookkeeper;
 pub mod fetcher;
 pub mod notifier;
 pub mod sampler;

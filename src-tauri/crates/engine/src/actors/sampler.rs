@@ -5,7 +5,7 @@ use crate::{
     hub::{Hub, Report},
     ports::{GaugeSource, Watched},
 };
-use pilothouse_domain::gauge::GaugeHistory;
+use pilothouse_domain::{gauge::GaugeHistory, server::ServerId};
 use std::{
     sync::{Arc, Mutex, PoisonError, mpsc},
     thread,
@@ -69,5 +69,13 @@ impl Drop for Sampler {
 
 fn watched(hub: &Hub) -> Vec<Watched> {
     let snapshot = hub.now();
-    snapshot.servers.iter().map(|server| Watched { id: server.id.clone(), pid: server.pid }).collect()
+    let runners = |server: &ServerId| {
+        let of_it = snapshot.instances.iter().filter(|instance| instance.server == *server);
+        of_it.filter_map(|instance| Some((instance.pid?, instance.id.clone()))).collect()
+    };
+    snapshot
+        .servers
+        .iter()
+        .map(|server| Watched { id: server.id.clone(), pid: server.pid, runners: runners(&server.id) })
+        .collect()
 }

@@ -16,7 +16,7 @@ use host::Host;
 use orphans::Orphans;
 use pilothouse_domain::{
     Timestamp,
-    gauge::{Gauges, GpuReading, OrphanedRunner, OwnUsage, ServerUsage},
+    gauge::{Gauges, GpuReading, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage},
 };
 use process_tree::{ProcessTable, TreeReader};
 
@@ -100,9 +100,12 @@ impl MachineGauges {
                 memory_bytes_absent: Some(
                     "no process of it is known here (not running, or on another machine)".into(),
                 ),
+                mapped_bytes: None,
                 cpu_percent: None,
                 measure: None,
                 processes: 0,
+                pids: Vec::new(),
+                runners: Vec::new(),
             };
         };
         let members = table.tree(root);
@@ -115,10 +118,29 @@ impl MachineGauges {
             id: watched.id.clone(),
             memory_bytes,
             memory_bytes_absent,
+            mapped_bytes: usage.mapped_bytes,
             cpu_percent: usage.cpu_percent,
             measure: usage.measure,
             processes: members.len() as u32,
+            runners: self.runners(&members, &watched.runners),
+            pids: members,
         }
+    }
+
+    /// Their memory was read a moment ago as part of the tree and is remembered.
+    fn runners(&mut self, members: &[u32], runners: &[(u32, String)]) -> Vec<RunnerUsage> {
+        let mut usages = Vec::new();
+        for (pid, instance) in runners.iter().filter(|(pid, _)| members.contains(pid)) {
+            let memory = self.trees.memory_of(*pid).ok();
+            usages.push(RunnerUsage {
+                instance: instance.clone(),
+                pid: *pid,
+                memory_bytes: memory.map(|memory| memory.bytes),
+                mapped_bytes: memory.and_then(|memory| memory.mapped_bytes),
+                measure: memory.map(|memory| memory.measure),
+            });
+        }
+        usages
     }
 }
 
@@ -157,8 +179,12 @@ mod tests {
     #[test]
     fn a_sample_of_this_machine_is_plausible() {
         let mut gauges = MachineGauges::new();
-        let me = Watched { id: ServerId::new("me"), pid: Some(std::process::id()) };
-        let nobody = Watched { id: ServerId::new("nobody"), pid: None };
+        let me = Watched {
+            id: ServerId::new("me"),
+            pid: Some(std::process::id()),
+            runners: vec![(std::process::id(), "one".into()), (1, "not of it".into())],
+        };
+        let nobody = Watched { id: ServerId::new("nobody"), pid: None, runners: vec![] };
         let first = gauges.sample(&[me.clone(), nobody.clone()]);
         assert_eq!(first.cpu_percent, None, "one reading has no rate");
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
@@ -179,6 +205,8 @@ mod tests {
             second.servers[0]
         );
         assert_eq!(second.servers[0].processes, first.servers[0].processes);
+        let [runner] = &second.servers[0].runners[..] else { panic!("{:?}", second.servers[0].runners) };
+        assert_eq!((runner.instance.as_str(), runner.memory_bytes), ("one", second.servers[0].memory_bytes));
         assert_eq!(second.servers[1].memory_bytes, None);
         assert!(second.servers[1].memory_bytes_absent.is_some());
         assert_eq!(second.gpus.is_empty(), second.gpus_absent.is_some(), "no GPU has a reason");

@@ -94,8 +94,19 @@ fn read_processes() -> Option<HashMap<u32, Process>> {
 /// What a tree uses. The memory is absent with a reason.
 pub(super) struct TreeUsage {
     pub memory_bytes: Result<u64, String>,
+    /// The part of it that is mapped files; `None`: not told apart for one of them.
+    pub mapped_bytes: Option<u64>,
     pub measure: Option<MemoryMeasure>,
     pub cpu_percent: Option<f64>,
+}
+
+/// What one process uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct ProcessMemory {
+    pub bytes: u64,
+    /// The part of it that is mapped files.
+    pub mapped_bytes: Option<u64>,
+    pub measure: MemoryMeasure,
 }
 
 /// Remembers what rates and rare readings need.
@@ -103,49 +114,52 @@ pub(super) struct TreeUsage {
 pub(super) struct TreeReader {
     /// Processor time per process at the last sample of its tree.
     cpu: HashMap<String, (Instant, HashMap<u32, f64>)>,
-    memory: HashMap<u32, (Instant, u64, MemoryMeasure)>,
+    memory: HashMap<u32, (Instant, ProcessMemory)>,
 }
 
 impl TreeReader {
     /// Forgets readings that are too old to be used.
     pub fn begin(&mut self) {
-        self.memory.retain(|_, (at, ..)| at.elapsed() < MEMORY_EVERY);
+        self.memory.retain(|_, (at, _)| at.elapsed() < MEMORY_EVERY);
     }
 
     pub fn read(&mut self, table: &ProcessTable, name: &str, members: &[u32]) -> TreeUsage {
         let cpu_percent = self.cpu_percent(table, name, members);
         if members.is_empty() {
             let memory_bytes = Err("its process is gone".into());
-            return TreeUsage { memory_bytes, measure: None, cpu_percent: None };
+            return TreeUsage { memory_bytes, mapped_bytes: None, measure: None, cpu_percent: None };
         }
-        let mut total = 0;
+        let (mut total, mut mapped) = (0, Some(0));
         let mut measure = None;
         for pid in members {
             match self.memory_of(*pid) {
-                Ok((bytes, how)) => {
-                    total += bytes;
+                Ok(memory) => {
+                    total += memory.bytes;
+                    mapped = mapped.zip(memory.mapped_bytes).map(|(sum, bytes)| sum + bytes);
                     // A sum is as good as its worst part: with one resident size in it, it counts shared pages twice.
-                    measure = if measure == Some(MemoryMeasure::Rss) { measure } else { Some(how) };
+                    measure =
+                        if measure == Some(MemoryMeasure::Rss) { measure } else { Some(memory.measure) };
                 }
                 // A child that ended between two looks takes nothing any more.
                 Err(_) if *pid != members[0] && is_gone(*pid) => {}
                 Err(reason) => {
-                    return TreeUsage { memory_bytes: Err(reason), measure: None, cpu_percent };
+                    let memory_bytes = Err(reason);
+                    return TreeUsage { memory_bytes, mapped_bytes: None, measure: None, cpu_percent };
                 }
             }
         }
-        TreeUsage { memory_bytes: Ok(total), measure, cpu_percent }
+        TreeUsage { memory_bytes: Ok(total), mapped_bytes: mapped, measure, cpu_percent }
     }
 
-    fn memory_of(&mut self, pid: u32) -> Result<(u64, MemoryMeasure), String> {
-        if let Some((at, bytes, measure)) = self.memory.get(&pid)
+    pub fn memory_of(&mut self, pid: u32) -> Result<ProcessMemory, String> {
+        if let Some((at, memory)) = self.memory.get(&pid)
             && at.elapsed() < MEMORY_EVERY
         {
-            return Ok((*bytes, *measure));
+            return Ok(*memory);
         }
-        let (bytes, measure) = read_memory(pid)?;
-        self.memory.insert(pid, (Instant::now(), bytes, measure));
-        Ok((bytes, measure))
+        let memory = read_memory(pid)?;
+        self.memory.insert(pid, (Instant::now(), memory));
+        Ok(memory)
     }
 
     /// 100 = one core fully used. A process that was not there at the last sample counts from the next one on.
@@ -189,7 +203,7 @@ fn parse_stat(line: &[u8], ticks_per_s: f64) -> Option<Process> {
 
 /// The proportional share, or the resident size where the kernel does not tell it.
 #[cfg(target_os = "linux")]
-fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
+fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
     let kilobytes = |text: &str, key: &str| -> Option<u64> {
         let line = text.lines().find_map(|line| line.strip_prefix(key))?;
         line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
@@ -197,11 +211,17 @@ fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
     if let Ok(text) = read_proc(pid, "smaps_rollup")
         && let Some(kb) = kilobytes(&text, "Pss:")
     {
-        return Ok((kb * 1024, MemoryMeasure::Pss));
+        // Kernels before 5.3 do not tell the parts.
+        let mapped_bytes = kilobytes(&text, "Pss_File:").map(|kb| kb * 1024);
+        return Ok(ProcessMemory { bytes: kb * 1024, mapped_bytes, measure: MemoryMeasure::Pss });
     }
     match read_proc(pid, "status") {
         Ok(text) => kilobytes(&text, "VmRSS:")
-            .map(|kb| (kb * 1024, MemoryMeasure::Rss))
+            .map(|kb| ProcessMemory {
+                bytes: kb * 1024,
+                mapped_bytes: kilobytes(&text, "RssFile:").map(|kb| kb * 1024),
+                measure: MemoryMeasure::Rss,
+            })
             .ok_or_else(|| format!("the kernel does not tell the memory of process {pid}")),
         Err(error) => Err(no_reading(pid, &error)),
     }
@@ -225,7 +245,7 @@ fn is_gone(pid: u32) -> bool {
 /// The physical footprint, which Activity Monitor shows; the resident size counts freed and shared pages too.
 #[cfg(target_os = "macos")]
 #[expect(unsafe_code, reason = "proc_pid_rusage has no safe wrapper in std")]
-fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
+fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
     let number = libc::c_int::try_from(pid).map_err(|_| format!("{pid} is no process number"))?;
     // SAFETY: the struct holds integers only, for which zeros are a value.
     let mut usage: libc::rusage_info_v4 = unsafe { std::mem::zeroed() };
@@ -233,20 +253,25 @@ fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
     // SAFETY: the place is a whole rusage_info_v4, as the flavour says, and lives through the call.
     let answer = unsafe { libc::proc_pid_rusage(number, libc::RUSAGE_INFO_V4, place) };
     if answer == 0 {
-        return Ok((usage.ri_phys_footprint, MemoryMeasure::Footprint));
+        // A footprint holds no clean file pages.
+        return Ok(ProcessMemory {
+            bytes: usage.ri_phys_footprint,
+            mapped_bytes: Some(0),
+            measure: MemoryMeasure::Footprint,
+        });
     }
     Err(no_reading(pid, &std::io::Error::last_os_error()))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-fn read_memory(pid: u32) -> Result<(u64, MemoryMeasure), String> {
+fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
     use sysinfo::{Pid, ProcessRefreshKind, ProcessesToUpdate, System};
     let pid = Pid::from_u32(pid);
     let mut system = System::new().map_err(|error| format!("processes cannot be read: {error}"))?;
     let what = ProcessRefreshKind::nothing().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
     let process = system.process(pid).ok_or_else(|| format!("process {pid} cannot be read"))?;
-    Ok((process.memory(), MemoryMeasure::Rss))
+    Ok(ProcessMemory { bytes: process.memory(), mapped_bytes: None, measure: MemoryMeasure::Rss })
 }
 
 #[cfg(test)]
@@ -279,13 +304,16 @@ mod tests {
         let mut reader = TreeReader::default();
         let now = Instant::now();
         for (pid, measure) in [(7, MemoryMeasure::Pss), (8, MemoryMeasure::Rss), (9, MemoryMeasure::Pss)] {
-            reader.memory.insert(pid, (now, 100, measure));
+            let mapped_bytes = (pid != 8).then_some(40);
+            reader.memory.insert(pid, (now, ProcessMemory { bytes: 100, mapped_bytes, measure }));
         }
         let table = table(&[(7, 1), (8, 7), (9, 7)]);
         let usage = reader.read(&table, "a", &[7, 8, 9]);
         assert_eq!((usage.memory_bytes, usage.measure), (Ok(300), Some(MemoryMeasure::Rss)));
+        assert_eq!(usage.mapped_bytes, None, "of one it is not known");
         let usage = reader.read(&table, "a", &[7, 9]);
         assert_eq!((usage.memory_bytes, usage.measure), (Ok(200), Some(MemoryMeasure::Pss)));
+        assert_eq!(usage.mapped_bytes, Some(80));
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 //!
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
+mod loads;
 mod open;
 mod rows;
 mod runs;

@@ -1,4 +1,4 @@
-use super::*;
+use super::{open::MIGRATIONS, *};
 use pilothouse_domain::{
     bench::{BenchPlan, Fingerprint, RunState, Trial, TrialPhase},
     model::ModelRef,
@@ -6,19 +6,19 @@ use pilothouse_domain::{
 };
 use std::path::Path;
 
-async fn open(path: &Path) -> Store {
+pub(super) async fn open(path: &Path) -> Store {
     let opened = Store::open(path).await.unwrap();
     assert_eq!(opened.trouble, None);
     opened.store
 }
 
-fn folder() -> (tempfile::TempDir, PathBuf) {
+pub(super) fn folder() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.sqlite3");
     (folder, path)
 }
 
-fn new_run(server: &str, model: &str) -> NewRun {
+pub(super) fn new_run(server: &str, model: &str) -> NewRun {
     NewRun {
         started_at: Timestamp::from_millisecond(1_700_000_000_123).unwrap(),
         plan: BenchPlan::named("quick", None).unwrap(),
@@ -229,19 +229,26 @@ async fn a_damaged_file_is_set_aside() {
     assert!(std::fs::read_to_string(folder.path().join(aside)).unwrap().starts_with("this is no"));
 }
 
+/// Our migrations and one more.
+fn with(more: &'static str) -> Vec<&'static str> {
+    let mut migrations = MIGRATIONS.to_vec();
+    migrations.push(more);
+    migrations
+}
+
 #[tokio::test]
 async fn a_newer_file_is_left_alone_and_an_older_one_is_copied_first() {
-    const FIRST: &str = include_str!("../../migrations/0001_spine.sql");
     let (folder, path) = folder();
     let store = open(&path).await;
     store.set_active(Some(&active("a"))).await.unwrap();
     store.close().await;
 
-    let more = [FIRST, "CREATE TABLE later (id INTEGER PRIMARY KEY) STRICT;"];
+    let more = with("CREATE TABLE later (id INTEGER PRIMARY KEY) STRICT;");
     let store = Store::open_with(&path, &more).await.unwrap().store;
     assert_eq!(store.active().await.unwrap(), Some(active("a")));
     store.close().await;
-    let copy = open(&folder.path().join("history.sqlite3.version-1")).await;
+    let name = format!("history.sqlite3.version-{}", MIGRATIONS.len());
+    let copy = open(&folder.path().join(name)).await;
     assert_eq!(copy.active().await.unwrap(), Some(active("a")));
 
     let error = Store::open(&path).await.unwrap_err();
@@ -251,12 +258,28 @@ async fn a_newer_file_is_left_alone_and_an_older_one_is_copied_first() {
 }
 
 #[tokio::test]
+async fn the_first_version_s_file_is_brought_up_to_date_and_kept() {
+    let (folder, path) = folder();
+    let store = Store::open_with(&path, &MIGRATIONS[..1]).await.unwrap().store;
+    let run = store.begin_run(&new_run("ollama", "a")).await.unwrap();
+    store.end_run(run, RunState::Done, None, Some(42)).await.unwrap();
+    store.close().await;
+
+    let store = open(&path).await;
+    let detail = store.run(run).await.unwrap();
+    assert_eq!((detail.run.peak_memory_bytes, detail.trace), (Some(42), None));
+    assert!(store.minutes(0, i64::MAX, 60_000).await.unwrap().is_empty());
+    let copy = folder.path().join("history.sqlite3.version-1");
+    let copy = Store::open_with(&copy, &MIGRATIONS[..1]).await.unwrap().store;
+    assert_eq!(copy.runs(&RunFilter::default()).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn a_migration_that_fails_leaves_nothing_behind() {
-    const FIRST: &str = include_str!("../../migrations/0001_spine.sql");
     let (_folder, path) = folder();
     open(&path).await.close().await;
-    let broken = [FIRST, "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);"];
+    let broken = with("CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);");
     assert!(Store::open_with(&path, &broken).await.is_err());
-    let good = [FIRST, "CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT;"];
+    let good = with("CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT;");
     Store::open_with(&path, &good).await.unwrap();
 }

@@ -16,12 +16,15 @@ use crate::{
     actors::notifier::NotifierHandle,
     gateway::InFlight,
     hub::Hub,
+    model_files::read_anatomy,
     ports::{Endpoint, ServerAdapter, ServerClient},
     server_log::ServerLog,
 };
 use pilothouse_domain::{
+    anatomy::Anatomy,
     backoff::RestartPolicy,
     error::{ApiError, ErrorCode},
+    model::Model,
     server::{ServerId, ServerKind},
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
@@ -112,9 +115,21 @@ impl SupervisorHandle {
         }
     }
 
-    /// Where the weights of a model lie; `None`: that cannot be known here.
-    pub async fn model_file(&self, model: &str) -> Option<std::path::PathBuf> {
-        self.adapter.model_file(model).await
+    /// The build of a model, read from its file. Errors: unsupported (the file cannot be read or is not understood).
+    pub async fn anatomy(&self, model: &Model) -> Result<Anatomy, ApiError> {
+        let Some(file) = self.adapter.model_file(&model.name).await else {
+            let text =
+                format!("The file of {} cannot be read here, so nothing can be reckoned.", model.title);
+            return Err(ApiError::new(ErrorCode::Unsupported, text).hint(
+                "That works for the models of llama-server and of an Ollama whose folder you may read.",
+            ));
+        };
+        let shown = file.display().to_string();
+        let read =
+            tokio::task::spawn_blocking(move || std::fs::File::open(&file).and_then(read_anatomy)).await;
+        read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?.map_err(
+            |error| ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
+        )
     }
 
     /// Puts another restart policy in force.

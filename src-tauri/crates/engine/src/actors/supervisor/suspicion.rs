@@ -10,6 +10,7 @@ use pilothouse_domain::{
     lifecycle::{Event, ServerState},
     model::Instance,
     notice::Happening,
+    runner::RunnerProcess,
     server::Ownership,
 };
 use std::time::Duration;
@@ -134,15 +135,19 @@ impl Supervisor {
     }
 
     /// Drops the instances whose process has died, and tells of them.
-    pub(super) fn really_there(&mut self, pids: Option<Vec<u32>>, listed: Vec<Instance>) -> Vec<Instance> {
-        let Some(pids) = pids else { return listed };
-        for pid in &pids {
-            self.watch_runner(*pid);
+    pub(super) fn really_there(
+        &mut self,
+        runners: Option<Vec<RunnerProcess>>,
+        listed: Vec<Instance>,
+    ) -> Vec<Instance> {
+        let Some(runners) = runners else { return listed };
+        for runner in &runners {
+            self.watch_runner(runner.pid);
         }
-        self.watched.retain(|pid| pids.contains(pid));
+        self.watched.retain(|pid| runners.iter().any(|runner| runner.pid == *pid));
         let titles: Vec<(String, String)> =
             listed.iter().map(|one| (one.id.clone(), one.model.clone())).collect();
-        let seen = self.runners.see(&pids, listed, Timestamp::now());
+        let seen = self.runners.see(&runners, listed, Timestamp::now());
         for id in seen.newly_lost {
             let model =
                 titles.iter().find(|(one, _)| *one == id).map_or(id.clone(), |(_, model)| model.clone());

@@ -3,13 +3,14 @@
 use super::record::Record;
 use crate::{
     ports::{Endpoint, Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient},
-    process::{Identity, OwnedProcess, children, run_to_end, run_until},
+    process::{Child, Identity, OwnedProcess, children, run_to_end, run_until},
     servers::places::port_taken,
 };
 use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model},
+    runner::RunnerProcess,
     server::Backend,
 };
 use std::{
@@ -105,7 +106,7 @@ pub(super) struct Probe {
     pub instances: Option<Vec<Instance>>,
     pub models: Option<Vec<Model>>,
     /// The children of the server that hold models; `None`: not told by the system, or no process known.
-    pub runners: Option<Vec<u32>>,
+    pub runners: Option<Vec<RunnerProcess>>,
     pub backend: Option<Backend>,
 }
 
@@ -136,12 +137,30 @@ pub(super) async fn probe(
         Some(pid) => tokio::task::spawn_blocking(move || children(pid)).await.ok().flatten(),
         None => None,
     };
-    let runners = children.map(|children| {
-        let runners = children.iter().filter(|child| adapter.is_runner(&child.command_line));
-        runners.map(|child| child.pid).collect()
-    });
+    let runners = match children {
+        Some(children) => Some(runners(adapter, &children, instances.as_deref().unwrap_or_default()).await),
+        None => None,
+    };
     let backend = if with_models { adapter.backend().await } else { None };
     Probe { health, instances, models, runners, backend }
+}
+
+async fn runners(
+    adapter: &dyn ServerAdapter,
+    children: &[Child],
+    instances: &[Instance],
+) -> Vec<RunnerProcess> {
+    let mut runners = Vec::new();
+    for child in children.iter().filter(|child| adapter.is_runner(&child.command_line)) {
+        let mut names = None;
+        for instance in instances {
+            if names.is_none() && adapter.is_runner_of(&child.command_line, &instance.model).await {
+                names = Some(instance.id.clone());
+            }
+        }
+        runners.push(RunnerProcess { pid: child.pid, names });
+    }
+    runners
 }
 
 /// Waits for one token. Errors: proof_failed, and what the server says.

@@ -59,6 +59,7 @@ impl LlamaClient {
                 .and_then(|props| props.default_generation_settings?.n_ctx)
                 .filter(|tokens| *tokens > 0),
             expiry: Expiry::NotReported,
+            pid: None,
         }
     }
 

@@ -105,6 +105,12 @@ impl ServerAdapter for LlamaServer {
         command_line.iter().any(|word| word == "--model" || word == "-m")
     }
 
+    /// The router hands on the link that is named as the model.
+    async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
+        let link = self.library.folder().join(format!("{model}.gguf"));
+        command_line.iter().any(|word| std::path::Path::new(word) == link)
+    }
+
     /// Only our own is used: a stranger's has no key that we know.
     async fn find_running(&self) -> Option<Found> {
         None

@@ -24,6 +24,7 @@ pub(super) fn instance(id: &str, model: &str, context: Option<u64>) -> Instance 
         gpu_memory_bytes: None,
         context,
         expiry: Expiry::NotReported,
+        pid: None,
     }
 }
 

@@ -186,6 +186,7 @@ fn instance(running: RunningModel, now: Timestamp) -> Instance {
             Some(at) if at.duration_since(now) > PINNED => Expiry::Never,
             Some(at) => Expiry::At(at),
         },
+        pid: None,
     }
 }
 

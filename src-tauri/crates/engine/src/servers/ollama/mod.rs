@@ -160,6 +160,14 @@ impl ServerAdapter for Ollama {
         command_line.iter().any(|word| word == "--model")
     }
 
+    /// Their file is named by the hash of the weights, wherever the store lies.
+    async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
+        let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
+        let weights = ollama_store::weights_of(&store, model);
+        let blob = weights.as_deref().and_then(Path::file_name);
+        blob.is_some_and(|blob| command_line.iter().any(|word| Path::new(word).file_name() == Some(blob)))
+    }
+
     /// Who owns a running Ollama (its app, systemd, Homebrew, a terminal) decides when it ends.
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {
         None

@@ -87,6 +87,7 @@ impl ServerClient for OpenAiClient {
             gpu_memory_bytes: None,
             context: None,
             expiry: Expiry::NotReported,
+            pid: None,
         })
     }
 

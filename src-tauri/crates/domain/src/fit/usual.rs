@@ -1,0 +1,81 @@
+//! How a server loads a model when nobody says otherwise.
+
+use crate::{anatomy::KvType, estimate::Wish, machine::Ceiling, server::ServerKind, settings::Settings};
+
+/// Ollama's choice of context by the memory of the GPUs, from so many bytes on (since 0.15.5; reference: ollama, section 3).
+const OLLAMA_CONTEXTS: [(u64, u64); 2] = [(47 << 30, 262_144), (23 << 30, 32_768)];
+/// Below the first of these, and what LM Studio and unknown servers load with.
+const USUAL_CONTEXT: u64 = 4096;
+
+/// The wish with which a server loads a model by the settings in force. `context_max`: what the model was trained for; no
+/// server goes beyond it.
+pub fn usual(
+    settings: &Settings,
+    kind: ServerKind,
+    model: &str,
+    context_max: Option<u64>,
+    ceiling: &Ceiling,
+) -> Wish {
+    let servers = &settings.servers;
+    let (context, parallel, kv) = match kind {
+        ServerKind::LlamaServer => {
+            let own = servers.llama_server.models.get(model);
+            let context = own.and_then(|own| own.context).unwrap_or(servers.llama_server.context);
+            let parallel = own.and_then(|own| own.parallel).unwrap_or(servers.llama_server.parallel);
+            let kv = own.and_then(|own| own.kv_type.clone()).unwrap_or_default();
+            let context = if context == 0 { context_max.unwrap_or(USUAL_CONTEXT) } else { context.into() };
+            (context, parallel, kv)
+        }
+        ServerKind::Ollama => {
+            let context = match servers.ollama.context {
+                0 => {
+                    let gpu = if ceiling.on_gpu { ceiling.bytes } else { 0 };
+                    let step = OLLAMA_CONTEXTS.iter().find(|(from, _)| gpu >= *from);
+                    step.map_or(USUAL_CONTEXT, |(_, context)| *context)
+                }
+                context => context.into(),
+            };
+            (context, servers.ollama.parallel, servers.ollama.kv_type.clone())
+        }
+        ServerKind::LmStudio | ServerKind::OpenAi => (USUAL_CONTEXT, 1, String::new()),
+    };
+    Wish {
+        context: context.min(context_max.unwrap_or(u64::MAX)).max(1),
+        parallel: parallel.max(1),
+        kv: KvType::parse(&kv).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::LlamaModelSettings;
+
+    fn ceiling(gibibytes: u64, on_gpu: bool) -> Ceiling {
+        Ceiling { bytes: gibibytes << 30, source: String::new(), on_gpu }
+    }
+
+    #[test]
+    fn ollama_chooses_by_the_memory_of_the_gpu() {
+        let of = |ceiling| usual(&Settings::default(), ServerKind::Ollama, "m", Some(131_072), &ceiling);
+        assert_eq!(of(ceiling(24, false)).context, 4096);
+        assert_eq!(of(ceiling(16, true)).context, 4096);
+        assert_eq!(of(ceiling(28, true)).context, 32_768);
+        assert_eq!(of(ceiling(80, true)).context, 131_072, "never beyond the model's own");
+    }
+
+    #[test]
+    fn the_settings_of_one_model_win() {
+        let mut settings = Settings::default();
+        let own = LlamaModelSettings {
+            context: Some(0),
+            parallel: Some(3),
+            kv_type: Some("q8_0".into()),
+            ..LlamaModelSettings::default()
+        };
+        settings.servers.llama_server.models.insert("tiny".into(), own);
+        let of = |name| usual(&settings, ServerKind::LlamaServer, name, Some(8192), &ceiling(8, false));
+        assert_eq!(of("tiny"), Wish { context: 8192, parallel: 3, kv: KvType::Q8_0 });
+        assert_eq!(of("other"), Wish { context: 4096, parallel: 1, kv: KvType::F16 });
+    }
+}

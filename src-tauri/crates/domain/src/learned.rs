@@ -1,0 +1,101 @@
+//! What loads have shown: memory that instances really took, by which later estimates are corrected.
+
+use crate::{Timestamp, anatomy::KvType, estimate::Wish, model::Model, server::ServerId, snapshot::Snapshot};
+
+/// Loads that count, the newest ones.
+const COUNTED: usize = 10;
+/// An estimate is lowered after so many loads only: on a processor a context that nobody has filled takes less.
+const LOADS_TO_LOWER: u32 = 3;
+
+/// What makes loads comparable: the same weights in the same program, asked for in the same way.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LoadKey {
+    pub server: ServerId,
+    /// Of the server; `None`: it tells none.
+    pub server_version: Option<String>,
+    /// The model's name on that server.
+    pub model: String,
+    /// Bytes of the weights on disk: another quantisation under the same name is another model.
+    pub size_bytes: Option<u64>,
+    pub wish: Wish,
+    pub on_gpu: bool,
+}
+
+/// One load of an instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MeasuredLoad {
+    pub key: LoadKey,
+    /// When the instance was first seen.
+    pub at: Timestamp,
+    /// The most that it held while it was in memory.
+    pub peak_bytes: u64,
+}
+
+/// What earlier loads say of the next one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Correction {
+    /// The most that any of them took.
+    pub peak_bytes: u64,
+    pub loads: u32,
+}
+
+impl Correction {
+    /// From the peaks of loads with the same key, newest first. `None`: there are none.
+    pub fn of(peaks: &[u64]) -> Option<Self> {
+        let counted = &peaks[..peaks.len().min(COUNTED)];
+        let peak_bytes = counted.iter().copied().max()?;
+        Some(Self { peak_bytes, loads: counted.len() as u32 })
+    }
+
+    /// Whether it replaces a figure that was reckoned: a larger one at once, a smaller one when it has proved itself.
+    pub fn replaces(&self, reckoned_bytes: u64) -> bool {
+        self.peak_bytes >= reckoned_bytes || self.loads >= LOADS_TO_LOWER
+    }
+}
+
+impl LoadKey {
+    /// A load of this model as its server runs now. `None`: there is no such server.
+    pub fn of(snapshot: &Snapshot, model: &Model, wish: Wish, on_gpu: bool) -> Option<Self> {
+        let server = snapshot.server(&model.server)?;
+        Some(Self {
+            server: server.id.clone(),
+            server_version: server.version.clone(),
+            model: model.name.clone(),
+            size_bytes: model.size_bytes,
+            wish,
+            on_gpu,
+        })
+    }
+
+    /// The type of the cache as it is stored.
+    pub fn kv(&self) -> &'static str {
+        self.wish.kv.name()
+    }
+
+    /// A wish from its stored parts; an unknown type of the cache is f16.
+    pub fn wish_of(context: u64, parallel: u32, kv: &str) -> Wish {
+        Wish { context, parallel, kv: KvType::parse(kv).unwrap_or_default() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_of_the_last_loads_counts() {
+        assert_eq!(Correction::of(&[]), None);
+        assert_eq!(Correction::of(&[5, 9, 7]), Some(Correction { peak_bytes: 9, loads: 3 }));
+        let mut many = vec![5; 10];
+        many.push(99);
+        assert_eq!(Correction::of(&many), Some(Correction { peak_bytes: 5, loads: 10 }));
+    }
+
+    #[test]
+    fn a_larger_figure_counts_at_once_and_a_smaller_one_after_three_loads() {
+        let of = |peak_bytes, loads| Correction { peak_bytes, loads }.replaces(100);
+        assert!(of(120, 1) && of(100, 1));
+        assert!(!of(80, 1) && !of(80, 2));
+        assert!(of(80, 3));
+    }
+}

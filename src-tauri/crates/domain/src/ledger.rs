@@ -1,0 +1,172 @@
+//! Who holds how much memory: every pool of the machine, divided among its tenants, and what models may still take.
+//!
+//! Nothing is counted twice. Each byte in use belongs to one tenant; what no tenant is known for is "everything else". A
+//! mapped model file is cache to the system, which calls it available, but the model needs it: it is a tenant of its own,
+//! beside what is in use. Where GPU and processor share memory there is one pool, and a GPU buffer is part of it.
+
+mod pools;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Timestamp,
+    machine::{Ceiling, Machine},
+    model::ModelRef,
+    server::ServerId,
+    snapshot::Snapshot,
+};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// Kept free under the ceiling: what else wants the memory in the next moment (reference: telemetry, section 6.3).
+pub const RESERVE: u64 = 1 << 30;
+
+/// What holds a part of a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum TenantKind {
+    /// An instance: weights, cache and buffers of one model in memory.
+    Instance,
+    /// Files that loaded models read through the page cache.
+    MappedFiles,
+    /// What a server uses beside its instances.
+    Server,
+    /// A process with a model whose Ollama has died without it.
+    Orphan,
+    Containers,
+    Pilothouse,
+    /// The system and all other programs: what is in use and belongs to nobody above.
+    Other,
+}
+
+/// How well the figure of a tenant is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Certainty {
+    /// Read from the system.
+    Measured,
+    /// The server says so.
+    Reported,
+    /// Reckoned from the size of its weights.
+    Estimated,
+    /// What remains of a measured whole.
+    Remainder,
+}
+
+/// One part of a pool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Tenant {
+    pub kind: TenantKind,
+    /// As people read it: "SmolLM2 135M", "Ollama", "Containers".
+    pub title: String,
+    pub server: Option<ServerId>,
+    /// Of an instance: the model's name on its server.
+    pub model: Option<String>,
+    pub bytes: u64,
+    pub certainty: Certainty,
+    /// Where the figure comes from, in words.
+    pub source: String,
+}
+
+/// One memory, divided without a rest: tenants and free bytes add up to the total.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Pool {
+    /// "Memory", or the name of the GPU.
+    pub title: String,
+    /// Models are placed here.
+    pub for_models: bool,
+    pub total_bytes: u64,
+    /// All tenants together.
+    pub used_bytes: u64,
+    pub free_bytes: u64,
+    /// In the order of their kinds; the largest of a kind first.
+    pub tenants: Vec<Tenant>,
+}
+
+/// The memory of the machine at one moment. `in_use + reserve + headroom` is the ceiling, unless more is in use than that
+/// allows: then the headroom is 0.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Ledger {
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    /// The pool for models first.
+    pub pools: Vec<Pool>,
+    /// The most that models may take.
+    pub ceiling: Ceiling,
+    /// Of the ceiling, what nobody can take any more.
+    pub in_use_bytes: u64,
+    pub reserve_bytes: u64,
+    /// What one more model may take now.
+    pub headroom_bytes: u64,
+    /// What is not in the figures although it may hold memory, in words.
+    pub unknown: Vec<String>,
+}
+
+/// A model in memory, and what would be free without it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resident {
+    pub model: ModelRef,
+    pub title: String,
+    pub bytes: u64,
+}
+
+impl Ledger {
+    /// The models that hold memory where models are placed, with the files that they map.
+    pub fn residents(&self) -> Vec<Resident> {
+        let mut residents: Vec<Resident> = Vec::new();
+        let pool = self.pools.iter().find(|pool| pool.for_models);
+        for tenant in pool.into_iter().flat_map(|pool| &pool.tenants) {
+            let (Some(server), Some(model)) = (&tenant.server, &tenant.model) else { continue };
+            let model = ModelRef { server: server.clone(), model: model.clone() };
+            match residents.iter_mut().find(|resident| resident.model == model) {
+                Some(resident) => resident.bytes += tenant.bytes,
+                None => {
+                    residents.push(Resident { model, title: tenant.title.clone(), bytes: tenant.bytes });
+                }
+            }
+        }
+        residents
+    }
+}
+
+/// Draws up the ledger from the gauges of a snapshot. `None`: the machine's memory could not be read.
+pub fn ledger(snapshot: &Snapshot, machine: &Machine) -> Option<Ledger> {
+    let gauges = snapshot.gauges.as_ref()?;
+    let ceiling = machine.ceiling();
+    let mut unknown = Vec::new();
+    let memory = pools::memory(snapshot, gauges, &mut unknown)?;
+    let gpus: Vec<Pool> = gauges.gpus.iter().filter_map(|gpu| pools::gpu(snapshot, gauges, gpu)).collect();
+    let shared = machine.memory_kind == crate::machine::MemoryKind::Unified;
+    let largest = gpus.iter().enumerate().max_by_key(|(_, pool)| pool.total_bytes).map(|(index, _)| index);
+    let in_use_bytes = match (ceiling.on_gpu, largest) {
+        (true, Some(index)) if !shared => gpus[index].used_bytes,
+        // The GPU may take no more than its limit, and no more than is free of the memory that it shares.
+        (true, _) => {
+            let on_gpu = gauges.gpus.first().and_then(|gpu| gpu.memory_used_bytes).unwrap_or_default();
+            let free = ceiling.bytes.saturating_sub(on_gpu).min(memory.free_bytes);
+            ceiling.bytes - free
+        }
+        (false, _) => ceiling.bytes.saturating_sub(memory.free_bytes),
+    };
+    let mut pools: Vec<Pool> = std::iter::once(memory).chain(gpus).collect();
+    let first = match (ceiling.on_gpu && !shared, largest) {
+        (true, Some(index)) => index + 1,
+        _ => 0,
+    };
+    pools[first].for_models = true;
+    pools[..=first].rotate_right(1);
+    Some(Ledger {
+        at: gauges.at,
+        pools,
+        headroom_bytes: ceiling.bytes.saturating_sub(in_use_bytes).saturating_sub(RESERVE),
+        ceiling,
+        in_use_bytes,
+        reserve_bytes: RESERVE,
+        unknown,
+    })
+}

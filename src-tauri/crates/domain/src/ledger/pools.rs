@@ -1,0 +1,235 @@
+//! Divides one memory among its tenants.
+
+use super::{Certainty, Pool, Tenant, TenantKind};
+use crate::{
+    gauge::{Gauges, GpuReading, MemoryMeasure, ServerUsage},
+    model::Instance,
+    server::ServerId,
+    snapshot::Snapshot,
+};
+
+/// The memory of the machine.
+pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<String>) -> Option<Pool> {
+    let (total, in_use) = gauges.memory_used_bytes.zip(gauges.memory_total_bytes).map(|(u, t)| (t, u))?;
+    let mut tenants = Vec::new();
+    for usage in &gauges.servers {
+        match usage.memory_bytes {
+            Some(bytes) => measured_server(snapshot, usage, bytes, &mut tenants),
+            None => told_instances(snapshot, &usage.id, &mut tenants, unknown),
+        }
+    }
+    for orphan in &gauges.orphans {
+        if let Some(bytes) = orphan.memory_bytes {
+            let title = format!("Left over, pid {}", orphan.pid);
+            let source = "the process of an Ollama that has died";
+            tenants.push(tenant(TenantKind::Orphan, title, bytes, Certainty::Measured, source));
+        }
+    }
+    if let Some(bytes) = gauges.own.memory_bytes {
+        let source = measured_by(gauges.own.measure);
+        tenants.push(tenant(TenantKind::Pilothouse, "Pilothouse".into(), bytes, Certainty::Measured, source));
+    }
+    let known = sum(&tenants, |kind| kind != TenantKind::MappedFiles);
+    let title = "System and other programs".to_owned();
+    let source = "in use, says the system, less all that is named here";
+    tenants.push(tenant(
+        TenantKind::Other,
+        title,
+        in_use.saturating_sub(known),
+        Certainty::Remainder,
+        source,
+    ));
+    Some(divided("Memory", total, tenants))
+}
+
+/// Memory of its own of one GPU; `None`: it has none, or does not tell.
+pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Option<Pool> {
+    let (total, in_use) = gpu.memory_total_bytes.zip(gpu.memory_used_bytes)?;
+    let mut tenants = Vec::new();
+    // Which of several GPUs holds an instance is not told.
+    let alone = gauges.gpus.iter().filter(|gpu| gpu.memory_total_bytes.is_some()).count() == 1;
+    for instance in snapshot.instances.iter().filter(|_| alone) {
+        let bytes = instance.gpu_memory_bytes.filter(|_| !is_elsewhere(snapshot, &instance.server));
+        if let Some(bytes) = bytes {
+            let source = format!("{} reports it", snapshot.server_title(&instance.server));
+            tenants.push(of_instance(snapshot, instance, bytes, Certainty::Reported, source));
+        }
+    }
+    let known = sum(&tenants, |_| true);
+    let source = format!("in use, says {}, less all that is named here", gpu.source);
+    tenants.push(tenant(
+        TenantKind::Other,
+        "Driver and other programs".into(),
+        in_use.saturating_sub(known),
+        Certainty::Remainder,
+        source,
+    ));
+    Some(divided(&gpu.name, total, tenants))
+}
+
+/// A server whose processes can be read: its instances, the files that they map, and the rest of its own.
+fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants: &mut Vec<Tenant>) {
+    let title = snapshot.server_title(&usage.id);
+    let here = |instance: &&Instance| instance.server == usage.id;
+    let how = measured_by(usage.measure);
+    let (mut of_instances, mut mapped_of_instances) = (0, 0);
+    for runner in &usage.runners {
+        let Some(instance) = snapshot.instances.iter().filter(here).find(|one| one.id == runner.instance)
+        else {
+            continue;
+        };
+        let Some(all) = runner.memory_bytes else { continue };
+        let mapped = runner.mapped_bytes.unwrap_or_default().min(all);
+        let source = format!("process {}, {}", runner.pid, measured_by(runner.measure));
+        tenants.push(of_instance(snapshot, instance, all - mapped, Certainty::Measured, source));
+        let source = format!(
+            "process {}: files that it maps, mostly weights; the system counts them as available",
+            runner.pid
+        );
+        let files = of_instance(snapshot, instance, mapped, Certainty::Measured, source);
+        let title = format!("{}, mapped files", files.title);
+        tenants.push(Tenant { kind: TenantKind::MappedFiles, title, ..files });
+        of_instances += all - mapped;
+        mapped_of_instances += mapped;
+    }
+    let mapped = usage.mapped_bytes.unwrap_or_default().min(bytes);
+    let mut left = (bytes - mapped).saturating_sub(of_instances);
+    // Instances without a process of their own live in the server's.
+    let unseen = |instance: &&Instance| !usage.runners.iter().any(|runner| runner.instance == instance.id);
+    for instance in snapshot.instances.iter().filter(here).filter(unseen) {
+        if let Some((bytes, certainty, source)) = told(snapshot, instance) {
+            let bytes = bytes.min(left);
+            left -= bytes;
+            tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+        }
+    }
+    let own = |kind, title, bytes, source: String| Tenant {
+        server: Some(usage.id.clone()),
+        ..tenant(kind, title, bytes, Certainty::Measured, source)
+    };
+    let source = format!("{} processes, {how}, less its instances", usage.processes);
+    tenants.push(own(TenantKind::Server, title.clone(), left, source));
+    let source = "files that its processes map; the system counts them as available".to_owned();
+    let rest = mapped.saturating_sub(mapped_of_instances);
+    tenants.push(own(TenantKind::MappedFiles, format!("{title}, mapped files"), rest, source));
+}
+
+/// A server whose processes cannot be read, or that runs elsewhere: what it says of its instances counts.
+fn told_instances(
+    snapshot: &Snapshot,
+    server: &ServerId,
+    tenants: &mut Vec<Tenant>,
+    unknown: &mut Vec<String>,
+) {
+    if is_elsewhere(snapshot, server) {
+        return;
+    }
+    for instance in snapshot.instances.iter().filter(|instance| instance.server == *server) {
+        match told(snapshot, instance) {
+            Some((bytes, certainty, source)) => {
+                tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+            }
+            None => unknown.push(format!(
+                "{} on {}: neither the system nor the server tells its memory",
+                snapshot.model_title(server, &instance.model),
+                snapshot.server_title(server)
+            )),
+        }
+    }
+}
+
+/// Bytes in the machine's memory as far as the server or the size of the weights tells.
+fn told(snapshot: &Snapshot, instance: &Instance) -> Option<(u64, Certainty, String)> {
+    if let Some(bytes) = instance.memory_bytes {
+        let own_gpu = snapshot.gauges.as_ref().is_some_and(|gauges| {
+            gauges.gpus.iter().any(|gpu| gpu.memory_total_bytes.is_some() && gpu.vendor != "apple")
+        });
+        let elsewhere = instance.gpu_memory_bytes.filter(|_| own_gpu).unwrap_or_default();
+        let source = format!("{} reports it", snapshot.server_title(&instance.server));
+        return Some((bytes.saturating_sub(elsewhere), Certainty::Reported, source));
+    }
+    let model = snapshot
+        .models
+        .iter()
+        .find(|view| view.model.server == instance.server && view.model.name == instance.model)?;
+    let source = "the size of its weights on disk: neither system nor server tells its memory".to_owned();
+    Some((model.model.size_bytes?, Certainty::Estimated, source))
+}
+
+fn is_elsewhere(snapshot: &Snapshot, server: &ServerId) -> bool {
+    snapshot.is_remote(server) && snapshot.server(server).is_some_and(|view| view.pid.is_none())
+}
+
+fn of_instance(
+    snapshot: &Snapshot,
+    instance: &Instance,
+    bytes: u64,
+    certainty: Certainty,
+    source: String,
+) -> Tenant {
+    Tenant {
+        kind: TenantKind::Instance,
+        title: snapshot.model_title(&instance.server, &instance.model),
+        server: Some(instance.server.clone()),
+        model: Some(instance.model.clone()),
+        bytes,
+        certainty,
+        source,
+    }
+}
+
+fn tenant(
+    kind: TenantKind,
+    title: String,
+    bytes: u64,
+    certainty: Certainty,
+    source: impl Into<String>,
+) -> Tenant {
+    Tenant { kind, title, server: None, model: None, bytes, certainty, source: source.into() }
+}
+
+fn measured_by(measure: Option<MemoryMeasure>) -> &'static str {
+    match measure {
+        Some(MemoryMeasure::Pss) => "proportional set size",
+        Some(MemoryMeasure::Rss) => "resident set size: shared pages count in each process",
+        Some(MemoryMeasure::Footprint) => "physical footprint",
+        None => "as the system tells it",
+    }
+}
+
+fn sum(tenants: &[Tenant], wanted: impl Fn(TenantKind) -> bool) -> u64 {
+    tenants.iter().filter(|tenant| wanted(tenant.kind)).map(|tenant| tenant.bytes).sum()
+}
+
+/// The pool in order. Readings of different moments can exceed the whole by a little; that is taken off what is known
+/// least.
+fn divided(title: &str, total: u64, mut tenants: Vec<Tenant>) -> Pool {
+    let mut surplus = sum(&tenants, |_| true).saturating_sub(total);
+    let least_known = [
+        TenantKind::Other,
+        TenantKind::MappedFiles,
+        TenantKind::Containers,
+        TenantKind::Server,
+        TenantKind::Orphan,
+        TenantKind::Pilothouse,
+        TenantKind::Instance,
+    ];
+    for kind in least_known {
+        for tenant in tenants.iter_mut().filter(|tenant| tenant.kind == kind) {
+            let less = surplus.min(tenant.bytes);
+            tenant.bytes -= less;
+            surplus -= less;
+        }
+    }
+    tenants.retain(|tenant| tenant.bytes > 0);
+    tenants.sort_by(|a, b| (a.kind, b.bytes, &a.title).cmp(&(b.kind, a.bytes, &b.title)));
+    let used_bytes = sum(&tenants, |_| true);
+    Pool {
+        title: title.to_owned(),
+        for_models: false,
+        total_bytes: total,
+        used_bytes,
+        free_bytes: total - used_bytes,
+        tenants,
+    }
+}

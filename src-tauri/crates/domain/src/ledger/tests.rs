@@ -1,0 +1,308 @@
+use super::*;
+use crate::{
+    gauge::{Gauges, GpuReading, MemoryMeasure, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage},
+    lifecycle::ServerState,
+    machine::{Cores, Gpu, MemoryKind},
+    model::{Expiry, Instance, Model, ModelPurpose},
+    server::{Abilities, Ownership, ServerKind},
+    snapshot::{EngineView, ModelView, ServerView},
+};
+
+const GB: u64 = 1_000_000_000;
+
+fn machine(memory: u64, kind: MemoryKind, gpus: Vec<Gpu>) -> Machine {
+    Machine {
+        model: None,
+        chip: "test".into(),
+        cores: Cores::default(),
+        memory_bytes: memory,
+        memory_kind: kind,
+        bandwidth_gb_s: None,
+        bandwidth_gb_s_absent: Some("not told".into()),
+        gpus,
+        neural_engine: None,
+        metal: None,
+        os: None,
+        driver: None,
+        gpu_limit_override_bytes: None,
+    }
+}
+
+fn card(vendor: &str, memory_bytes: Option<u64>) -> Gpu {
+    Gpu {
+        name: "card".into(),
+        vendor: vendor.into(),
+        cores: Some(32),
+        memory_bytes,
+        bandwidth_gb_s: None,
+        compute_capability: None,
+        driver: None,
+    }
+}
+
+fn server(id: &str, kind: ServerKind, ownership: Ownership, pid: Option<u32>) -> ServerView {
+    ServerView {
+        id: id.into(),
+        kind,
+        title: kind.title().into(),
+        ownership: Some(ownership),
+        state: ServerState::Ready,
+        reason: None,
+        hint: None,
+        endpoint: None,
+        version: None,
+        pid,
+        keeper: None,
+        program: None,
+        backend: None,
+        restarts: 0,
+        abilities: Abilities::default(),
+        since: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn model(server: &str, name: &str, size_bytes: Option<u64>) -> ModelView {
+    let model = Model {
+        server: server.into(),
+        name: name.into(),
+        title: name.to_uppercase(),
+        purpose: ModelPurpose::Llm,
+        format: None,
+        quantization: None,
+        parameters: None,
+        size_bytes,
+        context_max: None,
+    };
+    ModelView {
+        id: model.reference().id(),
+        model,
+        loaded: true,
+        active: false,
+        fits: None,
+        fits_reason: String::new(),
+        needed_bytes: None,
+    }
+}
+
+fn instance(server: &str, name: &str, memory: Option<u64>, gpu: Option<u64>) -> Instance {
+    Instance {
+        id: name.into(),
+        server: server.into(),
+        model: name.into(),
+        memory_bytes: memory,
+        gpu_memory_bytes: gpu,
+        context: None,
+        expiry: Expiry::Never,
+        pid: None,
+    }
+}
+
+fn usage(id: &str, memory: Option<u64>, mapped: u64, runners: Vec<RunnerUsage>) -> ServerUsage {
+    ServerUsage {
+        id: id.into(),
+        memory_bytes: memory,
+        memory_bytes_absent: memory.is_none().then(|| "permission denied".into()),
+        mapped_bytes: memory.map(|_| mapped),
+        cpu_percent: None,
+        measure: Some(MemoryMeasure::Pss),
+        processes: 2,
+        pids: vec![7, 8],
+        runners,
+    }
+}
+
+fn runner(instance: &str, memory: u64, mapped: u64) -> RunnerUsage {
+    RunnerUsage {
+        instance: instance.into(),
+        pid: 8,
+        memory_bytes: Some(memory),
+        mapped_bytes: Some(mapped),
+        measure: Some(MemoryMeasure::Pss),
+    }
+}
+
+/// A machine of 24 GB with 10 in use, and an Ollama with one model.
+fn snapshot() -> Snapshot {
+    let engine = EngineView {
+        version: "0".into(),
+        pid: 1,
+        started_at: Timestamp::UNIX_EPOCH,
+        gateway: None,
+        gateway_absent: None,
+        web: None,
+        data_dir: String::new(),
+        settings_file: String::new(),
+    };
+    let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
+    snapshot.servers = vec![server("ollama", ServerKind::Ollama, Ownership::Ours, Some(7))];
+    snapshot.models = vec![model("ollama", "qwen", Some(4 * GB))];
+    snapshot.instances = vec![instance("ollama", "qwen", None, None)];
+    snapshot.gauges = Some(Gauges {
+        at: Timestamp::UNIX_EPOCH,
+        cpu_percent: None,
+        cpu_cores: 2,
+        memory_used_bytes: Some(10 * GB),
+        memory_total_bytes: Some(24 * GB),
+        swap_used_bytes: None,
+        swap_total_bytes: None,
+        gpus: vec![],
+        gpus_absent: Some("no GPU found".into()),
+        servers: vec![usage("ollama", Some(7 * GB), 4 * GB, vec![runner("qwen", 6 * GB, 4 * GB)])],
+        orphans: vec![],
+        own: OwnUsage { cpu_percent: None, memory_bytes: Some(GB / 10), measure: None },
+    });
+    snapshot
+}
+
+fn parts(pool: &Pool) -> Vec<(TenantKind, &str, u64)> {
+    pool.tenants.iter().map(|tenant| (tenant.kind, tenant.title.as_str(), tenant.bytes / 1_000_000)).collect()
+}
+
+fn adds_up(ledger: &Ledger) {
+    for pool in &ledger.pools {
+        let sum: u64 = pool.tenants.iter().map(|tenant| tenant.bytes).sum();
+        assert_eq!(sum, pool.used_bytes, "{pool:#?}");
+        assert_eq!(pool.used_bytes + pool.free_bytes, pool.total_bytes, "{pool:#?}");
+    }
+    assert_eq!(ledger.pools.iter().filter(|pool| pool.for_models).count(), 1);
+    assert!(ledger.pools[0].for_models);
+}
+
+#[test]
+fn mapped_weights_stand_beside_what_is_in_use_and_are_counted_once() {
+    let ledger = ledger(&snapshot(), &machine(24 * GB, MemoryKind::Separate, vec![])).unwrap();
+    adds_up(&ledger);
+    assert_eq!(
+        parts(&ledger.pools[0]),
+        [
+            (TenantKind::Instance, "QWEN", 2000),
+            (TenantKind::MappedFiles, "QWEN, mapped files", 4000),
+            (TenantKind::Server, "Ollama", 1000),
+            (TenantKind::Pilothouse, "Pilothouse", 100),
+            // 10 in use, of which 3.1 are named; the mapped files are not among the 10.
+            (TenantKind::Other, "System and other programs", 6900),
+        ]
+    );
+    assert_eq!(ledger.pools[0].free_bytes, 10 * GB);
+    assert_eq!(ledger.headroom_bytes, 10 * GB - RESERVE);
+    assert_eq!(ledger.in_use_bytes + ledger.reserve_bytes + ledger.headroom_bytes, ledger.ceiling.bytes);
+    assert_eq!(ledger.residents()[0].bytes, 6 * GB, "without the model its files go too");
+}
+
+#[test]
+fn a_server_that_cannot_be_read_is_taken_at_its_word_or_at_the_size_of_its_weights() {
+    let mut snapshot = snapshot();
+    snapshot.gauges.as_mut().unwrap().servers = vec![usage("ollama", None, 0, vec![])];
+    let this = machine(24 * GB, MemoryKind::Separate, vec![]);
+    let of = |snapshot: &Snapshot| {
+        let ledger = ledger(snapshot, &this).unwrap();
+        adds_up(&ledger);
+        let first = ledger.pools[0].tenants[0].clone();
+        (first.kind, first.certainty, first.bytes, ledger.unknown.len())
+    };
+    assert_eq!(of(&snapshot), (TenantKind::Instance, Certainty::Estimated, 4 * GB, 0));
+    snapshot.instances[0].memory_bytes = Some(5 * GB);
+    assert_eq!(of(&snapshot), (TenantKind::Instance, Certainty::Reported, 5 * GB, 0));
+    snapshot.instances[0].memory_bytes = None;
+    snapshot.models[0].model.size_bytes = None;
+    let (kind, .., unknown) = of(&snapshot);
+    assert_eq!((kind, unknown), (TenantKind::Pilothouse, 1), "what nobody knows is said, not guessed");
+}
+
+#[test]
+fn what_runs_on_another_machine_holds_nothing_here() {
+    let mut snapshot = snapshot();
+    snapshot.servers = vec![server("ollama", ServerKind::OpenAi, Ownership::Remote, None)];
+    snapshot.instances[0].memory_bytes = Some(5 * GB);
+    snapshot.gauges.as_mut().unwrap().servers = vec![usage("ollama", None, 0, vec![])];
+    let ledger = ledger(&snapshot, &machine(24 * GB, MemoryKind::Separate, vec![])).unwrap();
+    assert!(ledger.residents().is_empty() && ledger.unknown.is_empty(), "{ledger:#?}");
+}
+
+#[test]
+fn on_unified_memory_the_limit_of_the_gpu_and_the_free_memory_both_bind() {
+    let mut snapshot = snapshot();
+    let apple = machine(36 << 30, MemoryKind::Unified, vec![card("apple", None)]);
+    let gauges = snapshot.gauges.as_mut().unwrap();
+    gauges.memory_total_bytes = Some(36 << 30);
+    gauges.gpus = vec![GpuReading {
+        name: "Apple M4 Max".into(),
+        vendor: "apple".into(),
+        load_percent: None,
+        memory_used_bytes: Some(3 * GB),
+        memory_total_bytes: None,
+        power_w: None,
+        temperature_c: None,
+        source: "IOKit".into(),
+    }];
+    let roomy = ledger(&snapshot, &apple).unwrap();
+    adds_up(&roomy);
+    assert_eq!(roomy.pools.len(), 1, "a GPU buffer is part of the one memory");
+    // 38.65 GB less 10 in use and 4 mapped leave 24.65; the limit of 30.15 less 3 on the GPU would leave 27.15.
+    assert_eq!(roomy.headroom_bytes, (36 << 30) - 14 * GB - RESERVE);
+    snapshot.gauges.as_mut().unwrap().gpus[0].memory_used_bytes = Some(20 * GB);
+    let bound = ledger(&snapshot, &apple).unwrap();
+    assert_eq!(bound.headroom_bytes, bound.ceiling.bytes - 20 * GB - RESERVE);
+}
+
+#[test]
+fn a_gpu_with_memory_of_its_own_is_a_pool_of_its_own_and_comes_first() {
+    let mut snapshot = snapshot();
+    snapshot.instances[0] = instance("ollama", "qwen", Some(6 * GB), Some(5 * GB));
+    let gauges = snapshot.gauges.as_mut().unwrap();
+    gauges.servers = vec![usage("ollama", Some(2 * GB), 0, vec![])];
+    gauges.gpus = vec![GpuReading {
+        name: "H100".into(),
+        vendor: "nvidia".into(),
+        load_percent: None,
+        memory_used_bytes: Some(8 * GB),
+        memory_total_bytes: Some(80 * GB),
+        power_w: None,
+        temperature_c: None,
+        source: "NVML".into(),
+    }];
+    let this = machine(24 * GB, MemoryKind::Separate, vec![card("nvidia", Some(80 * GB))]);
+    let ledger = ledger(&snapshot, &this).unwrap();
+    adds_up(&ledger);
+    assert_eq!(ledger.pools[0].title, "H100");
+    assert_eq!(
+        parts(&ledger.pools[0]),
+        [(TenantKind::Instance, "QWEN", 5000), (TenantKind::Other, "Driver and other programs", 3000),]
+    );
+    // Its part in the machine's memory is the rest of what Ollama reports.
+    assert_eq!(parts(&ledger.pools[1])[0], (TenantKind::Instance, "QWEN", 1000));
+    assert_eq!(ledger.headroom_bytes, 72 * GB - RESERVE);
+}
+
+#[test]
+fn without_a_reading_of_memory_there_is_no_ledger() {
+    let mut snapshot = snapshot();
+    snapshot.gauges.as_mut().unwrap().memory_used_bytes = None;
+    assert_eq!(ledger(&snapshot, &machine(24 * GB, MemoryKind::Separate, vec![])), None);
+}
+
+proptest::proptest! {
+    /// Readings of different moments and sources may contradict each other; the pool still adds up.
+    #[test]
+    fn every_pool_adds_up(
+        used in 0u64..30 * GB,
+        tree in 0u64..30 * GB,
+        mapped in 0u64..30 * GB,
+        of_runner in 0u64..30 * GB,
+        mapped_of_runner in 0u64..30 * GB,
+        orphan in 0u64..30 * GB,
+    ) {
+        let mut snapshot = snapshot();
+        let gauges = snapshot.gauges.as_mut().unwrap();
+        gauges.memory_used_bytes = Some(used);
+        gauges.servers = vec![usage("ollama", Some(tree), mapped, vec![runner("qwen", of_runner, mapped_of_runner)])];
+        gauges.orphans = vec![OrphanedRunner {
+            pid: 9,
+            memory_bytes: Some(orphan),
+            memory_bytes_absent: None,
+            measure: None,
+        }];
+        let ledger = ledger(&snapshot, &machine(24 * GB, MemoryKind::Separate, vec![])).unwrap();
+        adds_up(&ledger);
+    }
+}

@@ -1,0 +1,161 @@
+//! Keeps the books of memory: tells the hub what the machine has and what each model would take, measures what instances
+//! really took, and corrects the one by the other.
+
+mod needs;
+mod residency;
+
+use super::supervisors::Supervisors;
+use crate::{
+    hardware::this_machine,
+    hub::{Hub, Report},
+    store::Store,
+};
+use needs::Needs;
+use pilothouse_domain::{
+    Timestamp,
+    learned::{Correction, LoadKey, MeasuredLoad},
+    machine::Machine,
+    settings::Settings,
+    snapshot::Snapshot,
+};
+use residency::Residency;
+use std::sync::Arc;
+use tokio::{spawn, sync::watch};
+use tokio_util::sync::CancellationToken;
+
+/// What the bookkeeper works with.
+pub struct Surroundings {
+    pub hub: Hub,
+    pub store: Option<Store>,
+    pub supervisors: Supervisors,
+    /// Those that the servers were started with.
+    pub settings: Settings,
+}
+
+/// A way to the bookkeeper. What loads have shown can be read by anybody.
+pub struct Bookkeeper {
+    loads: watch::Receiver<Arc<Vec<MeasuredLoad>>>,
+    end: CancellationToken,
+    ended: CancellationToken,
+}
+
+impl Bookkeeper {
+    pub fn start(around: Surroundings) -> Self {
+        let (publish, loads) = watch::channel(Arc::default());
+        let (end, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (ending, over) = (end.clone(), ended.clone().drop_guard());
+        spawn(async move {
+            run(around, publish, ending).await;
+            drop(over);
+        });
+        Self { loads, end, ended }
+    }
+
+    /// What earlier loads with this key have shown.
+    pub fn correction(&self, key: &LoadKey) -> Option<Correction> {
+        correction(&self.loads.borrow(), key)
+    }
+
+    /// Writes what is in memory now and ends.
+    pub async fn shutdown(&self) {
+        self.end.cancel();
+        self.ended.cancelled().await;
+    }
+}
+
+/// `loads`: newest first.
+fn correction(loads: &[MeasuredLoad], key: &LoadKey) -> Option<Correction> {
+    let peaks: Vec<u64> = loads.iter().filter(|load| load.key == *key).map(|load| load.peak_bytes).collect();
+    Correction::of(&peaks)
+}
+
+struct Books {
+    around: Surroundings,
+    machine: Machine,
+    residency: Residency,
+    needs: Needs,
+    publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
+    /// The sample that was taken into account last.
+    seen: Option<Timestamp>,
+}
+
+async fn run(around: Surroundings, publish: watch::Sender<Arc<Vec<MeasuredLoad>>>, end: CancellationToken) {
+    let mut snapshots = around.hub.snapshots();
+    let Some(machine) = end.run_until_cancelled(this_machine()).await else { return };
+    around.hub.report(Report::Machine(machine.clone()));
+    let mut books = Books {
+        residency: Residency::default(),
+        needs: Needs::default(),
+        machine,
+        publish,
+        seen: None,
+        around,
+    };
+    books.remember().await;
+    loop {
+        let snapshot = snapshots.borrow_and_update().clone();
+        let look = async {
+            books.look(&snapshot).await;
+            snapshots.changed().await
+        };
+        match end.run_until_cancelled(look).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return,
+            None => break,
+        }
+    }
+    let due = books.residency.end();
+    books.keep(due).await;
+}
+
+impl Books {
+    /// Takes up what earlier lives have measured.
+    async fn remember(&mut self) {
+        let Some(store) = &self.around.store else { return };
+        match store.loads().await {
+            Ok(loads) => {
+                self.publish.send_replace(Arc::new(loads));
+            }
+            Err(error) => tracing::warn!(%error, "what earlier loads took is not known"),
+        }
+    }
+
+    async fn look(&mut self, snapshot: &Snapshot) {
+        let sampled = snapshot.gauges.as_ref().map(|gauges| gauges.at);
+        let fresh = self.seen != sampled;
+        self.seen = sampled;
+        let due = match fresh {
+            true => self.residency.see(snapshot, &self.machine, &self.around.settings),
+            false => Vec::new(),
+        };
+        let learned = !due.is_empty();
+        self.keep(due).await;
+        if self.needs.differ(snapshot) || learned {
+            let needs = self
+                .needs
+                .reckon(snapshot, &self.machine, &self.around.settings, &self.around.supervisors, |key| {
+                    correction(&self.publish.borrow(), key)
+                })
+                .await;
+            self.around.hub.report(Report::Needs(needs));
+        }
+    }
+
+    /// Writes loads and their new peaks. Without a store they are remembered until the end.
+    async fn keep(&mut self, due: Vec<residency::Due>) {
+        for residency::Due { instance, row, load } in due {
+            if let Some(store) = &self.around.store {
+                match store.keep_load(row, &load).await {
+                    Ok(row) => self.residency.written(&instance, row),
+                    Err(error) => tracing::warn!(%error, "what a load took is not kept"),
+                }
+            }
+            self.publish.send_modify(|loads| {
+                let mut next = Vec::clone(loads);
+                next.retain(|old| (&old.key, old.at) != (&load.key, load.at));
+                next.insert(0, load);
+                *loads = Arc::new(next);
+            });
+        }
+    }
+}

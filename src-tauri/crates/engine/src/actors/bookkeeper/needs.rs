@@ -1,0 +1,86 @@
+//! What each model would take.
+
+use crate::actors::supervisors::Supervisors;
+use pilothouse_domain::{
+    anatomy::Anatomy,
+    estimate::{Place, corrected, estimate},
+    fit::usual,
+    learned::{Correction, LoadKey},
+    machine::Machine,
+    model::{Model, ModelPurpose},
+    settings::Settings,
+    snapshot::Snapshot,
+};
+use std::collections::{BTreeMap, HashMap};
+
+/// What tells one state of a model's files from another.
+type Stamp = (String, Option<u64>);
+
+/// Remembers the builds of models, because their files are read slowly.
+#[derive(Default)]
+pub(super) struct Needs {
+    anatomies: HashMap<Stamp, Result<Anatomy, String>>,
+    /// What was reckoned last.
+    reckoned: Vec<(Stamp, Option<String>)>,
+}
+
+impl Needs {
+    /// Whether there are other models, or servers of other versions, than at the last reckoning.
+    pub fn differ(&mut self, snapshot: &Snapshot) -> bool {
+        let listed: Vec<(Stamp, Option<String>)> = models(snapshot)
+            .map(|model| {
+                let version = snapshot.server(&model.server).and_then(|server| server.version.clone());
+                (stamp(model), version)
+            })
+            .collect();
+        let differ = self.reckoned != listed;
+        self.reckoned = listed;
+        differ
+    }
+
+    /// By `<server>/<name>`: bytes, or why they are not known.
+    pub async fn reckon(
+        &mut self,
+        snapshot: &Snapshot,
+        machine: &Machine,
+        settings: &Settings,
+        supervisors: &Supervisors,
+        correction: impl Fn(&LoadKey) -> Option<Correction>,
+    ) -> BTreeMap<String, Result<u64, String>> {
+        let ceiling = machine.ceiling();
+        let place = if ceiling.on_gpu { Place::Gpu } else { Place::Cpu };
+        let mut needs = BTreeMap::new();
+        let mut kept = HashMap::new();
+        for model in models(snapshot) {
+            let Some(server) = snapshot.server(&model.server) else { continue };
+            let anatomy = match self.anatomies.remove(&stamp(model)) {
+                Some(anatomy) => anatomy,
+                None => anatomy(supervisors, model).await,
+            };
+            let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
+                let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
+                let key = LoadKey::of(snapshot, model, wish, ceiling.on_gpu);
+                let correction = key.and_then(|key| correction(&key));
+                corrected(estimate(anatomy, &wish, place), correction).total_bytes()
+            });
+            needs.insert(model.reference().id(), need);
+            kept.insert(stamp(model), anatomy);
+        }
+        self.anatomies = kept;
+        needs
+    }
+}
+
+fn stamp(model: &Model) -> Stamp {
+    (model.reference().id(), model.size_bytes)
+}
+
+fn models(snapshot: &Snapshot) -> impl Iterator<Item = &Model> {
+    let here = |model: &&Model| model.purpose == ModelPurpose::Llm && !snapshot.is_remote(&model.server);
+    snapshot.models.iter().map(|view| &view.model).filter(here)
+}
+
+async fn anatomy(supervisors: &Supervisors, model: &Model) -> Result<Anatomy, String> {
+    let supervisor = supervisors.get(&model.server).map_err(|error| error.message)?;
+    supervisor.anatomy(model).await.map_err(|error| error.message)
+}

@@ -1,0 +1,143 @@
+//! What each instance takes while it is in memory.
+
+use pilothouse_domain::{
+    Timestamp,
+    estimate::Wish,
+    fit::usual,
+    learned::{LoadKey, MeasuredLoad},
+    machine::{Machine, MemoryKind},
+    model::Instance,
+    server::ServerId,
+    settings::Settings,
+    snapshot::Snapshot,
+};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+/// A peak that grows is written this often at most.
+const WRITE_EVERY: Duration = Duration::from_secs(10);
+/// Growth of less than this share teaches nothing.
+const GROWTH: f64 = 1.01;
+
+/// Server and id of an instance.
+type InstanceKey = (ServerId, String);
+
+#[derive(Default)]
+pub(super) struct Residency(HashMap<InstanceKey, Tracked>);
+
+struct Tracked {
+    load: MeasuredLoad,
+    /// The process that holds it, once that is known: in another one it is another load.
+    pid: Option<u32>,
+    /// Where it stands in the store, and with which peak.
+    row: Option<i64>,
+    written_bytes: u64,
+    /// When it was seen first, or written last.
+    since: Instant,
+}
+
+/// A load that shall be written.
+pub(super) struct Due {
+    pub instance: InstanceKey,
+    /// Its row, when it was written before.
+    pub row: Option<i64>,
+    pub load: MeasuredLoad,
+}
+
+impl Residency {
+    /// Takes one sample; tells what is worth writing now: peaks that have grown, and instances that have left.
+    pub fn see(&mut self, snapshot: &Snapshot, machine: &Machine, settings: &Settings) -> Vec<Due> {
+        let (mut here, mut due) = (Vec::new(), Vec::new());
+        for instance in &snapshot.instances {
+            let Some(bytes) = held(snapshot, machine, instance) else { continue };
+            let key = (instance.server.clone(), instance.id.clone());
+            here.push(key.clone());
+            if self.0.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
+                due.extend(self.0.remove(&key).and_then(|tracked| tracked.due(key.clone())));
+            }
+            match self.0.get_mut(&key) {
+                Some(tracked) => {
+                    tracked.pid = tracked.pid.or(instance.pid);
+                    tracked.load.peak_bytes = tracked.load.peak_bytes.max(bytes);
+                }
+                None => {
+                    if let Some(load_key) = load_key(snapshot, machine, settings, instance) {
+                        let at = snapshot.gauges.as_ref().map_or(snapshot.at, |gauges| gauges.at);
+                        self.0.insert(key, Tracked::new(load_key, at, instance.pid, bytes));
+                    }
+                }
+            }
+        }
+        let gone = self.0.extract_if(|key, _| !here.contains(key));
+        due.extend(gone.filter_map(|(key, tracked)| tracked.due(key)));
+        for (key, tracked) in &mut self.0 {
+            if tracked.since.elapsed() >= WRITE_EVERY {
+                due.extend(tracked.due(key.clone()));
+                tracked.since = Instant::now();
+                tracked.written_bytes = tracked.load.peak_bytes;
+            }
+        }
+        due
+    }
+
+    /// Everything that is not written yet.
+    pub fn end(&mut self) -> Vec<Due> {
+        self.0.drain().filter_map(|(key, tracked)| tracked.due(key)).collect()
+    }
+
+    pub fn written(&mut self, instance: &InstanceKey, row: i64) {
+        if let Some(tracked) = self.0.get_mut(instance) {
+            tracked.row = Some(row);
+        }
+    }
+}
+
+impl Tracked {
+    fn new(key: LoadKey, at: Timestamp, pid: Option<u32>, bytes: u64) -> Self {
+        let load = MeasuredLoad { key, at, peak_bytes: bytes };
+        Self { load, pid, row: None, written_bytes: 0, since: Instant::now() }
+    }
+
+    fn is_another(&self, pid: Option<u32>) -> bool {
+        self.pid.zip(pid).is_some_and(|(old, new)| old != new)
+    }
+
+    fn due(&self, instance: InstanceKey) -> Option<Due> {
+        let grown = self.load.peak_bytes as f64 > self.written_bytes as f64 * GROWTH;
+        grown.then(|| Due { instance, row: self.row, load: self.load.clone() })
+    }
+}
+
+/// What an instance holds where models are placed, as far as it is measured. What is only said by a server counts where
+/// the system cannot tell it: GPU memory.
+fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance) -> Option<u64> {
+    let gauges = snapshot.gauges.as_ref()?;
+    let usage = gauges.servers.iter().find(|usage| usage.id == instance.server)?;
+    let runner = usage.runners.iter().find(|runner| runner.instance == instance.id);
+    let of_process = runner.and_then(|runner| runner.memory_bytes);
+    match (machine.ceiling().on_gpu, machine.memory_kind) {
+        (false, _) => of_process,
+        // Mapped weights are not in a footprint (reference: telemetry, section 5.1).
+        (true, MemoryKind::Unified) => of_process.max(instance.memory_bytes),
+        (true, MemoryKind::Separate) => instance.gpu_memory_bytes,
+    }
+}
+
+fn load_key(
+    snapshot: &Snapshot,
+    machine: &Machine,
+    settings: &Settings,
+    instance: &Instance,
+) -> Option<LoadKey> {
+    let server = snapshot.server(&instance.server)?;
+    let of_model = |view: &&pilothouse_domain::snapshot::ModelView| {
+        view.model.server == instance.server && view.model.name == instance.model
+    };
+    let model = &snapshot.models.iter().find(of_model)?.model;
+    let ceiling = machine.ceiling();
+    let usual = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
+    let wish = Wish { context: instance.context.unwrap_or(usual.context), ..usual };
+    LoadKey::of(snapshot, model, wish, ceiling.on_gpu)
+}
