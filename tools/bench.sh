@@ -21,12 +21,20 @@ for _ in $(seq 600); do
 done
 say "The embedded model"
 "$program" bench
-say "Pilothouse itself, idle for 60 s"
+seconds="${BENCH_SECONDS:-60}"
+say "Pilothouse itself (serve), idle for $seconds s"
 ticks() { awk '{print $14 + $15}' "/proc/$engine/stat"; }
 before="$(ticks)"
-sleep 60
+sleep "$seconds"
 after="$(ticks)"
-awk -v used=$((after - before)) -v hertz="$(getconf CLK_TCK)" 'BEGIN { printf "processor  %.2f %% of a core\n", used / hertz / 60 * 100 }'
+awk -v used=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v seconds="$seconds" \
+    'BEGIN { printf "processor  %.2f %% of a core\n", used / hertz / seconds * 100 }'
 awk '/^Pss:/ { printf "memory     %.1f MB (PSS)\n", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"
+say "The tray app, no window"
+cargo build --quiet --release -p pilothouse-tray --features pilothouse-tray/custom-protocol
+cargo build --quiet --workspace
+eval "$(tools/test-tools.sh 2>/dev/null)"
+PILOTHOUSE_BENCH_APP="$program-tray" BENCH_SECONDS="$seconds" \
+    cargo test --quiet -p pilothouse-tests --test desktop -- --ignored --nocapture own_cost | grep "^tray app"
 say "Models that fit together"
 cargo run --quiet --release -p pilothouse-domain --example together_cost

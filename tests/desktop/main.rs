@@ -4,7 +4,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod app;
+mod cost;
 mod desktop;
+mod gauge;
 mod panel;
 mod states;
 mod switch;

@@ -56,6 +56,13 @@ async fn on_a_profile_of_the_mac_studio_all_sizes_are_judged_without_an_engine()
         assert!(report["forecast"]["decode_tok_s"].as_f64().unwrap() > 1.0, "{report:#}");
         assert!(report["forecast"]["error_percent"].as_f64().unwrap() > 0.0, "{report:#}");
     }
+    let table = sandbox.ask(&["fit", "--machine", "m4-max-36"]).unwrap();
+    let rows = table["rows"].as_array().unwrap();
+    let names: Vec<&str> = rows.iter().map(|row| row["models"].as_str().unwrap()).collect();
+    assert!(names.contains(&"0.5b") && names.contains(&"0.5b + 3.8b + 7b"), "{table:#}");
+    let too_large: Vec<&Value> = rows.iter().filter(|row| row["fits"] == false).collect();
+    assert!(too_large.len() == 1 && too_large[0]["models"] == "70b:q2_k", "{table:#}");
+    assert!(rows.iter().all(|row| row["noted"]["memory_gb"].as_f64().unwrap() > 0.0), "{table:#}");
     let refused = sandbox.run(&["fit", "--machine", "m4-max-36", "70b:q2_k"]);
     assert_eq!((refused.code, &refused.json["fits"]), (Some(5), &false.into()), "{refused:?}");
     assert!(refused.json["reason"].as_str().unwrap().contains("does not fit"), "{refused:?}");

@@ -54,7 +54,7 @@ fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
     let shown = tray_model(&engine.snapshots().borrow(), at_login);
     let menu = LiveMenu::build(app.handle(), &shown.items)?;
     TrayIconBuilder::with_id(TRAY_ID)
-        .icon(icon::image(shown.icon))
+        .icon(icon::image(shown.icon, shown.bars))
         .icon_as_template(true)
         .tooltip(&shown.title)
         .menu(menu.root())
@@ -130,11 +130,15 @@ fn apply(app: &AppHandle, live: &Shared, model: TrayModel) {
     let tray = app.tray_by_id(TRAY_ID);
     for op in diff(&live.shown, &model) {
         let done = match (&op, &tray) {
-            (TrayOp::Icon(shape), Some(tray)) => {
-                tray.set_icon_with_as_template(Some(icon::image(*shape)), true)
+            (TrayOp::Icon(shape, bars), Some(tray)) => {
+                tray.set_icon_with_as_template(Some(icon::image(*shape, *bars)), true)
             }
             (TrayOp::Title(title), Some(tray)) => tray.set_tooltip(Some(title)),
-            (TrayOp::Icon(_) | TrayOp::Title(_), None) => Ok(()),
+            // Elsewhere it would stand as a label where nobody expects one.
+            (TrayOp::Beside(text), Some(tray)) if cfg!(target_os = "macos") => {
+                tray.set_title(text.as_deref())
+            }
+            (TrayOp::Icon(..) | TrayOp::Title(_) | TrayOp::Beside(_), _) => Ok(()),
             _ => live.menu.apply(app, &op),
         };
         if let Err(error) = done {

@@ -96,6 +96,7 @@ pub fn model(view: &ModelView) -> Value {
         "active": view.active,
         "fits": view.fits,
         "fits_reason": view.fits_reason,
+        "needed_bytes": view.needed_bytes,
     });
     let silent = "not reported by the server";
     let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];

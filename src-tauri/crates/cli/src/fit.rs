@@ -5,7 +5,7 @@ use crate::{
 use clap::Args;
 use pilothouse_domain::{
     estimate::Wish,
-    fit::{Candidate, FitReport, Room, gigabytes, report, typical, unknown_model},
+    fit::{Candidate, FitReport, Room, SizeTable, gigabytes, report, size_table, typical, unknown_model},
     machine::Machine,
     server::ServerId,
 };
@@ -17,8 +17,9 @@ use serde_json::json;
 
 #[derive(Args)]
 pub struct Fit {
-    /// Models that shall be in memory together; typical sizes such as 7b or 70b:q2_k too.
-    #[arg(required_unless_present = "together")]
+    /// Models that shall be in memory together; typical sizes such as 7b or 70b:q2_k too. Without any, but with --machine:
+    /// all typical sizes on that machine.
+    #[arg(required_unless_present_any = ["together", "machine"])]
     models: Vec<String>,
     /// Find all sets of the models on this machine that fit together.
     #[arg(long, conflicts_with_all = ["models", "server"])]
@@ -46,6 +47,11 @@ pub async fn run(arguments: Fit, output: &Output) -> Result<u8, ApiError> {
     let machine = arguments.machine.as_deref().map(hardware::profile).transpose()?;
     if arguments.together {
         return sets(&Session::connect()?, arguments, machine, output).await;
+    }
+    if let (Some(machine), true) = (&machine, arguments.models.is_empty()) {
+        let table = size_table(machine, &wish(&arguments)?);
+        output.answer(json!(table), || sizes_text(&table));
+        return Ok(0);
     }
     let report = match (Session::connect(), machine) {
         (Ok(session), machine) => ask(&session, arguments, machine).await?,
@@ -102,9 +108,13 @@ async fn sets(
     Ok(0)
 }
 
-fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {
+fn wish(arguments: &Fit) -> Result<Wish, ApiError> {
     let context = arguments.context.unwrap_or(USUAL_CONTEXT);
-    let wish = Wish::checked(context, arguments.parallel, arguments.kv.as_deref())?;
+    Wish::checked(context, arguments.parallel, arguments.kv.as_deref())
+}
+
+fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {
+    let wish = wish(arguments)?;
     let candidate = |name: &String| match typical(name) {
         Some(anatomy) => Ok(Candidate { name: name.clone(), anatomy, correction: None }),
         None => Err(unknown_model(name)),
@@ -150,5 +160,38 @@ fn text(report: &FitReport) -> String {
                 .map(|offer| format!("  {} ({}): {}", offer.what, gigabytes(offer.needed_bytes), offer.cost)),
         );
     }
+    lines.join("\n")
+}
+
+fn sizes_text(sizes: &SizeTable) -> String {
+    let dash = || "–".to_owned();
+    let rows = sizes.rows.iter().map(|row| {
+        let forecast = row
+            .forecast
+            .as_ref()
+            .map(|forecast| format!("about {:.0} ±{:.0} %", forecast.decode_tok_s, forecast.error_percent));
+        let noted = row.noted;
+        let noted_rate = noted.and_then(|noted| noted.decode_tok_s).map(|(from, to)| format!("{from}–{to}"));
+        vec![
+            row.models.clone(),
+            gigabytes(row.needed_bytes),
+            noted.map_or_else(dash, |noted| format!("{} GB", noted.memory_gb)),
+            forecast.unwrap_or_else(dash),
+            noted_rate.unwrap_or_else(dash),
+            if row.fits { "yes".into() } else { "no".into() },
+        ]
+    });
+    let mut lines = vec![
+        format!(
+            "{}: models may take {} ({}).",
+            sizes.machine,
+            gigabytes(sizes.ceiling.bytes),
+            sizes.ceiling.source
+        ),
+        format!("Typical builds in Q4_K_M unless said, {} tokens, reckoned, not measured.\n", sizes.context),
+        table(&["MODELS", "MEMORY", "NOTED", "DECODE TOK/S", "NOTED", "FITS"], rows.collect()),
+    ];
+    let refused = sizes.rows.iter().filter(|row| !row.fits);
+    lines.extend(refused.map(|row| format!("\n{}: {}", row.models, row.reason)));
     lines.join("\n")
 }

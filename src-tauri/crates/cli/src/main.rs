@@ -13,6 +13,7 @@ mod history;
 mod keys;
 mod logs;
 mod machine;
+mod memory;
 mod models;
 mod output;
 mod serve;
@@ -67,6 +68,8 @@ enum Verb {
         #[arg(long)]
         watch: bool,
     },
+    /// Show who holds how much memory, and what models may still take.
+    Memory,
     /// Show the hardware: chip, cores, memory, bandwidth, GPU.
     Machine,
     /// Say whether models fit in memory together, and how fast they may be, before they are loaded.
@@ -145,6 +148,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Memory => memory::run(output).await,
         Verb::Machine => machine::run(output).await,
         Verb::Fit(arguments) => Box::pin(fit::run(arguments, output)).await,
         Verb::Gauges { watch } => gauges::run(watch, output).await,

@@ -1,5 +1,6 @@
 //! What people can set, with defaults and checks. Reading and writing the file is the engine's work.
 
+use crate::tray::TrayGauge;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
@@ -12,6 +13,7 @@ pub struct Settings {
     pub gateway: GatewaySettings,
     pub web: WebSettings,
     pub gauges: GaugeSettings,
+    pub tray: TraySettings,
     pub notifications: NotificationSettings,
     pub restart: RestartSettings,
     pub servers: ServersSettings,
@@ -56,6 +58,17 @@ impl Default for GaugeSettings {
     fn default() -> Self {
         Self { interval_ms: 1000 }
     }
+}
+
+/// What the tray icon shows besides the state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct TraySettings {
+    /// Gauges drawn in the icon.
+    pub gauge: TrayGauge,
+    /// Per cent of memory and GPU as text beside the icon (macOS).
+    pub text: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]

@@ -11,6 +11,7 @@ use crate::{
     model::{Instance, Model},
     notice::Notice,
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
+    settings::TraySettings,
     switch::{Active, SwitchReport, Switching},
 };
 use serde::{Deserialize, Serialize};
@@ -105,6 +106,8 @@ pub struct EngineView {
     pub web: Option<String>,
     pub data_dir: String,
     pub settings_file: String,
+    /// How the tray draws its gauge; in the snapshot, so that a change of the settings is drawn at once.
+    pub tray: TraySettings,
 }
 
 /// The state of everything at one moment.

@@ -135,14 +135,14 @@ pub struct Situation {
     pub same_model: bool,
     /// The target is in memory already.
     pub target_loaded: bool,
-    /// Weights of the target, if known.
-    pub target_bytes: Option<u64>,
-    /// Memory that is free now, if known.
+    /// What the target will need, if that can be told: reckoned, or its weights and a quarter.
+    pub needed_bytes: Option<u64>,
+    /// What one more model may take now, if known.
     pub free_bytes: Option<u64>,
 }
 
 /// The steps of a switch. Both models are in memory for a moment when they fit together, so that a failed load costs
-/// nothing; when they surely do not (weights and a quarter more exceed what is free), the previous one goes first.
+/// nothing; when they do not, the previous one goes first.
 pub fn plan(situation: &Situation) -> Vec<Step> {
     let mut steps = vec![Step::EnsureServer, Step::Hold];
     let leaves = situation.previous.is_some() && !situation.same_model;
@@ -153,10 +153,7 @@ pub fn plan(situation: &Situation) -> Vec<Step> {
         }
         return steps;
     }
-    let tight = match (situation.target_bytes, situation.free_bytes) {
-        (Some(target), Some(free)) => target.saturating_add(target / 4) > free,
-        _ => false,
-    };
+    let tight = situation.needed_bytes.zip(situation.free_bytes).is_some_and(|(needed, free)| needed > free);
     if leaves && tight {
         steps.extend([Step::UnloadPrevious, Step::Load, Step::Prove, Step::Commit]);
     } else {
@@ -191,7 +188,7 @@ mod tests {
             previous: Some(Active { server: "ollama".into(), model: "a".into(), instance: "a".into() }),
             same_model: false,
             target_loaded: false,
-            target_bytes: Some(4),
+            needed_bytes: Some(4),
             free_bytes: Some(100),
         }
     }
@@ -210,7 +207,7 @@ mod tests {
 
     #[test]
     fn without_room_the_previous_model_leaves_first() {
-        let tight = Situation { target_bytes: Some(90), ..situation() };
+        let tight = Situation { needed_bytes: Some(101), ..situation() };
         assert_eq!(names(&tight), ["ensure_server", "hold", "unload_previous", "load", "prove", "commit"]);
     }
 
@@ -230,7 +227,7 @@ mod tests {
 
     #[test]
     fn the_way_back_undoes_only_what_was_begun() {
-        let plan = plan(&Situation { target_bytes: Some(90), ..situation() });
+        let plan = plan(&Situation { needed_bytes: Some(101), ..situation() });
         for cut in 0..=plan.len() {
             let undo = undo(&plan[..cut]);
             assert_eq!(undo.reload_previous, cut >= 3, "cut after {cut}");

@@ -120,6 +120,7 @@ impl Engine {
             web: None,
             data_dir: paths.data.display().to_string(),
             settings_file: paths.settings_file().display().to_string(),
+            tray: settings.tray,
         });
         if let Some(error) = loaded.trouble {
             hub.report(Report::Trouble(error));
@@ -327,6 +328,7 @@ fn follow_settings(
                 Ok(settings) => {
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
+                    inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
                     inner.sampler.set_interval(Duration::from_millis(settings.gauges.interval_ms));
                     fleet.follow(&started_with, &in_force, &settings).await;

@@ -19,6 +19,7 @@ use pilothouse_domain::{
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
     server::ServerId,
+    settings::TraySettings,
     snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
     switch::{Active, SwitchReport, Switching},
 };
@@ -58,6 +59,8 @@ pub enum Report {
     Switching(Option<Switching>),
     Switched(SwitchReport),
     Gauges(Gauges),
+    /// How the tray shall be drawn.
+    Tray(TraySettings),
     /// The hardware, read once.
     Machine(Machine),
     /// What models would take, by `<server>/<name>`; why that is not known.
@@ -182,6 +185,7 @@ impl State {
                 self.draw_up_ledger();
                 true
             }
+            Report::Tray(tray) => set(&mut self.snapshot.engine.tray, tray),
             Report::Machine(machine) => {
                 self.machine = Some(machine);
                 self.draw_up_ledger();

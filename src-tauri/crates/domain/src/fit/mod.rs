@@ -4,11 +4,13 @@
 //! what can share the memory.
 
 mod report;
+mod sizes;
 mod together;
 mod typical;
 mod usual;
 
 pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Room, report};
+pub use sizes::{Noted, SizeRow, SizeTable, size_table};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
 pub use usual::usual;

@@ -26,6 +26,9 @@ const MODELS: &[Typical] = &[
     Typical { size: "0.5b", layers: 24, width: 896, feed_forward: 4864, heads: 14, kv_heads: 2, vocabulary: 151_936, tied: true },
     Typical { size: "1.5b", layers: 28, width: 1536, feed_forward: 8960, heads: 12, kv_heads: 2, vocabulary: 151_936, tied: true },
     Typical { size: "3b", layers: 36, width: 2048, feed_forward: 11_008, heads: 16, kv_heads: 2, vocabulary: 151_936, tied: true },
+    // As Phi-3 mini.
+    Typical { size: "3.8b", layers: 32, width: 3072, feed_forward: 8192, heads: 32, kv_heads: 32, vocabulary: 32_064, tied: false },
+    // As Qwen 2.5 again.
     Typical { size: "7b", layers: 28, width: 3584, feed_forward: 18_944, heads: 28, kv_heads: 4, vocabulary: 152_064, tied: false },
     // As Llama 2.
     Typical { size: "13b", layers: 40, width: 5120, feed_forward: 13_824, heads: 40, kv_heads: 40, vocabulary: 32_000, tied: false },
@@ -106,6 +109,7 @@ mod tests {
             ("0.5b", 0.494),
             ("1.5b", 1.54),
             ("3b", 3.09),
+            ("3.8b", 3.82),
             ("7b", 7.62),
             ("13b", 13.0),
             ("30b", 32.8),

@@ -132,6 +132,7 @@ fn snapshot() -> Snapshot {
         web: None,
         data_dir: String::new(),
         settings_file: String::new(),
+        tray: crate::settings::TraySettings::default(),
     };
     let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
     snapshot.servers = vec![server("ollama", ServerKind::Ollama, Ownership::Ours, Some(7))];

@@ -1,10 +1,11 @@
-use super::{TrayIcon, TrayItem, TrayItemKind, TrayModel};
+use super::{TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel};
 
 /// One change of a live tray. Entries are named by their ids.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrayOp {
-    Icon(TrayIcon),
+    Icon(TrayIcon, TrayBars),
     Title(String),
+    Beside(Option<String>),
     Text {
         id: String,
         text: String,
@@ -33,11 +34,14 @@ pub enum TrayOp {
 /// not hit a dead entry.
 pub fn diff(old: &TrayModel, new: &TrayModel) -> Vec<TrayOp> {
     let mut ops = Vec::new();
-    if old.icon != new.icon {
-        ops.push(TrayOp::Icon(new.icon));
+    if (old.icon, old.bars) != (new.icon, new.bars) {
+        ops.push(TrayOp::Icon(new.icon, new.bars));
     }
     if old.title != new.title {
         ops.push(TrayOp::Title(new.title.clone()));
+    }
+    if old.beside != new.beside {
+        ops.push(TrayOp::Beside(new.beside.clone()));
     }
     list(None, &old.items, &new.items, &mut ops);
     ops
@@ -118,7 +122,8 @@ mod tests {
             }
         }
         match op {
-            TrayOp::Icon(icon) => model.icon = icon,
+            TrayOp::Icon(icon, bars) => (model.icon, model.bars) = (icon, bars),
+            TrayOp::Beside(text) => model.beside = text,
             TrayOp::Title(title) => model.title = title,
             TrayOp::Text { id, text } => find(&mut model.items, &id).unwrap().text = text,
             TrayOp::Enabled { id, enabled } => find(&mut model.items, &id).unwrap().enabled = enabled,
@@ -171,6 +176,8 @@ mod tests {
     fn model() -> impl Strategy<Value = TrayModel> {
         (items("i", 1), "[ab]", any::<bool>()).prop_map(|(items, title, busy)| TrayModel {
             icon: if busy { TrayIcon::Busy } else { TrayIcon::Idle },
+            bars: TrayBars { memory: busy.then_some(title.len() as u8), gpu: None },
+            beside: busy.then(|| title.clone()),
             title,
             items,
         })

@@ -2,10 +2,12 @@
 
 mod action;
 mod diff;
+mod gauge;
 mod view;
 
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
+pub use gauge::{BAR_STEPS, TrayBars, TrayGauge};
 pub use view::tray_model;
 
 /// Four shapes, not only colours.
@@ -20,12 +22,16 @@ pub enum TrayIcon {
     Down,
 }
 
-/// Icon, title and menu.
+/// Icon, words and menu.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrayModel {
     pub icon: TrayIcon,
-    /// Tooltip, or the text beside the icon where there is one.
+    /// The gauge in the icon.
+    pub bars: TrayBars,
+    /// The tooltip.
     pub title: String,
+    /// Beside the icon, where the system shows a text there (macOS) and it is wanted.
+    pub beside: Option<String>,
     pub items: Vec<TrayItem>,
 }
 

@@ -1,4 +1,4 @@
-use super::{TrayAction, TrayIcon, TrayItem, TrayItemKind, TrayModel};
+use super::{TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, gauge::beside};
 use crate::{
     fit::gigabytes,
     lifecycle::ServerState,
@@ -42,7 +42,13 @@ pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
     }));
     items.push(separator("sep:quit"));
     items.push(action(&TrayAction::Quit, "Quit Pilothouse", true));
-    TrayModel { icon: icon(snapshot), title: first, items }
+    TrayModel {
+        icon: icon(snapshot),
+        bars: TrayBars::of(snapshot),
+        title: first,
+        beside: beside(snapshot),
+        items,
+    }
 }
 
 fn icon(snapshot: &Snapshot) -> TrayIcon {
@@ -235,6 +241,7 @@ mod tests {
             web: None,
             data_dir: String::new(),
             settings_file: String::new(),
+            tray: crate::settings::TraySettings::default(),
         };
         let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
         for kind in [ServerKind::LlamaServer, ServerKind::Ollama] {

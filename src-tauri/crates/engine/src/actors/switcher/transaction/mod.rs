@@ -152,17 +152,19 @@ impl Transaction {
 
     fn situation(&self, model: &Model) -> Situation {
         let snapshot = self.around.hub.now();
-        let gauges = snapshot.gauges.as_ref();
-        let free = gauges.and_then(|g| Some(g.memory_total_bytes?.saturating_sub(g.memory_used_bytes?)));
         let target = model.reference();
+        let view = snapshot.models.iter().find(|view| view.model.reference() == target);
+        // Until its build has been read, the weights and a quarter for context and buffers.
+        let weights_and_more = model.size_bytes.map(|bytes| bytes.saturating_add(bytes / 4));
+        let needed = view.and_then(|view| view.needed_bytes).or(weights_and_more);
         Situation {
             same_model: self.previous.as_ref().is_some_and(|active| active.reference() == target),
             previous: self.previous.clone(),
             target_loaded: self.instance.is_some()
                 || snapshot.instances.iter().any(|i| i.server == target.server && i.model == target.model),
             // Weights on another machine need none of this one's memory.
-            target_bytes: model.size_bytes.filter(|_| !snapshot.is_remote(&model.server)),
-            free_bytes: free,
+            needed_bytes: needed.filter(|_| !snapshot.is_remote(&model.server)),
+            free_bytes: snapshot.ledger.as_ref().map(|ledger| ledger.headroom_bytes),
         }
     }
 

@@ -1,0 +1,59 @@
+use crate::{
+    output::{Output, table},
+    session::Session,
+};
+use pilothouse_domain::{
+    fit::gigabytes,
+    ledger::{Certainty, Ledger},
+};
+use pilothouse_engine::api::{ApiError, ErrorCode};
+use serde_json::json;
+
+pub async fn run(output: &Output) -> Result<u8, ApiError> {
+    let snapshot = Session::connect()?.snapshot().await?;
+    let ledger = snapshot.ledger.ok_or_else(|| {
+        ApiError::new(ErrorCode::Busy, "The memory was not read yet.")
+            .hint("Ask again in a second.")
+            .retryable()
+    })?;
+    output.answer(json!(ledger), || text(&ledger));
+    Ok(0)
+}
+
+fn text(ledger: &Ledger) -> String {
+    let mut lines = vec![
+        format!("Free for one more model: {}.", gigabytes(ledger.headroom_bytes)),
+        format!(
+            "{} ({}), less {} in use and {} reserve.",
+            gigabytes(ledger.ceiling.bytes),
+            ledger.ceiling.source,
+            gigabytes(ledger.in_use_bytes),
+            gigabytes(ledger.reserve_bytes)
+        ),
+    ];
+    for pool in &ledger.pools {
+        let models = if pool.for_models { ", models are placed here" } else { "" };
+        let (used, total) = (gigabytes(pool.used_bytes), gigabytes(pool.total_bytes));
+        lines.push(format!("\n{}: {used} of {total}{models}", pool.title));
+        let row = |title: &str, bytes, known: &str, source: &str| {
+            vec![title.to_owned(), gigabytes(bytes), known.to_owned(), source.to_owned()]
+        };
+        let tenants = pool
+            .tenants
+            .iter()
+            .map(|tenant| row(&tenant.title, tenant.bytes, word(tenant.certainty), &tenant.source));
+        let free = row("Free", pool.free_bytes, "", "");
+        lines.push(table(&["HOLDER", "SIZE", "KNOWN", "FROM"], tenants.chain([free]).collect()));
+    }
+    lines.extend(ledger.unknown.iter().map(|line| format!("Not in the figures: {line}")));
+    lines.join("\n")
+}
+
+fn word(certainty: Certainty) -> &'static str {
+    match certainty {
+        Certainty::Measured => "measured",
+        Certainty::Reported => "reported",
+        Certainty::Estimated => "estimated",
+        Certainty::Remainder => "what remains",
+    }
+}
