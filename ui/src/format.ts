@@ -30,6 +30,10 @@ export function percent(value: number): string {
   return `${value < 9.95 && value !== 0 ? value.toFixed(1) : Math.round(value)}${NBSP}%`;
 }
 
+export function watts(value: number): string {
+  return `${figure(value)}${NBSP}W`;
+}
+
 export function tokensPerSecond(value: number): string {
   return `${figure(value)}${NBSP}tok/s`;
 }

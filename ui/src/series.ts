@@ -1,9 +1,14 @@
-/** The gauges' last minutes as columns. */
+/** The gauges' past as columns. */
+import type { GaugeColumns } from './api/GaugeColumns';
 import type { GaugeHistory } from './api/GaugeHistory';
 
 const KEEP_MS = 15 * 60_000;
 
-type Column = Exclude<keyof GaugeHistory, 'at_ms'>;
+type Column = keyof GaugeColumns;
+
+/** How far back the lines reach, in seconds. The first one is followed sample by sample. */
+export const spans = { '15m': 900, '1h': 3600, '24h': 86_400, '30d': 30 * 86_400 };
+export type Span = keyof typeof spans;
 
 const columns: Column[] = [
   'cpu_percent',
@@ -11,18 +16,23 @@ const columns: Column[] = [
   'swap_used_bytes',
   'gpu_load_percent',
   'gpu_memory_used_bytes',
+  'gpu_power_w',
   'servers_memory_bytes',
 ];
 
 export function emptyHistory(): GaugeHistory {
   return {
     at_ms: [],
+    step_ms: 0,
     cpu_percent: [],
     memory_used_bytes: [],
     swap_used_bytes: [],
     gpu_load_percent: [],
     gpu_memory_used_bytes: [],
+    gpu_power_w: [],
     servers_memory_bytes: [],
+    low: null,
+    high: null,
   };
 }
 
@@ -35,22 +45,30 @@ export function joinHistory(old: GaugeHistory, more: GaugeHistory): GaugeHistory
   const kept = old.at_ms.findIndex((at) => at >= newest - KEEP_MS);
   const from = kept === -1 ? old.at_ms.length : kept;
   const joined = emptyHistory();
+  joined.step_ms = more.step_ms;
   joined.at_ms = [...old.at_ms.slice(from), ...more.at_ms.slice(firstNew)];
   for (const column of columns) joined[column] = [...old[column].slice(from), ...more[column].slice(firstNew)];
   return joined;
 }
 
-/** The usual time between two samples in ms (the median of the last ones); 0 while it is not known. */
-export function sampleInterval(history: GaugeHistory): number {
-  const recent = history.at_ms.slice(-11);
-  const gaps = recent.slice(1).map((at, index) => at - (recent[index] ?? at));
-  gaps.sort((a, b) => a - b);
-  return gaps[Math.floor(gaps.length / 2)] ?? 0;
+type Values = (number | null)[];
+/** Seconds, values, and where these are means the least and greatest samples of each; else nulls. */
+export type PlotData = [number[], Values, Values, Values];
+
+/** The columns as uPlot wants them. */
+export function plotData(history: GaugeHistory, column: Column): PlotData {
+  const none = (): Values => history.at_ms.map(() => null);
+  return [
+    history.at_ms.map((at) => at / 1000),
+    history[column],
+    history.low?.[column] ?? none(),
+    history.high?.[column] ?? none(),
+  ];
 }
 
-/** The columns as uPlot wants them: seconds and one row of values. */
-export function plotData(history: GaugeHistory, column: Column): [number[], (number | null)[]] {
-  return [history.at_ms.map((at) => at / 1000), history[column]];
+/** Columns of which anything is known. */
+export function knownColumns(history: GaugeHistory): Column[] {
+  return columns.filter((column) => history[column].some((value) => value !== null));
 }
 
 export type { Column };

@@ -10,11 +10,12 @@ import type { Reply } from './api/Reply';
 import type { Snapshot } from './api/Snapshot';
 import type { SwitchReport } from './api/SwitchReport';
 import { asApiError, expectReply, type Backend } from './backend/backend';
-import { emptyHistory, joinHistory, sampleInterval } from './series';
+import { emptyHistory, joinHistory, spans, type Span } from './series';
 
 const CALM_MS = 1000;
 const BUSY_MS = 400;
 const UNDO_MS = 60_000;
+const SPAN_KEY = 'pilothouse.gauges.span';
 
 /** Whether the page can be seen, and how to learn of a change. The document's own, or a test's. */
 export interface Visibility {
@@ -33,6 +34,8 @@ export const documentVisibility: Visibility = {
 export class Store {
   snapshot = $state.raw<Snapshot | null>(null);
   gaugeHistory = $state.raw<GaugeHistory>(emptyHistory());
+  /** How far back `gaugeHistory` reaches. */
+  gaugeSpan = $state<Span>(rememberedSpan());
   /** Why the last pull failed; null while the engine answers. */
   offline = $state.raw<ApiError | null>(null);
   /** The token is not accepted: pulling has ended. */
@@ -54,6 +57,8 @@ export class Store {
   #pulling = false;
   #running = false;
   #requests = 0;
+  #lookBacks = 0;
+  #historyAt = 0;
 
   constructor(backend: Backend, visibility: Visibility = documentVisibility) {
     this.#backend = backend;
@@ -102,6 +107,16 @@ export class Store {
     }
   }
 
+  /** Shows the gauges' past as far back as this, and remembers it. */
+  async lookBack(span: Span): Promise<void> {
+    if (span === this.gaugeSpan) return;
+    this.gaugeSpan = span;
+    this.gaugeHistory = emptyHistory();
+    this.#lookBacks += 1;
+    rememberSpan(span);
+    await this.#pullHistory();
+  }
+
   /** What "undo" would switch back to, for a minute after a switch. */
   get undo(): ModelRef | null {
     const ended = this.ended;
@@ -120,7 +135,7 @@ export class Store {
   /** Older than two samples. */
   get gaugesStale(): boolean {
     const age = this.gaugeAge;
-    return age !== null && age > 2 * Math.max(CALM_MS, sampleInterval(this.gaugeHistory));
+    return age !== null && age > 2 * Math.max(CALM_MS, this.snapshot?.gauges?.interval_ms ?? 0);
   }
 
   /** Something is under way that people watch. */
@@ -189,11 +204,20 @@ export class Store {
   }
 
   async #pullHistory(): Promise<void> {
-    const since = this.gaugeHistory.at_ms.at(-1);
+    const { at_ms, step_ms } = this.gaugeHistory;
+    const lookBack = this.#lookBacks;
+    const live = this.gaugeSpan === '15m';
+    // Means over a minute have nothing new every second.
+    if (!live && at_ms.length > 0 && Date.now() - this.#historyAt < step_ms) return;
+    const since = at_ms.at(-1);
     try {
-      const call: Call = since === undefined ? { call: 'gauge_history' } : { call: 'gauge_history', since_ms: since };
+      const call: Call = { call: 'gauge_history' };
+      if (!live) call.span_s = spans[this.gaugeSpan];
+      else if (since !== undefined) call.since_ms = since;
       const { history } = expectReply(await this.#backend.call(call), 'gauge_history');
-      this.gaugeHistory = joinHistory(this.gaugeHistory, history);
+      if (lookBack !== this.#lookBacks) return;
+      this.#historyAt = Date.now();
+      this.gaugeHistory = live ? joinHistory(this.gaugeHistory, history) : history;
     } catch {
       // The lines of the last minutes are an extra: without them the gauges still show their numbers.
     }
@@ -202,5 +226,23 @@ export class Store {
   #lockOut(): void {
     this.unauthorized = true;
     this.#pause();
+  }
+}
+
+/** What was chosen last on this device; a page that may not remember begins anew each time. */
+function rememberedSpan(): Span {
+  try {
+    const kept = localStorage.getItem(SPAN_KEY);
+    return kept !== null && kept in spans ? (kept as Span) : '15m';
+  } catch {
+    return '15m';
+  }
+}
+
+function rememberSpan(span: Span): void {
+  try {
+    localStorage.setItem(SPAN_KEY, span);
+  } catch {
+    // Then it holds for this page only.
   }
 }

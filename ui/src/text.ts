@@ -16,6 +16,7 @@ import type { ServerState } from './api/ServerState';
 import type { SwitchOutcome } from './api/SwitchOutcome';
 import type { SwitchPhase } from './api/SwitchPhase';
 import type { TrialPhase } from './api/TrialPhase';
+import type { Column, Span } from './series';
 
 /** What went wrong, as a heading; the engine's message follows it. */
 export const errors: Record<ErrorCode, string> = {
@@ -298,7 +299,14 @@ export const discovery = {
 
 export const gauges = {
   title: 'Gauges',
-  window: 'last 15 minutes',
+  spans: {
+    '15m': { button: '15 min', window: 'last 15 minutes' },
+    '1h': { button: '1 h', window: 'last hour, 10 s means' },
+    '24h': { button: '24 h', window: 'last 24 hours, 1 min means' },
+    '30d': { button: '30 d', window: 'last 30 days, 30 min means' },
+  } satisfies Record<Span, { button: string; window: string }>,
+  span: 'How far back',
+  bandMeaning: 'Line: means; band: least to greatest sample',
   cpu: 'CPU',
   memory: 'Memory',
   swap: 'Swap',
@@ -377,6 +385,19 @@ export const bench = {
   planIs: (words: number, tokens: number, trials: number) =>
     `${words} words in, ${tokens} tokens out, ${trials} trials`,
   loading: 'Reading the run',
+  trace: 'Gauges during the run',
+  traceMeaning: 'Least to greatest value, from the begin of the run to its end',
+  noTrace: 'Of this run the gauges were not kept.',
+  traceColumns: {
+    cpu_percent: 'CPU',
+    memory_used_bytes: 'Memory',
+    swap_used_bytes: 'Swap',
+    gpu_load_percent: 'GPU',
+    gpu_memory_used_bytes: 'GPU memory',
+    gpu_power_w: 'GPU power',
+    servers_memory_bytes: 'Servers',
+  } satisfies Record<Column, string>,
+  between: (low: string, high: string) => (low === high ? low : `${low} – ${high}`),
 };
 
 export const history = {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { emptyHistory, joinHistory, plotData, sampleInterval } from '../src/series';
+import { emptyHistory, joinHistory, knownColumns, plotData } from '../src/series';
 import { place, scaleOf } from '../src/plot';
 import { href, parseRoute } from '../src/route.svelte';
 
@@ -15,9 +15,28 @@ it('history keeps 15 minutes and takes each point once', () => {
   expect(plotData(joined, 'cpu_percent')[0]).toEqual([300, 600, 960]);
 });
 
-it('the sample interval is the usual one, whatever holes there are', () => {
-  expect(sampleInterval(points([]))).toBe(0);
-  expect(sampleInterval(points([0, 2000, 4000, 90_000, 92_000]))).toBe(2000);
+it('means bring their least and greatest samples along, samples do not', () => {
+  const history = { ...points([0, minute]), step_ms: minute };
+  expect(plotData(history, 'cpu_percent')).toEqual([
+    [0, 60],
+    [0, 1],
+    [null, null],
+    [null, null],
+  ]);
+  const banded = {
+    ...history,
+    low: { ...history, cpu_percent: [0, 0.5] },
+    high: { ...history, cpu_percent: [3, null] },
+  };
+  expect(plotData(banded, 'cpu_percent').slice(2)).toEqual([
+    [0, 0.5],
+    [3, null],
+  ]);
+});
+
+it('a column without any value is not drawn', () => {
+  const history = { ...points([0]), memory_used_bytes: [null], gpu_power_w: [0] };
+  expect(knownColumns(history)).toEqual(['cpu_percent', 'gpu_power_w']);
 });
 
 it('rows share one axis that holds all intervals', () => {

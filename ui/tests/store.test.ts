@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { ApiError } from '../src/api/ApiError';
 import type { Reply } from '../src/api/Reply';
 import type { SwitchReport } from '../src/api/SwitchReport';
+import { emptyHistory } from '../src/series';
 import { Store } from '../src/store.svelte';
 import { ScriptedBackend, snapshotOf, TestVisibility, unreachable } from './support';
 
@@ -11,6 +12,7 @@ let store: Store;
 let stop: () => void;
 
 beforeEach(() => {
+  localStorage.clear();
   vi.useFakeTimers();
   backend = new ScriptedBackend();
   visibility = new TestVisibility();
@@ -115,15 +117,7 @@ describe('the store', () => {
   it('reads only what is new of the gauges, and only with a new sample', async () => {
     const snapshot = snapshotOf();
     answerWith({ reply: 'snapshot', snapshot });
-    const history = {
-      at_ms: [1000, 2000],
-      cpu_percent: [1, null],
-      memory_used_bytes: [1, 1],
-      swap_used_bytes: [0, 0],
-      gpu_load_percent: [null, null],
-      gpu_memory_used_bytes: [null, null],
-      servers_memory_bytes: [1, 1],
-    };
+    const history = { ...emptyHistory(), at_ms: [1000, 2000], step_ms: 1000, cpu_percent: [1, null] };
     backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
     stop = store.start();
     await pass(1000);
@@ -144,6 +138,67 @@ describe('the store', () => {
     answerWith(unreachable);
     await pass(5000);
     expect(store.gaugesStale).toBe(true);
+  });
+
+  it('takes the time between two samples from the engine, which samples slowly while nobody looks', async () => {
+    const snapshot = snapshotOf('ready', { revision: 3 });
+    const gauges = snapshot.gauges && { ...snapshot.gauges, interval_ms: 5000 };
+    answerWith({ reply: 'snapshot', snapshot: { ...snapshot, gauges } });
+    stop = store.start();
+    await pass(0);
+    answerWith(unreachable);
+    await pass(9000);
+    expect(store.gaugesStale).toBe(false);
+    await pass(2000);
+    expect(store.gaugesStale).toBe(true);
+  });
+
+  it('asks for a longer past when that is chosen, and again only when a point is due', async () => {
+    const next = () =>
+      answerWith({
+        reply: 'snapshot',
+        snapshot: snapshotOf('ready', { revision: (store.snapshot?.revision ?? 0) + 1 }),
+      });
+    const day = { ...emptyHistory(), at_ms: [0, 60_000], step_ms: 60_000, cpu_percent: [1, 2] };
+    backend.answers.gauge_history = (call) => ({
+      reply: 'gauge_history',
+      history: 'span_s' in call ? day : { ...emptyHistory(), at_ms: [1000], step_ms: 1000, cpu_percent: [9] },
+    });
+    next();
+    stop = store.start();
+    await pass(0);
+    expect(store.gaugeHistory.cpu_percent).toEqual([9]);
+    await store.lookBack('24h');
+    expect(backend.of('gauge_history').at(-1)).toEqual({ call: 'gauge_history', span_s: 86_400 });
+    expect(store.gaugeHistory).toEqual(day);
+    const before = backend.of('gauge_history').length;
+    for (let second = 0; second < 50; second += 1) {
+      next();
+      await pass(1000);
+    }
+    expect(backend.of('gauge_history')).toHaveLength(before);
+    for (let second = 0; second < 15; second += 1) {
+      next();
+      await pass(1000);
+    }
+    expect(backend.of('gauge_history')).toHaveLength(before + 1);
+    expect(new Store(backend, visibility).gaugeSpan).toBe('24h');
+    await store.lookBack('15m');
+    expect(store.gaugeHistory.cpu_percent).toEqual([9]);
+    expect(backend.of('gauge_history').at(-1)).toEqual({ call: 'gauge_history' });
+  });
+
+  it('drops an answer for a past that is no longer shown', async () => {
+    let answer: (reply: Reply) => void = () => undefined;
+    backend.answers.gauge_history = (call) =>
+      'span_s' in call && call.span_s === 3600
+        ? new Promise<Reply>((resolve) => (answer = resolve))
+        : { reply: 'gauge_history', history: { ...emptyHistory(), at_ms: [5], cpu_percent: [5] } };
+    const slow = store.lookBack('1h');
+    await store.lookBack('30d');
+    answer({ reply: 'gauge_history', history: { ...emptyHistory(), at_ms: [1], cpu_percent: [1] } });
+    await slow;
+    expect(store.gaugeHistory.cpu_percent).toEqual([5]);
   });
 });
 

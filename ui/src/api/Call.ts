@@ -50,7 +50,11 @@ model?: string, server?: ServerId,
 /**
  * 1 to 1000; default 50.
  */
-limit?: number, } | { "call": "run", run_id: number, } | { "call": "switches", limit?: number, } | { "call": "gauge_history", since_ms?: number, } | { "call": "logs", server: ServerId, after?: number, 
+limit?: number, } | { "call": "run", run_id: number, } | { "call": "switches", limit?: number, } | { "call": "gauge_history", since_ms?: number, 
+/**
+ * How far back, in seconds; default 900, at most 30 days.
+ */
+span_s?: number, } | { "call": "logs", server: ServerId, after?: number, 
 /**
  * The last so many lines; default 200, at most 2000.
  */

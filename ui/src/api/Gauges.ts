@@ -9,6 +9,11 @@ import type { ServerUsage } from "./ServerUsage";
  */
 export type Gauges = { at: string, 
 /**
+ * Milliseconds until the next sample, as planned with this one; `None`: a single reading. A sample that is older than
+ * two of them is stale.
+ */
+interval_ms: number | null, 
+/**
  * All cores together, 0–100.
  */
 cpu_percent: number | null, 

@@ -1,6 +1,5 @@
 /** Simulated states of the engine: for development and tests, never in a production build. All figures are invented. */
 import type { Abilities } from '../api/Abilities';
-import type { GaugeHistory } from '../api/GaugeHistory';
 import type { Gauges } from '../api/Gauges';
 import type { LogLine } from '../api/LogLine';
 import type { ModelView } from '../api/ModelView';
@@ -172,6 +171,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
   const wave = Math.max(0, Math.sin(t / 37)) ** 0.3 * 55;
   return {
     at: iso(ms),
+    interval_ms: 1000,
     cpu_percent: 6 + wave + 3 * Math.sin(t * 1.7),
     cpu_cores: 8,
     memory_used_bytes: 9.2 * GB + 0.4 * GB * Math.sin(t / 90),
@@ -204,29 +204,6 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
     orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
   };
-}
-
-export function historyUntil(ms: number, since: number, scene: Scene): GaugeHistory {
-  const history: GaugeHistory = {
-    at_ms: [],
-    cpu_percent: [],
-    memory_used_bytes: [],
-    swap_used_bytes: [],
-    gpu_load_percent: [],
-    gpu_memory_used_bytes: [],
-    servers_memory_bytes: [],
-  };
-  for (let at = Math.max(since + 1000, ms - 900_000); at <= ms; at += 1000) {
-    const gauges = gaugesAt(at, scene);
-    history.at_ms.push(at);
-    history.cpu_percent.push(gauges.cpu_percent);
-    history.memory_used_bytes.push(gauges.memory_used_bytes);
-    history.swap_used_bytes.push(gauges.swap_used_bytes);
-    history.gpu_load_percent.push(gauges.gpus[0]?.load_percent ?? null);
-    history.gpu_memory_used_bytes.push(gauges.gpus[0]?.memory_used_bytes ?? null);
-    history.servers_memory_bytes.push(scene === 'first-start' ? null : 0.73 * GB);
-  }
-  return history;
 }
 
 function summary(median: number, n: number, source = 'client'): Summary {

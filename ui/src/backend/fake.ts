@@ -2,6 +2,7 @@
 import type { ApiError } from '../api/ApiError';
 import type { Call } from '../api/Call';
 import type { ErrorCode } from '../api/ErrorCode';
+import type { GaugeHistory } from '../api/GaugeHistory';
 import type { Reply } from '../api/Reply';
 import type { Run } from '../api/Run';
 import type { ServerView } from '../api/ServerView';
@@ -9,7 +10,8 @@ import type { Snapshot } from '../api/Snapshot';
 import type { SwitchOutcome } from '../api/SwitchOutcome';
 import type { SwitchPhase } from '../api/SwitchPhase';
 import type { Backend } from './backend';
-import { gaugesAt, historyUntil, initialSnapshot, logLines, run, runs, trials, type Scene } from './fake-scenes';
+import { historyUntil } from './fake-history';
+import { gaugesAt, initialSnapshot, logLines, run, runs, trials, type Scene } from './fake-scenes';
 
 const ANSWER =
   'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
@@ -90,7 +92,10 @@ export class FakeBackend implements Backend {
       case 'switches':
         return { reply: 'switches', switches: [] };
       case 'gauge_history':
-        return { reply: 'gauge_history', history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene) };
+        return {
+          reply: 'gauge_history',
+          history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
+        };
       case 'logs':
         return {
           reply: 'logs',
@@ -255,7 +260,7 @@ export class FakeBackend implements Backend {
     this.#runs.unshift(finished);
     this.#change({ bench: null, last_run: finished });
     if (mine !== this.#bench) throw fault('cancelled', 'The benchmark was cancelled. What was measured is kept.');
-    return { reply: 'run', detail: { run: finished, trials: trials(finished) } };
+    return { reply: 'run', detail: { run: finished, trials: trials(finished), trace: this.#trace() } };
   }
 
   #filtered(model: string | undefined, server: string | undefined): Run[] {
@@ -269,7 +274,11 @@ export class FakeBackend implements Backend {
   #detail(id: number): Reply {
     const found = this.#runs.find((one) => one.run_id === id);
     if (found === undefined) throw fault('not_found', `There is no run ${id}.`);
-    return { reply: 'run', detail: { run: found, trials: trials(found) } };
+    return { reply: 'run', detail: { run: found, trials: trials(found), trace: this.#trace() } };
+  }
+
+  #trace(): GaugeHistory {
+    return historyUntil(Date.now(), 0, this.scene, 30, 200);
   }
 
   #ask(prompt: string): Reply {

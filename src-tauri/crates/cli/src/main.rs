@@ -8,6 +8,7 @@ mod bench;
 mod doctor;
 mod document;
 mod fit;
+mod gauge_history;
 mod gauges;
 mod history;
 mod keys;
@@ -62,11 +63,14 @@ enum Verb {
     Bench(bench::Bench),
     /// List past benchmark runs.
     History(history::History),
-    /// Show processor, memory and GPU.
+    /// Show processor, memory and GPU, now or over a past span.
     Gauges {
         /// Go on, one sample per interval.
         #[arg(long)]
         watch: bool,
+        /// The past instead: 15m, 1h, 24h, 30d or any span between.
+        #[arg(long, value_name = "SPAN", conflicts_with = "watch", value_parser = gauge_history::span_s)]
+        history: Option<u64>,
     },
     /// Show who holds how much memory, and what models may still take.
     Memory,
@@ -151,7 +155,8 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Memory => memory::run(output).await,
         Verb::Machine => machine::run(output).await,
         Verb::Fit(arguments) => Box::pin(fit::run(arguments, output)).await,
-        Verb::Gauges { watch } => gauges::run(watch, output).await,
+        Verb::Gauges { history: Some(span_s), .. } => gauge_history::run(span_s, output).await,
+        Verb::Gauges { watch, history: None } => gauges::run(watch, output).await,
         Verb::Logs { server, lines, search: Some(text), .. } => {
             logs::search(&server, text, lines, output).await
         }

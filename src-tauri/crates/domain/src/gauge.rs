@@ -96,6 +96,9 @@ pub struct OwnUsage {
 pub struct Gauges {
     #[ts(type = "string")]
     pub at: Timestamp,
+    /// Milliseconds until the next sample, as planned with this one; `None`: a single reading. A sample that is older than
+    /// two of them is stale.
+    pub interval_ms: Option<u64>,
     /// All cores together, 0–100.
     pub cpu_percent: Option<f64>,
     /// Logical cores.
@@ -113,12 +116,10 @@ pub struct Gauges {
     pub own: OwnUsage,
 }
 
-/// The last minutes as columns of equal length, oldest first; a hole is `None`.
+/// Past values as columns of equal length, oldest first; a hole is `None`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
-pub struct GaugeHistory {
-    /// Unix milliseconds.
-    pub at_ms: Vec<i64>,
+pub struct GaugeColumns {
     pub cpu_percent: Vec<Option<f64>>,
     pub memory_used_bytes: Vec<Option<u64>>,
     pub swap_used_bytes: Vec<Option<u64>>,
@@ -126,6 +127,25 @@ pub struct GaugeHistory {
     pub gpu_load_percent: Vec<Option<f64>>,
     /// All GPUs together.
     pub gpu_memory_used_bytes: Vec<Option<u64>>,
+    /// All GPUs together, of those whose power is known.
+    pub gpu_power_w: Vec<Option<f64>>,
     /// All servers' process trees together.
     pub servers_memory_bytes: Vec<Option<u64>>,
+}
+
+/// The past of the gauges. A row without any value stands where nothing was sampled for a while.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct GaugeHistory {
+    /// Unix milliseconds; of means, the begin of their time.
+    pub at_ms: Vec<i64>,
+    /// The usual distance of two points.
+    pub step_ms: u64,
+    /// The samples, or means over `step_ms`.
+    #[serde(flatten)]
+    pub columns: GaugeColumns,
+    /// Where the columns are means: the least samples among them.
+    pub low: Option<GaugeColumns>,
+    /// Where the columns are means: the greatest samples among them.
+    pub high: Option<GaugeColumns>,
 }

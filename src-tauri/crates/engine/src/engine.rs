@@ -4,6 +4,7 @@ mod calls;
 mod fitting;
 mod fleet;
 mod options;
+mod past;
 
 pub use options::EngineOptions;
 
@@ -14,7 +15,7 @@ use crate::{
         bookkeeper::{self, Bookkeeper},
         fetcher::Fetcher,
         notifier::NotifierHandle,
-        sampler::Sampler,
+        sampler::{Pace, Sampler},
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
         switcher::{self, SwitcherHandle},
@@ -130,10 +131,11 @@ impl Engine {
         let notifier =
             NotifierHandle::start(hub.clone(), store.clone(), options.desktop.clone(), notify_wanted);
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
-        let interval = Duration::from_millis(settings.gauges.interval_ms);
-        let sampler = Sampler::start(hub.clone(), MachineGauges::new(), interval).map_err(|error| {
-            ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
-        })?;
+        let pace = Pace::from(&settings);
+        let sampler =
+            Sampler::start(hub.clone(), MachineGauges::new(), pace, store.clone()).map_err(|error| {
+                ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
+            })?;
         let in_flight = InFlight::default();
         let keys = Keys::new(&paths);
         let supervisors = Supervisors::default();
@@ -159,6 +161,7 @@ impl Engine {
             notifier: notifier.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),
+            past: sampler.past(),
         });
         let bookkeeper = Bookkeeper::start(bookkeeper::Surroundings {
             hub: hub.clone(),
@@ -225,7 +228,7 @@ impl Engine {
             let servers = self.inner.supervisors.all();
             let servers = join_all(servers.iter().map(SupervisorHandle::shutdown));
             self.inner.bookkeeper.shutdown().await;
-            tokio::join!(doors, servers);
+            tokio::join!(doors, servers, self.inner.sampler.shutdown());
             if let Some(store) = &self.inner.store {
                 store.close().await;
             }
@@ -330,7 +333,7 @@ fn follow_settings(
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
-                    inner.sampler.set_interval(Duration::from_millis(settings.gauges.interval_ms));
+                    inner.sampler.set_pace(Pace::from(&settings));
                     fleet.follow(&started_with, &in_force, &settings).await;
                     in_force = settings;
                 }

@@ -3,7 +3,7 @@
 pub mod stats;
 pub mod warmup;
 
-use crate::{Timestamp, server::ServerId};
+use crate::{Timestamp, gauge::GaugeHistory, server::ServerId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
@@ -169,6 +169,9 @@ pub struct Run {
 pub struct RunDetail {
     pub run: Run,
     pub trials: Vec<Trial>,
+    /// What the gauges showed from its begin to its end; `None` for runs of which that was not kept.
+    #[serde(default)]
+    pub trace: Option<GaugeHistory>,
 }
 
 /// A run under way.

@@ -1,12 +1,13 @@
 //! One owner per piece of state. Each actor has a mailbox; nothing outside changes what it owns.
 //!
 //! `supervisor`: one server each · `switcher`: the active model · `bencher`: the run under way · `sampler`: the gauges
-//! · `answers`: what "Try it" asked · `fetcher`: the embedded default · `notifier`: notices.
+//! · `minutes`: their past in the store · `answers`: what "Try it" asked · `fetcher`: the embedded default · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
 pub mod bookkeeper;
 pub mod fetcher;
+mod minutes;
 pub mod notifier;
 pub mod sampler;
 pub mod supervisor;

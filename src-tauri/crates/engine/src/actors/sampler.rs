@@ -1,69 +1,257 @@
-//! Takes samples on a thread of its own and keeps the last minutes.
+//! Takes samples on a thread of its own, at a pace that follows who looks, and keeps their past.
 
+use super::minutes::{self, MinuteWriter};
 use crate::{
-    gauges::GaugeRing,
+    gauges::GaugePast,
     hub::{Hub, Report},
     ports::{GaugeSource, Watched},
+    store::Store,
 };
-use pilothouse_domain::{gauge::GaugeHistory, server::ServerId};
+use pilothouse_domain::{
+    gauge_history::{Bucket, Moment, values_of},
+    lifecycle::ServerState,
+    pace::{Attention, LOOKS_FOR_MS},
+    server::ServerId,
+    settings::Settings,
+    snapshot::Snapshot,
+};
 use std::{
-    sync::{Arc, Mutex, PoisonError, mpsc},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc,
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
+use tokio::{sync::watch, task::JoinHandle};
 
-/// The sampler's thread and its ring.
+/// What the settings say about the pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    pub interval_ms: u64,
+    pub hang_ms: u64,
+}
+
+impl From<&Settings> for Pace {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            interval_ms: settings.gauges.interval_ms,
+            hang_ms: settings.restart.hang_s.saturating_mul(1000),
+        }
+    }
+}
+
+enum Order {
+    Pace(Pace),
+    /// Something has changed: is a sample due earlier now?
+    Rethink,
+    End,
+}
+
+/// The sampler's thread and what it has seen.
 pub struct Sampler {
-    ring: Arc<Mutex<GaugeRing>>,
-    /// A new interval; closing it ends the thread.
-    intervals: Option<mpsc::Sender<Duration>>,
-    thread: Option<thread::JoinHandle<()>>,
+    past: GaugePast,
+    orders: mpsc::Sender<Order>,
+    looks: Arc<Looks>,
+    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    follower: JoinHandle<()>,
+    writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Sampler {
-    /// Starts sampling. Errors: the system has no thread left.
+    /// Starts sampling. With a store, each minute is kept there. Errors: the system has no thread left.
     pub fn start(
         hub: Hub,
-        mut source: impl GaugeSource + 'static,
-        interval: Duration,
+        source: impl GaugeSource + 'static,
+        pace: Pace,
+        store: Option<Store>,
     ) -> std::io::Result<Self> {
-        let ring = Arc::new(Mutex::new(GaugeRing::new()));
-        let (intervals, changes) = mpsc::channel();
-        let kept = ring.clone();
-        let thread = thread::Builder::new().name("sampler".into()).spawn(move || {
-            let mut interval = interval;
-            loop {
-                let gauges = source.sample(&watched(&hub));
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(&gauges);
-                hub.report(Report::Gauges(gauges));
-                match changes.recv_timeout(interval) {
-                    Ok(changed) => interval = changed,
-                    Err(mpsc::RecvTimeoutError::Timeout) => {}
-                    Err(mpsc::RecvTimeoutError::Disconnected) => return,
-                }
-            }
-        })?;
-        Ok(Self { ring, intervals: Some(intervals), thread: Some(thread) })
+        let past = GaugePast::default();
+        let looks = Arc::new(Looks::default());
+        let (orders, received) = mpsc::channel();
+        let writer = store.map(minutes::keep);
+        let (minutes, writer) =
+            writer.map_or((None, None), |MinuteWriter { minutes, task }| (Some(minutes), Some(task)));
+        let mut snapshots = hub.snapshots();
+        let work =
+            Work { hub, source, past: past.clone(), looks: looks.clone(), orders: received, pace, minutes };
+        // Before the thread looks for the first time, so that no change falls between the two.
+        let seen = Concern::of(&snapshots.borrow_and_update());
+        let thread = thread::Builder::new().name("sampler".into()).spawn(move || work.run())?;
+        let follower = tokio::spawn(follow(snapshots, seen, orders.clone()));
+        Ok(Self {
+            past,
+            orders,
+            looks,
+            thread: Mutex::new(Some(thread)),
+            follower,
+            writer: Mutex::new(writer),
+        })
     }
 
-    pub fn set_interval(&self, interval: Duration) {
-        if let Some(intervals) = &self.intervals {
-            let _ = intervals.send(interval);
+    pub fn set_pace(&self, pace: Pace) {
+        let _ = self.orders.send(Order::Pace(pace));
+    }
+
+    /// A view asked for what changes from sample to sample: the next ones come faster for a while.
+    pub fn look(&self) {
+        if self.looks.note() {
+            let _ = self.orders.send(Order::Rethink);
         }
     }
 
-    /// The last minutes; with `since_ms` only newer points.
-    pub fn history(&self, since_ms: Option<i64>) -> GaugeHistory {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner).history(since_ms)
+    pub fn past(&self) -> GaugePast {
+        self.past.clone()
+    }
+
+    /// Ends the thread and waits until its last minute is written.
+    pub async fn shutdown(&self) {
+        let _ = self.orders.send(Order::End);
+        if let Some(thread) = take(&self.thread) {
+            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        }
+        if let Some(writer) = take(&self.writer) {
+            let _ = writer.await;
+        }
     }
 }
 
 impl Drop for Sampler {
     fn drop(&mut self) {
-        self.intervals = None;
-        if let Some(thread) = self.thread.take() {
+        self.follower.abort();
+        let _ = self.orders.send(Order::End);
+        if let Some(thread) = take(&self.thread) {
             let _ = thread.join();
         }
+    }
+}
+
+fn take<T>(place: &Mutex<Option<T>>) -> Option<T> {
+    place.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+/// When somebody looked last.
+struct Looks {
+    started: Instant,
+    /// Milliseconds since the start, plus one; 0: never.
+    last: AtomicU64,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { started: Instant::now(), last: AtomicU64::new(0) }
+    }
+}
+
+impl Looks {
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX - 1)
+    }
+
+    /// Notes a look; whether it is the first after a while.
+    fn note(&self) -> bool {
+        let now = self.now_ms();
+        !Self::is_recent(self.last.swap(now + 1, Ordering::Relaxed), now)
+    }
+
+    fn are_recent(&self) -> bool {
+        Self::is_recent(self.last.load(Ordering::Relaxed), self.now_ms())
+    }
+
+    fn is_recent(last: u64, now: u64) -> bool {
+        last != 0 && now + 1 < last + LOOKS_FOR_MS
+    }
+}
+
+/// The thread's own things.
+struct Work<S> {
+    hub: Hub,
+    source: S,
+    past: GaugePast,
+    looks: Arc<Looks>,
+    orders: mpsc::Receiver<Order>,
+    pace: Pace,
+    minutes: Option<tokio::sync::mpsc::Sender<Bucket>>,
+}
+
+impl<S: GaugeSource> Work<S> {
+    fn run(mut self) {
+        let mut planned = self.interval_ms();
+        loop {
+            let begun = Instant::now();
+            let mut gauges = self.source.sample(&watched(&self.hub));
+            let moment = Moment {
+                at_ms: gauges.at.as_millisecond(),
+                clock_ms: self.looks.now_ms(),
+                interval_ms: planned,
+            };
+            let closed = self.past.push(moment, &values_of(&gauges));
+            self.keep(closed);
+            planned = self.interval_ms();
+            gauges.interval_ms = Some(planned);
+            self.hub.report(Report::Gauges(gauges));
+            if !self.wait(begun, planned) {
+                let closed = self.past.flush();
+                return self.keep(closed);
+            }
+        }
+    }
+
+    /// Waits for the next sample; an order may bring it forward, never put it off. False: there shall be none.
+    fn wait(&mut self, begun: Instant, mut interval_ms: u64) -> bool {
+        loop {
+            let left = Duration::from_millis(interval_ms).saturating_sub(begun.elapsed());
+            match self.orders.recv_timeout(left) {
+                Ok(Order::Pace(pace)) => self.pace = pace,
+                Ok(Order::Rethink) => {}
+                Err(mpsc::RecvTimeoutError::Timeout) => return true,
+                Ok(Order::End) | Err(mpsc::RecvTimeoutError::Disconnected) => return false,
+            }
+            interval_ms = interval_ms.min(self.interval_ms());
+        }
+    }
+
+    fn interval_ms(&self) -> u64 {
+        let Concern { bench, tense } = Concern::of(&self.hub.now());
+        let Pace { interval_ms, hang_ms } = self.pace;
+        Attention { interval_ms, hang_ms, watched: self.looks.are_recent(), bench, tense }.interval_ms()
+    }
+
+    fn keep(&self, closed: Vec<Bucket>) {
+        for minute in closed {
+            // Full only when the database has not taken anything for an hour; that is said by its writer.
+            let _ = self.minutes.as_ref().map(|minutes| minutes.try_send(minute));
+        }
+    }
+}
+
+/// What of the snapshot decides about the pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Concern {
+    bench: bool,
+    tense: bool,
+}
+
+impl Concern {
+    fn of(snapshot: &Snapshot) -> Self {
+        let silent = snapshot.servers.iter().any(|server| server.state == ServerState::Degraded);
+        Self { bench: snapshot.bench.is_some(), tense: silent || snapshot.switching.is_some() }
+    }
+}
+
+/// Wakes the thread when the pace may change.
+async fn follow(
+    mut snapshots: watch::Receiver<Arc<Snapshot>>,
+    mut last: Concern,
+    orders: mpsc::Sender<Order>,
+) {
+    while snapshots.changed().await.is_ok() {
+        let now = Concern::of(&snapshots.borrow_and_update());
+        if now != last && orders.send(Order::Rethink).is_err() {
+            return;
+        }
+        last = now;
     }
 }
 
@@ -79,3 +267,6 @@ fn watched(hub: &Hub) -> Vec<Watched> {
         .map(|server| Watched { id: server.id.clone(), pid: server.pid, runners: runners(&server.id) })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

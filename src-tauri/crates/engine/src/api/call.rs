@@ -157,7 +157,7 @@ pub enum Call {
         #[ts(optional)]
         limit: Option<u32>,
     },
-    /// One run with its trials. Errors: not_found, store_unavailable.
+    /// One run with its trials and what the gauges showed meanwhile. Errors: not_found, store_unavailable.
     Run {
         run_id: i64,
     },
@@ -167,11 +167,16 @@ pub enum Call {
         #[ts(optional)]
         limit: Option<u32>,
     },
-    /// The gauges' last minutes as columns. With `since_ms`, only newer points.
+    /// The gauges' past as columns. Up to 15 minutes: every sample; up to an hour: means over 10 s; up to a day: over a
+    /// minute; beyond: over half an hour at most. With `since_ms`, only newer points.
     GaugeHistory {
         #[serde(default)]
         #[ts(optional)]
         since_ms: Option<i64>,
+        /// How far back, in seconds; default 900, at most 30 days.
+        #[serde(default)]
+        #[ts(optional)]
+        span_s: Option<u64>,
     },
     /// A server's output, oldest first, joined with Pilothouse's own events about it. With `after`, only lines with a
     /// greater number. Errors: not_found.

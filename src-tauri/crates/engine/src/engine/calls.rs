@@ -26,6 +26,9 @@ const ADDED_LIMIT: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) async fn call(&self, call: Call) -> CallResult {
+        if matches!(call, Call::Snapshot { .. } | Call::Refresh | Call::GaugeHistory { .. }) {
+            self.sampler.look();
+        }
         match call {
             Call::Snapshot { known } => Ok(self.snapshot(known)),
             Call::Refresh => {
@@ -108,8 +111,8 @@ impl Inner {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
                 Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
             }
-            Call::GaugeHistory { since_ms } => {
-                Ok(Reply::GaugeHistory { history: self.sampler.history(since_ms) })
+            Call::GaugeHistory { since_ms, span_s } => {
+                Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })
             }
             Call::Logs { server, after, limit } => {
                 let limit = limit.unwrap_or(200).clamp(1, 2000) as usize;

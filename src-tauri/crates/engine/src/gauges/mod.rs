@@ -4,12 +4,12 @@ mod host;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
 mod orphans;
+mod past;
 mod process_tree;
-mod ring;
 
 #[cfg(not(target_os = "macos"))]
 pub(crate) use nvidia::open as open_nvml;
-pub use ring::GaugeRing;
+pub use past::GaugePast;
 
 use crate::ports::{GaugeSource, Watched};
 use host::Host;
@@ -19,6 +19,7 @@ use pilothouse_domain::{
     gauge::{Gauges, GpuReading, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage},
 };
 use process_tree::{ProcessTable, TreeReader};
+use std::time::{Duration, Instant};
 
 /// Reads host, process trees and GPUs. Blocking; made for the sampler's thread.
 pub struct MachineGauges {
@@ -27,6 +28,21 @@ pub struct MachineGauges {
     orphans: Orphans,
     gpus: Gpus,
     cores: u32,
+    last: Option<Processes>,
+}
+
+/// Processes are read at most once a second, also at the pace of a benchmark: hundreds of them are the greater part of a
+/// sample's cost. A little less, because no timer is exact.
+const PROCESSES_EVERY: Duration = Duration::from_millis(900);
+
+/// What a reading of all processes gave.
+#[derive(Clone)]
+struct Processes {
+    at: Instant,
+    watched: Vec<Watched>,
+    servers: Vec<ServerUsage>,
+    orphans: Vec<OrphanedRunner>,
+    own: OwnUsage,
 }
 
 #[cfg(not(target_os = "macos"))]
@@ -59,6 +75,7 @@ impl MachineGauges {
             orphans: Orphans::default(),
             gpus: Gpus::default(),
             cores,
+            last: None,
         }
     }
 
@@ -68,6 +85,22 @@ impl MachineGauges {
             Ok(gpus) => (gpus, None),
             Err(reason) => (Vec::new(), Some(reason)),
         }
+    }
+
+    /// The processes that are watched, as they are or were a moment ago.
+    fn processes(&mut self, watched: &[Watched]) -> Processes {
+        let is_recent = |last: &&Processes| last.at.elapsed() < PROCESSES_EVERY && last.watched == watched;
+        if let Some(last) = self.last.as_ref().filter(is_recent) {
+            return last.clone();
+        }
+        let at = Instant::now();
+        let table = ProcessTable::read();
+        self.trees.begin();
+        let servers = watched.iter().map(|watched| self.server(&table, watched)).collect();
+        let (orphans, own) = (self.orphans(&table), self.own(&table));
+        let processes = Processes { at, watched: watched.to_vec(), servers, orphans, own };
+        self.last = Some(processes.clone());
+        processes
     }
 
     fn orphans(&mut self, table: &ProcessTable) -> Vec<OrphanedRunner> {
@@ -148,14 +181,11 @@ impl GaugeSource for MachineGauges {
     fn sample(&mut self, servers: &[Watched]) -> Gauges {
         let cpu_percent = self.host.cpu_percent();
         let memory = self.host.memory();
-        let table = ProcessTable::read();
-        self.trees.begin();
-        let usages = servers.iter().map(|watched| self.server(&table, watched)).collect();
-        let orphans = self.orphans(&table);
-        let own = self.own(&table);
+        let Processes { servers, orphans, own, .. } = self.processes(servers);
         let (gpus, gpus_absent) = self.gpus();
         Gauges {
             at: Timestamp::now(),
+            interval_ms: None,
             cpu_percent,
             cpu_cores: self.cores,
             memory_used_bytes: memory.used_bytes,
@@ -164,7 +194,7 @@ impl GaugeSource for MachineGauges {
             swap_total_bytes: memory.swap_total_bytes,
             gpus,
             gpus_absent,
-            servers: usages,
+            servers,
             orphans,
             own,
         }
@@ -209,6 +239,10 @@ mod tests {
         assert_eq!((runner.instance.as_str(), runner.memory_bytes), ("one", second.servers[0].memory_bytes));
         assert_eq!(second.servers[1].memory_bytes, None);
         assert!(second.servers[1].memory_bytes_absent.is_some());
+        let other = Watched { id: ServerId::new("other"), pid: Some(std::process::id()), runners: vec![] };
+        let third = gauges.sample(&[other]);
+        assert_eq!(third.servers.len(), 1, "another list is read at once");
+        assert_eq!(third.servers[0].id.as_str(), "other");
         assert_eq!(second.gpus.is_empty(), second.gpus_absent.is_some(), "no GPU has a reason");
     }
 }

@@ -1,8 +1,11 @@
-//! History in one SQLite file: runs with their trials, switches, events, and which model was active.
+//! History in one SQLite file: runs with their trials, switches, events, the gauges' minutes, and which model was active.
 //!
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
 mod loads;
+mod minutes;
+#[cfg(test)]
+mod minutes_tests;
 mod open;
 mod rows;
 mod runs;

@@ -15,8 +15,11 @@ use std::{
 };
 
 /// Forward only; the file's `user_version` is the number of those that were applied.
-pub(super) const MIGRATIONS: &[&str] =
-    &[include_str!("../../migrations/0001_spine.sql"), include_str!("../../migrations/0003_loads.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/0001_spine.sql"),
+    include_str!("../../migrations/0002_gauges.sql"),
+    include_str!("../../migrations/0003_loads.sql"),
+];
 
 /// Longest wait for another connection's write.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);

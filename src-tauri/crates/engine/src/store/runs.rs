@@ -138,14 +138,16 @@ impl Store {
         Ok(details.into_iter().map(|detail| detail.run).collect())
     }
 
-    /// One run with its trials. Errors: not_found, store_unavailable.
+    /// One run with its trials and its trace. Errors: not_found, store_unavailable.
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
         let rows = query("SELECT * FROM run WHERE id = ?")
             .bind(run_id)
             .fetch_all(&self.pool)
             .await
             .map_err(|e| self.cannot("read", &e))?;
-        self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))
+        let mut detail = self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))?;
+        detail.trace = self.trace(run_id).await?;
+        Ok(detail)
     }
 
     /// The runs of these rows with their trials, in the rows' order.
@@ -245,5 +247,5 @@ fn detail_of(run: Run, trials: Vec<Trial>) -> RunDetail {
         server_prefill_tok_s: figure(|t| t.server_prefill_tok_s, "server"),
         ..run
     };
-    RunDetail { run, trials }
+    RunDetail { run, trials, trace: None }
 }

@@ -1,11 +1,13 @@
 //! The owner of the benchmark under way: one at a time, and never while a switch runs.
 
+mod beside;
 mod prompt;
 mod run;
 
 use super::{notifier::NotifierHandle, supervisors::Supervisors};
 use crate::{
     gateway::InFlight,
+    gauges::GaugePast,
     hub::{Hub, Report},
     store::Store,
 };
@@ -26,6 +28,7 @@ pub struct Surroundings {
     pub notifier: NotifierHandle,
     pub store: Option<Store>,
     pub supervisors: Supervisors,
+    pub past: GaugePast,
 }
 
 /// What shall be measured.

@@ -1,4 +1,4 @@
-use super::{BenchRequest, Surroundings, prompt};
+use super::{BenchRequest, Surroundings, beside::Beside, prompt};
 use crate::{
     actors::supervisor::{Connection, SupervisorHandle},
     hub::Report,
@@ -67,8 +67,11 @@ impl BenchRun {
         let title = model.title.clone();
         let arm = Arm { run_id: run.run_id, target, title, instance: instance.id, connection };
         let mut trials = Vec::new();
+        let beside = Beside::begin(&self.around, &arm.target.server, run.started_at);
         let result = self.measure(&arm, &mut run, &mut trials).await;
-        self.close(&arm, run, trials, result).await
+        let (peak, trace) = beside.end().await;
+        run.peak_memory_bytes = peak;
+        self.close(&arm, RunDetail { run, trials, trace }, result).await
     }
 
     fn model(&self) -> Result<Model, ApiError> {
@@ -213,10 +216,6 @@ impl BenchRun {
         {
             tracing::warn!(%error, "a trial was not kept");
         }
-        let memory = self.around.hub.now().gauges.as_ref().and_then(|gauges| {
-            gauges.servers.iter().find(|usage| usage.id == arm.target.server)?.memory_bytes
-        });
-        run.peak_memory_bytes = run.peak_memory_bytes.max(memory);
         trials.push(trial.clone());
         Ok(trial)
     }
@@ -224,10 +223,10 @@ impl BenchRun {
     async fn close(
         &self,
         arm: &Arm,
-        mut run: Run,
-        trials: Vec<Trial>,
+        detail: RunDetail,
         result: Result<(), ApiError>,
     ) -> Result<RunDetail, ApiError> {
+        let RunDetail { mut run, trials, trace } = detail;
         run.state = match &result {
             Ok(()) => RunState::Done,
             Err(error) if error.code == ErrorCode::Cancelled => RunState::Cancelled,
@@ -243,6 +242,11 @@ impl BenchRun {
         {
             tracing::warn!(%error, "the end of the run was not kept");
         }
+        if let (Some(store), Some(trace)) = (&self.around.store, &trace)
+            && let Err(error) = store.add_trace(run.run_id, trace).await
+        {
+            tracing::warn!(%error, "the gauges of the run were not kept");
+        }
         let title = arm.title.clone();
         match result {
             Ok(()) => {
@@ -253,7 +257,7 @@ impl BenchRun {
                     decode_tok_s: run.decode_tok_s.as_ref().map(|summary| summary.median),
                     ttft_ms: run.ttft_ms.as_ref().map(|summary| summary.median),
                 });
-                Ok(RunDetail { run, trials })
+                Ok(RunDetail { run, trials, trace })
             }
             Err(error) => {
                 if error.code != ErrorCode::Cancelled {

@@ -1,0 +1,165 @@
+//! The gauges' past: minutes of the last 30 days, and what they showed during each benchmark run.
+
+use super::{
+    Store,
+    rows::{decode, integer, unsigned},
+};
+use pilothouse_domain::{
+    error::ApiError,
+    gauge::{GaugeColumns, GaugeHistory},
+    gauge_history::{Bucket, SERIES, Stat, Values},
+};
+use sqlx::{AssertSqlSafe, Row, query, sqlite::SqliteRow};
+
+impl Store {
+    /// Keeps minutes. Of two with the same begin, the one with more samples stays: after a restart, or when the clock was
+    /// set back.
+    pub async fn add_minutes(&self, minutes: &[Bucket]) -> Result<(), ApiError> {
+        self.insert_minutes(minutes).await.map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn insert_minutes(&self, minutes: &[Bucket]) -> Result<(), sqlx::Error> {
+        let names = each_series(|name| format!("{name}_low, {name}_mean, {name}_high"));
+        let marks = marks(1..=4 + 3 * SERIES.len());
+        let sql = format!(
+            "INSERT OR REPLACE INTO gauge_minute (at_ms, count, covered_ms, after_gap, {names}) \
+             SELECT {marks} WHERE NOT EXISTS \
+             (SELECT 1 FROM gauge_minute WHERE at_ms = ?1 AND count > ?2)"
+        );
+        let mut transaction = self.pool.begin().await?;
+        for minute in minutes {
+            // The text is made of our own names.
+            let mut insert = query(AssertSqlSafe(sql.clone()))
+                .bind(minute.at_ms)
+                .bind(minute.count)
+                // It weighs the means, so it must not be 0.
+                .bind(minute.covered_ms.max(1))
+                .bind(minute.after_gap);
+            for stat in &minute.stats {
+                let known = |figure: f32| stat.is_known().then_some(f64::from(figure));
+                insert = insert.bind(known(stat.low)).bind(known(stat.mean)).bind(known(stat.high));
+            }
+            insert.execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    /// The minutes that begin in `from_ms..to_ms`, folded into buckets of `step_ms` (whole minutes), oldest first.
+    pub async fn minutes(&self, from_ms: i64, to_ms: i64, step_ms: i64) -> Result<Vec<Bucket>, ApiError> {
+        self.read_minutes(from_ms, to_ms, step_ms).await.map_err(|e| self.cannot("read", &e))
+    }
+
+    async fn read_minutes(&self, from: i64, to: i64, step: i64) -> Result<Vec<Bucket>, sqlx::Error> {
+        let folded = each_series(|name| {
+            format!(
+                "min({name}_low) AS {name}_low, max({name}_high) AS {name}_high, \
+                 sum({name}_mean * covered_ms) / sum(iif({name}_mean IS NULL, NULL, covered_ms)) AS {name}_mean"
+            )
+        });
+        // A line may not lead over what was not sampled before the first minute of a bucket; that one knows.
+        let sql = format!(
+            "SELECT folded.*, first.after_gap FROM (\
+               SELECT at_ms / ?3 * ?3 AS at_ms, min(at_ms) AS first_ms, sum(count) AS count, \
+               sum(covered_ms) AS covered_ms, {folded} \
+               FROM gauge_minute WHERE at_ms >= ?1 AND at_ms < ?2 GROUP BY at_ms / ?3\
+             ) AS folded JOIN gauge_minute AS first ON first.at_ms = folded.first_ms ORDER BY folded.at_ms"
+        );
+        let rows =
+            query(AssertSqlSafe(sql)).bind(from).bind(to).bind(step.max(1)).fetch_all(&self.pool).await?;
+        rows.iter().map(bucket_of).collect()
+    }
+
+    /// Deletes the minutes before a moment.
+    pub async fn forget_minutes(&self, before_ms: i64) -> Result<(), ApiError> {
+        let deleted =
+            query("DELETE FROM gauge_minute WHERE at_ms < ?").bind(before_ms).execute(&self.pool).await;
+        deleted.map(|_| ()).map_err(|e| self.cannot("write", &e))
+    }
+
+    /// Keeps what the gauges showed during a run. Errors: store_unavailable, also when there is no such run.
+    pub async fn add_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), ApiError> {
+        self.insert_trace(run_id, trace).await.map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn insert_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), sqlx::Error> {
+        let names = each_series(str::to_owned);
+        let marks = marks(3..=2 + SERIES.len());
+        let sql = format!(
+            "INSERT INTO run_gauge (run, offset_ms, {names}) \
+             VALUES (?1, ?2 - (SELECT started_ms FROM run WHERE id = ?1), {marks})"
+        );
+        let mut transaction = self.pool.begin().await?;
+        for (index, at_ms) in trace.at_ms.iter().enumerate() {
+            let mut insert = query(AssertSqlSafe(sql.clone())).bind(run_id).bind(*at_ms);
+            for value in trace.columns.row(index) {
+                insert = insert.bind(value);
+            }
+            insert.execute(&mut *transaction).await?;
+        }
+        query("UPDATE run SET trace_step_ms = ? WHERE id = ?")
+            .bind(integer(trace.step_ms))
+            .bind(run_id)
+            .execute(&mut *transaction)
+            .await?;
+        transaction.commit().await
+    }
+
+    /// What the gauges showed during a run; `None`: that was not kept.
+    pub(super) async fn trace(&self, run_id: i64) -> Result<Option<GaugeHistory>, ApiError> {
+        self.read_trace(run_id).await.map_err(|e| self.cannot("read", &e))
+    }
+
+    async fn read_trace(&self, run_id: i64) -> Result<Option<GaugeHistory>, sqlx::Error> {
+        let rows = query(
+            "SELECT run_gauge.*, started_ms + offset_ms AS at_ms, trace_step_ms FROM run_gauge \
+             JOIN run ON run.id = run_gauge.run WHERE run = ? ORDER BY offset_ms",
+        )
+        .bind(run_id)
+        .fetch_all(&self.pool)
+        .await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let step_ms = unsigned(first, "trace_step_ms")?.unwrap_or_default();
+        let mut trace = GaugeHistory { step_ms, ..GaugeHistory::default() };
+        let columns: &mut GaugeColumns = &mut trace.columns;
+        for row in &rows {
+            let mut values = Values::default();
+            for (value, name) in values.iter_mut().zip(SERIES) {
+                *value = row.try_get(name)?;
+            }
+            trace.at_ms.push(row.try_get("at_ms")?);
+            columns.push(&values);
+        }
+        Ok(Some(trace))
+    }
+}
+
+fn each_series(text: impl Fn(&str) -> String) -> String {
+    SERIES.map(text).join(", ")
+}
+
+/// "?3, ?4, …"
+fn marks(numbers: std::ops::RangeInclusive<usize>) -> String {
+    numbers.map(|number| format!("?{number}")).collect::<Vec<_>>().join(", ")
+}
+
+fn bucket_of(row: &SqliteRow) -> Result<Bucket, sqlx::Error> {
+    let covered_ms: u32 = unsigned(row, "covered_ms")?.unwrap_or_default();
+    let mut stats = [Stat::NONE; SERIES.len()];
+    for (stat, name) in stats.iter_mut().zip(SERIES) {
+        let figure =
+            |part: &str| -> Result<Option<f64>, sqlx::Error> { row.try_get(&*format!("{name}_{part}")) };
+        if let Some(mean) = figure("mean")? {
+            let lost = || decode(name, "its least or greatest value is missing");
+            let (low, high) = (figure("low")?.ok_or_else(lost)?, figure("high")?.ok_or_else(lost)?);
+            let (low, mean, high) = (low as f32, mean as f32, high as f32);
+            *stat = Stat { weight_ms: covered_ms.max(1), low, mean: mean.max(low).min(high), high };
+        }
+    }
+    Ok(Bucket {
+        at_ms: row.try_get("at_ms")?,
+        count: unsigned(row, "count")?.unwrap_or_default(),
+        covered_ms,
+        after_gap: row.try_get("after_gap")?,
+        stats,
+    })
+}
