@@ -47,7 +47,7 @@ impl LiveMenu {
     /// gone in the meantime.
     pub fn apply(&mut self, app: &AppHandle, op: &TrayOp) -> tauri::Result<()> {
         match op {
-            TrayOp::Icon(_) | TrayOp::Title(_) => Ok(()),
+            TrayOp::Icon(..) | TrayOp::Title(_) | TrayOp::Beside(_) => Ok(()),
             TrayOp::Text { id, text } => match self.entries.get(id) {
                 Some(Live::Plain(item)) => item.set_text(escaped(text)),
                 Some(Live::Check { item, .. }) => item.set_text(escaped(text)),

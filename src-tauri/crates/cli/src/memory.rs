@@ -11,12 +11,12 @@ use serde_json::json;
 
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
     let snapshot = Session::connect()?.snapshot().await?;
-    let ledger = snapshot.ledger.ok_or_else(|| {
+    let ledger = snapshot.ledger.as_ref().ok_or_else(|| {
         ApiError::new(ErrorCode::Busy, "The memory was not read yet.")
             .hint("Ask again in a second.")
             .retryable()
     })?;
-    output.answer(json!(ledger), || text(&ledger));
+    output.answer(json!(ledger), || text(ledger));
     Ok(0)
 }
 

@@ -46,6 +46,7 @@ fn hub() -> Hub {
         web: None,
         data_dir: String::new(),
         settings_file: String::new(),
+        tray: pilothouse_domain::settings::TraySettings::default(),
     })
 }
 
