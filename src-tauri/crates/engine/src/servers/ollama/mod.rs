@@ -138,7 +138,13 @@ impl ServerAdapter for Ollama {
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
         let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
-        ollama_store::files_of(&store, model)
+        if let Some(files) = ollama_store::files_of(&store, model) {
+            return Some(files);
+        }
+        // The service of the system keeps its files to itself.
+        let told = OllamaClient::new(&self.endpoint()).anatomy(model).await;
+        let told = told.inspect_err(|error| tracing::debug!(%error, model, "its build is not told"));
+        told.ok().map(|anatomy| ModelFiles::Told(Box::new(anatomy)))
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
