@@ -12,13 +12,27 @@ pub struct CachedLayer {
     pub window: Option<u32>,
 }
 
+/// Where the figures of an [`Anatomy`] come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// The head of a GGUF file.
+    #[default]
+    Gguf,
+    /// `config.json` and the heads of safetensors files: a model for MLX.
+    Safetensors,
+    /// The server says it; nothing was read from disk.
+    Server,
+    /// Reckoned from parameters and block types of a typical model.
+    Reckoned,
+}
+
 /// The build of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Anatomy {
     /// "llama", "gemma3", as in `general.architecture`.
     pub architecture: String,
-    /// The sizes are reckoned from the parameters, not read from a file.
-    pub reckoned: bool,
+    /// Where the figures come from.
+    pub origin: Origin,
     /// Elements of all tensors.
     pub parameters: u64,
     /// All tensors, without the head of the file.
@@ -36,6 +50,8 @@ pub struct Anatomy {
     pub layers: Vec<CachedLayer>,
     /// State of recurrent layers per request, whatever the context.
     pub recurrent_bytes: u64,
+    /// Files that the server loads with the model and that a token does not need: a projector for pictures, a draft model.
+    pub beside_bytes: u64,
     /// Context length in training, in tokens.
     pub context_max: Option<u64>,
 }
@@ -106,7 +122,8 @@ impl KvType {
 impl CachedLayer {
     /// Bytes of `cells` tokens.
     pub fn bytes(&self, cells: u64, kv: KvType) -> u64 {
-        let elements = u64::from(self.kv_heads) * (u64::from(self.key_length) + u64::from(self.value_length));
+        let lengths = u64::from(self.key_length) + u64::from(self.value_length);
+        let elements = u64::from(self.kv_heads).saturating_mul(lengths);
         elements.saturating_mul(cells).saturating_mul(kv.block_bytes()) / 32
     }
 }

@@ -4,7 +4,7 @@
 //! What was measured at earlier loads corrects the sum ([`crate::learned`]).
 
 use crate::{
-    anatomy::{Anatomy, KvType},
+    anatomy::{Anatomy, KvType, Origin},
     error::{ApiError, ErrorCode},
     learned::Correction,
 };
@@ -13,6 +13,8 @@ use ts_rs::TS;
 
 /// Tokens that llama.cpp computes at a time (`--ubatch-size`, its default; Ollama passes the same).
 const BATCH: u64 = 512;
+/// The same of MLX (`prefill_step_size` of mlx-lm, its default).
+const MLX_STEP: u64 = 2048;
 /// The cache of a sliding window grows in steps of so many tokens (llama.cpp).
 const CACHE_STEP: u64 = 256;
 /// What a runner keeps per token of the vocabulary: text, score, type and their indexes. Measured: llama-server build 10068
@@ -98,7 +100,7 @@ pub struct Estimate {
 
 impl Estimate {
     pub fn total_bytes(&self) -> u64 {
-        self.parts.iter().map(|part| part.bytes).sum()
+        self.parts.iter().fold(0, |sum, part| sum.saturating_add(part.bytes))
     }
 
     fn add(&mut self, what: PartKind, bytes: u64, source: impl Into<String>) {
@@ -110,56 +112,70 @@ impl Estimate {
 /// measured.
 pub fn estimate(anatomy: &Anatomy, wish: &Wish, place: Place) -> Estimate {
     let mut estimate = Estimate::default();
-    let source = match anatomy.reckoned {
-        true => "reckoned from parameters and block types of a typical model",
-        false => "the tensors in the model's file",
+    let source = match anatomy.origin {
+        Origin::Gguf => "the tensors in the model's file",
+        Origin::Safetensors => "the tensors in the model's safetensors files",
+        Origin::Server => "the size that the server tells",
+        Origin::Reckoned => "reckoned from parameters and block types of a typical model",
     };
     estimate.add(PartKind::Weights, anatomy.weights_bytes, source);
+    if anatomy.beside_bytes > 0 {
+        let source = "files that are loaded beside the model: a projector, an adapter or a draft";
+        estimate.add(PartKind::Weights, anatomy.beside_bytes, source);
+    }
     let cache = kv_bytes(anatomy, wish);
     let requests =
         if wish.parallel == 1 { String::new() } else { format!(" for {} requests", wish.parallel) };
     let source =
         format!("{} layers, {} tokens{requests}, {}", anatomy.layers.len(), wish.context, wish.kv.name());
     estimate.add(PartKind::KvCache, cache, source);
-    let (vocabulary, width) = (u64::from(anatomy.vocabulary), u64::from(anatomy.embedding_length));
-    match place {
-        Place::Gpu => {
-            let output = BATCH * (vocabulary + width) * 4;
-            estimate.add(
-                PartKind::Compute,
-                output,
-                format!("a batch of {BATCH} tokens through the output layer"),
-            );
-            estimate.add(PartKind::Runner, RUNNER_ON_GPU, "what Ollama reserves for a runner beside a GPU");
-        }
-        Place::Cpu => {
-            let feed_forward = u64::from(anatomy.feed_forward_length);
-            let layer = BATCH * (feed_forward * 8 + width * 16);
-            let mask = BATCH * wish.context * 4;
-            let compute = layer + mask + vocabulary * BYTES_PER_TOKEN_SAMPLED;
-            estimate.add(
-                PartKind::Compute,
-                compute,
-                format!("a batch of {BATCH} tokens, as far as it is touched"),
-            );
-            let runner = RUNNER_ON_CPU + vocabulary * BYTES_PER_TOKEN_KEPT;
-            estimate.add(PartKind::Runner, runner, "measured: the program and a vocabulary of this size");
-        }
+    match (anatomy.origin, place) {
+        (Origin::Safetensors, _) => add_mlx(&mut estimate, anatomy),
+        (_, Place::Gpu) => add_gpu(&mut estimate, anatomy),
+        (_, Place::Cpu) => add_cpu(&mut estimate, anatomy, wish),
     }
     estimate
+}
+
+/// MLX computes in lazy steps of its own and has no GGUF runner's buffers; it runs beside the GPU of a Mac only.
+fn add_mlx(estimate: &mut Estimate, anatomy: &Anatomy) {
+    let (feed_forward, width) = (u64::from(anatomy.feed_forward_length), u64::from(anatomy.embedding_length));
+    let compute = MLX_STEP * (feed_forward * 2 + width * 4) * 2;
+    let source = format!("a guess: a step of {MLX_STEP} tokens through one layer in 16 bits");
+    estimate.add(PartKind::Compute, compute, source);
+    let source = "a guess: as much as Ollama reserves for a runner beside a GPU";
+    estimate.add(PartKind::Runner, RUNNER_ON_GPU, source);
+}
+
+fn add_gpu(estimate: &mut Estimate, anatomy: &Anatomy) {
+    let output = BATCH * (u64::from(anatomy.vocabulary) + u64::from(anatomy.embedding_length)) * 4;
+    estimate.add(PartKind::Compute, output, format!("a batch of {BATCH} tokens through the output layer"));
+    estimate.add(PartKind::Runner, RUNNER_ON_GPU, "what Ollama reserves for a runner beside a GPU");
+}
+
+fn add_cpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish) {
+    let (vocabulary, width) = (u64::from(anatomy.vocabulary), u64::from(anatomy.embedding_length));
+    let layer = BATCH * (u64::from(anatomy.feed_forward_length) * 8 + width * 16);
+    let mask = BATCH * wish.context * 4;
+    let compute = layer + mask + vocabulary * BYTES_PER_TOKEN_SAMPLED;
+    estimate.add(PartKind::Compute, compute, format!("a batch of {BATCH} tokens, as far as it is touched"));
+    let runner = RUNNER_ON_CPU + vocabulary * BYTES_PER_TOKEN_KEPT;
+    estimate.add(PartKind::Runner, runner, "measured: the program and a vocabulary of this size");
 }
 
 /// Bytes of keys and values of all requests.
 pub fn kv_bytes(anatomy: &Anatomy, wish: &Wish) -> u64 {
     let requests = u64::from(wish.parallel.max(1));
+    let batch = if anatomy.origin == Origin::Safetensors { MLX_STEP } else { BATCH };
     let layers = anatomy.layers.iter().map(|layer| {
         let cells = match layer.window {
-            Some(window) => (u64::from(window) + BATCH).next_multiple_of(CACHE_STEP).min(wish.context),
+            Some(window) => (u64::from(window) + batch).next_multiple_of(CACHE_STEP).min(wish.context),
             None => wish.context,
         };
         layer.bytes(cells, wish.kv)
     });
-    layers.sum::<u64>().saturating_add(anatomy.recurrent_bytes).saturating_mul(requests)
+    // Files come from anywhere: what no machine could hold must not become little.
+    layers.fold(anatomy.recurrent_bytes, u64::saturating_add).saturating_mul(requests)
 }
 
 /// Puts what was measured at earlier loads with the same wish in place of what was reckoned.
@@ -266,6 +282,20 @@ mod tests {
             let ratio = bytes as f64 / (mebibytes * f64::from(1 << 20));
             assert!((0.85..1.15).contains(&ratio), "{context} x {parallel}: {ratio:.3} of {mebibytes} MiB");
         }
+    }
+
+    #[test]
+    fn a_model_for_mlx_is_reckoned_alike_wherever_it_is_and_says_what_is_guessed() {
+        let mlx = Anatomy { origin: Origin::Safetensors, beside_bytes: 5, ..gemma() };
+        let estimate = |place| estimate(&mlx, &wish(4096, 1), place);
+        assert_eq!(estimate(Place::Cpu), estimate(Place::Gpu));
+        let parts = estimate(Place::Gpu).parts;
+        let guessed = parts.iter().filter(|part| part.source.starts_with("a guess")).map(|part| part.what);
+        assert_eq!(guessed.collect::<Vec<_>>(), [PartKind::Compute, PartKind::Runner]);
+        assert!(parts.iter().any(|part| part.what == PartKind::Weights && part.bytes == 5), "{parts:?}");
+        // Fifteen layers with a window of 512 and a step of 2048, three with the whole context.
+        let row = 2 * 256 * 2;
+        assert_eq!(kv_bytes(&mlx, &wish(4096, 1)), row * (15 * 2560 + 3 * 4096));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Small traits between the actors and the outside world, so that actors can be tested with fakes.
 
+use crate::model_files::ModelFiles;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use pilothouse_domain::{
@@ -231,9 +232,9 @@ pub trait ServerAdapter: Send + Sync {
     async fn is_runner_of(&self, _command_line: &[String], _model: &str) -> bool {
         false
     }
-    /// Where the weights of a model lie, as far as this user may know. `None`: on another machine, in a folder of somebody
-    /// else's, or in no single file.
-    async fn model_file(&self, _model: &str) -> Option<std::path::PathBuf> {
+    /// Where the weights of a model lie, as far as this user may know. `None`: on another machine, or in a folder of somebody
+    /// else's.
+    async fn model_files(&self, _model: &str) -> Option<ModelFiles> {
         None
     }
     /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,

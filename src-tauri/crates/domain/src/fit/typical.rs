@@ -4,7 +4,7 @@
 //! (reference: telemetry, section 6.1), so real files differ by some per cent.
 
 use crate::{
-    anatomy::{Anatomy, CachedLayer},
+    anatomy::{Anatomy, CachedLayer, Origin},
     error::ApiError,
 };
 
@@ -80,7 +80,7 @@ pub fn typical(name: &str) -> Option<Anatomy> {
     };
     Some(Anatomy {
         architecture: "typical".into(),
-        reckoned: true,
+        origin: Origin::Reckoned,
         parameters,
         weights_bytes: bytes(parameters),
         lookup_bytes: if model.tied { 0 } else { bytes(table) },

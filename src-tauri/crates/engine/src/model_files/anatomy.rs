@@ -11,6 +11,8 @@ const EVERY_NTH_LAYER_IS_WHOLE: &[(&str, usize)] = &[
     ("gemma3n", 5),
     ("cohere2", 4),
     ("gpt-oss", 2),
+    // Ollama's own name for it.
+    ("gptoss", 2),
     ("olmo2", 4),
     ("exaone4", 4),
     ("smallthinker", 4),

@@ -16,7 +16,7 @@ use crate::{
     actors::notifier::NotifierHandle,
     gateway::InFlight,
     hub::Hub,
-    model_files::read_anatomy,
+    model_files::read_files,
     ports::{Endpoint, ServerAdapter, ServerClient},
     server_log::ServerLog,
 };
@@ -115,18 +115,16 @@ impl SupervisorHandle {
         }
     }
 
-    /// The build of a model, read from its file. Errors: unsupported (the file cannot be read or is not understood).
+    /// The build of a model, read from its files. Errors: unsupported (they cannot be read or are not understood).
     pub async fn anatomy(&self, model: &Model) -> Result<Anatomy, ApiError> {
-        let Some(file) = self.adapter.model_file(&model.name).await else {
+        let Some(files) = self.adapter.model_files(&model.name).await else {
             let text =
-                format!("The file of {} cannot be read here, so nothing can be reckoned.", model.title);
-            return Err(ApiError::new(ErrorCode::Unsupported, text).hint(
-                "That works for the models of llama-server and of an Ollama whose folder you may read.",
-            ));
+                format!("The files of {} cannot be read here, so nothing can be reckoned.", model.title);
+            return Err(ApiError::new(ErrorCode::Unsupported, text)
+                .hint("That works for models of this machine in folders that you may read."));
         };
-        let shown = file.display().to_string();
-        let read =
-            tokio::task::spawn_blocking(move || std::fs::File::open(&file).and_then(read_anatomy)).await;
+        let shown = files.to_string();
+        let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
         read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?.map_err(
             |error| ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
         )

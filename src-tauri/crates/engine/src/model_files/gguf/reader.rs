@@ -1,6 +1,9 @@
 //! Bytes into values. Nothing is believed before it is checked.
 
-use super::{Tensor, types::block};
+use super::{
+    Tensor,
+    types::{block, size},
+};
 use std::io::{self, BufReader, Read, Seek};
 
 pub(super) const MAX_KEY_BYTES: u64 = 1 << 16;
@@ -22,6 +25,21 @@ pub(super) enum Value {
         kept: Vec<u64>,
     },
     Other,
+}
+
+impl Value {
+    pub fn from_json(value: serde_json::Value) -> Self {
+        use serde_json::Value as Json;
+        let number = |value: &Json| value.as_u64().or_else(|| value.as_bool().map(u64::from));
+        match value {
+            Json::String(text) => Self::Text(text),
+            Json::Array(items) if !items.is_empty() && items.len() as u64 <= MAX_KEPT => {
+                let kept: Vec<u64> = items.iter().map_while(number).collect();
+                Self::Array { length: items.len() as u64, kept }
+            }
+            other => number(&other).map_or(Self::Other, Self::Number),
+        }
+    }
 }
 
 pub(super) struct Reader<F>(pub BufReader<F>);
@@ -144,7 +162,7 @@ impl<F: Read + Seek> Reader<F> {
         }
         let kind = self.u32()?;
         let _offset = self.u64()?;
-        let bytes = block(kind).and_then(|(block, bytes)| elements.div_ceil(block).checked_mul(bytes));
+        let bytes = block(kind).and_then(|block| size(elements, block));
         Ok(Tensor { name, elements, bytes })
     }
 }

@@ -32,6 +32,45 @@ pub(super) fn block(kind: u32) -> Option<(u64, u64)> {
     })
 }
 
+/// Bytes of so many elements in blocks.
+pub(super) fn size(elements: u64, (block, bytes): (u64, u64)) -> Option<u64> {
+    elements.div_ceil(block).checked_mul(bytes)
+}
+
+/// Bytes of so many elements of a type by its name in ggml. `None`: a type that is not known.
+pub(in crate::model_files) fn bytes_of(kind: &str, elements: u64) -> Option<u64> {
+    const NAMES: [(&str, u32); 26] = [
+        ("F32", 0),
+        ("F16", 1),
+        ("Q4_0", 2),
+        ("Q4_1", 3),
+        ("Q5_0", 6),
+        ("Q5_1", 7),
+        ("Q8_0", 8),
+        ("Q8_1", 9),
+        ("Q2_K", 10),
+        ("Q3_K", 11),
+        ("Q4_K", 12),
+        ("Q5_K", 13),
+        ("Q6_K", 14),
+        ("Q8_K", 15),
+        ("IQ2_XXS", 16),
+        ("IQ2_XS", 17),
+        ("IQ3_XXS", 18),
+        ("IQ1_S", 19),
+        ("IQ4_NL", 20),
+        ("IQ3_S", 21),
+        ("IQ2_S", 22),
+        ("IQ4_XS", 23),
+        ("IQ1_M", 29),
+        ("BF16", 30),
+        ("I32", 26),
+        ("MXFP4", 39),
+    ];
+    let (_, number) = NAMES.iter().find(|(name, _)| *name == kind)?;
+    size(elements, block(*number)?)
+}
+
 /// The names of `llama_ftype` in llama.cpp's llama.h; numbers that are missing there have no name here.
 pub(super) fn file_type(number: u64) -> Option<&'static str> {
     Some(match number {

@@ -1,7 +1,7 @@
 //! The GGUF files of all folders under one folder of links, which is what the router serves.
 
 use super::ID;
-use crate::model_files::read_header;
+use crate::model_files::{is_later_part, parts_of, read_header};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelPurpose},
@@ -56,8 +56,14 @@ impl Library {
             let Ok(meta) = std::fs::metadata(&path) else {
                 continue;
             };
-            let stamp = (path.clone(), meta.len(), meta.modified().ok());
-            let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, meta.len()));
+            // The router finds the later parts of a model beside the first.
+            if is_later_part(&path) {
+                continue;
+            }
+            let sizes = parts_of(&path).into_iter().filter_map(|part| std::fs::metadata(part).ok());
+            let size = sizes.map(|meta| meta.len()).sum();
+            let stamp = (path.clone(), size, meta.modified().ok());
+            let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, size));
             models.push(model.clone());
             kept.insert(stamp, model);
         }

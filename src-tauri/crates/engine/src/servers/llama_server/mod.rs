@@ -7,6 +7,7 @@ mod library;
 mod wire;
 
 use crate::{
+    model_files::ModelFiles,
     ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
     servers::places::{held, not_installed},
 };
@@ -120,8 +121,8 @@ impl ServerAdapter for LlamaServer {
         launch::launch(installation, &self.settings, &self.places, &self.library).await
     }
 
-    async fn model_file(&self, model: &str) -> Option<PathBuf> {
-        self.library.file(model)
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
+        self.library.file(model).map(ModelFiles::gguf)
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

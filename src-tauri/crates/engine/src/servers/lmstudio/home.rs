@@ -29,6 +29,13 @@ struct InternalServer {
     port: u16,
 }
 
+/// `settings.json`, as far as it is needed.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AppSettings {
+    downloads_folder: Option<String>,
+}
+
 #[derive(Debug, Deserialize)]
 struct Status {
     version: String,
@@ -62,7 +69,7 @@ impl Home {
     }
 
     pub fn config(&self) -> ServerConfig {
-        self.read("http-server-config.json").unwrap_or_default()
+        self.read(".internal/http-server-config.json").unwrap_or_default()
     }
 
     /// Where the HTTP server answers, by its own configuration.
@@ -75,30 +82,47 @@ impl Home {
         format!("http://{host}:{}", config.port.unwrap_or(1234))
     }
 
+    /// Where the models lie: the usual folder, or the one that was chosen in the app.
+    pub fn models(&self) -> PathBuf {
+        let chosen = self.read::<AppSettings>("settings.json").and_then(|settings| settings.downloads_folder);
+        let chosen = chosen.map(PathBuf::from).filter(|path| path.is_absolute());
+        chosen.unwrap_or_else(|| self.0.join("models"))
+    }
+
     /// What runs, by the one question that never starts anything.
     pub async fn backend(&self) -> Option<Backend> {
-        let noted = self.read::<InternalServer>("http-server.json").map(|server| server.port);
+        let (port, status) = self.internal().await?;
+        // The app and the daemon answer alike; their processes have names of their own.
+        let holder = listener(port).await;
+        let named = holder.as_ref().is_some_and(|holder| holder.name.to_lowercase().contains("llmster"));
+        let title = match status.package.as_str() {
+            "bionic" => "Bionic",
+            _ if named => "llmster",
+            _ => "LM Studio",
+        };
+        let pid = holder.map(|holder| holder.pid);
+        Some(Backend { title: title.into(), version: Some(status.version), pid })
+    }
+
+    /// Where `lms` would find what runs.
+    pub async fn internal_port(&self) -> Option<u16> {
+        self.internal().await.map(|(port, _)| port)
+    }
+
+    async fn internal(&self) -> Option<(u16, Status)> {
+        let noted = self.read::<InternalServer>(".internal/http-server.json").map(|server| server.port);
         let client = reqwest::Client::builder().no_proxy().timeout(STATUS_LIMIT).build().ok()?;
         for port in noted.into_iter().chain(INTERNAL_PORTS) {
             let answer = client.get(format!("http://127.0.0.1:{port}/lms-status")).send().await;
             let Ok(answer) = answer else { continue };
             let Ok(status) = answer.json::<Status>().await else { continue };
-            // The app and the daemon answer alike; their processes have names of their own.
-            let holder = listener(port).await;
-            let named = holder.as_ref().is_some_and(|holder| holder.name.to_lowercase().contains("llmster"));
-            let title = match status.package.as_str() {
-                "bionic" => "Bionic",
-                _ if named => "llmster",
-                _ => "LM Studio",
-            };
-            let pid = holder.map(|holder| holder.pid);
-            return Some(Backend { title: title.into(), version: Some(status.version), pid });
+            return Some((port, status));
         }
         None
     }
 
     fn read<T: serde::de::DeserializeOwned>(&self, name: &str) -> Option<T> {
-        let text = std::fs::read(self.0.join(".internal").join(name)).ok()?;
+        let text = std::fs::read(self.0.join(name)).ok()?;
         serde_json::from_slice(&text)
             .inspect_err(|error| tracing::debug!(%error, name, "not understood"))
             .ok()
@@ -121,6 +145,19 @@ mod tests {
         assert_eq!(found(folder.path()).0, folder.path().join(".cache/lm-studio"));
         std::fs::write(folder.path().join(".lmstudio-home-pointer"), "/somewhere/else\n").unwrap();
         assert_eq!(found(folder.path()).0, Path::new("/somewhere/else"));
+    }
+
+    #[test]
+    fn the_models_lie_where_the_app_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = found(folder.path());
+        assert_eq!(home.models(), folder.path().join(".lmstudio/models"));
+        std::fs::create_dir_all(folder.path().join(".lmstudio")).unwrap();
+        let settings = folder.path().join(".lmstudio/settings.json");
+        std::fs::write(&settings, r#"{"downloadsFolder":"/big/disk","enableLocalService":true}"#).unwrap();
+        assert_eq!(home.models(), Path::new("/big/disk"));
+        std::fs::write(&settings, r#"{"downloadsFolder":"../elsewhere"}"#).unwrap();
+        assert_eq!(home.models(), folder.path().join(".lmstudio/models"));
     }
 
     #[test]

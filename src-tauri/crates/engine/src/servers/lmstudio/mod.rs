@@ -2,6 +2,7 @@
 //! cannot.
 
 mod client;
+mod files;
 mod home;
 mod launch;
 mod told;
@@ -11,12 +12,14 @@ mod wire;
 
 use crate::{
     keys::Keys,
+    model_files::ModelFiles,
     ports::{
         Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
     },
 };
 use async_trait::async_trait;
 use client::LmStudioClient;
+use files::Listed;
 use home::Home;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -24,20 +27,38 @@ use pilothouse_domain::{
     settings::LmStudioSettings,
 };
 use std::{path::PathBuf, sync::Arc, time::Duration};
+use tokio::{sync::Mutex, time::Instant};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "lmstudio";
+/// How long a list of the models on disk is used.
+const LISTED_LIMIT: Duration = Duration::from_secs(30);
 
 /// The adapter.
 pub struct LmStudio {
     settings: LmStudioSettings,
     user_home: PathBuf,
     keys: Keys,
+    /// What `lms` listed, and when: asking it costs a process.
+    listed: Mutex<Option<(Instant, Vec<Listed>)>>,
 }
 
 impl LmStudio {
     pub fn new(settings: LmStudioSettings, user_home: PathBuf, keys: Keys) -> Self {
-        Self { settings, user_home, keys }
+        Self { settings, user_home, keys, listed: Mutex::default() }
+    }
+
+    /// The models on disk as `lms` lists them, not older than a short while.
+    async fn listed(&self, home: &Home) -> Vec<Listed> {
+        let mut kept = self.listed.lock().await;
+        match &*kept {
+            Some((at, listed)) if at.elapsed() < LISTED_LIMIT => listed.clone(),
+            _ => {
+                let listed = files::listed(home).await;
+                *kept = Some((Instant::now(), listed.clone()));
+                listed
+            }
+        }
     }
 
     /// Looked up anew each time: it appears with the product's first start.
@@ -109,6 +130,17 @@ impl ServerAdapter for LmStudio {
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
         let port = self.address().rsplit_once(':')?.1.parse().ok()?;
         Some((port, "servers.lmstudio.address"))
+    }
+
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
+        let home = self.home();
+        let endpoint = Endpoint { base_url: self.address(), key: self.keys.get(&self.id()).await };
+        let told = LmStudioClient::new(&endpoint, self.home()).models().await.unwrap_or_default();
+        let told_bytes = told.into_iter().find(|one| one.name == model).and_then(|one| one.size_bytes);
+        let listed = self.listed(&home).await;
+        let (models, key) = (home.models(), model.to_owned());
+        let found = move || files::find(&models, &listed, &key, told_bytes);
+        tokio::task::spawn_blocking(found).await.ok().flatten()
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {

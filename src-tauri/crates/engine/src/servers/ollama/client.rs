@@ -2,10 +2,11 @@ use super::{
     ID,
     wire::{
         AnswerLine, Chat, Done, Generate, KeepAlive, LoadOptions, Message, Options, Running, RunningModel,
-        Tag, Tags, Version,
+        Show, ShowRequest, Tag, Tags, Version,
     },
 };
 use crate::{
+    model_files::read_told,
     ports::{
         Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
         LoadRequest, ServerClient,
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use pilothouse_domain::{
+    anatomy::Anatomy,
     error::{ApiError, ErrorCode},
     model::{Expiry, Instance, Model, ModelPurpose},
     server::ServerId,
@@ -46,6 +48,20 @@ impl OllamaClient {
             return Ok(health);
         }
         Err(ApiError::new(ErrorCode::BadAnswer, "Another program answers at Ollama's address."))
+    }
+
+    /// The build of a model as the server tells it, for those whose files belong to another user. Does not load it.
+    /// Errors: not_found, or an answer that does not say enough.
+    pub async fn anatomy(&self, name: &str) -> Result<Anatomy, ApiError> {
+        let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
+        let tag = tags.models.into_iter().find(|tag| same_name(&tag.name, name) && !is_cloud(tag));
+        let size = tag
+            .and_then(|tag| tag.size)
+            .ok_or_else(|| ApiError::not_found(format!("Ollama tells no size of a model {name}.")))?;
+        let show: Show = self.http.post("/api/show", &ShowRequest { model: name }, Some(LIST_LIMIT)).await?;
+        read_told(show.model_info, &show.tensors, size).map_err(|error| {
+            ApiError::new(ErrorCode::BadAnswer, format!("What Ollama tells of {name} does not do: {error}."))
+        })
     }
 
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {

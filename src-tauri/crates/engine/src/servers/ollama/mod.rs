@@ -5,7 +5,7 @@ mod launch;
 mod wire;
 
 use crate::{
-    model_files::ollama_store,
+    model_files::{ModelFiles, ollama_store},
     ports::{
         Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
     },
@@ -136,9 +136,15 @@ impl ServerAdapter for Ollama {
         Some(Found { endpoint, version: health.version, pid, keeper, log })
     }
 
-    async fn model_file(&self, model: &str) -> Option<PathBuf> {
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
         let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
-        ollama_store::weights_of(&store, model)
+        if let Some(files) = ollama_store::files_of(&store, model) {
+            return Some(files);
+        }
+        // The service of the system keeps its files to itself.
+        let told = OllamaClient::new(&self.endpoint()).anatomy(model).await;
+        let told = told.inspect_err(|error| tracing::debug!(%error, model, "its build is not told"));
+        told.ok().map(|anatomy| ModelFiles::Told(Box::new(anatomy)))
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
@@ -163,8 +169,8 @@ impl ServerAdapter for Ollama {
     /// Their file is named by the hash of the weights, wherever the store lies.
     async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
         let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
-        let weights = ollama_store::weights_of(&store, model);
-        let blob = weights.as_deref().and_then(Path::file_name);
+        let files = ollama_store::files_of(&store, model);
+        let blob = files.as_ref().and_then(|files| files.paths().first()?.file_name());
         blob.is_some_and(|blob| command_line.iter().any(|word| Path::new(word).file_name() == Some(blob)))
     }
 

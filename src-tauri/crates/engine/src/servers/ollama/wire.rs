@@ -1,5 +1,6 @@
 //! The JSON of Ollama's native API. All durations are nanoseconds; metrics that are missing are absent, not zero.
 
+use crate::model_files::ToldTensor;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +34,19 @@ pub(super) struct Details {
     pub parameter_size: Option<String>,
     pub quantization_level: Option<String>,
     pub context_length: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ShowRequest<'a> {
+    pub model: &'a str,
+}
+
+/// What the head of the model's file says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Show {
+    pub model_info: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub tensors: Vec<ToldTensor>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -1,0 +1,21 @@
+//! The parsers alone, without the engine around them: its database, TLS and web server would have to be built with the
+//! sanitizer too, for nothing.
+
+#[path = "../../src-tauri/crates/engine/src/model_files/mod.rs"]
+pub mod model_files;
+
+use pilothouse_domain::{
+    anatomy::{Anatomy, KvType},
+    estimate::{Place, Wish, estimate},
+};
+
+/// What is reckoned from a build, whatever a file says of it.
+pub fn reckon(anatomy: &Anatomy) {
+    let wish = Wish { context: 1 << 24, parallel: 256, kv: KvType::F32 };
+    for place in [Place::Cpu, Place::Gpu] {
+        let total = estimate(anatomy, &wish, place).total_bytes();
+        assert!(total >= anatomy.weights_bytes);
+    }
+    assert!(anatomy.bytes_per_token() <= anatomy.weights_bytes);
+    let _ = anatomy.active_parameters();
+}
