@@ -140,7 +140,7 @@ fn snapshot() -> Snapshot {
     snapshot.instances = vec![instance("ollama", "qwen", None, None)];
     snapshot.gauges = Some(Gauges {
         at: Timestamp::UNIX_EPOCH,
-        interval_ms: 1000,
+        interval_ms: Some(1000),
         cpu_percent: None,
         cpu_cores: 2,
         memory_used_bytes: Some(10 * GB),
