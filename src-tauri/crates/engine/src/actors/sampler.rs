@@ -219,9 +219,10 @@ impl<S: GaugeSource> Work<S> {
     }
 
     fn keep(&self, closed: Vec<Bucket>) {
+        let Some(minutes) = &self.minutes else { return };
         for minute in closed {
             // Full only when the database has not taken anything for an hour; that is said by its writer.
-            let _ = self.minutes.as_ref().map(|minutes| minutes.try_send(minute));
+            let _ = minutes.try_send(minute);
         }
     }
 }
