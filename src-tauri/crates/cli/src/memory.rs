@@ -36,7 +36,7 @@ fn text(ledger: &Ledger) -> String {
         let (used, total) = (gigabytes(pool.used_bytes), gigabytes(pool.total_bytes));
         lines.push(format!("\n{}: {used} of {total}{models}", pool.title));
         let row = |title: &str, bytes, known: &str, source: &str| {
-            vec![title.to_owned(), gigabytes(bytes), known.to_owned(), source.to_owned()]
+            vec![title.to_owned(), small(bytes), known.to_owned(), source.to_owned()]
         };
         let tenants = pool
             .tenants
@@ -47,6 +47,11 @@ fn text(ledger: &Ledger) -> String {
     }
     lines.extend(ledger.unknown.iter().map(|line| format!("Not in the figures: {line}")));
     lines.join("\n")
+}
+
+/// Small holders would all be 0.01 GB.
+fn small(bytes: u64) -> String {
+    if bytes < 1_000_000_000 { format!("{:.0} MB", bytes as f64 / 1e6) } else { gigabytes(bytes) }
 }
 
 fn word(certainty: Certainty) -> &'static str {
