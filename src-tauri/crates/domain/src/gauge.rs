@@ -70,6 +70,13 @@ pub struct GpuReading {
     pub source: String,
 }
 
+impl GpuReading {
+    /// Memory that is no part of the machine's. `None`: it has none, or does not tell.
+    pub fn own_memory_bytes(&self) -> Option<u64> {
+        self.memory_total_bytes.filter(|_| !self.memory_shared)
+    }
+}
+
 /// What one server's process tree uses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
