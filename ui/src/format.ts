@@ -38,10 +38,14 @@ export function tokensPerSecond(value: number): string {
   return `${figure(value)}${NBSP}tok/s`;
 }
 
-/** Power, temperature and clock in whole units: their last digit never stands still. */
-export const watts = (value: number) => `${Math.round(value)}${NBSP}W`;
-export const degrees = (value: number) => `${Math.round(value)}${NBSP}°C`;
-export const megahertz = (value: number) => `${Math.round(value)}${NBSP}MHz`;
+/** Temperature and clock are told in whole units. */
+export function degrees(value: number): string {
+  return `${Math.round(value)}${NBSP}°C`;
+}
+
+export function megahertz(value: number): string {
+  return `${Math.round(value)}${NBSP}MHz`;
+}
 
 /** A duration in the unit that people would say. */
 export function duration(ms: number): string {

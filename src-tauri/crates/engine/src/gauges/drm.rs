@@ -115,11 +115,7 @@ impl Drm {
     }
 
     /// One reading per AMD, Intel or Asahi GPU; none where there is no such card. `memory_total`: of the machine.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        memory_total: Option<u64>,
-    ) -> Vec<GpuReading> {
+    pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Vec<GpuReading> {
         let sys = &self.sys;
         let listed = self.listed.get(now, || cards(sys));
         let readable = listed.iter().filter(|card| card.is_amd() || card.is_intel() || card.is_asahi());

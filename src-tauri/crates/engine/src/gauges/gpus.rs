@@ -9,11 +9,7 @@ pub(super) struct Gpus(super::apple::Apple);
 
 #[cfg(target_os = "macos")]
 impl Gpus {
-    pub fn read(
-        &mut self,
-        now: Instant,
-        memory_total: Option<u64>,
-    ) -> Result<Vec<GpuReading>, String> {
+    pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Result<Vec<GpuReading>, String> {
         self.0.read(now, memory_total)
     }
 }
@@ -29,11 +25,7 @@ pub(super) struct Gpus {
 #[cfg(not(target_os = "macos"))]
 impl Gpus {
     /// One reading per GPU. `memory_total`: of the machine. Errors: why there is none.
-    pub fn read(
-        &mut self,
-        now: Instant,
-        memory_total: Option<u64>,
-    ) -> Result<Vec<GpuReading>, String> {
+    pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Result<Vec<GpuReading>, String> {
         #[cfg(target_os = "linux")]
         let others = self.drm.read(now, memory_total);
         #[cfg(not(target_os = "linux"))]

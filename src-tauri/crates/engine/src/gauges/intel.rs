@@ -145,8 +145,7 @@ mod tests {
         put(&sys, 0, "8086:e20b", "xe", "0000:03:00.0", &files);
         let mut drm = Drm::at(sys.path().into(), sys.path().join("proc"));
         let start = Instant::now();
-        let mut at =
-            |s| drm.read(start + Duration::from_secs(s), Some(64 << 30)).remove(0);
+        let mut at = |s| drm.read(start + Duration::from_secs(s), Some(64 << 30)).remove(0);
         let first = at(0);
         assert_eq!(
             (first.clock_mhz, first.temperature_c, first.power_limit_w),
