@@ -38,6 +38,15 @@ export function tokensPerSecond(value: number): string {
   return `${figure(value)}${NBSP}tok/s`;
 }
 
+/** Temperature and clock are told in whole units. */
+export function degrees(value: number): string {
+  return `${Math.round(value)}${NBSP}°C`;
+}
+
+export function megahertz(value: number): string {
+  return `${Math.round(value)}${NBSP}MHz`;
+}
+
 /** A duration in the unit that people would say. */
 export function duration(ms: number): string {
   if (ms < 999.5) return `${figure(ms)}${NBSP}ms`;

@@ -323,6 +323,21 @@ export const gauges = {
   noneHint: 'The first one comes within a few seconds.',
   stale: (age: string) => `from ${age}`,
   notRead: 'The system did not tell this value',
+  /** Under the gauges, one line per GPU. */
+  gpuLine: {
+    powerOf: (power: string, limit: string) => `${power} of ${limit}`,
+    slowed: (reasons: string[]) => `slowed: ${reasons.join(', ')}`,
+    /** Two cards of one name. */
+    numbered: (name: string, number: number) => `${name} (${number})`,
+    missing: (readings: string[], reason: string) => `${readings.join(', ')} not reported: ${reason}`,
+    power: 'power',
+    temperature: 'temperature',
+    clock: 'clock',
+    driverSilent: 'the driver does not tell it',
+  },
+  active: (percent: string) => `at work ${percent} of the time, at whatever clock`,
+  shared: 'part of the memory of the machine',
+  pressure: { warning: 'getting short', critical: 'short' },
   source: {
     cpu: 'All cores together, from the operating system',
     memory: 'Used memory, from the operating system',

@@ -17,6 +17,8 @@ const shots = [
   ['empty', 'now', WINDOW],
   ['empty', 'history', WINDOW],
   ['gpu', 'now', WINDOW],
+  ['gpus', 'now', WINDOW],
+  ['gpus', 'now', PANEL],
   ['first-start', 'now', WINDOW],
   ['first-start', 'now', PANEL],
   ['ready', 'now', { width: 400, height: 1000 }],

@@ -10,9 +10,17 @@ export type Gpu = { name: string,
  */
 vendor: string, cores: number | null, 
 /**
- * Memory of its own; `None`: it has none, or it was not told.
+ * Memory of its own; where `memory_shared`, what is set aside for it of the machine's. `None`: none, or not told.
  */
-memory_bytes: number | null, bandwidth_gb_s: Sourced<number> | null, 
+memory_bytes: number | null, 
+/**
+ * It uses the machine's memory.
+ */
+memory_shared: boolean, 
+/**
+ * What it can use of the machine's memory beside `memory_bytes` (AMD: GTT).
+ */
+reachable_bytes: number | null, bandwidth_gb_s: Sourced<number> | null, 
 /**
  * "8.9" (NVIDIA).
  */

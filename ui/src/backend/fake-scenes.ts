@@ -1,6 +1,7 @@
 /** Simulated states of the engine: for development and tests, never in a production build. All figures are invented. */
 import type { Abilities } from '../api/Abilities';
 import type { Gauges } from '../api/Gauges';
+import type { GpuReading } from '../api/GpuReading';
 import type { LogLine } from '../api/LogLine';
 import type { ModelView } from '../api/ModelView';
 import type { Notice } from '../api/Notice';
@@ -11,7 +12,16 @@ import type { Snapshot } from '../api/Snapshot';
 import type { Summary } from '../api/Summary';
 import type { Trial } from '../api/Trial';
 
-export const sceneNames = ['ready', 'empty', 'trouble', 'first-start', 'gpu', 'offline', 'unauthorized'] as const;
+export const sceneNames = [
+  'ready',
+  'empty',
+  'trouble',
+  'first-start',
+  'gpu',
+  'gpus',
+  'offline',
+  'unauthorized',
+] as const;
 export type Scene = (typeof sceneNames)[number];
 
 const GB = 1e9;
@@ -165,6 +175,60 @@ function usage(id: string, memory: number, cpu: number, processes: number): Serv
   };
 }
 
+function gpu(more: Partial<GpuReading>): GpuReading {
+  return {
+    name: 'RTX 4070',
+    vendor: 'nvidia',
+    load_percent: null,
+    active_percent: null,
+    memory_used_bytes: 5.1 * GB,
+    memory_total_bytes: 12.9 * GB,
+    memory_shared: false,
+    power_w: 88,
+    power_limit_w: 200,
+    temperature_c: 61,
+    clock_mhz: 2475,
+    memory_clock_mhz: 10_501,
+    throttle: [],
+    processes: [],
+    processes_absent: null,
+    absent: null,
+    source: 'NVML',
+    ...more,
+  };
+}
+
+/** One card; or two, of which one is held down by its power limit and the other tells little. */
+function gpus(scene: Scene, wave: number): GpuReading[] {
+  const load_percent = wave * 1.6;
+  if (scene === 'gpu') return [gpu({ load_percent })];
+  if (scene !== 'gpus') return [];
+  return [
+    gpu({
+      name: 'NVIDIA H100 80GB HBM3',
+      load_percent,
+      memory_used_bytes: 41.3 * GB,
+      memory_total_bytes: 85.5 * GB,
+      power_w: 698,
+      power_limit_w: 700,
+      clock_mhz: 1620,
+      throttle: ['power limit'],
+      processes: [{ pid: 4242, memory_bytes: 41 * GB }],
+    }),
+    gpu({
+      name: 'AMD GPU 1002:744c',
+      vendor: 'amd',
+      load_percent: load_percent / 4,
+      power_w: null,
+      power_limit_w: null,
+      temperature_c: 48,
+      clock_mhz: 1250,
+      throttle: null,
+      source: 'sysfs (amdgpu)',
+    }),
+  ];
+}
+
 /** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
 export function gaugesAt(ms: number, scene: Scene): Gauges {
   const t = ms / 1000;
@@ -178,29 +242,14 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
     memory_total_bytes: 16.8 * GB,
     swap_used_bytes: scene === 'trouble' ? 1.2 * GB : 0,
     swap_total_bytes: 2.1 * GB,
-    gpus:
-      scene === 'gpu'
-        ? [
-            {
-              name: 'RTX 4070',
-              vendor: 'nvidia',
-              load_percent: wave * 1.6,
-              memory_used_bytes: 5.1 * GB,
-              memory_total_bytes: 12.9 * GB,
-              power_w: 88,
-              temperature_c: 61,
-              source: 'NVML',
-            },
-          ]
-        : [],
-    gpus_absent: scene === 'gpu' ? null : 'no GPU found: no NVIDIA driver, no AMD or Intel device with readings',
+    memory_pressure: null,
+    gpus: gpus(scene, wave),
+    gpus_absent:
+      scene === 'gpu' || scene === 'gpus'
+        ? null
+        : 'no GPU found: no NVIDIA driver, no AMD or Intel device with readings',
     servers:
-      scene === 'first-start'
-        ? []
-        : [
-            usage('llama-server', 0.31 * GB, 41, 2),
-            usage('ollama', 0.42 * GB, 1.2, 3),
-          ],
+      scene === 'first-start' ? [] : [usage('llama-server', 0.31 * GB, 41, 2), usage('ollama', 0.42 * GB, 1.2, 3)],
     orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
   };

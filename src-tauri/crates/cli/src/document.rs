@@ -163,10 +163,8 @@ pub fn gauges(gauges: &Gauges) -> Value {
         return Value::Null;
     };
     if let Some(Value::Array(gpus)) = fields.get_mut("gpus") {
-        let names = ["load_percent", "memory_used_bytes", "memory_total_bytes", "power_w", "temperature_c"];
-        let reasons = names.map(|name| (name, "not reported by the driver"));
         for gpu in gpus {
-            *gpu = with_reasons(gpu.take(), &reasons);
+            *gpu = gpu_with_reasons(gpu.take());
         }
     }
     if let Some(Value::Array(servers)) = fields.get_mut("servers") {
@@ -177,14 +175,56 @@ pub fn gauges(gauges: &Gauges) -> Value {
             );
         }
     }
+    let fields = with_reasons(
+        Value::Object(Map::from_iter(fields)),
+        &[("memory_pressure", "only macOS tells such a level")],
+    );
     let names = ["cpu_percent", "memory_used_bytes", "memory_total_bytes", "swap_used_bytes"];
     let reasons = names.map(|name| (name, "not read yet"));
-    with_reasons(Value::Object(Map::from_iter(fields)), &reasons)
+    with_reasons(fields, &reasons)
+}
+
+/// A reading that is missing has its own reason, else that of the whole GPU, else that nobody tells it.
+fn gpu_with_reasons(gpu: Value) -> Value {
+    let whole = gpu.get("absent").and_then(Value::as_str).unwrap_or("not reported by the driver").to_owned();
+    let names = [
+        "load_percent",
+        "memory_used_bytes",
+        "memory_total_bytes",
+        "power_w",
+        "power_limit_w",
+        "temperature_c",
+        "clock_mhz",
+        "memory_clock_mhz",
+        "throttle",
+    ];
+    let vendor = gpu.get("vendor").and_then(Value::as_str).unwrap_or_default();
+    let active = if vendor == "apple" { whole.as_str() } else { "the same as load_percent" };
+    let gpu = with_reasons(gpu.clone(), &[("active_percent", active)]);
+    with_reasons(gpu, &names.map(|name| (name, whole.as_str())))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pilothouse_domain::gauge::GpuReading;
+
+    #[test]
+    fn each_missing_reading_of_a_gpu_says_why() {
+        let mut reading = GpuReading { vendor: "intel".into(), power_w: Some(30.0), ..GpuReading::default() };
+        reading.load_percent_absent = Some("single processes only".into());
+        let told = gpu_with_reasons(json!(reading));
+        assert_eq!(told["load_percent_absent"], "single processes only");
+        assert_eq!(told["temperature_c_absent"], "not reported by the driver");
+        assert_eq!(told["active_percent_absent"], "the same as load_percent");
+        assert_eq!((told.get("power_w_absent"), &told["power_w"]), (None, &json!(30.0)));
+        reading.absent = Some("asleep".into());
+        let told = gpu_with_reasons(json!(reading));
+        assert_eq!(
+            (&told["clock_mhz_absent"], &told["throttle_absent"]),
+            (&json!("asleep"), &json!("asleep"))
+        );
+    }
 
     #[test]
     fn a_null_gets_its_reason_and_a_value_does_not() {

@@ -1,5 +1,8 @@
 use crate::{document, output::Output, session::Session};
-use pilothouse_domain::{fit::gigabytes, gauge::Gauges};
+use pilothouse_domain::{
+    fit::gigabytes,
+    gauge::{Gauges, GpuReading, MemoryPressure},
+};
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use std::time::Duration;
 
@@ -44,9 +47,11 @@ fn text(gauges: &Gauges) -> String {
         format!("Memory  {} of {}", told(gauges.memory_used_bytes), told(gauges.memory_total_bytes)),
         format!("Swap    {}", told(gauges.swap_used_bytes)),
     ];
+    if let Some(pressure) = gauges.memory_pressure {
+        lines.push(format!("        pressure {}", pressure_word(pressure)));
+    }
     for gpu in &gauges.gpus {
-        let memory = format!("{} of {}", told(gpu.memory_used_bytes), told(gpu.memory_total_bytes));
-        lines.push(format!("GPU     {} {}, {memory} ({})", gpu.name, percent(gpu.load_percent), gpu.source));
+        lines.extend(gpu_lines(gpu));
     }
     lines.extend(gauges.gpus_absent.iter().map(|reason| format!("GPU     {reason}")));
     for server in &gauges.servers {
@@ -67,4 +72,77 @@ fn text(gauges: &Gauges) -> String {
     let cpu = gauges.own.cpu_percent.map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
     lines.push(format!("Pilothouse    {own}, {cpu} of a core"));
     lines.join("\n")
+}
+
+fn pressure_word(pressure: MemoryPressure) -> &'static str {
+    match pressure {
+        MemoryPressure::Normal => "normal",
+        MemoryPressure::Warning => "warning",
+        MemoryPressure::Critical => "critical",
+    }
+}
+
+/// What is not known is left out of the second line; in the first it is the point.
+fn gpu_lines(gpu: &GpuReading) -> Vec<String> {
+    if let (Some(reason), None) = (&gpu.absent, gpu.load_percent) {
+        return vec![format!("GPU     {}: {reason}", gpu.name)];
+    }
+    let bytes = |value: Option<u64>| value.map_or_else(|| "not reported".into(), gigabytes);
+    let load = gpu.load_percent.map_or_else(|| "load not reported".into(), |load| format!("{load:.0} %"));
+    let active = gpu.active_percent.map(|active| format!(" ({active:.0} % of the time at some clock)"));
+    let whose = if gpu.memory_shared { " of the machine" } else { "" };
+    let memory = format!("{} of {}{whose}", bytes(gpu.memory_used_bytes), bytes(gpu.memory_total_bytes));
+    let first =
+        format!("GPU     {} {load}{}, {memory} ({})", gpu.name, active.unwrap_or_default(), gpu.source);
+    let power = match (gpu.power_w, gpu.power_limit_w) {
+        (Some(power), Some(limit)) => Some(format!("{power:.0} W of {limit:.0} W")),
+        (Some(power), None) => Some(format!("{power:.0} W")),
+        (None, limit) => limit.map(|limit| format!("at most {limit:.0} W")),
+    };
+    let parts = [
+        power,
+        gpu.temperature_c.map(|degrees| format!("{degrees:.0} °C")),
+        gpu.clock_mhz.map(|clock| format!("{clock} MHz")),
+        gpu.memory_clock_mhz.map(|clock| format!("memory {clock} MHz")),
+        gpu.throttle.as_ref().filter(|why| !why.is_empty()).map(|why| format!("slowed: {}", why.join(", "))),
+    ];
+    let second: Vec<String> = parts.into_iter().flatten().collect();
+    let mut lines = vec![first];
+    lines.extend((!second.is_empty()).then(|| format!("        {}", second.join(" · "))));
+    lines.extend(gpu.processes.iter().map(|process| {
+        let held = process.memory_bytes.map_or_else(|| "not reported".into(), gigabytes);
+        format!("        pid {} {held}", process.pid)
+    }));
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::gauge::GpuProcess;
+
+    #[test]
+    fn a_gpu_has_a_line_of_what_it_does_and_leaves_out_what_is_unknown() {
+        let gpu = GpuReading {
+            name: "NVIDIA H100".into(),
+            load_percent: Some(58.4),
+            memory_used_bytes: Some(262_144_000),
+            memory_total_bytes: Some(85_520_809_984),
+            power_w: Some(145.2),
+            power_limit_w: Some(700.0),
+            temperature_c: Some(62.0),
+            clock_mhz: Some(1980),
+            throttle: Some(vec!["power limit".into()]),
+            processes: vec![GpuProcess { pid: 7, memory_bytes: None }],
+            source: "NVML".into(),
+            ..GpuReading::default()
+        };
+        let lines = gpu_lines(&gpu);
+        assert_eq!(lines[1], "        145 W of 700 W · 62 °C · 1980 MHz · slowed: power limit");
+        assert_eq!(lines[2], "        pid 7 not reported");
+        let unknown = GpuReading { throttle: Some(vec![]), power_limit_w: None, power_w: None, ..gpu };
+        assert_eq!(gpu_lines(&unknown)[1], "        62 °C · 1980 MHz");
+        let asleep = GpuReading { name: "A".into(), absent: Some("asleep".into()), ..GpuReading::default() };
+        assert_eq!(gpu_lines(&asleep), ["GPU     A: asleep"]);
+    }
 }

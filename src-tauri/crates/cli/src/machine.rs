@@ -1,5 +1,8 @@
 use crate::{document::with_reasons, output::Output};
-use pilothouse_domain::{fit::gigabytes, machine::Machine};
+use pilothouse_domain::{
+    fit::gigabytes,
+    machine::{Gpu, Machine, MemoryKind, Sourced},
+};
 use pilothouse_engine::{api::ApiError, hardware};
 use serde_json::json;
 
@@ -31,26 +34,42 @@ fn text(machine: &Machine) -> String {
         (Some(known), _) => format!("{:.0} GB/s ({})", known.value, known.source),
         (None, reason) => format!("not known: {}", reason.as_deref().unwrap_or("not told")),
     };
+    let shared = if machine.memory_kind == MemoryKind::Unified { ", shared with the GPU" } else { "" };
     let ceiling = machine.ceiling();
     let mut lines: Vec<String> = machine.model.iter().map(|model| format!("Model      {model}")).collect();
     lines.extend([
         format!("Chip       {}", machine.chip),
         format!("Cores      {cores}"),
-        format!("Memory     {}", gigabytes(machine.memory_bytes)),
+        format!("Memory     {}{shared}", gigabytes(machine.memory_bytes)),
         format!("Bandwidth  {bandwidth}"),
     ]);
-    for gpu in &machine.gpus {
-        let own = gpu.memory_bytes.map(|bytes| format!(", {}", gigabytes(bytes))).unwrap_or_default();
-        let rate = gpu.bandwidth_gb_s.as_ref().map(|known| format!(", {:.0} GB/s", known.value));
-        let cores = gpu.cores.map(|cores| format!(", {cores} cores")).unwrap_or_default();
-        lines.push(format!("GPU        {}{cores}{own}{}", gpu.name, rate.unwrap_or_default()));
-    }
+    lines.extend(machine.gpus.iter().map(gpu_line));
     if machine.gpus.is_empty() {
         lines.push("GPU        none found".into());
     }
     lines.push(format!("Ceiling    {} ({})", gigabytes(ceiling.bytes), ceiling.source));
     lines.extend(machine.neural_engine.iter().map(|told| format!("Neural     {told}")));
+    lines.extend(machine.metal.iter().map(|version| format!("Metal      {version}")));
     lines.extend(machine.os.iter().map(|os| format!("System     {os}")));
     lines.extend(machine.driver.iter().map(|driver| format!("Driver     {driver}")));
     lines.join("\n")
+}
+
+fn gpu_line(gpu: &Gpu) -> String {
+    let memory = match (gpu.memory_bytes.map(gigabytes), gpu.reachable_bytes.map(gigabytes)) {
+        (Some(aside), Some(more)) => Some(format!("{aside} set aside and {more} of the machine's memory")),
+        (Some(aside), None) if gpu.memory_shared => {
+            Some(format!("{aside} of the machine's memory set aside"))
+        }
+        (own, _) => own,
+    };
+    let rate = |known: &Sourced<f64>| format!("{:.0} GB/s ({})", known.value, known.source);
+    let parts = [
+        gpu.cores.map(|cores| format!("{cores} cores")),
+        memory,
+        gpu.bandwidth_gb_s.as_ref().map(rate),
+        gpu.compute_capability.as_ref().map(|version| format!("compute capability {version}")),
+    ];
+    let name = std::iter::once(gpu.name.clone());
+    format!("GPU        {}", name.chain(parts.into_iter().flatten()).collect::<Vec<_>>().join(", "))
 }

@@ -17,21 +17,64 @@ pub enum MemoryMeasure {
     Footprint,
 }
 
+/// Memory of a GPU that one process holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct GpuProcess {
+    pub pid: u32,
+    /// `None`: the driver lists the process and does not tell its memory.
+    pub memory_bytes: Option<u64>,
+}
+
 /// One GPU at one moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[serde(default)]
 #[ts(export)]
 pub struct GpuReading {
     pub name: String,
     /// "nvidia", "amd", "intel", "apple".
     pub vendor: String,
-    /// Share of time in which the GPU had work, 0–100.
+    /// How busy the GPU was, 0–100: the figure to compare by. NVIDIA, AMD, Intel: share of time in which it had work.
+    /// Apple: that share scaled by the clock, so that 100 is full work at the highest clock.
     pub load_percent: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_percent_absent: Option<String>,
+    /// Apple: share of time in which the GPU had work whatever its clock, 0–100. A low clock makes it high at little
+    /// work, so that it says less than `load_percent`. Other vendors: `None`, it is the same.
+    pub active_percent: Option<f64>,
+    /// Own memory in use; where `memory_shared`, what the GPU holds of the machine's.
     pub memory_used_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_used_bytes_absent: Option<String>,
+    /// Own memory; where `memory_shared`, as much of the machine's as the GPU can address.
     pub memory_total_bytes: Option<u64>,
+    /// Its memory is the machine's own: what it holds is part of the machine's memory in use.
+    pub memory_shared: bool,
     pub power_w: Option<f64>,
+    /// The power that it may take at most, as set at the moment.
+    pub power_limit_w: Option<f64>,
     pub temperature_c: Option<f64>,
+    /// Clock of the cores at the moment.
+    pub clock_mhz: Option<u32>,
+    /// Clock of the memory at the moment.
+    pub memory_clock_mhz: Option<u32>,
+    /// What holds the clock down, in words ("power limit", "too hot"). Empty: nothing; `None`: not told.
+    pub throttle: Option<Vec<String>>,
+    /// The processes that hold memory of it, as far as this user may see them, by pid.
+    pub processes: Vec<GpuProcess>,
+    /// Why `processes` is not a list of all of them.
+    pub processes_absent: Option<String>,
+    /// Why most readings are missing ("asleep: not read, which would wake it").
+    pub absent: Option<String>,
     /// Where the readings come from ("NVML").
     pub source: String,
+}
+
+impl GpuReading {
+    /// Memory that is no part of the machine's. `None`: it has none, or does not tell.
+    pub fn own_memory_bytes(&self) -> Option<u64> {
+        self.memory_total_bytes.filter(|_| !self.memory_shared)
+    }
 }
 
 /// What one server's process tree uses.
@@ -90,6 +133,18 @@ pub struct OwnUsage {
     pub measure: Option<MemoryMeasure>,
 }
 
+/// How short of memory the system says that it is (macOS, `kern.memorystatus_vm_pressure_level`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum MemoryPressure {
+    Normal,
+    /// Memory is being compressed and freed.
+    Warning,
+    /// Programs are about to be ended.
+    Critical,
+}
+
 /// One sample of everything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -105,6 +160,9 @@ pub struct Gauges {
     pub cpu_cores: u32,
     pub memory_used_bytes: Option<u64>,
     pub memory_total_bytes: Option<u64>,
+    /// `None`: the system tells no level (all but macOS).
+    #[serde(default)]
+    pub memory_pressure: Option<MemoryPressure>,
     pub swap_used_bytes: Option<u64>,
     pub swap_total_bytes: Option<u64>,
     pub gpus: Vec<GpuReading>,

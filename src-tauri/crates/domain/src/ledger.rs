@@ -147,7 +147,8 @@ pub fn ledger(snapshot: &Snapshot, machine: &Machine) -> Option<Ledger> {
         (true, Some(index)) if !shared => gpus[index].used_bytes,
         // The GPU may take no more than its limit, and no more than is free of the memory that it shares.
         (true, _) => {
-            let on_gpu = gauges.gpus.first().and_then(|gpu| gpu.memory_used_bytes).unwrap_or_default();
+            let sharing = gauges.gpus.iter().filter(|gpu| gpu.memory_shared);
+            let on_gpu = sharing.filter_map(|gpu| gpu.memory_used_bytes).max().unwrap_or_default();
             let free = ceiling.bytes.saturating_sub(on_gpu).min(memory.free_bytes);
             ceiling.bytes - free
         }

@@ -11,7 +11,7 @@ use crate::{
 use pilothouse_domain::{
     error::ErrorCode,
     fit::gigabytes,
-    gauge::OrphanedRunner,
+    gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
     server::{KeyPlace, ServerKind},
     snapshot::{ServerView, Snapshot},
@@ -45,7 +45,11 @@ pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Che
             check("GPU", CheckResult::Skipped, reason.clone().unwrap_or_else(|| "none found".into()))
         }
         Some((gpus, _)) => {
-            let names: Vec<&str> = gpus.iter().map(|gpu| gpu.name.as_str()).collect();
+            let named = |gpu: &GpuReading| match &gpu.absent {
+                Some(reason) => format!("{} ({reason})", gpu.name),
+                None => gpu.name.clone(),
+            };
+            let names: Vec<String> = gpus.iter().map(named).collect();
             check("GPU", CheckResult::Ok, names.join(", "))
         }
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),

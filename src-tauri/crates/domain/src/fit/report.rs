@@ -237,6 +237,7 @@ mod tests {
                 bandwidth_gb_s: None,
                 compute_capability: None,
                 driver: None,
+                ..Gpu::default()
             }],
             neural_engine: None,
             metal: None,

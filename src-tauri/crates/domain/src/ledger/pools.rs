@@ -44,10 +44,10 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
 
 /// Memory of its own of one GPU; `None`: it has none, or does not tell.
 pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Option<Pool> {
-    let (total, in_use) = gpu.memory_total_bytes.zip(gpu.memory_used_bytes)?;
+    let (total, in_use) = gpu.own_memory_bytes().zip(gpu.memory_used_bytes)?;
     let mut tenants = Vec::new();
     // Which of several GPUs holds an instance is not told.
-    let alone = gauges.gpus.iter().filter(|gpu| gpu.memory_total_bytes.is_some()).count() == 1;
+    let alone = gauges.gpus.iter().filter(|gpu| gpu.own_memory_bytes().is_some()).count() == 1;
     for instance in snapshot.instances.iter().filter(|_| alone) {
         let bytes = instance.gpu_memory_bytes.filter(|_| !is_elsewhere(snapshot, &instance.server));
         if let Some(bytes) = bytes {
@@ -141,9 +141,10 @@ fn told_instances(
 /// Bytes in the machine's memory as far as the server or the size of the weights tells.
 fn told(snapshot: &Snapshot, instance: &Instance) -> Option<(u64, Certainty, String)> {
     if let Some(bytes) = instance.memory_bytes {
-        let own_gpu = snapshot.gauges.as_ref().is_some_and(|gauges| {
-            gauges.gpus.iter().any(|gpu| gpu.memory_total_bytes.is_some() && gpu.vendor != "apple")
-        });
+        let own_gpu = snapshot
+            .gauges
+            .as_ref()
+            .is_some_and(|gauges| gauges.gpus.iter().any(|gpu| gpu.own_memory_bytes().is_some()));
         let elsewhere = instance.gpu_memory_bytes.filter(|_| own_gpu).unwrap_or_default();
         let source = format!("{} reports it", snapshot.server_title(&instance.server));
         return Some((bytes.saturating_sub(elsewhere), Certainty::Reported, source));

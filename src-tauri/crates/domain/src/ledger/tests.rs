@@ -34,9 +34,8 @@ fn card(vendor: &str, memory_bytes: Option<u64>) -> Gpu {
         vendor: vendor.into(),
         cores: Some(32),
         memory_bytes,
-        bandwidth_gb_s: None,
-        compute_capability: None,
-        driver: None,
+        memory_shared: memory_bytes.is_none(),
+        ..Gpu::default()
     }
 }
 
@@ -147,6 +146,7 @@ fn snapshot() -> Snapshot {
         memory_total_bytes: Some(24 * GB),
         swap_used_bytes: None,
         swap_total_bytes: None,
+        memory_pressure: None,
         gpus: vec![],
         gpus_absent: Some("no GPU found".into()),
         servers: vec![usage("ollama", Some(7 * GB), 4 * GB, vec![runner("qwen", 6 * GB, 4 * GB)])],
@@ -230,12 +230,10 @@ fn on_unified_memory_the_limit_of_the_gpu_and_the_free_memory_both_bind() {
     gauges.gpus = vec![GpuReading {
         name: "Apple M4 Max".into(),
         vendor: "apple".into(),
-        load_percent: None,
         memory_used_bytes: Some(3 * GB),
-        memory_total_bytes: None,
-        power_w: None,
-        temperature_c: None,
-        source: "IOKit".into(),
+        memory_total_bytes: Some(36 << 30),
+        memory_shared: true,
+        ..GpuReading::default()
     }];
     let roomy = ledger(&snapshot, &apple).unwrap();
     adds_up(&roomy);
@@ -256,12 +254,9 @@ fn a_gpu_with_memory_of_its_own_is_a_pool_of_its_own_and_comes_first() {
     gauges.gpus = vec![GpuReading {
         name: "H100".into(),
         vendor: "nvidia".into(),
-        load_percent: None,
         memory_used_bytes: Some(8 * GB),
         memory_total_bytes: Some(80 * GB),
-        power_w: None,
-        temperature_c: None,
-        source: "NVML".into(),
+        ..GpuReading::default()
     }];
     let this = machine(24 * GB, MemoryKind::Separate, vec![card("nvidia", Some(80 * GB))]);
     let ledger = ledger(&snapshot, &this).unwrap();

@@ -1,5 +1,6 @@
 //! Processor and memory of the whole machine.
 
+use pilothouse_domain::gauge::MemoryPressure;
 use sysinfo::{MemoryRefreshKind, System};
 
 /// Memory and swap at one moment; `None`: the system did not tell.
@@ -47,6 +48,15 @@ impl Host {
             swap_total_bytes: Some(system.total_swap()),
         }
     }
+}
+
+/// How short of memory the system says that it is. Linux tells how long programs waited for memory, which is no such
+/// level: none is made of it.
+pub(super) fn memory_pressure() -> Option<MemoryPressure> {
+    #[cfg(target_os = "macos")]
+    return super::apple::memory_pressure();
+    #[cfg(not(target_os = "macos"))]
+    None
 }
 
 /// Clock ticks of all cores since boot.

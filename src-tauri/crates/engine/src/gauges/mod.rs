@@ -1,17 +1,48 @@
 //! Readings of the machine. Each source may answer "not here" with a reason; nothing is ever guessed.
 
+#[cfg(target_os = "linux")]
+mod amd;
+mod apple;
+#[cfg(any(test, target_os = "macos"))]
+mod background;
+#[cfg(target_os = "linux")]
+mod drm;
+#[cfg(target_os = "linux")]
+mod drm_clients;
+mod gpus;
 mod host;
+#[cfg(target_os = "linux")]
+mod intel;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
 mod orphans;
 mod past;
 mod process_tree;
+#[cfg(not(target_os = "macos"))]
+mod slow;
+#[cfg(not(target_os = "macos"))]
+mod sysfs;
 
+#[cfg(target_os = "linux")]
+pub(crate) use amd::AmdMemory;
+pub use apple::{Accelerator, parse_accelerators};
+#[cfg(target_os = "linux")]
+pub(crate) use drm::{DrmCard, cards as drm_cards};
 #[cfg(not(target_os = "macos"))]
 pub(crate) use nvidia::open as open_nvml;
 pub use past::GaugePast;
+#[cfg(target_os = "linux")]
+pub(crate) use sysfs::text as sysfs_text;
+#[cfg(all(test, target_os = "linux"))]
+pub(crate) mod sysfs_tests {
+    pub(crate) use super::{
+        drm::tests::put,
+        sysfs::tests::{add, tree},
+    };
+}
 
 use crate::ports::{GaugeSource, Watched};
+use gpus::Gpus;
 use host::Host;
 use orphans::Orphans;
 use pilothouse_domain::{
@@ -45,21 +76,6 @@ struct Processes {
     own: OwnUsage,
 }
 
-#[cfg(not(target_os = "macos"))]
-type Gpus = nvidia::Nvidia;
-
-/// No GPU gauges on this system yet.
-#[cfg(target_os = "macos")]
-#[derive(Default)]
-struct Gpus;
-
-#[cfg(target_os = "macos")]
-impl Gpus {
-    fn read(&mut self) -> Result<Vec<GpuReading>, String> {
-        Err("Apple GPU gauges come with a later version".into())
-    }
-}
-
 impl Default for MachineGauges {
     fn default() -> Self {
         Self::new()
@@ -80,8 +96,8 @@ impl MachineGauges {
     }
 
     /// The GPUs, or none and why.
-    fn gpus(&mut self) -> (Vec<GpuReading>, Option<String>) {
-        match self.gpus.read() {
+    fn gpus(&mut self, memory_total: Option<u64>) -> (Vec<GpuReading>, Option<String>) {
+        match self.gpus.read(Instant::now(), memory_total) {
             Ok(gpus) => (gpus, None),
             Err(reason) => (Vec::new(), Some(reason)),
         }
@@ -182,7 +198,7 @@ impl GaugeSource for MachineGauges {
         let cpu_percent = self.host.cpu_percent();
         let memory = self.host.memory();
         let Processes { servers, orphans, own, .. } = self.processes(servers);
-        let (gpus, gpus_absent) = self.gpus();
+        let (gpus, gpus_absent) = self.gpus(memory.total_bytes);
         Gauges {
             at: Timestamp::now(),
             interval_ms: None,
@@ -190,6 +206,7 @@ impl GaugeSource for MachineGauges {
             cpu_cores: self.cores,
             memory_used_bytes: memory.used_bytes,
             memory_total_bytes: memory.total_bytes,
+            memory_pressure: host::memory_pressure(),
             swap_used_bytes: memory.swap_used_bytes,
             swap_total_bytes: memory.swap_total_bytes,
             gpus,

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::{collections::HashMap, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(10);
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 12] = [
     "hw.model",
     "hw.memsize",
     "machdep.cpu.brand_string",
@@ -15,6 +15,8 @@ const NAMES: [&str; 10] = [
     "hw.perflevel0.physicalcpu",
     "hw.perflevel1.name",
     "hw.perflevel1.physicalcpu",
+    "hw.perflevel2.name",
+    "hw.perflevel2.physicalcpu",
     "kern.hv_vmm_present",
     "iogpu.wired_limit_mb",
 ];
@@ -100,13 +102,23 @@ impl Told {
         self.values.get(name)?.parse().ok()
     }
 
-    /// Level 0 is the fastest; virtual machines have one level without a kind.
+    /// Up to three levels, the fastest first ("Super", "Performance", "Efficiency"); not every chip has each of them.
+    /// Virtual machines have one level without a kind, and old systems name none: there the second is the slow one.
     fn cores(&self) -> Cores {
-        let at = |level: u32| self.number::<u32>(&format!("hw.perflevel{level}.physicalcpu"));
-        match self.number::<u32>("hw.nperflevels") {
-            Some(2..) => Cores { performance: at(0), efficiency: at(1) },
-            _ => Cores { performance: at(0), efficiency: None },
+        let levels = self.number::<u32>("hw.nperflevels").unwrap_or(1).min(3);
+        let (mut performance, mut efficiency) = (None, None);
+        for level in 0..levels {
+            let Some(cores) = self.number::<u32>(&format!("hw.perflevel{level}.physicalcpu")) else {
+                continue;
+            };
+            let slow = match self.text(&format!("hw.perflevel{level}.name")) {
+                Some(name) => name == "Efficiency",
+                None => level > 0,
+            };
+            let sum = if slow { &mut efficiency } else { &mut performance };
+            *sum = Some(sum.unwrap_or(0) + cores);
         }
+        Cores { performance, efficiency }
     }
 
     /// Puts what was told in place of what every system tells.
@@ -135,10 +147,8 @@ impl Told {
             name: display.and_then(|display| display.sppci_model.clone()).unwrap_or_else(|| chip.clone()),
             vendor: "apple".into(),
             cores: gpu_cores,
-            memory_bytes: None,
-            bandwidth_gb_s: None,
-            compute_capability: None,
-            driver: None,
+            memory_shared: true,
+            ..Gpu::default()
         };
         Machine {
             model: model.or_else(|| self.text("hw.model")),
@@ -197,6 +207,26 @@ iogpu.wired_limit_mb: 0
         let set = SYSCTL.replace("wired_limit_mb: 0", "wired_limit_mb: 32768");
         let machine = parse(&set, PROFILER).onto(super::super::unknown());
         assert_eq!(machine.ceiling().bytes, 32 << 30);
+    }
+
+    #[test]
+    fn cores_are_counted_by_the_names_of_their_levels() {
+        let cores = |levels: &[(&str, u32)]| {
+            let mut told = format!("hw.nperflevels: {}\n", levels.len());
+            for (level, (name, count)) in levels.iter().enumerate() {
+                told +=
+                    &format!("hw.perflevel{level}.name: {name}\nhw.perflevel{level}.physicalcpu: {count}\n");
+            }
+            let cores = parse(&told, "").cores();
+            (cores.performance, cores.efficiency)
+        };
+        assert_eq!(cores(&[("Performance", 10), ("Efficiency", 4)]), (Some(10), Some(4)));
+        assert_eq!(cores(&[("Super", 4), ("Efficiency", 6)]), (Some(4), Some(6)));
+        assert_eq!(cores(&[("Super", 6), ("Performance", 12)]), (Some(18), None));
+        assert_eq!(cores(&[("Super", 2), ("Performance", 4), ("Efficiency", 6)]), (Some(6), Some(6)));
+        assert_eq!(cores(&[("Standard", 8)]), (Some(8), None));
+        let unnamed = "hw.nperflevels: 2\nhw.perflevel0.physicalcpu: 8\nhw.perflevel1.physicalcpu: 2\n";
+        assert_eq!(parse(unnamed, "").cores(), Cores { performance: Some(8), efficiency: Some(2) });
     }
 
     #[test]

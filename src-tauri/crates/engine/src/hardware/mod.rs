@@ -1,12 +1,14 @@
 //! The hardware profile of this machine, read once, and profiles of other machines.
 
 mod apple;
+#[cfg(target_os = "linux")]
+mod linux;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
 
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    machine::{Cores, Machine, MemoryKind},
+    machine::{Cores, Gpu, Machine, MemoryKind, STRIX_HALO_GB_S, Sourced, is_strix_halo},
 };
 use std::path::Path;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
@@ -58,29 +60,57 @@ fn plain() -> Machine {
     let system = System::new_with_specifics(kind).ok();
     let brand =
         system.as_ref().and_then(|system| system.cpus().first()).map(|cpu| cpu.brand().trim().to_owned());
-    #[cfg(not(target_os = "macos"))]
-    let gpus = nvidia::built();
-    #[cfg(target_os = "macos")]
-    let gpus = Vec::new();
-    let driver = gpus.iter().find_map(|gpu: &pilothouse_domain::machine::Gpu| gpu.driver.clone());
+    let gpus = gpus();
+    let driver = gpus.iter().find_map(|gpu| gpu.driver.clone());
+    let unified = !gpus.is_empty() && gpus.iter().all(|gpu| gpu.memory_shared);
+    let chip = brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into());
+    let bandwidth = is_strix_halo(&chip)
+        .then(|| Sourced { value: STRIX_HALO_GB_S, source: "table of chips, nominal".into() });
     Machine {
-        model: None,
-        chip: brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into()),
-        cores: Cores {
+        model: model(),
+        cores: hybrid_cores().unwrap_or_else(|| Cores {
             performance: System::physical_core_count().ok().map(|cores| cores as u32),
             efficiency: None,
-        },
+        }),
         memory_bytes: system.map_or(0, |system| system.total_memory()),
-        memory_kind: MemoryKind::Separate,
-        bandwidth_gb_s: None,
-        bandwidth_gb_s_absent: Some("this system does not tell how its memory is built".into()),
+        memory_kind: if unified { MemoryKind::Unified } else { MemoryKind::Separate },
+        bandwidth_gb_s_absent: match &bandwidth {
+            Some(_) => None,
+            None => Some("this system does not tell how its memory is built".into()),
+        },
+        bandwidth_gb_s: bandwidth,
+        os: System::long_os_version().ok(),
+        chip,
         gpus,
+        driver,
         neural_engine: None,
         metal: None,
-        os: System::long_os_version().ok(),
-        driver,
         gpu_limit_override_bytes: None,
     }
+}
+
+/// The GPUs of all vendors; Apple's are told with the rest of a Mac.
+fn gpus() -> Vec<Gpu> {
+    #[cfg(target_os = "linux")]
+    return nvidia::built().into_iter().chain(linux::gpus(Path::new("/sys"))).collect();
+    #[cfg(target_os = "macos")]
+    return Vec::new();
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    nvidia::built()
+}
+
+fn model() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return linux::model(Path::new("/sys"));
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+fn hybrid_cores() -> Option<Cores> {
+    #[cfg(target_os = "linux")]
+    return linux::hybrid_cores(Path::new("/sys"));
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 fn unknown() -> Machine {

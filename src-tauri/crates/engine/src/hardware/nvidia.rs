@@ -1,8 +1,11 @@
 //! How NVIDIA GPUs are built, by NVML (reference: telemetry, section 3).
 
 use crate::gauges::open_nvml;
-use nvml_wrapper::{Device, enum_wrappers::device::Clock};
-use pilothouse_domain::machine::{Gpu, Sourced};
+use nvml_wrapper::{Device, enum_wrappers::device::Clock, error::NvmlError};
+use pilothouse_domain::machine::{Gpu, Sourced, card_bandwidth};
+
+/// A difference between two figures of one card that is worth a word.
+const APART: f64 = 0.1;
 
 /// The GPUs; none where there is no driver.
 pub(super) fn built() -> Vec<Gpu> {
@@ -17,17 +20,36 @@ pub(super) fn built() -> Vec<Gpu> {
 
 fn gpu(device: &Device<'_>, driver: Option<String>) -> Gpu {
     let clock = device.max_clock_info(Clock::Memory).ok();
-    let bandwidth = device.memory_bus_width().ok().zip(clock).and_then(|(bits, mhz)| bandwidth(bits, mhz));
+    let reckoned = device.memory_bus_width().ok().zip(clock).and_then(|(bits, mhz)| bandwidth(bits, mhz));
     let capability = device.cuda_compute_capability().ok();
+    let memory = device.memory_info();
+    // An integrated GPU (GB10, Jetson) has no memory of its own to tell of.
+    let memory_shared = matches!(memory, Err(NvmlError::NotSupported));
+    let name = device.name().unwrap_or_else(|_| "NVIDIA GPU".into());
+    let memory_bytes = memory.ok().map(|memory| memory.total).filter(|total| *total > 0);
     Gpu {
-        name: device.name().unwrap_or_else(|_| "NVIDIA GPU".into()),
         vendor: "nvidia".into(),
         cores: device.num_cores().ok(),
-        memory_bytes: device.memory_info().ok().map(|memory| memory.total).filter(|total| *total > 0),
-        bandwidth_gb_s: bandwidth
-            .map(|value| Sourced { value, source: "width of the memory bus and its clock".into() }),
+        bandwidth_gb_s: sourced(reckoned, card_bandwidth(&name, memory_bytes)),
         compute_capability: capability.map(|version| format!("{}.{}", version.major, version.minor)),
         driver,
+        memory_bytes,
+        memory_shared,
+        reachable_bytes: None,
+        name,
+    }
+}
+
+/// What is reckoned from the card's own answers goes before the table, and says so where they are far apart.
+fn sourced(reckoned: Option<f64>, listed: Option<f64>) -> Option<Sourced<f64>> {
+    let by_bus = "width of the memory bus and its clock";
+    match (reckoned, listed) {
+        (Some(value), Some(table)) if (value / table - 1.0).abs() > APART => {
+            Some(Sourced { value, source: format!("{by_bus}; the table of cards says {table:.0}") })
+        }
+        (Some(value), _) => Some(Sourced { value, source: by_bus.into() }),
+        (None, Some(value)) => Some(Sourced { value, source: "table of cards".into() }),
+        (None, None) => None,
     }
 }
 
@@ -55,5 +77,15 @@ mod tests {
             assert!((reckoned / known - 1.0).abs() < 0.005, "{reckoned} of {known}");
         }
         assert_eq!(bandwidth(0, 5), None);
+    }
+
+    #[test]
+    fn the_table_stands_in_and_a_difference_is_said() {
+        let told = |reckoned, listed| sourced(reckoned, listed).map(|it| (it.value, it.source));
+        assert_eq!(told(Some(1008.0), Some(1000.0)).unwrap().1, "width of the memory bus and its clock");
+        let apart = told(Some(504.0), Some(1008.0)).unwrap();
+        assert!(apart.0 == 504.0 && apart.1.ends_with("the table of cards says 1008"), "{apart:?}");
+        assert_eq!(told(None, Some(273.0)), Some((273.0, "table of cards".into())));
+        assert_eq!(told(None, None), None);
     }
 }

@@ -2,7 +2,7 @@
 
 use super::Shared;
 use axum::{extract::State, http::header, response::IntoResponse};
-use pilothouse_domain::snapshot::Snapshot;
+use pilothouse_domain::{gauge::GpuReading, snapshot::Snapshot};
 use std::fmt::Write;
 
 pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
@@ -52,13 +52,30 @@ fn text(snapshot: &Snapshot) -> String {
             out.line("pilothouse_server_memory_bytes", &[("server", usage.id.as_str())], value as f64);
         }
     }
-    out.family("pilothouse_gpu_load_percent", "Share of time in which the GPU had work.");
-    for gpu in &gauges.gpus {
-        if let Some(value) = gpu.load_percent {
-            out.line("pilothouse_gpu_load_percent", &[("gpu", &gpu.name)], value);
+    gpus(&mut out, &gauges.gpus);
+    out.0
+}
+
+/// Two cards may have one name: their number tells them apart.
+fn gpus(out: &mut Lines, gpus: &[GpuReading]) {
+    type Read = fn(&GpuReading) -> Option<f64>;
+    let families: [(&str, &str, Read); 5] = [
+        ("pilothouse_gpu_load_percent", "Share of time in which the GPU had work.", |gpu| gpu.load_percent),
+        ("pilothouse_gpu_memory_used_bytes", "Memory of the GPU in use.", |gpu| {
+            gpu.memory_used_bytes.map(|bytes| bytes as f64)
+        }),
+        ("pilothouse_gpu_power_watts", "Power that the GPU takes.", |gpu| gpu.power_w),
+        ("pilothouse_gpu_temperature_celsius", "Temperature of the GPU.", |gpu| gpu.temperature_c),
+        ("pilothouse_gpu_clock_mhz", "Clock of the GPU's cores.", |gpu| gpu.clock_mhz.map(f64::from)),
+    ];
+    for (name, help, read) in families {
+        out.family(name, help);
+        for (index, gpu) in gpus.iter().enumerate() {
+            if let Some(value) = read(gpu) {
+                out.line(name, &[("gpu", &gpu.name), ("index", &index.to_string())], value);
+            }
         }
     }
-    out.0
 }
 
 struct Lines(String);

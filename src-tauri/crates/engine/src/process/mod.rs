@@ -16,7 +16,7 @@ pub use identity::Identity;
 pub use listener::{Holder, Keeper, listener, listeners};
 pub use login_path::login_path;
 pub use output::{OutputTail, output_file};
-pub use run::{Finished, run_to_end, run_until};
+pub use run::{Finished, run_blocking, run_to_end, run_until};
 
 use crate::ports::{Exit, ProcessSpec};
 use std::process::ExitStatus;

@@ -77,6 +77,18 @@ pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished,
     }
 }
 
+/// As `run_to_end`, for a thread that may wait and serves no tasks.
+/// Errors: as `run_to_end`.
+pub fn run_blocking(spec: &ProcessSpec, limit: Duration) -> Result<Finished, ApiError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        ApiError::new(
+            ErrorCode::System,
+            format!("{} could not be waited for: {error}.", spec.program.display()),
+        )
+    })?;
+    runtime.block_on(run_to_end(spec, limit))
+}
+
 /// Runs a command whose work can be seen from outside: when `seen` is ready the command has a moment to end by itself,
 /// and is killed with its whole group when it goes on. `None`: it went on.
 /// Errors: as `run_to_end`.
@@ -150,6 +162,21 @@ mod tests {
             ProcessSpec { program: "/bin/sh".into(), args, env: vec![], env_remove: vec![], cwd: None };
         let finished = run_to_end(&spec, Duration::from_secs(60)).await.unwrap();
         assert_eq!((finished.exit.code, finished.stdout.as_str()), (Some(3), "said\n"));
+    }
+
+    #[test]
+    fn a_thread_without_tasks_waits_for_a_command_and_not_for_ever() {
+        let sh = |script: &str| ProcessSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), script.into()],
+            env: vec![],
+            env_remove: vec![],
+            cwd: None,
+        };
+        let finished = run_blocking(&sh("echo said"), Duration::from_secs(60)).unwrap();
+        assert_eq!((finished.exit.code, finished.stdout.as_str()), (Some(0), "said\n"));
+        let error = run_blocking(&sh("sleep 600"), Duration::from_millis(20)).unwrap_err();
+        assert_eq!(error.code, ErrorCode::TimedOut);
     }
 
     #[tokio::test]

@@ -25,6 +25,7 @@ impl GaugeSource for Machine {
             cpu_cores: 2,
             memory_used_bytes: Some(1_000_000_000),
             memory_total_bytes: Some(2_000_000_000),
+            memory_pressure: None,
             swap_used_bytes: None,
             swap_total_bytes: None,
             gpus: vec![],
