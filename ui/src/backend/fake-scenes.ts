@@ -10,8 +10,18 @@ import type { ServerView } from '../api/ServerView';
 import type { Snapshot } from '../api/Snapshot';
 import type { Summary } from '../api/Summary';
 import type { Trial } from '../api/Trial';
+import { instancesOf, ledgerOf, onMac } from './fake-memory';
 
-export const sceneNames = ['ready', 'empty', 'trouble', 'first-start', 'gpu', 'offline', 'unauthorized'] as const;
+export const sceneNames = [
+  'ready',
+  'empty',
+  'trouble',
+  'first-start',
+  'gpu',
+  'mac',
+  'offline',
+  'unauthorized',
+] as const;
 export type Scene = (typeof sceneNames)[number];
 
 const GB = 1e9;
@@ -124,7 +134,11 @@ function models(scene: Scene): ModelView[] {
       loaded: scene !== 'empty',
       active: scene !== 'empty',
     }),
-    model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', { parameters: '270M', size_bytes: 0.253 * GB }),
+    model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', {
+      parameters: '270M',
+      size_bytes: 0.253 * GB,
+      needed_bytes: 0.46 * GB,
+    }),
     model('ollama', 'smollm2:135m', 'SmolLM2 135M', {
       quantization: 'Q4_1',
       parameters: '135M',
@@ -134,11 +148,13 @@ function models(scene: Scene): ModelView[] {
     model('ollama', 'llama3.1:8b', 'Llama 3.1 8B Instruct', {
       parameters: '8.03B',
       size_bytes: 4.92 * GB,
+      needed_bytes: 5.41 * GB,
       context_max: 131_072,
     }),
     model('ollama', 'qwen2.5:72b', 'Qwen2.5 72B Instruct', {
       parameters: '72.7B',
       size_bytes: 47.4 * GB,
+      needed_bytes: 50.5 * GB,
       fits: false,
       fits_reason: 'the weights take 47.4 GB, the machine has 16.8 GB',
     }),
@@ -149,6 +165,7 @@ function models(scene: Scene): ModelView[] {
       size_bytes: 0.274 * GB,
     }),
   ];
+  for (const one of all) if (scene === 'mac' && one.name === 'llama3.1:8b') one.loaded = true;
   return scene === 'trouble' ? all.filter((one) => one.server === 'llama-server') : all;
 }
 
@@ -167,6 +184,7 @@ function usage(id: string, memory: number, cpu: number, processes: number): Serv
 
 /** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
 export function gaugesAt(ms: number, scene: Scene): Gauges {
+  if (scene === 'mac') return onMac(gaugesAt(ms, 'ready'));
   const t = ms / 1000;
   const wave = Math.max(0, Math.sin(t / 37)) ** 0.3 * 55;
   return {
@@ -195,12 +213,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
         : [],
     gpus_absent: scene === 'gpu' ? null : 'no GPU found: no NVIDIA driver, no AMD or Intel device with readings',
     servers:
-      scene === 'first-start'
-        ? []
-        : [
-            usage('llama-server', 0.31 * GB, 41, 2),
-            usage('ollama', 0.42 * GB, 1.2, 3),
-          ],
+      scene === 'first-start' ? [] : [usage('llama-server', 0.31 * GB, 41, 2), usage('ollama', 0.42 * GB, 1.2, 3)],
     orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
   };
@@ -318,6 +331,8 @@ export function logLines(id: string, now: number): LogLine[] {
 export function initialSnapshot(scene: Scene, now: number): Snapshot {
   const list = models(scene);
   const active = list.find((one) => one.active);
+  const instances = instancesOf(list, now);
+  const gauges = gaugesAt(now, scene);
   return {
     schema: 1,
     revision: 1,
@@ -337,20 +352,9 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     last_switch: null,
     servers: servers(scene),
     models: list,
-    instances: list
-      .filter((one) => one.loaded)
-      .map((one) => ({
-        id: one.name,
-        server: one.server,
-        model: one.name,
-        memory_bytes: (one.size_bytes ?? 0) * 1.4,
-        gpu_memory_bytes: null,
-        context: 4096,
-        expiry: one.server === 'ollama' ? { at: iso(now + 240_000) } : 'never',
-        pid: null,
-      })),
-    gauges: gaugesAt(now, scene),
-    ledger: null,
+    instances,
+    gauges,
+    ledger: ledgerOf(gauges, scene, { instances, models: list }),
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),
