@@ -382,6 +382,7 @@ export const memory = {
   total: 'Total',
   totalSource: 'as the system tells it; the parts above add up to it',
   pools: 'Who holds it',
+  mainMemory: 'Memory of the machine',
   forModels: 'models are placed here',
   parts: {
     free: { title: 'Free for models', source: 'the ceiling less what is in use and the reserve' },

@@ -122,7 +122,7 @@ describe('the bar', () => {
     await userEvent.click(part);
     expect(part.getAttribute('aria-pressed')).toBe('true');
     expect(detail()).toMatch(
-      /^SmolLM2 135M Instruct on llama-server 138\sMB, 1.1\s% of 12.9\sGB reported by the server: /,
+      /^SmolLM2 135M Instruct on llama-server · 138\sMB, 1.1\s% of 12.9\sGB reported by the server: /,
     );
     await userEvent.click(part);
     expect(part.getAttribute('aria-pressed')).toBe('false');
@@ -148,7 +148,7 @@ describe('the bar', () => {
     expect(rows).toHaveLength(1 + pool.tenants.length + 2 + 1);
     const row = within(screen.getByRole('table')).getByRole('button', { name: /^Pilothouse/ });
     await userEvent.click(row);
-    expect(detail()).toMatch(/^Pilothouse 42.0\sMB, 0.3\s% of 16.8\sGB measured: proportional set size$/);
+    expect(detail()).toMatch(/^Pilothouse · 42.0\sMB, 0.3\s% of 16.8\sGB measured: proportional set size$/);
   });
 });
 
@@ -201,10 +201,14 @@ describe('the memory page', () => {
 
 describe('what if', () => {
   it('reckons with the chosen models as their server loads them, until a slider is moved', async () => {
-    const { backend } = renderPage(snapshotOf());
+    const snapshot = snapshotOf();
+    ledgerOf(snapshot).in_use_bytes = 9e9;
+    const { backend } = renderPage(snapshot);
     await userEvent.click(screen.getByRole('checkbox', { name: /Llama 3.1 8B/ }));
     expect((await screen.findByTestId('fit-verdict')).dataset.verdict).toBe('tight');
-    expect(screen.getByTestId('fit-arithmetic').textContent).toMatch(/^needs about 5.41\sGB · 6\.\d+\sGB free → \d+\sMB left$/);
+    expect(screen.getByTestId('fit-arithmetic').textContent).toMatch(
+      /^needs about 5.41\sGB · 6.73\sGB free → 1.31\sGB left$/,
+    );
     expect(backend.of('fit')).toEqual([{ call: 'fit', models: ['ollama/llama3.1:8b'] }]);
     await userEvent.click(screen.getByRole('radio', { name: 'q8_0' }));
     await waitFor(() => expect(backend.of('fit')).toHaveLength(2));

@@ -28,6 +28,7 @@ export function onMac(gauges: Gauges): Gauges {
   return {
     ...gauges,
     cpu_cores: 14,
+    memory_used_bytes: (gauges.memory_used_bytes ?? 0) + 5.2 * GB,
     memory_total_bytes: 36 * GIB,
     gpus: [
       {
@@ -70,6 +71,7 @@ const KINDS: TenantKind[] = ['instance', 'mapped_files', 'server', 'orphan', 'co
 
 function pool(title: string, total: number, tenants: Tenant[], for_models: boolean): Pool {
   tenants.sort((a, b) => KINDS.indexOf(a.kind) - KINDS.indexOf(b.kind) || b.bytes - a.bytes);
+  tenants = tenants.filter((one) => one.bytes > 0);
   const used_bytes = tenants.reduce((sum, one) => sum + one.bytes, 0);
   return { title, for_models, total_bytes: total, used_bytes, free_bytes: total - used_bytes, tenants };
 }
