@@ -11,7 +11,7 @@ const SWITCH_MS = 180_000;
 const BENCH_MS = 300_000;
 const ANSWER_MS = 120_000;
 
-const PAGES = ['now', 'models', 'servers', 'benchmarks', 'history', 'log'];
+const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log'];
 const real = process.env.PILOTHOUSE_URL;
 const { browser, why } = await launch();
 
@@ -130,7 +130,7 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
     assert.deepEqual(await axeFindings(page), []);
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    await page.keyboard.press('4');
+    await page.keyboard.press('5');
     await page.getByRole('heading', { level: 1, name: 'Benchmarks' }).waitFor();
     await close(page);
   });
@@ -160,7 +160,7 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
         const findings = [];
         for (const name of PAGES) {
           await goTo(page, name);
-          await page.getByText(/^Reading (history|the log)$/).waitFor({ state: 'detached' });
+          await page.getByText(/^Reading (history|the log|the machine)$/).waitFor({ state: 'detached' });
           findings.push(...(await axeFindings(page)).map((finding) => `${name}: ${finding}`));
           await page.screenshot({
             path: join(artefacts, `${shape}-${name}-${scheme}.png`),

@@ -25,6 +25,11 @@ export function bytes(value: number): string {
   return `${Math.round(value)}${NBSP}B`;
 }
 
+/** Tenths of a GB without the unit, for a row of figures that has it once: "8.6"; what is less is not written as none. */
+export function tenths(value: number): string {
+  return value > 0 && value < 0.05e9 ? '<0.1' : (value / 1e9).toFixed(1);
+}
+
 /** Percent, 0 to 100; one decimal below ten, where it matters. */
 export function percent(value: number): string {
   return `${value < 9.95 && value !== 0 ? value.toFixed(1) : Math.round(value)}${NBSP}%`;

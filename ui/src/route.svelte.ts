@@ -1,10 +1,10 @@
 /** The address of a page: `#/benchmarks/17`. */
-export const pages = ['now', 'models', 'servers', 'benchmarks', 'history', 'log'] as const;
+export const pages = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log'] as const;
 export type Page = (typeof pages)[number];
 
 export interface Route {
   page: Page;
-  /** What follows the page: a run's number, a server's id. */
+  /** What follows the page: a run's number, a server's or a model's id. */
   detail: string | null;
 }
 

@@ -2,19 +2,24 @@
  * All words that people read, typed by code and state, so that a new one in the engine fails the type check here until
  * it has its words.
  */
+import type { Certainty } from './api/Certainty';
 import type { CheckResult } from './api/CheckResult';
 import type { ErrorCode } from './api/ErrorCode';
+import type { FitVerdict } from './api/FitVerdict';
 import type { KeyPlace } from './api/KeyPlace';
 import type { LogSource } from './api/LogSource';
+import type { MemoryKind } from './api/MemoryKind';
 import type { MemoryMeasure } from './api/MemoryMeasure';
 import type { ModelPurpose } from './api/ModelPurpose';
 import type { NoticeLevel } from './api/NoticeLevel';
 import type { Ownership } from './api/Ownership';
+import type { PartKind } from './api/PartKind';
 import type { Product } from './api/Product';
 import type { RunState } from './api/RunState';
 import type { ServerState } from './api/ServerState';
 import type { SwitchOutcome } from './api/SwitchOutcome';
 import type { SwitchPhase } from './api/SwitchPhase';
+import type { TenantKind } from './api/TenantKind';
 import type { TrialPhase } from './api/TrialPhase';
 import type { Column, Span } from './series';
 
@@ -139,6 +144,7 @@ export const app = {
     now: 'Now',
     models: 'Models',
     servers: 'Servers',
+    memory: 'Memory',
     benchmarks: 'Benchmarks',
     history: 'History',
     log: 'Log',
@@ -163,7 +169,7 @@ export const keys: [string, string][] = [
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
-  ['1 – 6', 'Go to a section'],
+  ['1 – 7', 'Go to a section'],
   ['?', 'Show these keys'],
 ];
 
@@ -209,6 +215,11 @@ export const switching = {
   noMatch: (filter: string) => `No model matches “${filter}”.`,
   found: (n: number, all: number) => (n === all ? `${n} models` : `${n} of ${all} models`),
   doesNotFit: 'Does not fit',
+  moreThanFree: (size: string) => `${size} more than is free`,
+  needs: 'needs',
+  about: (size: string) => `about ${size}`,
+  whatFits: 'What would fit',
+  whatFitsFor: (model: string) => `What would fit instead of ${model}`,
   others: 'Cannot become active',
   context: (tokens: string) => `context ${tokens}`,
 };
@@ -345,6 +356,163 @@ export const gauges = {
     servers: 'Process trees of all servers together',
   },
 };
+
+/** Who holds a part of the memory, in one word, and what that means. */
+export const tenantKinds: Record<TenantKind, { word: string; meaning: string }> = {
+  instance: { word: 'Models', meaning: 'Models in memory: weights, caches and buffers' },
+  mapped_files: { word: 'Files', meaning: 'Files that loaded models read through the page cache' },
+  server: { word: 'Servers', meaning: 'What servers use beside their models' },
+  orphan: { word: 'Left over', meaning: 'Processes with a model whose Ollama has died' },
+  containers: { word: 'Containers', meaning: 'Docker containers' },
+  pilothouse: { word: 'Pilothouse', meaning: 'Pilothouse itself' },
+  other: { word: 'Other', meaning: 'The system and all other programs' },
+};
+
+/** How well a figure of the ledger is known; its source follows. */
+export const certainties: Record<Certainty, string> = {
+  measured: 'measured',
+  reported: 'reported by the server',
+  estimated: 'estimated',
+  remainder: 'what remains',
+};
+
+export const memory = {
+  title: 'Memory',
+  freeForModels: (size: string) => `${size} free for models`,
+  nothingFree: 'nothing free for models',
+  more: 'What fits',
+  none: 'The memory has not been read yet.',
+  noneHint: 'The first reading comes within a few seconds.',
+  barOf: (title: string) => `${title}, who holds it`,
+  tableOf: (title: string) => `${title}, table`,
+  partOf: (part: string, size: string) => `${part}: ${size}`,
+  shareOf: (size: string, share: string, whole: string) => `${size}, ${share} of ${whole}`,
+  on: (server: string) => `on ${server}`,
+  choose: 'Choose a part to see where its number comes from.',
+  unit: 'GB',
+  part: 'Part',
+  size: 'Size',
+  share: 'Share',
+  source: 'Where the number comes from',
+  total: 'Total',
+  totalSource: 'as the system tells it; the parts above add up to it',
+  pools: 'Who holds it',
+  mainMemory: 'Memory of the machine',
+  forModels: 'models are placed here',
+  parts: {
+    free: { title: 'Free for models', source: 'the ceiling less what is in use and the reserve' },
+    reserve: { title: 'Reserve', source: 'kept free for what else wants memory in the next moment' },
+    beyond: { title: 'Beyond the ceiling', source: 'free, but not for models' },
+    forecast: { title: 'Would be needed', source: 'reckoned before loading, not measured' },
+  },
+  free: { title: 'Free', source: 'the total less all parts' },
+  beyondSource: (ceiling: string) => `free, but models may not take it: ${ceiling}`,
+  sum: {
+    title: 'What models may take',
+    ceiling: 'Ceiling',
+    inUse: 'less in use',
+    inUseSource: 'what nobody can take any more',
+    reserve: 'less reserve',
+    left: 'free for models',
+    leftSource: 'what one more model may take now',
+    over: 'over',
+    overSource: 'more is in use than ceiling and reserve allow: nothing is free',
+  },
+  unknown: 'Not in these figures',
+} as const;
+
+export const fitVerdicts: Record<FitVerdict, { word: string; tone: Tone }> = {
+  fits: { word: 'Fits', tone: 'good' },
+  tight: { word: 'Fits, but tightly', tone: 'attention' },
+  does_not_fit: { word: 'Does not fit', tone: 'bad' },
+};
+
+/** What of a model takes memory. */
+export const partKinds: Record<PartKind, string> = {
+  weights: 'Weights',
+  kv_cache: 'KV cache',
+  compute: 'Buffers',
+  runner: 'Runner',
+  learned: 'Learned from earlier loads',
+};
+
+export const whatIf = {
+  title: 'What if',
+  intro: 'Choose models to see whether they fit beside what runs now. Nothing is loaded.',
+  models: 'Models',
+  filter: 'Filter',
+  noModels: 'No server reports a model yet. A typical size can be asked about all the same.',
+  noMatch: (filter: string) => `No model matches “${filter}”.`,
+  sizes: 'Typical sizes',
+  sizesExample: '7b, 70b:q2_k',
+  context: 'Context',
+  tokens: (n: number) => `${n} tokens`,
+  parallel: 'Requests at a time',
+  kv: 'KV cache in',
+  asServer: 'as its server loads it',
+  reset: 'As its server loads it',
+  nothing: 'No model is chosen.',
+  reckoning: 'Reckoning',
+  needs: (need: string) => `needs about ${need}`,
+  free: (free: string) => `${free} free`,
+  left: (left: string) => `${left} left`,
+  lacks: (size: string) => `${size} more than is free`,
+  noLedger: 'What is in use has not been read yet: reckoned as if nothing were.',
+  replaces: 'What these models hold now is counted as free.',
+  partsTitle: 'What is needed',
+  part: 'Part',
+  offers: 'What would make it fit',
+  noOffers: 'Nothing simple would make it fit.',
+  offerNeeds: (size: string, cost: string) => `needs about ${size}; ${cost}`,
+  rate: (rate: string, error: number) => `about ${rate}, ±${Math.round(error)}\u00a0%, not measured`,
+  prefill: (rate: string) => `prompts at about ${rate}`,
+  forecast: 'Forecast',
+  noForecast: (reason: string) => `none: ${reason}`,
+  together: 'What fits together',
+  togetherIntro: 'Sets of the models here to which no other could be added; what is loaded counts as free.',
+  togetherOf: (free: string) => `of ${free}`,
+  togetherNone: 'No model of known size fits.',
+  togetherMore: (n: number) => `The ${n} with the largest models; there are more.`,
+  tooLarge: 'Too large even alone',
+  sizeUnknown: 'Size not known',
+  set: 'Models',
+  setNeeds: 'Need about',
+  setLeft: 'Left',
+} as const;
+
+/** How GPU and processor share memory. */
+export const memoryKinds: Record<MemoryKind, string> = {
+  unified: 'shared by processor and GPU',
+  separate: 'of the processor',
+};
+
+export const machine = {
+  title: 'Machine',
+  loading: 'Reading the machine',
+  model: 'Model',
+  chip: 'Chip',
+  cores: 'Cores',
+  performance: (n: number) => `${n} performance`,
+  efficiency: (n: number) => `${n} efficiency`,
+  allCores: (n: number) => `${n}, all alike`,
+  memory: 'Memory',
+  bandwidth: 'Bandwidth',
+  rate: (figure: string) => `${figure} GB/s`,
+  gpu: 'GPU',
+  gpuCores: (n: number) => `${n} cores`,
+  gpuMemory: (size: string) => `${size} of its own`,
+  compute: (capability: string) => `compute capability ${capability}`,
+  driverIs: (driver: string) => `driver ${driver}`,
+  limit: 'GPU limit',
+  limitSource: 'set by iogpu.wired_limit_mb',
+  neural: 'Neural Engine',
+  neuralUse: 'not used by the servers',
+  metal: 'Metal',
+  os: 'System',
+  driver: 'GPU driver',
+  noGpu: 'none found',
+  notTold: 'The system did not tell it',
+} as const;
 
 export const bench = {
   title: 'Benchmark',

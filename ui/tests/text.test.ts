@@ -25,6 +25,11 @@ describe('words', () => {
     ['ModelPurpose', text.purposes],
     ['LogSource', text.logSources],
     ['CheckResult', text.checkResults],
+    ['TenantKind', text.tenantKinds],
+    ['Certainty', text.certainties],
+    ['FitVerdict', text.fitVerdicts],
+    ['PartKind', text.partKinds],
+    ['MemoryKind', text.memoryKinds],
   ])('has words for each %s and for nothing else', (type, words) => {
     const values = valuesOf(type);
     expect(values.length).toBeGreaterThan(1);

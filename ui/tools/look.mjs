@@ -7,7 +7,7 @@ import { startSimulated } from '../../tests/browser/simulated-server.mjs';
 
 const folder = process.argv[2] ?? join(artefacts, 'look');
 const shots = [
-  ...['now', 'models', 'servers', 'benchmarks', 'benchmarks/7', 'history', 'log'].map((route) => [
+  ...['now', 'models', 'servers', 'memory', 'benchmarks', 'benchmarks/7', 'history', 'log'].map((route) => [
     'ready',
     route,
     WINDOW,
@@ -19,6 +19,12 @@ const shots = [
   ['gpu', 'now', WINDOW],
   ['gpus', 'now', WINDOW],
   ['gpus', 'now', PANEL],
+  ['gpu', 'memory', WINDOW],
+  ['mac', 'now', WINDOW],
+  ['mac', 'memory', WINDOW],
+  ['ready', 'memory/ollama%2Fqwen2.5:72b', { width: 1100, height: 1400 }],
+  ['ready', 'memory', PANEL],
+  ['mac', 'now', PANEL],
   ['first-start', 'now', WINDOW],
   ['first-start', 'now', PANEL],
   ['ready', 'now', { width: 400, height: 1000 }],
@@ -41,7 +47,7 @@ try {
       const page = await openPage(browser, `${simulated.origin}/#token=${scene}-${scheme}-${route}`, { scheme, size });
       await page.evaluate((hash) => (location.hash = hash), `#/${route}`);
       await page.waitForTimeout(scene === 'offline' ? 4500 : 900);
-      const name = `${scene}-${route.replace('/', '-')}-${size.width}x${size.height}-${scheme}`;
+      const name = `${scene}-${route.replace(/[^a-z0-9]+/g, '-')}-${size.width}x${size.height}-${scheme}`;
       await page.screenshot({ path: join(folder, `${name}.png`) });
       for (const finding of [...(await axeFindings(page)), ...page.faults]) {
         found += 1;

@@ -11,6 +11,7 @@ import type { ServerView } from '../api/ServerView';
 import type { Snapshot } from '../api/Snapshot';
 import type { Summary } from '../api/Summary';
 import type { Trial } from '../api/Trial';
+import { instancesOf, ledgerOf, onMac } from './fake-memory';
 
 export const sceneNames = [
   'ready',
@@ -19,6 +20,7 @@ export const sceneNames = [
   'first-start',
   'gpu',
   'gpus',
+  'mac',
   'offline',
   'unauthorized',
 ] as const;
@@ -134,7 +136,11 @@ function models(scene: Scene): ModelView[] {
       loaded: scene !== 'empty',
       active: scene !== 'empty',
     }),
-    model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', { parameters: '270M', size_bytes: 0.253 * GB }),
+    model('llama-server', 'gemma-3-270m-it-Q4_K_M', 'Gemma 3 270M', {
+      parameters: '270M',
+      size_bytes: 0.253 * GB,
+      needed_bytes: 0.46 * GB,
+    }),
     model('ollama', 'smollm2:135m', 'SmolLM2 135M', {
       quantization: 'Q4_1',
       parameters: '135M',
@@ -144,11 +150,13 @@ function models(scene: Scene): ModelView[] {
     model('ollama', 'llama3.1:8b', 'Llama 3.1 8B Instruct', {
       parameters: '8.03B',
       size_bytes: 4.92 * GB,
+      needed_bytes: 5.41 * GB,
       context_max: 131_072,
     }),
     model('ollama', 'qwen2.5:72b', 'Qwen2.5 72B Instruct', {
       parameters: '72.7B',
       size_bytes: 47.4 * GB,
+      needed_bytes: 50.5 * GB,
       fits: false,
       fits_reason: 'the weights take 47.4 GB, the machine has 16.8 GB',
     }),
@@ -159,6 +167,7 @@ function models(scene: Scene): ModelView[] {
       size_bytes: 0.274 * GB,
     }),
   ];
+  for (const one of all) if (scene === 'mac' && one.name === 'llama3.1:8b') one.loaded = true;
   return scene === 'trouble' ? all.filter((one) => one.server === 'llama-server') : all;
 }
 
@@ -231,6 +240,7 @@ function gpus(scene: Scene, wave: number): GpuReading[] {
 
 /** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
 export function gaugesAt(ms: number, scene: Scene): Gauges {
+  if (scene === 'mac') return onMac(gaugesAt(ms, 'ready'));
   const t = ms / 1000;
   const wave = Math.max(0, Math.sin(t / 37)) ** 0.3 * 55;
   return {
@@ -367,6 +377,8 @@ export function logLines(id: string, now: number): LogLine[] {
 export function initialSnapshot(scene: Scene, now: number): Snapshot {
   const list = models(scene);
   const active = list.find((one) => one.active);
+  const instances = instancesOf(list, now);
+  const gauges = gaugesAt(now, scene);
   return {
     schema: 1,
     revision: 1,
@@ -387,20 +399,9 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     last_switch: null,
     servers: servers(scene),
     models: list,
-    instances: list
-      .filter((one) => one.loaded)
-      .map((one) => ({
-        id: one.name,
-        server: one.server,
-        model: one.name,
-        memory_bytes: (one.size_bytes ?? 0) * 1.4,
-        gpu_memory_bytes: null,
-        context: 4096,
-        expiry: one.server === 'ollama' ? { at: iso(now + 240_000) } : 'never',
-        pid: null,
-      })),
-    gauges: gaugesAt(now, scene),
-    ledger: null,
+    instances,
+    gauges,
+    ledger: ledgerOf(gauges, scene, { instances, models: list }),
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),

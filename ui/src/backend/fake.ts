@@ -11,6 +11,7 @@ import type { SwitchOutcome } from '../api/SwitchOutcome';
 import type { SwitchPhase } from '../api/SwitchPhase';
 import type { Backend } from './backend';
 import { historyUntil } from './fake-history';
+import { fitOf, ledgerOf, machineOf, togetherOf } from './fake-memory';
 import { gaugesAt, initialSnapshot, logLines, run, runs, trials, type Scene } from './fake-scenes';
 
 const ANSWER =
@@ -74,9 +75,11 @@ export class FakeBackend implements Backend {
       case 'switch':
         return this.#doSwitch(call.model);
       case 'machine':
+        return { reply: 'machine', machine: machineOf(this.scene) };
       case 'fit':
+        return { reply: 'fit', report: fitOf(call, this.scene, this.#snapshot) };
       case 'fit_together':
-        throw fault('unsupported', 'The simulated engine knows no machine.');
+        return { reply: 'together', together: togetherOf(this.#snapshot, this.scene) };
       case 'cancel_switch':
         this.#switch += 1;
         return { reply: 'done' };
@@ -137,7 +140,7 @@ export class FakeBackend implements Backend {
     const now = Date.now();
     const stopped = this.scene === 'trouble';
     const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
-    this.#change({ gauges });
+    this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
     return { reply: 'snapshot', snapshot: this.#snapshot };
   }
 
