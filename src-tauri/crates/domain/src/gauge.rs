@@ -71,6 +71,11 @@ pub struct GpuReading {
 }
 
 impl GpuReading {
+    /// Its memory in the hands of one process; `None`: none, or not told.
+    pub fn held_by(&self, pid: u32) -> Option<u64> {
+        self.processes.iter().find(|process| process.pid == pid)?.memory_bytes
+    }
+
     /// Memory that is no part of the machine's. `None`: it has none, or does not tell.
     pub fn own_memory_bytes(&self) -> Option<u64> {
         self.memory_total_bytes.filter(|_| !self.memory_shared)

@@ -46,14 +46,27 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
 pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Option<Pool> {
     let (total, in_use) = gpu.own_memory_bytes().zip(gpu.memory_used_bytes)?;
     let mut tenants = Vec::new();
-    // Which of several GPUs holds an instance is not told.
+    // What a server reports of an instance says nothing of which GPU holds it.
     let alone = gauges.gpus.iter().filter(|gpu| gpu.own_memory_bytes().is_some()).count() == 1;
-    for instance in snapshot.instances.iter().filter(|_| alone) {
-        let bytes = instance.gpu_memory_bytes.filter(|_| !is_elsewhere(snapshot, &instance.server));
-        if let Some(bytes) = bytes {
-            let source = format!("{} reports it", snapshot.server_title(&instance.server));
-            tenants.push(of_instance(snapshot, instance, bytes, Certainty::Reported, source));
-        }
+    for instance in snapshot.instances.iter().filter(|one| !is_elsewhere(snapshot, &one.server)) {
+        let measured = instance.pid.and_then(|pid| Some((pid, gpu.held_by(pid)?)));
+        let (bytes, certainty, source) = match (measured, instance.gpu_memory_bytes.filter(|_| alone)) {
+            (Some((pid, bytes)), _) => (bytes, Certainty::Measured, format!("process {pid}, {}", gpu.source)),
+            (None, Some(bytes)) => {
+                let source = format!("{} reports it", snapshot.server_title(&instance.server));
+                (bytes, Certainty::Reported, source)
+            }
+            (None, None) => continue,
+        };
+        tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+    }
+    for usage in &gauges.servers {
+        let of_runner = |pid: &&u32| usage.runners.iter().any(|runner| runner.pid == **pid);
+        let beside = usage.pids.iter().filter(|pid| !of_runner(pid)).filter_map(|pid| gpu.held_by(*pid));
+        let source = format!("its processes without an instance of their own, {}", gpu.source);
+        let title = snapshot.server_title(&usage.id);
+        let server = tenant(TenantKind::Server, title, beside.sum(), Certainty::Measured, source);
+        tenants.push(Tenant { server: Some(usage.id.clone()), ..server });
     }
     let known = sum(&tenants, |_| true);
     let source = format!("in use, says {}, less all that is named here", gpu.source);

@@ -1,6 +1,8 @@
 use super::*;
 use crate::{
-    gauge::{Gauges, GpuReading, MemoryMeasure, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage},
+    gauge::{
+        Gauges, GpuProcess, GpuReading, MemoryMeasure, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage,
+    },
     lifecycle::ServerState,
     machine::{Cores, Gpu, MemoryKind},
     model::{Expiry, Instance, Model, ModelPurpose},
@@ -269,6 +271,39 @@ fn a_gpu_with_memory_of_its_own_is_a_pool_of_its_own_and_comes_first() {
     // Its part in the machine's memory is the rest of what Ollama reports.
     assert_eq!(parts(&ledger.pools[1])[0], (TenantKind::Instance, "QWEN", 1000));
     assert_eq!(ledger.headroom_bytes, 72 * GB - RESERVE);
+}
+
+#[test]
+fn what_the_driver_tells_of_a_process_goes_before_what_the_server_says() {
+    let mut snapshot = snapshot();
+    snapshot.instances[0] =
+        Instance { pid: Some(8), ..instance("ollama", "qwen", Some(6 * GB), Some(5 * GB)) };
+    let gauges = snapshot.gauges.as_mut().unwrap();
+    let held = |pid, bytes| GpuProcess { pid, memory_bytes: Some(bytes) };
+    let one = GpuReading {
+        name: "A".into(),
+        memory_used_bytes: Some(8 * GB),
+        memory_total_bytes: Some(80 * GB),
+        ..GpuReading::default()
+    };
+    gauges.gpus = vec![
+        GpuReading { processes: vec![held(8, 4 * GB), held(7, GB), held(99, GB)], ..one.clone() },
+        GpuReading { name: "B".into(), processes: vec![held(8, 2 * GB)], ..one },
+    ];
+    let this = machine(24 * GB, MemoryKind::Separate, vec![card("nvidia", Some(80 * GB))]);
+    let ledger = ledger(&snapshot, &this).unwrap();
+    adds_up(&ledger);
+    let of = |title: &str| parts(ledger.pools.iter().find(|pool| pool.title == title).unwrap());
+    let rest = "Driver and other programs";
+    assert_eq!(
+        of("A"),
+        [
+            (TenantKind::Instance, "QWEN", 4000),
+            (TenantKind::Server, "Ollama", 1000),
+            (TenantKind::Other, rest, 3000)
+        ]
+    );
+    assert_eq!(of("B"), [(TenantKind::Instance, "QWEN", 2000), (TenantKind::Other, rest, 6000)]);
 }
 
 #[test]

@@ -110,8 +110,8 @@ impl Tracked {
     }
 }
 
-/// What an instance holds where models are placed, as far as it is measured. What is only said by a server counts where
-/// the system cannot tell it: GPU memory.
+/// What an instance holds where models are placed, as far as it is measured. What a server says counts where the system
+/// does not tell it.
 fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance) -> Option<u64> {
     let gauges = snapshot.gauges.as_ref()?;
     let usage = gauges.servers.iter().find(|usage| usage.id == instance.server)?;
@@ -121,7 +121,10 @@ fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance) -> Option<u
         (false, _) => of_process,
         // Mapped weights are not in a footprint (reference: telemetry, section 5.1).
         (true, MemoryKind::Unified) => of_process.max(instance.memory_bytes),
-        (true, MemoryKind::Separate) => instance.gpu_memory_bytes,
+        (true, MemoryKind::Separate) => {
+            let by = |pid| gauges.gpus.iter().filter_map(|gpu| gpu.held_by(pid)).reduce(|a, b| a + b);
+            instance.pid.and_then(by).or(instance.gpu_memory_bytes)
+        }
     }
 }
 
