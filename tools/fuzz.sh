@@ -4,9 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 # The sanitizer's flags are unstable; this lets the stable compiler take them, as it does for a nightly one.
 export RUSTC_BOOTSTRAP=1
-targets=("$@")
-[ "${#targets[@]}" -gt 0 ] || mapfile -t targets < <(cargo fuzz list)
-for target in "${targets[@]}"; do
+[ "$#" -gt 0 ] || set -- $(cargo fuzz list)
+for target in "$@"; do
     echo "== $target"
     mkdir -p "corpus/$target"
     cargo fuzz run "$target" "corpus/$target" "seeds/$target" -- \

@@ -1,6 +1,7 @@
 //! The parsers alone, without the engine around them: its database, TLS and web server would have to be built with the
 //! sanitizer too, for nothing.
 
+pub mod accelerators;
 #[path = "../../src-tauri/crates/engine/src/model_files/mod.rs"]
 pub mod model_files;
 
