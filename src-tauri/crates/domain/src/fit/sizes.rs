@@ -40,12 +40,15 @@ pub struct SizeTable {
     pub rows: Vec<SizeRow>,
 }
 
+/// Names of typical models, memory in GB, decode in tok/s from and to.
+type Note = (&'static [&'static str], f64, Option<(f64, f64)>);
+
 /// The machine of which the notes are.
 const NOTED_CHIP: &str = "Apple M4 Max";
 
 /// Sizes and sets with the memory in GB and the decode rate in tok/s that the owner of the first Mac noted.
 #[rustfmt::skip]
-const NOTES: &[(&[&str], f64, Option<(f64, f64)>)] = &[
+const NOTES: &[Note] = &[
     (&["0.5b"], 0.7, Some((300.0, 400.0))),
     (&["1.5b"], 1.5, Some((150.0, 200.0))),
     (&["3b"], 2.5, Some((80.0, 120.0))),
@@ -61,7 +64,7 @@ const NOTES: &[(&[&str], f64, Option<(f64, f64)>)] = &[
 /// Every size alone, then the sets, on a machine where nothing else takes memory of the ceiling.
 pub fn size_table(machine: &Machine, wish: &Wish) -> SizeTable {
     let room = Room { machine: machine.clone(), used_bytes: 0, residents: Vec::new() };
-    let row = |(models, memory_gb, decode_tok_s): &(&[&str], f64, Option<(f64, f64)>)| {
+    let row = |(models, memory_gb, decode_tok_s): &Note| {
         let candidates: Vec<Candidate> = models
             .iter()
             .filter_map(|name| {

@@ -8,6 +8,9 @@ use crate::{
     snapshot::Snapshot,
 };
 
+/// Where a server's own figure comes from.
+const THEIR_LIST: &str = "its own list of what is in memory";
+
 /// The memory of the machine.
 pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<String>) -> Option<Pool> {
     let (total, in_use) = gauges.memory_used_bytes.zip(gauges.memory_total_bytes).map(|(u, t)| (t, u))?;
@@ -52,10 +55,7 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
         let measured = instance.pid.and_then(|pid| Some((pid, gpu.held_by(pid)?)));
         let (bytes, certainty, source) = match (measured, instance.gpu_memory_bytes.filter(|_| alone)) {
             (Some((pid, bytes)), _) => (bytes, Certainty::Measured, format!("process {pid}, {}", gpu.source)),
-            (None, Some(bytes)) => {
-                let source = format!("{} reports it", snapshot.server_title(&instance.server));
-                (bytes, Certainty::Reported, source)
-            }
+            (None, Some(bytes)) => (bytes, Certainty::Reported, THEIR_LIST.to_owned()),
             (None, None) => continue,
         };
         tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
@@ -159,8 +159,7 @@ fn told(snapshot: &Snapshot, instance: &Instance) -> Option<(u64, Certainty, Str
             .as_ref()
             .is_some_and(|gauges| gauges.gpus.iter().any(|gpu| gpu.own_memory_bytes().is_some()));
         let elsewhere = instance.gpu_memory_bytes.filter(|_| own_gpu).unwrap_or_default();
-        let source = format!("{} reports it", snapshot.server_title(&instance.server));
-        return Some((bytes.saturating_sub(elsewhere), Certainty::Reported, source));
+        return Some((bytes.saturating_sub(elsewhere), Certainty::Reported, THEIR_LIST.to_owned()));
     }
     let model = snapshot
         .models
