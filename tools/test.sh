@@ -44,7 +44,7 @@ if [ "$fast" != --fast ]; then
         section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
         section journeys cargo test --quiet -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
         section faults cargo test --quiet -p pilothouse-tests --test faults -- --nocapture --test-threads=6
-        section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim
+        section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim --test containers
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
         section browser tools/browser-test.sh
     else

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod address;
+mod containers;
 mod crashes;
 mod doors;
 mod engine_killed;

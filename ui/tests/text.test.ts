@@ -30,6 +30,9 @@ describe('words', () => {
     ['FitVerdict', text.fitVerdicts],
     ['PartKind', text.partKinds],
     ['MemoryKind', text.memoryKinds],
+    ['ContainerState', text.containerStates],
+    ['ContainerHealth', text.containerHealths],
+    ['ContainerProblem', text.containerProblems],
   ])('has words for each %s and for nothing else', (type, words) => {
     const values = valuesOf(type);
     expect(values.length).toBeGreaterThan(1);

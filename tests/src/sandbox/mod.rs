@@ -99,6 +99,8 @@ impl Sandbox {
             .env("PILOTHOUSE_EMBEDDED", &self.embedded)
             .env("HOME", self.folder.path().join("home"))
             .env("TMPDIR", self.folder.path().join("tmp"))
+            // A real Docker of this machine is left alone.
+            .env("DOCKER_HOST", format!("unix://{}", self.folder.path().join("no-docker.sock").display()))
             .env(MARK, self.folder.path());
     }
 

@@ -4,4 +4,8 @@ export type GaugeSettings = {
 /**
  * Milliseconds between samples, 200 to 60 000.
  */
-interval_ms: number, };
+interval_ms: number, 
+/**
+ * Look at the containers of a Docker engine that runs on this machine.
+ */
+docker: boolean, };

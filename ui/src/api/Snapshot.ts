@@ -2,6 +2,7 @@
 import type { Active } from "./Active";
 import type { ApiError } from "./ApiError";
 import type { BenchProgress } from "./BenchProgress";
+import type { Containers } from "./Containers";
 import type { Discovered } from "./Discovered";
 import type { EngineView } from "./EngineView";
 import type { Gauges } from "./Gauges";
@@ -34,7 +35,11 @@ discovered: Array<Discovered>, models: Array<ModelView>, instances: Array<Instan
 /**
  * Who holds how much memory; drawn up from each sample of the gauges.
  */
-ledger: Ledger | null, bench: BenchProgress | null, last_run: Run | null, 
+ledger: Ledger | null, containers: Containers | null, 
+/**
+ * Why there are none: no Docker, no right to ask it, no answer. Both are `None` until it was looked for.
+ */
+containers_absent: string | null, bench: BenchProgress | null, last_run: Run | null, 
 /**
  * Newest first.
  */

@@ -11,6 +11,7 @@ import type { ServerView } from '../api/ServerView';
 import type { Snapshot } from '../api/Snapshot';
 import type { Summary } from '../api/Summary';
 import type { Trial } from '../api/Trial';
+import { containers } from './fake-containers';
 import { instancesOf, ledgerOf, onMac } from './fake-memory';
 
 export const sceneNames = [
@@ -402,6 +403,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     instances,
     gauges,
     ledger: ledgerOf(gauges, scene, { instances, models: list }),
+    ...containers(scene === 'ready' || scene === 'trouble', scene === 'trouble', now),
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),

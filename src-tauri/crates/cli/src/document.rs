@@ -2,6 +2,7 @@
 
 use pilothouse_domain::{
     bench::{Run, RunState},
+    container::ContainerReading,
     gauge::Gauges,
     snapshot::{ModelView, ServerView, Snapshot},
 };
@@ -158,7 +159,8 @@ pub fn bench(detail: &Run) -> Value {
     Value::Object(fields)
 }
 
-pub fn gauges(gauges: &Gauges) -> Value {
+/// `snapshot`: for the containers, which have a pace of their own.
+pub fn gauges(gauges: &Gauges, snapshot: &Snapshot) -> Value {
     let Ok(Value::Object(mut fields)) = serde_json::to_value(gauges) else {
         return Value::Null;
     };
@@ -174,6 +176,12 @@ pub fn gauges(gauges: &Gauges) -> Value {
                 &[("memory_bytes", "not running"), ("cpu_percent", "needs two samples of a running process")],
             );
         }
+    }
+    let list = snapshot.containers.as_ref().map(|containers| &containers.list[..]).unwrap_or_default();
+    fields.insert("containers".into(), list.iter().map(container).collect());
+    if snapshot.containers.is_none() {
+        let reason = snapshot.containers_absent.as_deref().unwrap_or("not looked at yet");
+        fields.insert("containers_absent".into(), json!(reason));
     }
     let fields = with_reasons(
         Value::Object(Map::from_iter(fields)),
@@ -202,6 +210,24 @@ fn gpu_with_reasons(gpu: Value) -> Value {
     let active = if vendor == "apple" { whole.as_str() } else { "the same as load_percent" };
     let gpu = with_reasons(gpu.clone(), &[("active_percent", active)]);
     with_reasons(gpu, &names.map(|name| (name, whole.as_str())))
+}
+
+fn container(one: &ContainerReading) -> Value {
+    let silent = "not told by the engine";
+    let still_up = "it has not ended";
+    with_reasons(
+        json!(one),
+        &[
+            ("memory_bytes", silent),
+            ("memory_limit_bytes", "not running, or not told"),
+            ("cpu_percent", "needs two readings of a running container"),
+            ("exit_code", if one.state.is_up() { still_up } else { silent }),
+            ("oom_killed", silent),
+            ("restart_count", silent),
+            ("restart_policy", silent),
+            ("since", silent),
+        ],
+    )
 }
 
 #[cfg(test)]

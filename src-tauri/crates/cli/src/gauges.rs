@@ -1,7 +1,13 @@
-use crate::{document, output::Output, session::Session};
+use crate::{
+    document,
+    output::{Output, table},
+    session::Session,
+};
 use pilothouse_domain::{
+    container::ContainerReading,
     fit::gigabytes,
     gauge::{Gauges, GpuReading, MemoryPressure},
+    snapshot::Snapshot,
 };
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use std::time::Duration;
@@ -19,7 +25,7 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
         match &snapshot.gauges {
             Some(gauges) if last != Some(gauges.at) => {
                 last = Some(gauges.at);
-                output.answer(document::gauges(gauges), || text(gauges));
+                output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot));
             }
             None if !watch => {
                 let error = ApiError::new(ErrorCode::Busy, "No sample was taken yet.");
@@ -39,7 +45,7 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
     }
 }
 
-fn text(gauges: &Gauges) -> String {
+fn text(gauges: &Gauges, snapshot: &Snapshot) -> String {
     let told = |value: Option<u64>| value.map_or_else(|| "not reported".into(), gigabytes);
     let percent = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.0} %"));
     let mut lines = vec![
@@ -71,6 +77,8 @@ fn text(gauges: &Gauges) -> String {
         .map_or_else(|| "not reported".into(), |b| format!("{:.0} MB", b as f64 / 1e6));
     let cpu = gauges.own.cpu_percent.map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
     lines.push(format!("Pilothouse    {own}, {cpu} of a core"));
+    lines.push(String::new());
+    lines.push(containers(snapshot));
     lines.join("\n")
 }
 
@@ -114,6 +122,27 @@ fn gpu_lines(gpu: &GpuReading) -> Vec<String> {
         format!("        pid {} {held}", process.pid)
     }));
     lines
+}
+
+fn containers(snapshot: &Snapshot) -> String {
+    let Some(containers) = &snapshot.containers else {
+        let reason = snapshot.containers_absent.as_deref().unwrap_or("not looked at yet");
+        return format!("Containers    {reason}");
+    };
+    let row = |one: &ContainerReading| {
+        let cpu = one.cpu_percent.map_or_else(|| "–".into(), |value| format!("{value:.1} %"));
+        let memory = one.memory_bytes.map_or_else(|| "–".into(), gigabytes);
+        vec![one.name.clone(), one.words(), memory, cpu, one.ports.join(", ")]
+    };
+    let rows: Vec<Vec<String>> = containers.list.iter().map(row).collect();
+    let mut text = match rows.is_empty() {
+        true => "Containers    none".into(),
+        false => table(&["CONTAINER", "STATE", "MEMORY", "CPU", "PORTS"], rows),
+    };
+    if let Some(reason) = &containers.incomplete {
+        text.push_str(&format!("\n{reason}"));
+    }
+    text
 }
 
 #[cfg(test)]

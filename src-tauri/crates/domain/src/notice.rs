@@ -1,6 +1,12 @@
 //! Which happenings deserve a desktop notification, and in which words: a cause and a consequence.
 
-use crate::{Timestamp, error::ApiError, model::ModelRef, server::ServerId};
+use crate::{
+    Timestamp,
+    container::{self, ContainerProblem, ContainerReading},
+    error::ApiError,
+    model::ModelRef,
+    server::ServerId,
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -91,6 +97,11 @@ pub enum Happening {
     CutOffSwitch {
         to: ModelRef,
         kept: Option<String>,
+    },
+    /// Found in the same look at the Docker engine.
+    ContainersInTrouble {
+        problem: ContainerProblem,
+        containers: Vec<ContainerReading>,
     },
 }
 
@@ -201,6 +212,7 @@ pub fn draft(happening: &Happening) -> Draft {
             server: None,
             incident: format!("trouble:{:?}:{}", error.code, error.message),
         },
+        Happening::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
         Happening::CutOffSwitch { to, kept } => Draft {
             level: NoticeLevel::Attention,
             title: "A switch was cut off".into(),

@@ -52,11 +52,13 @@ pub struct WebSettings {
 pub struct GaugeSettings {
     /// Milliseconds between samples, 200 to 60 000.
     pub interval_ms: u64,
+    /// Look at the containers of a Docker engine that runs on this machine.
+    pub docker: bool,
 }
 
 impl Default for GaugeSettings {
     fn default() -> Self {
-        Self { interval_ms: 1000 }
+        Self { interval_ms: 1000, docker: true }
     }
 }
 

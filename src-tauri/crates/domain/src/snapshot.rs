@@ -3,6 +3,7 @@
 use crate::{
     Timestamp,
     bench::{BenchProgress, Run},
+    container::Containers,
     discovery::Discovered,
     error::ApiError,
     gauge::Gauges,
@@ -132,6 +133,9 @@ pub struct Snapshot {
     pub gauges: Option<Gauges>,
     /// Who holds how much memory; drawn up from each sample of the gauges.
     pub ledger: Option<Ledger>,
+    pub containers: Option<Containers>,
+    /// Why there are none: no Docker, no right to ask it, no answer. Both are `None` until it was looked for.
+    pub containers_absent: Option<String>,
     pub bench: Option<BenchProgress>,
     pub last_run: Option<Run>,
     /// Newest first.
@@ -163,6 +167,8 @@ impl Snapshot {
             instances: vec![],
             gauges: None,
             ledger: None,
+            containers: None,
+            containers_absent: None,
             bench: None,
             last_run: None,
             notices: vec![],

@@ -9,6 +9,7 @@ use crate::{
     setup::Embedded,
 };
 use pilothouse_domain::{
+    container::{ContainerProblem, ContainerReading, Containers},
     error::ErrorCode,
     fit::gigabytes,
     gauge::{GpuReading, OrphanedRunner},
@@ -54,6 +55,7 @@ pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Che
         }
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
+    checks.extend(containers(snapshot));
     for trouble in &snapshot.troubles {
         let result = match trouble.code {
             ErrorCode::RestartNeeded => CheckResult::Warn,
@@ -152,6 +154,28 @@ fn orphan(orphan: &OrphanedRunner) -> Check {
     let memory = orphan.memory_bytes.map_or_else(|| "memory".into(), gigabytes);
     let detail = format!("process {} of an Ollama that died still holds {memory}", orphan.pid);
     check("left-over process", CheckResult::Warn, detail).with("To end it: pilothouse servers end-orphans")
+}
+
+/// One check for each container with a problem, and one for all of them when none has.
+fn containers(snapshot: &Snapshot) -> Vec<Check> {
+    let Some(containers) = &snapshot.containers else {
+        let reason = snapshot.containers_absent.as_deref().unwrap_or("not looked at yet");
+        return vec![check("Docker", CheckResult::Skipped, reason)];
+    };
+    let mut checks = troubled(containers);
+    if checks.is_empty() {
+        checks.push(check("Docker", CheckResult::Ok, containers.summary()));
+    }
+    checks
+}
+
+fn troubled(containers: &Containers) -> Vec<Check> {
+    let warn = |(one, problem): (&ContainerReading, ContainerProblem)| {
+        let detail = format!("{}. {}", one.words(), one.explain(problem));
+        let hint = format!("Look at its log: docker logs {}", one.name);
+        check(&format!("container {}", one.name), CheckResult::Warn, detail).with(&hint)
+    };
+    containers.with_problem().map(warn).collect()
 }
 
 fn service(paths: &Paths) -> Check {

@@ -13,6 +13,7 @@ use crate::{
         answers::Answers,
         bencher::{self, BencherHandle},
         bookkeeper::{self, Bookkeeper},
+        containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
         notifier::NotifierHandle,
         sampler::{Pace, Sampler},
@@ -22,14 +23,13 @@ use crate::{
     },
     api::{Call, CallHandler, CallResult},
     gateway::{Gateway, InFlight},
-    gauges::MachineGauges,
+    gauges::{Docker, MachineGauges},
     http::Door,
     hub::{Hub, Report},
     keys::Keys,
     paths::Paths,
     ports::Secret,
     redact,
-    servers::discovery::discover,
     settings::{self, SettingsFile},
     setup::Embedded,
     single_engine::{EngineLock, EngineRecord},
@@ -53,9 +53,6 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// The time in which known servers are mostly found or started.
-const LOOK_AROUND_AFTER: Duration = Duration::from_secs(5);
-
 /// Everything that a call may reach.
 pub(crate) struct Inner {
     pub hub: Hub,
@@ -71,6 +68,7 @@ pub(crate) struct Inner {
     pub bookkeeper: Bookkeeper,
     /// The settings that the servers were started with.
     pub started_with: Settings,
+    pub containers: ContainerWatch,
     pub store: Option<Store>,
 }
 
@@ -136,6 +134,9 @@ impl Engine {
             Sampler::start(hub.clone(), MachineGauges::new(), pace, store.clone()).map_err(|error| {
                 ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
             })?;
+        let docker = Docker::from_env(&paths.user_home);
+        let containers =
+            ContainerWatch::start(&hub, &notifier, docker, settings.gauges.docker, Intervals::default());
         let in_flight = InFlight::default();
         let keys = Keys::new(&paths);
         let supervisors = Supervisors::default();
@@ -182,6 +183,7 @@ impl Engine {
             sampler,
             bookkeeper,
             started_with: settings.clone(),
+            containers,
             store,
         });
         let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
@@ -189,7 +191,7 @@ impl Engine {
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         resume(inner.clone(), notifier, &settings);
-        look_around(hub.clone());
+        fleet.look_around();
         let (watch_guard, settings_task) = follow_settings(inner.clone(), fleet, settings, notify_on);
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
@@ -334,6 +336,7 @@ fn follow_settings(
                     inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
                     inner.sampler.set_pace(Pace::from(&settings));
+                    inner.containers.set_wanted(settings.gauges.docker);
                     fleet.follow(&started_with, &in_force, &settings).await;
                     in_force = settings;
                 }
@@ -342,15 +345,6 @@ fn follow_settings(
         }
     });
     (guard, task)
-}
-
-/// Tells once what else runs on this machine, when those that are known have been found.
-fn look_around(hub: Hub) {
-    tokio::spawn(async move {
-        tokio::time::sleep(LOOK_AROUND_AFTER).await;
-        let found = discover(&hub.now()).await;
-        hub.report(Report::Discovered(found));
-    });
 }
 
 /// Takes up what was active before our last end, however it came; on a first start, the embedded default.

@@ -10,6 +10,7 @@ use crate::{
 use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
+    container::Containers,
     discovery::Discovered,
     error::{ApiError, ErrorCode},
     fit::{self, Fit, Need},
@@ -65,6 +66,8 @@ pub enum Report {
     Machine(Machine),
     /// What models would take, by `<server>/<name>`; why that is not known.
     Needs(BTreeMap<String, Result<u64, String>>),
+    /// Or why there are none.
+    Containers(Result<Containers, String>),
     Bench(Option<BenchProgress>),
     LastRun(Run),
     Notice(Notice),
@@ -192,6 +195,14 @@ impl State {
                 true
             }
             Report::Needs(needs) => set(&mut self.needs, needs) && self.derive_models(),
+            Report::Containers(containers) => {
+                let (containers, absent) = match containers {
+                    Ok(containers) => (Some(containers), None),
+                    Err(reason) => (None, Some(reason)),
+                };
+                set(&mut self.snapshot.containers, containers)
+                    | set(&mut self.snapshot.containers_absent, absent)
+            }
             Report::Bench(progress) => set(&mut self.snapshot.bench, progress),
             Report::LastRun(run) => set(&mut self.snapshot.last_run, Some(run)),
             Report::Notice(notice) => {

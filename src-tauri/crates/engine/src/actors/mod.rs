@@ -1,11 +1,13 @@
 //! One owner per piece of state. Each actor has a mailbox; nothing outside changes what it owns.
 //!
 //! `supervisor`: one server each · `switcher`: the active model · `bencher`: the run under way · `sampler`: the gauges
-//! · `minutes`: their past in the store · `answers`: what "Try it" asked · `fetcher`: the embedded default · `notifier`: notices.
+//! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
+//! · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
 pub mod bookkeeper;
+pub mod containers;
 pub mod fetcher;
 mod minutes;
 pub mod notifier;

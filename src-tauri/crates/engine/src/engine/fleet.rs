@@ -13,14 +13,17 @@ use crate::{
     paths::Paths,
     ports::ServerAdapter,
     server_log::ServerLog,
-    servers,
+    servers::{self, discovery::discover},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
     settings::{RemoteSettings, Settings},
 };
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+/// The time in which known servers are mostly found or started.
+const LOOK_AROUND_AFTER: Duration = Duration::from_secs(5);
 
 /// Starts supervisors and ends those of servers that are no longer in the settings.
 pub(crate) struct Fleet {
@@ -59,6 +62,16 @@ impl Fleet {
         for (name, remote) in &enabled(settings) {
             self.add_remote(name, remote, settings);
         }
+    }
+
+    /// Tells once what else runs on this machine, when those that are known have been found.
+    pub fn look_around(&self) {
+        let hub = self.hub.clone();
+        tokio::spawn(async move {
+            tokio::time::sleep(LOOK_AROUND_AFTER).await;
+            let found = discover(&hub.now()).await;
+            hub.report(Report::Discovered(found));
+        });
     }
 
     fn add_remote(&self, name: &str, remote: &RemoteSettings, settings: &Settings) {

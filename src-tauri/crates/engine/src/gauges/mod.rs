@@ -5,6 +5,8 @@ mod amd;
 mod apple;
 #[cfg(any(test, target_os = "macos"))]
 mod background;
+#[cfg(unix)]
+mod docker;
 #[cfg(target_os = "linux")]
 mod drm;
 #[cfg(target_os = "linux")]
@@ -26,6 +28,8 @@ mod sysfs;
 #[cfg(target_os = "linux")]
 pub(crate) use amd::AmdMemory;
 pub use apple::{Accelerator, parse_accelerators};
+#[cfg(unix)]
+pub use docker::Docker;
 #[cfg(target_os = "linux")]
 pub(crate) use drm::{DrmCard, cards as drm_cards};
 #[cfg(not(target_os = "macos"))]
@@ -74,6 +78,22 @@ struct Processes {
     servers: Vec<ServerUsage>,
     orphans: Vec<OrphanedRunner>,
     own: OwnUsage,
+}
+
+/// No containers on this system yet.
+#[cfg(not(unix))]
+pub struct Docker;
+
+#[cfg(not(unix))]
+impl Docker {
+    pub fn from_env(_user_home: &std::path::Path) -> Self {
+        Self
+    }
+
+    #[expect(clippy::unused_async, reason = "as on the other systems")]
+    pub async fn read(&mut self) -> Result<pilothouse_domain::container::Containers, String> {
+        Err("Docker is read on Linux and macOS only".into())
+    }
 }
 
 impl Default for MachineGauges {
