@@ -28,6 +28,7 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
             tenants.push(tenant(TenantKind::Orphan, title, bytes, Certainty::Measured, source));
         }
     }
+    tenants.extend(containers(snapshot, &tenants));
     if let Some(bytes) = gauges.own.memory_bytes {
         let source = measured_by(gauges.own.measure);
         tenants.push(tenant(TenantKind::Pilothouse, "Pilothouse".into(), bytes, Certainty::Measured, source));
@@ -78,6 +79,26 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
         source,
     ));
     Some(divided(&gpu.name, total, tenants))
+}
+
+/// All containers together. A server of ours to watch that runs in one is a tenant of its own already.
+fn containers(snapshot: &Snapshot, others: &[Tenant]) -> Option<Tenant> {
+    let containers = snapshot.containers.as_ref()?;
+    let inside = |id: &ServerId| {
+        let keeper = snapshot.server(id).and_then(|server| server.keeper.as_deref());
+        keeper.is_some_and(|keeper| keeper.contains("container"))
+    };
+    let counted: u64 = others
+        .iter()
+        .filter(|tenant| tenant.kind != TenantKind::MappedFiles && tenant.server.as_ref().is_some_and(inside))
+        .map(|tenant| tenant.bytes)
+        .sum();
+    let bytes = containers.memory_bytes()?.saturating_sub(counted);
+    let up = containers.list.iter().filter(|one| one.state.is_up()).count();
+    let count =
+        if up == 1 { "1 container that is up".into() } else { format!("{up} containers that are up") };
+    let source = format!("{count}, as Docker tells it, without the file cache that is not in use");
+    Some(tenant(TenantKind::Containers, "Containers".into(), bytes, Certainty::Measured, source))
 }
 
 /// A server whose processes can be read: its instances, the files that they map, and the rest of its own.

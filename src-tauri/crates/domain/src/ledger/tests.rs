@@ -1,5 +1,9 @@
 use super::*;
 use crate::{
+    container::{
+        ContainerReading,
+        tests::{container, containers},
+    },
     gauge::{
         Gauges, GpuProcess, GpuReading, MemoryMeasure, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage,
     },
@@ -304,6 +308,27 @@ fn what_the_driver_tells_of_a_process_goes_before_what_the_server_says() {
         ]
     );
     assert_eq!(of("B"), [(TenantKind::Instance, "QWEN", 2000), (TenantKind::Other, rest, 6000)]);
+}
+
+#[test]
+fn containers_are_one_tenant_and_a_server_in_one_of_them_is_not_counted_again() {
+    let mut snapshot = snapshot();
+    let with = |bytes| ContainerReading { memory_bytes: Some(bytes), ..container("search") };
+    snapshot.containers = Some(containers(vec![with(4 * GB)]));
+    let this = machine(24 * GB, MemoryKind::Separate, vec![]);
+    let held = |snapshot: &Snapshot, kind| {
+        let ledger = ledger(snapshot, &this).unwrap();
+        adds_up(&ledger);
+        let of_kind = ledger.pools[0].tenants.iter().filter(|tenant| tenant.kind == kind);
+        of_kind.map(|tenant| tenant.bytes).sum::<u64>()
+    };
+    assert_eq!(held(&snapshot, TenantKind::Containers), 4 * GB);
+    // 10 in use, less 3 of Ollama, 0.1 of Pilothouse and 4 of the containers.
+    assert_eq!(held(&snapshot, TenantKind::Other), 2 * GB + 9 * GB / 10);
+    snapshot.servers[0].keeper = Some("in a container".into());
+    assert_eq!(held(&snapshot, TenantKind::Containers), GB, "3 of the 4 are Ollama's");
+    snapshot.containers = Some(containers(vec![ContainerReading { memory_bytes: None, ..with(0) }]));
+    assert_eq!(held(&snapshot, TenantKind::Containers), 0);
 }
 
 #[test]
