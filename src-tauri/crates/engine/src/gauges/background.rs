@@ -16,6 +16,8 @@ pub(super) struct Background<T> {
     latest: Option<(Instant, T)>,
     looked: Option<Instant>,
     asked: Option<Instant>,
+    /// The thread is gone: whoever reads there has panicked.
+    ended: bool,
 }
 
 impl<T: Send + 'static> Background<T> {
@@ -38,17 +40,24 @@ impl<T: Send + 'static> Background<T> {
                 }
             }
         })?;
-        Ok(Self { every, asks, answers, latest: None, looked: None, asked: None })
+        Ok(Self { every, asks, answers, latest: None, looked: None, asked: None, ended: false })
+    }
+
+    /// Nothing will be read any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended
     }
 
     /// The last reading, unless it is old, and asks for the next one.
     pub fn latest(&mut self, now: Instant) -> Option<(Instant, &T)> {
         self.latest = self.answers.try_iter().last().or(self.latest.take());
         let between = self.looked.replace(now).map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
-        if self.asked.is_none_or(|at| now.saturating_duration_since(at) >= self.every)
-            && self.asks.try_send(()).is_ok()
-        {
-            self.asked = Some(now);
+        if self.asked.is_none_or(|at| now.saturating_duration_since(at) >= self.every) {
+            match self.asks.try_send(()) {
+                Ok(()) => self.asked = Some(now),
+                Err(mpsc::TrySendError::Full(())) => {}
+                Err(mpsc::TrySendError::Disconnected(())) => self.ended = true,
+            }
         }
         let limit = OLD.max(between * 2);
         let fresh = self.latest.as_ref().filter(|(at, _)| now.saturating_duration_since(*at) <= limit)?;
@@ -90,5 +99,21 @@ mod tests {
         assert_eq!(look(9), Some(7), "a second reading hangs");
         assert_eq!(look(60), Some(7), "seldom looked at: the last reading is the one before");
         assert_eq!(look(61), None, "too old");
+    }
+
+    #[test]
+    fn a_reader_that_panics_is_known_to_have_ended() {
+        let make = || {
+            #[expect(clippy::panic, reason = "a library may")]
+            let read = || -> u32 { panic!("a chip that nobody knows") };
+            read
+        };
+        let mut reader = Background::start("panics", Duration::ZERO, make).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !reader.has_ended() {
+            assert_eq!(reader.latest(Instant::now()), None);
+            assert!(Instant::now() < deadline, "its end is not seen");
+            std::thread::yield_now();
+        }
     }
 }

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 const SPAN_MS: u32 = 500;
 const REGISTRY_LIMIT: Duration = Duration::from_secs(2);
 const WAITING: &str = "the first reading is under way";
+/// macmon asserts what it takes for granted of a chip.
+const ENDED: &str = "its reader broke off, as it does on chips that it does not know";
 
 /// What the counters' thread says: the chip's name and the reading.
 type Counted = Result<(String, Measured), String>;
@@ -57,6 +59,7 @@ fn latest<T: Send + 'static>(
     now: Instant,
 ) -> Result<(Instant, &T), &str> {
     match source {
+        Ok(background) if background.has_ended() => Err(ENDED),
         Ok(background) => background.latest(now).ok_or(WAITING),
         Err(reason) => Err(reason.as_str()),
     }
