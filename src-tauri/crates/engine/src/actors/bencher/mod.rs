@@ -1,6 +1,7 @@
 //! The owner of the benchmark under way: one at a time, and never while a switch runs.
 
 mod beside;
+mod fingerprint;
 mod prompt;
 mod run;
 

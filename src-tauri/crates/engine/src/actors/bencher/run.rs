@@ -1,6 +1,7 @@
-use super::{BenchRequest, Surroundings, beside::Beside, prompt};
+use super::{BenchRequest, Surroundings, beside::Beside, fingerprint::fingerprint, prompt};
 use crate::{
     actors::supervisor::{Connection, SupervisorHandle},
+    hardware::this_machine,
     hub::Report,
     ports::{GenerateEnd, GenerateRequest, LoadRequest},
     store::NewRun,
@@ -9,11 +10,12 @@ use futures_util::StreamExt;
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        self, BenchProgress, Fingerprint, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
+        self, BenchProgress, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
         stats::summarize,
         warmup::{self, MAX_WARMUPS, Warmth},
     },
     error::{ApiError, ErrorCode},
+    machine::Machine,
     model::{Model, ModelRef, find_models},
     notice::Happening,
 };
@@ -49,7 +51,7 @@ impl BenchRun {
         let load = LoadRequest { model: model.name.clone(), context: None };
         let instance = self.until_cancelled(connection.client.load(&load, Arc::new(|_| {}))).await?;
         supervisor.refresh().await;
-        let mut run = self.new_run(&model, instance.context);
+        let mut run = self.new_run(&model, instance.context, &this_machine().await);
         if let Some(store) = &self.around.store {
             let new = NewRun {
                 started_at: run.started_at,
@@ -102,38 +104,10 @@ impl BenchRun {
         self.around.supervisors.get(&target.server)
     }
 
-    fn new_run(&self, model: &Model, context: Option<u64>) -> Run {
+    fn new_run(&self, model: &Model, context: Option<u64>, machine: &Machine) -> Run {
         let snapshot = self.around.hub.now();
         let server = snapshot.server(&model.server);
-        let mut fingerprint = Fingerprint::new();
-        let mut note = |key: &str, value: Option<String>| {
-            fingerprint.insert(key.into(), value.unwrap_or_else(|| "not reported".into()));
-        };
-        note("pilothouse", Some(snapshot.engine.version.clone()));
-        note("server", Some(model.server.to_string()));
-        note("server_version", server.and_then(|s| s.version.clone()));
-        note("server_ownership", server.and_then(|s| s.ownership).map(|o| format!("{o:?}").to_lowercase()));
-        note("model", Some(model.name.clone()));
-        note("format", model.format.clone());
-        note("quantization", model.quantization.clone());
-        note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
-        note("context", context.map(|tokens| tokens.to_string()));
-        note("os", sysinfo::System::long_os_version().ok());
-        note("kernel", sysinfo::System::kernel_version().ok());
-        note("architecture", Some(std::env::consts::ARCH.into()));
-        note("cpu_cores", snapshot.gauges.as_ref().map(|gauges| gauges.cpu_cores.to_string()));
-        note(
-            "memory_bytes",
-            snapshot.gauges.as_ref().and_then(|g| g.memory_total_bytes).map(|b| b.to_string()),
-        );
-        let gpus = snapshot.gauges.as_ref().map(|g| {
-            let names: Vec<&str> = g.gpus.iter().map(|gpu| gpu.name.as_str()).collect();
-            if names.is_empty() { "none found".to_owned() } else { names.join(", ") }
-        });
-        note("gpus", gpus);
-        let others =
-            snapshot.instances.iter().filter(|i| i.server != model.server || i.model != model.name).count();
-        note("other_instances", Some(others.to_string()));
+        let fingerprint = fingerprint(&snapshot, model, context, machine);
         Run {
             run_id: Timestamp::now().as_millisecond(),
             started_at: Timestamp::now(),

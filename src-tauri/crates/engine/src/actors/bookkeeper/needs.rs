@@ -19,7 +19,7 @@ type Stamp = (String, Option<u64>);
 /// Remembers the builds of models, because their files are read slowly.
 #[derive(Default)]
 pub(super) struct Needs {
-    anatomies: HashMap<Stamp, Result<Anatomy, String>>,
+    anatomies: HashMap<Stamp, Anatomy>,
     /// What was reckoned last.
     reckoned: Vec<(Stamp, Option<String>)>,
 }
@@ -54,7 +54,8 @@ impl Needs {
         for model in models(snapshot) {
             let Some(server) = snapshot.server(&model.server) else { continue };
             let anatomy = match self.anatomies.remove(&stamp(model)) {
-                Some(anatomy) => anatomy,
+                Some(anatomy) => Ok(anatomy),
+                // What could not be read last time (its server was down, its folder not mounted) is tried again.
                 None => anatomy(supervisors, model).await,
             };
             let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
@@ -64,7 +65,9 @@ impl Needs {
                 corrected(estimate(anatomy, &wish, place), correction).total_bytes()
             });
             needs.insert(model.reference().id(), need);
-            kept.insert(stamp(model), anatomy);
+            if let Ok(anatomy) = anatomy {
+                kept.insert(stamp(model), anatomy);
+            }
         }
         self.anatomies = kept;
         needs
