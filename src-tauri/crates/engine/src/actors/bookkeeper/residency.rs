@@ -51,9 +51,10 @@ impl Residency {
     pub fn see(&mut self, snapshot: &Snapshot, machine: &Machine, settings: &Settings) -> Vec<Due> {
         let (mut here, mut due) = (Vec::new(), Vec::new());
         for instance in &snapshot.instances {
-            let Some(bytes) = held(snapshot, machine, instance) else { continue };
             let key = (instance.server.clone(), instance.id.clone());
             here.push(key.clone());
+            // A reading that is missing for once is no unload: it would count as one more load.
+            let Some(bytes) = held(snapshot, machine, instance) else { continue };
             if self.0.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
                 due.extend(self.0.remove(&key).and_then(|tracked| tracked.due(key.clone())));
             }
