@@ -101,11 +101,17 @@ export interface Wish {
   kv: string | null;
 }
 
-/** What of a wish an offer of the engine changes; `null`: it is about something else, as unloading another model. */
-export function wishOf(offer: Offer): Partial<Wish> | null {
-  const context = /^context (\d+)$/.exec(offer.what)?.[1];
-  if (context !== undefined) return { context: Number(context) };
-  const kv = /^KV cache in (\S+)$/.exec(offer.what)?.[1];
-  if (kv !== undefined) return { kv };
-  return offer.what === 'one request at a time' ? { parallel: 1 } : null;
+/** What of a wish an offer changes; `null`: it is about something else, as unloading another model. */
+export function wishOf({ change }: Offer): Partial<Wish> | null {
+  switch (change.kind) {
+    case 'context':
+      return { context: change.context };
+    case 'parallel':
+      return { parallel: change.parallel };
+    case 'kv':
+      return { kv: change.kv };
+    case 'quantization':
+    case 'unload':
+      return null;
+  }
 }

@@ -2,6 +2,7 @@ import { render, screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import type { Call } from '../src/api/Call';
+import type { OfferChange } from '../src/api/OfferChange';
 import type { Pool } from '../src/api/Pool';
 import type { Reply } from '../src/api/Reply';
 import type { Snapshot } from '../src/api/Snapshot';
@@ -92,11 +93,12 @@ describe('the parts of a pool', () => {
   });
 
   it('only offers that are about a setting change one', () => {
-    const of = (what: string) => wishOf({ what, needed_bytes: 1, cost: '' });
-    expect(of('context 8192')).toEqual({ context: 8192 });
-    expect(of('KV cache in q8_0')).toEqual({ kv: 'q8_0' });
-    expect(of('one request at a time')).toEqual({ parallel: 1 });
-    expect(of('unload context 8192')).toBeNull();
+    const of = (change: OfferChange) => wishOf({ what: '', change, needed_bytes: 1, cost: '' });
+    expect(of({ kind: 'context', context: 8192 })).toEqual({ context: 8192 });
+    expect(of({ kind: 'kv', kv: 'q8_0' })).toEqual({ kv: 'q8_0' });
+    expect(of({ kind: 'parallel', parallel: 1 })).toEqual({ parallel: 1 });
+    expect(of({ kind: 'unload', model: { server: 'ollama', model: 'qwen' } })).toBeNull();
+    expect(of({ kind: 'quantization', model: 'Qwen', quantization: 'Q3_K_M' })).toBeNull();
   });
 
   it('say by how much a model exceeds what is free', () => {

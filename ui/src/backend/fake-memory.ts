@@ -10,6 +10,7 @@ import type { Machine } from '../api/Machine';
 import type { ModelView } from '../api/ModelView';
 import type { NeededPart } from '../api/NeededPart';
 import type { Offer } from '../api/Offer';
+import type { OfferChange } from '../api/OfferChange';
 import type { Pool } from '../api/Pool';
 import type { Snapshot } from '../api/Snapshot';
 import type { Tenant } from '../api/Tenant';
@@ -297,22 +298,26 @@ function offersOf(
   held: Tenant[],
 ): Offer[] {
   const offers: Offer[] = [];
-  const offer = (what: string, needed_bytes: number, cost: string) => {
-    if (needed_bytes <= free) offers.push({ what, needed_bytes, cost });
+  const offer = (what: string, change: OfferChange, needed_bytes: number, cost: string) => {
+    if (needed_bytes <= free) offers.push({ what, change, needed_bytes, cost });
     return needed_bytes <= free;
   };
   for (const shorter of [65_536, 32_768, 16_384, 8192, 4096, 2048].filter((one) => one < context)) {
     const cost = `requests of more than ${shorter} tokens are cut or refused`;
-    if (offer(`context ${shorter}`, total(shorter, parallel, kv), cost)) break;
+    if (offer(`context ${shorter}`, { kind: 'context', context: shorter }, total(shorter, parallel, kv), cost)) break;
   }
-  if (parallel > 1) offer('one request at a time', total(context, 1, kv), 'further requests wait');
-  if (kv === 'f16')
-    offer('KV cache in q8_0', total(context, parallel, 'q8_0'), 'answers change very little; a little slower');
+  if (parallel > 1)
+    offer('one request at a time', { kind: 'parallel', parallel: 1 }, total(context, 1, kv), 'further requests wait');
+  if (kv === 'f16') {
+    const cost = 'answers change very little; a little slower';
+    offer('KV cache in q8_0', { kind: 'kv', kv: 'q8_0' }, total(context, parallel, 'q8_0'), cost);
+  }
   const needed = total(context, parallel, kv);
   const other = held.find((one) => one.kind === 'instance' && needed <= free + one.bytes);
   if (other) {
     const cost = `${other.title} must be loaded again when it is wanted`;
-    offers.push({ what: `unload ${other.title}`, needed_bytes: needed, cost });
+    const model = { server: other.server ?? '', model: other.model ?? '' };
+    offers.push({ what: `unload ${other.title}`, change: { kind: 'unload', model }, needed_bytes: needed, cost });
   }
   return offers;
 }

@@ -3,13 +3,14 @@
 //! [`judge`] is the answer beside each model of a list; [`report`] is the full one, with its arithmetic; [`together`] finds
 //! what can share the memory.
 
+mod mixes;
 mod report;
 mod sizes;
 mod together;
 mod typical;
 mod usual;
 
-pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, Room, report};
+pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
 pub use sizes::{Noted, SizeRow, SizeTable, size_table};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};

@@ -1,6 +1,6 @@
 //! Whether models fit, with the arithmetic; and what would fit if they do not.
 
-use super::gigabytes;
+use super::{gigabytes, mixes::smaller};
 use crate::{
     anatomy::{Anatomy, KvType},
     estimate::{Estimate, Part, Place, Wish, corrected, estimate},
@@ -8,6 +8,7 @@ use crate::{
     learned::Correction,
     ledger::{RESERVE, Resident},
     machine::Machine,
+    model::ModelRef,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -57,12 +58,30 @@ pub enum FitVerdict {
     DoesNotFit,
 }
 
+/// What an offer changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[ts(export)]
+pub enum OfferChange {
+    /// Tokens per request.
+    Context { context: u64 },
+    /// Requests at a time.
+    Parallel { parallel: u32 },
+    /// Type of the cache.
+    Kv { kv: String },
+    /// Another file of a model that was asked for; it has to be fetched.
+    Quantization { model: String, quantization: String },
+    /// A model leaves memory.
+    Unload { model: ModelRef },
+}
+
 /// A way to make it fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Offer {
-    /// "context 4096", "KV cache in q8_0", "unload Qwen 7B".
+    /// "context 4096", "KV cache in q8_0", "Qwen 7B in Q3_K_M", "unload Qwen 7B".
     pub what: String,
+    pub change: OfferChange,
     pub needed_bytes: u64,
     /// What it costs, in words.
     pub cost: String,
@@ -177,36 +196,54 @@ fn offers(
         candidates.iter().map(|one| estimate(&one.anatomy, wish, place).total_bytes()).sum()
     };
     let mut offers = Vec::new();
-    let shorter = CONTEXTS.iter().filter(|context| **context < wish.context).find_map(|context| {
-        let wish = Wish { context: *context, ..*wish };
+    let mut offer = |what: String, change, needed_bytes, cost: String| {
+        offers.push(Offer { what, change, needed_bytes, cost });
+    };
+    let shorter = CONTEXTS.iter().copied().filter(|context| *context < wish.context).find_map(|context| {
+        let wish = Wish { context, ..*wish };
         Some((context, total(&wish))).filter(|(_, bytes)| *bytes <= free)
     });
-    if let Some((context, needed_bytes)) = shorter {
+    if let Some((context, bytes)) = shorter {
         let cost = format!("requests of more than {context} tokens are cut or refused");
-        offers.push(Offer { what: format!("context {context}"), needed_bytes, cost });
+        offer(format!("context {context}"), OfferChange::Context { context }, bytes, cost);
     }
     if wish.parallel > 1 {
-        let needed_bytes = total(&Wish { parallel: 1, ..*wish });
-        if needed_bytes <= free {
-            let cost = "further requests wait".to_owned();
-            offers.push(Offer { what: "one request at a time".into(), needed_bytes, cost });
+        let bytes = total(&Wish { parallel: 1, ..*wish });
+        if bytes <= free {
+            let change = OfferChange::Parallel { parallel: 1 };
+            offer("one request at a time".into(), change, bytes, "further requests wait".into());
         }
     }
     for (kv, cost) in [
         (KvType::Q8_0, "answers change very little; a little slower"),
         (KvType::Q4_0, "answers get worse with long contexts; a little slower"),
     ] {
-        let needed_bytes = total(&Wish { kv, ..*wish });
-        if needed_bytes <= free && needed_bytes < needed {
-            let what = format!("KV cache in {}", kv.name());
-            offers.push(Offer { what, needed_bytes, cost: cost.into() });
+        let bytes = total(&Wish { kv, ..*wish });
+        if bytes <= free && bytes < needed {
+            let change = OfferChange::Kv { kv: kv.name().into() };
+            offer(format!("KV cache in {}", kv.name()), change, bytes, cost.into());
             break;
+        }
+    }
+    // Of several the heaviest: that is where most is to be gained.
+    if let Some(heaviest) = candidates.iter().max_by_key(|one| one.anatomy.weights_bytes) {
+        let of = |anatomy: &Anatomy| estimate(anatomy, wish, place).total_bytes();
+        let others = total(wish).saturating_sub(of(&heaviest.anatomy));
+        let fitting = smaller(&heaviest.anatomy)
+            .map(|(mix, anatomy)| (mix, others.saturating_add(of(&anatomy))))
+            .find(|(_, bytes)| *bytes <= free);
+        if let Some((mix, bytes)) = fitting {
+            let name = heaviest.name.clone();
+            let what = format!("{name} in {}", mix.name);
+            let change = OfferChange::Quantization { model: name, quantization: mix.name.into() };
+            offer(what, change, bytes, format!("another file to fetch; {}", mix.loss()));
         }
     }
     let freed = |resident: &&Resident| needed <= free.saturating_add(resident.bytes);
     if let Some(resident) = room.residents.iter().filter(freed).min_by_key(|resident| resident.bytes) {
+        let change = OfferChange::Unload { model: resident.model.clone() };
         let cost = format!("{} must be loaded again when it is wanted", resident.title);
-        offers.push(Offer { what: format!("unload {}", resident.title), needed_bytes: needed, cost });
+        offer(format!("unload {}", resident.title), change, needed, cost);
     }
     offers
 }
@@ -287,5 +324,22 @@ mod tests {
         let beside = ask(&["30b"], 4096, 12_000_000_000);
         assert!(beside.offers.iter().any(|offer| offer.what == "unload Qwen 7B"), "{:#?}", beside.offers);
         assert!(ask(&["7b"], 4096, 0).offers.is_empty(), "what fits needs no offer");
+        let whole = ask(&["70b"], 4096, 0);
+        assert!(whole.offers.is_empty(), "70B is too large even in Q2_K: {:#?}", whole.offers);
+    }
+
+    #[test]
+    fn the_largest_quantisation_that_fits_is_offered_for_the_heaviest_model() {
+        let report = ask(&["0.5b", "30b:q8_0"], 4096, 0);
+        let offer = report
+            .offers
+            .iter()
+            .find(|offer| matches!(offer.change, OfferChange::Quantization { .. }))
+            .unwrap_or_else(|| panic!("{:#?}", report.offers));
+        assert_eq!(offer.what, "30b:q8_0 in Q5_K_M");
+        // As much as that file would take by itself.
+        let by_name = ask(&["0.5b", "30b:q5_k_m"], 4096, 0).needed_bytes;
+        let ratio = offer.needed_bytes as f64 / by_name as f64;
+        assert!((0.999..1.001).contains(&ratio), "{ratio}");
     }
 }

@@ -3,6 +3,7 @@
 //! The builds are those of well-known open models; their files are reckoned from the parameters and the mix of block types
 //! (reference: telemetry, section 6.1), so real files differ by some per cent.
 
+use super::mixes::GGUF;
 use crate::{
     anatomy::{Anatomy, CachedLayer, Origin},
     error::ApiError,
@@ -38,22 +39,6 @@ const MODELS: &[Typical] = &[
     Typical { size: "70b", layers: 80, width: 8192, feed_forward: 28_672, heads: 64, kv_heads: 8, vocabulary: 128_256, tied: false },
 ];
 
-/// Bits per weight over a whole file: Llama 3.1 8B in llama.cpp's quantize table.
-const MIXES: &[(&str, f64)] = &[
-    ("q2_k", 3.1593),
-    ("q3_k_s", 3.6429),
-    ("q3_k_m", 3.996),
-    ("q3_k_l", 4.2979),
-    ("iq4_xs", 4.4597),
-    ("q4_k_s", 4.6672),
-    ("q4_k_m", 4.8944),
-    ("q5_k_s", 5.5704),
-    ("q5_k_m", 5.7036),
-    ("q6_k", 6.5633),
-    ("q8_0", 8.5008),
-    ("f16", 16.0005),
-];
-
 /// Blocks of 256 weights: a row that is no multiple of it falls back to larger block types (llama.cpp).
 const SUPER_BLOCK: u32 = 256;
 /// What four bits become then, taken over a whole file.
@@ -64,8 +49,8 @@ pub fn typical(name: &str) -> Option<Anatomy> {
     let lower = name.to_lowercase();
     let (size, mix) = lower.split_once(':').unwrap_or((&lower, "q4_k_m"));
     let model = MODELS.iter().find(|model| model.size == size)?;
-    let (_, bits) = MIXES.iter().find(|(name, _)| *name == mix)?;
-    let factor = if model.width.is_multiple_of(SUPER_BLOCK) || *bits > 8.0 { 1.0 } else { FALLBACK_FACTOR };
+    let bits = GGUF.iter().find(|known| known.name.eq_ignore_ascii_case(mix))?.bits;
+    let factor = if model.width.is_multiple_of(SUPER_BLOCK) || bits > 8.0 { 1.0 } else { FALLBACK_FACTOR };
     let bytes = |parameters: u64| (parameters as f64 * bits * factor / 8.0) as u64;
     let head_length = model.width / model.heads;
     let [width, kv_width] = [model.width, model.kv_heads * head_length].map(u64::from);

@@ -1,0 +1,91 @@
+//! Quantisations that whole files come in. A file of one name holds several block types, some tensors in larger ones.
+
+use crate::anatomy::{Anatomy, Origin};
+
+/// A quantisation of a whole file.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Mix {
+    pub name: &'static str,
+    /// Per weight, over the whole file.
+    pub bits: f64,
+}
+
+const fn mix(name: &'static str, bits: f64) -> Mix {
+    Mix { name, bits }
+}
+
+/// Llama 3.1 8B in llama.cpp's quantize table (reference: telemetry, section 6.1). Largest first.
+pub(super) const GGUF: &[Mix] = &[
+    mix("F16", 16.0005),
+    mix("Q8_0", 8.5008),
+    mix("Q6_K", 6.5633),
+    mix("Q5_K_M", 5.7036),
+    mix("Q5_K_S", 5.5704),
+    mix("Q4_K_M", 4.8944),
+    mix("Q4_K_S", 4.6672),
+    mix("IQ4_XS", 4.4597),
+    mix("Q3_K_L", 4.2979),
+    mix("Q3_K_M", 3.996),
+    mix("Q3_K_S", 3.6429),
+    mix("Q2_K", 3.1593),
+];
+
+/// Affine in groups of 64 with a scale and a bias of 16 bits (same section).
+const MLX: &[Mix] = &[mix("8-bit", 8.5), mix("6-bit", 6.5), mix("4-bit", 4.5), mix("3-bit", 3.5)];
+
+/// Less than this beside the present bits is no other quantisation: files of one name differ by as much.
+const DIFFERENCE: f64 = 0.93;
+
+/// The same model in smaller quantisations, the largest first, each with what its answers lose.
+pub(super) fn smaller(anatomy: &Anatomy) -> impl Iterator<Item = (Mix, Anatomy)> {
+    let mixes = match anatomy.origin {
+        Origin::Gguf | Origin::Reckoned => GGUF,
+        Origin::Safetensors => MLX,
+        // Its parameters are a rounded name, or not told.
+        Origin::Server => &[],
+    };
+    let bits = anatomy.weights_bytes as f64 * 8.0 / anatomy.parameters.max(1) as f64;
+    mixes.iter().filter(move |mix| mix.bits < bits * DIFFERENCE).map(move |mix| {
+        let scaled = |bytes: u64| (bytes as f64 * mix.bits / bits) as u64;
+        let smaller = Anatomy {
+            weights_bytes: scaled(anatomy.weights_bytes),
+            lookup_bytes: scaled(anatomy.lookup_bytes),
+            expert_bytes: scaled(anatomy.expert_bytes),
+            ..anatomy.clone()
+        };
+        (*mix, smaller)
+    })
+}
+
+impl Mix {
+    /// What answers lose beside a larger one, in words.
+    pub fn loss(self) -> &'static str {
+        match self.bits {
+            bits if bits >= 5.5 => "answers change very little",
+            bits if bits >= 4.4 => "answers get a little worse",
+            bits if bits >= 3.5 => "answers get worse",
+            _ => "answers get much worse",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn weighing(bits: u64, origin: Origin) -> Anatomy {
+        Anatomy { parameters: 8000, weights_bytes: bits * 1000, origin, ..Anatomy::default() }
+    }
+
+    #[test]
+    fn only_really_smaller_ones_come_and_the_largest_first() {
+        let names = |anatomy: &Anatomy| smaller(anatomy).map(|(mix, _)| mix.name).collect::<Vec<_>>();
+        assert_eq!(names(&weighing(16, Origin::Gguf))[..2], ["Q8_0", "Q6_K"]);
+        assert_eq!(names(&weighing(4, Origin::Gguf)), ["Q3_K_S", "Q2_K"], "not 3.996 beside 4");
+        assert_eq!(names(&weighing(3, Origin::Gguf)), <[&str; 0]>::default());
+        assert_eq!(names(&weighing(16, Origin::Safetensors)), ["8-bit", "6-bit", "4-bit", "3-bit"]);
+        assert_eq!(names(&weighing(16, Origin::Server)), <[&str; 0]>::default());
+        let (_, half) = smaller(&weighing(17, Origin::Safetensors)).next().unwrap();
+        assert_eq!((half.weights_bytes, half.parameters), (8500, 8000));
+    }
+}
