@@ -92,7 +92,7 @@ pub struct SetupProgress {
 }
 
 /// Where this engine is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct EngineView {
     pub version: String,

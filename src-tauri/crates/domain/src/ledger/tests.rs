@@ -128,18 +128,7 @@ fn runner(instance: &str, memory: u64, mapped: u64) -> RunnerUsage {
 
 /// A machine of 24 GB with 10 in use, and an Ollama with one model.
 fn snapshot() -> Snapshot {
-    let engine = EngineView {
-        version: "0".into(),
-        pid: 1,
-        started_at: Timestamp::UNIX_EPOCH,
-        gateway: None,
-        gateway_absent: None,
-        web: None,
-        data_dir: String::new(),
-        settings_file: String::new(),
-        tray: crate::settings::TraySettings::default(),
-    };
-    let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
+    let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
     snapshot.servers = vec![server("ollama", ServerKind::Ollama, Ownership::Ours, Some(7))];
     snapshot.models = vec![model("ollama", "qwen", Some(4 * GB))];
     snapshot.instances = vec![instance("ollama", "qwen", None, None)];

@@ -232,18 +232,7 @@ mod tests {
     };
 
     fn snapshot(models_per_server: usize) -> Snapshot {
-        let engine = EngineView {
-            version: "0".into(),
-            pid: 1,
-            started_at: Timestamp::UNIX_EPOCH,
-            gateway: None,
-            gateway_absent: None,
-            web: None,
-            data_dir: String::new(),
-            settings_file: String::new(),
-            tray: crate::settings::TraySettings::default(),
-        };
-        let mut snapshot = Snapshot::empty(engine, Timestamp::UNIX_EPOCH);
+        let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
         for kind in [ServerKind::LlamaServer, ServerKind::Ollama] {
             snapshot.servers.push(ServerView {
                 id: kind.as_str().into(),

@@ -145,3 +145,6 @@ fn load_key(
     let wish = Wish { context: instance.context.unwrap_or(usual.context), ..usual };
     LoadKey::of(snapshot, model, wish, ceiling.on_gpu)
 }
+
+#[cfg(test)]
+mod tests;

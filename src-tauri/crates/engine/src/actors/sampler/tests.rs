@@ -38,17 +38,7 @@ impl GaugeSource for Machine {
 }
 
 fn hub() -> Hub {
-    Hub::new(EngineView {
-        version: "test".into(),
-        pid: 1,
-        started_at: Timestamp::now(),
-        gateway: None,
-        gateway_absent: None,
-        web: None,
-        data_dir: String::new(),
-        settings_file: String::new(),
-        tray: pilothouse_domain::settings::TraySettings::default(),
-    })
+    Hub::new(EngineView::default())
 }
 
 fn machine(at_s: i64) -> (Machine, UnboundedReceiver<()>) {

@@ -1,0 +1,162 @@
+use super::*;
+use pilothouse_domain::{
+    gauge::GpuReading,
+    server::Abilities,
+    snapshot::{EngineView, ServerView},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+const MB: u64 = 1_000_000;
+
+fn from<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A machine of 24 GB; with a card of its own memory, or without.
+fn machine(card: bool) -> Machine {
+    let card = card.then(|| json!({ "name": "card", "vendor": "nvidia", "memory_bytes": 16_000 * MB }));
+    from(json!({
+        "chip": "test", "cores": {}, "memory_bytes": 24_000 * MB,
+        "memory_kind": "separate", "gpus": card.into_iter().collect::<Vec<_>>(),
+    }))
+}
+
+/// An Ollama with one model, whose process 8 holds it.
+fn snapshot(bytes: u64) -> Snapshot {
+    let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
+    let server: ServerView = from(json!({
+        "id": "ollama", "kind": "ollama", "title": "Ollama", "state": "ready", "restarts": 0, "version": "0.32.0",
+        "abilities": Abilities::default(), "since": Timestamp::UNIX_EPOCH,
+    }));
+    snapshot.servers = vec![server];
+    snapshot.models = from(json!([{
+        "id": "ollama/qwen", "server": "ollama", "name": "qwen", "title": "Qwen", "purpose": "llm", "size_bytes": 400 * MB,
+        "loaded": true, "active": false, "fits_reason": "",
+    }]));
+    snapshot.instances = from(json!([{
+        "id": "qwen", "server": "ollama", "model": "qwen", "context": 2048, "expiry": "never", "pid": 8,
+    }]));
+    snapshot.gauges = from(json!({
+        "at": Timestamp::UNIX_EPOCH, "cpu_cores": 8, "gpus": [], "orphans": [], "self": {},
+        "servers": [{
+            "id": "ollama", "processes": 2, "pids": [7, 8],
+            "runners": [{ "instance": "qwen", "pid": 8, "memory_bytes": bytes }],
+        }],
+    }));
+    snapshot
+}
+
+fn unloaded() -> Snapshot {
+    let mut snapshot = snapshot(0);
+    snapshot.instances.clear();
+    snapshot
+}
+
+struct Books(Residency, Machine);
+
+impl Books {
+    fn new() -> Self {
+        Self(Residency::default(), machine(false))
+    }
+
+    /// Row and peak in MB of each load that shall be written.
+    fn see(&mut self, snapshot: &Snapshot) -> Vec<(Option<i64>, u64)> {
+        let due = self.0.see(snapshot, &self.1, &Settings::default());
+        due.into_iter().map(|due| (due.row, due.load.peak_bytes / MB)).collect()
+    }
+
+    /// As if the last writing were long ago.
+    fn wait(&mut self) {
+        for tracked in self.0.0.values_mut() {
+            tracked.since = tracked.since.checked_sub(WRITE_EVERY).unwrap();
+        }
+    }
+}
+
+#[test]
+fn an_instance_that_leaves_is_written_with_the_most_that_it_held() {
+    let mut books = Books::new();
+    for megabytes in [300, 500, 450] {
+        assert_eq!(books.see(&snapshot(megabytes * MB)), []);
+    }
+    let due = books.0.see(&unloaded(), &books.1, &Settings::default());
+    let [Due { instance, row: None, load }] = &due[..] else { panic!("{} loads", due.len()) };
+    assert_eq!(instance, &(ServerId::new("ollama"), "qwen".to_owned()));
+    assert_eq!(load.peak_bytes, 500 * MB);
+    let LoadKey { server_version, model, size_bytes, wish, on_gpu, .. } = &load.key;
+    assert_eq!((server_version.as_deref(), model.as_str()), (Some("0.32.0"), "qwen"));
+    assert_eq!((*size_bytes, wish.context, *on_gpu), (Some(400 * MB), 2048, false));
+    assert_eq!(books.see(&unloaded()), [], "once");
+}
+
+#[test]
+fn a_peak_is_written_now_and_then_and_again_only_when_it_has_grown() {
+    let mut books = Books::new();
+    let key = (ServerId::new("ollama"), "qwen".to_owned());
+    books.see(&snapshot(300 * MB));
+    assert_eq!(books.see(&snapshot(310 * MB)), [], "not with each sample");
+    books.wait();
+    assert_eq!(books.see(&snapshot(310 * MB)), [(None, 310)]);
+    books.0.written(&key, 5);
+    books.wait();
+    assert_eq!(books.see(&snapshot(312 * MB)), [], "less than a hundredth more");
+    books.wait();
+    assert_eq!(books.see(&snapshot(400 * MB)), [(Some(5), 400)], "the same load, the same row");
+    assert!(books.0.end().is_empty(), "all is written");
+    books.see(&snapshot(300 * MB));
+    assert_eq!(books.0.end().len(), 1, "what is in memory at the end");
+}
+
+#[test]
+fn a_reading_that_is_missing_for_once_is_no_unload() {
+    let mut books = Books::new();
+    books.see(&snapshot(300 * MB));
+    let mut blind = snapshot(0);
+    blind.gauges.as_mut().unwrap().servers[0].runners.clear();
+    assert_eq!(books.see(&blind), []);
+    blind.gauges = None;
+    assert_eq!(books.see(&blind), []);
+    books.see(&snapshot(200 * MB));
+    assert_eq!(books.see(&unloaded()), [(None, 300)], "one load with one peak");
+}
+
+#[test]
+fn another_process_is_another_load() {
+    let mut books = Books::new();
+    books.see(&snapshot(300 * MB));
+    let mut again = snapshot(200 * MB);
+    again.instances[0].pid = None;
+    assert_eq!(books.see(&again), [], "its process could not be seen for once");
+    again.instances[0].pid = Some(9);
+    assert_eq!(books.see(&again), [(None, 300)]);
+    assert_eq!(books.see(&unloaded()), [(None, 200)]);
+}
+
+#[test]
+fn what_no_reading_tells_teaches_nothing() {
+    let mut books = Books::new();
+    let mut untold = snapshot(300 * MB);
+    untold.gauges.as_mut().unwrap().servers[0].runners[0].memory_bytes = None;
+    books.see(&untold);
+    assert_eq!(books.see(&unloaded()), []);
+    let mut unlisted = snapshot(300 * MB);
+    unlisted.models.clear();
+    books.see(&unlisted);
+    assert_eq!(books.see(&unloaded()), [], "a model that is not listed has no size to be known by");
+}
+
+#[test]
+fn on_a_card_its_own_memory_counts_or_what_the_server_says_of_it() {
+    let card = machine(true);
+    let mut snapshot = snapshot(300 * MB);
+    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), None);
+    snapshot.instances[0].gpu_memory_bytes = Some(700 * MB);
+    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), Some(700 * MB));
+    let holding = |pid, megabytes: u64| -> GpuReading {
+        from(json!({ "processes": [{ "pid": pid, "memory_bytes": megabytes * MB }] }))
+    };
+    // Layers are split over two cards; process 9 is somebody else.
+    snapshot.gauges.as_mut().unwrap().gpus = vec![holding(8, 400), holding(8, 350), holding(9, 5000)];
+    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), Some(750 * MB), "measured comes before told");
+}
