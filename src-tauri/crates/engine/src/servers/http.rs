@@ -7,12 +7,12 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     error::Error as _,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
@@ -45,12 +45,7 @@ pub struct ServerHttp {
 
 impl ServerHttp {
     pub fn new(endpoint: &Endpoint, title: &str) -> Self {
-        let builder = match is_here(&endpoint.base_url) {
-            // Proxies of the environment have no business between us and our own machine.
-            true => Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT),
-            false => Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT),
-        };
-        let client = builder.pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default();
+        let client = client_for(&endpoint.base_url);
         Self { client, endpoint: endpoint.clone(), title: title.into(), keyed_by: None }
     }
 
@@ -212,6 +207,27 @@ impl ServerHttp {
                 .hint("Another program may listen at its address.")
         })
     }
+}
+
+/// The client for an address. All servers on this machine share one that trusts nobody, since none of them speaks TLS:
+/// with every new client the system's certificates are read from hundreds of files, and servers that do not run are
+/// looked for every few seconds.
+pub fn client_for(base_url: &str) -> Client {
+    static HERE: LazyLock<Client> = LazyLock::new(|| {
+        // Proxies of the environment have no business between us and our own machine.
+        let here = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).tls_certs_only([]);
+        built(here)
+    });
+    let has_tls = base_url.starts_with("https:");
+    match (is_here(base_url), has_tls) {
+        (true, false) => HERE.clone(),
+        (true, true) => built(Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT)),
+        (false, _) => built(Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT)),
+    }
+}
+
+fn built(builder: ClientBuilder) -> Client {
+    builder.pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default()
 }
 
 /// The port of an address.

@@ -89,7 +89,7 @@ impl LlamaClient {
 #[async_trait]
 impl ServerClient for LlamaClient {
     async fn health(&self) -> Result<Health, ApiError> {
-        self.http.text("/health", HEALTH_LIMIT).await?;
+        // It answers 503 while its model is being loaded, as `/health` does, and asks for the key besides.
         let props: Props = self.http.get("/props", HEALTH_LIMIT).await?;
         Ok(Health { version: props.build_info })
     }

@@ -1,6 +1,9 @@
 //! LM Studio's home folder and what its files say. They are no stable interface: read with care, never written.
 
-use crate::{process::listener, servers::places::find_program};
+use crate::{
+    process::listener,
+    servers::{http::client_for, places::find_program},
+};
 use pilothouse_domain::{server::Backend, settings::LmStudioSettings};
 use serde::Deserialize;
 use std::{
@@ -110,10 +113,14 @@ impl Home {
     }
 
     async fn internal(&self) -> Option<(u16, Status)> {
+        // It is made at the product's first start: without it nothing of the product runs here.
+        if !self.0.is_dir() {
+            return None;
+        }
         let noted = self.read::<InternalServer>(".internal/http-server.json").map(|server| server.port);
-        let client = reqwest::Client::builder().no_proxy().timeout(STATUS_LIMIT).build().ok()?;
         for port in noted.into_iter().chain(INTERNAL_PORTS) {
-            let answer = client.get(format!("http://127.0.0.1:{port}/lms-status")).send().await;
+            let url = format!("http://127.0.0.1:{port}/lms-status");
+            let answer = client_for(&url).get(url).timeout(STATUS_LIMIT).send().await;
             let Ok(answer) = answer else { continue };
             let Ok(status) = answer.json::<Status>().await else { continue };
             return Some((port, status));
