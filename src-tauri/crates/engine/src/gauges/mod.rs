@@ -131,7 +131,7 @@ impl MachineGauges {
         }
         let at = Instant::now();
         let table = ProcessTable::read();
-        self.trees.begin();
+        self.trees.begin(&table);
         let servers = watched.iter().map(|watched| self.server(&table, watched)).collect();
         let (orphans, own) = (self.orphans(&table), self.own(&table));
         let processes = Processes { at, watched: watched.to_vec(), servers, orphans, own };

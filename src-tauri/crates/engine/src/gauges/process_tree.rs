@@ -7,8 +7,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Reading the proportional share of a large process walks all its mappings in the kernel; every so often is enough.
+/// The memory of a process is read this often at most.
 const MEMORY_EVERY: Duration = Duration::from_secs(2);
+/// Reading the proportional share walks all mappings in the kernel, about 5 ms for each gigabyte of mapped weights. A
+/// process whose resident size stays the same is walked again after so many times that duration only: 0.01 % of a core.
+const WALK_REST: u32 = 10_000;
+/// However long a walk took, its result is not older than this: others may have begun to share the pages.
+const MEMORY_OLDEST: Duration = Duration::from_secs(30);
+/// A resident size that differs by no more than this share is the same.
+const SAME_SIZE: f64 = 0.01;
 
 /// One process as it stands now.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -114,13 +121,43 @@ pub(super) struct ProcessMemory {
 pub(super) struct TreeReader {
     /// Processor time per process at the last sample of its tree.
     cpu: HashMap<String, (Instant, HashMap<u32, f64>)>,
-    memory: HashMap<u32, (Instant, ProcessMemory)>,
+    memory: HashMap<u32, Remembered>,
+}
+
+/// An earlier reading of a process's memory.
+struct Remembered {
+    at: Instant,
+    /// How long the reading took.
+    took: Duration,
+    /// The resident size at that time, where it is told cheaply.
+    resident: Option<u64>,
+    memory: ProcessMemory,
+}
+
+impl Remembered {
+    fn read(pid: u32) -> Result<Self, String> {
+        let (at, resident) = (Instant::now(), resident_pages(pid));
+        let memory = read_memory(pid)?;
+        Ok(Self { at, took: at.elapsed(), resident, memory })
+    }
+
+    /// Whether it may stand for a reading made now. `resident`: the size at this moment.
+    fn stands(&self, age: Duration, resident: impl FnOnce() -> Option<u64>) -> bool {
+        if age < MEMORY_EVERY {
+            return true;
+        }
+        if age >= (self.took * WALK_REST).min(MEMORY_OLDEST) {
+            return false;
+        }
+        let sizes = self.resident.zip(resident());
+        sizes.is_some_and(|(then, now)| now.abs_diff(then) as f64 <= then as f64 * SAME_SIZE)
+    }
 }
 
 impl TreeReader {
-    /// Forgets readings that are too old to be used.
-    pub fn begin(&mut self) {
-        self.memory.retain(|_, (at, _)| at.elapsed() < MEMORY_EVERY);
+    /// Forgets processes that have ended.
+    pub fn begin(&mut self, table: &ProcessTable) {
+        self.memory.retain(|pid, _| table.processes.contains_key(pid));
     }
 
     pub fn read(&mut self, table: &ProcessTable, name: &str, members: &[u32]) -> TreeUsage {
@@ -152,13 +189,13 @@ impl TreeReader {
     }
 
     pub fn memory_of(&mut self, pid: u32) -> Result<ProcessMemory, String> {
-        if let Some((at, memory)) = self.memory.get(&pid)
-            && at.elapsed() < MEMORY_EVERY
-        {
-            return Ok(*memory);
+        let earlier = self.memory.get(&pid);
+        if let Some(earlier) = earlier.filter(|it| it.stands(it.at.elapsed(), || resident_pages(pid))) {
+            return Ok(earlier.memory);
         }
-        let memory = read_memory(pid)?;
-        self.memory.insert(pid, (Instant::now(), memory));
+        let reading = Remembered::read(pid)?;
+        let memory = reading.memory;
+        self.memory.insert(pid, reading);
         Ok(memory)
     }
 
@@ -225,6 +262,18 @@ fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
             .ok_or_else(|| format!("the kernel does not tell the memory of process {pid}")),
         Err(error) => Err(no_reading(pid, &error)),
     }
+}
+
+/// Pages in memory, without a walk.
+#[cfg(target_os = "linux")]
+fn resident_pages(pid: u32) -> Option<u64> {
+    read_proc(pid, "statm").ok()?.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+/// Elsewhere a reading costs no walk.
+#[cfg(not(target_os = "linux"))]
+fn resident_pages(_pid: u32) -> Option<u64> {
+    None
 }
 
 /// Why a process's memory is not known.
@@ -305,7 +354,8 @@ mod tests {
         let now = Instant::now();
         for (pid, measure) in [(7, MemoryMeasure::Pss), (8, MemoryMeasure::Rss), (9, MemoryMeasure::Pss)] {
             let mapped_bytes = (pid != 8).then_some(40);
-            reader.memory.insert(pid, (now, ProcessMemory { bytes: 100, mapped_bytes, measure }));
+            let memory = ProcessMemory { bytes: 100, mapped_bytes, measure };
+            reader.memory.insert(pid, Remembered { at: now, took: Duration::ZERO, resident: None, memory });
         }
         let table = table(&[(7, 1), (8, 7), (9, 7)]);
         let usage = reader.read(&table, "a", &[7, 8, 9]);
@@ -314,6 +364,25 @@ mod tests {
         let usage = reader.read(&table, "a", &[7, 9]);
         assert_eq!((usage.memory_bytes, usage.measure), (Ok(200), Some(MemoryMeasure::Pss)));
         assert_eq!(usage.mapped_bytes, Some(80));
+    }
+
+    #[test]
+    fn a_large_process_is_walked_again_when_it_has_changed_or_after_a_rest() {
+        let memory = ProcessMemory { bytes: 1, mapped_bytes: None, measure: MemoryMeasure::Pss };
+        let stands = |took_ms, age_ms, then, now| {
+            let took = Duration::from_millis(took_ms);
+            let reading = Remembered { at: Instant::now(), took, resident: then, memory };
+            reading.stands(Duration::from_millis(age_ms), || now)
+        };
+        let (size, same, other) = (Some(1000), Some(1005), Some(1200));
+        assert!(stands(100, 1900, size, other), "not more often than every two seconds");
+        assert!(stands(1, 9000, size, same));
+        assert!(!stands(1, 2100, size, other), "it has grown");
+        assert!(!stands(1, 2100, size, Some(800)), "it has shrunk");
+        assert!(!stands(1, 11_000, size, same), "it has rested");
+        assert!(stands(100, 29_000, size, same), "a large one rests longer");
+        assert!(!stands(100, 31_000, size, same), "others may share its pages by now");
+        assert!(!stands(1, 2100, None, None), "where no size is told, nothing is supposed");
     }
 
     #[cfg(unix)]

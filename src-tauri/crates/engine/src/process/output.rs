@@ -4,10 +4,13 @@ use std::{
     path::PathBuf,
     time::Duration,
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
 /// How often the file is looked at.
 const POLL: Duration = Duration::from_millis(200);
+/// The same when it has been silent for [`LONG_SILENT`].
+const POLL_SILENT: Duration = Duration::from_millis(500);
+const LONG_SILENT: Duration = Duration::from_secs(10);
 /// How often a file of somebody else is looked at.
 const POLL_FOREIGN: Duration = Duration::from_secs(1);
 /// The longest line that is passed on; the rest of it is dropped.
@@ -26,11 +29,16 @@ impl OutputTail {
     pub fn follow(path: PathBuf, mut on_line: impl FnMut(&str) + Send + 'static) -> Self {
         Self(tokio::spawn(async move {
             let mut reader = Reader::at_start(path);
+            let mut last_line = Instant::now();
             loop {
                 match reader.read_on() {
-                    Ok(bytes) if !bytes.is_empty() => reader.lines(&bytes, &mut on_line),
+                    Ok(bytes) if !bytes.is_empty() => {
+                        last_line = Instant::now();
+                        reader.lines(&bytes, &mut on_line);
+                    }
                     Ok(_) if reader.position >= EMPTY_AT => reader.empty(),
-                    _ => tokio::time::sleep(POLL).await,
+                    _ if last_line.elapsed() < LONG_SILENT => tokio::time::sleep(POLL).await,
+                    _ => tokio::time::sleep(POLL_SILENT).await,
                 }
             }
         }))
