@@ -42,9 +42,18 @@ async fn own_cost_without_a_window() {
     until("the icon", LIMIT, || TrayItem::find(&desktop.bus)).await;
     tokio::time::sleep(SETTLE).await;
     let pid = i32::try_from(app.child().id()).unwrap();
+    println!("{}", measure("nobody looks", pid, seconds).await);
+    // Somebody who follows the gauges brings the samples to one per second, and has each of them sent.
+    let watching = sandbox.begin(&["gauges", "--watch"]);
+    println!("{}", measure("gauges followed at 1 Hz", pid, seconds).await);
+    drop(watching);
+    app.stop();
+}
+
+async fn measure(what: &str, pid: i32, seconds: u64) -> String {
     let (begun, before) = (Instant::now(), cpu_s(pid));
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     let share = (cpu_s(pid) - before) / begun.elapsed().as_secs_f64() * 100.0;
-    println!("tray app, no window, {seconds} s: {share:.2} % of a core, {:.1} MB (PSS)", pss_mb(pid));
-    app.stop();
+    let memory = pss_mb(pid);
+    format!("tray app, no window, {what}, {seconds} s: {share:.2} % of a core, {memory:.1} MB (PSS)")
 }
