@@ -141,7 +141,11 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
         server: Some(usage.id.clone()),
         ..tenant(kind, title, bytes, Certainty::Measured, source)
     };
-    let source = format!("{} processes, {how}, less its instances", usage.processes);
+    let processes = match usage.processes {
+        1 => "1 process".to_owned(),
+        count => format!("{count} processes"),
+    };
+    let source = format!("{processes}, {how}, less its instances");
     tenants.push(own(TenantKind::Server, title.clone(), left, source));
     let source = "files that its processes map; the system counts them as available".to_owned();
     let rest = mapped.saturating_sub(mapped_of_instances);
