@@ -36,7 +36,7 @@ const MLX: &[Mix] = &[mix("8-bit", 8.5), mix("6-bit", 6.5), mix("4-bit", 4.5), m
 /// Less than this beside the present bits is no other quantisation: files of one name differ by as much.
 const DIFFERENCE: f64 = 0.93;
 
-/// The same model in smaller quantisations, the largest first, each with what its answers lose.
+/// The same model in smaller quantisations, the largest first. What else is loaded beside it stays as it is.
 pub(super) fn smaller(anatomy: &Anatomy) -> impl Iterator<Item = (Mix, Anatomy)> {
     let mixes = match anatomy.origin {
         Origin::Gguf | Origin::Reckoned => GGUF,
