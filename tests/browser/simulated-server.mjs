@@ -1,5 +1,5 @@
 // A simulated Pilothouse: serves the built UI as `pilothouse serve` does (same door, same token check, a strict
-// Content-Security-Policy) and answers calls from the simulated engine in ui/src/backend/fake.ts. The token names the
+// Content-Security-Policy) and answers calls from the simulated engine in ui/src/backend/fake/backend.ts. The token names the
 // scene ("ready-…"), so that each test has an engine of its own.
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -24,7 +24,7 @@ export async function startSimulated({ step = 120 } = {}) {
     logLevel: 'error',
     server: { middlewareMode: true, ws: false, watch: null, hmr: false },
   });
-  const { FakeBackend } = await vite.ssrLoadModule('/src/backend/fake.ts');
+  const { FakeBackend } = await vite.ssrLoadModule('/src/backend/fake/backend.ts');
   const engines = new Map();
 
   const server = createServer(async (request, response) => {

@@ -15,8 +15,8 @@ async function chooseBackend(): Promise<Backend> {
     const scene = new URLSearchParams(location.search).get('fake');
     if (scene !== null) {
       const [{ FakeBackend }, { sceneNames }] = await Promise.all([
-        import('./backend/fake'),
-        import('./backend/fake-scenes'),
+        import('./backend/fake/backend'),
+        import('./backend/fake/scene-names'),
       ]);
       return new FakeBackend(sceneNames.find((name) => name === scene) ?? 'ready');
     }

@@ -1,8 +1,8 @@
 import { render, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { FakeBackend } from '../src/backend/fake';
-import { historyUntil } from '../src/backend/fake-history';
+import { FakeBackend } from '../src/backend/fake/backend';
+import { historyUntil } from '../src/backend/fake/history';
 import { Store } from '../src/store.svelte';
 import Gauges from '../src/views/Gauges.svelte';
 import RunTrace from '../src/views/RunTrace.svelte';

@@ -1,6 +1,6 @@
 import { screen, within } from '@testing-library/svelte';
 import { describe, expect, it } from 'vitest';
-import { gaugesAt } from '../src/backend/fake-scenes';
+import { gaugesAt } from '../src/backend/fake/scenes';
 import { gpuLines } from '../src/gpu';
 import Gauges from '../src/views/Gauges.svelte';
 import { renderWith, snapshotOf } from './support';

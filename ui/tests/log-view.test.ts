@@ -1,7 +1,7 @@
 import { render, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
-import { logLines } from '../src/backend/fake-scenes';
+import { logLines } from '../src/backend/fake/scenes';
 import { Store } from '../src/store.svelte';
 import Log from '../src/views/Log.svelte';
 import { ScriptedBackend, snapshotOf, TestVisibility } from './support';

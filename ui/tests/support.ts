@@ -6,7 +6,8 @@ import type { Call } from '../src/api/Call';
 import type { Reply } from '../src/api/Reply';
 import type { Snapshot } from '../src/api/Snapshot';
 import type { Backend } from '../src/backend/backend';
-import { initialSnapshot, type Scene } from '../src/backend/fake-scenes';
+import type { Scene } from '../src/backend/fake/scene-names';
+import { initialSnapshot } from '../src/backend/fake/scenes';
 import { emptyHistory } from '../src/series';
 import { Store, type Visibility } from '../src/store.svelte';
 

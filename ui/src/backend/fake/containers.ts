@@ -1,6 +1,6 @@
 /** Simulated containers of a Docker engine. All figures are invented. */
-import type { ContainerReading } from '../api/ContainerReading';
-import type { Snapshot } from '../api/Snapshot';
+import type { ContainerReading } from '../../api/ContainerReading';
+import type { Snapshot } from '../../api/Snapshot';
 
 const GB = 1e9;
 

@@ -1,18 +1,19 @@
 /** A simulated engine: for development and tests, never in a production build. It touches no browser API. */
-import type { ApiError } from '../api/ApiError';
-import type { Call } from '../api/Call';
-import type { ErrorCode } from '../api/ErrorCode';
-import type { GaugeHistory } from '../api/GaugeHistory';
-import type { Reply } from '../api/Reply';
-import type { Run } from '../api/Run';
-import type { ServerView } from '../api/ServerView';
-import type { Snapshot } from '../api/Snapshot';
-import type { SwitchOutcome } from '../api/SwitchOutcome';
-import type { SwitchPhase } from '../api/SwitchPhase';
-import type { Backend } from './backend';
-import { historyUntil } from './fake-history';
-import { fitOf, ledgerOf, machineOf, togetherOf } from './fake-memory';
-import { gaugesAt, initialSnapshot, logLines, run, runs, trials, type Scene } from './fake-scenes';
+import type { ApiError } from '../../api/ApiError';
+import type { Call } from '../../api/Call';
+import type { ErrorCode } from '../../api/ErrorCode';
+import type { GaugeHistory } from '../../api/GaugeHistory';
+import type { Reply } from '../../api/Reply';
+import type { Run } from '../../api/Run';
+import type { ServerView } from '../../api/ServerView';
+import type { Snapshot } from '../../api/Snapshot';
+import type { SwitchOutcome } from '../../api/SwitchOutcome';
+import type { SwitchPhase } from '../../api/SwitchPhase';
+import type { Backend } from '../backend';
+import { historyUntil } from './history';
+import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
+import type { Scene } from './scene-names';
+import { gaugesAt, initialSnapshot, logLines, run, runs, trials } from './scenes';
 
 const ANSWER =
   'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';

@@ -1,9 +1,10 @@
 /** The simulated gauges' past: for development and tests, never in a production build. All figures are invented. */
-import type { GaugeColumns } from '../api/GaugeColumns';
-import type { GaugeHistory } from '../api/GaugeHistory';
-import type { Gauges } from '../api/Gauges';
-import { emptyHistory } from '../series';
-import { gaugesAt, type Scene } from './fake-scenes';
+import type { GaugeColumns } from '../../api/GaugeColumns';
+import type { GaugeHistory } from '../../api/GaugeHistory';
+import type { Gauges } from '../../api/Gauges';
+import { emptyHistory } from '../../series';
+import type { Scene } from './scene-names';
+import { gaugesAt } from './scenes';
 
 /** Up to 15 minutes samples, beyond means with their band and a gap in the middle. */
 export function historyUntil(

@@ -1,31 +1,19 @@
 /** Simulated states of the engine: for development and tests, never in a production build. All figures are invented. */
-import type { Abilities } from '../api/Abilities';
-import type { Gauges } from '../api/Gauges';
-import type { GpuReading } from '../api/GpuReading';
-import type { LogLine } from '../api/LogLine';
-import type { ModelView } from '../api/ModelView';
-import type { Notice } from '../api/Notice';
-import type { Run } from '../api/Run';
-import type { ServerUsage } from '../api/ServerUsage';
-import type { ServerView } from '../api/ServerView';
-import type { Snapshot } from '../api/Snapshot';
-import type { Summary } from '../api/Summary';
-import type { Trial } from '../api/Trial';
-import { containers } from './fake-containers';
-import { instancesOf, ledgerOf, onMac } from './fake-memory';
-
-export const sceneNames = [
-  'ready',
-  'empty',
-  'trouble',
-  'first-start',
-  'gpu',
-  'gpus',
-  'mac',
-  'offline',
-  'unauthorized',
-] as const;
-export type Scene = (typeof sceneNames)[number];
+import type { Abilities } from '../../api/Abilities';
+import type { Gauges } from '../../api/Gauges';
+import type { GpuReading } from '../../api/GpuReading';
+import type { LogLine } from '../../api/LogLine';
+import type { ModelView } from '../../api/ModelView';
+import type { Notice } from '../../api/Notice';
+import type { Run } from '../../api/Run';
+import type { ServerUsage } from '../../api/ServerUsage';
+import type { ServerView } from '../../api/ServerView';
+import type { Snapshot } from '../../api/Snapshot';
+import type { Summary } from '../../api/Summary';
+import type { Trial } from '../../api/Trial';
+import { containers } from './containers';
+import { instancesOf, ledgerOf, onMac } from './memory';
+import type { Scene } from './scene-names';
 
 const GB = 1e9;
 const iso = (ms: number) => new Date(ms).toISOString();
