@@ -25,6 +25,7 @@ async fn the_panel_switches_and_answers() {
     sandbox.add_ollama_model(&mut driver).await;
     assert_eq!(sandbox.switch(EMBEDDED_MODEL, "llama-server").code, Some(0));
     window.until_text("[data-testid=active-model]", EMBEDDED_MODEL).await;
+    window.settle("[data-testid=active-model]").await.unwrap();
     desktop.picture("panel");
 
     window.click(&format!("[data-testid=model-row][data-id='ollama/{OLLAMA_MODEL}']")).await;
@@ -38,6 +39,7 @@ async fn the_panel_switches_and_answers() {
         window.text("[data-testid=answer][data-state=done]").await.filter(|answer| !answer.is_empty())
     })
     .await;
+    window.settle("[data-testid=answer]").await.unwrap();
     desktop.picture("panel-answer");
 
     window.close().await;
@@ -96,17 +98,50 @@ impl Window {
     async fn click(&self, selector: &str) {
         let deadline = tokio::time::Instant::now() + LIMIT;
         while let Err(refused) = self.try_click(selector).await {
-            assert!(tokio::time::Instant::now() < deadline, "no click on {selector}: {refused}");
+            if tokio::time::Instant::now() >= deadline {
+                panic!("no click on {selector}: {refused}; {}", self.layout(selector).await);
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
+    /// Where an element stands in what scrolls, for the message of a failed click.
+    async fn layout(&self, selector: &str) -> Value {
+        const SCRIPT: &str = "const [element, main] = [arguments[0], 'main'].map((it) => document.querySelector(it));
+            const box = (it) => it && JSON.stringify(it.getBoundingClientRect());
+            return { element: box(element), disabled: element?.disabled, main: box(main), scrolled: main?.scrollTop,
+                focus: document.activeElement?.outerHTML.slice(0, 200), page: location.hash,
+                shown: document.visibilityState };";
+        let asked = json!({ "script": SCRIPT, "args": [selector] });
+        self.post("/execute/sync", asked).await.unwrap_or_else(|refused| refused)
+    }
+
     async fn try_click(&self, selector: &str) -> Result<Value, Value> {
+        self.settle(selector).await?;
         let element = self.element(selector).await?;
         self.post(&format!("/element/{element}/click"), json!({})).await
     }
 
+    /// Waits until the element is drawn, wholly in sight and at rest: nobody clicks what they do not see, or aims at what
+    /// still moves. The driver itself scrolls nothing that is partly in sight, and presses where the element was.
+    async fn settle(&self, selector: &str) -> Result<Value, Value> {
+        const SCRIPT: &str = "const [selector, done] = arguments;
+            let last = '', frames = 0;
+            const look = () => {
+                const element = document.querySelector(selector);
+                element?.scrollIntoView({ block: 'nearest' });
+                const now = element ? JSON.stringify(element.getBoundingClientRect()) : '';
+                frames = now !== '' && now === last ? frames + 1 : 0;
+                last = now;
+                if (frames < 5) requestAnimationFrame(look);
+                else done(now);
+            };
+            requestAnimationFrame(look);";
+        self.post("/execute/async", json!({ "script": SCRIPT, "args": [selector] })).await
+    }
+
     async fn write(&self, selector: &str, text: &str) {
+        self.settle(selector).await.unwrap();
         let element = self.element(selector).await.unwrap();
         self.post(&format!("/element/{element}/value"), json!({ "text": text })).await.unwrap();
     }
