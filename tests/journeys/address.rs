@@ -28,6 +28,21 @@ impl Client {
         format!("{}{path}", self.base_url)
     }
 
+    /// Two requests at a time that each fill most of a context of 2048 tokens with other words; the worse status.
+    pub async fn read_a_lot(&self) -> u16 {
+        let ask = async |word: &str| {
+            let content = format!("{word} and ").repeat(600);
+            let body = json!({
+                "model": "active",
+                "messages": [{ "role": "user", "content": content }],
+                "max_tokens": 4,
+            });
+            self.http.post(self.url("/chat/completions")).json(&body).send().await.unwrap().status().as_u16()
+        };
+        let (first, second) = tokio::join!(ask("harbour"), ask("winter"));
+        first.max(second)
+    }
+
     /// A short answer of a model, by its name or `active`.
     pub async fn chat(&self, model: &str) -> Answered {
         let body = json!({

@@ -479,6 +479,9 @@ export const fitVerdicts: Record<FitVerdict, { word: string; tone: Tone }> = {
   does_not_fit: { word: 'Does not fit', tone: 'bad' },
 };
 
+/** How far a rate may be off. */
+const give = (error: number | null) => (error === null ? '' : `\u00a0±${Math.round(error)}\u00a0%`);
+
 /** What of a model takes memory. */
 export const partKinds: Record<PartKind, string> = {
   weights: 'Weights',
@@ -509,16 +512,20 @@ export const whatIf = {
   free: (free: string) => `${free} free`,
   left: (left: string) => `${left} left`,
   lacks: (size: string) => `${size} more than is free`,
-  noLedger: 'What is in use has not been read yet: reckoned as if nothing were.',
   replaces: 'What these models hold now is counted as free.',
   partsTitle: 'What is needed',
   part: 'Part',
   offers: 'What would make it fit',
   noOffers: 'Nothing simple would make it fit.',
   offerNeeds: (size: string, cost: string) => `needs about ${size}; ${cost}`,
-  rate: (rate: string, error: number) => `about ${rate}, ±${Math.round(error)}\u00a0%, not measured`,
-  prefill: (rate: string) => `prompts at about ${rate}`,
-  forecast: 'Forecast',
+  evicts: (models: string) => `Loading it would push out: ${models}.`,
+  rate: (rate: string, error: number | null) => `about ${rate}${give(error)}`,
+  measuredRate: (rate: string, error: number | null) => `${rate}${give(error)}`,
+  prefill: (rate: string) => `prompts at ${rate}`,
+  noPrefill: (reason: string) => `prompts: not known, ${reason}`,
+  forecast: 'Forecast, not measured:',
+  measured: 'Measured here:',
+  from: (source: string) => `from ${source}`,
   noForecast: (reason: string) => `none: ${reason}`,
   together: 'What fits together',
   togetherIntro: 'Sets of the models here to which no other could be added; what is loaded counts as free.',

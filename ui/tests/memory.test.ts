@@ -260,7 +260,43 @@ describe('what if', () => {
     await waitFor(() => expect(screen.getByTestId('fit-verdict').dataset.verdict).not.toBe('does_not_fit'));
     expect(slider.getAttribute('aria-valuetext')).toBe(`${tokens} tokens`);
     expect(backend.of('fit').at(-1)).toMatchObject({ context: tokens, models: ['ollama/llama3.1:8b', '13b'] });
-    expect(screen.getByTestId('fit-forecast').textContent).toMatch(/about .*\stok\/s, ±5\s%, not measured/);
+    expect(screen.getByTestId('fit-forecast').textContent).toMatch(
+      /Forecast, not measured:\s+about \d.*\stok\/s\s±5\s%\s·\sprompts at about .*±20\s%.*from bandwidth/,
+    );
+  });
+
+  it('tells what was measured as measured, and what a load would push out', async () => {
+    const { backend } = renderPage(snapshotOf('gpu'), 'ollama/llama3.1:8b', 'gpu');
+    await screen.findByTestId('fit-verdict');
+    const reckoned = screen.getByTestId('fit-forecast').textContent;
+    expect(reckoned).toMatch(/prompts: not known, the computing speed/);
+    expect(screen.queryByTestId('fit-evicts')).toBeNull();
+    const told = backend.of('fit').at(-1);
+    if (told === undefined) throw new Error('nothing was asked');
+    const report = fitOf(told, 'gpu', snapshotOf('gpu'));
+    backend.answers.fit = () => ({
+      reply: 'fit',
+      report: {
+        ...report,
+        evicts: [{ server: 'ollama', model: 'qwen', title: 'Qwen 7B', bytes: 5.1e9 }],
+        forecast: {
+          decode_tok_s: 110,
+          error_percent: 4,
+          prefill_tok_s: 1100,
+          prefill_error_percent: 6,
+          measured: true,
+          source: 'the median of 3 benchmark runs here',
+        },
+      },
+    });
+    await userEvent.type(screen.getByTestId('what-if-sizes'), '7b');
+    await waitFor(() =>
+      expect(screen.getByTestId('fit-evicts').textContent).toMatch(/push out: Qwen 7B \(5.10?\sGB\)/),
+    );
+    expect(screen.getByTestId('fit-forecast').textContent).toMatch(
+      /Measured here:\s+110\stok\/s\s±4\s%\s·\sprompts at 1,?100\stok\/s\s±6\s%.*from the median of 3/,
+    );
+    expect(screen.getByTestId('fit-forecast').querySelector('.guess')).toBeNull();
   });
 
   it('says what an unknown name may be', async () => {

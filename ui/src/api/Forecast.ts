@@ -5,10 +5,23 @@
  */
 export type Forecast = { decode_tok_s: number, 
 /**
- * `None`: no figure of computing speed for this machine.
+ * Of the decode rate, in per cent either way. Reckoned: the mean error where it could be checked. Measured: the interval
+ * of the runs.
+ */
+error_percent: number, 
+/**
+ * Of prompts of at least 512 tokens.
  */
 prefill_tok_s: number | null, 
 /**
- * Mean error of this way of reckoning where it could be checked, in per cent.
+ * Why there is no prefill rate.
  */
-error_percent: number, source: string, };
+prefill_tok_s_absent?: string | null, prefill_error_percent: number | null, 
+/**
+ * These are medians of benchmark runs of this very model here, no forecast.
+ */
+measured: boolean, 
+/**
+ * Where the rates come from, in words.
+ */
+source: string, };

@@ -28,6 +28,10 @@ memory_used_bytes: number | null, memory_used_bytes_absent?: string | null,
  */
 memory_total_bytes: number | null, 
 /**
+ * Own memory that the driver keeps for itself: neither in use nor free (NVIDIA). `None`: not told.
+ */
+memory_reserved_bytes: number | null, 
+/**
  * Its memory is the machine's own: what it holds is part of the machine's memory in use.
  */
 memory_shared: boolean, power_w: number | null, 

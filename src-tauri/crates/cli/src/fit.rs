@@ -5,9 +5,13 @@ use crate::{
 use clap::Args;
 use pilothouse_domain::{
     estimate::Wish,
-    fit::{Candidate, FitReport, Room, SizeTable, gigabytes, report, size_table, typical, unknown_model},
+    fit::{
+        Candidate, FitReport, Room, SizeTable, gigabytes, place, report, size_table, typical, unknown_model,
+    },
+    forecast::Forecast,
     machine::Machine,
-    server::ServerId,
+    server::{ServerId, ServerKind},
+    settings::Settings,
 };
 use pilothouse_engine::{
     api::{ApiError, Call, ErrorCode, Reply},
@@ -115,12 +119,13 @@ fn wish(arguments: &Fit) -> Result<Wish, ApiError> {
 
 fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {
     let wish = wish(arguments)?;
+    let place = place(&Settings::default(), ServerKind::LlamaServer, "", &machine);
     let candidate = |name: &String| match typical(name) {
-        Some(anatomy) => Ok(Candidate { name: name.clone(), anatomy, correction: None }),
+        Some(anatomy) => Ok(Candidate::typical(name, anatomy, wish, place)),
         None => Err(unknown_model(name)),
     };
     let candidates = arguments.models.iter().map(candidate).collect::<Result<Vec<_>, _>>()?;
-    Ok(report(&candidates, &wish, &Room { machine, used_bytes: 0, residents: Vec::new() }))
+    Ok(report(&candidates, &wish, &Room::empty(machine)))
 }
 
 fn text(report: &FitReport) -> String {
@@ -137,19 +142,15 @@ fn text(report: &FitReport) -> String {
         table(&["MODEL", "PART", "SIZE", "FROM"], rows.collect()),
     ];
     match (&report.forecast, &report.forecast_absent) {
-        (Some(forecast), _) => {
-            let prefill = forecast.prefill_tok_s.map(|rate| format!(", prefill about {rate:.0} tok/s"));
-            lines.push(format!(
-                "\nForecast, not measured: decode about {:.0} tok/s{} (±{:.0} %, from {}).",
-                forecast.decode_tok_s,
-                prefill.unwrap_or_default(),
-                forecast.error_percent,
-                forecast.source
-            ));
-        }
+        (Some(forecast), _) => lines.push(format!("\n{}", forecast_text(forecast))),
         (None, reason) => {
             lines.push(format!("\nNo forecast: {}.", reason.as_deref().unwrap_or("not known")));
         }
+    }
+    if !report.evicts.is_empty() {
+        let leaving: Vec<String> =
+            report.evicts.iter().map(|one| format!("{} ({})", one.title, gigabytes(one.bytes))).collect();
+        lines.push(format!("\nLoading it would push out: {}.", leaving.join(", ")));
     }
     if !report.offers.is_empty() {
         lines.push("\nWhat would fit:".into());
@@ -161,6 +162,21 @@ fn text(report: &FitReport) -> String {
         );
     }
     lines.join("\n")
+}
+
+fn forecast_text(forecast: &Forecast) -> String {
+    let about = if forecast.measured { "" } else { "about " };
+    let rate = |tok_s: f64, error: Option<f64>| match error {
+        Some(error) => format!("{about}{tok_s:.0} tok/s ±{error:.0} %"),
+        None => format!("{about}{tok_s:.0} tok/s"),
+    };
+    let title = if forecast.measured { "Measured here" } else { "Forecast, not measured" };
+    let prefill = match (forecast.prefill_tok_s, &forecast.prefill_tok_s_absent) {
+        (Some(tok_s), _) => format!("prefill {}", rate(tok_s, forecast.prefill_error_percent)),
+        (None, why) => format!("prefill not known ({})", why.as_deref().unwrap_or("no figures")),
+    };
+    let decode = rate(forecast.decode_tok_s, Some(forecast.error_percent));
+    format!("{title}: decode {decode}, {prefill}. From {}.", forecast.source)
 }
 
 fn sizes_text(sizes: &SizeTable) -> String {

@@ -1,6 +1,6 @@
 //! How much memory a model will take in a server, before it is loaded, part by part.
 //!
-//! Two places differ: on a GPU the runtime reserves its buffers in full; on the processor memory counts once it is touched.
+//! Places differ: on a GPU the runtime reserves its buffers in full; on the processor memory counts once it is touched.
 //! What was measured at earlier loads corrects the sum ([`crate::learned`]).
 
 use crate::{
@@ -27,9 +27,15 @@ const BYTES_PER_TOKEN_SAMPLED: u64 = 118;
 const BYTES_PER_TOKEN_SAMPLED_BESIDE: u64 = 85;
 /// Program, libraries and graph of a runner on the processor, as resident memory. Measured likewise.
 const RUNNER_ON_CPU: u64 = 36 << 20;
-/// A runner beside a GPU: driver, context, buffers of its own. Ollama reserves 457 MiB, on Metal 512 MiB
+/// A runner beside a card under Vulkan: what the driver and its context hold on the card. Measured: llama-server build 10068
+/// on an H100 (driver 580) with five models; see the test.
+const RUNNER_ON_VULKAN: u64 = 24 << 20;
+/// What such a runner allocates while it answers, per token of the vocabulary. Measured likewise.
+const SCRATCH_PER_TOKEN_ON_VULKAN: u64 = 400;
+/// A runner beside a GPU in any other way: not measured, so what Ollama reserves for one counts, an upper bound
 /// (reference: telemetry, section 6.3).
-const RUNNER_ON_GPU: u64 = 480 << 20;
+const RUNNER_ON_METAL: u64 = 512 << 20;
+const RUNNER_ON_GPU: u64 = 457 << 20;
 
 /// How a model shall be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -63,11 +69,22 @@ impl Wish {
     }
 }
 
-/// Where the model's buffers will be.
+/// Where the model's buffers will be, and through what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     Cpu,
+    /// The GPU of a Mac.
+    Metal,
+    /// A card with memory of its own, through the llama-server that Pilothouse brings.
+    Vulkan,
+    /// Any other GPU or way to it: CUDA, ROCm, a server whose parts are not known.
     Gpu,
+}
+
+impl Place {
+    pub fn on_gpu(self) -> bool {
+        self != Self::Cpu
+    }
 }
 
 /// What takes memory.
@@ -121,7 +138,9 @@ pub fn estimate(anatomy: &Anatomy, wish: &Wish, place: Place) -> Estimate {
         Origin::Server => "the size that the server tells",
         Origin::Reckoned => "reckoned from parameters and block types of a typical model",
     };
-    estimate.add(PartKind::Weights, anatomy.weights_bytes, source);
+    // The table of embeddings is looked up by the processor; on a card that would be memory for nothing.
+    let on_card = if place == Place::Vulkan { anatomy.lookup_bytes } else { 0 };
+    estimate.add(PartKind::Weights, anatomy.weights_bytes.saturating_sub(on_card), source);
     if anatomy.beside_bytes > 0 {
         let source = "files that are loaded beside the model: a projector, an adapter or a draft";
         estimate.add(PartKind::Weights, anatomy.beside_bytes, source);
@@ -134,7 +153,9 @@ pub fn estimate(anatomy: &Anatomy, wish: &Wish, place: Place) -> Estimate {
     estimate.add(PartKind::KvCache, cache, source);
     match (anatomy.origin, place) {
         (Origin::Safetensors, _) => add_mlx(&mut estimate, anatomy),
-        (_, Place::Gpu) => add_gpu(&mut estimate, anatomy),
+        (_, Place::Metal) => add_gpu(&mut estimate, anatomy, wish, RUNNER_ON_METAL),
+        (_, Place::Gpu) => add_gpu(&mut estimate, anatomy, wish, RUNNER_ON_GPU),
+        (_, Place::Vulkan) => add_vulkan(&mut estimate, anatomy, wish),
         (_, Place::Cpu) => add_cpu(&mut estimate, anatomy, wish),
     }
     estimate
@@ -146,14 +167,34 @@ fn add_mlx(estimate: &mut Estimate, anatomy: &Anatomy) {
     let compute = MLX_STEP * (feed_forward * 2 + width * 4) * 2;
     let source = format!("a guess: a step of {MLX_STEP} tokens through one layer in 16 bits");
     estimate.add(PartKind::Compute, compute, source);
-    let source = "a guess: as much as Ollama reserves for a runner beside a GPU";
-    estimate.add(PartKind::Runner, RUNNER_ON_GPU, source);
+    let source = "a guess: as much as Ollama reserves for a runner on Metal";
+    estimate.add(PartKind::Runner, RUNNER_ON_METAL, source);
 }
 
-fn add_gpu(estimate: &mut Estimate, anatomy: &Anatomy) {
+/// Activations of the widest layer for a batch, and the mask of one request's context in 16 bits: what llama-server logs as
+/// its compute buffer, to the megabyte with Llama shapes of 0.1 to 7 billion parameters.
+fn batch_on_gpu(anatomy: &Anatomy, wish: &Wish) -> u64 {
+    let (feed_forward, width) = (u64::from(anatomy.feed_forward_length), u64::from(anatomy.embedding_length));
+    (BATCH * 4)
+        .saturating_mul(feed_forward * 3 + width * 2)
+        .saturating_add((BATCH * 2).saturating_mul(wish.context))
+}
+
+fn add_vulkan(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish) {
+    let source = format!("a batch of {BATCH} tokens");
+    estimate.add(PartKind::Compute, batch_on_gpu(anatomy, wish), source);
+    let runner = RUNNER_ON_VULKAN + u64::from(anatomy.vocabulary) * SCRATCH_PER_TOKEN_ON_VULKAN;
+    let source = "measured on one card: the driver's part, and a vocabulary of this size";
+    estimate.add(PartKind::Runner, runner, source);
+}
+
+/// Older servers reserve the output layer for the whole batch: the larger of the two counts (reference: telemetry,
+/// section 6.3).
+fn add_gpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish, runner: u64) {
     let output = BATCH * (u64::from(anatomy.vocabulary) + u64::from(anatomy.embedding_length)) * 4;
-    estimate.add(PartKind::Compute, output, format!("a batch of {BATCH} tokens through the output layer"));
-    estimate.add(PartKind::Runner, RUNNER_ON_GPU, "what Ollama reserves for a runner beside a GPU");
+    let compute = output.max(batch_on_gpu(anatomy, wish));
+    estimate.add(PartKind::Compute, compute, format!("a batch of {BATCH} tokens, at most"));
+    estimate.add(PartKind::Runner, runner, "what Ollama reserves for a runner beside a GPU: an upper bound");
 }
 
 fn add_cpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish) {
@@ -182,14 +223,16 @@ pub fn kv_bytes(anatomy: &Anatomy, wish: &Wish) -> u64 {
     layers.fold(anatomy.recurrent_bytes, u64::saturating_add).saturating_mul(requests)
 }
 
-/// Puts what was measured at earlier loads with the same wish in place of what was reckoned.
+/// Puts what was measured at earlier loads with the same wish in place of what was reckoned. Never less than the weights: what
+/// a Mac's process is charged with may leave out the file that it maps, and two servers that map one file share its pages.
 pub fn corrected(mut estimate: Estimate, correction: Option<Correction>) -> Estimate {
     let total = estimate.total_bytes();
-    let Some(Correction { peak_bytes: measured_bytes, loads }) =
-        correction.filter(|correction| correction.replaces(total))
+    let Some(Correction { peak_bytes, loads }) = correction.filter(|correction| correction.replaces(total))
     else {
         return estimate;
     };
+    let weights = estimate.parts.iter().filter(|part| part.what == PartKind::Weights).map(|part| part.bytes);
+    let measured_bytes = peak_bytes.max(weights.fold(0, u64::saturating_add));
     let source = match loads {
         1 => "measured at one earlier load".to_owned(),
         loads => format!("the most of {loads} earlier loads, measured"),
@@ -200,7 +243,7 @@ pub fn corrected(mut estimate: Estimate, correction: Option<Correction>) -> Esti
     }
     // What is too much is taken off the parts that are least certain.
     let mut surplus = total - measured_bytes;
-    for kind in [PartKind::Runner, PartKind::Compute, PartKind::KvCache, PartKind::Weights] {
+    for kind in [PartKind::Runner, PartKind::Compute, PartKind::KvCache] {
         for part in estimate.parts.iter_mut().filter(|part| part.what == kind) {
             let less = surplus.min(part.bytes);
             if less == 0 {
@@ -267,6 +310,56 @@ mod tests {
         }
     }
 
+    /// What instances held on the card after each of their requests had filled two thirds of its context, in MiB (NVML): an
+    /// H100 80GB, driver 580, llama-server build 10068 under Vulkan. The Llama shapes (Q4_K, a vocabulary of 49 152) had
+    /// made-up weights. Recorded in `tests/fixtures/nvidia/h100-580.159.04/residency.jsonl`.
+    #[test]
+    fn estimates_on_a_card_are_near_what_was_measured() {
+        let llama = |mib: f64, width, feed_forward, count, length| Anatomy {
+            weights_bytes: (mib * f64::from(1 << 20)) as u64,
+            embedding_length: width,
+            feed_forward_length: feed_forward,
+            vocabulary: 49_152,
+            layers: layers(count, 8, length, |_| None),
+            ..Anatomy::default()
+        };
+        let smol = Anatomy { weights_bytes: 96_576_768, ..smol() };
+        let gemma = Anatomy { weights_bytes: 246_587_904, ..gemma() };
+        // The table of embeddings stays with the processor.
+        let with_lookup = |of: Anatomy, mib: u64| Anatomy {
+            weights_bytes: of.weights_bytes + (mib << 20),
+            lookup_bytes: mib << 20,
+            ..of
+        };
+        let one = with_lookup(llama(601.01, 2048, 8192, 16, 64), 54);
+        let three = with_lookup(llama(1630.79, 3072, 8192, 28, 128), 81);
+        let seven = with_lookup(llama(3902.52, 4096, 14_336, 32, 128), 108);
+        for (name, anatomy, measured) in [
+            ("SmolLM2 135M", smol, [179.4, 315.9, 320.4, 861.9]),
+            ("Gemma 3 270M", gemma, [399.3, 469.3, 423.3, 543.3]),
+            ("1B", one, [763.1, 978.6, 961.1, 1748.6]),
+            ("3B", three, [1962.4, 2656.4, 2640.4, 5346.6]),
+            ("7B", seven, [4308.1, 5098.1, 5082.1, 8172.1]),
+        ] {
+            for ((context, parallel), mib) in
+                [(2048, 1), (2048, 4), (8192, 1), (8192, 4)].into_iter().zip(measured)
+            {
+                let bytes = estimate(&anatomy, &wish(context, parallel), Place::Vulkan).total_bytes();
+                let ratio = bytes as f64 / f64::from(1 << 20) / mib;
+                println!("{name}, {context} x {parallel}: {:+.1} %", (ratio - 1.0) * 100.0);
+                assert!((0.9..1.1).contains(&ratio), "{name}, {context} x {parallel}: {ratio:.3}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_not_measured_on_a_gpu_is_no_less() {
+        for anatomy in [smol(), gemma()] {
+            let of = |place| estimate(&anatomy, &wish(8192, 4), place).total_bytes();
+            assert!(of(Place::Gpu) > of(Place::Vulkan) && of(Place::Metal) > of(Place::Gpu));
+        }
+    }
+
     /// What instances held after each of their requests had filled two thirds of its context, in MB (proportional set size,
     /// mean of three loads by tools/residency.py): llama-server build 10068 and Ollama 0.32.0, 2 cores, no GPU.
     #[test]
@@ -297,8 +390,8 @@ mod tests {
     fn a_model_for_mlx_is_reckoned_alike_wherever_it_is_and_says_what_is_guessed() {
         let mlx = Anatomy { origin: Origin::Safetensors, beside_bytes: 5, ..gemma() };
         let estimate = |place| estimate(&mlx, &wish(4096, 1), place);
-        assert_eq!(estimate(Place::Cpu), estimate(Place::Gpu));
-        let parts = estimate(Place::Gpu).parts;
+        assert_eq!(estimate(Place::Cpu), estimate(Place::Metal));
+        let parts = estimate(Place::Metal).parts;
         let guessed = parts.iter().filter(|part| part.source.starts_with("a guess")).map(|part| part.what);
         assert_eq!(guessed.collect::<Vec<_>>(), [PartKind::Compute, PartKind::Runner]);
         assert!(parts.iter().any(|part| part.what == PartKind::Weights && part.bytes == 5), "{parts:?}");
@@ -311,10 +404,15 @@ mod tests {
     fn what_was_measured_wins() {
         let first = estimate(&smol(), &wish(2048, 1), Place::Cpu);
         let total = first.total_bytes();
-        for measured_bytes in [total + 5_000_000, total, total - 5_000_000, total / 10] {
-            let again = corrected(first.clone(), Some(Correction { peak_bytes: measured_bytes, loads: 3 }));
-            assert_eq!(again.total_bytes(), measured_bytes);
+        let of = |peak_bytes| corrected(first.clone(), Some(Correction { peak_bytes, loads: 3 }));
+        for measured_bytes in [total + 5_000_000, total, total - 5_000_000, total - 90_000_000] {
+            assert_eq!(of(measured_bytes).total_bytes(), measured_bytes);
         }
+        assert_eq!(
+            of(total / 10).total_bytes(),
+            smol().weights_bytes,
+            "a share of a file that others map too"
+        );
         let once = Correction { peak_bytes: total / 10, loads: 1 };
         assert_eq!(corrected(first.clone(), Some(once)), first, "one load alone lowers nothing");
         assert_eq!(corrected(first.clone(), None), first);
@@ -323,7 +421,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn more_is_never_less(context in 1u64..1 << 20, parallel in 1u32..64) {
-            for place in [Place::Cpu, Place::Gpu] {
+            for place in [Place::Cpu, Place::Metal, Place::Vulkan, Place::Gpu] {
                 let of = |context, parallel| estimate(&gemma(), &wish(context, parallel), place).total_bytes();
                 proptest::prop_assert!(of(context + 1, parallel) >= of(context, parallel));
                 proptest::prop_assert!(of(context, parallel + 1) > of(context, parallel));

@@ -48,6 +48,9 @@ pub struct GpuReading {
     pub memory_used_bytes_absent: Option<String>,
     /// Own memory; where `memory_shared`, as much of the machine's as the GPU can address.
     pub memory_total_bytes: Option<u64>,
+    /// Own memory that the driver keeps for itself: neither in use nor free (NVIDIA). `None`: not told.
+    #[serde(default)]
+    pub memory_reserved_bytes: Option<u64>,
     /// Its memory is the machine's own: what it holds is part of the machine's memory in use.
     pub memory_shared: bool,
     pub power_w: Option<f64>,

@@ -1,6 +1,13 @@
 //! What loads have shown: memory that instances really took, by which later estimates are corrected.
 
-use crate::{Timestamp, anatomy::KvType, estimate::Wish, model::Model, server::ServerId, snapshot::Snapshot};
+use crate::{
+    Timestamp,
+    anatomy::KvType,
+    estimate::{Place, Wish},
+    model::Model,
+    server::ServerId,
+    snapshot::Snapshot,
+};
 
 /// Loads that count, the newest ones.
 const COUNTED: usize = 10;
@@ -55,7 +62,7 @@ impl Correction {
 
 impl LoadKey {
     /// A load of this model as its server runs now. `None`: there is no such server.
-    pub fn of(snapshot: &Snapshot, model: &Model, wish: Wish, on_gpu: bool) -> Option<Self> {
+    pub fn of(snapshot: &Snapshot, model: &Model, wish: Wish, place: Place) -> Option<Self> {
         let server = snapshot.server(&model.server)?;
         Some(Self {
             server: server.id.clone(),
@@ -63,7 +70,7 @@ impl LoadKey {
             model: model.name.clone(),
             size_bytes: model.size_bytes,
             wish,
-            on_gpu,
+            on_gpu: place.on_gpu(),
         })
     }
 

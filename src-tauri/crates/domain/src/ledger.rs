@@ -21,6 +21,9 @@ use ts_rs::TS;
 /// Kept free under the ceiling: what else wants the memory in the next moment (reference: telemetry, section 6.3).
 pub const RESERVE: u64 = 1 << 30;
 
+/// The title of the machine's own memory.
+const MEMORY: &str = "Memory";
+
 /// What holds a part of a pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -116,6 +119,23 @@ pub struct Resident {
 }
 
 impl Ledger {
+    /// As it is for a model that the settings keep on the processor. `None`: models are placed in the machine's memory anyway.
+    pub fn on_processor(&self) -> Option<Self> {
+        let memory = self.pools.iter().position(|pool| pool.title == MEMORY && !pool.for_models)?;
+        let mut ledger = self.clone();
+        for (index, pool) in ledger.pools.iter_mut().enumerate() {
+            pool.for_models = index == memory;
+        }
+        let pool = ledger.pools.remove(memory);
+        let (bytes, in_use_bytes) = (pool.total_bytes, pool.used_bytes);
+        ledger.pools.insert(0, pool);
+        let source = "memory of the machine: the settings keep it off the GPU".into();
+        ledger.ceiling = Ceiling { bytes, source, on_gpu: false };
+        ledger.in_use_bytes = in_use_bytes;
+        ledger.headroom_bytes = bytes.saturating_sub(in_use_bytes).saturating_sub(RESERVE);
+        Some(ledger)
+    }
+
     /// The models that hold memory where models are placed, with the files that they map.
     pub fn residents(&self) -> Vec<Resident> {
         let mut residents: Vec<Resident> = Vec::new();

@@ -13,9 +13,9 @@ use pilothouse_domain::{
     container::Containers,
     discovery::Discovered,
     error::{ApiError, ErrorCode},
-    fit::{self, Fit, Need},
+    fit::{self, Fit, ModelNeed, Need},
     gauge::Gauges,
-    ledger::{Resident, ledger},
+    ledger::{Ledger, Resident, ledger},
     machine::Machine,
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
@@ -65,7 +65,7 @@ pub enum Report {
     /// The hardware, read once.
     Machine(Machine),
     /// What models would take, by `<server>/<name>`; why that is not known.
-    Needs(BTreeMap<String, Result<u64, String>>),
+    Needs(BTreeMap<String, Result<ModelNeed, String>>),
     /// Or why there are none.
     Containers(Result<Containers, String>),
     Bench(Option<BenchProgress>),
@@ -91,7 +91,7 @@ struct State {
     instances: BTreeMap<ServerId, Vec<Instance>>,
     endpoints: BTreeMap<ServerId, Endpoint>,
     machine: Option<Machine>,
-    needs: BTreeMap<String, Result<u64, String>>,
+    needs: BTreeMap<String, Result<ModelNeed, String>>,
 }
 
 /// See the module's text.
@@ -283,12 +283,22 @@ impl State {
         }
         let need = match self.needs.get(&model.reference().id()) {
             _ if loaded => Need::Loaded,
-            Some(Ok(bytes)) => Need::About(*bytes),
+            Some(Ok(need)) => Need::About(need.bytes),
             Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
             None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
         };
-        let active = active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes));
-        fit::judge(need, self.snapshot.ledger.as_ref(), active)
+        let off_card = self
+            .needs
+            .get(&model.reference().id())
+            .is_some_and(|need| matches!(need, Ok(need) if !need.place.on_gpu()));
+        match self.snapshot.ledger.as_ref().filter(|_| off_card).and_then(Ledger::on_processor) {
+            // What leaves the card makes no room for it.
+            Some(ledger) => fit::judge(need, Some(&ledger), None),
+            None => {
+                let active = active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes));
+                fit::judge(need, self.snapshot.ledger.as_ref(), active)
+            }
+        }
     }
 
     /// Models and instances of all servers in one list each, in the order of the servers.
@@ -313,7 +323,11 @@ impl State {
                     active,
                     fits: fit.as_option(),
                     fits_reason: fit.reason().to_owned(),
-                    needed_bytes: self.needs.get(&model.reference().id()).and_then(|need| need.clone().ok()),
+                    needed_bytes: self
+                        .needs
+                        .get(&model.reference().id())
+                        .and_then(|need| need.as_ref().ok())
+                        .map(|need| need.bytes),
                 }
             })
             .collect();

@@ -1,6 +1,7 @@
 /** The simulated engine's memory: a ledger that adds up, machines, and answers to "would it fit?". All figures are invented. */
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
+import type { Evicted } from '../../api/Evicted';
 import type { FitReport } from '../../api/FitReport';
 import type { Forecast } from '../../api/Forecast';
 import type { Gauges } from '../../api/Gauges';
@@ -39,6 +40,7 @@ export function onMac(gauges: Gauges): Gauges {
         active_percent: (gauges.cpu_percent ?? 0) * 1.3,
         memory_used_bytes: 5.9 * GB,
         memory_total_bytes: null,
+        memory_reserved_bytes: null,
         memory_shared: true,
         power_w: 22,
         power_limit_w: null,
@@ -285,8 +287,11 @@ function forecastOf(scene: Scene, weights: number): Forecast | null {
   if (bandwidth === undefined) return null;
   return {
     decode_tok_s: (bandwidth * 0.8 * GB) / weights,
-    prefill_tok_s: (bandwidth * 14 * GB) / weights,
     error_percent: scene === 'mac' ? 5 : 20,
+    prefill_tok_s: scene === 'mac' ? (bandwidth * 14 * GB) / weights : null,
+    prefill_error_percent: scene === 'mac' ? 20 : null,
+    prefill_tok_s_absent: scene === 'mac' ? null : 'the computing speed of this machine is not known',
+    measured: false,
     source: 'bandwidth; fitted on other machines with a 7B model, other sizes unchecked',
   };
 }
@@ -320,6 +325,18 @@ function offersOf(
     offers.push({ what: `unload ${other.title}`, change: { kind: 'unload', model }, needed_bytes: needed, cost });
   }
   return offers;
+}
+
+/** The largest models first, until there is room. */
+function evictsOf(held: Tenant[], lacking: number): Evicted[] {
+  const leaving: Evicted[] = [];
+  const models = held.filter((one) => one.kind === 'instance').sort((a, b) => b.bytes - a.bytes);
+  for (const { title, server, model, bytes } of models) {
+    if (lacking <= 0) break;
+    leaving.push({ server: server ?? '', model: model ?? '', title, bytes });
+    lacking -= bytes;
+  }
+  return lacking > 0 ? [] : leaving;
 }
 
 export function fitOf(call: Extract<Call, { call: 'fit' }>, scene: Scene, snapshot: Snapshot): FitReport {
@@ -356,6 +373,10 @@ export function fitOf(call: Extract<Call, { call: 'fit' }>, scene: Scene, snapsh
           free,
           placed.filter((one) => !own.includes(one)),
         ),
+    evicts: evictsOf(
+      placed.filter((one) => !own.includes(one)),
+      needed_bytes - free,
+    ),
     forecast,
     forecast_absent: forecast ? null : 'the memory bandwidth of this machine is not known',
   };

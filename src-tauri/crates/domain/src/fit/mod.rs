@@ -10,13 +10,13 @@ mod together;
 mod typical;
 mod usual;
 
-pub use report::{Candidate, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
+pub use report::{Candidate, Evicted, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
 pub use sizes::{Noted, SizeRow, SizeTable, size_table};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
-pub use usual::usual;
+pub use usual::{place, usual};
 
-use crate::ledger::Ledger;
+use crate::{estimate::Place, ledger::Ledger};
 
 /// An answer with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +41,14 @@ impl Fit {
             Self::Fits { reason } | Self::DoesNotFit { reason } | Self::Unknown { reason } => reason,
         }
     }
+}
+
+/// What one model takes when its server loads it as the settings say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ModelNeed {
+    pub bytes: u64,
+    /// Where that is.
+    pub place: Place,
 }
 
 /// What one model would take, as [`judge`] wants to know it.

@@ -4,10 +4,10 @@ use super::{gigabytes, mixes::smaller};
 use crate::{
     anatomy::{Anatomy, KvType},
     estimate::{Estimate, Part, Place, Wish, corrected, estimate},
-    forecast::{Forecast, forecast},
+    forecast::{Forecast, History, forecast},
     learned::Correction,
     ledger::{RESERVE, Resident},
-    machine::Machine,
+    machine::{Ceiling, Machine},
     model::ModelRef,
 };
 use serde::{Deserialize, Serialize};
@@ -23,19 +23,42 @@ const CONTEXTS: [u64; 7] = [131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048];
 pub struct Candidate {
     pub name: String,
     pub anatomy: Anatomy,
+    /// How it will be loaded.
+    pub wish: Wish,
+    pub place: Place,
     pub correction: Option<Correction>,
+    pub history: History,
+}
+
+impl Candidate {
+    /// A model that no server here has, as the servers would load it.
+    pub fn typical(name: &str, anatomy: Anatomy, wish: Wish, place: Place) -> Self {
+        Self { name: name.to_owned(), anatomy, wish, place, correction: None, history: History::default() }
+    }
+
+    /// What it will take, part by part.
+    pub fn estimate(&self) -> Estimate {
+        corrected(estimate(&self.anatomy, &self.wish, self.place), self.correction)
+    }
 }
 
 /// The room there is.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Room {
     pub machine: Machine,
+    /// The most that models may take: the machine's, unless they are kept from where it would place them.
+    pub ceiling: Ceiling,
     /// Taken of the ceiling by whatever runs now, the residents included.
     pub used_bytes: u64,
     pub residents: Vec<Resident>,
 }
 
 impl Room {
+    /// A machine on which nothing runs.
+    pub fn empty(machine: Machine) -> Self {
+        Self { ceiling: machine.ceiling(), machine, used_bytes: 0, residents: Vec::new() }
+    }
+
     /// What may still be taken now.
     pub fn free_bytes(&self) -> u64 {
         self.most_bytes().saturating_sub(self.used_bytes)
@@ -43,7 +66,7 @@ impl Room {
 
     /// What may be taken when nothing else runs.
     pub fn most_bytes(&self) -> u64 {
-        self.machine.ceiling().bytes.saturating_sub(RESERVE)
+        self.ceiling.bytes.saturating_sub(RESERVE)
     }
 }
 
@@ -87,6 +110,17 @@ pub struct Offer {
     pub cost: String,
 }
 
+/// A model that would have to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Evicted {
+    #[serde(flatten)]
+    pub model: ModelRef,
+    pub title: String,
+    /// What it holds now.
+    pub bytes: u64,
+}
+
 /// One part of what is needed, of one of the models.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -114,20 +148,20 @@ pub struct FitReport {
     pub kv: String,
     pub parts: Vec<NeededPart>,
     pub offers: Vec<Offer>,
+    /// The models that a load as asked would have to push out of memory, the largest first; empty: none, or not even that
+    /// would do.
+    pub evicts: Vec<Evicted>,
     /// Of the first model alone.
     pub forecast: Option<Forecast>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forecast_absent: Option<String>,
 }
 
-/// Judges all candidates together.
+/// Judges all candidates together. `wish`: what was asked for, as it is told back.
 pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
-    let ceiling = room.machine.ceiling();
-    let place = if ceiling.on_gpu { Place::Gpu } else { Place::Cpu };
-    let estimates: Vec<(&str, Estimate)> = candidates
-        .iter()
-        .map(|one| (one.name.as_str(), corrected(estimate(&one.anatomy, wish, place), one.correction)))
-        .collect();
+    let ceiling = room.ceiling.clone();
+    let estimates: Vec<(&str, Estimate)> =
+        candidates.iter().map(|one| (one.name.as_str(), one.estimate())).collect();
     let needed_bytes = estimates.iter().map(|(_, estimate)| estimate.total_bytes()).sum::<u64>();
     let free = room.free_bytes();
     let verdict = match free.checked_sub(needed_bytes) {
@@ -144,7 +178,7 @@ pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
         gigabytes(RESERVE)
     );
     let (forecast, forecast_absent) =
-        match candidates.first().map(|one| forecast(&one.anatomy, &room.machine)) {
+        match candidates.first().map(|one| forecast(&one.anatomy, &room.machine, &one.history)) {
             Some(Ok(forecast)) => (Some(forecast), None),
             Some(Err(why)) => (None, Some(why)),
             None => (None, Some("no model was named".into())),
@@ -175,25 +209,48 @@ pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
             })
             .collect(),
         offers: match verdict {
-            FitVerdict::DoesNotFit => offers(candidates, wish, place, room, free, needed_bytes),
+            FitVerdict::DoesNotFit => offers(candidates, wish, room, free, needed_bytes),
             FitVerdict::Fits | FitVerdict::Tight => Vec::new(),
         },
+        evicts: evicts(room, free, needed_bytes),
         forecast,
         forecast_absent,
     }
 }
 
+/// The fewest models that make room: the largest first, and of those none that the others make needless.
+fn evicts(room: &Room, free: u64, needed: u64) -> Vec<Evicted> {
+    let mut residents: Vec<&Resident> = room.residents.iter().filter(|resident| resident.bytes > 0).collect();
+    residents.sort_by_key(|resident| std::cmp::Reverse(resident.bytes));
+    let (mut leaving, mut lacking) = (Vec::new(), needed.saturating_sub(free));
+    for resident in residents {
+        if lacking == 0 {
+            break;
+        }
+        lacking = lacking.saturating_sub(resident.bytes);
+        leaving.push(resident);
+    }
+    if lacking > 0 {
+        return Vec::new();
+    }
+    let mut spare = leaving.iter().map(|resident| resident.bytes).sum::<u64>() - needed.saturating_sub(free);
+    for index in (0..leaving.len()).rev() {
+        if leaving[index].bytes <= spare {
+            spare -= leaving.remove(index).bytes;
+        }
+    }
+    let evicted = |resident: &Resident| Evicted {
+        model: resident.model.clone(),
+        title: resident.title.clone(),
+        bytes: resident.bytes,
+    };
+    leaving.into_iter().map(evicted).collect()
+}
+
 /// Only what really would fit is offered. What was measured at another wish says nothing here.
-fn offers(
-    candidates: &[Candidate],
-    wish: &Wish,
-    place: Place,
-    room: &Room,
-    free: u64,
-    needed: u64,
-) -> Vec<Offer> {
+fn offers(candidates: &[Candidate], wish: &Wish, room: &Room, free: u64, needed: u64) -> Vec<Offer> {
     let total = |wish: &Wish| -> u64 {
-        candidates.iter().map(|one| estimate(&one.anatomy, wish, place).total_bytes()).sum()
+        candidates.iter().map(|one| estimate(&one.anatomy, wish, one.place).total_bytes()).sum()
     };
     let mut offers = Vec::new();
     let mut offer = |what: String, change, needed_bytes, cost: String| {
@@ -227,7 +284,7 @@ fn offers(
     }
     // Of several the heaviest: that is where most is to be gained.
     if let Some(heaviest) = candidates.iter().max_by_key(|one| one.anatomy.weights_bytes) {
-        let of = |anatomy: &Anatomy| estimate(anatomy, wish, place).total_bytes();
+        let of = |anatomy: &Anatomy| estimate(anatomy, wish, heaviest.place).total_bytes();
         let others = total(wish).saturating_sub(of(&heaviest.anatomy));
         let fitting = smaller(&heaviest.anatomy)
             .map(|(mix, anatomy)| (mix, others.saturating_add(of(&anatomy))))
@@ -285,16 +342,12 @@ mod tests {
     }
 
     fn ask(names: &[&str], context: u64, used_bytes: u64) -> FitReport {
-        let candidate = |name: &&str| Candidate {
-            name: (*name).to_owned(),
-            anatomy: typical(name).unwrap(),
-            correction: None,
-        };
+        let wish = Wish { context, parallel: 1, kv: KvType::F16 };
+        let candidate = |name: &&str| Candidate::typical(name, typical(name).unwrap(), wish, Place::Metal);
         let candidates: Vec<Candidate> = names.iter().map(candidate).collect();
         let model = ModelRef::new("ollama", "qwen");
         let residents = vec![Resident { model, title: "Qwen 7B".into(), bytes: used_bytes / 2 }];
-        let wish = Wish { context, parallel: 1, kv: KvType::F16 };
-        report(&candidates, &wish, &Room { machine: m4_max(), used_bytes, residents })
+        report(&candidates, &wish, &Room { used_bytes, residents, ..Room::empty(m4_max()) })
     }
 
     #[test]
@@ -326,6 +379,27 @@ mod tests {
         assert!(ask(&["7b"], 4096, 0).offers.is_empty(), "what fits needs no offer");
         let whole = ask(&["70b"], 4096, 0);
         assert!(whole.offers.is_empty(), "70B is too large even in Q2_K: {:#?}", whole.offers);
+    }
+
+    #[test]
+    fn a_load_that_does_not_fit_beside_names_what_it_would_push_out() {
+        const GB: u64 = 1_000_000_000;
+        let resident = |name: &str, gigabytes: u64| Resident {
+            model: ModelRef::new("ollama", name),
+            title: name.into(),
+            bytes: gigabytes * GB,
+        };
+        let residents = vec![resident("small", 1), resident("large", 9), resident("middle", 4)];
+        let room = |used_bytes| Room { used_bytes, residents: residents.clone(), ..Room::empty(m4_max()) };
+        let free = 10 * GB;
+        let names = |needed: u64| -> Vec<String> {
+            evicts(&room(19 * GB), free, needed * GB).into_iter().map(|one| one.title).collect()
+        };
+        assert_eq!(names(10), Vec::<String>::new(), "it fits beside them");
+        assert_eq!(names(12), ["large"]);
+        assert_eq!(names(21), ["large", "middle"]);
+        assert_eq!(names(24), ["large", "middle", "small"]);
+        assert_eq!(names(25), Vec::<String>::new(), "not even all of them make room");
     }
 
     #[test]

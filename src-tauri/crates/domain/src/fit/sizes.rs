@@ -1,10 +1,12 @@
 //! All typical sizes and a few sets of them on one machine, beside what its owner noted before anything was measured.
 
-use super::{Candidate, FitReport, Room, report, typical};
+use super::{Candidate, FitReport, Room, place, report, typical};
 use crate::{
     estimate::Wish,
     forecast::Forecast,
     machine::{Ceiling, Machine},
+    server::ServerKind,
+    settings::Settings,
 };
 use serde::{Deserialize, Serialize};
 
@@ -63,13 +65,12 @@ const NOTES: &[Note] = &[
 
 /// Every size alone, then the sets, on a machine where nothing else takes memory of the ceiling.
 pub fn size_table(machine: &Machine, wish: &Wish) -> SizeTable {
-    let room = Room { machine: machine.clone(), used_bytes: 0, residents: Vec::new() };
+    let room = Room::empty(machine.clone());
+    let place = place(&Settings::default(), ServerKind::LlamaServer, "", machine);
     let row = |(models, memory_gb, decode_tok_s): &Note| {
         let candidates: Vec<Candidate> = models
             .iter()
-            .filter_map(|name| {
-                Some(Candidate { name: (*name).to_owned(), anatomy: typical(name)?, correction: None })
-            })
+            .filter_map(|name| Some(Candidate::typical(name, typical(name)?, *wish, place)))
             .collect();
         let FitReport { fits, reason, needed_bytes, forecast, .. } = report(&candidates, wish, &room);
         SizeRow {

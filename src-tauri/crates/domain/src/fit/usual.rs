@@ -1,6 +1,12 @@
-//! How a server loads a model when nobody says otherwise.
+//! How a server loads a model when nobody says otherwise, and where it puts it.
 
-use crate::{anatomy::KvType, estimate::Wish, machine::Ceiling, server::ServerKind, settings::Settings};
+use crate::{
+    anatomy::KvType,
+    estimate::{Place, Wish},
+    machine::{Ceiling, Machine, MemoryKind},
+    server::ServerKind,
+    settings::Settings,
+};
 
 /// Ollama's choice of context by the memory of the GPUs, from so many bytes on (since 0.15.5; reference: ollama, section 3).
 const OLLAMA_CONTEXTS: [(u64, u64); 2] = [(47 << 30, 262_144), (23 << 30, 32_768)];
@@ -46,10 +52,31 @@ pub fn usual(
     }
 }
 
+/// Where a server puts a model by the settings in force.
+pub fn place(settings: &Settings, kind: ServerKind, model: &str, machine: &Machine) -> Place {
+    let llama_server = &settings.servers.llama_server;
+    let layers = llama_server.models.get(model).and_then(|own| own.gpu_layers);
+    match kind {
+        _ if !machine.ceiling().on_gpu => Place::Cpu,
+        ServerKind::LlamaServer if layers == Some(0) => Place::Cpu,
+        _ if machine.gpus.iter().any(|gpu| gpu.vendor == "apple") => Place::Metal,
+        // Without a program of somebody else's it is the one that comes with Pilothouse.
+        ServerKind::LlamaServer
+            if llama_server.program.is_empty() && machine.memory_kind == MemoryKind::Separate =>
+        {
+            Place::Vulkan
+        }
+        _ => Place::Gpu,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::LlamaModelSettings;
+    use crate::{
+        machine::{Cores, Gpu},
+        settings::LlamaModelSettings,
+    };
 
     fn ceiling(gibibytes: u64, on_gpu: bool) -> Ceiling {
         Ceiling { bytes: gibibytes << 30, source: String::new(), on_gpu }
@@ -62,6 +89,52 @@ mod tests {
         assert_eq!(of(ceiling(16, true)).context, 4096);
         assert_eq!(of(ceiling(28, true)).context, 32_768);
         assert_eq!(of(ceiling(80, true)).context, 131_072, "never beyond the model's own");
+    }
+
+    #[test]
+    fn settings_and_machine_decide_where_a_model_goes() {
+        let with = |gpus: Vec<Gpu>, chip: &str, memory_kind| Machine {
+            model: None,
+            chip: chip.into(),
+            cores: Cores::default(),
+            memory_bytes: 64 << 30,
+            memory_kind,
+            bandwidth_gb_s: None,
+            bandwidth_gb_s_absent: None,
+            gpus,
+            neural_engine: None,
+            metal: None,
+            os: None,
+            driver: None,
+            gpu_limit_override_bytes: None,
+        };
+        let gpu = |vendor: &str, memory_shared, gibibytes: u64| Gpu {
+            vendor: vendor.into(),
+            memory_shared,
+            memory_bytes: Some(gibibytes << 30),
+            ..Gpu::default()
+        };
+        let none = with(vec![], "Ryzen", MemoryKind::Separate);
+        let card = with(vec![gpu("nvidia", false, 24)], "Ryzen", MemoryKind::Separate);
+        let mac = with(vec![gpu("apple", true, 0)], "Apple M4 Max", MemoryKind::Unified);
+        let spark = with(vec![gpu("nvidia", true, 0)], "Grace", MemoryKind::Unified);
+        let mut settings = Settings::default();
+        let on_processor = LlamaModelSettings { gpu_layers: Some(0), ..LlamaModelSettings::default() };
+        settings.servers.llama_server.models.insert("slow".into(), on_processor);
+        let of = |settings: &Settings, kind, model, machine| place(settings, kind, model, machine);
+        for (kind, model, machine, wanted) in [
+            (ServerKind::LlamaServer, "m", &none, Place::Cpu),
+            (ServerKind::LlamaServer, "m", &card, Place::Vulkan),
+            (ServerKind::LlamaServer, "slow", &card, Place::Cpu),
+            (ServerKind::Ollama, "slow", &card, Place::Gpu),
+            (ServerKind::LlamaServer, "m", &mac, Place::Metal),
+            (ServerKind::LmStudio, "m", &mac, Place::Metal),
+            (ServerKind::LlamaServer, "m", &spark, Place::Gpu),
+        ] {
+            assert_eq!(of(&settings, kind, model, machine), wanted, "{kind:?} {model} {}", machine.chip);
+        }
+        settings.servers.llama_server.program = "/opt/llama/llama-server".into();
+        assert_eq!(of(&settings, ServerKind::LlamaServer, "m", &card), Place::Gpu, "of unknown parts");
     }
 
     #[test]

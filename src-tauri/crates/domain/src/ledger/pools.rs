@@ -1,6 +1,6 @@
 //! Divides one memory among its tenants.
 
-use super::{Certainty, Pool, Tenant, TenantKind};
+use super::{Certainty, MEMORY, Pool, Tenant, TenantKind};
 use crate::{
     gauge::{Gauges, GpuReading, MemoryMeasure, ServerUsage},
     model::Instance,
@@ -43,7 +43,7 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
         Certainty::Remainder,
         source,
     ));
-    Some(divided("Memory", total, tenants))
+    Some(divided(MEMORY, total, tenants))
 }
 
 /// Memory of its own of one GPU; `None`: it has none, or does not tell.
@@ -70,6 +70,16 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
         tenants.push(Tenant { server: Some(usage.id.clone()), ..server });
     }
     let known = sum(&tenants, |_| true);
+    if let Some(bytes) = gpu.memory_reserved_bytes {
+        let source = format!("kept by the driver for itself, says {}: neither in use nor free", gpu.source);
+        tenants.push(tenant(
+            TenantKind::Other,
+            "Driver, reserved".into(),
+            bytes,
+            Certainty::Measured,
+            source,
+        ));
+    }
     let source = format!("in use, says {}, less all that is named here", gpu.source);
     tenants.push(tenant(
         TenantKind::Other,
@@ -120,9 +130,17 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
             "process {}: files that it maps, mostly weights; the system counts them as available",
             runner.pid
         );
-        let files = of_instance(snapshot, instance, mapped, Certainty::Measured, source);
-        let title = format!("{}, mapped files", files.title);
-        tenants.push(Tenant { kind: TenantKind::MappedFiles, title, ..files });
+        let files = |bytes, certainty, source| {
+            let files = of_instance(snapshot, instance, bytes, certainty, source);
+            let title = format!("{}, mapped files", files.title);
+            Tenant { kind: TenantKind::MappedFiles, title, ..files }
+        };
+        tenants.push(files(mapped, Certainty::Measured, source));
+        // A footprint need not hold the weights that the GPU reads from the file (reference: telemetry, section 5.1).
+        let told = told(snapshot, instance).filter(|_| runner.measure == Some(MemoryMeasure::Footprint));
+        if let Some((bytes, certainty, source)) = told.filter(|(bytes, ..)| *bytes > all) {
+            tenants.push(files(bytes - all, certainty, format!("{source}; less its footprint")));
+        }
         of_instances += all - mapped;
         mapped_of_instances += mapped;
     }

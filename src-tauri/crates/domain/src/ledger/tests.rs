@@ -352,3 +352,71 @@ proptest::proptest! {
         adds_up(&ledger);
     }
 }
+
+#[test]
+fn what_the_driver_keeps_for_itself_is_not_free() {
+    let mut snapshot = snapshot();
+    let reading = |reserved| GpuReading {
+        name: "H100".into(),
+        vendor: "nvidia".into(),
+        memory_used_bytes: Some(0),
+        memory_total_bytes: Some(80 * GB),
+        memory_reserved_bytes: reserved,
+        source: "NVML".into(),
+        ..GpuReading::default()
+    };
+    let this = machine(24 * GB, MemoryKind::Separate, vec![card("nvidia", Some(80 * GB))]);
+    let mut free = |reserved| {
+        snapshot.gauges.as_mut().unwrap().gpus = vec![reading(reserved)];
+        let ledger = ledger(&snapshot, &this).unwrap();
+        adds_up(&ledger);
+        (ledger.pools[0].free_bytes, ledger.headroom_bytes)
+    };
+    assert_eq!(free(None), (80 * GB, 80 * GB - RESERVE));
+    assert_eq!(free(Some(GB / 2)), (80 * GB - GB / 2, 80 * GB - GB / 2 - RESERVE));
+}
+
+#[test]
+fn a_model_kept_off_the_card_is_held_against_the_memory_of_the_machine() {
+    let mut snapshot = snapshot();
+    let plain = machine(24 * GB, MemoryKind::Separate, vec![]);
+    let without = ledger(&snapshot, &plain).unwrap();
+    assert_eq!(without.on_processor(), None, "models are there anyway");
+    snapshot.gauges.as_mut().unwrap().gpus = vec![GpuReading {
+        name: "card".into(),
+        vendor: "nvidia".into(),
+        memory_used_bytes: Some(7 * GB),
+        memory_total_bytes: Some(8 * GB),
+        ..GpuReading::default()
+    }];
+    let this = machine(24 * GB, MemoryKind::Separate, vec![card("nvidia", Some(8 * GB))]);
+    let on_card = ledger(&snapshot, &this).unwrap();
+    let beside = on_card.on_processor().unwrap();
+    adds_up(&beside);
+    assert_eq!(beside.headroom_bytes, without.headroom_bytes);
+    assert!(!beside.ceiling.on_gpu && beside.pools[0].title == "Memory" && beside.pools[1].title == "card");
+    assert_eq!(beside.residents().len(), 1, "the one in the machine's memory");
+}
+
+#[test]
+fn a_footprint_without_the_weights_is_made_up_by_what_is_told_of_them() {
+    let mut snapshot = snapshot();
+    let apple = machine(24 * GB, MemoryKind::Unified, vec![card("apple", None)]);
+    let held = |snapshot: &Snapshot| {
+        let ledger = ledger(snapshot, &apple).unwrap();
+        adds_up(&ledger);
+        let files =
+            ledger.pools[0].tenants.iter().find(|tenant| tenant.kind == TenantKind::MappedFiles).cloned();
+        (ledger.residents()[0].bytes, files.map(|files| (files.bytes, files.certainty)))
+    };
+    let footprint =
+        |bytes| RunnerUsage { measure: Some(MemoryMeasure::Footprint), ..runner("qwen", bytes, 0) };
+    let mut with = |bytes| {
+        let gauges = snapshot.gauges.as_mut().unwrap();
+        gauges.servers = vec![usage("ollama", Some(bytes + GB), 0, vec![footprint(bytes)])];
+        held(&snapshot)
+    };
+    // 4 GB of weights on disk.
+    assert_eq!(with(GB), (4 * GB, Some((3 * GB, Certainty::Estimated))));
+    assert_eq!(with(5 * GB), (5 * GB, None), "they are in it");
+}

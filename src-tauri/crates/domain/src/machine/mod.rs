@@ -139,8 +139,13 @@ impl Machine {
 
     /// The bandwidth of what will compute: the GPU's own, else the machine's.
     pub fn bandwidth(&self) -> Option<&Sourced<f64>> {
-        let largest = self.gpus.iter().max_by_key(|gpu| (!gpu.memory_shared, gpu.memory_bytes));
-        largest.and_then(|gpu| gpu.bandwidth_gb_s.as_ref()).or(self.bandwidth_gb_s.as_ref())
+        let own = self.computing_gpu().and_then(|gpu| gpu.bandwidth_gb_s.as_ref());
+        own.or(self.bandwidth_gb_s.as_ref())
+    }
+
+    /// The GPU that models run on where there are several: the one with the most memory of its own.
+    pub fn computing_gpu(&self) -> Option<&Gpu> {
+        self.gpus.iter().max_by_key(|gpu| (!gpu.memory_shared, gpu.memory_bytes))
     }
 
     /// The Apple chip, if it is one that is known.

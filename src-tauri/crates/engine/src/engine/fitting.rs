@@ -4,19 +4,26 @@ use super::Inner;
 use crate::hardware::this_machine;
 use pilothouse_domain::{
     anatomy::Anatomy,
+    bench::Run,
     error::{ApiError, ErrorCode},
-    estimate::{Place, Wish, corrected, estimate},
-    fit::{Candidate, FitReport, Room, Together, report, together, typical, unknown_model, usual},
+    estimate::Wish,
+    fit::{Candidate, FitReport, Room, Together, place, report, together, typical, unknown_model, usual},
+    forecast::{History, Measured},
     learned::LoadKey,
-    ledger::Resident,
+    ledger::{Ledger, Resident},
     machine::Machine,
     model::{Model, ModelPurpose, ModelRef, find_models},
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
+use std::{sync::Arc, time::Duration};
 
 /// More sets than this nobody reads.
 const MOST_SETS: usize = 200;
+/// Runs of one model that are looked at.
+const RUNS: u32 = 5;
+/// The first sample comes soon after the start.
+const FIRST_SAMPLE: Duration = Duration::from_secs(3);
 
 pub(super) struct Asked {
     pub models: Vec<String>,
@@ -32,68 +39,121 @@ impl Inner {
         if asked.models.is_empty() || asked.models.len() > 64 {
             return Err(ApiError::new(ErrorCode::InvalidCall, "Name 1 to 64 models."));
         }
-        let snapshot = self.hub.now();
+        let (snapshot, machine) = self.situation(&asked).await?;
         let here = asked.machine.is_none();
-        let machine = match &asked.machine {
-            Some(machine) => machine.clone(),
-            None => this_machine().await,
-        };
         let mut named = Vec::new();
         for name in &asked.models {
             named.push(self.named(&snapshot, name, asked.server.as_ref()).await?);
         }
         let wish = self.wish(&asked, named.first(), &snapshot, &machine)?;
-        let on_gpu = machine.ceiling().on_gpu;
         let models: Vec<ModelRef> =
             named.iter().filter_map(|named| named.model.as_ref()).map(Model::reference).collect();
-        let candidates: Vec<Candidate> = named
-            .into_iter()
-            .map(|Named { title, anatomy, model }| {
-                let key =
-                    model.filter(|_| here).and_then(|model| LoadKey::of(&snapshot, &model, wish, on_gpu));
-                let correction = key.and_then(|key| self.bookkeeper.correction(&key));
-                Candidate { name: title, anatomy, correction }
-            })
-            .collect();
-        let room = match here {
-            true => room_now(&snapshot, machine, &models),
-            false => Room { machine, used_bytes: 0, residents: Vec::new() },
-        };
+        let mut candidates = Vec::new();
+        for named in named {
+            candidates.push(self.candidate(&snapshot, named, wish, &machine, here));
+        }
+        if here && let (Some(candidate), Some(model)) = (candidates.first_mut(), models.first()) {
+            candidate.history = self.history(&snapshot, model, &machine).await;
+        }
+        let off_card = candidates.iter().all(|candidate| !candidate.place.on_gpu());
+        let room = if here { room_now(&snapshot, machine, &models, off_card) } else { Room::empty(machine) };
         Ok(report(&candidates, &wish, &room))
     }
 
-    /// What would be in memory is counted as free: a set may hold it or not.
+    /// What would be in memory is counted as free: a set may hold it or not. Without a wish each model is reckoned as its
+    /// server loads it.
     pub(super) async fn fit_together(&self, asked: Asked) -> Result<Together, ApiError> {
-        let snapshot = self.hub.now();
-        let machine = match &asked.machine {
-            Some(machine) => machine.clone(),
-            None => this_machine().await,
-        };
-        let wish = self.wish(&asked, None, &snapshot, &machine)?;
-        let room = match asked.machine {
-            Some(machine) => Room { machine, used_bytes: 0, residents: Vec::new() },
-            None => room_now(&snapshot, machine, &[]),
-        };
-        let place = if room.machine.ceiling().on_gpu { Place::Gpu } else { Place::Cpu };
+        let (snapshot, machine) = self.situation(&asked).await?;
+        let here = asked.machine.is_none();
         let (mut known, mut unknown) = (Vec::new(), Vec::new());
         for view in snapshot.models.iter().filter(|view| view.model.purpose == ModelPurpose::Llm) {
             let model = &view.model;
             match self.supervisors.get(&model.server)?.anatomy(model).await {
                 Ok(anatomy) => {
-                    let key = LoadKey::of(&snapshot, model, wish, place == Place::Gpu);
-                    let correction = key.and_then(|key| self.bookkeeper.correction(&key));
-                    let bytes = corrected(estimate(&anatomy, &wish, place), correction).total_bytes();
-                    known.push((model.reference().id(), bytes));
+                    let named = Named { title: model.title.clone(), anatomy, model: Some(model.clone()) };
+                    let wish = self.wish(&asked, Some(&named), &snapshot, &machine)?;
+                    let candidate = self.candidate(&snapshot, named, wish, &machine, here);
+                    known.push((model.reference().id(), candidate.estimate().total_bytes()));
                 }
                 Err(error) => unknown.push(format!("{}: {}", model.reference().id(), error.message)),
             }
         }
+        let room = if here { room_now(&snapshot, machine, &[], false) } else { Room::empty(machine) };
         let freed: u64 = room.residents.iter().map(|resident| resident.bytes).sum();
         let free = room.free_bytes().saturating_add(freed).min(room.most_bytes());
         Ok(Together { unknown, ..together(&known, free, MOST_SETS) })
     }
 
-    /// What was asked for; for the rest, as the server of the first model loads it.
+    /// What there is, on the machine in question. Errors: busy before the first sample of this one.
+    async fn situation(&self, asked: &Asked) -> Result<(Arc<Snapshot>, Machine), ApiError> {
+        if let Some(machine) = &asked.machine {
+            return Ok((self.hub.now(), machine.clone()));
+        }
+        let mut snapshots = self.hub.snapshots();
+        let sampled = async {
+            let sampled = snapshots.wait_for(|snapshot| snapshot.ledger.is_some()).await;
+            sampled.map(|snapshot| snapshot.clone())
+        };
+        match tokio::time::timeout(FIRST_SAMPLE, sampled).await {
+            Ok(Ok(snapshot)) => Ok((snapshot, this_machine().await)),
+            _ => Err(ApiError::new(ErrorCode::Busy, "The memory of this machine has not been read yet.")
+                .hint("Ask again in a moment; `pilothouse gauges` says what is missing.")
+                .retryable()),
+        }
+    }
+
+    fn candidate(
+        &self,
+        snapshot: &Snapshot,
+        Named { title, anatomy, model }: Named,
+        wish: Wish,
+        machine: &Machine,
+        here: bool,
+    ) -> Candidate {
+        let server = model.as_ref().and_then(|model| snapshot.server(&model.server));
+        let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
+        let name = model.as_ref().map_or("", |model| model.name.as_str());
+        let place = place(&self.started_with, kind, name, machine);
+        let key = model.filter(|_| here).and_then(|model| LoadKey::of(snapshot, &model, wish, place));
+        let correction = key.and_then(|key| self.bookkeeper.correction(&key));
+        Candidate { name: title, anatomy, wish, place, correction, history: History::default() }
+    }
+
+    /// What runs on this machine have shown of a model and of the others of its server. A forecast is no reason to fail:
+    /// what cannot be read is not there.
+    async fn history(&self, snapshot: &Snapshot, model: &ModelRef, machine: &Machine) -> History {
+        let Some(store) = &self.store else { return History::default() };
+        let runs = match store.newest_runs(&model.server, RUNS).await {
+            Ok(runs) => runs,
+            Err(error) => {
+                tracing::warn!(%error, "what was measured is not in the forecast");
+                return History::default();
+            }
+        };
+        let version = snapshot.server(&model.server).and_then(|server| server.version.as_deref());
+        let comparable = |run: &&Run| {
+            run.server_version.as_deref() == version && run.fingerprint.get("chip") == Some(&machine.chip)
+        };
+        let runs: Vec<Run> = runs.iter().filter(comparable).cloned().collect();
+        let of = |name: &str| {
+            let of_model: Vec<Run> = runs.iter().filter(|run| run.model == name).cloned().collect();
+            Measured::of(&of_model)
+        };
+        let mut others = Vec::new();
+        let of_server = |view: &&pilothouse_domain::snapshot::ModelView| {
+            view.model.server == model.server && view.model.name != model.model
+        };
+        for view in snapshot.models.iter().filter(of_server) {
+            let Some(measured) = of(&view.model.name) else { continue };
+            let Ok(supervisor) = self.supervisors.get(&model.server) else { continue };
+            if let Ok(anatomy) = supervisor.anatomy(&view.model).await {
+                others.push((anatomy, measured));
+            }
+        }
+        History { of_model: of(&model.model), others }
+    }
+
+    /// What was asked for; for the rest, as the server of the model loads it.
     fn wish(
         &self,
         asked: &Asked,
@@ -140,13 +200,15 @@ struct Named {
     model: Option<Model>,
 }
 
-/// This machine with what runs on it now. Whoever is asked for already holds what it needs.
-fn room_now(snapshot: &Snapshot, machine: Machine, asked: &[ModelRef]) -> Room {
-    let Some(ledger) = &snapshot.ledger else {
-        return Room { machine, used_bytes: 0, residents: Vec::new() };
-    };
+/// This machine with what runs on it now. Whoever is asked for already holds what it needs. `off_card`: the settings keep the
+/// models out of the GPU.
+fn room_now(snapshot: &Snapshot, machine: Machine, asked: &[ModelRef], off_card: bool) -> Room {
+    let Some(ledger) = &snapshot.ledger else { return Room::empty(machine) };
+    let beside = if off_card { ledger.on_processor() } else { None };
+    let ledger: &Ledger = beside.as_ref().unwrap_or(ledger);
     let (own, residents): (Vec<Resident>, Vec<Resident>) =
         ledger.residents().into_iter().partition(|resident| asked.contains(&resident.model));
     let held: u64 = own.iter().map(|resident| resident.bytes).sum();
-    Room { machine, used_bytes: ledger.in_use_bytes.saturating_sub(held), residents }
+    let used_bytes = ledger.in_use_bytes.saturating_sub(held);
+    Room { machine, ceiling: ledger.ceiling.clone(), used_bytes, residents }
 }

@@ -138,6 +138,21 @@ impl Store {
         Ok(details.into_iter().map(|detail| detail.run).collect())
     }
 
+    /// The newest done runs of each model on one server, newest first.
+    pub async fn newest_runs(&self, server: &ServerId, of_each: u32) -> Result<Vec<Run>, ApiError> {
+        let rows = query(
+            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS place FROM run \
+             WHERE server = ? AND state = 'done') WHERE place <= ? ORDER BY id DESC",
+        )
+        .bind(server.as_str())
+        .bind(of_each)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| self.cannot("read", &e))?;
+        let details = self.details(rows).await?;
+        Ok(details.into_iter().map(|detail| detail.run).collect())
+    }
+
     /// One run with its trials and its trace. Errors: not_found, store_unavailable.
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
         let rows = query("SELECT * FROM run WHERE id = ?")

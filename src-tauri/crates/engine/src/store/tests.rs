@@ -97,6 +97,27 @@ async fn a_run_is_summarised_over_the_trials_that_count() {
 }
 
 #[tokio::test]
+async fn the_newest_done_runs_of_each_model_of_a_server_are_told() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    for (server, model, state) in [
+        ("ollama", "a", RunState::Done),
+        ("ollama", "a", RunState::Done),
+        ("lmstudio", "a", RunState::Done),
+        ("ollama", "b", RunState::Done),
+        ("ollama", "a", RunState::Cancelled),
+        ("ollama", "a", RunState::Done),
+    ] {
+        let id = store.begin_run(&new_run(server, model)).await.unwrap();
+        store.add_trial(id, &trial(0, TrialPhase::Measured, id as f64, None)).await.unwrap();
+        store.end_run(id, state, None, None).await.unwrap();
+    }
+    let runs = store.newest_runs(&"ollama".into(), 2).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.run_id).collect::<Vec<_>>(), [6, 4, 2]);
+    assert_eq!(runs[0].decode_tok_s.as_ref().unwrap().median, 6.0);
+}
+
+#[tokio::test]
 async fn runs_are_filtered_and_newest_first() {
     let (_folder, path) = folder();
     let store = open(&path).await;

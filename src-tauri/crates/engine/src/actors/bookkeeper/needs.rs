@@ -3,8 +3,8 @@
 use crate::actors::supervisors::Supervisors;
 use pilothouse_domain::{
     anatomy::Anatomy,
-    estimate::{Place, corrected, estimate},
-    fit::usual,
+    estimate::{corrected, estimate},
+    fit::{ModelNeed, place, usual},
     learned::{Correction, LoadKey},
     machine::Machine,
     model::{Model, ModelPurpose},
@@ -38,7 +38,7 @@ impl Needs {
         differ
     }
 
-    /// By `<server>/<name>`: bytes, or why they are not known.
+    /// By `<server>/<name>`: what it takes, or why that is not known.
     pub async fn reckon(
         &mut self,
         snapshot: &Snapshot,
@@ -46,9 +46,8 @@ impl Needs {
         settings: &Settings,
         supervisors: &Supervisors,
         correction: impl Fn(&LoadKey) -> Option<Correction>,
-    ) -> BTreeMap<String, Result<u64, String>> {
+    ) -> BTreeMap<String, Result<ModelNeed, String>> {
         let ceiling = machine.ceiling();
-        let place = if ceiling.on_gpu { Place::Gpu } else { Place::Cpu };
         let mut needs = BTreeMap::new();
         let mut kept = HashMap::new();
         for model in models(snapshot) {
@@ -60,9 +59,11 @@ impl Needs {
             };
             let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
                 let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
-                let key = LoadKey::of(snapshot, model, wish, ceiling.on_gpu);
+                let place = place(settings, server.kind, &model.name, machine);
+                let key = LoadKey::of(snapshot, model, wish, place);
                 let correction = key.and_then(|key| correction(&key));
-                corrected(estimate(anatomy, &wish, place), correction).total_bytes()
+                let bytes = corrected(estimate(anatomy, &wish, place), correction).total_bytes();
+                ModelNeed { bytes, place }
             });
             needs.insert(model.reference().id(), need);
             if let Ok(anatomy) = anatomy {

@@ -2,8 +2,8 @@
 
 use pilothouse_domain::{
     Timestamp,
-    estimate::Wish,
-    fit::usual,
+    estimate::{Place, Wish},
+    fit::{place, usual},
     learned::{LoadKey, MeasuredLoad},
     machine::{Machine, MemoryKind},
     model::Instance,
@@ -53,8 +53,9 @@ impl Residency {
         for instance in &snapshot.instances {
             let key = (instance.server.clone(), instance.id.clone());
             here.push(key.clone());
+            let Some(place) = placed(snapshot, machine, settings, instance) else { continue };
             // A reading that is missing for once is no unload: it would count as one more load.
-            let Some(bytes) = held(snapshot, machine, instance) else { continue };
+            let Some(bytes) = held(snapshot, machine, instance, place) else { continue };
             if self.0.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
                 due.extend(self.0.remove(&key).and_then(|tracked| tracked.due(key.clone())));
             }
@@ -64,7 +65,7 @@ impl Residency {
                     tracked.load.peak_bytes = tracked.load.peak_bytes.max(bytes);
                 }
                 None => {
-                    if let Some(load_key) = load_key(snapshot, machine, settings, instance) {
+                    if let Some(load_key) = load_key(snapshot, machine, settings, instance, place) {
                         let at = snapshot.gauges.as_ref().map_or(snapshot.at, |gauges| gauges.at);
                         self.0.insert(key, Tracked::new(load_key, at, instance.pid, bytes));
                     }
@@ -113,20 +114,29 @@ impl Tracked {
 
 /// What an instance holds where models are placed, as far as it is measured. What a server says counts where the system
 /// does not tell it.
-fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance) -> Option<u64> {
+fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance, place: Place) -> Option<u64> {
     let gauges = snapshot.gauges.as_ref()?;
     let usage = gauges.servers.iter().find(|usage| usage.id == instance.server)?;
     let runner = usage.runners.iter().find(|runner| runner.instance == instance.id);
     let of_process = runner.and_then(|runner| runner.memory_bytes);
-    match (machine.ceiling().on_gpu, machine.memory_kind) {
+    let by = |pid| gauges.gpus.iter().filter_map(|gpu| gpu.held_by(pid)).reduce(|a, b| a + b);
+    let on_gpu = instance.pid.and_then(by);
+    match (place.on_gpu(), machine.memory_kind) {
         (false, _) => of_process,
-        // Mapped weights are not in a footprint (reference: telemetry, section 5.1).
-        (true, MemoryKind::Unified) => of_process.max(instance.memory_bytes),
-        (true, MemoryKind::Separate) => {
-            let by = |pid| gauges.gpus.iter().filter_map(|gpu| gpu.held_by(pid)).reduce(|a, b| a + b);
-            instance.pid.and_then(by).or(instance.gpu_memory_bytes)
+        // Neither mapped weights nor buffers of the driver need be in what the process is charged with (reference:
+        // telemetry, section 5.1).
+        (true, MemoryKind::Unified) => {
+            let both = of_process.zip(on_gpu).map(|(process, gpu)| process + gpu);
+            of_process.max(instance.memory_bytes).max(both)
         }
+        (true, MemoryKind::Separate) => on_gpu.or(instance.gpu_memory_bytes),
     }
+}
+
+/// Where the settings put it. `None`: its server is gone.
+fn placed(snapshot: &Snapshot, machine: &Machine, settings: &Settings, instance: &Instance) -> Option<Place> {
+    let server = snapshot.server(&instance.server)?;
+    Some(place(settings, server.kind, &instance.model, machine))
 }
 
 fn load_key(
@@ -134,6 +144,7 @@ fn load_key(
     machine: &Machine,
     settings: &Settings,
     instance: &Instance,
+    place: Place,
 ) -> Option<LoadKey> {
     let server = snapshot.server(&instance.server)?;
     let of_model = |view: &&pilothouse_domain::snapshot::ModelView| {
@@ -143,7 +154,7 @@ fn load_key(
     let ceiling = machine.ceiling();
     let usual = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
     let wish = Wish { context: instance.context.unwrap_or(usual.context), ..usual };
-    LoadKey::of(snapshot, model, wish, ceiling.on_gpu)
+    LoadKey::of(snapshot, model, wish, place)
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub(super) struct RawReading {
     pub divided: bool,
     /// Used and total, bytes.
     pub memory: Option<(u64, u64)>,
+    /// Of the total, what is neither used nor free.
+    pub reserved: Option<u64>,
     /// It has no memory of its own: an integrated GPU (GB10, Jetson) answers "not supported".
     pub memory_shared: bool,
     pub power_mw: Option<u32>,
@@ -46,6 +48,7 @@ impl RawReading {
             name: name.into(),
             utilization: device.utilization_rates().ok().map(|rates| rates.gpu),
             memory_shared: matches!(memory, Err(NvmlError::NotSupported)),
+            reserved: memory.as_ref().ok().map(|memory| memory.reserved),
             memory: memory.ok().map(|memory| (memory.used, memory.total)),
             power_mw: device.power_usage().ok(),
             temperature: device.temperature(TemperatureSensor::Gpu).ok(),
@@ -80,6 +83,7 @@ impl RawReading {
                 true => machine_memory,
                 false => memory.map(|(_, total)| total),
             },
+            memory_reserved_bytes: self.reserved.filter(|_| memory.is_some() && !self.memory_shared),
             memory_shared: self.memory_shared,
             power_w: self.power_mw.map(watts),
             power_limit_w: self.power_limit_mw.filter(|limit| *limit > 0).map(watts),
@@ -188,6 +192,7 @@ mod tests {
             name: name.split_once(':').unwrap().1.trim().to_owned(),
             utilization: Some(number(value("Utilization", "GPU ")) as u32),
             memory: Some((mib("Used"), mib("Total"))),
+            reserved: Some(mib("Reserved")),
             power_mw: Some(milliwatts("Average Power Draw")),
             power_limit_mw: Some(milliwatts("Current Power Limit")),
             temperature: Some(number(value("Temperature", "GPU Current Temp")) as u32),
@@ -206,6 +211,7 @@ mod tests {
             load_percent: Some(0.0),
             memory_used_bytes: Some(0),
             memory_total_bytes: Some(81_559 * MIB),
+            memory_reserved_bytes: Some(480 * MIB),
             power_w: Some(71.87),
             power_limit_w: Some(700.0),
             temperature_c: Some(32.0),

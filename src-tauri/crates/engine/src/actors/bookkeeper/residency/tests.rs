@@ -150,13 +150,41 @@ fn what_no_reading_tells_teaches_nothing() {
 fn on_a_card_its_own_memory_counts_or_what_the_server_says_of_it() {
     let card = machine(true);
     let mut snapshot = snapshot(300 * MB);
-    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), None);
+    assert_eq!(held(&snapshot, &card, &snapshot.instances[0], Place::Gpu), None);
     snapshot.instances[0].gpu_memory_bytes = Some(700 * MB);
-    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), Some(700 * MB));
+    assert_eq!(held(&snapshot, &card, &snapshot.instances[0], Place::Gpu), Some(700 * MB));
     let holding = |pid, megabytes: u64| -> GpuReading {
         from(json!({ "processes": [{ "pid": pid, "memory_bytes": megabytes * MB }] }))
     };
     // Layers are split over two cards; process 9 is somebody else.
     snapshot.gauges.as_mut().unwrap().gpus = vec![holding(8, 400), holding(8, 350), holding(9, 5000)];
-    assert_eq!(held(&snapshot, &card, &snapshot.instances[0]), Some(750 * MB), "measured comes before told");
+    assert_eq!(
+        held(&snapshot, &card, &snapshot.instances[0], Place::Gpu),
+        Some(750 * MB),
+        "measured comes before told"
+    );
+}
+
+#[test]
+fn on_unified_memory_the_largest_of_what_is_told_counts() {
+    let mut unified = machine(true);
+    unified.memory_kind = MemoryKind::Unified;
+    let mut snapshot = snapshot(300 * MB);
+    let held = |snapshot: &Snapshot| held(snapshot, &unified, &snapshot.instances[0], Place::Metal);
+    assert_eq!(held(&snapshot), Some(300 * MB), "all that is known");
+    snapshot.instances[0].memory_bytes = Some(900 * MB);
+    assert_eq!(held(&snapshot), Some(900 * MB), "a footprint may lack the weights");
+    let gpu = from(json!({
+        "name": "GB10", "vendor": "nvidia", "memory_shared": true, "source": "NVML",
+        "processes": [{ "pid": 8, "memory_bytes": 800 * MB }],
+    }));
+    snapshot.gauges.as_mut().unwrap().gpus = vec![gpu];
+    assert_eq!(held(&snapshot), Some(1100 * MB), "what the driver holds is not in the process");
+}
+
+#[test]
+fn a_model_that_the_settings_keep_off_the_card_is_measured_by_its_process() {
+    let snapshot = snapshot(300 * MB);
+    let bytes = held(&snapshot, &machine(true), &snapshot.instances[0], Place::Cpu);
+    assert_eq!(bytes, Some(300 * MB));
 }
