@@ -188,8 +188,12 @@ fn sizes_text(sizes: &SizeTable) -> String {
             .map(|forecast| format!("about {:.0} ±{:.0} %", forecast.decode_tok_s, forecast.error_percent));
         let noted = row.noted;
         let noted_rate = noted.and_then(|noted| noted.decode_tok_s).map(|(from, to)| format!("{from}–{to}"));
+        let models = match &row.scenario {
+            Some(scenario) => format!("{} ({scenario})", row.models),
+            None => row.models.clone(),
+        };
         vec![
-            row.models.clone(),
+            models,
             gigabytes(row.needed_bytes),
             noted.map_or_else(dash, |noted| format!("{} GB", noted.memory_gb)),
             forecast.unwrap_or_else(dash),

@@ -1,14 +1,24 @@
-use crate::{document::with_reasons, output::Output};
+use crate::{document::with_reasons, output::Output, session::Session};
 use pilothouse_domain::{
     fit::gigabytes,
     machine::{Gpu, Machine, MemoryKind, Sourced},
 };
-use pilothouse_engine::{api::ApiError, hardware};
+use pilothouse_engine::{
+    api::{ApiError, Call, Reply},
+    hardware,
+};
 use serde_json::json;
 
-/// Needs no running engine: hardware is the same for everybody.
+/// Needs no running engine: hardware is the same for everybody. One that runs has read it already.
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
-    let machine = hardware::this_machine().await;
+    let known = match Session::connect() {
+        Ok(session) => session.call(Call::Machine).await.ok(),
+        Err(_) => None,
+    };
+    let machine = match known {
+        Some(Reply::Machine { machine }) => machine,
+        _ => hardware::this_machine().await,
+    };
     let document = with_reasons(
         json!(machine),
         &[

@@ -2,6 +2,7 @@
 
 use super::{Certainty, MEMORY, Pool, Tenant, TenantKind};
 use crate::{
+    fit::gigabytes,
     gauge::{Gauges, GpuReading, MemoryMeasure, ServerUsage},
     model::Instance,
     server::ServerId,
@@ -55,7 +56,10 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
     for instance in snapshot.instances.iter().filter(|one| !is_elsewhere(snapshot, &one.server)) {
         let measured = instance.pid.and_then(|pid| Some((pid, gpu.held_by(pid)?)));
         let (bytes, certainty, source) = match (measured, instance.gpu_memory_bytes.filter(|_| alone)) {
-            (Some((pid, bytes)), _) => (bytes, Certainty::Measured, format!("process {pid}, {}", gpu.source)),
+            (Some((pid, bytes)), told) => {
+                let source = format!("process {pid}, {}{}", gpu.source, also_told(told));
+                (bytes, Certainty::Measured, source)
+            }
             (None, Some(bytes)) => (bytes, Certainty::Reported, THEIR_LIST.to_owned()),
             (None, None) => continue,
         };
@@ -124,7 +128,8 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
         };
         let Some(all) = runner.memory_bytes else { continue };
         let mapped = runner.mapped_bytes.unwrap_or_default().min(all);
-        let source = format!("process {}, {}", runner.pid, measured_by(runner.measure));
+        let beside = also_told(instance.memory_bytes);
+        let source = format!("process {}, {}{beside}", runner.pid, measured_by(runner.measure));
         tenants.push(of_instance(snapshot, instance, all - mapped, Certainty::Measured, source));
         let source = format!(
             "process {}: files that it maps, mostly weights; the system counts them as available",
@@ -251,6 +256,11 @@ fn measured_by(measure: Option<MemoryMeasure>) -> &'static str {
         Some(MemoryMeasure::Footprint) => "physical footprint",
         None => "as the system tells it",
     }
+}
+
+/// What the server itself says of an instance that was measured.
+fn also_told(bytes: Option<u64>) -> String {
+    bytes.map(|bytes| format!("; its server says {}", gigabytes(bytes))).unwrap_or_default()
 }
 
 fn sum(tenants: &[Tenant], wanted: impl Fn(TenantKind) -> bool) -> u64 {

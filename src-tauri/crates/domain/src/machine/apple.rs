@@ -57,6 +57,11 @@ pub fn apple_chip(name: &str, gpu_cores: Option<u32>) -> Option<&'static AppleCh
 }
 
 impl AppleChip {
+    /// Each die has 16; an Ultra is made of two.
+    pub fn neural_engine_cores(&self) -> u32 {
+        if self.is_ultra() { 32 } else { 16 }
+    }
+
     /// "M4" of "M4 Max".
     pub fn generation(&self) -> &'static str {
         self.name.split(' ').next().unwrap_or(self.name)

@@ -111,13 +111,16 @@ impl Machine {
         }
         let own = self.gpus.iter().filter(|gpu| !gpu.memory_shared).filter_map(|gpu| gpu.memory_bytes).max();
         match (own, self.shared_limit()) {
+            (Some(bytes), _) if self.gpus.iter().filter(|gpu| !gpu.memory_shared).count() > 1 => {
+                ceiling(bytes, "memory of the largest GPU; models over several are not reckoned", true)
+            }
             (Some(bytes), _) => ceiling(bytes, "memory of the GPU", true),
             (None, Some((bytes, source))) => ceiling(bytes, source, true),
             (None, None) if self.gpus.is_empty() => {
                 ceiling(self.memory_bytes, "memory of the machine: no GPU", false)
             }
             (None, None) => {
-                ceiling(self.memory_bytes, "memory of the machine: no GPU with memory of its own", false)
+                ceiling(self.memory_bytes, "memory of the machine: no GPU tells memory of its own", false)
             }
         }
     }

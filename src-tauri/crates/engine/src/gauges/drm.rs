@@ -4,6 +4,7 @@ use super::{
     amd::AmdCard,
     drm_clients::{Client, Clients},
     intel::IntelCard,
+    pci_ids,
     slow::Slow,
     sysfs,
 };
@@ -77,8 +78,11 @@ impl DrmCard {
 
     pub fn name(&self) -> String {
         let vendor = if self.is_amd() { "AMD" } else { "Intel" };
-        let told = sysfs::text(&self.device.join("product_name"));
-        told.unwrap_or_else(|| sysfs::pci_name(&self.device, vendor))
+        // `card` is `/sys/class/drm/card0`; what the distribution installs stands beside `/sys`.
+        let share = self.card.ancestors().nth(3).map(|sys| sys.join("../usr/share"));
+        sysfs::text(&self.device.join("product_name"))
+            .or_else(|| pci_ids::name(&share?, &self.device))
+            .unwrap_or_else(|| sysfs::pci_name(&self.device, vendor))
     }
 
     /// The folder of its sensors.
@@ -241,6 +245,23 @@ pub(super) mod tests {
         put(&sys, 1, "1002:744c", "amdgpu", "0000:04:00.0", &[("product_name", "\n")]);
         let names: Vec<String> = read(&sys).into_iter().map(|reading| reading.name).collect();
         assert_eq!(names, ["AMD Radeon RX 7900 XTX", "AMD GPU 1002:744c"]);
+    }
+
+    #[test]
+    fn a_list_of_the_distribution_tells_the_name() {
+        let root = tree(&[("usr/share/libdrm/amdgpu.ids", "744C,\tC8,\tAMD Radeon RX 7900 XTX\n")]);
+        let at = |name: &str| format!("sys/class/drm/card0/device/{name}");
+        let files = [
+            ("vendor", "0x1002\n"),
+            ("device", "0x744c\n"),
+            ("revision", "0xc8\n"),
+            ("uevent", "DRIVER=amdgpu\nPCI_SLOT_NAME=0000:03:00.0\n"),
+        ];
+        for (name, content) in files {
+            add(root.path(), &[(&at(name), content)]);
+        }
+        let names: Vec<String> = cards(&root.path().join("sys")).iter().map(DrmCard::name).collect();
+        assert_eq!(names, ["AMD Radeon RX 7900 XTX"]);
     }
 
     #[test]

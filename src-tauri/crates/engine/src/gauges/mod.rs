@@ -19,6 +19,8 @@ mod intel;
 mod nvidia;
 mod orphans;
 mod past;
+#[cfg(target_os = "linux")]
+mod pci_ids;
 mod process_tree;
 #[cfg(not(target_os = "macos"))]
 mod slow;

@@ -18,8 +18,10 @@ const NAMES: [&str; 12] = [
     "hw.perflevel2.name",
     "hw.perflevel2.physicalcpu",
     "kern.hv_vmm_present",
-    "iogpu.wired_limit_mb",
+    LIMIT_OVERRIDE,
 ];
+/// In MiB; 0: nobody has set it.
+const LIMIT_OVERRIDE: &str = "iogpu.wired_limit_mb";
 
 /// What was told, before it is joined to the rest.
 #[derive(Debug, Default, PartialEq)]
@@ -52,6 +54,14 @@ struct Display {
     sppci_cores: Option<String>,
     /// "spdisplays_metal4".
     spdisplays_mtlgpufamilysupport: Option<String>,
+}
+
+/// The limit that somebody has set for the GPU, as it is now; `Some(None)`: nobody has. `None`: not macOS, or not told.
+pub(super) async fn limit_override_bytes() -> Option<Option<u64>> {
+    if !cfg!(target_os = "macos") {
+        return None;
+    }
+    parse(&output("/usr/sbin/sysctl", &[LIMIT_OVERRIDE]).await, "").limit_override_bytes()
 }
 
 /// `None`: not macOS.
@@ -102,6 +112,12 @@ impl Told {
         self.values.get(name)?.parse().ok()
     }
 
+    /// `Some(None)`: nobody has set one.
+    fn limit_override_bytes(&self) -> Option<Option<u64>> {
+        let megabytes = self.number::<u64>(LIMIT_OVERRIDE)?;
+        Some((megabytes > 0).then_some(megabytes << 20))
+    }
+
     /// Up to three levels, the fastest first ("Super", "Performance", "Efficiency"); not every chip has each of them.
     /// Virtual machines have one level without a kind, and old systems name none: there the second is the slow one.
     fn cores(&self) -> Cores {
@@ -142,7 +158,6 @@ impl Told {
             .and_then(|text| text.strip_prefix("spdisplays_metal"))
             .filter(|version| !version.is_empty());
         let cores = self.cores();
-        let override_mb = self.number::<u64>("iogpu.wired_limit_mb").filter(|megabytes| *megabytes > 0);
         let gpu = Gpu {
             name: display.and_then(|display| display.sppci_model.clone()).unwrap_or_else(|| chip.clone()),
             vendor: "apple".into(),
@@ -162,10 +177,10 @@ impl Told {
             bandwidth_gb_s: bandwidth,
             gpus: vec![gpu],
             neural_engine: known
-                .and_then(|chip| chip.neural_engine_tops)
-                .map(|tops| format!("16 cores, {tops} TOPS; no server uses it")),
+                .and_then(|chip| Some((chip.neural_engine_cores(), chip.neural_engine_tops?)))
+                .map(|(cores, tops)| format!("{cores} cores, {tops} TOPS; no server uses it")),
             metal: metal.map(str::to_owned),
-            gpu_limit_override_bytes: override_mb.map(|megabytes| megabytes << 20),
+            gpu_limit_override_bytes: self.limit_override_bytes().flatten(),
             chip,
             ..plain
         }

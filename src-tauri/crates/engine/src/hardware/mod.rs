@@ -1,4 +1,4 @@
-//! The hardware profile of this machine, read once, and profiles of other machines.
+//! The hardware profile of this machine, and profiles of other machines.
 
 mod apple;
 #[cfg(target_os = "linux")]
@@ -12,16 +12,34 @@ use pilothouse_domain::{
 };
 use std::path::Path;
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 
 /// Profiles that come with the program, by name.
 const PROFILES: &[(&str, &str)] = &[("m4-max-36", include_str!("profiles/m4-max-36.json"))];
 
-static THIS: OnceCell<Machine> = OnceCell::const_new();
+static THIS: Mutex<Option<Machine>> = Mutex::const_new(None);
 
-/// This machine. Read at the first call; hardware does not change while a program runs.
+/// This machine. Read at the first call, and kept.
 pub async fn this_machine() -> Machine {
-    THIS.get_or_init(read).await.clone()
+    let mut this = THIS.lock().await;
+    match &*this {
+        Some(machine) => machine.clone(),
+        None => this.insert(read().await).clone(),
+    }
+}
+
+/// Reads again what may change while a program runs: the limit of a Mac's GPU, which a person can set, and the GPUs, whose
+/// driver may come up after us. `gpus_seen`: by the gauges. `None`: all is as before.
+pub async fn look_again(gpus_seen: usize) -> Option<Machine> {
+    let known = this_machine().await;
+    let now = match apple::limit_override_bytes().await {
+        Some(gpu_limit_override_bytes) => Machine { gpu_limit_override_bytes, ..known.clone() },
+        None if gpus_seen > known.gpus.len() => read().await,
+        None => return None,
+    };
+    let changed = now != known;
+    *THIS.lock().await = Some(now.clone());
+    changed.then_some(now)
 }
 
 /// A profile that comes with the program, or a file that `pilothouse machine --json` has written.

@@ -6,7 +6,7 @@ mod residency;
 
 use super::supervisors::Supervisors;
 use crate::{
-    hardware::this_machine,
+    hardware::{look_again, this_machine},
     hub::{Hub, Report},
     store::Store,
 };
@@ -19,9 +19,15 @@ use pilothouse_domain::{
     snapshot::Snapshot,
 };
 use residency::Residency;
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::{spawn, sync::watch};
 use tokio_util::sync::CancellationToken;
+
+/// How often the hardware is read again: little of it changes, and seldom.
+const READ_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the bookkeeper works with.
 pub struct Surroundings {
@@ -77,6 +83,10 @@ struct Books {
     publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
     /// The sample that was taken into account last.
     seen: Option<Timestamp>,
+    /// When the hardware was read.
+    read: Instant,
+    /// GPUs that the gauges had at that moment.
+    gpus: usize,
 }
 
 async fn run(around: Surroundings, publish: watch::Sender<Arc<Vec<MeasuredLoad>>>, end: CancellationToken) {
@@ -89,6 +99,8 @@ async fn run(around: Surroundings, publish: watch::Sender<Arc<Vec<MeasuredLoad>>
         machine,
         publish,
         seen: None,
+        read: Instant::now(),
+        gpus: 0,
         around,
     };
     books.remember().await;
@@ -130,7 +142,8 @@ impl Books {
         };
         let learned = !due.is_empty();
         self.keep(due).await;
-        if self.needs.differ(snapshot) || learned {
+        let changed = self.look_at_the_machine(snapshot).await;
+        if self.needs.differ(snapshot) || learned || changed {
             let needs = self
                 .needs
                 .reckon(snapshot, &self.machine, &self.around.settings, &self.around.supervisors, |key| {
@@ -139,6 +152,22 @@ impl Books {
                 .await;
             self.around.hub.report(Report::Needs(needs));
         }
+    }
+
+    /// Whether something of the machine has changed on which the ceiling or a place depends.
+    async fn look_at_the_machine(&mut self, snapshot: &Snapshot) -> bool {
+        if self.read.elapsed() < READ_AGAIN {
+            return false;
+        }
+        self.read = Instant::now();
+        let gpus = snapshot.gauges.as_ref().map_or(0, |gauges| gauges.gpus.len());
+        // One that the profile lacks for good is no reason to ask its driver every minute.
+        let news = if std::mem::replace(&mut self.gpus, gpus) == gpus { 0 } else { gpus };
+        let Some(machine) = look_again(news).await else { return false };
+        tracing::info!(ceiling = machine.ceiling().bytes, "the hardware is told anew");
+        self.machine = machine.clone();
+        self.around.hub.report(Report::Machine(machine));
+        true
     }
 
     /// Writes loads and their new peaks. Without a store they are remembered until the end.
