@@ -29,7 +29,7 @@ fn pss_mb(pid: i32) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "a measurement of BENCH_SECONDS seconds (default 60): make bench runs it"]
+#[ignore = "a measurement of BENCH_SECONDS seconds (default 60; make bench takes 600)"]
 async fn own_cost_without_a_window() {
     let Some(tools) = Tools::find() else { return };
     let seconds = std::env::var("BENCH_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(60);
