@@ -48,11 +48,16 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
 fn text(gauges: &Gauges, snapshot: &Snapshot) -> String {
     let told = |value: Option<u64>| value.map_or_else(|| "not reported".into(), gigabytes);
     let percent = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.0} %"));
-    let mut lines = vec![
+    let mut lines: Vec<String> = gauges
+        .stale_s(snapshot.at)
+        .map(|seconds| format!("Stale: no sample has come for {seconds} s.\n"))
+        .into_iter()
+        .collect();
+    lines.extend([
         format!("CPU     {} of {} cores", percent(gauges.cpu_percent), gauges.cpu_cores),
         format!("Memory  {} of {}", told(gauges.memory_used_bytes), told(gauges.memory_total_bytes)),
         format!("Swap    {}", told(gauges.swap_used_bytes)),
-    ];
+    ]);
     if let Some(pressure) = gauges.memory_pressure {
         lines.push(format!("        pressure {}", pressure_word(pressure)));
     }

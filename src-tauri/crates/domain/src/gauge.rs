@@ -182,6 +182,16 @@ pub struct Gauges {
     pub own: OwnUsage,
 }
 
+impl Gauges {
+    /// How old the sample is, in seconds, where that is more than two of its intervals. `None`: it is fresh, or a single
+    /// reading.
+    pub fn stale_s(&self, now: Timestamp) -> Option<u64> {
+        let interval_ms = self.interval_ms?.max(1000);
+        let age_ms = u64::try_from(now.duration_since(self.at).as_millis()).ok()?;
+        (age_ms > 2 * interval_ms).then_some(age_ms / 1000)
+    }
+}
+
 /// Past values as columns of equal length, oldest first; a hole is `None`.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
 #[ts(export)]

@@ -118,7 +118,8 @@ fn usage_line(snapshot: &Snapshot) -> String {
         None if gauges.gpus.is_empty() => "no GPU found".into(),
         None => "GPU load not reported".into(),
     };
-    format!("{memory}, {gpu}")
+    let stale = if gauges.stale_s(snapshot.at).is_some() { " (stale)" } else { "" };
+    format!("{memory}, {gpu}{stale}")
 }
 
 /// Models grouped by server under a line with its name; what does not fit goes into a submenu.
@@ -284,6 +285,27 @@ mod tests {
 
     fn texts(items: &[TrayItem]) -> Vec<&str> {
         items.iter().map(|item| item.text.as_str()).collect()
+    }
+
+    #[test]
+    fn usage_that_is_no_longer_sampled_is_said_to_be_stale() {
+        let mut snapshot = snapshot(1);
+        let at = |seconds| Timestamp::from_second(seconds).unwrap();
+        let gauges = serde_json::json!({
+            "at": at(100), "interval_ms": 5000, "cpu_cores": 2, "memory_used_bytes": 8_000_000_000_u64,
+            "memory_total_bytes": 24_000_000_000_u64, "gpus": [], "servers": [], "orphans": [], "self": {},
+        });
+        snapshot.gauges = serde_json::from_value(gauges).unwrap();
+        for (now, wanted) in [
+            (99, "Memory 8.0 of 24.0 GB, no GPU found"),
+            (110, "Memory 8.0 of 24.0 GB, no GPU found"),
+            (111, "Memory 8.0 of 24.0 GB, no GPU found (stale)"),
+        ] {
+            snapshot.at = at(now);
+            assert_eq!(usage_line(&snapshot), wanted, "{now}");
+        }
+        snapshot.gauges.as_mut().unwrap().interval_ms = None;
+        assert_eq!(snapshot.gauges.unwrap().stale_s(at(9999)), None, "a single reading is as old as it is");
     }
 
     #[test]
