@@ -1,12 +1,58 @@
-"""Adds up what the test runners counted and prints one line. Tests that printed `skipped: …` count as skipped."""
+"""Adds up what the test runners counted and prints one line. Tests that printed `skipped: …` count as skipped. A second
+line tells how many rows of tests/FAULTS.md were tested, once a log of the tests that they name is there."""
 
 import re
 import sys
+from pathlib import Path
+
+TABLE = Path(__file__).parent.parent / "tests" / "FAULTS.md"
+# The rows name tests of these two programs.
+OF_ROWS = ("faults", "journeys")
+# With --nocapture such a line may stand behind what the runner has begun to write.
+SKIPPED = re.compile(r"^(?:test \S+ \.\.\. |[.iF]+)?skipped: ", re.M)
+
+
+def results(text):
+    """What cargo test said of each test, by its bare name: "ok", "FAILED", "ignored"; "skipped" when the test itself said
+    so. And how many said so without it being told which. With one thread the word comes behind the test's own output."""
+    words, at, unnamed = {}, None, 0
+    for line in text.splitlines():
+        if begun := re.match(r"test (?:\w+::)*(\w+) \.\.\. ?(.*)", line):
+            at, line = begun.groups()
+        if line.startswith("skipped: "):
+            if at is None:
+                unnamed += 1
+            else:
+                words[at] = "skipped"
+        elif at is not None and (word := re.match(r"(ok|FAILED|ignored)(?:$|, )", line)):
+            words.setdefault(at, word[1])
+            at = None
+    return words, unnamed
+
+
+def rows_line(logs):
+    rows = [line.rsplit("`", 2)[1] for line in TABLE.read_text().splitlines() if re.match(r"\| .*`.*`", line)]
+    words, unnamed = {}, 0
+    for name in OF_ROWS:
+        more, without_name = results(logs.get(name, ""))
+        words.update(more)
+        unnamed += without_name
+    said = [words.get(row) for row in rows]
+    good, bad = max(0, said.count("ok") - unnamed), said.count("FAILED")
+    line = f"faults: {len(rows)} rows of the table, {good} tests passed"
+    if bad:
+        line += f", {bad} failed"
+    if rest := len(rows) - good - bad:
+        line += f", {rest} not run"
+    return line
+
 
 passed = failed = skipped = 0
+logs = {}
 for name in sys.argv[1:]:
     with open(name, encoding="utf-8", errors="replace") as file:
         text = re.sub(r"\x1b\[[0-9;]*m", "", file.read())
+    logs[Path(name).stem] = text
     # cargo test
     for good, bad, ignored in re.findall(r"test result: \w+\. (\d+) passed; (\d+) failed; (\d+) ignored", text):
         passed, failed, skipped = passed + int(good), failed + int(bad), skipped + int(ignored)
@@ -27,6 +73,8 @@ for name in sys.argv[1:]:
             failed += int(number)
         else:
             skipped += int(number)
-    said = len(re.findall(r"^skipped: ", text, re.M))
+    said = len(SKIPPED.findall(text))
     passed, skipped = passed - said, skipped + said
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
+if any(name in logs for name in OF_ROWS):
+    print(rows_line(logs))

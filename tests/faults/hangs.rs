@@ -88,6 +88,32 @@ async fn an_adopted_server_that_gives_no_tokens_is_shown_and_left_alone_simulate
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_gave_no_token_and_left_is_held_against_nobody_simulated() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, &format!("{NO_LLAMA}{QUICK}"));
+    let theirs = OllamaSim::start(sandbox.ollama_port, Fault::NoTokens).await.unwrap();
+    let mut engine = sandbox.serve().await;
+    sandbox.until_listed(MODEL).await;
+    // Loaded by its owner, active for nobody.
+    theirs.load();
+    until("the model to be seen in memory", crate::scene::LIMIT, || async {
+        let models = sandbox.ask(&["models"])?;
+        let loaded = |model: &serde_json::Value| model["name"] == MODEL && model["loaded"] == true;
+        models["models"].as_array()?.iter().any(loaded).then_some(())
+    })
+    .await;
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(6)).build().unwrap();
+    let body = serde_json::json!({ "model": MODEL, "prompt": "Hello", "max_tokens": 2 });
+    let address = format!("http://127.0.0.1:{}/v1/completions", sandbox.gateway_port);
+    assert!(http.post(address).json(&body).send().await.is_err());
+    until_state(&sandbox, &mut engine, "ollama", "degraded").await;
+    theirs.unload();
+    let shown = until_state(&sandbox, &mut engine, "ollama", "ready").await;
+    assert_eq!(shown["restarts"], 0, "{shown}");
+    theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_hangs_at_its_start_is_ended_and_said() {
     let Some(tools) = Tools::find().map(without_ollama) else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -134,6 +160,9 @@ async fn a_clock_that_jumps_both_ways_disturbs_nobody() {
         assert_eq!(status["active"]["server"], "llama-server", "{status:#}");
         assert_eq!(ask(&sandbox).await.status(), 200);
     }
+    // A wall clock that runs ahead of the monotonic one is how a sleep of the machine shows itself.
+    let log = sandbox.run(&["logs", "llama-server", "-n", "2000"]).stdout;
+    assert_eq!(log.matches("the machine was asleep, or its clock was set").count(), 1, "{log}");
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
 }

@@ -247,9 +247,13 @@ async fn our_own_kill_while_a_server_starts_leaves_one_server_not_two() {
         sandbox.home().join("run/server-ollama.json").exists().then_some(())
     })
     .await;
+    let status = sandbox.ask(&["status"]).unwrap();
+    let before = pid(server(&status, "ollama").unwrap());
+    assert!(before.is_some(), "{status:#}");
     engine.kill_leader();
     let mut again = sandbox.serve().await;
-    sandbox.until_ready(&mut again, "ollama").await;
+    // It is silent as an Ollama that looks for GPUs: that is no reason to begin anew.
+    assert_eq!(sandbox.until_ready(&mut again, "ollama").await, before, "the same process");
     let servers: Vec<_> =
         sandbox.running().into_iter().filter(|(_, line)| line.contains("sim-ollama")).collect();
     assert_eq!(servers.len(), 1, "{servers:?}");

@@ -1,24 +1,39 @@
 //! Pilothouse itself is killed, and started twice.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{OLLAMA_MODEL, Sandbox, Tools, pid, server};
+use pilothouse_tests::{
+    sandbox::{Sandbox, Tools, pid, server},
+    sims::lmstudio::{FailLoad, Faults, LmStudioSim, Options},
+};
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_in_the_middle_of_a_switch_it_finds_its_servers_and_puts_the_model_back() {
+    const MODEL: &str = "simulated/alpha-2b";
     let Some(tools) = Tools::find() else { return };
-    let sandbox = Sandbox::new(&tools, "");
+    // A load that never ends, so that the switch is under way for certain. It is the only part that is simulated.
+    let folder = tempfile::tempdir().unwrap();
+    let hangs = Faults { fail_load: Some(FailLoad::Hang), ..Faults::default() };
+    let options = Options { load_seconds: 0.1, faults: hangs, ..Options::new(folder.path()) };
+    let theirs = LmStudioSim::start(options).await.unwrap();
+    let settings = format!(
+        "[servers.lmstudio]\naddress = {:?}\nhome = {:?}\n",
+        theirs.base_url().unwrap(),
+        folder.path().display().to_string()
+    );
+    let sandbox = Sandbox::new(&tools, &settings);
     let mut engine = sandbox.serve().await;
-    sandbox.add_ollama_model(&mut engine).await;
     sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.until_listed(MODEL).await;
     let pids = [
         sandbox.until_ready(&mut engine, "llama-server").await.unwrap(),
         sandbox.until_ready(&mut engine, "ollama").await.unwrap(),
     ];
-    let mut client = sandbox.begin(&["switch", OLLAMA_MODEL, "--server", "ollama"]);
+    let mut client = sandbox.begin(&["switch", MODEL, "--server", "lmstudio"]);
     sandbox
-        .until(&mut engine, "the switch to be under way", |status| {
-            (status["switching"]["to"]["server"] == "ollama").then_some(())
+        .until(&mut engine, "the load that hangs", |status| {
+            let switching = &status["switching"];
+            (switching["to"]["server"] == "lmstudio" && switching["phase"] == "loading").then_some(())
         })
         .await;
     engine.kill_leader();
@@ -38,6 +53,7 @@ async fn killed_in_the_middle_of_a_switch_it_finds_its_servers_and_puts_the_mode
     assert_eq!(intact(&sandbox).await, ("ok".to_owned(), 0), "the database, and switches without an outcome");
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
+    theirs.stop().await;
 }
 
 /// SQLite's own check, and the number of switches that still seem to be under way.

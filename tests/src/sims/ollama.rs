@@ -102,6 +102,16 @@ impl OllamaSim {
         self.shared.with(|inner| inner.fault = fault);
     }
 
+    /// Somebody else loads the model.
+    pub fn load(&self) {
+        self.shared.with(|inner| inner.loaded = true);
+    }
+
+    /// Somebody else unloads it.
+    pub fn unload(&self) {
+        self.shared.with(|inner| inner.loaded = false);
+    }
+
     pub fn set_version(&self, version: &str) {
         self.shared.with(|inner| version.clone_into(&mut inner.version));
     }

@@ -31,6 +31,9 @@ use tokio_util::sync::CancellationToken;
 /// How long a process of ours may take to end after SIGTERM.
 pub(super) const GRACE: Duration = Duration::from_secs(3);
 
+/// What a launch led to, and what stops it where that is no process of ours.
+pub(super) type Launched = Result<(Started, Option<Vec<ProcessSpec>>), ApiError>;
+
 /// Results of slow work. `generation` tells which process or connection they are about: late ones are dropped.
 pub(super) enum Inner {
     Located(Installation),
@@ -38,7 +41,11 @@ pub(super) enum Inner {
     /// Nobody of the kind answers: a stranger at its address, if there is one, and the program that may run behind it.
     Alone(Option<ApiError>, Option<Backend>),
     Readopted(Option<OwnedProcess>, Record),
-    Started(Result<(Started, Option<Vec<ProcessSpec>>), ApiError>),
+    /// How launch number `launch` ended; `None`: it was called off before there was a process.
+    Started {
+        launch: u64,
+        result: Option<Launched>,
+    },
     Ended {
         generation: u64,
         exit: Exit,
@@ -92,6 +99,8 @@ pub(super) struct Supervisor {
     pub(super) looks: u32,
     pub(super) listed: bool,
     pub(super) clock: Instant,
+    /// The last look, by both clocks.
+    pub(super) looked_at: (Instant, Timestamp),
     pub(super) starting_since: Instant,
     pub(super) stopping_since: Instant,
     pub(super) ready_since: Option<Instant>,
@@ -104,9 +113,15 @@ pub(super) struct Supervisor {
     pub(super) suspicion: Suspicion,
     /// Why we killed it, until its end is seen.
     pub(super) hung: Option<String>,
-    /// The start under way, and what ends it.
+    /// The launch under way, or the last one, and what calls it off.
     pub(super) starting: Option<JoinHandle<()>>,
     pub(super) start_cancel: CancellationToken,
+    /// Its number: what an earlier one brings is not wanted any more.
+    pub(super) launch: u64,
+    /// Its result is still to come.
+    pub(super) launching: bool,
+    /// An earlier life of ours started it, and it has not answered this one yet.
+    pub(super) unheard: bool,
     pub(super) runners: Runners,
     /// Processes with models whose end is waited for.
     pub(super) watched: BTreeSet<u32>,
@@ -148,6 +163,7 @@ impl Supervisor {
             looks: 0,
             listed: false,
             clock: now,
+            looked_at: (now, Timestamp::now()),
             starting_since: now,
             stopping_since: now,
             ready_since: None,
@@ -159,6 +175,9 @@ impl Supervisor {
             hung: None,
             starting: None,
             start_cancel: CancellationToken::new(),
+            launch: 0,
+            launching: false,
+            unheard: false,
             runners: Runners::default(),
             watched: BTreeSet::new(),
             ending: None,
@@ -204,7 +223,12 @@ impl Supervisor {
         if let Some(record) = Record::read(&self.around.run_dir, &id) {
             let adapter = self.adapter.clone();
             self.transition(Event::StartWanted, false);
-            self.later(async move { Inner::Readopted(work::readopt(&*adapter, &record).await, record) });
+            let (inner, limit) = (self.inner.clone(), self.start_limit());
+            self.launching = true;
+            self.starting = Some(tokio::spawn(async move {
+                let process = work::readopt(&*adapter, &record, limit).await;
+                drop(inner.send(Inner::Readopted(process, record)).await);
+            }));
         } else if autostart {
             self.transition(Event::StartWanted, true);
         } else {
@@ -276,8 +300,15 @@ impl Supervisor {
             Inner::Found(found) => self.found(found),
             Inner::Alone(stranger, backend) => self.alone(stranger, backend),
             Inner::Readopted(process, record) => self.readopted(process, record),
-            Inner::Started(Ok((started, stop))) => self.started(started, stop),
-            Inner::Started(Err(error)) => self.failed(error),
+            Inner::Started { launch, result } if launch == self.launch => {
+                self.launching = false;
+                match result {
+                    Some(Ok((started, stop))) => self.started(started, stop),
+                    Some(Err(error)) if self.life.state == ServerState::Starting => self.failed(error),
+                    Some(Err(_)) | None => self.called_off(),
+                }
+            }
+            Inner::Started { result, .. } => self.came_too_late(result),
             Inner::Ended { generation, exit } if generation == self.generation => self.process_ended(&exit),
             Inner::Probed { generation, probe } if generation == self.generation => self.probed(probe),
             Inner::BackoffOver { generation } if generation == self.generation => {
@@ -354,7 +385,9 @@ impl Supervisor {
                         Inner::Asked { generation, result: work::ask_to_stop(&commands).await }
                     });
                 }
-                // Between two starts there is nothing to end. A launch under way is stopped when it arrives.
+                // Its end comes back, with a process that must be stopped or without one.
+                (None, _) if self.launching => self.start_cancel.cancel(),
+                // Between two starts there is nothing to end.
                 (None, _) => self.transition(Event::Gone { reason: String::new() }, false),
             },
         }

@@ -10,6 +10,7 @@ use crate::{
     process::OwnedProcess,
 };
 use pilothouse_domain::{
+    Timestamp,
     error::{ApiError, ErrorCode},
     lifecycle::{Event, ServerState},
     notice::Happening,
@@ -28,6 +29,9 @@ const MODELS_EVERY: u32 = 15;
 /// How long an adopted server may take to be gone after its product was asked to stop it.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
+/// By so much the wall clock runs ahead only when the machine slept.
+const SLEPT: Duration = Duration::from_secs(30);
+
 /// The longest time in which a remote server may say that it is loading, for those who wait for it.
 const LOADING_LIMIT: Duration = Duration::from_secs(600);
 
@@ -38,8 +42,22 @@ fn is_loading(error: &ApiError) -> bool {
 }
 
 impl Supervisor {
+    /// After a sleep of the machine a server may have lost its GPU or its network: it is asked for a token at once. The
+    /// monotonic clock stands still meanwhile, the wall clock does not; a clock that somebody sets looks the same and does no
+    /// harm.
+    fn look_for_sleep(&mut self) {
+        let (instant, wall) = std::mem::replace(&mut self.looked_at, (Instant::now(), Timestamp::now()));
+        let away = i64::try_from(instant.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let slept = self.looked_at.1.duration_since(wall).as_millis().saturating_sub(away.into());
+        if slept > SLEPT.as_millis() as i128 && self.life.state.is_up() {
+            self.say("the machine was asleep, or its clock was set; looking whether it still works");
+            self.arouse();
+        }
+    }
+
     /// Time for a look at the server.
     pub(super) fn look(&mut self) {
+        self.look_for_sleep();
         match self.life.state {
             ServerState::Starting if self.connection.is_some() => {
                 // How long a remote one may take is its owner's matter; only the askers are told some day.
@@ -184,6 +202,7 @@ impl Supervisor {
     }
 
     pub(super) fn answered(&mut self) {
+        self.unheard = false;
         self.suspicion.answered();
         let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
         self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);

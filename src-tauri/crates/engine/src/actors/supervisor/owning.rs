@@ -2,7 +2,7 @@
 
 use super::{
     Connection,
-    actor::{GRACE, Inner, Supervisor, output_path},
+    actor::{GRACE, Inner, Launched, Supervisor, output_path},
     ended,
     record::Record,
     suspicion::Suspicion,
@@ -15,6 +15,7 @@ use crate::{
     server_log::foreign,
 };
 use pilothouse_domain::{
+    Timestamp,
     error::{ApiError, ErrorCode},
     lifecycle::{Effect, Event, ServerState},
     notice::Happening,
@@ -26,6 +27,7 @@ use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
+use tokio_util::sync::CancellationToken;
 
 impl Supervisor {
     pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>, results: mpsc::Receiver<Inner>) {
@@ -56,11 +58,42 @@ impl Supervisor {
         }
         told.extend(std::iter::from_fn(|| results.try_recv().ok()));
         for result in told {
-            if let Inner::Started(Ok((Started::Own { process, files, .. }, _))) = result {
-                self.files = files;
-                self.process = Some(process);
+            match result {
+                Inner::Started { launch, result: Some(Ok((Started::Own { process, files, .. }, _))) }
+                    if launch == self.launch =>
+                {
+                    self.files = files;
+                    self.process = Some(process);
+                }
+                Inner::Started { result, .. } => self.came_too_late(result),
+                Inner::Readopted(Some(process), record) => {
+                    self.files = record.files;
+                    self.process = Some(process);
+                }
+                _ => {}
             }
         }
+    }
+
+    /// A launch ended after somebody had asked it to stop.
+    pub(super) fn called_off(&mut self) {
+        self.transition(Event::Gone { reason: String::new() }, true);
+    }
+
+    /// The process of an earlier launch: another one is under way, or has taken its place.
+    pub(super) fn came_too_late(&mut self, result: Option<Launched>) {
+        let Some(Ok((Started::Own { process, files, .. }, _))) = result else { return };
+        self.say(&format!("process {} was started too late; ending it", process.pid()));
+        let before = self.ending.take();
+        self.ending = Some(tokio::spawn(async move {
+            process.stop(GRACE).await;
+            for file in files {
+                let _ = std::fs::remove_file(file);
+            }
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+        }));
     }
 
     pub(super) fn located(&mut self, installation: Installation) {
@@ -86,22 +119,29 @@ impl Supervisor {
     }
 
     pub(super) fn readopted(&mut self, process: Option<OwnedProcess>, record: Record) {
+        self.launching = false;
+        let wanted = self.life.state == ServerState::Starting;
         match process {
             Some(process) => {
                 self.say("found again: an earlier Pilothouse started it and ended without stopping it");
-                let endpoint = record.endpoint();
-                self.own(process, endpoint, record.program, record.files);
+                let (endpoint, at) = (record.endpoint(), record.at);
+                self.own_since(process, endpoint, record.program, record.files, at);
+                self.unheard = true;
+                if !wanted {
+                    self.carry_out(Effect::Stop);
+                }
             }
             None => {
                 Record::remove(&self.around.run_dir, &self.adapter.id(), &record.files);
-                self.spawn();
+                if wanted { self.spawn() } else { self.called_off() }
             }
         }
     }
 
     pub(super) fn started(&mut self, started: Started, stop: Option<Vec<ProcessSpec>>) {
         match started {
-            Started::Adopted(found) => self.adopt(found, stop),
+            Started::Adopted(found) if self.life.state == ServerState::Starting => self.adopt(found, stop),
+            Started::Adopted(found) => self.adopted_too_late(found, stop),
             Started::Own { process, endpoint, program, files } => {
                 if self.life.state != ServerState::Starting {
                     // Somebody asked it to stop while it was being launched.
@@ -116,12 +156,37 @@ impl Supervisor {
         }
     }
 
+    /// A product has started itself, or ran already, and meanwhile somebody wants it to stop.
+    fn adopted_too_late(&mut self, found: Found, stop: Option<Vec<ProcessSpec>>) {
+        if self.life.state != ServerState::Stopping || stop.is_none() {
+            // The next look finds it.
+            return self.called_off();
+        }
+        self.connect(found.endpoint);
+        self.ownership = Some(Ownership::Adopted);
+        self.adopted_pid = found.pid;
+        self.stop_commands = stop;
+        self.carry_out(Effect::Stop);
+    }
+
     pub(super) fn own(
         &mut self,
         process: OwnedProcess,
         endpoint: Endpoint,
         program: PathBuf,
         files: Vec<PathBuf>,
+    ) {
+        self.own_since(process, endpoint, program, files, Timestamp::now());
+    }
+
+    /// `at`: when it was started.
+    fn own_since(
+        &mut self,
+        process: OwnedProcess,
+        endpoint: Endpoint,
+        program: PathBuf,
+        files: Vec<PathBuf>,
+        at: Timestamp,
     ) {
         self.connect(endpoint.clone());
         let record = Record {
@@ -130,6 +195,7 @@ impl Supervisor {
             key: endpoint.key.map(|key| key.expose().to_owned()),
             program: program.clone(),
             files: files.clone(),
+            at,
         };
         record.write(&self.around.run_dir, &self.adapter.id());
         self.files = files;
@@ -304,6 +370,9 @@ impl Supervisor {
     }
 
     pub(super) fn start_timed_out(&mut self) {
+        if std::mem::take(&mut self.unheard) {
+            return self.replace();
+        }
         let error = ApiError::new(
             ErrorCode::TimedOut,
             format!("{} did not answer within {} s.", self.title(), self.start_limit().as_secs()),
@@ -318,11 +387,34 @@ impl Supervisor {
         self.failed(error);
     }
 
+    /// What an earlier life of ours left behind stays silent: a fresh one takes its place, as it would have at once had it been
+    /// older.
+    fn replace(&mut self) {
+        self.say("does not answer; ending it and starting another");
+        if let Some(process) = self.process.take() {
+            self.ending = Some(tokio::spawn(async move {
+                process.stop(GRACE).await;
+            }));
+        }
+        Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
+        self.disconnect();
+        self.spawn();
+    }
+
     pub(super) fn spawn(&mut self) {
         self.starting_since = Instant::now();
         let (adapter, output) = (self.adapter.clone(), output_path(&self.around, &self.adapter.id()));
-        let (inner, cancel) = (self.inner.clone(), self.start_cancel.clone());
+        self.start_cancel.cancel();
+        self.start_cancel = CancellationToken::new();
+        self.launch += 1;
+        self.launching = true;
+        let (inner, cancel, launch) = (self.inner.clone(), self.start_cancel.clone(), self.launch);
+        let before = [self.starting.take(), self.ending.take()];
         self.starting = Some(tokio::spawn(async move {
+            // What is still on its way out would hold the port.
+            for one in before.into_iter().flatten() {
+                let _ = one.await;
+            }
             let start = async {
                 match work::start(&*adapter, &output).await {
                     Ok(started @ Started::Adopted(_)) => {
@@ -334,11 +426,12 @@ impl Supervisor {
                 }
             };
             // Once there is a process its start is told in any case: somebody must stop it.
-            tokio::select! {
+            let result = tokio::select! {
                 biased;
-                () = cancel.cancelled() => {}
-                result = start => drop(inner.send(Inner::Started(result)).await),
-            }
+                () = cancel.cancelled() => None,
+                result = start => Some(result),
+            };
+            drop(inner.send(Inner::Started { launch, result }).await);
         }));
     }
 }

@@ -5,7 +5,7 @@ use crate::{
     ports::{Endpoint, Secret},
     process::Identity,
 };
-use pilothouse_domain::server::ServerId;
+use pilothouse_domain::{Timestamp, server::ServerId};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,9 @@ pub(super) struct Record {
     pub program: PathBuf,
     /// Files that go when the process goes.
     pub files: Vec<PathBuf>,
+    /// When it was started; records of earlier versions tell it not, and count as old.
+    #[serde(default)]
+    pub at: Timestamp,
 }
 
 impl Record {

@@ -8,10 +8,11 @@ use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     lifecycle::{Event, ServerState},
-    model::Instance,
+    model::{Instance, ModelPurpose},
     notice::Happening,
     runner::RunnerProcess,
     server::Ownership,
+    snapshot::ModelView,
 };
 use std::time::Duration;
 use tokio::time::Instant;
@@ -62,9 +63,8 @@ impl Supervisor {
         if !wanted || !due || suspicion.asking || self.around.in_flight.busy(&self.adapter.id()) {
             return;
         }
-        let (Some(connection), Some(instance)) = (&self.connection, self.some_instance()) else {
-            return;
-        };
+        let Some(connection) = &self.connection else { return };
+        let Some(instance) = self.some_instance() else { return self.nothing_to_ask() };
         self.suspicion.asking = true;
         self.suspicion.aroused = false;
         self.suspicion.asked_at = Some(Instant::now());
@@ -75,12 +75,31 @@ impl Supervisor {
         });
     }
 
+    /// An instance that can speak, the active one first: an embedding model has no tokens to give, and one that is not in
+    /// memory would be loaded by the question.
     fn some_instance(&self) -> Option<String> {
         let id = self.adapter.id();
         let snapshot = self.around.hub.now();
         let active = snapshot.active.as_ref().filter(|active| active.server == id);
-        let mut here = snapshot.instances.iter().filter(|instance| instance.server == id);
-        active.map(|active| active.instance.clone()).or_else(|| here.next().map(|one| one.id.clone()))
+        let silent = |instance: &Instance| {
+            let of_instance =
+                |view: &&ModelView| view.model.server == id && view.model.name == instance.model;
+            let view = snapshot.models.iter().find(of_instance);
+            view.is_some_and(|view| view.model.purpose != ModelPurpose::Llm)
+        };
+        let here: Vec<&Instance> =
+            snapshot.instances.iter().filter(|one| one.server == id && !silent(one)).collect();
+        let preferred = here.iter().find(|one| active.is_some_and(|active| active.instance == one.id));
+        preferred.or(here.first()).map(|one| one.id.clone())
+    }
+
+    /// Whoever was mute has left memory: that is no question of the server's health any more.
+    fn nothing_to_ask(&mut self) {
+        self.suspicion.aroused = false;
+        if self.suspicion.mute_since.take().is_some() {
+            self.say("the model that gave no token is not in memory any more");
+            self.transition(Event::Spoke, true);
+        }
     }
 
     pub(super) fn spoken(&mut self, result: Result<Duration, ApiError>) {
@@ -93,6 +112,7 @@ impl Supervisor {
             // Nothing is in memory (any more): that is no question of health.
             Err(error) if !self.life.state.is_up() || self.some_instance().is_none() => {
                 tracing::debug!(%error, "no token, and nothing in memory");
+                self.nothing_to_ask();
             }
             Err(error) => {
                 self.suspicion.mute_since.get_or_insert_with(Instant::now);
