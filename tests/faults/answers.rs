@@ -38,7 +38,7 @@ impl Beside {
     /// A switch to the simulated model fails with these words, and the embedded model is active again.
     async fn switch_is_put_back(&mut self, words: &str) {
         let failed = self.sandbox.switch(MODEL, "ollama");
-        assert_eq!(failed.code, Some(1), "{failed:?}");
+        assert!(matches!(failed.code, Some(1 | 5)), "{failed:?}");
         let said = format!("{}{}", failed.stdout, failed.stderr);
         assert!(said.contains(words), "{words:?} in {said}");
         self.sandbox.until_active(&mut self.engine, "llama-server").await;

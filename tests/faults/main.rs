@@ -6,12 +6,16 @@
 
 mod answers;
 mod docker;
+mod guardrail;
 mod hangs;
+mod launches;
 mod lmstudio;
+mod own_end;
 mod owners;
 mod places;
 mod processes;
 mod remotes;
 mod runners;
 mod scene;
+mod slow;
 mod table;

@@ -165,6 +165,17 @@ pub fn plan(situation: &Situation) -> Vec<Step> {
     steps
 }
 
+/// The way on when a load was refused for want of memory. LM Studio's guardrail counts what the previous model holds,
+/// although the switch is about to free it (reference/lmstudio.md section 5.11): that model goes first after all, and the
+/// load is tried once more.
+///
+/// `done` as for [`undo`]; `in_the_way`: the load was refused for want of memory, and the previous model is in memory on
+/// the same server. `None`: nothing is left to try.
+pub fn make_room(done: &[Step], in_the_way: bool) -> Option<Vec<Step>> {
+    let untried = done.last() == Some(&Step::Load) && !done.contains(&Step::UnloadPrevious);
+    (in_the_way && untried).then(|| vec![Step::UnloadPrevious, Step::Load, Step::Prove, Step::Commit])
+}
+
 /// What must be undone after a failure, given the steps that were done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Undo {
@@ -233,5 +244,30 @@ mod tests {
             assert_eq!(undo.reload_previous, cut >= 3, "cut after {cut}");
             assert_eq!(undo.unload_target, cut >= 4, "cut after {cut}");
         }
+    }
+
+    #[test]
+    fn a_load_that_the_previous_model_hinders_is_tried_once_more_without_it() {
+        let mut done = plan(&situation())[..3].to_vec();
+        assert_eq!(done.last(), Some(&Step::Load));
+        assert_eq!(make_room(&done, false), None, "another reason, or another server");
+        let again = make_room(&done, true).unwrap();
+        let names: Vec<&str> = again.iter().map(Step::name).collect();
+        assert_eq!(names, ["unload_previous", "load", "prove", "commit"], "and it is not unloaded twice");
+        for (position, step) in again.into_iter().enumerate() {
+            done.push(step);
+            assert_eq!(make_room(&done, true), None, "once is enough: {done:?}");
+            let undo = undo(&done);
+            assert!(undo.unload_target && undo.reload_previous, "cut after {position} more: {undo:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_planned_without_the_previous_model_is_not_tried_again() {
+        let tight = plan(&Situation { needed_bytes: Some(101), ..situation() });
+        assert_eq!(tight[3], Step::Load);
+        assert_eq!(make_room(&tight[..4], true), None, "it has left already");
+        let loaded = plan(&Situation { target_loaded: true, ..situation() });
+        assert_eq!(make_room(&loaded[..3], true), None, "that was no load");
     }
 }

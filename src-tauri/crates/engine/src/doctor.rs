@@ -114,14 +114,17 @@ fn server(view: &ServerView) -> Check {
             (CheckResult::Skipped, format!("not installed{reason}"))
         }
         ServerState::NotInstalled => (CheckResult::Warn, format!("not installed{reason}")),
-        ServerState::Degraded => (CheckResult::Warn, format!("does not answer{at}{reason}")),
+        // It may answer its checks all the same; its own words say what is wrong.
+        ServerState::Degraded => (CheckResult::Warn, format!("ready with trouble{at}{reason}")),
         ServerState::Failed => (CheckResult::Fail, format!("failed{reason}")),
         ServerState::NotOurs => {
             (CheckResult::Warn, format!("its address is held by another program{reason}"))
         }
         ServerState::GaveUp => (CheckResult::Fail, format!("not restarted any more{reason}")),
     };
-    Check { name: view.title.clone(), result, detail, hint: view.hint.clone() }
+    let look = || format!("Look at its log: pilothouse logs {}", view.id);
+    let hint = view.hint.clone().or_else(|| (view.state == ServerState::Degraded).then(look));
+    Check { name: view.title.clone(), result, detail, hint }
 }
 
 /// A key goes with every request, so a plain connection over a network shows it to others.
@@ -204,11 +207,11 @@ fn writable(name: &str, folder: &Path) -> Check {
     if !folder.exists() {
         return check(name, CheckResult::Ok, format!("{shown} (made at the first start)"));
     }
-    match std::fs::write(&probe, b"") {
-        Ok(()) => {
-            let _ = std::fs::remove_file(&probe);
-            check(name, CheckResult::Ok, shown)
-        }
+    // A full disk still takes an empty file.
+    let written = std::fs::write(&probe, [b'.'; 4096]);
+    let _ = std::fs::remove_file(&probe);
+    match written {
+        Ok(()) => check(name, CheckResult::Ok, shown),
         Err(error) => check(name, CheckResult::Fail, format!("{shown} cannot be written: {error}"))
             .with("Check its permissions and the free disk space."),
     }
@@ -222,5 +225,60 @@ impl Check {
     fn with(mut self, hint: &str) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::{
+        Timestamp,
+        server::{Abilities, Ownership},
+    };
+
+    fn degraded(reason: &str, hint: Option<&str>) -> ServerView {
+        ServerView {
+            id: "ollama".into(),
+            kind: ServerKind::Ollama,
+            title: "Ollama".into(),
+            ownership: Some(Ownership::Adopted),
+            state: ServerState::Degraded,
+            reason: Some(reason.into()),
+            hint: hint.map(str::to_owned),
+            endpoint: Some("http://127.0.0.1:1".into()),
+            version: None,
+            pid: None,
+            keeper: None,
+            program: None,
+            backend: None,
+            restarts: 0,
+            abilities: Abilities::default(),
+            since: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn a_server_in_trouble_is_described_in_its_own_words() {
+        let mute = server(&degraded("It answers, but gave no token: timed out", None));
+        assert_eq!(mute.result, CheckResult::Warn);
+        assert!(
+            mute.detail.contains("gave no token") && !mute.detail.contains("does not answer"),
+            "{mute:?}"
+        );
+        assert!(mute.hint.unwrap().contains("pilothouse logs ollama"));
+        let keyless = server(&degraded("LM Studio wants a key", Some("Give its key.")));
+        assert_eq!(keyless.hint.as_deref(), Some("Give its key."));
+    }
+
+    #[test]
+    fn a_folder_is_tried_out_and_nothing_stays_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let fine = writable("data folder", folder.path());
+        assert_eq!(fine.result, CheckResult::Ok, "{fine:?}");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let failed = writable("data folder", &file);
+        assert!(failed.result == CheckResult::Fail && failed.hint.is_some(), "{failed:?}");
     }
 }

@@ -64,6 +64,8 @@ pub enum FailLoad {
     #[value(name = "guardrail-200")]
     #[serde(rename = "guardrail-200")]
     Guardrail200,
+    /// Refused for want of memory, HTTP 500, as long as another LLM is loaded.
+    GuardrailBeside,
     /// The engine dies while it loads.
     Sigabrt,
     /// The load never ends.

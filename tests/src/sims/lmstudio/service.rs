@@ -158,7 +158,12 @@ impl Service {
         })?;
         let under_way = UnderWay { service: self, ticket: ticket.clone() };
         let begun = Instant::now();
-        if matches!(fault, Some(FailLoad::Guardrail | FailLoad::Guardrail200)) {
+        let refused = match fault {
+            Some(FailLoad::Guardrail | FailLoad::Guardrail200) => true,
+            Some(FailLoad::GuardrailBeside) => self.look(|state| state.has_llm_beside(&ticket)),
+            _ => false,
+        };
+        if refused {
             let text = self.guardrail_text(&ask.key);
             return Err(LoadFailure::Engine {
                 key: ask.key.clone(),

@@ -246,6 +246,12 @@ impl State {
         self.model(&instance.key).is_some_and(|model| model.kind == Kind::Llm)
     }
 
+    /// Whether another LLM is loaded than the one of this load.
+    pub fn has_llm_beside(&self, ticket: &LoadTicket) -> bool {
+        let mut others = self.instances.iter().filter(|instance| instance.serial != ticket.serial);
+        others.any(|instance| instance.is_loaded() && self.is_llm(instance))
+    }
+
     /// "Only keep last JIT loaded model": what JIT loaded goes, what a person loaded stays.
     pub fn evict_for_jit(&mut self) {
         self.instances.retain(|instance| instance.origin != Origin::Jit || !instance.is_loaded());

@@ -44,6 +44,20 @@ fn only_ids_of_loaded_instances_can_be_unloaded() {
 }
 
 #[test]
+fn only_a_loaded_llm_stands_beside_a_load() {
+    let mut state = state();
+    loaded(&mut state, &rest("text-embedding-simulated-v1"));
+    let ticket = state.begin_load(&rest(BETA)).unwrap();
+    assert!(!state.has_llm_beside(&ticket), "itself, and an embedding model");
+    let other = state.begin_load(&rest(ALPHA)).unwrap();
+    assert!(!state.has_llm_beside(&ticket), "it is still loading");
+    state.finish_load(&other, 1);
+    assert!(state.has_llm_beside(&ticket));
+    state.unload(ALPHA);
+    assert!(!state.has_llm_beside(&ticket));
+}
+
+#[test]
 fn a_request_finds_its_instance() {
     let mut state = state();
     assert_eq!(state.target(None), Target::NothingLoaded);

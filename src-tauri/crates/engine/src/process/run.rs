@@ -109,8 +109,14 @@ pub async fn run_until<T>(
 pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiError {
     let program = spec.program.display();
     match error.kind() {
+        // The same error means that what the file needs to be executed is missing.
+        std::io::ErrorKind::NotFound if spec.program.is_file() => {
+            ApiError::new(ErrorCode::System, format!("{program} is there and cannot be started: {error}."))
+                .hint("The interpreter or loader that it names is missing: install it, or a fitting build.")
+        }
         std::io::ErrorKind::NotFound => {
             ApiError::new(ErrorCode::NotFound, format!("There is no program {program}."))
+                .hint("Install it, or correct its path in the settings file.")
         }
         std::io::ErrorKind::PermissionDenied => {
             ApiError::new(ErrorCode::System, format!("{program} may not be executed."))
@@ -151,6 +157,22 @@ mod tests {
             }
             assert!(std::time::Instant::now() < deadline, "it did not happen");
             tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_missing_is_told_from_one_that_lacks_its_interpreter() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("tool");
+        std::fs::write(&file, "#!/no/such/interpreter\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let cases = [(folder.path().join("none"), ErrorCode::NotFound), (file, ErrorCode::System)];
+        for (program, code) in cases {
+            let spec = ProcessSpec { program, args: vec![], env: vec![], env_remove: vec![], cwd: None };
+            let error = run_to_end(&spec, Duration::from_secs(60)).await.unwrap_err();
+            assert_eq!(error.code, code, "{error:?}");
+            assert!(error.hint.is_some(), "{error:?}");
         }
     }
 

@@ -141,6 +141,7 @@ fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {
 
 fn unwritten(file: &Path, error: &std::io::Error) -> ApiError {
     ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
+        .hint("Check the permissions of its folder and the free disk space.")
 }
 
 /// The settings of the models as llama-server reads them (reference/llama-server.md section 3): `[*]` for all, then one

@@ -89,10 +89,8 @@ impl ServerClient for OllamaClient {
         let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
         let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
         // No limit: Ollama aborts a load whose asker hangs up (reference/ollama.md section 6.10).
-        self.http.post::<Done>("/api/generate", &body, None).await.map_err(|error| match error.code {
-            ErrorCode::ServerError => ApiError { code: ErrorCode::LoadFailed, ..error },
-            _ => error,
-        })?;
+        let answer = self.http.post::<Done>("/api/generate", &body, None).await;
+        answer.map_err(|error| load_error(error, &request.model))?;
         let loaded =
             self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
         loaded.map(|running| instance(running, Timestamp::now())).ok_or_else(|| {
@@ -100,7 +98,7 @@ impl ServerClient for OllamaClient {
                 ErrorCode::LoadFailed,
                 format!("Ollama loaded {} and dropped it again.", request.model),
             )
-            .hint("Another program may need the memory; look at its log.")
+            .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
         })
     }
 
@@ -153,6 +151,51 @@ impl ServerClient for OllamaClient {
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
     }
+}
+
+/// Why a load failed, and what to do next. Nearly all reasons are HTTP 500; only their words tell them apart.
+fn load_error(error: ApiError, model: &str) -> ApiError {
+    if error.code != ErrorCode::ServerError {
+        return error;
+    }
+    if lacks_memory(&error.message) {
+        let hint = format!(
+            "Unload another model, or give an Ollama that Pilothouse starts less to hold: a smaller context \
+             (servers.ollama.context in the settings file) or a KV cache of q8_0 (servers.ollama.kv_type). \
+             `pilothouse fit {model} --server ollama` reckons what fits."
+        );
+        return ApiError { code: ErrorCode::DoesNotFit, ..error }.hint(hint);
+    }
+    let hint = match error.retry {
+        true => "Ollama is busy; try again in a moment.",
+        false => "Look into its log: pilothouse logs ollama",
+    };
+    ApiError { code: ErrorCode::LoadFailed, ..error }.hint(hint)
+}
+
+/// Whether an error of Ollama is about memory: the words that it looks for itself (reference/ollama.md section 1.13), those
+/// of its own refusals, and what llama.cpp and Vulkan say beside them.
+fn lacks_memory(said: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "out of memory",
+        "out-of-memory",
+        "out of device memory",
+        "cudamalloc failed",
+        "hipmalloc failed",
+        "failed to allocate",
+        "unable to allocate",
+        "allocation failed",
+        "not enough memory",
+        "insufficient memory",
+        "vk_error_out_of_device_memory",
+        "erroroutofmemory",
+        "erroroutofdevicememory",
+        "requires more system memory",
+    ];
+    let said = said.to_lowercase();
+    let of_mlx =
+        || said.contains("model requires") && said.contains("but only") && said.contains("available");
+    WORDS.iter().any(|words| said.contains(words)) || of_mlx()
 }
 
 fn is_cloud(tag: &Tag) -> bool {
@@ -266,6 +309,41 @@ mod tests {
         let error = event(&line(r#"{"error":"model runner has unexpectedly stopped"}"#)).unwrap_err();
         assert!(error.message.contains("unexpectedly stopped"));
         assert!(event(&line("<html>")).is_err());
+    }
+
+    #[test]
+    fn a_load_without_memory_does_not_fit_and_every_failure_says_what_to_do() {
+        let failed = |said: &str| {
+            load_error(ApiError::new(ErrorCode::ServerError, format!("Ollama: {said}")), "qwen3:8b")
+        };
+        for said in [
+            "model requires more system memory (9.1 GiB) than is available (4.0 GiB)",
+            "llama-server reported out-of-memory during startup: see the log",
+            "llama runner process has terminated: CUDA error: out of memory",
+            "llama-server process has terminated: exit status 1: cudaMalloc failed: unspecified",
+            "llama-server process has terminated: exit status 1: vk::ErrorOutOfMemory",
+            "llama runner process has terminated: error loading model: unable to allocate CUDA0 buffer",
+            "model requires 20.1 GiB but only 12.0 GiB are available (after 1.0 GiB overhead)",
+        ] {
+            let error = failed(said);
+            assert_eq!(error.code, ErrorCode::DoesNotFit, "{said}");
+            assert!(error.hint.unwrap().contains("pilothouse fit qwen3:8b"), "{said}");
+        }
+        for said in [
+            "llama-server process has terminated: exit status 1: unknown model architecture: 'x'",
+            "timed out waiting for llama runner to start - progress 0.00 - ",
+            "this model requires a newer version of Ollama, which is available for download",
+        ] {
+            let error = failed(said);
+            assert_eq!(error.code, ErrorCode::LoadFailed, "{said}");
+            assert!(error.hint.unwrap().contains("pilothouse logs ollama"), "{said}");
+        }
+        let busy = ApiError::new(ErrorCode::ServerError, "Ollama: server busy").retryable();
+        let busy = load_error(busy, "qwen3:8b");
+        assert_eq!((busy.code, busy.retry), (ErrorCode::LoadFailed, true));
+        assert!(busy.hint.unwrap().contains("try again"));
+        let gone = ApiError::not_found("Ollama: model 'a' not found");
+        assert_eq!(load_error(gone.clone(), "a"), gone, "that is no failed load");
     }
 
     #[test]

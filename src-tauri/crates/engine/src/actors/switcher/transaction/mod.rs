@@ -15,9 +15,11 @@ use pilothouse_domain::{
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
     server::ServerId,
     switch::{
-        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, plan,
+        Active, Situation, Step, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching, make_room,
+        plan,
     },
 };
+use std::collections::VecDeque;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -226,12 +228,26 @@ impl Transaction {
     /// All steps in order; the plan is made once the server is up and says what is loaded.
     async fn forward(&mut self, model: &Model) -> Result<(), ApiError> {
         self.timed(Step::EnsureServer, model).await?;
-        let steps = plan(&self.situation(model));
-        for step in steps.into_iter().skip(1) {
-            self.timed(step, model).await?;
+        // On this server they hold the memory that the load needs; the others can wait.
+        self.clear_leftovers(&model.server, true).await;
+        let mut steps: VecDeque<Step> = plan(&self.situation(model)).into_iter().skip(1).collect();
+        while let Some(step) = steps.pop_front() {
+            if let Err(error) = self.timed(step, model).await {
+                steps = self.way_on(model, error).await?.into();
+            }
         }
-        self.clear_leftovers().await;
+        self.clear_leftovers(&model.server, false).await;
         Ok(())
+    }
+
+    /// What to do instead after a step that failed. Errors: the one of that step, when there is nothing.
+    async fn way_on(&self, model: &Model, error: ApiError) -> Result<Vec<Step>, ApiError> {
+        let in_the_way = error.code == ErrorCode::DoesNotFit && self.previous_is_beside(model).await;
+        let Some(steps) = make_room(&self.done, in_the_way) else {
+            return Err(error);
+        };
+        tracing::info!(%error, "the previous model may be in the way, unloading it first");
+        Ok(steps)
     }
 
     async fn timed(&mut self, step: Step, model: &Model) -> Result<(), ApiError> {

@@ -5,17 +5,22 @@ use crate::ports::LoadRequest;
 use pilothouse_domain::{
     error::ApiError,
     model::ModelRef,
+    server::ServerId,
     switch::{Active, SwitchPhase, Undo, undo},
 };
 use std::sync::Arc;
 
 impl Transaction {
-    /// Takes models out of memory that a switch cut off by our own end had loaded.
-    pub(super) async fn clear_leftovers(&self) {
+    /// Takes models out of memory that a switch cut off by our own end had loaded: those on the server, or those on all
+    /// others.
+    pub(super) async fn clear_leftovers(&self, server: &ServerId, on_it: bool) {
         let Cause::Restore { leftovers, .. } = &self.cause else {
             return;
         };
         for leftover in leftovers {
+            if (leftover.server == *server) != on_it {
+                continue;
+            }
             let Ok(supervisor) = self.supervisor(&leftover.server) else {
                 continue;
             };

@@ -59,6 +59,8 @@ impl Transaction {
         let connection = self.connection()?;
         let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
         let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
+        let hint =
+            format!("Look at the server's log (pilothouse logs {}), or try another model.", model.server);
         let token = self.until_cancelled(async {
             let mut answer = connection.client.generate(&request).await?;
             while let Some(event) = answer.next().await {
@@ -68,11 +70,12 @@ impl Transaction {
                     return Ok(());
                 }
             }
-            Err(ApiError::new(ErrorCode::ProofFailed, format!("{} gave no token.", model.title)))
+            let text = format!("{} gave no token.", model.title);
+            Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()))
         });
         let result = tokio::time::timeout(PROOF_LIMIT, token).await.unwrap_or_else(|_| {
             let text = format!("{} gave no token within {} s.", model.title, PROOF_LIMIT.as_secs());
-            Err(ApiError::new(ErrorCode::ProofFailed, text).hint("Look at the server's log."))
+            Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()))
         });
         self.first_token_ms = result.is_ok().then(|| begun.elapsed().as_millis() as u64);
         result
@@ -145,6 +148,18 @@ impl Transaction {
             }
             result => result,
         }
+    }
+
+    /// Whether the previous model is in memory on the target's server.
+    pub(super) async fn previous_is_beside(&self, model: &Model) -> bool {
+        let (Some(previous), Ok(connection)) = (&self.previous, self.connection()) else {
+            return false;
+        };
+        if previous.server != model.server || previous.model == model.name {
+            return false;
+        }
+        let instances = self.until_cancelled(connection.client.instances()).await;
+        instances.is_ok_and(|instances| instances.iter().any(|one| one.id == previous.instance))
     }
 
     fn connection(&self) -> Result<Connection, ApiError> {
