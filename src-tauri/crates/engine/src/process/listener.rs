@@ -1,5 +1,8 @@
 //! Who listens on a port of this machine, as far as the system lets us see it.
 
+#[cfg(target_os = "linux")]
+mod procfs;
+
 use std::fmt;
 
 /// A process that holds a port.
@@ -10,6 +13,11 @@ pub struct Holder {
     pub name: String,
     /// Who keeps the process; `None`: just a process.
     pub keeper: Option<Keeper>,
+    /// Whose process it is, when it is not ours.
+    pub user: Option<User>,
+    pub known_by: KnownBy,
+    /// Whether it may be asked to end by a signal: it holds the socket for certain, and the system lets us.
+    pub may_signal: bool,
 }
 
 /// Who starts a process again when it ends.
@@ -17,7 +25,7 @@ pub struct Holder {
 pub enum Keeper {
     /// A unit of the system's systemd.
     Unit(String),
-    /// A unit of the user's own systemd.
+    /// A unit of a user's own systemd.
     UserUnit(String),
     Container,
     /// Ollama's app for macOS.
@@ -25,6 +33,36 @@ pub enum Keeper {
     /// A service of Homebrew.
     Homebrew,
 }
+
+/// How it is known that a process holds a port.
+///
+/// Linux shows the open files of a process only to its user and to root, but everybody sees the user that a listening
+/// socket belongs to, and the user and the command line of each process. So a holder whose files are closed to us follows
+/// from these, where exactly one process can be meant; otherwise it is not told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KnownBy {
+    /// The socket was seen among its open files. Certain.
+    Socket,
+    /// It is of the socket's user and its command line names this port: the proxy of Docker.
+    Port,
+    /// Of all processes of the socket's user whose files are closed it is the only one of the kind that was looked for.
+    CommandLine,
+    /// The socket's user, who is not root, has only one process whose files are closed.
+    OnlyProcess,
+}
+
+/// A user of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    /// `None`: it stands in no file (a user of a directory service or of a container).
+    pub name: Option<String>,
+}
+
+/// Programs that only pass a port of this machine on to a container.
+const DOORS: [&str; 3] = ["docker-proxy", "rootlessport", "rootlesskit"];
+/// In the words about a keeper: what follows is left to its owner, because Pilothouse cannot do it.
+const LEFT_TO_OWNER: &str = "; to end it, ";
 
 impl fmt::Display for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,31 +76,136 @@ impl fmt::Display for Keeper {
     }
 }
 
+impl User {
+    /// As commands take it: `sudo -u NAME`.
+    fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.uid.to_string())
+    }
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "user {name} (uid {})", self.uid),
+            None => write!(f, "the user with uid {}", self.uid),
+        }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = if self.name.is_empty() { "process" } else { &self.name };
         write!(f, "{name} (pid {}", self.pid)?;
-        if let Some(keeper) = &self.keeper {
+        if let Some(user) = &self.user {
+            write!(f, ", of user {}", user.label())?;
+        }
+        if let Some(keeper) = self.keeper_words() {
             write!(f, ", {keeper}")?;
+        }
+        match self.known_by {
+            KnownBy::Socket => {}
+            KnownBy::Port | KnownBy::CommandLine => f.write_str(", judging by its command line")?,
+            KnownBy::OnlyProcess => f.write_str(", the only one of that user")?,
         }
         f.write_str(")")
     }
 }
 
-/// The process that listens on a TCP port. `None`: nobody, or somebody whose files we may not see.
-pub async fn listener(port: u16) -> Option<Holder> {
-    #[cfg(target_os = "linux")]
-    return tokio::task::spawn_blocking(move || from_proc(port)).await.ok()?;
-    #[cfg(target_os = "macos")]
-    return from_lsof(port).await;
-    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-    None
+impl Holder {
+    /// A process of ours that was seen with the socket.
+    pub(crate) fn new(pid: u32, name: String, keeper: Option<Keeper>) -> Self {
+        Self { pid, name, keeper, user: None, known_by: KnownBy::Socket, may_signal: true }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_user(self, uid: u32, name: &str) -> Self {
+        Self { user: Some(User { uid, name: Some(name.into()) }), may_signal: false, ..self }
+    }
+
+    /// The process that listens on a TCP port, for an asker who knows what it looks for: `fits` gets pid and command line,
+    /// and is asked only where the system does not show who holds the socket ([`KnownBy`]). When several sockets listen there,
+    /// the one that answers at 127.0.0.1 is meant.
+    ///
+    /// `Err`: the user that the socket belongs to, when nothing more can be told; nobody at all when nothing listens there, or
+    /// the system does not tell.
+    pub async fn at(
+        port: u16,
+        fits: impl Fn(u32, &[String]) -> bool + Send + 'static,
+    ) -> Result<Self, Option<User>> {
+        #[cfg(target_os = "linux")]
+        return tokio::task::spawn_blocking(move || procfs::Proc::default().listener(port, &fits))
+            .await
+            .unwrap_or(Err(None));
+        #[cfg(target_os = "macos")]
+        {
+            drop(fits);
+            from_lsof(port).await.ok_or(None)
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+        {
+            let _ = (port, fits);
+            Err(None)
+        }
+    }
+
+    /// Whether it only passes the port on to a container: its memory is not that of the server.
+    pub fn is_door(&self) -> bool {
+        DOORS.contains(&self.name.as_str())
+    }
+
+    fn keeper_words(&self) -> Option<String> {
+        match (self.keeper.as_ref()?, &self.user) {
+            (Keeper::UserUnit(unit), Some(user)) => {
+                Some(format!("kept by the systemd of user {}, unit {unit}", user.label()))
+            }
+            (keeper, _) => Some(keeper.to_string()),
+        }
+    }
+
+    /// What its owner must do so that it ends and stays ended, as the rest of a sentence ("run `sudo …`"). `None`: it can be
+    /// ended from here, by a signal or by its keeper.
+    pub fn left_to_owner(&self) -> Option<String> {
+        match (&self.keeper, &self.user) {
+            (Some(Keeper::Unit(unit)), _) => Some(format!("run `sudo systemctl disable --now {unit}`")),
+            (Some(Keeper::Container), _) => Some("stop its container".into()),
+            (Some(Keeper::UserUnit(unit)), Some(user)) => {
+                let label = user.label();
+                Some(format!("run `sudo systemctl --user --machine={label}@.host disable --now {unit}`"))
+            }
+            (None, _) if !self.may_signal => Some(format!("run `sudo kill {}`", self.pid)),
+            _ => None,
+        }
+    }
+
+    /// Who keeps it or whose it is, in words for a view; with the owner's command when it cannot be ended from here.
+    pub fn kept(&self) -> Option<String> {
+        let of_user = || self.user.as_ref().map(|user| format!("a process of {user}"));
+        let who = self.keeper_words().or_else(of_user);
+        match self.left_to_owner() {
+            Some(how) => {
+                let who = who.unwrap_or_else(|| "a process that hides its files".into());
+                Some(format!("{who}{LEFT_TO_OWNER}{how}"))
+            }
+            None => who,
+        }
+    }
+
+    /// Whether such words say that only the owner can end it.
+    pub fn is_left_to_owner(kept: &str) -> bool {
+        kept.contains(LEFT_TO_OWNER)
+    }
 }
 
-/// All ports with a listener whose process can be seen.
+/// The process that listens on a TCP port. `None`: nobody, or somebody whose files we may not see and who cannot be told from
+/// others ([`Holder::at`] tells more to those who know what they look for).
+pub async fn listener(port: u16) -> Option<Holder> {
+    Holder::at(port, |_, _| false).await.ok()
+}
+
+/// All ports with a listener whose process can be told.
 pub async fn listeners() -> Vec<(u16, Holder)> {
     #[cfg(target_os = "linux")]
-    return tokio::task::spawn_blocking(all_from_proc).await.unwrap_or_default();
+    return tokio::task::spawn_blocking(|| procfs::Proc::default().listeners()).await.unwrap_or_default();
     #[cfg(target_os = "macos")]
     return output("/usr/sbin/lsof", &["-nP", "-iTCP", "-sTCP:LISTEN", "-Fpcn"])
         .await
@@ -70,91 +213,6 @@ pub async fn listeners() -> Vec<(u16, Holder)> {
         .unwrap_or_default();
     #[cfg(not(any(target_os = "linux", target_os = "macos")))]
     Vec::new()
-}
-
-#[cfg(target_os = "linux")]
-fn all_from_proc() -> Vec<(u16, Holder)> {
-    let tables =
-        ["/proc/net/tcp", "/proc/net/tcp6"].map(|table| std::fs::read_to_string(table).unwrap_or_default());
-    let mut sockets: std::collections::HashMap<String, u16> = std::collections::HashMap::new();
-    for fields in tables
-        .iter()
-        .flat_map(|table| table.lines().skip(1))
-        .map(|line| line.split_whitespace().collect::<Vec<_>>())
-    {
-        let port =
-            fields.get(1).and_then(|address| u16::from_str_radix(address.rsplit_once(':')?.1, 16).ok());
-        if let (Some(port), Some(&"0A"), Some(inode)) = (port, fields.get(3), fields.get(9)) {
-            sockets.insert(format!("socket:[{inode}]"), port);
-        }
-    }
-    let mut found: Vec<(u16, Holder)> = Vec::new();
-    for pid in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
-        let Some(pid) = pid.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        for file in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
-            let link = std::fs::read_link(file.path()).map(|to| to.to_string_lossy().into_owned());
-            if let Some(port) = link.ok().and_then(|link| sockets.get(&link))
-                && !found.iter().any(|(other, _)| other == port)
-            {
-                found.push((*port, holder_of(pid)));
-            }
-        }
-    }
-    found
-}
-
-#[cfg(target_os = "linux")]
-fn holder_of(pid: u32) -> Holder {
-    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
-    let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    Holder { pid, name: name.trim().to_owned(), keeper: keeper(&groups) }
-}
-
-#[cfg(target_os = "linux")]
-fn from_proc(port: u16) -> Option<Holder> {
-    let inode = ["/proc/net/tcp", "/proc/net/tcp6"]
-        .iter()
-        .find_map(|table| listening_inode(&std::fs::read_to_string(table).ok()?, port))?;
-    let wanted = format!("socket:[{inode}]");
-    let holds = |pid: &u32| {
-        let files = std::fs::read_dir(format!("/proc/{pid}/fd"));
-        files.is_ok_and(|files| {
-            files
-                .flatten()
-                .any(|file| std::fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy() == wanted))
-        })
-    };
-    let pids = std::fs::read_dir("/proc").ok()?.flatten();
-    let pid = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).find(holds)?;
-    Some(holder_of(pid))
-}
-
-/// The inode of the socket that listens on a port, from `/proc/net/tcp` (proc_pid_net(5); state 0A is LISTEN).
-#[cfg(target_os = "linux")]
-fn listening_inode(table: &str, port: u16) -> Option<u64> {
-    let wanted = format!(":{port:04X}");
-    table.lines().skip(1).find_map(|line| {
-        let fields: Vec<&str> = line.split_whitespace().collect();
-        let listens = fields.get(1)?.ends_with(&wanted) && *fields.get(3)? == "0A";
-        if listens { fields.get(9)?.parse().ok() } else { None }
-    })
-}
-
-/// Who keeps a process, from its control group (proc_pid_cgroup(5)): `/system.slice/ollama.service` is a unit of the
-/// system, a scope of docker, podman or kubernetes is a container. A user's session is nobody in particular.
-#[cfg(target_os = "linux")]
-fn keeper(groups: &str) -> Option<Keeper> {
-    let path = groups.lines().find_map(|line| line.splitn(3, ':').nth(2))?;
-    if ["docker", "libpod", "kubepods", "containerd"].iter().any(|word| path.contains(word)) {
-        return Some(Keeper::Container);
-    }
-    let unit = path.rsplit('/').find(|part| part.ends_with(".service"))?;
-    match path.contains("/user@") {
-        // The user's own manager is the parent of everything on a desktop.
-        true if unit.starts_with("user@") => None,
-        true => Some(Keeper::UserUnit(unit.to_owned())),
-        false => Some(Keeper::Unit(unit.to_owned())),
-    }
 }
 
 /// Asks `lsof`, which macOS ships: the kernel's own interface needs more than a page of unsafe code.
@@ -194,7 +252,7 @@ async fn output(program: &str, args: &[&str]) -> Option<String> {
 #[cfg(any(target_os = "macos", test))]
 fn parse_lsof(listing: &str) -> Option<Holder> {
     let value = |mark: char| listing.lines().find_map(|line| line.strip_prefix(mark));
-    Some(Holder { pid: value('p')?.parse().ok()?, name: value('c')?.to_owned(), keeper: None })
+    Some(Holder::new(value('p')?.parse().ok()?, value('c')?.to_owned(), None))
 }
 
 /// All of `lsof -F pcn`: the lines of a process, then one `n<address>` line per socket (`n127.0.0.1:11434`, `n*:8080`).
@@ -208,7 +266,7 @@ fn parse_all_lsof(listing: &str) -> Vec<(u16, Holder)> {
             Some(("n", address)) => {
                 let port = address.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
                 if let (Some(port), Some(pid)) = (port, pid) {
-                    found.push((port, Holder { pid, name: name.clone(), keeper: None }));
+                    found.push((port, Holder::new(pid, name.clone(), None)));
                 }
             }
             _ => {}
@@ -232,17 +290,39 @@ mod tests {
         assert!(listeners().await.contains(&(port, holder)));
     }
 
-    #[cfg(target_os = "linux")]
     #[test]
-    fn units_and_containers_are_told_apart_from_plain_processes() {
-        let kept = keeper("0::/system.slice/ollama.service\n").unwrap();
-        assert_eq!(kept, Keeper::Unit("ollama.service".into()));
-        assert_eq!(kept.to_string(), "kept by systemd, unit ollama.service");
-        assert_eq!(keeper("0::/system.slice/docker-3f2a.scope\n"), Some(Keeper::Container));
-        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ollama.service\n";
-        assert_eq!(keeper(own), Some(Keeper::UserUnit("ollama.service".into())));
-        assert_eq!(keeper("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope\n"), None);
-        assert_eq!(keeper(""), None);
+    fn what_only_an_owner_can_end_is_said_with_the_command() {
+        let unit = Holder::new(812, "ollama".into(), Some(Keeper::Unit("ollama.service".into())));
+        let kept = unit.kept().unwrap();
+        let words = "kept by systemd, unit ollama.service; to end it, run `sudo systemctl disable --now ollama.service`";
+        assert_eq!(kept, words);
+        assert!(Holder::is_left_to_owner(&kept));
+        let container = Holder::new(9, "docker-proxy".into(), Some(Keeper::Container));
+        assert_eq!(container.kept().unwrap(), "in a container; to end it, stop its container");
+        assert!(container.is_door() && !unit.is_door());
+
+        let plain = Holder::new(7, "ollama".into(), None);
+        assert_eq!((plain.kept(), plain.left_to_owner()), (None, None));
+        let own = Holder { keeper: Some(Keeper::UserUnit("ollama.service".into())), ..plain.clone() };
+        assert_eq!(own.kept().unwrap(), "kept by your systemd, unit ollama.service");
+        assert!(!Holder::is_left_to_owner(&own.kept().unwrap()));
+        // Our systemd knows nothing of another user's unit of the same name.
+        let theirs = own.of_user(1001, "bob");
+        let kept = theirs.kept().unwrap();
+        assert!(
+            kept.starts_with("kept by the systemd of user bob, unit ollama.service; to end it, "),
+            "{kept}"
+        );
+        assert!(kept.contains("--machine=bob@.host"), "{kept}");
+        let theirs = plain.clone().of_user(1001, "bob");
+        assert_eq!(theirs.kept().unwrap(), "a process of user bob (uid 1001); to end it, run `sudo kill 7`");
+        let hidden = Holder { may_signal: false, known_by: KnownBy::CommandLine, ..plain.clone() };
+        assert!(Holder::is_left_to_owner(&hidden.kept().unwrap()));
+        // Root may signal everybody.
+        let nameless = User { uid: 61234, name: None };
+        let as_root = Holder { user: Some(nameless), ..plain };
+        assert_eq!(as_root.kept().unwrap(), "a process of the user with uid 61234");
+        assert_eq!(as_root.to_string(), "ollama (pid 7, of user 61234)");
     }
 
     #[test]

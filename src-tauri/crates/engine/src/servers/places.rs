@@ -2,7 +2,7 @@
 
 use crate::{
     ports::Installation,
-    process::{Holder, listener, login_path},
+    process::{Holder, login_path},
 };
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{
@@ -27,12 +27,20 @@ pub fn not_installed(title: &str, id: &str, named: &str, otherwise: &str) -> Ins
 
 /// The error for a port that a server wants and somebody else holds; names the process as far as it can be seen.
 pub async fn port_taken(title: &str, setting: &str, port: u16) -> ApiError {
-    held(title, setting, port, listener(port).await.as_ref())
+    let by = match Holder::at(port, |_, _| false).await {
+        Ok(holder) => holder.to_string(),
+        Err(Some(user)) => format!("a process of {user}"),
+        Err(None) => "another program".to_owned(),
+    };
+    held_by(title, setting, port, &by)
 }
 
 /// As [`port_taken`], with a holder that is known already.
 pub fn held(title: &str, setting: &str, port: u16, holder: Option<&Holder>) -> ApiError {
-    let by = holder.map_or_else(|| "another program".to_owned(), Holder::to_string);
+    held_by(title, setting, port, &holder.map_or_else(|| "another program".to_owned(), Holder::to_string))
+}
+
+fn held_by(title: &str, setting: &str, port: u16, by: &str) -> ApiError {
     ApiError::new(ErrorCode::PortTaken, format!("Port {port}, which {title} wants, is held by {by}."))
         .hint(format!("End that program, or set another {setting} in the settings file."))
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     ports::ProcessSpec,
-    process::{Holder, Identity, Keeper, Signal, listener, run_to_end, signal_process},
+    process::{Holder, Identity, Keeper, Signal, run_to_end, signal_process},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
@@ -31,40 +31,47 @@ enum Way {
     Owner(String),
 }
 
-fn way(keeper: Option<&Keeper>) -> Way {
-    match keeper {
-        None => Way::Signal,
-        Some(Keeper::UserUnit(unit)) => {
+fn way(holder: &Holder) -> Way {
+    match (holder.left_to_owner(), &holder.keeper) {
+        (Some(how), _) => Way::Owner(format!("To end it, {how}, then start it here.")),
+        (None, None) => Way::Signal,
+        (None, Some(Keeper::UserUnit(unit))) => {
             Way::Ask("systemctl", ["--user", "stop", unit].map(str::to_owned).to_vec())
         }
-        Some(Keeper::OllamaApp) => {
+        (None, Some(Keeper::OllamaApp)) => {
             Way::Ask("/usr/bin/osascript", ["-e", "quit app \"Ollama\""].map(str::to_owned).to_vec())
         }
-        Some(Keeper::Homebrew) => {
+        (None, Some(Keeper::Homebrew)) => {
             Way::Ask("brew", ["services", "stop", "ollama"].map(str::to_owned).to_vec())
         }
-        Some(Keeper::Unit(unit)) => {
-            Way::Owner(format!("Run `sudo systemctl disable --now {unit}`, then start it here."))
+        (None, Some(Keeper::Unit(_) | Keeper::Container)) => {
+            Way::Owner("Stop it where it was started, then start it here.".into())
         }
-        Some(Keeper::Container) => Way::Owner("Stop its container, then start it here.".into()),
     }
 }
 
 impl Supervisor {
     pub(super) fn take_over(&mut self, reply: oneshot::Sender<Result<Connection, ApiError>>) {
         let port = self.adapter.fixed_port().map(|(port, _)| port);
-        let (Some(port), true) = (port, self.may_take_over()) else {
+        let (Some(port), true) = (port, self.is_taken_over_on_request()) else {
             let text = format!("{} is not one that Pilothouse can take over.", self.title());
             let _ = reply.send(Err(ApiError::new(ErrorCode::Unsupported, text)));
             return;
         };
         self.say("is taken over, because somebody wants that");
-        let title = self.title();
-        self.later(async move { Inner::TakenOver(end(&title, port).await, reply) });
+        let (title, pid) = (self.title(), self.adopted_pid);
+        self.later(async move { Inner::TakenOver(end(&title, port, pid).await, reply) });
     }
 
-    pub(super) fn may_take_over(&self) -> bool {
+    fn is_taken_over_on_request(&self) -> bool {
         self.ownership == Some(Ownership::Adopted) && self.adapter.can_take_over()
+    }
+
+    /// Whether that is offered: not where only its owner can end it, whose command stands with its keeper. Who asks all the
+    /// same gets that command.
+    pub(super) fn may_take_over(&self) -> bool {
+        let left_to_owner = self.keeper.as_deref().is_some_and(Holder::is_left_to_owner);
+        self.is_taken_over_on_request() && self.adopted_pid.is_some() && !left_to_owner
     }
 
     pub(super) fn taken_over(
@@ -86,16 +93,20 @@ impl Supervisor {
     }
 }
 
-/// Ends whoever listens on a port. Errors: not_ours (only its owner can), timed_out.
-async fn end(title: &str, port: u16) -> Result<(), ApiError> {
-    let Some(holder) = listener(port).await else {
-        let text = format!("Pilothouse cannot see which process {title} is.");
-        return Err(
-            ApiError::new(ErrorCode::NotOurs, text).hint("It may belong to another user: stop it there.")
-        );
+/// Ends whoever listens on a port. `found`: the process that was adopted, which need not show us that it holds the port.
+/// Errors: not_ours (only its owner can), timed_out.
+async fn end(title: &str, port: u16, found: Option<u32>) -> Result<(), ApiError> {
+    let holder = match Holder::at(port, move |pid, _| Some(pid) == found).await {
+        Ok(holder) => holder,
+        Err(user) => {
+            let is = user.map(|user| format!("; it is one of {user}")).unwrap_or_default();
+            let text = format!("Pilothouse cannot see which process {title} is{is}.");
+            let hint = "It may belong to another user: stop it there.";
+            return Err(ApiError::new(ErrorCode::NotOurs, text).hint(hint));
+        }
     };
     let identity = Identity::of(holder.pid);
-    match way(holder.keeper.as_ref()) {
+    match way(&holder) {
         Way::Signal => {
             if let Some(identity) = identity {
                 signal_process(identity, Signal::Terminate);
@@ -131,16 +142,30 @@ async fn ended(title: &str, holder: &Holder, identity: Option<Identity>) -> Resu
 mod tests {
     use super::*;
 
+    fn kept(keeper: Keeper) -> Holder {
+        Holder::new(812, "ollama".into(), Some(keeper))
+    }
+
     #[test]
     fn a_keeper_is_asked_and_never_fought() {
-        assert_eq!(way(None), Way::Signal);
-        let Way::Owner(hint) = way(Some(&Keeper::Unit("ollama.service".into()))) else {
+        let plain = Holder::new(812, "ollama".into(), None);
+        assert_eq!(way(&plain), Way::Signal);
+        let Way::Owner(hint) = way(&kept(Keeper::Unit("ollama.service".into()))) else {
             panic!("a unit of the system is not ours to stop");
         };
-        assert!(hint.contains("ollama.service"));
-        let Way::Ask("systemctl", args) = way(Some(&Keeper::UserUnit("ollama.service".into()))) else {
+        assert!(hint.contains("`sudo systemctl disable --now ollama.service`"), "{hint}");
+        let Way::Ask("systemctl", args) = way(&kept(Keeper::UserUnit("ollama.service".into()))) else {
             panic!("the user's own unit is asked");
         };
         assert_eq!(args, ["--user", "stop", "ollama.service"]);
+        assert!(matches!(way(&kept(Keeper::Container)), Way::Owner(_)));
+    }
+
+    #[test]
+    fn what_belongs_to_another_user_is_neither_signalled_nor_asked_of_our_own_systemd() {
+        let plain = Holder::new(812, "ollama".into(), None).of_user(1001, "bob");
+        assert_eq!(way(&plain), Way::Owner("To end it, run `sudo kill 812`, then start it here.".into()));
+        let unit = kept(Keeper::UserUnit("ollama.service".into())).of_user(1001, "bob");
+        assert!(matches!(way(&unit), Way::Owner(_)));
     }
 }

@@ -1,9 +1,10 @@
-use super::ADDRESS_KEY;
+use super::{ADDRESS_KEY, is_listener_line};
 use crate::{
     ports::{Endpoint, Installation, Launch, ProcessSpec},
+    process::Holder,
     servers::{
         openmp,
-        places::{find_program_of_user, port_taken},
+        places::{find_program_of_user, held, port_taken},
     },
 };
 use pilothouse_domain::{
@@ -45,7 +46,11 @@ pub(super) async fn launch(
         && let Err(error) = TcpListener::bind(address)
     {
         tracing::info!(%address, %error, "Ollama's port cannot be bound");
-        return Err(port_taken("Ollama", ADDRESS_KEY, address.port()).await);
+        // One that is silent (it looks for GPUs, or hangs) holds it too.
+        return Err(match Holder::at(address.port(), |_, words| is_listener_line(words)).await {
+            Ok(holder) => held("Ollama", ADDRESS_KEY, address.port(), Some(&holder)),
+            Err(_) => port_taken("Ollama", ADDRESS_KEY, address.port()).await,
+        });
     }
     // It hands its environment on to the llama-servers that it starts.
     let mut env: Vec<_> = openmp::waiting().into_iter().chain(environment(settings)).collect();

@@ -9,7 +9,7 @@ use crate::{
     ports::{
         Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
     },
-    process::{Holder, Keeper, listener, output_file},
+    process::{Holder, Keeper, output_file},
     servers::places::{held, not_installed},
 };
 use async_trait::async_trait;
@@ -65,6 +65,11 @@ pub(crate) fn is_server_line(words: &[String]) -> bool {
     program(words) == Some("ollama") && words.get(1).is_some_and(|verb| verb != "runner")
 }
 
+/// Whether a command line is that of an Ollama which listens: not of one that talks to another (`ollama run`).
+fn is_listener_line(words: &[String]) -> bool {
+    program(words) == Some("ollama") && words.get(1).is_some_and(|verb| verb == "serve" || verb == "start")
+}
+
 fn program(words: &[String]) -> Option<&str> {
     let name = words.first()?.rsplit(['/', '\\']).next()?;
     Some(name.strip_suffix(".exe").unwrap_or(name))
@@ -72,6 +77,10 @@ fn program(words: &[String]) -> Option<&str> {
 
 /// Where the one of somebody else writes (reference/ollama.md section 4.5).
 fn foreign_log(holder: &Holder, user_home: &Path) -> Option<ForeignLog> {
+    if let (Some(Keeper::UserUnit(unit)), Some(user)) = (&holder.keeper, &holder.user) {
+        let command = format!("sudo journalctl _UID={} _SYSTEMD_USER_UNIT={unit}", user.uid);
+        return Some(ForeignLog::Command(command));
+    }
     match &holder.keeper {
         Some(Keeper::OllamaApp) => Some(ForeignLog::File(user_home.join(".ollama/logs/server.log"))),
         Some(Keeper::Homebrew) => {
@@ -128,11 +137,15 @@ impl ServerAdapter for Ollama {
         let endpoint = self.endpoint();
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
-        let holder = listener(launch::port(&endpoint.base_url)).await;
-        let log = holder.as_ref().and_then(|holder| foreign_log(holder, &self.user_home));
-        let (pid, keeper) = holder.map_or((None, None), |holder| {
-            (Some(holder.pid), holder.keeper.map(|keeper| keeper.to_string()))
-        });
+        let port = launch::port(&endpoint.base_url);
+        let (pid, keeper, log) = match Holder::at(port, |_, words| is_listener_line(words)).await {
+            Ok(holder) => {
+                // What passes the port on to a container has little memory, and that is not Ollama's.
+                let pid = (!holder.is_door()).then_some(holder.pid);
+                (pid, holder.kept(), foreign_log(&holder, &self.user_home))
+            }
+            Err(user) => (None, user.map(|user| format!("a process of {user}")), None),
+        };
         Some(Found { endpoint, version: health.version, pid, keeper, log })
     }
 
@@ -223,6 +236,7 @@ mod tests {
         }
         for line in ["/usr/bin/ollama serve", "ollama run llama3", "C:\\Ollama\\ollama.exe serve"] {
             assert!(is_server_line(&words(line)) && !is_runner_line(&words(line)), "{line}");
+            assert_eq!(is_listener_line(&words(line)), !line.contains("run llama3"), "{line}");
         }
         for line in [
             "llama-server --model /m/blobs/sha256-1",
@@ -232,5 +246,17 @@ mod tests {
         ] {
             assert!(!is_runner_line(&words(line)), "{line}");
         }
+    }
+
+    #[test]
+    fn the_log_of_another_users_unit_is_not_looked_for_in_ours() {
+        let command = |holder: &Holder| foreign_log(holder, Path::new("/home/me")).unwrap().to_string();
+        let of = |keeper: Keeper| Holder::new(7, "ollama".into(), Some(keeper));
+        assert_eq!(command(&of(Keeper::Unit("ollama.service".into()))), "`journalctl --unit ollama.service`");
+        let own = of(Keeper::UserUnit("o.service".into()));
+        assert_eq!(command(&own), "`journalctl --user --unit o.service`");
+        let theirs = own.of_user(1001, "bob");
+        assert_eq!(command(&theirs), "`sudo journalctl _UID=1001 _SYSTEMD_USER_UNIT=o.service`");
+        assert_eq!(command(&of(Keeper::Container)), "`docker logs`");
     }
 }

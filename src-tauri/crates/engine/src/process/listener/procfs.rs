@@ -1,0 +1,528 @@
+//! The holder of a port from `/proc`: its open files where they are shown, else its user and command line.
+
+use super::{DOORS, Holder, Keeper, KnownBy, User};
+use std::{
+    fs::{read, read_dir, read_link, read_to_string},
+    io::ErrorKind,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
+
+const ROOT: u32 = 0;
+/// Stands for all users that this user namespace does not know.
+const OVERFLOW: u32 = 65534;
+/// The capability to signal anybody (capabilities(7)).
+const CAP_KILL: u64 = 1 << 5;
+
+/// Where the system tells about its processes and users.
+pub(super) struct Proc {
+    root: PathBuf,
+    passwd: PathBuf,
+}
+
+impl Default for Proc {
+    fn default() -> Self {
+        Self { root: "/proc".into(), passwd: "/etc/passwd".into() }
+    }
+}
+
+/// A TCP socket that listens.
+#[derive(Debug, PartialEq, Eq)]
+struct Socket {
+    address: IpAddr,
+    port: u16,
+    /// The user that made it.
+    uid: u32,
+    inode: u64,
+}
+
+/// A process whose open files are not shown to us.
+struct Closed {
+    pid: u32,
+    uid: u32,
+    words: Vec<String>,
+}
+
+impl Proc {
+    /// See [`Holder::at`].
+    pub fn listener(&self, port: u16, fits: &dyn Fn(u32, &[String]) -> bool) -> Result<Holder, Option<User>> {
+        let here = self.sockets().into_iter().filter(|socket| socket.port == port);
+        let Some(socket) = here.min_by_key(|socket| rank(socket.address)) else {
+            return Err(None);
+        };
+        let mut closed = Vec::new();
+        for pid in self.pids() {
+            match self.inodes(pid) {
+                Some(inodes) if inodes.contains(&socket.inode) => {
+                    return Ok(self.holder(pid, KnownBy::Socket));
+                }
+                Some(_) => {}
+                None => closed.push(pid),
+            }
+        }
+        match told(&socket, &self.closed(closed), fits) {
+            Some((pid, known_by)) => Ok(self.holder(pid, known_by)),
+            None => Err(Some(self.user(socket.uid))),
+        }
+    }
+
+    /// All ports whose holder can be told without looking for something.
+    pub fn listeners(&self) -> Vec<(u16, Holder)> {
+        let sockets = self.sockets();
+        let (mut found, mut closed): (Vec<(u16, Holder)>, _) = (Vec::new(), Vec::new());
+        let is_new = |found: &[(u16, Holder)], port: u16| !found.iter().any(|(other, _)| *other == port);
+        for pid in self.pids() {
+            let Some(inodes) = self.inodes(pid) else {
+                closed.push(pid);
+                continue;
+            };
+            for socket in sockets.iter().filter(|socket| inodes.contains(&socket.inode)) {
+                if is_new(&found, socket.port) {
+                    found.push((socket.port, self.holder(pid, KnownBy::Socket)));
+                }
+            }
+        }
+        let closed = self.closed(closed);
+        for socket in &sockets {
+            if is_new(&found, socket.port)
+                && let Some((pid, known_by)) = told(socket, &closed, &|_, _| false)
+            {
+                found.push((socket.port, self.holder(pid, known_by)));
+            }
+        }
+        found
+    }
+
+    fn sockets(&self) -> Vec<Socket> {
+        let tables = ["net/tcp", "net/tcp6"].map(|table| self.text(table));
+        tables.iter().flat_map(|table| table.lines()).filter_map(listening).collect()
+    }
+
+    fn pids(&self) -> impl Iterator<Item = u32> {
+        let entries = read_dir(&self.root).into_iter().flatten().flatten();
+        entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+    }
+
+    /// The sockets among the open files of a process. `None`: they are not shown to us.
+    fn inodes(&self, pid: u32) -> Option<Vec<u64>> {
+        let mut inodes = Vec::new();
+        for file in read_dir(self.root.join(format!("{pid}/fd"))).ok()?.flatten() {
+            match read_link(file.path()) {
+                Ok(target) => inodes.extend(target.to_str().and_then(inode)),
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return None,
+                // Closed meanwhile.
+                Err(_) => {}
+            }
+        }
+        Some(inodes)
+    }
+
+    /// Those that are still there and are programs: the kernel's own threads have no command line.
+    fn closed(&self, pids: Vec<u32>) -> Vec<Closed> {
+        let closed = |pid: u32| {
+            let line = read(self.root.join(format!("{pid}/cmdline"))).ok()?;
+            let words = line.split(|byte| *byte == 0).filter(|word| !word.is_empty());
+            let words: Vec<String> = words.map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+            let (_, uid) = uids(&self.text(&format!("{pid}/status")))?;
+            (!words.is_empty()).then_some(Closed { pid, uid, words })
+        };
+        pids.into_iter().filter_map(closed).collect()
+    }
+
+    fn holder(&self, pid: u32, known_by: KnownBy) -> Holder {
+        let name = self.text(&format!("{pid}/comm")).trim().to_owned();
+        let keeper = match DOORS.contains(&name.as_str()) {
+            true => Some(Keeper::Container),
+            false => keeper(&self.text(&format!("{pid}/cgroup"))),
+        };
+        let (ours, theirs) = (self.text("self/status"), uids(&self.text(&format!("{pid}/status"))));
+        let us = uids(&ours).map(|(_, effective)| effective);
+        let foreign = theirs.map(|(_, effective)| effective).filter(|uid| Some(*uid) != us);
+        let all = field(&ours, "CapEff").and_then(|bits| u64::from_str_radix(bits, 16).ok());
+        // kill(2): our effective user must be their real one, or we may signal anybody.
+        let may =
+            all.is_some_and(|bits| bits & CAP_KILL != 0) || theirs.is_some_and(|(real, _)| Some(real) == us);
+        Holder {
+            user: foreign.map(|uid| self.user(uid)),
+            known_by,
+            may_signal: may && known_by == KnownBy::Socket,
+            ..Holder::new(pid, name, keeper)
+        }
+    }
+
+    fn user(&self, uid: u32) -> User {
+        let users = read_to_string(&self.passwd).unwrap_or_default();
+        let name = users.lines().find_map(|line| {
+            let mut fields = line.split(':');
+            let name = fields.next()?;
+            (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+        });
+        User { uid, name }
+    }
+
+    /// Empty when it cannot be read.
+    fn text(&self, path: &str) -> String {
+        read_to_string(self.root.join(path)).unwrap_or_default()
+    }
+}
+
+/// A line of `/proc/net/tcp` (proc_pid_net(5); state 0A is LISTEN).
+fn listening(line: &str) -> Option<Socket> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let (address, port) = fields.get(1)?.rsplit_once(':')?;
+    (*fields.get(3)? == "0A").then_some(())?;
+    Some(Socket {
+        address: ip_address(address)?,
+        port: u16::from_str_radix(port, 16).ok()?,
+        uid: fields.get(7)?.parse().ok()?,
+        inode: fields.get(9)?.parse().ok()?,
+    })
+}
+
+/// One or four words of 32 bits, printed as numbers of this machine although their bytes stand in the network's order.
+fn ip_address(hex: &str) -> Option<IpAddr> {
+    let word = |word: &[u8]| {
+        let number = u32::from_str_radix(std::str::from_utf8(word).ok()?, 16).ok()?;
+        Some(number.to_ne_bytes())
+    };
+    let bytes = hex.as_bytes().chunks(8).map(word).collect::<Option<Vec<[u8; 4]>>>()?.concat();
+    match bytes.len() {
+        4 => <[u8; 4]>::try_from(bytes).ok().map(IpAddr::from),
+        _ => <[u8; 16]>::try_from(bytes).ok().map(|bytes| IpAddr::from(bytes).to_canonical()),
+    }
+}
+
+/// Which of several sockets at one port answers at 127.0.0.1: the most special address wins.
+fn rank(address: IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(Ipv4Addr::LOCALHOST) => 0,
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => 1,
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => 2,
+        IpAddr::V6(Ipv6Addr::LOCALHOST) => 3,
+        _ => 4,
+    }
+}
+
+/// `socket:[123]`, which is where an open file that is a socket leads.
+fn inode(target: &str) -> Option<u64> {
+    target.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+}
+
+/// The process of the socket's user that must be its holder, by the rules of [`KnownBy`].
+fn told(socket: &Socket, closed: &[Closed], fits: &dyn Fn(u32, &[String]) -> bool) -> Option<(u32, KnownBy)> {
+    let of_user: Vec<&Closed> = closed.iter().filter(|process| process.uid == socket.uid).collect();
+    let door = |exactly: bool| only(&of_user, |it| is_door_of(&it.words, socket, exactly));
+    if let Some(pid) = door(true).or_else(|| door(false)) {
+        return Some((pid, KnownBy::Port));
+    }
+    if let Some(pid) = only(&of_user, |it| fits(it.pid, &it.words)) {
+        return Some((pid, KnownBy::CommandLine));
+    }
+    // Of these two users there are always more processes than can be seen from inside a container.
+    let pid = only(&of_user, |_| socket.uid != ROOT && socket.uid != OVERFLOW)?;
+    Some((pid, KnownBy::OnlyProcess))
+}
+
+/// The one that fits, unless there are two.
+fn only(processes: &[&Closed], fits: impl Fn(&Closed) -> bool) -> Option<u32> {
+    let mut them = processes.iter().filter(|process| fits(process));
+    let first = them.next()?;
+    them.next().is_none().then_some(first.pid)
+}
+
+/// Whether a command line is that of Docker's proxy for this socket: `docker-proxy -proto tcp -host-ip 0.0.0.0 -host-port
+/// 11434 -container-ip …`. For "all addresses" it may listen on those of both kinds, so only the exact address is certain.
+fn is_door_of(words: &[String], socket: &Socket, exactly: bool) -> bool {
+    let value = |name: &str| {
+        let at = words.iter().position(|word| word == name)?;
+        words.get(at + 1).map(String::as_str)
+    };
+    let program = words.first().and_then(|word| word.rsplit('/').next());
+    let address = value("-host-ip").and_then(|address| address.parse::<IpAddr>().ok());
+    program == Some("docker-proxy")
+        && value("-proto").is_none_or(|protocol| protocol == "tcp")
+        && value("-host-port").is_some_and(|port| port.parse() == Ok(socket.port))
+        && match address {
+            Some(address) if exactly => address == socket.address,
+            Some(address) => address.is_unspecified() && socket.address.is_unspecified(),
+            None => !exactly,
+        }
+}
+
+/// The real and the effective user of a process (proc_pid_status(5)). The owner of its folder would be root for one that
+/// gained rights when it was started.
+fn uids(status: &str) -> Option<(u32, u32)> {
+    let mut uids = field(status, "Uid")?.split_whitespace().map(str::parse);
+    Some((uids.next()?.ok()?, uids.next()?.ok()?))
+}
+
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
+}
+
+/// Who keeps a process, from its control group (proc_pid_cgroup(5)): `/system.slice/ollama.service` is a unit of the
+/// system, a scope of docker, podman or kubernetes is a container. A user's session is nobody in particular.
+fn keeper(groups: &str) -> Option<Keeper> {
+    let path = groups.lines().find_map(|line| line.splitn(3, ':').nth(2))?;
+    if ["docker", "libpod", "kubepods", "containerd"].iter().any(|word| path.contains(word)) {
+        return Some(Keeper::Container);
+    }
+    let unit = path.rsplit('/').find(|part| part.ends_with(".service"))?;
+    match path.contains("/user@") {
+        // The user's own manager is the parent of everything on a desktop.
+        true if unit.starts_with("user@") => None,
+        true => Some(Keeper::UserUnit(unit.to_owned())),
+        false => Some(Keeper::Unit(unit.to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        fs::{create_dir_all, write},
+        path::Path,
+    };
+
+    const US: u32 = 1000;
+    const OLLAMA: u32 = 998;
+    const SYSTEM: &str = "0::/system.slice/ollama.service\n";
+    const LOOPBACK: &str = "0100007F";
+    const ANY_4: &str = "00000000";
+    const ANY_6: &str = "00000000000000000000000000000000";
+
+    /// A made-up `/proc`, seen by user 1000. Processes show their files only when [`Tree::shows`] says so.
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            let tree = Self(tempfile::tempdir().unwrap());
+            tree.us(US, "0000000000000000");
+            tree.file(
+                "passwd",
+                "root:x:0:0:root:/root:/bin/sh\nollama:x:998:997::/usr/share/ollama:/bin/false\n",
+            );
+            tree
+        }
+
+        fn file(&self, path: &str, text: &str) {
+            let path = self.0.path().join(path);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            write(path, text).unwrap();
+        }
+
+        fn us(&self, uid: u32, capabilities: &str) {
+            let status =
+                format!("Name:\tpilothouse\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\nCapEff:\t{capabilities}\n");
+            self.file("self/status", &status);
+        }
+
+        fn process(&self, pid: u32, uid: u32, line: &str, group: &str) {
+            let name = Path::new(line.split(' ').next().unwrap()).file_name().unwrap_or_default();
+            self.file(&format!("{pid}/comm"), &format!("{}\n", name.to_str().unwrap()));
+            self.file(&format!("{pid}/cmdline"), &line.replace(' ', "\0"));
+            self.file(&format!("{pid}/status"), &format!("Name:\tx\nUid:\t{uid}\t{uid}\t{uid}\t{uid}\n"));
+            self.file(&format!("{pid}/cgroup"), group);
+        }
+
+        fn shows(&self, pid: u32, inode: u64) {
+            let folder = self.0.path().join(format!("{pid}/fd"));
+            create_dir_all(&folder).unwrap();
+            std::os::unix::fs::symlink(format!("socket:[{inode}]"), folder.join("3")).unwrap();
+            std::os::unix::fs::symlink("/dev/null", folder.join("0")).unwrap();
+        }
+
+        /// `sockets`: address, port, user, inode.
+        fn table(&self, name: &str, sockets: &[(&str, u16, u32, u64)]) {
+            let mut text =
+                "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid\n"
+                    .to_owned();
+            for (address, port, uid, inode) in sockets {
+                text += &format!(
+                    "   0: {address}:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000  {uid}        0 {inode} 1 0 100 0\n"
+                );
+                // A connection at the same port, which listens for nothing.
+                text += &format!(
+                    "   1: {address}:{port:04X} 0100007F:9F73 01 00000000:00000000 00:00000000 00000000  {uid}        0 7 1 0 100 0\n"
+                );
+            }
+            self.file(&format!("net/{name}"), &text);
+        }
+
+        fn look(&self) -> Proc {
+            Proc { root: self.0.path().into(), passwd: self.0.path().join("passwd") }
+        }
+
+        fn ollama(&self) -> Result<Holder, Option<User>> {
+            self.look().listener(11434, &|_, words| {
+                words.first().is_some_and(|word| word.ends_with("/ollama"))
+                    && words.get(1).is_some_and(|it| it == "serve")
+            })
+        }
+
+        fn anything(&self) -> Result<Holder, Option<User>> {
+            self.look().listener(11434, &|_, _| false)
+        }
+    }
+
+    fn user(uid: u32, name: &str) -> User {
+        User { uid, name: Some(name.into()) }
+    }
+
+    #[test]
+    fn the_service_of_another_user_is_told_by_its_user_and_command_line() {
+        let tree = Tree::new();
+        tree.table("tcp", &[(LOOPBACK, 11434, OLLAMA, 55)]);
+        tree.process(2, 0, "", "0::/\n");
+        tree.process(
+            700,
+            US,
+            "/home/me/bin/ollama serve",
+            "0::/user.slice/user-1000.slice/session-2.scope\n",
+        );
+        tree.shows(700, 54);
+        tree.process(812, OLLAMA, "/usr/local/bin/ollama serve", SYSTEM);
+        tree.process(813, OLLAMA, "/usr/local/lib/ollama/llama-server --model m --port 4", SYSTEM);
+        let holder = tree.ollama().unwrap();
+        assert_eq!((holder.pid, holder.known_by, holder.may_signal), (812, KnownBy::CommandLine, false));
+        assert_eq!(holder.user, Some(user(OLLAMA, "ollama")));
+        assert_eq!(holder.keeper, Some(Keeper::Unit("ollama.service".into())));
+        assert_eq!(
+            holder.to_string(),
+            "ollama (pid 812, of user ollama, kept by systemd, unit ollama.service, judging by its command line)"
+        );
+        assert!(holder.left_to_owner().unwrap().contains("sudo systemctl disable --now ollama.service"));
+        // Who does not know what to look for learns the user.
+        assert_eq!(tree.anything(), Err(Some(user(OLLAMA, "ollama"))));
+        assert_eq!(tree.anything().unwrap_err().unwrap().to_string(), "user ollama (uid 998)");
+        assert_eq!(tree.look().listeners(), []);
+    }
+
+    #[test]
+    fn of_two_that_may_be_meant_none_is_told() {
+        let tree = Tree::new();
+        tree.table("tcp", &[(LOOPBACK, 11434, OLLAMA, 55)]);
+        tree.process(812, OLLAMA, "/usr/local/bin/ollama serve", SYSTEM);
+        tree.process(900, OLLAMA, "/opt/ollama serve", SYSTEM);
+        assert_eq!(tree.ollama(), Err(Some(user(OLLAMA, "ollama"))));
+        // One of them shows its files, and the socket is not there.
+        tree.shows(900, 56);
+        assert_eq!(tree.ollama().unwrap().pid, 812);
+        // A process of another user is no holder, whatever its name.
+        tree.table("tcp", &[(LOOPBACK, 11434, 1001, 55)]);
+        assert_eq!(tree.ollama(), Err(Some(User { uid: 1001, name: None })));
+    }
+
+    #[test]
+    fn the_only_process_of_a_user_is_told_but_never_one_of_root() {
+        let tree = Tree::new();
+        tree.table("tcp", &[(LOOPBACK, 11434, OLLAMA, 55)]);
+        tree.process(
+            812,
+            OLLAMA,
+            "python3 -m http.server",
+            "0::/user.slice/user-998.slice/session-4.scope\n",
+        );
+        let holder = tree.ollama().unwrap();
+        assert_eq!((holder.pid, holder.known_by, holder.keeper.clone()), (812, KnownBy::OnlyProcess, None));
+        assert_eq!(holder.left_to_owner().unwrap(), "run `sudo kill 812`");
+        assert_eq!(tree.look().listeners(), [(11434, holder)]);
+        for uid in [ROOT, OVERFLOW] {
+            tree.table("tcp", &[(LOOPBACK, 11434, uid, 55)]);
+            tree.process(812, uid, "/sbin/init", "0::/init.scope\n");
+            assert_eq!(tree.ollama().unwrap_err().unwrap().uid, uid);
+        }
+    }
+
+    #[test]
+    fn dockers_proxy_is_told_by_port_protocol_and_address() {
+        let tree = Tree::new();
+        tree.table("tcp", &[(ANY_4, 11434, 0, 55)]);
+        tree.table("tcp6", &[(ANY_6, 11434, 0, 56)]);
+        let proxy = |pid: u32, rest: &str| {
+            let line = format!("/usr/bin/docker-proxy {rest} -container-ip 172.17.0.2 -container-port 11434");
+            tree.process(pid, 0, &line, "0::/system.slice/docker.service\n");
+        };
+        tree.process(1, 0, "/sbin/init", "0::/init.scope\n");
+        // The server itself, inside; its pid is seen from outside too.
+        tree.process(950, 0, "/bin/ollama serve", "0::/system.slice/docker-3f2a.scope\n");
+        proxy(900, "-proto tcp -host-ip 0.0.0.0 -host-port 11434");
+        proxy(901, "-proto tcp -host-ip :: -host-port 11434");
+        proxy(902, "-proto udp -host-ip 0.0.0.0 -host-port 11434");
+        proxy(903, "-proto tcp -host-ip 0.0.0.0 -host-port 8080");
+        for holder in [tree.ollama().unwrap(), tree.anything().unwrap()] {
+            assert_eq!((holder.pid, holder.known_by, holder.may_signal), (900, KnownBy::Port, false));
+            assert_eq!(holder.keeper, Some(Keeper::Container));
+            assert!(holder.is_door());
+            assert_eq!(holder.kept().unwrap(), "in a container; to end it, stop its container");
+        }
+        assert_eq!(tree.look().listeners().len(), 1);
+
+        // Older ones listen on a socket of the other kind.
+        tree.table("tcp", &[]);
+        proxy(901, "-proto tcp -host-ip :: -host-port 8081");
+        assert_eq!(tree.ollama().unwrap().pid, 900);
+        // One for another address of this machine is not meant; then it is the one inside, on the host's network.
+        tree.table("tcp", &[(LOOPBACK, 11434, 0, 57)]);
+        let inside = tree.ollama().unwrap();
+        assert_eq!((inside.pid, inside.keeper), (950, Some(Keeper::Container)));
+    }
+
+    #[test]
+    fn nobody_listens() {
+        let tree = Tree::new();
+        assert_eq!(tree.ollama(), Err(None));
+        tree.table("tcp", &[(LOOPBACK, 11435, OLLAMA, 55)]);
+        tree.process(812, OLLAMA, "/usr/local/bin/ollama serve", SYSTEM);
+        assert_eq!(tree.ollama(), Err(None));
+        // Processes of others may be hidden altogether (the mount option hidepid).
+        tree.table("tcp", &[(LOOPBACK, 11434, 1001, 55)]);
+        assert_eq!(tree.ollama(), Err(Some(User { uid: 1001, name: None })));
+        assert_eq!(tree.look().listeners(), []);
+    }
+
+    #[test]
+    fn whoever_shows_the_socket_holds_it() {
+        let tree = Tree::new();
+        tree.table("tcp", &[("016AA8C0", 11434, 1001, 54), (LOOPBACK, 11434, US, 55)]);
+        tree.process(700, US, "/home/me/server", "0::/user.slice/user-1000.slice/session-2.scope\n");
+        tree.process(701, US, "/usr/bin/ollama serve", "0::/user.slice/user-1000.slice/session-2.scope\n");
+        tree.shows(700, 55);
+        let holder = tree.ollama().unwrap();
+        assert_eq!(holder, Holder::new(700, "server".into(), None));
+        assert_eq!(tree.look().listeners(), [(11434, holder)]);
+
+        // The files of another user are shown to root, who may signal everybody; without that right nobody is signalled.
+        tree.us(0, "000001ffffffffff");
+        let holder = tree.ollama().unwrap();
+        assert_eq!((holder.user.map(|user| user.uid), holder.may_signal), (Some(US), true));
+        tree.us(0, "0000000000000000");
+        assert!(!tree.ollama().unwrap().may_signal);
+    }
+
+    #[test]
+    fn addresses_are_read_and_the_one_that_answers_at_loopback_comes_first() {
+        let read = |hex: &str| ip_address(hex).unwrap().to_string();
+        assert_eq!(read(LOOPBACK), "127.0.0.1");
+        assert_eq!(read("016AA8C0"), "192.168.106.1");
+        assert_eq!(read(ANY_6), "::");
+        assert_eq!(read("00000000000000000000000001000000"), "::1");
+        assert_eq!(read("0000000000000000FFFF00000100007F"), "127.0.0.1");
+        assert_eq!(ip_address("local_address"), None);
+        assert_eq!(ip_address(""), None);
+        let ranked = ["127.0.0.1", "0.0.0.0", "::", "::1", "10.0.0.1"];
+        assert!(ranked.map(|address| rank(address.parse().unwrap())).is_sorted());
+    }
+
+    #[test]
+    fn units_and_containers_are_told_apart_from_plain_processes() {
+        let kept = keeper("0::/system.slice/ollama.service\n").unwrap();
+        assert_eq!(kept, Keeper::Unit("ollama.service".into()));
+        assert_eq!(kept.to_string(), "kept by systemd, unit ollama.service");
+        assert_eq!(keeper("0::/system.slice/docker-3f2a.scope\n"), Some(Keeper::Container));
+        let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/ollama.service\n";
+        assert_eq!(keeper(own), Some(Keeper::UserUnit("ollama.service".into())));
+        assert_eq!(keeper("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope\n"), None);
+        assert_eq!(keeper(""), None);
+    }
+}
