@@ -74,7 +74,25 @@ async fn an_adopted_server_that_gives_no_tokens_is_shown_and_left_alone_simulate
     let mut engine = sandbox.serve().await;
     sandbox.until_listed(MODEL).await;
     assert_eq!(sandbox.switch(MODEL, "ollama").code, Some(0));
+    let rungs = |wanted: &[(&str, &str)]| {
+        let checked = sandbox.run(&["servers", "check", "ollama"]);
+        let checks = checked.json["checks"].as_array().unwrap();
+        let told: Vec<(&str, &str)> = checks
+            .iter()
+            .map(|check| (check["name"].as_str().unwrap(), check["result"].as_str().unwrap()))
+            .collect();
+        assert_eq!(told, wanted, "{checked:?}");
+        checked.code
+    };
+    // The model is in memory, but the supervisor may not have seen that yet.
+    until("the model to be seen in memory", crate::scene::LIMIT, || async {
+        let checked = sandbox.run(&["servers", "check", "ollama"]);
+        (checked.json["checks"][2]["result"] == "ok").then_some(())
+    })
+    .await;
+    assert_eq!(rungs(&[("port", "ok"), ("API", "ok"), ("token", "ok")]), Some(0));
     theirs.set(Fault::NoTokens);
+    assert_eq!(rungs(&[("port", "ok"), ("API", "ok"), ("token", "fail")]), Some(1));
     let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(6)).build().unwrap();
     let body = serde_json::json!({ "model": "active", "prompt": "Hello", "max_tokens": 2 });
     let address = format!("http://127.0.0.1:{}/v1/completions", sandbox.gateway_port);

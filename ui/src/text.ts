@@ -247,6 +247,9 @@ export const servers = {
   startAgainOf: (name: string) => `Start again: ${name}`,
   stopOf: (name: string) => `Stop ${name}`,
   restartOf: (name: string) => `Restart ${name}`,
+  check: 'Check',
+  checkOf: (name: string) => `Check ${name}`,
+  rungs: { port: 'Port', API: 'API', token: 'Token' } as Record<string, string>,
   logOf: (name: string) => `Log of ${name}`,
   loses: (verb: string, name: string, model: string) =>
     `${verb} ${name} takes ${model}, the active model, out of memory. Requests get no answer until you switch.`,

@@ -1,5 +1,5 @@
 use crate::{
-    document,
+    doctor, document,
     output::{Output, table, words},
     session::{Session, unexpected},
 };
@@ -17,6 +17,10 @@ pub enum Act {
         server: String,
     },
     Restart {
+        server: String,
+    },
+    /// Look at port and API, and ask for one real token.
+    Check {
         server: String,
     },
     /// Look for servers that run on this machine, known or not.
@@ -53,6 +57,7 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
         }
         Some(Act::Start { server }) => Call::StartServer { server: ServerId(server) },
         Some(Act::Stop { server }) => Call::StopServer { server: ServerId(server) },
+        Some(Act::Check { server }) => Call::CheckServer { server: ServerId(server) },
         Some(Act::Discover) => Call::Discover,
         Some(Act::Add { server, address, title }) => {
             Call::AddServer { server: ServerId(server), address, title }
@@ -77,6 +82,7 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
             output.answer(document, || format!("{} is {}.", server.title, words(&server.state)));
             Ok(0)
         }
+        Reply::Doctor { checks } => Ok(doctor::show(&checks, output)),
         Reply::Discovered { servers } => {
             output.answer(json!({ "discovered": servers }), || discovered(&servers));
             Ok(0)

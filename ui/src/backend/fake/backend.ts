@@ -67,6 +67,16 @@ export class FakeBackend implements Backend {
             line.line.toLocaleLowerCase().includes(call.text.toLocaleLowerCase()),
           ),
         };
+      case 'check_server':
+        await sleep(this.step);
+        return {
+          reply: 'doctor',
+          checks: [
+            { name: 'port', result: 'ok', detail: '127.0.0.1:11434 takes connections', hint: null },
+            { name: 'API', result: 'ok', detail: 'answers', hint: null },
+            { name: 'token', result: 'ok', detail: 'llama3.1:8b gave one after 84 ms', hint: null },
+          ],
+        };
       case 'take_over':
         return this.#operate(call.server, 'restart_server');
       case 'start_server':

@@ -34,6 +34,11 @@ pub enum Call {
     RestartServer {
         server: ServerId,
     },
+    /// Looks at a server's port and API and asks for one real token, unless an answer is under way. Answers with `doctor`.
+    /// Errors: not_found.
+    CheckServer {
+        server: ServerId,
+    },
     /// Ends somebody else's server and starts one of Pilothouse's in its place. Waits until that one answers. To call this
     /// is the consent. Errors: not_found, unsupported, not_ours (only its owner can end it), timed_out, as `StartServer`.
     TakeOver {

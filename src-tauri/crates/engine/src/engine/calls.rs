@@ -55,6 +55,9 @@ impl Inner {
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
+            Call::CheckServer { server } => {
+                Ok(Reply::Doctor { checks: self.supervisors.get(&server)?.check().await? })
+            }
             Call::TakeOver { server } => {
                 self.supervisors.get(&server)?.take_over().await?;
                 self.server(&server)

@@ -6,7 +6,7 @@ use super::{
     work::{self, Probe, Started},
 };
 use crate::{
-    api::LogSource,
+    api::{Check, LogSource},
     hub::Report,
     ports::{Exit, Found, Installation, ProcessSpec, ServerAdapter},
     process::{OutputTail, OwnedProcess},
@@ -67,6 +67,13 @@ pub(super) enum Inner {
     },
     RunnerEnded {
         generation: u64,
+    },
+    /// What somebody asked to be looked at; `spoken`: whether it gave a token, if it was asked for one.
+    Checked {
+        generation: u64,
+        checks: Vec<Check>,
+        spoken: Option<Result<Duration, ApiError>>,
+        reply: oneshot::Sender<Vec<Check>>,
     },
     /// Somebody else's server was ended for ours, or not.
     TakenOver(Result<(), ApiError>, oneshot::Sender<Result<Connection, ApiError>>),
@@ -249,6 +256,7 @@ impl Supervisor {
             Ask::Policy(policy) => self.around.policy = policy,
             Ask::KeyChanged => self.key_changed(),
             Ask::TakeOver(reply) => self.take_over(reply),
+            Ask::Check(reply) => self.check(reply),
         }
     }
 
@@ -318,6 +326,9 @@ impl Supervisor {
                 self.asked_to_stop(result)
             }
             Inner::Spoken { generation, result } if generation == self.generation => self.spoken(result),
+            Inner::Checked { generation, checks, spoken, reply } => {
+                self.checked(generation, checks, spoken, reply);
+            }
             Inner::TakenOver(result, reply) => self.taken_over(result, reply),
             Inner::RunnerEnded { generation } if generation == self.generation => self.runner_ended(),
             _ => {}

@@ -4,6 +4,7 @@
 //! launching) runs in tasks whose results come back to the actor as one more event.
 
 mod actor;
+mod checking;
 mod looking;
 mod owning;
 mod record;
@@ -14,6 +15,7 @@ mod work;
 
 use crate::{
     actors::notifier::NotifierHandle,
+    api::Check,
     gateway::InFlight,
     hub::Hub,
     model_files::read_files,
@@ -56,6 +58,7 @@ enum Ask {
     Policy(RestartPolicy),
     KeyChanged,
     TakeOver(oneshot::Sender<Result<Connection, ApiError>>),
+    Check(oneshot::Sender<Vec<Check>>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -141,6 +144,13 @@ impl SupervisorHandle {
         let (reply, answer) = oneshot::channel();
         self.ask(Ask::TakeOver(reply)).await?;
         answer.await.map_err(|_| ended())?
+    }
+
+    /// Looks at port and API, and asks for one token unless an answer is under way.
+    pub async fn check(&self) -> Result<Vec<Check>, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.ask(Ask::Check(reply)).await?;
+        answer.await.map_err(|_| ended())
     }
 
     /// Connects anew, with the key that is kept now.

@@ -93,6 +93,22 @@ impl Supervisor {
         preferred.or(here.first()).map(|one| one.id.clone())
     }
 
+    /// Who can be asked for a token now, because somebody wants to know. Errors: why nobody is.
+    pub(super) fn speaker(&mut self) -> Result<String, String> {
+        if self.around.in_flight.busy(&self.adapter.id()) {
+            return Err("not asked for, beside an answer under way".into());
+        }
+        if self.suspicion.asking {
+            return Err("is being asked for already".into());
+        }
+        let Some(instance) = self.some_instance() else {
+            return Err("not asked for: no model that could give one is in memory".into());
+        };
+        self.suspicion.asking = true;
+        self.suspicion.asked_at = Some(Instant::now());
+        Ok(instance)
+    }
+
     /// Whoever was mute has left memory: that is no question of the server's health any more.
     fn nothing_to_ask(&mut self) {
         self.suspicion.aroused = false;

@@ -1,0 +1,91 @@
+//! The three rungs of health, when somebody asks: its port, its API, and one real token.
+
+use super::{
+    Connection,
+    actor::{Inner, Supervisor},
+    work,
+};
+use crate::api::{Check, CheckResult};
+use pilothouse_domain::error::ApiError;
+use std::time::Duration;
+use tokio::{net::TcpStream, sync::oneshot};
+
+/// A port on this machine or near it answers at once, or not at all.
+const PORT_LIMIT: Duration = Duration::from_secs(3);
+
+impl Supervisor {
+    pub(super) fn check(&mut self, reply: oneshot::Sender<Vec<Check>>) {
+        let Some(connection) = self.connection.clone() else {
+            let detail = "it does not run, so there is nothing to ask".to_owned();
+            let check = rung("port", CheckResult::Skipped, detail, self.hint.clone());
+            drop(reply.send(vec![check]));
+            return;
+        };
+        let speaker = self.speaker();
+        let limit = Duration::from_millis(self.around.policy.token_ms);
+        let generation = self.generation;
+        self.later(async move {
+            let port = port(&connection).await;
+            let api = match connection.client.health().await {
+                Ok(_) => rung("API", CheckResult::Ok, "answers".into(), None),
+                Err(error) => rung("API", CheckResult::Fail, error.message, error.hint),
+            };
+            let (token, spoken) = match speaker {
+                Ok(instance) => {
+                    let spoken = work::one_token(&*connection.client, &instance, limit).await;
+                    (token(&instance, &spoken), Some(spoken))
+                }
+                Err(why) => (rung("token", CheckResult::Skipped, why, None), None),
+            };
+            Inner::Checked { generation, checks: vec![port, api, token], spoken, reply }
+        });
+    }
+
+    pub(super) fn checked(
+        &mut self,
+        about: u64,
+        checks: Vec<Check>,
+        spoken: Option<Result<Duration, ApiError>>,
+        reply: oneshot::Sender<Vec<Check>>,
+    ) {
+        if let (Some(spoken), true) = (spoken, about == self.generation) {
+            self.spoken(spoken);
+        }
+        let _ = reply.send(checks);
+    }
+}
+
+async fn port(connection: &Connection) -> Check {
+    let url = reqwest::Url::parse(&connection.endpoint.base_url).ok();
+    let place = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
+    let Some((host, port)) = place else {
+        let detail = format!("{} is no address", connection.endpoint.base_url);
+        return rung("port", CheckResult::Fail, detail, None);
+    };
+    // Brackets belong to the address of the sixth version in a URL only.
+    let bare = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    match tokio::time::timeout(PORT_LIMIT, TcpStream::connect((bare, port))).await {
+        Ok(Ok(_)) => rung("port", CheckResult::Ok, format!("{host}:{port} takes connections"), None),
+        Ok(Err(error)) => rung("port", CheckResult::Fail, format!("{host}:{port}: {error}"), None),
+        Err(_) => {
+            let detail = format!("{host}:{port} does not answer within {} s", PORT_LIMIT.as_secs());
+            rung("port", CheckResult::Fail, detail, None)
+        }
+    }
+}
+
+fn token(instance: &str, spoken: &Result<Duration, ApiError>) -> Check {
+    match spoken {
+        Ok(took) => {
+            rung("token", CheckResult::Ok, format!("{instance} gave one after {} ms", took.as_millis()), None)
+        }
+        Err(error) => {
+            let hint = error.hint.clone().or_else(|| Some("Look at its log, or restart it.".into()));
+            rung("token", CheckResult::Fail, format!("{instance} gave none: {}", error.message), hint)
+        }
+    }
+}
+
+fn rung(name: &str, result: CheckResult, detail: String, hint: Option<String>) -> Check {
+    Check { name: name.into(), result, detail, hint }
+}
