@@ -65,6 +65,8 @@ pub struct Found {
     pub pid: Option<u32>,
     /// Who keeps that process, in words ("kept by systemd, unit ollama.service"), if it can be told.
     pub keeper: Option<String>,
+    /// Only its owner can end it.
+    pub left_to_owner: bool,
     pub log: Option<ForeignLog>,
 }
 

@@ -61,8 +61,6 @@ pub struct User {
 
 /// Programs that only pass a port of this machine on to a container.
 const DOORS: [&str; 3] = ["docker-proxy", "rootlessport", "rootlesskit"];
-/// In the words about a keeper: what follows is left to its owner, because Pilothouse cannot do it.
-const LEFT_TO_OWNER: &str = "; to end it, ";
 
 impl fmt::Display for Keeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,15 +182,10 @@ impl Holder {
         match self.left_to_owner() {
             Some(how) => {
                 let who = who.unwrap_or_else(|| "a process that hides its files".into());
-                Some(format!("{who}{LEFT_TO_OWNER}{how}"))
+                Some(format!("{who}; to end it, {how}"))
             }
             None => who,
         }
-    }
-
-    /// Whether such words say that only the owner can end it.
-    pub fn is_left_to_owner(kept: &str) -> bool {
-        kept.contains(LEFT_TO_OWNER)
     }
 }
 
@@ -296,7 +289,7 @@ mod tests {
         let kept = unit.kept().unwrap();
         let words = "kept by systemd, unit ollama.service; to end it, run `sudo systemctl disable --now ollama.service`";
         assert_eq!(kept, words);
-        assert!(Holder::is_left_to_owner(&kept));
+        assert!(unit.left_to_owner().is_some());
         let container = Holder::new(9, "docker-proxy".into(), Some(Keeper::Container));
         assert_eq!(container.kept().unwrap(), "in a container; to end it, stop its container");
         assert!(container.is_door() && !unit.is_door());
@@ -305,7 +298,7 @@ mod tests {
         assert_eq!((plain.kept(), plain.left_to_owner()), (None, None));
         let own = Holder { keeper: Some(Keeper::UserUnit("ollama.service".into())), ..plain.clone() };
         assert_eq!(own.kept().unwrap(), "kept by your systemd, unit ollama.service");
-        assert!(!Holder::is_left_to_owner(&own.kept().unwrap()));
+        assert_eq!(own.left_to_owner(), None);
         // Our systemd knows nothing of another user's unit of the same name.
         let theirs = own.of_user(1001, "bob");
         let kept = theirs.kept().unwrap();
@@ -317,7 +310,7 @@ mod tests {
         let theirs = plain.clone().of_user(1001, "bob");
         assert_eq!(theirs.kept().unwrap(), "a process of user bob (uid 1001); to end it, run `sudo kill 7`");
         let hidden = Holder { may_signal: false, known_by: KnownBy::CommandLine, ..plain.clone() };
-        assert!(Holder::is_left_to_owner(&hidden.kept().unwrap()));
+        assert!(hidden.left_to_owner().is_some());
         // Root may signal everybody.
         let nameless = User { uid: 61234, name: None };
         let as_root = Holder { user: Some(nameless), ..plain };

@@ -116,6 +116,8 @@ pub(super) struct Supervisor {
     /// Somebody wants it to run, whatever holds it up.
     pub(super) wanted: bool,
     pub(super) keeper: Option<String>,
+    /// Only the owner of the adopted server can end it.
+    pub(super) left_to_owner: bool,
     pub(super) backend: Option<Backend>,
     pub(super) suspicion: Suspicion,
     /// Why we killed it, until its end is seen.
@@ -177,6 +179,7 @@ impl Supervisor {
             lost: None,
             wanted: false,
             keeper: None,
+            left_to_owner: false,
             backend: None,
             suspicion: Suspicion::default(),
             hung: None,

@@ -223,6 +223,7 @@ impl Supervisor {
         self.ownership = Some(found_as);
         self.adopted_pid = found.pid;
         self.keeper = found.keeper;
+        self.left_to_owner = found.left_to_owner;
         self.version = found.version.or(self.version.take());
         self.stop_commands = stop;
         self.lost = None;
@@ -287,6 +288,7 @@ impl Supervisor {
         self.ownership = None;
         self.adopted_pid = None;
         self.keeper = None;
+        self.left_to_owner = false;
         self.ready_since = None;
         self.probing = false;
         self.suspicion = Suspicion::default();

@@ -70,8 +70,7 @@ impl Supervisor {
     /// Whether that is offered: not where only its owner can end it, whose command stands with its keeper. Who asks all the
     /// same gets that command.
     pub(super) fn may_take_over(&self) -> bool {
-        let left_to_owner = self.keeper.as_deref().is_some_and(Holder::is_left_to_owner);
-        self.is_taken_over_on_request() && self.adopted_pid.is_some() && !left_to_owner
+        self.is_taken_over_on_request() && self.adopted_pid.is_some() && !self.left_to_owner
     }
 
     pub(super) fn taken_over(

@@ -120,7 +120,7 @@ impl ServerAdapter for LmStudio {
         let backend = self.home().backend().await;
         let (version, pid) = backend.map_or((None, None), |backend| (backend.version, backend.pid));
         let log = Some(ForeignLog::NewestHeads(self.home().server_logs()));
-        Some(Found { endpoint, version, pid, keeper: None, log })
+        Some(Found { endpoint, version, pid, keeper: None, left_to_owner: false, log })
     }
 
     async fn backend(&self) -> Option<Backend> {

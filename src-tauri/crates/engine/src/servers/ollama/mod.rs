@@ -138,15 +138,17 @@ impl ServerAdapter for Ollama {
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
         let port = launch::port(&endpoint.base_url);
-        let (pid, keeper, log) = match Holder::at(port, |_, words| is_listener_line(words)).await {
-            Ok(holder) => {
-                // What passes the port on to a container has little memory, and that is not Ollama's.
-                let pid = (!holder.is_door()).then_some(holder.pid);
-                (pid, holder.kept(), foreign_log(&holder, &self.user_home))
-            }
-            Err(user) => (None, user.map(|user| format!("a process of {user}")), None),
-        };
-        Some(Found { endpoint, version: health.version, pid, keeper, log })
+        let (pid, keeper, left_to_owner, log) =
+            match Holder::at(port, |_, words| is_listener_line(words)).await {
+                Ok(holder) => {
+                    // What passes the port on to a container has little memory, and that is not Ollama's.
+                    let pid = (!holder.is_door()).then_some(holder.pid);
+                    let left_to_owner = holder.left_to_owner().is_some();
+                    (pid, holder.kept(), left_to_owner, foreign_log(&holder, &self.user_home))
+                }
+                Err(user) => (None, user.map(|user| format!("a process of {user}")), true, None),
+            };
+        Some(Found { endpoint, version: health.version, pid, keeper, left_to_owner, log })
     }
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {

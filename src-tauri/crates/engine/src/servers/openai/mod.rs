@@ -93,6 +93,7 @@ impl ServerAdapter for OpenAi {
             version: None,
             pid,
             keeper: keeper.map(|keeper| keeper.to_string()),
+            left_to_owner: true,
             log: None,
         })
     }
