@@ -28,9 +28,14 @@ pub struct Subject<'a> {
     pub tells_size: bool,
 }
 
-/// All clauses but the one about the server's end.
+/// All clauses but the one about the server's end, for a server on this machine.
 pub async fn contract(subject: &Subject<'_>) -> Result<()> {
-    subject.tells_its_version().await?;
+    contract_at(subject, "http://127.0.0.1:").await
+}
+
+/// The same for a server whose address begins like this.
+pub async fn contract_at(subject: &Subject<'_>, address: &str) -> Result<()> {
+    subject.tells_its_version(address).await?;
     subject.lists_the_model().await?;
     subject.refuses_an_unknown_model().await;
     let instance = subject.loads_once().await.context("load")?;
@@ -64,15 +69,15 @@ pub async fn gone(client: &dyn ServerClient) {
 }
 
 impl Subject<'_> {
-    async fn tells_its_version(&self) -> Result<()> {
+    async fn tells_its_version(&self, address: &str) -> Result<()> {
         let health = self.client.health().await.context("health")?;
         if self.adapter.abilities().start {
             assert!(health.version.is_none_or(|version| !version.is_empty()));
         }
         let openai = self.client.openai();
         assert!(
-            openai.base_url.starts_with("http://127.0.0.1:") && openai.base_url.ends_with("/v1"),
-            "{openai:?}"
+            openai.base_url.starts_with(address) && openai.base_url.ends_with("/v1"),
+            "{address} {openai:?}"
         );
         Ok(())
     }
@@ -160,7 +165,7 @@ impl Subject<'_> {
 
     /// Answers change neither which copies are loaded nor their context.
     async fn stays_loaded_as_it_was(&self, instance: &Instance) -> Result<()> {
-        let instances = self.client.instances().await?;
+        let instances = self.copies().await?;
         assert_eq!(instances.len(), 1, "{instances:?}");
         assert_eq!((&instances[0].id, instances[0].context), (&instance.id, instance.context));
         assert_eq!(instances[0].expiry, instance.expiry, "an answer changed how long it stays");
@@ -195,9 +200,14 @@ impl Subject<'_> {
     }
 
     /// The copies of the model under test; a real server may hold others.
-    async fn loaded(&self) -> Result<Vec<String>> {
+    async fn copies(&self) -> Result<Vec<Instance>> {
         let instances = self.client.instances().await?;
-        Ok(instances.into_iter().filter(|one| one.model == self.model).map(|one| one.id).collect())
+        Ok(instances.into_iter().filter(|one| one.model == self.model).collect())
+    }
+
+    /// Their ids.
+    async fn loaded(&self) -> Result<Vec<String>> {
+        Ok(self.copies().await?.into_iter().map(|one| one.id).collect())
     }
 
     async fn answer(&self, request: &GenerateRequest) -> Result<(String, GenerateEnd)> {

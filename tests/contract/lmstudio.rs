@@ -1,14 +1,16 @@
 //! The contract, held against the LM Studio simulator, and against a real LM Studio where one is pointed at.
 
 use crate::{
-    clauses::{Subject, contract, gone, request},
+    clauses::{Subject, contract, contract_at, gone, request},
     tools::until,
 };
 use anyhow::{Context, Result, ensure};
-use pilothouse_domain::{error::ErrorCode, server::ServerId, settings::LmStudioSettings};
+use pilothouse_domain::{
+    error::ErrorCode, model::ModelPurpose, server::ServerId, settings::LmStudioSettings,
+};
 use pilothouse_engine::{
     keys::Keys,
-    ports::{Endpoint, Launch, LoadRequest, Secret, ServerAdapter},
+    ports::{Endpoint, Launch, LoadRequest, Secret, ServerAdapter, ServerClient},
     process::run_to_end,
     servers::lmstudio::LmStudio,
 };
@@ -45,10 +47,35 @@ fn install(folder: &Path, arguments: &[&str]) -> Result<()> {
     home::install(folder, Path::new(lms), Path::new(daemon), arguments)
 }
 
+/// What is promised of LM Studio; sizes and a rate of its own come with `/api/v1` alone.
+fn subject<'a>(
+    adapter: &'a LmStudio,
+    client: &'a dyn ServerClient,
+    model: &'a str,
+    has_v1: bool,
+) -> Subject<'a> {
+    Subject {
+        adapter,
+        client,
+        model,
+        exact_length: false,
+        counts: true,
+        tells_rate: has_v1,
+        tells_size: has_v1,
+    }
+}
+
+/// Whether this version has `/api/v1`: it came with 0.4.0. Bionic counts from 1.0.
+fn has_v1(version: &str) -> bool {
+    !version.starts_with("0.3.")
+}
+
 async fn keeps_the_contract(profile: Profile) -> Result<()> {
     let folder = tempfile::tempdir()?;
     install(folder.path(), &[])?;
-    let sim = LmStudioSim::start(quick(folder.path(), profile)).await?;
+    let options = quick(folder.path(), profile);
+    ensure!(has_v1(options.told_version()) == profile.has_v1(), "{}", options.told_version());
+    let sim = LmStudioSim::start(options).await?;
     let keys = Keys::in_memory();
     if profile == Profile::Auth {
         keys.set(&ServerId::new("lmstudio"), Secret::new(TOKEN)).await?;
@@ -58,16 +85,7 @@ async fn keeps_the_contract(profile: Profile) -> Result<()> {
     let found = adapter.find_running().await.context("it is found at its address")?;
     ensure!(found.version.is_some(), "the backend tells its version");
     let client = adapter.client(&found.endpoint);
-    let subject = Subject {
-        adapter: &adapter,
-        client: client.as_ref(),
-        model: MODEL,
-        exact_length: false,
-        counts: true,
-        tells_rate: profile != Profile::V03,
-        tells_size: profile != Profile::V03,
-    };
-    contract(&subject).await?;
+    contract(&subject(&adapter, client.as_ref(), MODEL, profile.has_v1())).await?;
     sim.stop().await;
     gone(client.as_ref()).await;
     Ok(())
@@ -229,31 +247,56 @@ async fn another_program_at_its_address_is_not_lmstudio() -> Result<()> {
     Ok(())
 }
 
+/// A variable that is set to something.
+fn named(variable: &str) -> Option<String> {
+    std::env::var(variable).ok().filter(|value| !value.is_empty())
+}
+
+/// The smallest LLM that is not in memory, where a person may need it; without sizes, the first.
+async fn smallest(client: &dyn ServerClient) -> Result<String> {
+    let loaded: Vec<String> = client.instances().await?.into_iter().map(|one| one.model).collect();
+    let models = client.models().await?.into_iter();
+    let free = models.filter(|one| one.purpose == ModelPurpose::Llm && !loaded.contains(&one.name));
+    let smallest = free.min_by_key(|one| one.size_bytes.unwrap_or(u64::MAX));
+    Ok(smallest.context("it has no LLM that is not in memory")?.name)
+}
+
+/// At the address of `PILOTHOUSE_REAL_LMSTUDIO`, with the model of `PILOTHOUSE_REAL_LMSTUDIO_MODEL` or the smallest one, and
+/// with the token of `PILOTHOUSE_REAL_LMSTUDIO_TOKEN` where it wants one. Other models may be loaded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_real_lmstudio_keeps_the_contract() -> Result<()> {
     // It cannot be installed by a test run, so its absence is a skip even in strict runs.
-    let (Ok(address), Ok(model)) =
-        (std::env::var("PILOTHOUSE_REAL_LMSTUDIO"), std::env::var("PILOTHOUSE_REAL_LMSTUDIO_MODEL"))
-    else {
-        println!("skipped: PILOTHOUSE_REAL_LMSTUDIO and PILOTHOUSE_REAL_LMSTUDIO_MODEL name no LM Studio");
+    let Some(address) = named("PILOTHOUSE_REAL_LMSTUDIO") else {
+        println!("skipped: PILOTHOUSE_REAL_LMSTUDIO names no LM Studio");
         return Ok(());
     };
     let home = std::env::home_dir().context("the home folder")?;
     let keys = Keys::in_memory();
-    if let Ok(token) = std::env::var("PILOTHOUSE_REAL_LMSTUDIO_TOKEN") {
+    if let Some(token) = named("PILOTHOUSE_REAL_LMSTUDIO_TOKEN") {
         keys.set(&ServerId::new("lmstudio"), Secret::new(token)).await?;
     }
     let adapter = LmStudio::new(LmStudioSettings { address, ..LmStudioSettings::default() }, home, keys);
     let found = adapter.find_running().await.context("LM Studio does not answer")?;
     let client = adapter.client(&found.endpoint);
-    let subject = Subject {
-        adapter: &adapter,
-        client: client.as_ref(),
-        model: &model,
-        exact_length: false,
-        counts: true,
-        tells_rate: true,
-        tells_size: true,
+    let model = match named("PILOTHOUSE_REAL_LMSTUDIO_MODEL") {
+        Some(model) => model,
+        None => smallest(client.as_ref()).await?,
     };
-    contract(&subject).await
+    println!("LM Studio {:?} at {} with {model}", found.version, found.endpoint.base_url);
+    let loaded = client.instances().await?.into_iter().any(|one| one.model == model);
+    ensure!(!loaded, "{model} is in memory: unload it, the contract begins without it");
+    let has_v1 = match &found.version {
+        Some(version) => has_v1(version),
+        // It runs on another machine; only `/api/v1` lists sizes.
+        None => client.models().await?.iter().any(|one| one.size_bytes.is_some()),
+    };
+    let kept =
+        contract_at(&subject(&adapter, client.as_ref(), &model, has_v1), &found.endpoint.base_url).await;
+    // A load that was dropped goes on in the server and may have left a copy. What failed before is what is told.
+    for left in client.instances().await.unwrap_or_default() {
+        if left.model == model {
+            drop(client.unload(&left.id).await);
+        }
+    }
+    kept
 }

@@ -96,8 +96,13 @@ async fn a_load_without_memory_for_it_says_so_simulated() {
 async fn a_model_that_is_gone_since_it_was_listed_is_named_simulated() {
     let Some(mut beside) = Beside::start(Fault::Vanished).await else { return };
     let failed = beside.sandbox.switch(MODEL, "ollama");
-    assert!(matches!(failed.code, Some(1 | 4)), "{failed:?}");
+    assert_eq!(failed.code, Some(4), "{failed:?}");
+    let said = failed.json["error"]["message"].as_str().unwrap_or_default();
+    assert!(said.contains(MODEL) && said.contains("not found"), "{failed:?}");
     beside.sandbox.until_active(&mut beside.engine, "llama-server").await;
+    let status = beside.sandbox.ask(&["status"]).unwrap();
+    assert_eq!(status["active"]["model"], EMBEDDED_MODEL, "{status:#}");
+    assert_eq!(ask(&beside.sandbox).await.status(), 200);
     beside.theirs.stop().await;
 }
 
@@ -139,6 +144,10 @@ async fn an_adopted_server_is_not_stopped_on_request_simulated() {
     let Some(beside) = Beside::start(Fault::None).await else { return };
     let refused = beside.sandbox.run(&["servers", "stop", "ollama"]);
     assert_eq!(refused.code, Some(5), "{refused:?}");
+    let error = &refused.json["error"];
+    assert_eq!(error["code"], "not_ours", "{error:#}");
+    assert!(error["message"].as_str().unwrap().contains("was not started by Pilothouse"), "{error:#}");
+    assert!(error["hint"].as_str().unwrap().contains("where it was started"), "{error:#}");
     assert_eq!(beside.ollama()["state"], "ready");
     beside.theirs.stop().await;
 }

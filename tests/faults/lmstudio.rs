@@ -2,15 +2,23 @@
 
 use crate::{
     answers::ask,
-    scene::{LIMIT, NO_LLAMA, reason, until_state},
+    scene::{LIMIT, NO_LLAMA, reason, until_state, without_ollama},
 };
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, until},
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, server, until},
     sims::lmstudio::{FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms},
 };
-use std::{path::Path, time::Instant};
+use serde_json::{Value, json};
+use std::{
+    net::TcpStream,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 const MODEL: &str = "simulated/alpha-2b";
+/// Longer than the time between two looks at a server that does not run.
+const LOOKED_AGAIN: Duration = Duration::from_secs(6);
 
 struct Scene {
     sandbox: Sandbox,
@@ -48,6 +56,16 @@ impl Scene {
     }
 }
 
+/// The program behind the server, once it is known.
+async fn backend(sandbox: &Sandbox, engine: &mut Group) -> Value {
+    sandbox
+        .until(engine, "the program behind it", |status| {
+            let backend = &server(status, "lmstudio")?["backend"];
+            backend["pid"].is_u64().then(|| backend.clone())
+        })
+        .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refusal_by_the_guardrail_is_put_back_with_its_reason_simulated() {
     let Some(mut scene) = Scene::start(|options| options, "").await else { return };
@@ -76,7 +94,7 @@ async fn a_missing_token_is_said_and_not_taken_for_silence_simulated() {
     let shown = scene
         .sandbox
         .until(&mut scene.engine, "LM Studio to be seen", |status| {
-            let server = pilothouse_tests::sandbox::server(status, "lmstudio")?;
+            let server = server(status, "lmstudio")?;
             (server["state"] == "ready" || server["state"] == "degraded").then(|| server.clone())
         })
         .await;
@@ -105,26 +123,34 @@ async fn an_unload_that_does_nothing_is_found_out_simulated() {
     scene.theirs.stop().await;
 }
 
+/// The program goes on without its server: both are shown, each as it is.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_switched_off_in_the_app_is_gone_and_found_again_simulated() {
-    let Some(mut scene) = Scene::start(|options| options, NO_LLAMA).await else { return };
+    let at_home = |options: Options| Options { port: free_port(), ..options };
+    let Some(mut scene) = Scene::start(at_home, NO_LLAMA).await else { return };
     until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
-    let port = scene.theirs.public_port;
-    scene.theirs.stop().await;
-    let shown = scene
+    let program = backend(&scene.sandbox, &mut scene.engine).await;
+    assert_eq!(program["pid"], std::process::id(), "the simulator runs in this process: {program:#}");
+    let port = scene.theirs.stop_server().await.unwrap();
+    let gone = until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "stopped").await;
+    assert!(reason(&gone).contains("somebody else"), "{gone:#}");
+    assert!(gone["ownership"].is_null(), "{gone:#}");
+    assert_eq!(gone["backend"], program, "the program runs: {gone:#}");
+    tokio::time::sleep(LOOKED_AGAIN).await;
+    let still = scene
         .sandbox
-        .until(&mut scene.engine, "it to be gone", |status| {
-            let server = pilothouse_tests::sandbox::server(status, "lmstudio")?;
-            (server["state"] != "ready" && server["ownership"].is_null()).then(|| server.clone())
+        .until(&mut scene.engine, "the program without its server", |status| {
+            let server = server(status, "lmstudio")?;
+            assert_eq!(server["state"], "stopped", "nobody switches it on: {server:#}");
+            (server["backend"]["pid"] == program["pid"]).then(|| server.clone())
         })
         .await;
-    assert!(["stopped", "not_installed"].contains(&shown["state"].as_str().unwrap()), "{shown}");
-    let folder = tempfile::tempdir().unwrap();
-    let again = LmStudioSim::start(Options { port: port.unwrap_or_default(), ..Options::new(folder.path()) })
-        .await
-        .unwrap();
-    until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
-    again.stop().await;
+    assert_eq!(still["backend"], program, "{still:#}");
+    assert_eq!(scene.theirs.start_server(port).await.unwrap(), port);
+    let back = until_state(&scene.sandbox, &mut scene.engine, "lmstudio", "ready").await;
+    assert_eq!((&back["ownership"], &back["reason"]), (&"adopted".into(), &Value::Null), "{back:#}");
+    assert_eq!(backend(&scene.sandbox, &mut scene.engine).await, program);
+    scene.theirs.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +160,7 @@ async fn a_program_that_runs_with_its_server_off_is_told_apart_simulated() {
     let shown = scene
         .sandbox
         .until(&mut scene.engine, "the program behind it", |status| {
-            let server = pilothouse_tests::sandbox::server(status, "lmstudio")?;
+            let server = server(status, "lmstudio")?;
             (!server["backend"].is_null()).then(|| server.clone())
         })
         .await;
@@ -207,18 +233,15 @@ async fn a_stream_of_lmstudio_that_breaks_off_is_no_proof_simulated() {
 async fn a_file_that_names_a_dead_port_is_no_program_and_a_new_port_is_found_simulated() {
     let off = |options: Options| Options { server_off: true, port: free_port(), ..options };
     let Some(mut scene) = Scene::start(off, NO_LLAMA).await else { return };
-    let seen = |status: &serde_json::Value| {
-        Some(pilothouse_tests::sandbox::server(status, "lmstudio")?["backend"]["version"].clone())
-    };
-    let with =
-        |version: &'static str| move |status: &serde_json::Value| seen(status).filter(|v| v == version);
+    let seen = |status: &Value| Some(server(status, "lmstudio")?["backend"]["version"].clone());
+    let with = |version: &'static str| move |status: &Value| seen(status).filter(|v| v == version);
     scene.sandbox.until(&mut scene.engine, "the program", with("0.4.25")).await;
     let folder = scene.theirs.home.clone();
     let old = std::fs::read_to_string(home::internal_server_file(&folder)).unwrap();
     scene.theirs.stop().await;
     // A crash leaves the file behind.
     std::fs::write(home::internal_server_file(&folder), &old).unwrap();
-    let gone = |status: &serde_json::Value| seen(status).filter(serde_json::Value::is_null);
+    let gone = |status: &Value| seen(status).filter(Value::is_null);
     scene.sandbox.until(&mut scene.engine, "the program to be gone", gone).await;
     let options = Options { version: Some("0.4.26".into()), server_off: true, ..Options::new(&folder) };
     let again = LmStudioSim::start(options).await.unwrap();
@@ -226,6 +249,12 @@ async fn a_file_that_names_a_dead_port_is_no_program_and_a_new_port_is_found_sim
     assert_ne!(old, new, "it has another port");
     scene.sandbox.until(&mut scene.engine, "the program at its new port", with("0.4.26")).await;
     again.stop().await;
+}
+
+/// How many commands of LM Studio were ended because their work was done, by Pilothouse's own log.
+fn cut_short(sandbox: &Sandbox) -> usize {
+    let log = std::fs::read_to_string(sandbox.home().join("logs/pilothouse.log")).unwrap();
+    log.matches("it answers; its command was ended").count()
 }
 
 /// `lms server start` writes a line of advertising, raises a false alarm, or never ends; its server runs all the same.
@@ -248,10 +277,11 @@ async fn an_lms_that_lies_or_never_ends_starts_lmstudio_all_the_same_simulated()
     ];
     for quirks in lies {
         home::write_lms_quirks(folder.path(), quirks).unwrap();
-        let begun = Instant::now();
+        let before = cut_short(&sandbox);
         let started = sandbox.run(&["servers", "start", "lmstudio"]);
         assert_eq!(started.code, Some(0), "{quirks:?}: {started:?}");
-        assert!(begun.elapsed().as_secs() < 60, "{quirks:?} held it up for {:?}", begun.elapsed());
+        // A command that goes on is ended as soon as its server answers, and nobody waits for its bound.
+        assert!(cut_short(&sandbox) > before || !quirks.lingers, "it was waited for: {started:?}");
         until_state(&sandbox, &mut engine, "lmstudio", "ready").await;
         // It stops in the same way, though its command goes on.
         home::write_lms_quirks(folder.path(), LmsQuirks { lingers: false, ..quirks }).unwrap();
@@ -284,4 +314,146 @@ async fn a_huge_line_in_lmstudios_log_is_cut_short_simulated() {
     assert!(log.contains("A record of a megabyte"), "its head is shown");
     assert!(longest < 32 << 10, "{longest} bytes in a line");
     scene.theirs.stop().await;
+}
+
+/// A Pilothouse beside an LM Studio that is installed and does not run. What runs at the end goes with the sandbox.
+struct Installed {
+    sandbox: Sandbox,
+    folder: tempfile::TempDir,
+    port: u16,
+}
+
+impl Installed {
+    /// With `lms`, and without a program that it could start. `more`: further settings of LM Studio.
+    fn new(more: &str) -> Option<Self> {
+        let tools = Tools::find().map(without_ollama)?;
+        let folder = tempfile::tempdir().unwrap();
+        let (fake, program) = (env!("CARGO_BIN_EXE_fake-lms"), env!("CARGO_BIN_EXE_sim-lmstudio"));
+        home::install(folder.path(), Path::new(fake), Path::new(program), &[]).unwrap();
+        std::fs::remove_file(home::llmster_location_file(folder.path())).unwrap();
+        let port = free_port();
+        let settings = format!(
+            "{NO_LLAMA}[servers.lmstudio]\naddress = \"http://127.0.0.1:{port}\"\nhome = {:?}\n{more}",
+            folder.path().display().to_string()
+        );
+        Some(Self { sandbox: Sandbox::new(&tools, &settings), folder, port })
+    }
+
+    /// Adds the desktop app.
+    fn add_app(&self, version: &str) {
+        self.add("lm-studio", version, home::app_location_file);
+    }
+
+    /// Adds the program without a window.
+    fn add_llmster(&self, version: &str) {
+        self.add("llmster", version, home::llmster_location_file);
+    }
+
+    /// `name`: that of its process. `location`: where `lms` looks for it.
+    fn add(&self, name: &str, version: &str, location: fn(&Path) -> PathBuf) {
+        let folder = self.folder.path().display().to_string();
+        let program = self.folder.path().join(name);
+        symlink(env!("CARGO_BIN_EXE_sim-lmstudio"), &program).unwrap();
+        let argv = ["--home", folder.as_str(), "--version", version, "--server-off"];
+        let place = json!({ "path": program, "argv": argv, "cwd": folder });
+        std::fs::write(location(self.folder.path()), place.to_string()).unwrap();
+    }
+
+    /// Those of its programs that run.
+    fn running(&self) -> Vec<(i32, String)> {
+        let all = self.sandbox.running().into_iter();
+        all.filter(|(_, name)| ["lm-studio", "llmster"].contains(&name.as_str())).collect()
+    }
+
+    /// Somebody else runs `lms`.
+    async fn lms(&self, arguments: &[&str]) -> u8 {
+        let program = self.folder.path().join("bin/lms").display().to_string();
+        lms::run(std::iter::once(program).chain(arguments.iter().map(ToString::to_string))).await
+    }
+
+    fn is_on(&self) -> bool {
+        TcpStream::connect(("127.0.0.1", self.port)).is_ok()
+    }
+}
+
+/// Whether the app was started without its window.
+fn is_service(backend: &Value) -> bool {
+    let line = std::fs::read(format!("/proc/{}/cmdline", backend["pid"])).unwrap();
+    String::from_utf8_lossy(&line).split('\0').any(|word| word == "--run-as-service")
+}
+
+/// Without llmster, `lms` runs the app as a service.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_lmstudio_that_is_only_an_app_is_started_as_a_service_simulated() {
+    let Some(installed) = Installed::new("") else { return };
+    installed.add_app("0.4.20");
+    let sandbox = &installed.sandbox;
+    let mut engine = sandbox.serve().await;
+    let off = until_state(sandbox, &mut engine, "lmstudio", "stopped").await;
+    assert!(off["backend"].is_null() && installed.running().is_empty(), "nobody wakes it up: {off:#}");
+    let started = sandbox.run(&["servers", "start", "lmstudio"]);
+    assert_eq!(started.code, Some(0), "{started:?}");
+    let on = until_state(sandbox, &mut engine, "lmstudio", "ready").await;
+    assert_eq!(on["ownership"], "adopted", "its service is never ours: {on:#}");
+    let app = backend(sandbox, &mut engine).await;
+    assert_eq!((&app["title"], &app["version"]), (&"LM Studio".into(), &"0.4.20".into()), "{app:#}");
+    assert!(is_service(&app), "{app:#}");
+
+    let stopped = sandbox.run(&["servers", "stop", "lmstudio"]);
+    assert_eq!(stopped.code, Some(0), "{stopped:?}");
+    let off = until_state(sandbox, &mut engine, "lmstudio", "stopped").await;
+    assert_eq!(off["backend"], app, "the app goes on: {off:#}");
+    assert!(is_service(&app) && !installed.is_on(), "the app goes on: {off:#}");
+}
+
+/// `lms` takes llmster then, and what runs is used.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_lmstudios_app_and_llmster_the_latter_is_started_and_only_once_simulated() {
+    let Some(installed) = Installed::new("") else { return };
+    installed.add_app("0.4.20");
+    installed.add_llmster("0.4.21");
+    let sandbox = &installed.sandbox;
+    let mut engine = sandbox.serve().await;
+    let mut programs = Vec::new();
+    for _ in 0..2 {
+        let started = sandbox.run(&["servers", "start", "lmstudio"]);
+        assert_eq!(started.code, Some(0), "{started:?}");
+        until_state(sandbox, &mut engine, "lmstudio", "ready").await;
+        let llmster = backend(sandbox, &mut engine).await;
+        assert_eq!(
+            (&llmster["title"], &llmster["version"]),
+            (&"llmster".into(), &"0.4.21".into()),
+            "{llmster:#}"
+        );
+        assert!(!is_service(&llmster), "{llmster:#}");
+        programs.push(installed.running());
+        let stopped = sandbox.run(&["servers", "stop", "lmstudio"]);
+        assert_eq!(stopped.code, Some(0), "{stopped:?}");
+        until_state(sandbox, &mut engine, "lmstudio", "stopped").await;
+    }
+    assert_eq!(programs[0].len(), 1, "{programs:?}");
+    assert_eq!(programs[0], programs[1], "the one that ran already was used");
+}
+
+/// As after a boot, when nobody is there to click: with nothing of it running, and with its server switched off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_lmstudio_that_starts_with_us_is_switched_on_when_it_is_off_simulated() {
+    let Some(installed) = Installed::new("autostart = true\n") else { return };
+    installed.add_llmster("0.4.21");
+    let sandbox = &installed.sandbox;
+    let mut engine = sandbox.serve().await;
+    let on = until_state(sandbox, &mut engine, "lmstudio", "ready").await;
+    assert_eq!(on["ownership"], "adopted", "{on:#}");
+    let llmster = backend(sandbox, &mut engine).await;
+    assert_eq!(llmster["title"], "llmster", "{llmster:#}");
+
+    engine.stop();
+    assert!(installed.is_on(), "it goes on without us");
+    assert_eq!(installed.lms(&["server", "stop"]).await, 0);
+    assert!(!installed.is_on(), "it was switched off");
+    let mut again = sandbox.serve().await;
+    let on = until_state(sandbox, &mut again, "lmstudio", "ready").await;
+    assert_eq!(on["ownership"], "adopted", "{on:#}");
+    assert_eq!(backend(sandbox, &mut again).await, llmster, "the program that ran already");
+    assert_eq!(installed.running().len(), 1);
 }

@@ -4,8 +4,19 @@ use crate::{
     answers::ask,
     scene::{LIMIT, NO_LLAMA, reason, until_state},
 };
-use pilothouse_tests::sandbox::{Sandbox, Tools, command, free_port, server, until};
-use std::{net::TcpListener, os::unix::fs::symlink, process::Stdio};
+use pilothouse_tests::sandbox::{Sandbox, Tools, command, free_port, or_skip, server, until};
+use std::{
+    fs::Permissions,
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt, symlink},
+        process::CommandExt,
+    },
+    process::Stdio,
+};
+
+/// The user to whom nothing belongs.
+const NOBODY: u32 = 65534;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_port_that_a_stranger_holds_is_said_with_its_holder_and_taken_when_free() {
@@ -104,6 +115,13 @@ async fn a_history_that_cannot_be_opened_costs_the_history_alone() {
     let history = sandbox.run(&["history"]);
     assert_eq!(history.code, Some(1), "{history:?}");
     assert!(history.json["error"]["message"].is_string(), "{history:?}");
+    let status = sandbox.ask(&["status"]).unwrap();
+    let troubles = status["troubles"].as_array().unwrap();
+    let trouble = troubles.iter().find(|trouble| trouble["code"] == "store_unavailable");
+    let trouble = trouble.unwrap_or_else(|| panic!("no trouble in {status:#}"));
+    assert!(trouble["message"].as_str().unwrap().contains("history"), "{trouble:#}");
+    let file = sandbox.database().display().to_string();
+    assert!(trouble["hint"].as_str().unwrap().contains(&file), "{trouble:#}");
     assert!(sandbox.database().join("not-a-file").exists(), "nothing was deleted");
 }
 
@@ -139,6 +157,37 @@ fn a_home_that_is_no_folder_is_a_clear_error() {
     let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert!(said["error"]["message"].as_str().unwrap().contains("home"), "{said}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), "not a folder");
+}
+
+/// Root may use any folder: as root, the program is run as another user. Everybody else is locked out by the mode.
+#[test]
+fn a_home_that_may_not_be_used_is_a_clear_error() {
+    let Some(tools) = Tools::find() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    std::fs::create_dir(&home).unwrap();
+    let we_are_root = home.metadata().unwrap().uid() == 0;
+    let closed = if we_are_root { 0o700 } else { 0o000 };
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    std::fs::set_permissions(&home, Permissions::from_mode(closed)).unwrap();
+    let mut serve = command(&tools.cli);
+    serve.args(["serve", "--json"]).env("PILOTHOUSE_HOME", &home).stdin(Stdio::null());
+    if we_are_root {
+        serve.uid(NOBODY).gid(NOBODY);
+    }
+    // What lies in a private folder of root cannot be run by others.
+    let ran = serve.output().map_err(|error| format!("{} as another user: {error}", tools.cli.display()));
+    std::fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
+    let Some(output) = or_skip(ran) else { return };
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let error = &said["error"];
+    assert_eq!(error["code"], "system", "{said}");
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&home.display().to_string()), "{said}");
+    assert!(message.to_lowercase().contains("permission"), "{said}");
+    assert!(error["hint"].as_str().unwrap().contains("PILOTHOUSE_HOME"), "{said}");
+    assert_eq!(std::fs::read_dir(&home).unwrap().count(), 0, "nothing was put there");
 }
 
 #[tokio::test(flavor = "multi_thread")]

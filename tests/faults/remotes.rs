@@ -9,7 +9,10 @@ use pilothouse_tests::{
     sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, server},
     sims::front::{Certificate, Front, Rules},
 };
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// A Pilothouse with an active model, as a remote server for others.
 struct Far {
@@ -33,6 +36,12 @@ impl Far {
         self.engine.terminate();
         self.sandbox.assert_clean_end(&mut self.engine).await;
     }
+}
+
+/// The files of a folder and of those in it.
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files_under(&path) } else { vec![path] }).collect()
 }
 
 /// Settings of a Pilothouse that has nothing but a remote server.
@@ -131,6 +140,7 @@ async fn a_remote_server_that_was_never_there_is_said_and_found_when_it_comes() 
 async fn a_key_that_is_missing_wrong_or_revoked_is_said_and_a_right_one_helps_at_once() {
     const FIRST: &str = "pk-first-7c1f0a9e";
     const SECOND: &str = "pk-second-55d20b";
+    const WRONG: &str = "pk-a-wrong-one-e81";
     let Some(tools) = Tools::find().map(without_ollama) else { return };
     let far = Far::start(&tools).await;
     let front = Front::open(0, &far.base(), None).await.unwrap();
@@ -150,7 +160,7 @@ async fn a_key_that_is_missing_wrong_or_revoked_is_said_and_a_right_one_helps_at
     front.set(with_key(SECOND));
     let revoked = until_state(&sandbox, &mut engine, "studio", "degraded").await;
     assert!(reason(&revoked).contains("refused the key"), "{revoked:#}");
-    sandbox.run_with(&["keys", "set", "studio"], "pk-a-wrong-one\n");
+    sandbox.run_with(&["keys", "set", "studio"], &format!("{WRONG}\n"));
     until_state(&sandbox, &mut engine, "studio", "failed").await;
     sandbox.run_with(&["keys", "set", "studio"], SECOND);
     until_state(&sandbox, &mut engine, "studio", "ready").await;
@@ -158,11 +168,12 @@ async fn a_key_that_is_missing_wrong_or_revoked_is_said_and_a_right_one_helps_at
 
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
-    for file in
-        std::fs::read_dir(sandbox.home().join("logs")).unwrap().flatten().filter(|file| file.path().is_file())
-    {
-        let text = std::fs::read_to_string(file.path()).unwrap();
-        assert!(!text.contains(FIRST) && !text.contains(SECOND), "a key in {}", file.path().display());
+    let logs = files_under(&sandbox.home().join("logs"));
+    assert!(logs.iter().any(|file| file.ends_with("servers/studio.log")), "its own log is among {logs:?}");
+    for file in &logs {
+        let text = String::from_utf8_lossy(&std::fs::read(file).unwrap()).into_owned();
+        let told = [FIRST, SECOND, WRONG].into_iter().find(|key| text.contains(key));
+        assert_eq!(told, None, "a key in {}", file.display());
     }
     front.close().await;
     far.end().await;
