@@ -119,7 +119,7 @@ fn wish(arguments: &Fit) -> Result<Wish, ApiError> {
 
 fn reckon(arguments: &Fit, machine: Machine) -> Result<FitReport, ApiError> {
     let wish = wish(arguments)?;
-    let place = place(&Settings::default(), ServerKind::LlamaServer, "", &machine);
+    let place = place(&Settings::default(), ServerKind::LlamaServer, "", &machine, false);
     let candidate = |name: &String| match typical(name) {
         Some(anatomy) => Ok(Candidate::typical(name, anatomy, wish, place)),
         None => Err(unknown_model(name)),

@@ -146,6 +146,25 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
+    /// Whether an instance computes on the processor although there is a card: it holds nothing of any. `None`: that cannot
+    /// be told (no card, a list of processes with gaps, no process known).
+    pub fn is_off_card(&self, instance: &Instance) -> Option<bool> {
+        let gauges = self.gauges.as_ref()?;
+        let mut cards = gauges.gpus.iter().filter(|gpu| gpu.own_memory_bytes().is_some()).peekable();
+        cards.peek()?;
+        if let Some(bytes) = instance.gpu_memory_bytes {
+            return Some(bytes == 0);
+        }
+        let pid = instance.pid?;
+        let cards: Vec<_> = cards.collect();
+        if cards.iter().any(|card| card.held_by(pid).is_some()) {
+            return Some(false);
+        }
+        let told =
+            |card: &&crate::gauge::GpuReading| card.processes_absent.is_none() && card.absent.is_none();
+        cards.iter().all(told).then_some(true)
+    }
+
     /// Whether a server is a remote one: what it has in memory is not told.
     pub fn is_remote(&self, id: &ServerId) -> bool {
         self.server(id).is_some_and(|server| server.ownership == Some(Ownership::Remote))

@@ -14,6 +14,7 @@ use pilothouse_domain::{
     fit::gigabytes,
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
+    model::Instance,
     server::{KeyPlace, ServerKind},
     snapshot::{ServerView, Snapshot},
 };
@@ -55,6 +56,7 @@ pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Che
         }
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
+    checks.extend(snapshot.servers.iter().filter_map(|view| off_card(snapshot, view)));
     checks.extend(containers(snapshot));
     for trouble in &snapshot.troubles {
         let result = match trouble.code {
@@ -97,6 +99,22 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// A server that computes on the processor although there is a card: nobody would wait so long on purpose.
+fn off_card(snapshot: &Snapshot, view: &ServerView) -> Option<Check> {
+    let beside =
+        |instance: &&Instance| instance.server == view.id && snapshot.is_off_card(instance) == Some(true);
+    let instance = snapshot.instances.iter().find(beside)?;
+    let detail = format!("{} computes on the processor, although there is a GPU", instance.model);
+    let hint = match view.kind {
+        ServerKind::LlamaServer => {
+            "Its log names the devices that it found. The one that comes with Pilothouse needs the GPU's Vulkan driver; \
+             n-gpu-layers = 0 in the settings keeps a model off on purpose."
+        }
+        _ => "Its log names the devices that it found; a driver may be missing or too old.",
+    };
+    Some(check(&format!("GPU of {}", view.title), CheckResult::Warn, detail).with(hint))
 }
 
 fn server(view: &ServerView) -> Check {

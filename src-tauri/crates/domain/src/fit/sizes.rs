@@ -82,7 +82,7 @@ pub fn size_table(machine: &Machine, wish: &Wish) -> SizeTable {
         MemoryKind::Separate => BESIDE_A_SCENARIO,
     };
     let beside = Room { used_bytes, ..empty.clone() };
-    let place = place(&Settings::default(), ServerKind::LlamaServer, "", machine);
+    let place = place(&Settings::default(), ServerKind::LlamaServer, "", machine, false);
     let row = |(scenario, models, memory_gb, decode_tok_s): &Note| {
         let candidates: Vec<Candidate> = models
             .iter()

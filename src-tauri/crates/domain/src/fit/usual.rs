@@ -52,12 +52,13 @@ pub fn usual(
     }
 }
 
-/// Where a server puts a model by the settings in force.
-pub fn place(settings: &Settings, kind: ServerKind, model: &str, machine: &Machine) -> Place {
+/// Where a server puts a model by the settings in force. `off_card`: it has been seen to compute on the processor although
+/// there is a card (a driver that it does not find).
+pub fn place(settings: &Settings, kind: ServerKind, model: &str, machine: &Machine, off_card: bool) -> Place {
     let llama_server = &settings.servers.llama_server;
     let layers = llama_server.models.get(model).and_then(|own| own.gpu_layers);
     match kind {
-        _ if !machine.ceiling().on_gpu => Place::Cpu,
+        _ if off_card || !machine.ceiling().on_gpu => Place::Cpu,
         ServerKind::LlamaServer if layers == Some(0) => Place::Cpu,
         _ if machine.gpus.iter().any(|gpu| gpu.vendor == "apple") => Place::Metal,
         // Without a program of somebody else's it is the one that comes with Pilothouse.
@@ -121,7 +122,7 @@ mod tests {
         let mut settings = Settings::default();
         let on_processor = LlamaModelSettings { gpu_layers: Some(0), ..LlamaModelSettings::default() };
         settings.servers.llama_server.models.insert("slow".into(), on_processor);
-        let of = |settings: &Settings, kind, model, machine| place(settings, kind, model, machine);
+        let of = |settings: &Settings, kind, model, machine| place(settings, kind, model, machine, false);
         for (kind, model, machine, wanted) in [
             (ServerKind::LlamaServer, "m", &none, Place::Cpu),
             (ServerKind::LlamaServer, "m", &card, Place::Vulkan),
@@ -133,6 +134,7 @@ mod tests {
         ] {
             assert_eq!(of(&settings, kind, model, machine), wanted, "{kind:?} {model} {}", machine.chip);
         }
+        assert_eq!(place(&settings, ServerKind::Ollama, "m", &card, true), Place::Cpu, "as it was seen");
         settings.servers.llama_server.program = "/opt/llama/llama-server".into();
         assert_eq!(of(&settings, ServerKind::LlamaServer, "m", &card), Place::Gpu, "of unknown parts");
     }

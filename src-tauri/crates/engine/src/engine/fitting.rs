@@ -113,7 +113,8 @@ impl Inner {
         let server = model.as_ref().and_then(|model| snapshot.server(&model.server));
         let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
         let name = model.as_ref().map_or("", |model| model.name.as_str());
-        let place = place(&self.started_with, kind, name, machine);
+        let off_card = server.is_some_and(|server| here && self.bookkeeper.is_off_card(&server.id));
+        let place = place(&self.started_with, kind, name, machine, off_card);
         let key = model.filter(|_| here).and_then(|model| LoadKey::of(snapshot, &model, wish, place));
         let correction = key.and_then(|key| self.bookkeeper.correction(&key));
         Candidate { name: title, anatomy, wish, place, correction, history: History::default() }

@@ -15,11 +15,13 @@ use pilothouse_domain::{
     Timestamp,
     learned::{Correction, LoadKey, MeasuredLoad},
     machine::Machine,
+    server::ServerId,
     settings::Settings,
     snapshot::Snapshot,
 };
 use residency::Residency;
 use std::{
+    collections::BTreeSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +43,7 @@ pub struct Surroundings {
 /// A way to the bookkeeper. What loads have shown can be read by anybody.
 pub struct Bookkeeper {
     loads: watch::Receiver<Arc<Vec<MeasuredLoad>>>,
+    off_card: watch::Receiver<BTreeSet<ServerId>>,
     end: CancellationToken,
     ended: CancellationToken,
 }
@@ -48,18 +51,24 @@ pub struct Bookkeeper {
 impl Bookkeeper {
     pub fn start(around: Surroundings) -> Self {
         let (publish, loads) = watch::channel(Arc::default());
+        let (tell_off_card, off_card) = watch::channel(BTreeSet::new());
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
         let (ending, over) = (end.clone(), ended.clone().drop_guard());
         spawn(async move {
-            run(around, publish, ending).await;
+            run(around, publish, tell_off_card, ending).await;
             drop(over);
         });
-        Self { loads, end, ended }
+        Self { loads, off_card, end, ended }
     }
 
     /// What earlier loads with this key have shown.
     pub fn correction(&self, key: &LoadKey) -> Option<Correction> {
         correction(&self.loads.borrow(), key)
+    }
+
+    /// Whether a server has been seen to compute on the processor although there is a card.
+    pub fn is_off_card(&self, server: &ServerId) -> bool {
+        self.off_card.borrow().contains(server)
     }
 
     /// Writes what is in memory now and ends.
@@ -81,6 +90,7 @@ struct Books {
     residency: Residency,
     needs: Needs,
     publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
+    off_card: watch::Sender<BTreeSet<ServerId>>,
     /// The sample that was taken into account last.
     seen: Option<Timestamp>,
     /// When the hardware was read.
@@ -89,7 +99,12 @@ struct Books {
     gpus: usize,
 }
 
-async fn run(around: Surroundings, publish: watch::Sender<Arc<Vec<MeasuredLoad>>>, end: CancellationToken) {
+async fn run(
+    around: Surroundings,
+    publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
+    off_card: watch::Sender<BTreeSet<ServerId>>,
+    end: CancellationToken,
+) {
     let mut snapshots = around.hub.snapshots();
     let Some(machine) = end.run_until_cancelled(this_machine()).await else { return };
     around.hub.report(Report::Machine(machine.clone()));
@@ -98,6 +113,7 @@ async fn run(around: Surroundings, publish: watch::Sender<Arc<Vec<MeasuredLoad>>
         needs: Needs::default(),
         machine,
         publish,
+        off_card,
         seen: None,
         read: Instant::now(),
         gpus: 0,
@@ -142,13 +158,27 @@ impl Books {
         };
         let learned = !due.is_empty();
         self.keep(due).await;
-        let changed = self.look_at_the_machine(snapshot).await;
+        let mut changed = self.look_at_the_machine(snapshot).await;
+        if fresh {
+            let seen = self.residency.look_for_cards(snapshot);
+            changed |= self.off_card.send_if_modified(|known| {
+                let news = known != seen;
+                known.clone_from(seen);
+                news
+            });
+        }
         if self.needs.differ(snapshot) || learned || changed {
+            let off_card = self.off_card.borrow().clone();
             let needs = self
                 .needs
-                .reckon(snapshot, &self.machine, &self.around.settings, &self.around.supervisors, |key| {
-                    correction(&self.publish.borrow(), key)
-                })
+                .reckon(
+                    snapshot,
+                    &self.machine,
+                    &self.around.settings,
+                    &off_card,
+                    &self.around.supervisors,
+                    |key| correction(&self.publish.borrow(), key),
+                )
                 .await;
             self.around.hub.report(Report::Needs(needs));
         }

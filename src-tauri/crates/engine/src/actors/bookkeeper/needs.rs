@@ -8,10 +8,11 @@ use pilothouse_domain::{
     learned::{Correction, LoadKey},
     machine::Machine,
     model::{Model, ModelPurpose},
+    server::ServerId,
     settings::Settings,
     snapshot::Snapshot,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What tells one state of a model's files from another.
 type Stamp = (String, Option<u64>);
@@ -44,6 +45,7 @@ impl Needs {
         snapshot: &Snapshot,
         machine: &Machine,
         settings: &Settings,
+        off_card: &BTreeSet<ServerId>,
         supervisors: &Supervisors,
         correction: impl Fn(&LoadKey) -> Option<Correction>,
     ) -> BTreeMap<String, Result<ModelNeed, String>> {
@@ -59,7 +61,7 @@ impl Needs {
             };
             let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
                 let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
-                let place = place(settings, server.kind, &model.name, machine);
+                let place = place(settings, server.kind, &model.name, machine, off_card.contains(&server.id));
                 let key = LoadKey::of(snapshot, model, wish, place);
                 let correction = key.and_then(|key| correction(&key));
                 let bytes = corrected(estimate(anatomy, &wish, place), correction).total_bytes();

@@ -12,7 +12,7 @@ use pilothouse_domain::{
     snapshot::Snapshot,
 };
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 
@@ -25,7 +25,16 @@ const GROWTH: f64 = 1.01;
 type InstanceKey = (ServerId, String);
 
 #[derive(Default)]
-pub(super) struct Residency(HashMap<InstanceKey, Tracked>);
+pub(super) struct Residency {
+    instances: HashMap<InstanceKey, Tracked>,
+    /// Servers that compute on the processor although there is a card.
+    off_card: BTreeSet<ServerId>,
+    /// Samples in a row in which an instance held nothing of any card.
+    without_card: HashMap<InstanceKey, u32>,
+}
+
+/// A load reaches the card within so many samples.
+const SAMPLES: u32 = 3;
 
 struct Tracked {
     load: MeasuredLoad,
@@ -53,13 +62,13 @@ impl Residency {
         for instance in &snapshot.instances {
             let key = (instance.server.clone(), instance.id.clone());
             here.push(key.clone());
-            let Some(place) = placed(snapshot, machine, settings, instance) else { continue };
+            let Some(place) = placed(snapshot, machine, settings, &self.off_card, instance) else { continue };
             // A reading that is missing for once is no unload: it would count as one more load.
             let Some(bytes) = held(snapshot, machine, instance, place) else { continue };
-            if self.0.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
-                due.extend(self.0.remove(&key).and_then(|tracked| tracked.due(key.clone())));
+            if self.instances.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
+                due.extend(self.instances.remove(&key).and_then(|tracked| tracked.due(key.clone())));
             }
-            match self.0.get_mut(&key) {
+            match self.instances.get_mut(&key) {
                 Some(tracked) => {
                     tracked.pid = tracked.pid.or(instance.pid);
                     tracked.load.peak_bytes = tracked.load.peak_bytes.max(bytes);
@@ -67,14 +76,14 @@ impl Residency {
                 None => {
                     if let Some(load_key) = load_key(snapshot, machine, settings, instance, place) {
                         let at = snapshot.gauges.as_ref().map_or(snapshot.at, |gauges| gauges.at);
-                        self.0.insert(key, Tracked::new(load_key, at, instance.pid, bytes));
+                        self.instances.insert(key, Tracked::new(load_key, at, instance.pid, bytes));
                     }
                 }
             }
         }
-        let gone = self.0.extract_if(|key, _| !here.contains(key));
+        let gone = self.instances.extract_if(|key, _| !here.contains(key));
         due.extend(gone.filter_map(|(key, tracked)| tracked.due(key)));
-        for (key, tracked) in &mut self.0 {
+        for (key, tracked) in &mut self.instances {
             if tracked.since.elapsed() >= WRITE_EVERY {
                 due.extend(tracked.due(key.clone()));
                 tracked.since = Instant::now();
@@ -84,13 +93,36 @@ impl Residency {
         due
     }
 
+    /// Servers that have been seen to compute on the processor although there is a card. Takes one sample.
+    pub fn look_for_cards(&mut self, snapshot: &Snapshot) -> &BTreeSet<ServerId> {
+        let key = |instance: &Instance| (instance.server.clone(), instance.id.clone());
+        self.without_card.retain(|known, _| snapshot.instances.iter().any(|one| key(one) == *known));
+        for instance in &snapshot.instances {
+            match snapshot.is_off_card(instance) {
+                Some(true) => {
+                    let samples = self.without_card.entry(key(instance)).or_default();
+                    *samples = samples.saturating_add(1);
+                    if *samples >= SAMPLES {
+                        self.off_card.insert(instance.server.clone());
+                    }
+                }
+                Some(false) => {
+                    self.without_card.remove(&key(instance));
+                    self.off_card.remove(&instance.server);
+                }
+                None => {}
+            }
+        }
+        &self.off_card
+    }
+
     /// Everything that is not written yet.
     pub fn end(&mut self) -> Vec<Due> {
-        self.0.drain().filter_map(|(key, tracked)| tracked.due(key)).collect()
+        self.instances.drain().filter_map(|(key, tracked)| tracked.due(key)).collect()
     }
 
     pub fn written(&mut self, instance: &InstanceKey, row: i64) {
-        if let Some(tracked) = self.0.get_mut(instance) {
+        if let Some(tracked) = self.instances.get_mut(instance) {
             tracked.row = Some(row);
         }
     }
@@ -134,9 +166,15 @@ fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance, place: Plac
 }
 
 /// Where the settings put it. `None`: its server is gone.
-fn placed(snapshot: &Snapshot, machine: &Machine, settings: &Settings, instance: &Instance) -> Option<Place> {
+fn placed(
+    snapshot: &Snapshot,
+    machine: &Machine,
+    settings: &Settings,
+    off_card: &BTreeSet<ServerId>,
+    instance: &Instance,
+) -> Option<Place> {
     let server = snapshot.server(&instance.server)?;
-    Some(place(settings, server.kind, &instance.model, machine))
+    Some(place(settings, server.kind, &instance.model, machine, off_card.contains(&instance.server)))
 }
 
 fn load_key(

@@ -68,7 +68,7 @@ impl Books {
 
     /// As if the last writing were long ago.
     fn wait(&mut self) {
-        for tracked in self.0.0.values_mut() {
+        for tracked in self.0.instances.values_mut() {
             tracked.since = tracked.since.checked_sub(WRITE_EVERY).unwrap();
         }
     }
@@ -187,4 +187,36 @@ fn a_model_that_the_settings_keep_off_the_card_is_measured_by_its_process() {
     let snapshot = snapshot(300 * MB);
     let bytes = held(&snapshot, &machine(true), &snapshot.instances[0], Place::Cpu);
     assert_eq!(bytes, Some(300 * MB));
+}
+
+#[test]
+fn a_server_that_leaves_the_card_alone_is_seen_to_do_so() {
+    let mut residency = Residency::default();
+    let mut snapshot = snapshot(300 * MB);
+    let off = |residency: &mut Residency, snapshot: &Snapshot| residency.look_for_cards(snapshot).len();
+    for _ in 0..5 {
+        assert_eq!(off(&mut residency, &snapshot), 0, "without a card there is nothing to leave alone");
+    }
+    let card = |processes: Value| -> GpuReading {
+        from(json!({ "memory_total_bytes": 16_000 * MB, "processes": processes }))
+    };
+    snapshot.gauges.as_mut().unwrap().gpus = vec![card(json!([]))];
+    let seen: Vec<usize> = (0..4).map(|_| off(&mut residency, &snapshot)).collect();
+    assert_eq!(seen, [0, 0, 1, 1], "a load takes its time");
+    let on_card = snapshot.clone();
+    let mut gone = snapshot.clone();
+    gone.instances.clear();
+    assert_eq!(off(&mut residency, &gone), 1, "it is remembered");
+    let mut snapshot = on_card;
+    snapshot.gauges.as_mut().unwrap().gpus = vec![card(json!([{ "pid": 8, "memory_bytes": 500 * MB }]))];
+    assert_eq!(off(&mut residency, &snapshot), 0, "its driver is found again");
+    let mut closed = card(json!([]));
+    closed.processes_absent = Some("not told".into());
+    snapshot.gauges.as_mut().unwrap().gpus = vec![closed];
+    for _ in 0..5 {
+        assert_eq!(off(&mut residency, &snapshot), 0, "a list with gaps says nothing");
+    }
+    snapshot.instances[0].gpu_memory_bytes = Some(0);
+    let seen: Vec<usize> = (0..3).map(|_| off(&mut residency, &snapshot)).collect();
+    assert_eq!(seen, [0, 0, 1], "the server itself says so");
 }
