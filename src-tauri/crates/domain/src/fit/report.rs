@@ -177,12 +177,15 @@ pub fn report(candidates: &[Candidate], wish: &Wish, room: &Room) -> FitReport {
         gigabytes(room.used_bytes),
         gigabytes(RESERVE)
     );
-    let (forecast, forecast_absent) =
-        match candidates.first().map(|one| forecast(&one.anatomy, &room.machine, &one.history)) {
-            Some(Ok(forecast)) => (Some(forecast), None),
-            Some(Err(why)) => (None, Some(why)),
-            None => (None, Some("no model was named".into())),
-        };
+    let on_gpu = room.machine.ceiling().on_gpu;
+    let (forecast, forecast_absent) = match candidates
+        .first()
+        .map(|one| forecast(&one.anatomy, &room.machine, on_gpu && !one.place.on_gpu(), &one.history))
+    {
+        Some(Ok(forecast)) => (Some(forecast), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, Some("no model was named".into())),
+    };
     FitReport {
         fits: verdict != FitVerdict::DoesNotFit,
         verdict,

@@ -57,12 +57,21 @@ pub struct Forecast {
     pub source: String,
 }
 
-/// The rates for one request with a short context. `Err`: why there are none.
-pub fn forecast(anatomy: &Anatomy, machine: &Machine, history: &History) -> Result<Forecast, String> {
+/// The rates for one request with a short context. `off_card`: it will compute on the processor although there is a GPU.
+/// `Err`: why there are none.
+pub fn forecast(
+    anatomy: &Anatomy,
+    machine: &Machine,
+    off_card: bool,
+    history: &History,
+) -> Result<Forecast, String> {
     if let Some(measured) = &history.of_model {
         return Ok(measured.forecast());
     }
-    let reckoned = reckoned(anatomy, machine);
+    let reckoned = match off_card {
+        true => Err("it will compute on the processor, and nothing is known of that".into()),
+        false => reckoned(anatomy, machine),
+    };
     history.corrected(anatomy, machine, reckoned)
 }
 

@@ -170,7 +170,7 @@ fn card(vendor: &str, name: &str, gb_s: f64) -> Machine {
 
 /// As people get it, without any run on that machine.
 fn told(anatomy: &Anatomy, machine: &Machine) -> Forecast {
-    forecast(anatomy, machine, &History::default()).unwrap()
+    forecast(anatomy, machine, false, &History::default()).unwrap()
 }
 
 fn off(reckoned: f64, measured: f64) -> f64 {
@@ -249,7 +249,8 @@ fn an_h100_answers_as_told_from_the_smallest_model_on() {
 
 #[test]
 fn an_unknown_machine_has_no_forecast_and_says_why() {
-    let why = |machine: &Machine| forecast(&llama_2_7b(Q4_0), machine, &History::default()).unwrap_err();
+    let why =
+        |machine: &Machine| forecast(&llama_2_7b(Q4_0), machine, false, &History::default()).unwrap_err();
     let mut unknown = card("nvidia", "NVIDIA GeForce RTX 9999", 0.0);
     unknown.bandwidth_gb_s = None;
     assert!(why(&unknown).contains("bandwidth"));
@@ -309,7 +310,7 @@ fn runs_of_the_same_model_replace_the_forecast() {
     let history = History { of_model: Measured::of(&runs), others: Vec::new() };
     let mut unknown = card("nvidia", "NVIDIA GeForce RTX 9999", 0.0);
     unknown.bandwidth_gb_s = None;
-    let forecast = forecast(&llama_2_7b(Q4_0), &unknown, &history).unwrap();
+    let forecast = forecast(&llama_2_7b(Q4_0), &unknown, false, &history).unwrap();
     assert_eq!((forecast.decode_tok_s, forecast.prefill_tok_s), (110.0, Some(1100.0)));
     assert!(forecast.measured && forecast.source.contains("3 benchmark runs"), "{forecast:?}");
     assert!((forecast.error_percent - 10.0).abs() < 0.01, "the furthest end: {forecast:?}");
@@ -326,13 +327,23 @@ fn runs_of_other_models_correct_it() {
         of_model: None,
         others: rates.iter().map(|rate| (small.clone(), measured(*rate))).collect(),
     };
-    let slower = forecast(&large, &mac, &history(&[of_small * 0.8])).unwrap();
+    let slower = forecast(&large, &mac, false, &history(&[of_small * 0.8])).unwrap();
     assert!((slower.decode_tok_s / first.decode_tok_s - 0.8).abs() < 1e-9, "{slower:?}");
     assert!(!slower.measured && slower.source.contains("0.80"), "{slower:?}");
     assert_eq!(slower.error_percent, first.error_percent);
-    let apart = forecast(&large, &mac, &history(&[of_small, of_small * 0.8, of_small * 1.3])).unwrap();
+    let apart = forecast(&large, &mac, false, &history(&[of_small, of_small * 0.8, of_small * 1.3])).unwrap();
     assert!((apart.decode_tok_s - first.decode_tok_s).abs() < 1e-9);
     assert!((apart.error_percent - 30.0).abs() < 0.01, "they disagree by that much: {apart:?}");
+}
+
+#[test]
+fn what_computes_beside_the_card_is_not_reckoned_by_the_card() {
+    let h100 = card("nvidia", "NVIDIA H100 80GB HBM3", 3350.0);
+    let small = model(1.0, 20, 0, 2e9);
+    let why = forecast(&small, &h100, true, &History::default()).unwrap_err();
+    assert!(why.contains("processor"), "{why}");
+    let history = History { of_model: None, others: vec![(model(2.0, 28, 0, 4e9), measured(27.0))] };
+    assert_eq!(forecast(&small, &h100, true, &history).unwrap().decode_tok_s, 54.0);
 }
 
 #[test]
@@ -341,7 +352,7 @@ fn where_nothing_is_known_the_nearest_model_in_size_counts() {
     unknown.bandwidth_gb_s = None;
     let others = vec![(model(0.1, 30, 0, 1e8), measured(90.0)), (model(2.0, 30, 0, 4e9), measured(8.0))];
     let history = History { of_model: None, others };
-    let forecast = forecast(&model(4.0, 32, 0, 8e9), &unknown, &history).unwrap();
+    let forecast = forecast(&model(4.0, 32, 0, 8e9), &unknown, false, &history).unwrap();
     assert_eq!((forecast.decode_tok_s, forecast.error_percent), (4.0, SCALED_ERROR));
     assert!(forecast.source.contains("guess") && forecast.prefill_tok_s_absent.is_some(), "{forecast:?}");
 }
