@@ -17,7 +17,11 @@ fits: boolean | null, fits_reason: string,
 /**
  * Memory that it would take with the settings in force, reckoned or learned from earlier loads.
  */
-needed_bytes: number | null, server: ServerId, 
+needed_bytes: number | null, 
+/**
+ * That is in the machine's memory, although there is a GPU with memory of its own.
+ */
+off_card: boolean, server: ServerId, 
 /**
  * The server's own name for it.
  */

@@ -17,21 +17,23 @@ const LOOK: Duration = Duration::from_millis(250);
 
 pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
-    let mut last = None;
+    let (mut last, mut known) = (None, None);
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
     loop {
-        let snapshot = session.snapshot().await?;
-        match &snapshot.gauges {
-            Some(gauges) if last != Some(gauges.at) => {
-                last = Some(gauges.at);
-                output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot));
+        if let Some(snapshot) = session.news(known).await? {
+            known = Some(snapshot.revision);
+            match &snapshot.gauges {
+                Some(gauges) if last != Some(gauges.at) => {
+                    last = Some(gauges.at);
+                    output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot));
+                }
+                None if !watch => {
+                    let error = ApiError::new(ErrorCode::Busy, "No sample was taken yet.");
+                    return Err(error.hint("Ask again in a second.").retryable());
+                }
+                _ => {}
             }
-            None if !watch => {
-                let error = ApiError::new(ErrorCode::Busy, "No sample was taken yet.");
-                return Err(error.hint("Ask again in a second.").retryable());
-            }
-            _ => {}
         }
         if !watch {
             return Ok(0);

@@ -96,6 +96,15 @@ impl Session {
         }
     }
 
+    /// The snapshot, unless it is still the one that is known by its revision.
+    pub async fn news(&self, known: Option<u64>) -> Result<Option<Arc<Snapshot>>, ApiError> {
+        match self.call(Call::Snapshot { known }).await? {
+            Reply::Snapshot { snapshot } => Ok(Some(snapshot)),
+            Reply::Unchanged { .. } => Ok(None),
+            other => Err(unexpected(&other)),
+        }
+    }
+
     fn lost(&self, error: &reqwest::Error) -> ApiError {
         let text = format!("Pilothouse (process {}) does not answer: {error}.", self.record.pid);
         ApiError::new(ErrorCode::Unreachable, text).hint("Look at its log, or start it again.").retryable()

@@ -65,6 +65,9 @@ pub struct ModelView {
     pub fits_reason: String,
     /// Memory that it would take with the settings in force, reckoned or learned from earlier loads.
     pub needed_bytes: Option<u64>,
+    /// That is in the machine's memory, although there is a GPU with memory of its own.
+    #[serde(default)]
+    pub off_card: bool,
 }
 
 /// The first start's question: is there anything that can answer?
@@ -157,7 +160,8 @@ impl Snapshot {
         }
         let pid = instance.pid?;
         let cards: Vec<_> = cards.collect();
-        if cards.iter().any(|card| card.held_by(pid).is_some()) {
+        // Listed is enough: a driver may keep to itself how much it is.
+        if cards.iter().any(|card| card.processes.iter().any(|process| process.pid == pid)) {
             return Some(false);
         }
         let told =

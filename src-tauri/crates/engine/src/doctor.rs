@@ -14,14 +14,19 @@ use pilothouse_domain::{
     fit::gigabytes,
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
-    model::Instance,
-    server::{KeyPlace, ServerKind},
+    server::{KeyPlace, ServerId, ServerKind},
     snapshot::{ServerView, Snapshot},
 };
 use std::path::Path;
 
 /// All checks of a running engine. Asks open ports of this machine what they are; wakes nothing up.
-pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Check> {
+/// `is_off_card`: whether a server has been seen to compute on the processor although there is a card.
+pub async fn examine(
+    paths: &Paths,
+    snapshot: &Snapshot,
+    keys: &Keys,
+    is_off_card: impl Fn(&ServerId) -> bool,
+) -> Vec<Check> {
     let mut checks = examine_machine(paths);
     checks.extend(snapshot.servers.iter().map(server));
     for view in snapshot.servers.iter().filter(|view| view.abilities.key) {
@@ -56,7 +61,7 @@ pub async fn examine(paths: &Paths, snapshot: &Snapshot, keys: &Keys) -> Vec<Che
         }
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
-    checks.extend(snapshot.servers.iter().filter_map(|view| off_card(snapshot, view)));
+    checks.extend(snapshot.servers.iter().filter(|view| is_off_card(&view.id)).map(off_card));
     checks.extend(containers(snapshot));
     for trouble in &snapshot.troubles {
         let result = match trouble.code {
@@ -102,19 +107,15 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
 }
 
 /// A server that computes on the processor although there is a card: nobody would wait so long on purpose.
-fn off_card(snapshot: &Snapshot, view: &ServerView) -> Option<Check> {
-    let beside =
-        |instance: &&Instance| instance.server == view.id && snapshot.is_off_card(instance) == Some(true);
-    let instance = snapshot.instances.iter().find(beside)?;
-    let detail = format!("{} computes on the processor, although there is a GPU", instance.model);
+fn off_card(view: &ServerView) -> Check {
     let hint = match view.kind {
         ServerKind::LlamaServer => {
-            "Its log names the devices that it found. The one that comes with Pilothouse needs the GPU's Vulkan driver; \
-             n-gpu-layers = 0 in the settings keeps a model off on purpose."
+            "Its log names the devices that it found. The one that comes with Pilothouse needs the GPU's Vulkan driver."
         }
         _ => "Its log names the devices that it found; a driver may be missing or too old.",
     };
-    Some(check(&format!("GPU of {}", view.title), CheckResult::Warn, detail).with(hint))
+    let detail = "it computes on the processor, although there is a GPU";
+    check(&format!("GPU of {}", view.title), CheckResult::Warn, detail).with(hint)
 }
 
 fn server(view: &ServerView) -> Check {

@@ -263,9 +263,14 @@ impl State {
     fn draw_up_ledger(&mut self) {
         self.snapshot.ledger = self.machine.as_ref().and_then(|machine| ledger(&self.snapshot, machine));
         let active = self.active_resident();
-        let fits: Vec<Fit> =
-            self.snapshot.models.iter().map(|view| self.judge(&view.model, view.loaded, &active)).collect();
-        for (view, fit) in self.snapshot.models.iter_mut().zip(fits) {
+        let judged: Vec<(Fit, bool)> = self
+            .snapshot
+            .models
+            .iter()
+            .map(|view| (self.judge(&view.model, view.loaded, &active), self.is_off_card(&view.model)))
+            .collect();
+        for (view, (fit, off_card)) in self.snapshot.models.iter_mut().zip(judged) {
+            view.off_card = off_card;
             view.fits = fit.as_option();
             fit.reason().clone_into(&mut view.fits_reason);
         }
@@ -273,8 +278,12 @@ impl State {
 
     /// What the active model holds; a switch gives it back.
     fn active_resident(&self) -> Option<Resident> {
+        self.active_in(self.snapshot.ledger.as_ref()?)
+    }
+
+    fn active_in(&self, ledger: &Ledger) -> Option<Resident> {
         let active = self.snapshot.active.as_ref()?.reference();
-        self.snapshot.ledger.as_ref()?.residents().into_iter().find(|resident| resident.model == active)
+        ledger.residents().into_iter().find(|resident| resident.model == active)
     }
 
     fn judge(&self, model: &Model, loaded: bool, active: &Option<Resident>) -> Fit {
@@ -287,18 +296,22 @@ impl State {
             Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
             None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
         };
-        let off_card = self
-            .needs
-            .get(&model.reference().id())
-            .is_some_and(|need| matches!(need, Ok(need) if !need.place.on_gpu()));
-        match self.snapshot.ledger.as_ref().filter(|_| off_card).and_then(Ledger::on_processor) {
-            // What leaves the card makes no room for it.
-            Some(ledger) => fit::judge(need, Some(&ledger), None),
-            None => {
-                let active = active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes));
-                fit::judge(need, self.snapshot.ledger.as_ref(), active)
-            }
-        }
+        let beside = self.snapshot.ledger.as_ref().filter(|_| self.is_off_card(model));
+        // What the active model holds of the card makes no room for it, what it holds of the memory does.
+        let beside = beside.and_then(Ledger::on_processor);
+        let there = beside.as_ref().map(|ledger| self.active_in(ledger));
+        let (ledger, active) = match &there {
+            Some(active) => (beside.as_ref(), active),
+            None => (self.snapshot.ledger.as_ref(), active),
+        };
+        fit::judge(need, ledger, active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes)))
+    }
+
+    /// Its need is one of the machine's memory, although models are placed on a card.
+    fn is_off_card(&self, model: &Model) -> bool {
+        let on_card = self.snapshot.ledger.as_ref().is_some_and(|ledger| ledger.on_processor().is_some());
+        let need = self.needs.get(&model.reference().id());
+        on_card && need.is_some_and(|need| matches!(need, Ok(need) if !need.place.on_gpu()))
     }
 
     /// Models and instances of all servers in one list each, in the order of the servers.
@@ -328,6 +341,7 @@ impl State {
                         .get(&model.reference().id())
                         .and_then(|need| need.as_ref().ok())
                         .map(|need| need.bytes),
+                    off_card: self.is_off_card(model),
                 }
             })
             .collect();

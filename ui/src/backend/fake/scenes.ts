@@ -101,6 +101,7 @@ function model(serverId: string, name: string, title: string, more: Partial<Mode
     fits: null,
     fits_reason: 'its memory is not reckoned yet',
     needed_bytes: null,
+    off_card: false,
     server: serverId,
     name,
     title,

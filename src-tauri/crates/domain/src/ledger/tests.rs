@@ -86,6 +86,7 @@ fn model(server: &str, name: &str, size_bytes: Option<u64>) -> ModelView {
         fits: None,
         fits_reason: String::new(),
         needed_bytes: None,
+        off_card: false,
     }
 }
 

@@ -275,6 +275,7 @@ mod tests {
                     fits: fit.as_option(),
                     fits_reason: fit.reason().into(),
                     needed_bytes: None,
+                    off_card: false,
                 });
             }
         }

@@ -136,7 +136,8 @@ impl Inner {
             Call::Setup { from_source } => self.setup(from_source).await,
             Call::CancelSetup => self.fetcher.cancel().map(|()| Reply::Done),
             Call::Doctor => {
-                let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys).await;
+                let off_card = |server: &ServerId| self.bookkeeper.is_off_card(server);
+                let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys, off_card).await;
                 Ok(Reply::Doctor { checks })
             }
             Call::DismissNotice { id } => {

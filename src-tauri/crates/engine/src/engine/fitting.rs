@@ -6,7 +6,7 @@ use pilothouse_domain::{
     anatomy::Anatomy,
     bench::Run,
     error::{ApiError, ErrorCode},
-    estimate::Wish,
+    estimate::{Place, Wish},
     fit::{Candidate, FitReport, Room, Together, place, report, together, typical, unknown_model, usual},
     forecast::{History, Measured},
     learned::LoadKey,
@@ -53,7 +53,7 @@ impl Inner {
             candidates.push(self.candidate(&snapshot, named, wish, &machine, here));
         }
         if here && let (Some(candidate), Some(model)) = (candidates.first_mut(), models.first()) {
-            candidate.history = self.history(&snapshot, model, &machine).await;
+            candidate.history = self.history(&snapshot, model, candidate.place, &machine).await;
         }
         let off_card = candidates.iter().all(|candidate| !candidate.place.on_gpu());
         let room = if here { room_now(&snapshot, machine, &models, off_card) } else { Room::empty(machine) };
@@ -122,7 +122,13 @@ impl Inner {
 
     /// What runs on this machine have shown of a model and of the others of its server. A forecast is no reason to fail:
     /// what cannot be read is not there.
-    async fn history(&self, snapshot: &Snapshot, model: &ModelRef, machine: &Machine) -> History {
+    async fn history(
+        &self,
+        snapshot: &Snapshot,
+        model: &ModelRef,
+        place: Place,
+        machine: &Machine,
+    ) -> History {
         let Some(store) = &self.store else { return History::default() };
         let runs = match store.newest_runs(&model.server, RUNS).await {
             Ok(runs) => runs,
@@ -132,8 +138,13 @@ impl Inner {
             }
         };
         let version = snapshot.server(&model.server).and_then(|server| server.version.as_deref());
+        // A run on the card says nothing of the processor beside it; without a card nothing is noted.
+        let elsewhere = if place.on_gpu() { "processor" } else { "card" };
         let comparable = |run: &&Run| {
-            run.server_version.as_deref() == version && run.fingerprint.get("chip") == Some(&machine.chip)
+            let noted = |key: &str| run.fingerprint.get(key).map(String::as_str);
+            run.server_version.as_deref() == version
+                && noted("chip") == Some(machine.chip.as_str())
+                && noted("computes_on") != Some(elsewhere)
         };
         let runs: Vec<Run> = runs.iter().filter(comparable).cloned().collect();
         let of = |name: &str| {

@@ -3,7 +3,7 @@
 use pilothouse_domain::{
     bench::Fingerprint,
     machine::{Gpu, Machine, MemoryKind},
-    model::Model,
+    model::{Instance, Model},
     snapshot::Snapshot,
 };
 
@@ -44,6 +44,9 @@ pub(super) fn fingerprint(
         machine.bandwidth().map(|sourced| format!("{} ({})", sourced.value, sourced.source)),
     );
     note("gpus", Some(gpus(&machine.gpus)));
+    let of_model = |one: &&Instance| one.server == model.server && one.model == model.name;
+    let off_card = snapshot.instances.iter().find(of_model).and_then(|one| snapshot.is_off_card(one));
+    note("computes_on", off_card.map(|off| if off { "processor" } else { "card" }.into()));
     note("gpu_driver", machine.driver.clone());
     note("metal", machine.metal.clone());
     let others =

@@ -152,21 +152,22 @@ impl Books {
         let sampled = snapshot.gauges.as_ref().map(|gauges| gauges.at);
         let fresh = self.seen != sampled;
         self.seen = sampled;
+        // First where they are, then what they hold there.
+        let moved = fresh && {
+            let seen = self.residency.look_for_cards(snapshot, &self.machine, &self.around.settings);
+            self.off_card.send_if_modified(|known| {
+                let news = known != seen;
+                known.clone_from(seen);
+                news
+            })
+        };
         let due = match fresh {
             true => self.residency.see(snapshot, &self.machine, &self.around.settings),
             false => Vec::new(),
         };
         let learned = !due.is_empty();
         self.keep(due).await;
-        let mut changed = self.look_at_the_machine(snapshot).await;
-        if fresh {
-            let seen = self.residency.look_for_cards(snapshot);
-            changed |= self.off_card.send_if_modified(|known| {
-                let news = known != seen;
-                known.clone_from(seen);
-                news
-            });
-        }
+        let changed = self.look_at_the_machine(snapshot).await || moved;
         if self.needs.differ(snapshot) || learned || changed {
             let off_card = self.off_card.borrow().clone();
             let needs = self

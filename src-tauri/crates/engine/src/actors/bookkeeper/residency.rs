@@ -65,7 +65,7 @@ impl Residency {
             let Some(place) = placed(snapshot, machine, settings, &self.off_card, instance) else { continue };
             // A reading that is missing for once is no unload: it would count as one more load.
             let Some(bytes) = held(snapshot, machine, instance, place) else { continue };
-            if self.instances.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid)) {
+            if self.instances.get(&key).is_some_and(|tracked| tracked.is_another(instance.pid, place)) {
                 due.extend(self.instances.remove(&key).and_then(|tracked| tracked.due(key.clone())));
             }
             match self.instances.get_mut(&key) {
@@ -93,26 +93,40 @@ impl Residency {
         due
     }
 
-    /// Servers that have been seen to compute on the processor although there is a card. Takes one sample.
-    pub fn look_for_cards(&mut self, snapshot: &Snapshot) -> &BTreeSet<ServerId> {
+    /// Servers that have been seen to compute on the processor although there is a card. Takes one sample. What the settings
+    /// keep off the card says nothing of its server.
+    pub fn look_for_cards(
+        &mut self,
+        snapshot: &Snapshot,
+        machine: &Machine,
+        settings: &Settings,
+    ) -> &BTreeSet<ServerId> {
         let key = |instance: &Instance| (instance.server.clone(), instance.id.clone());
         self.without_card.retain(|known, _| snapshot.instances.iter().any(|one| key(one) == *known));
-        for instance in &snapshot.instances {
+        let meant = |instance: &&Instance| {
+            let nobody = BTreeSet::new();
+            placed(snapshot, machine, settings, &nobody, instance).is_some_and(Place::on_gpu)
+        };
+        let (mut on, mut off) = (BTreeSet::new(), BTreeSet::new());
+        for instance in snapshot.instances.iter().filter(meant) {
             match snapshot.is_off_card(instance) {
                 Some(true) => {
                     let samples = self.without_card.entry(key(instance)).or_default();
                     *samples = samples.saturating_add(1);
                     if *samples >= SAMPLES {
-                        self.off_card.insert(instance.server.clone());
+                        off.insert(instance.server.clone());
                     }
                 }
                 Some(false) => {
                     self.without_card.remove(&key(instance));
-                    self.off_card.remove(&instance.server);
+                    on.insert(instance.server.clone());
                 }
                 None => {}
             }
         }
+        self.off_card.extend(off);
+        // One that is on it proves that the server finds it.
+        self.off_card.retain(|server| !on.contains(server));
         &self.off_card
     }
 
@@ -134,8 +148,9 @@ impl Tracked {
         Self { load, pid, row: None, written_bytes: 0, since: Instant::now() }
     }
 
-    fn is_another(&self, pid: Option<u32>) -> bool {
-        self.pid.zip(pid).is_some_and(|(old, new)| old != new)
+    /// In another process, or in another memory than was thought.
+    fn is_another(&self, pid: Option<u32>, place: Place) -> bool {
+        self.pid.zip(pid).is_some_and(|(old, new)| old != new) || self.load.key.on_gpu != place.on_gpu()
     }
 
     fn due(&self, instance: InstanceKey) -> Option<Due> {

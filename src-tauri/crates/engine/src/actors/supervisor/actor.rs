@@ -316,7 +316,11 @@ impl Supervisor {
                 match result {
                     Some(Ok((started, stop))) => self.started(started, stop),
                     Some(Err(error)) if self.life.state == ServerState::Starting => self.failed(error),
-                    Some(Err(_)) | None => self.called_off(),
+                    Some(Err(error)) => {
+                        self.waiting.ready(&Err(error));
+                        self.called_off();
+                    }
+                    None => self.called_off(),
                 }
             }
             Inner::Started { result, .. } => self.came_too_late(result),

@@ -77,7 +77,9 @@ impl Supervisor {
 
     /// A launch ended after somebody had asked it to stop.
     pub(super) fn called_off(&mut self) {
-        self.transition(Event::Gone { reason: String::new() }, true);
+        if self.life.state == ServerState::Stopping {
+            self.transition(Event::Gone { reason: String::new() }, true);
+        }
     }
 
     /// The process of an earlier launch: another one is under way, or has taken its place.
@@ -107,6 +109,8 @@ impl Supervisor {
                 self.transition(Event::ProgramFound, true);
                 self.publish();
             }
+            // The launch under way looks by itself, and tells those who wait.
+            Installation::NotInstalled { .. } if self.launching => {}
             Installation::NotInstalled { reason, hint } => {
                 self.transition(Event::ProgramMissing, true);
                 if self.life.state == ServerState::NotInstalled {
@@ -277,6 +281,8 @@ impl Supervisor {
         self.generation += 1;
         self.listed = false;
         self.probing = false;
+        // An answer of the connection before is not heard any more.
+        self.suspicion.forget_question();
         self.connection = Some(Connection { client: self.adapter.client(&endpoint), endpoint });
     }
 
@@ -284,6 +290,7 @@ impl Supervisor {
         self.generation += 1;
         self.connection = None;
         self.process = None;
+        self.unheard = false;
         self.foreign_tail = None;
         self.ownership = None;
         self.adopted_pid = None;
@@ -418,21 +425,17 @@ impl Supervisor {
                 let _ = one.await;
             }
             let start = async {
-                match work::start(&*adapter, &output).await {
-                    Ok(started @ Started::Adopted(_)) => {
+                match work::start(&*adapter, &output, &cancel).await {
+                    Ok(Some(started @ Started::Adopted(_))) => {
                         let stop = adapter.stop_commands(&adapter.locate().await).await;
-                        Ok((started, stop))
+                        Ok(Some((started, stop)))
                     }
-                    Ok(started) => Ok((started, None)),
+                    Ok(started) => Ok(started.map(|started| (started, None))),
                     Err(error) => Err(error),
                 }
             };
-            // Once there is a process its start is told in any case: somebody must stop it.
-            let result = tokio::select! {
-                biased;
-                () = cancel.cancelled() => None,
-                result = start => Some(result),
-            };
+            // What was called off in time has no result; what has begun is told in any case: somebody must stop it.
+            let result = start.await.transpose();
             drop(inner.send(Inner::Started { launch, result }).await);
         }));
     }

@@ -41,6 +41,10 @@ impl Suspicion {
         self.aroused |= self.silent_since.take().is_some_and(|since| since.elapsed() > TOKEN_EVERY);
     }
 
+    pub fn forget_question(&mut self) {
+        self.asking = false;
+    }
+
     pub fn silent(&mut self) {
         self.silent_since.get_or_insert_with(Instant::now);
     }
@@ -89,6 +93,10 @@ impl Supervisor {
         };
         let here: Vec<&Instance> =
             snapshot.instances.iter().filter(|one| one.server == id && !silent(one)).collect();
+        if self.ownership == Some(Ownership::Remote) {
+            // What a remote server has in memory is not told; whoever is active there was asked before.
+            return active.map(|active| active.instance.clone());
+        }
         let preferred = here.iter().find(|one| active.is_some_and(|active| active.instance == one.id));
         preferred.or(here.first()).map(|one| one.id.clone())
     }

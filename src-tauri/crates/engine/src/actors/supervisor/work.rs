@@ -19,6 +19,7 @@ use std::{
     time::Duration,
 };
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// The bound of a product's own start or stop command (reference/lmstudio.md section 6: 90 s).
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
@@ -35,22 +36,35 @@ pub(super) enum Started {
     Adopted(Found),
 }
 
-/// Starts a server, unless one runs at its address already: a second one beside another owner would only fight it.
-pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<Started, ApiError> {
-    if let Some(found) = adapter.find_running().await {
-        return Ok(Started::Adopted(found));
-    }
-    let installation = adapter.locate().await;
-    let program = match &installation {
-        Installation::Installed { program, .. } => program.clone(),
-        Installation::NotInstalled { reason, hint } => {
-            return Err(ApiError::new(ErrorCode::NotInstalled, reason.clone()).hint(hint.clone()));
+/// Starts a server, unless one runs at its address already: a second one beside another owner would only fight it. It can be
+/// called off until a process is started or a product is asked; then there is no result.
+pub(super) async fn start(
+    adapter: &dyn ServerAdapter,
+    output: &Path,
+    cancel: &CancellationToken,
+) -> Result<Option<Started>, ApiError> {
+    let prepare = async {
+        if let Some(found) = adapter.find_running().await {
+            return Ok(Err(found));
         }
+        let installation = adapter.locate().await;
+        let program = match &installation {
+            Installation::Installed { program, .. } => program.clone(),
+            Installation::NotInstalled { reason, hint } => {
+                return Err(ApiError::new(ErrorCode::NotInstalled, reason.clone()).hint(hint.clone()));
+            }
+        };
+        Ok(Ok((adapter.launch(&installation).await?, program)))
     };
-    match adapter.launch(&installation).await? {
+    let Some(prepared) = cancel.run_until_cancelled(prepare).await else { return Ok(None) };
+    let (launch, program) = match prepared? {
+        Ok(prepared) => prepared,
+        Err(found) => return Ok(Some(Started::Adopted(found))),
+    };
+    match launch {
         Launch::Own { process, endpoint, files } => {
             let process = OwnedProcess::spawn(&process, output)?;
-            Ok(Started::Own { process, endpoint, program, files })
+            Ok(Some(Started::Own { process, endpoint, program, files }))
         }
         Launch::Ask { commands } => {
             let mut said = None;
@@ -69,7 +83,7 @@ pub(super) async fn start(adapter: &dyn ServerAdapter, output: &Path) -> Result<
                     }
                 }
             }
-            adapter.find_running().await.map(Started::Adopted).ok_or_else(|| {
+            adapter.find_running().await.map(Started::Adopted).map(Some).ok_or_else(|| {
                 let words = said.map(|words| format!(" It said: {words}")).unwrap_or_default();
                 ApiError::new(
                     ErrorCode::TimedOut,

@@ -193,7 +193,10 @@ fn a_model_that_the_settings_keep_off_the_card_is_measured_by_its_process() {
 fn a_server_that_leaves_the_card_alone_is_seen_to_do_so() {
     let mut residency = Residency::default();
     let mut snapshot = snapshot(300 * MB);
-    let off = |residency: &mut Residency, snapshot: &Snapshot| residency.look_for_cards(snapshot).len();
+    let (this, settings) = (machine(true), Settings::default());
+    let off = |residency: &mut Residency, snapshot: &Snapshot| {
+        residency.look_for_cards(snapshot, &this, &settings).len()
+    };
     for _ in 0..5 {
         assert_eq!(off(&mut residency, &snapshot), 0, "without a card there is nothing to leave alone");
     }
@@ -219,4 +222,44 @@ fn a_server_that_leaves_the_card_alone_is_seen_to_do_so() {
     snapshot.instances[0].gpu_memory_bytes = Some(0);
     let seen: Vec<usize> = (0..3).map(|_| off(&mut residency, &snapshot)).collect();
     assert_eq!(seen, [0, 0, 1], "the server itself says so");
+}
+
+#[test]
+fn one_instance_on_the_card_proves_that_its_server_finds_it() {
+    let mut residency = Residency::default();
+    let (this, mut settings) = (machine(true), Settings::default());
+    let mut snapshot = snapshot(300 * MB);
+    snapshot.gauges.as_mut().unwrap().gpus = vec![from(json!({ "memory_total_bytes": 16_000 * MB }))];
+    let mut off = snapshot.instances[0].clone();
+    off.gpu_memory_bytes = Some(0);
+    let on = Instance { id: "other".into(), gpu_memory_bytes: Some(500 * MB), ..off.clone() };
+    for instances in [vec![off.clone(), on.clone()], vec![on, off.clone()]] {
+        snapshot.instances = instances;
+        for _ in 0..4 {
+            assert!(residency.look_for_cards(&snapshot, &this, &settings).is_empty(), "in whatever order");
+        }
+    }
+    // What the settings keep off the card says nothing either.
+    snapshot.servers[0].kind = pilothouse_domain::server::ServerKind::LlamaServer;
+    let own = pilothouse_domain::settings::LlamaModelSettings { gpu_layers: Some(0), ..Default::default() };
+    settings.servers.llama_server.models.insert("qwen".into(), own);
+    snapshot.instances = vec![off];
+    for _ in 0..4 {
+        assert!(residency.look_for_cards(&snapshot, &this, &settings).is_empty());
+    }
+}
+
+#[test]
+fn a_load_that_turns_out_to_be_elsewhere_is_another_load() {
+    let mut books = Books::new();
+    books.1 = machine(true);
+    let mut snapshot = snapshot(300 * MB);
+    snapshot.instances[0].gpu_memory_bytes = Some(500 * MB);
+    books.0.off_card.insert("ollama".into());
+    books.see(&snapshot);
+    books.0.off_card.clear();
+    assert_eq!(books.see(&snapshot), [(None, 300)], "what was held of the memory stands by itself");
+    let mut gone = snapshot.clone();
+    gone.instances.clear();
+    assert_eq!(books.see(&gone), [(None, 500)], "and so does what is held of the card");
 }

@@ -166,7 +166,10 @@ impl Transaction {
                 || snapshot.instances.iter().any(|i| i.server == target.server && i.model == target.model),
             // Weights on another machine need none of this one's memory.
             needed_bytes: needed.filter(|_| !snapshot.is_remote(&model.server)),
-            free_bytes: snapshot.ledger.as_ref().map(|ledger| ledger.headroom_bytes),
+            free_bytes: snapshot.ledger.as_ref().map(|ledger| {
+                let beside = view.is_some_and(|view| view.off_card).then(|| ledger.on_processor()).flatten();
+                beside.as_ref().unwrap_or(ledger).headroom_bytes
+            }),
         }
     }
 
