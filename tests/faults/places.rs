@@ -170,13 +170,16 @@ fn a_home_that_may_not_be_used_is_a_clear_error() {
     let closed = if we_are_root { 0o700 } else { 0o000 };
     std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     std::fs::set_permissions(&home, Permissions::from_mode(closed)).unwrap();
-    let mut serve = command(&tools.cli);
-    serve.args(["serve", "--json"]).env("PILOTHOUSE_HOME", &home).stdin(Stdio::null());
+    // What lies in a private folder of root cannot be run by others: a copy can.
+    let cli = folder.path().join("pilothouse");
+    std::fs::copy(&tools.cli, &cli).unwrap();
+    let mut serve = command(&cli);
+    serve.current_dir(folder.path()).args(["serve", "--json"]);
+    serve.env("PILOTHOUSE_HOME", &home).stdin(Stdio::null());
     if we_are_root {
         serve.uid(NOBODY).gid(NOBODY);
     }
-    // What lies in a private folder of root cannot be run by others.
-    let ran = serve.output().map_err(|error| format!("{} as another user: {error}", tools.cli.display()));
+    let ran = serve.output().map_err(|error| format!("{} as another user: {error}", cli.display()));
     std::fs::set_permissions(&home, Permissions::from_mode(0o700)).unwrap();
     let Some(output) = or_skip(ran) else { return };
     assert_eq!(output.status.code(), Some(1), "{output:?}");
