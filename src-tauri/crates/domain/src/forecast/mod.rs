@@ -27,13 +27,12 @@ const EXPERTS_ERROR: f64 = 30.0;
 const OVERHEAD_ERROR: f64 = 45.0;
 /// No measurement that a pace was fitted on spent more than about this share of its time in overhead.
 const CHECKED_OVERHEAD: f64 = 0.5;
-/// Below so many parameters the fixed cost of a batch outweighs the computing: an H100 did a quarter of the rate with 0.1
-/// billion, and the rate with 3 and 7 billion.
+/// Below so many parameters the fixed cost of a batch outweighs the computing: an H100 did a twelfth of the reckoned rate with
+/// 0.1 billion and two thirds with 1 billion, but the rate with 3 and 7 billion (see the test).
 const PREFILL_FROM_PARAMETERS: u64 = 2_000_000_000;
 /// Over the Apple table and an H100 with models of 3 and 7 billion parameters; see the tests.
 const PREFILL_ERROR: f64 = 20.0;
-/// Reckoned from runs of other models where nothing is known of the machine itself. A guess: with two models on two cores it
-/// was 30 % off.
+/// Reckoned from runs of other models where nothing is known of the machine itself. A guess, and said to be one.
 const SCALED_ERROR: f64 = 40.0;
 
 /// Tokens per second that are expected.
