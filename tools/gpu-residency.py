@@ -6,7 +6,7 @@
 BIN_FOLDER holds llama-server with its libraries. HEAD: the first bytes of a GGUF file up to its tensor data. The weights are made up (one byte repeated): neither memory
 nor speed depend on their values. Larger Llama shapes are made from the first head.
 The constants of estimates and forecasts on a card rest on it; `tests/fixtures/nvidia` has what it printed."""
-import ctypes, json, mmap, os, pathlib, re, struct, subprocess, sys, tempfile, threading, time, urllib.request
+import ctypes, json, os, pathlib, re, struct, subprocess, sys, tempfile, threading, time, urllib.request
 
 SIZES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 12: (256, 144), 13: (256, 176), 14: (256, 210)}
 Q4_K, Q6_K, F32 = 12, 14, 0
