@@ -11,7 +11,11 @@ export type AnswerChunk = { answer: number, text: string,
  */
 offset: number, done: boolean, 
 /**
- * Who answered.
+ * What is waited for before it begins: "Starting Ollama and loading qwen3:8b".
+ */
+waiting: string | null, 
+/**
+ * Who answered; until it begins, who was active.
  */
 server: ServerId, model: string, 
 /**

@@ -18,7 +18,11 @@ address: string, title?: string, } | { "call": "remove_server", server: ServerId
 /**
  * A model's name, `<server>/<name>`, or an unambiguous part of one.
  */
-model: string, server?: ServerId, dry_run: boolean, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
+model: string, server?: ServerId, dry_run: boolean, 
+/**
+ * Cuts answers of the previous model at once instead of waiting for them.
+ */
+now: boolean, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
 /**
  * Tokens per request; by default as the settings of llama-server say.
  */

@@ -11,4 +11,13 @@ port: number,
 /**
  * Longest wait of a request for a switch to end, in seconds.
  */
-wait_s: number, };
+wait_s: number, 
+/**
+ * The most requests that wait at a time, for a switch or for a model that has as many answers under way as it gives at
+ * a time.
+ */
+queue: number, 
+/**
+ * Longest wait of a request for its turn, in seconds.
+ */
+queue_wait_s: number, };

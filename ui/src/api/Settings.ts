@@ -4,10 +4,11 @@ import type { GaugeSettings } from "./GaugeSettings";
 import type { NotificationSettings } from "./NotificationSettings";
 import type { RestartSettings } from "./RestartSettings";
 import type { ServersSettings } from "./ServersSettings";
+import type { SwitchingSettings } from "./SwitchingSettings";
 import type { TraySettings } from "./TraySettings";
 import type { WebSettings } from "./WebSettings";
 
 /**
  * All settings. Every key is optional in the file; unknown keys are a mistake and named.
  */
-export type Settings = { gateway: GatewaySettings, web: WebSettings, gauges: GaugeSettings, tray: TraySettings, notifications: NotificationSettings, restart: RestartSettings, servers: ServersSettings, };
+export type Settings = { gateway: GatewaySettings, switching: SwitchingSettings, web: WebSettings, gauges: GaugeSettings, tray: TraySettings, notifications: NotificationSettings, restart: RestartSettings, servers: ServersSettings, };

@@ -23,7 +23,11 @@ export type Snapshot = { schema: number,
 /**
  * Grows by one with each change.
  */
-revision: number, at: string, engine: EngineView, active: Active | null, switching: Switching | null, 
+revision: number, at: string, engine: EngineView, active: Active | null, 
+/**
+ * Why the active model cannot answer although no switch is under way; requests are refused with these words.
+ */
+active_absent: string | null, switching: Switching | null, 
 /**
  * The last switch that ended.
  */

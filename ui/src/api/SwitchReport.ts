@@ -11,4 +11,8 @@ export type SwitchReport = { switch_id: number, from: ModelRef | null, to: Model
 /**
  * `None` when the model was loaded already.
  */
-load_ms: number | null, first_token_ms: number | null, steps: Array<StepTiming>, reason: string | null, error: ApiError | null, };
+load_ms: number | null, first_token_ms: number | null, steps: Array<StepTiming>, 
+/**
+ * Answers of the previous model that were cut, because they went on beyond the limit of the drain.
+ */
+answers_cut: number, reason: string | null, error: ApiError | null, };

@@ -26,6 +26,7 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
     json!({
         "revision": snapshot.revision,
         "active": snapshot.active,
+        "active_absent": snapshot.active_absent,
         "switching": snapshot.switching.as_ref().map(|switching| with_reasons(json!({
             "switch_id": switching.switch_id,
             "from": switching.from,

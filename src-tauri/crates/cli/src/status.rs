@@ -19,6 +19,9 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
             ),
             None => "Active   no model".into(),
         }];
+        if let Some(why) = &snapshot.active_absent {
+            lines.push(format!("         cannot answer: {why}"));
+        }
         if let Some(switching) = &snapshot.switching {
             lines.push(format!("Switch   to {} ({})", switching.to, words(&switching.phase)));
         }

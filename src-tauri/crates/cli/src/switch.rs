@@ -21,6 +21,9 @@ pub struct Switch {
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
+    /// Cut answers of the previous model at once instead of waiting for them.
+    #[arg(long)]
+    now: bool,
 }
 
 pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
@@ -29,6 +32,7 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         model: arguments.model,
         server: arguments.server.map(ServerId),
         dry_run: arguments.dry_run,
+        now: arguments.now,
     };
     let bar = output.progress();
     let show = |snapshot: &Snapshot| {
@@ -58,6 +62,10 @@ fn text(report: &SwitchReport) -> String {
     let took = seconds(report.took_ms);
     let first = report.first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
     let mut text = match report.outcome {
+        // Nothing was done: the reason says that it is active already.
+        SwitchOutcome::Committed if report.steps.is_empty() => {
+            return report.reason.clone().unwrap_or_default();
+        }
         SwitchOutcome::Committed => format!("{} is active after {took}{first}.", report.to),
         SwitchOutcome::RolledBack => format!("{} could not be made active.", report.to),
         SwitchOutcome::Cancelled => format!("The switch to {} was cancelled.", report.to),

@@ -21,6 +21,7 @@ pub mod machine;
 pub mod model;
 pub mod notice;
 pub mod pace;
+pub mod residency;
 pub mod runner;
 pub mod server;
 pub mod settings;

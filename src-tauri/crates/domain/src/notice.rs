@@ -94,9 +94,11 @@ pub enum Happening {
         server_title: String,
         reason: String,
     },
+    /// Our own end came in the middle of a switch, before or after its commit.
     CutOffSwitch {
         to: ModelRef,
-        kept: Option<String>,
+        committed: bool,
+        active: Option<String>,
     },
     /// Found in the same look at the Docker engine.
     ContainersInTrouble {
@@ -213,14 +215,23 @@ pub fn draft(happening: &Happening) -> Draft {
             incident: format!("trouble:{:?}:{}", error.code, error.message),
         },
         Happening::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
-        Happening::CutOffSwitch { to, kept } => Draft {
+        Happening::CutOffSwitch { to, committed, active } => Draft {
             level: NoticeLevel::Attention,
             title: "A switch was cut off".into(),
-            body: match kept {
-                Some(kept) => {
-                    format!("Pilothouse ended while switching to {}; {kept} is active again.", to.model)
+            body: match (committed, active) {
+                (true, _) => {
+                    format!("Pilothouse ended after the switch to {} was made; it stays active.", to.model)
                 }
-                None => format!("Pilothouse ended while switching to {}; no model is active.", to.model),
+                (false, Some(active)) => format!(
+                    "Pilothouse ended before the switch to {} was made; {active} stays active.",
+                    to.model
+                ),
+                (false, None) => {
+                    format!(
+                        "Pilothouse ended before the switch to {} was made; no model is active.",
+                        to.model
+                    )
+                }
             },
             hint: None,
             server: Some(to.server.clone()),

@@ -11,6 +11,7 @@ use ts_rs::TS;
 #[ts(export)]
 pub struct Settings {
     pub gateway: GatewaySettings,
+    pub switching: SwitchingSettings,
     pub web: WebSettings,
     pub gauges: GaugeSettings,
     pub tray: TraySettings,
@@ -29,11 +30,35 @@ pub struct GatewaySettings {
     pub port: u16,
     /// Longest wait of a request for a switch to end, in seconds.
     pub wait_s: u32,
+    /// The most requests that wait at a time, for a switch or for a model that has as many answers under way as it gives at
+    /// a time.
+    pub queue: u32,
+    /// Longest wait of a request for its turn, in seconds.
+    pub queue_wait_s: u32,
 }
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        Self { enabled: true, port: 11480, wait_s: 30 }
+        Self { enabled: true, port: 11480, wait_s: 30, queue: 1024, queue_wait_s: 600 }
+    }
+}
+
+/// How long the parts of a switch may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct SwitchingSettings {
+    /// How long answers of the previous model may go on, in seconds, before they are cut.
+    pub drain_s: u64,
+    /// A load may take five times as long as the slowest of the last loads of that model, but at least so many seconds.
+    pub load_floor_s: u64,
+    /// And at most so many; also the limit of a first load.
+    pub load_ceiling_s: u64,
+}
+
+impl Default for SwitchingSettings {
+    fn default() -> Self {
+        Self { drain_s: 30, load_floor_s: 60, load_ceiling_s: 900 }
     }
 }
 
@@ -304,6 +329,21 @@ impl Settings {
         }
         if !(1..=600).contains(&self.gateway.wait_s) {
             return mistake("gateway.wait_s", "1 to 600");
+        }
+        if !(1..=10_000).contains(&self.gateway.queue) {
+            return mistake("gateway.queue", "1 to 10000");
+        }
+        if !(1..=3600).contains(&self.gateway.queue_wait_s) {
+            return mistake("gateway.queue_wait_s", "1 to 3600");
+        }
+        if self.switching.drain_s > 3600 {
+            return mistake("switching.drain_s", "0 (cut at once) to 3600");
+        }
+        if !(1..=3600).contains(&self.switching.load_floor_s) {
+            return mistake("switching.load_floor_s", "1 to 3600");
+        }
+        if !(self.switching.load_floor_s..=7200).contains(&self.switching.load_ceiling_s) {
+            return mistake("switching.load_ceiling_s", "switching.load_floor_s to 7200");
         }
         if !(1..=100).contains(&self.restart.max_crashes) {
             return mistake("restart.max_crashes", "1 to 100");

@@ -125,6 +125,9 @@ pub struct Snapshot {
     pub at: Timestamp,
     pub engine: EngineView,
     pub active: Option<Active>,
+    /// Why the active model cannot answer although no switch is under way; requests are refused with these words.
+    #[serde(default)]
+    pub active_absent: Option<String>,
     pub switching: Option<Switching>,
     /// The last switch that ended.
     pub last_switch: Option<SwitchReport>,
@@ -182,6 +185,7 @@ impl Snapshot {
             at,
             engine,
             active: None,
+            active_absent: None,
             switching: None,
             last_switch: None,
             servers: vec![],

@@ -16,19 +16,20 @@ use crate::{
         containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
         notifier::NotifierHandle,
+        residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
-        switcher::{self, SwitcherHandle},
     },
     api::{Call, CallHandler, CallResult},
-    gateway::{Gateway, InFlight},
+    gateway::Gateway,
     gauges::{Docker, MachineGauges},
     http::Door,
     hub::{Hub, Report},
     keys::Keys,
+    leases::{Leases, Limits},
     paths::Paths,
-    ports::Secret,
+    ports::{Journal, Secret},
     redact,
     settings::{self, SettingsFile},
     setup::Embedded,
@@ -41,10 +42,8 @@ use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
-    model::ModelRef,
-    notice::Happening,
     server::ServerKind,
-    settings::Settings,
+    settings::{Settings, SwitchingSettings},
     snapshot::{EngineView, Snapshot},
 };
 use std::{sync::Arc, time::Duration};
@@ -60,7 +59,8 @@ pub(crate) struct Inner {
     pub keys: Keys,
     pub settings: SettingsFile,
     pub supervisors: Supervisors,
-    pub switcher: SwitcherHandle,
+    pub residency: ResidencyHandle,
+    pub leases: Leases,
     pub bencher: BencherHandle,
     pub answers: Answers,
     pub fetcher: Fetcher,
@@ -110,7 +110,9 @@ impl Engine {
         let mut settings = loaded.settings;
         options.apply(&mut settings);
         let started_at = Timestamp::now();
-        let hub = Hub::new(EngineView {
+        let leases = Leases::default();
+        leases.set_limits(limits(&settings));
+        let view = EngineView {
             version: env!("CARGO_PKG_VERSION").into(),
             pid: std::process::id(),
             started_at,
@@ -120,7 +122,8 @@ impl Engine {
             data_dir: paths.data.display().to_string(),
             settings_file: paths.settings_file().display().to_string(),
             tray: settings.tray,
-        });
+        };
+        let hub = Hub::new(view, leases.clone());
         if let Some(error) = loaded.trouble {
             hub.report(Report::Trouble(error));
         }
@@ -137,31 +140,32 @@ impl Engine {
         let docker = Docker::from_env(&paths.user_home);
         let containers =
             ContainerWatch::start(&hub, &notifier, docker, settings.gauges.docker, Intervals::default());
-        let in_flight = InFlight::default();
         let keys = Keys::new(&paths);
         let supervisors = Supervisors::default();
         let fleet = Fleet {
             paths: paths.clone(),
             hub: hub.clone(),
             notifier: notifier.clone(),
-            in_flight: in_flight.clone(),
+            leases: leases.clone(),
             keys: keys.clone(),
             supervisors: supervisors.clone(),
         };
         fleet.start(&settings);
-        let switcher = SwitcherHandle::start(switcher::Surroundings {
+        let (switching, switching_settings) = watch::channel(settings.switching);
+        let residency = ResidencyHandle::start(residency::Surroundings {
             hub: hub.clone(),
             notifier: notifier.clone(),
-            store: store.clone(),
+            journal: store.clone().map(|store| Arc::new(store) as Arc<dyn Journal>),
             supervisors: supervisors.clone(),
-            in_flight: in_flight.clone(),
+            leases: leases.clone(),
+            settings: switching_settings,
         });
         let bencher = BencherHandle::start(bencher::Surroundings {
             hub: hub.clone(),
-            in_flight: in_flight.clone(),
+            leases: leases.clone(),
             notifier: notifier.clone(),
             store: store.clone(),
-            supervisors: supervisors.clone(),
+            residency: residency.clone(),
             past: sampler.past(),
         });
         let bookkeeper = Bookkeeper::start(bookkeeper::Surroundings {
@@ -171,13 +175,14 @@ impl Engine {
             settings: settings.clone(),
         });
         let inner = Arc::new(Inner {
-            answers: Answers::new(hub.clone(), supervisors.clone(), in_flight.clone()),
+            answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
             hub: hub.clone(),
             paths: paths.clone(),
             keys,
             settings: settings_file,
             supervisors,
-            switcher,
+            residency,
+            leases,
             bencher,
             fetcher,
             sampler,
@@ -186,13 +191,14 @@ impl Engine {
             containers,
             store,
         });
-        let (gateway, door, token) = open_doors(&settings, &inner, in_flight).await;
+        let (gateway, door, token) = open_doors(&settings, &inner).await;
         let web_url =
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
-        resume(inner.clone(), notifier, &settings);
+        first_start(inner.clone(), &settings);
         fleet.look_around();
-        let (watch_guard, settings_task) = follow_settings(inner.clone(), fleet, settings, notify_on);
+        let (watch_guard, settings_task) =
+            follow_settings(inner.clone(), fleet, settings, (notify_on, switching));
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
@@ -218,7 +224,8 @@ impl Engine {
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();
-            tokio::join!(self.inner.bencher.shutdown(), self.inner.switcher.shutdown());
+            self.inner.leases.shutdown();
+            tokio::join!(self.inner.bencher.shutdown(), self.inner.residency.shutdown());
             let doors = async {
                 if let Some(gateway) = self.gateway {
                     gateway.stop().await;
@@ -264,17 +271,12 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
     }
 }
 
-async fn open_doors(
-    settings: &Settings,
-    inner: &Arc<Inner>,
-    in_flight: InFlight,
-) -> (Option<Gateway>, Option<Door>, Secret) {
+async fn open_doors(settings: &Settings, inner: &Arc<Inner>) -> (Option<Gateway>, Option<Door>, Secret) {
     let hub = &inner.hub;
     let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
     redact::register(&token);
-    let wait = Duration::from_secs(settings.gateway.wait_s.into());
     let gateway = match settings.gateway.enabled {
-        true => Gateway::start(settings.gateway.port, wait, hub.routes(), in_flight).await,
+        true => Gateway::start(settings.gateway.port, inner.leases.clone()).await,
         false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
     };
     let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;
@@ -320,7 +322,7 @@ fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
     started_with: Settings,
-    notify_on: watch::Sender<bool>,
+    (notify_on, switching): (watch::Sender<bool>, watch::Sender<SwitchingSettings>),
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
     let guard = settings::watch(inner.settings.path(), sender)
@@ -335,6 +337,8 @@ fn follow_settings(
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
+                    switching.send_replace(settings.switching);
+                    inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
                     fleet.follow(&started_with, &in_force, &settings).await;
@@ -347,36 +351,22 @@ fn follow_settings(
     (guard, task)
 }
 
-/// Takes up what was active before our last end, however it came; on a first start, the embedded default.
-fn resume(inner: Arc<Inner>, notifier: NotifierHandle, settings: &Settings) {
+/// How long requests wait, and how many.
+fn limits(settings: &Settings) -> Limits {
+    let gateway = &settings.gateway;
+    Limits {
+        queue: gateway.queue as usize,
+        held: Duration::from_secs(gateway.wait_s.into()),
+        turn: Duration::from_secs(gateway.queue_wait_s.into()),
+    }
+}
+
+/// Where nothing was ever active: takes the embedded default.
+fn first_start(inner: Arc<Inner>, settings: &Settings) {
     let embedded_wanted = settings.servers.llama_server.enabled && settings.servers.llama_server.autostart;
     tokio::spawn(async move {
-        let Some(store) = &inner.store else { return };
-        let cut_off = store.unfinished_switches().await.unwrap_or_default();
-        let leftovers: Vec<ModelRef> = cut_off.iter().map(|switch| switch.to.clone()).collect();
-        let wanted = match cut_off.first() {
-            Some(first) => first.from.clone(),
-            None => store.active().await.ok().flatten(),
-        };
-        for switch in &cut_off {
-            let _ = store.close_cut_off_switch(switch.id).await;
-            notifier.tell(Happening::CutOffSwitch {
-                to: switch.to.clone(),
-                kept: switch.from.as_ref().map(|from| from.model.clone()),
-            });
-        }
-        match wanted {
-            Some(active) => {
-                let to = active.reference();
-                let leftovers = leftovers.into_iter().filter(|leftover| *leftover != to).collect();
-                inner.switcher.restore(to, leftovers).await;
-            }
-            None => {
-                let never = store.switches(1).await.is_ok_and(|switches| switches.is_empty());
-                if never && embedded_wanted {
-                    inner.activate_first().await;
-                }
-            }
+        if embedded_wanted && inner.store.is_some() && !inner.residency.was_ever_used().await {
+            inner.activate_first().await;
         }
     });
 }
@@ -389,7 +379,7 @@ impl Inner {
             && supervisor.ensure_ready().await.is_ok()
         {
             supervisor.refresh().await;
-            self.switcher.activate_first().await;
+            self.residency.activate_first().await;
         }
     }
 }

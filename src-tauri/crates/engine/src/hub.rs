@@ -4,7 +4,7 @@
 //! an actor that has reported knows that routes and snapshot show it.
 
 use crate::{
-    gateway::{ActiveRoute, Routes, Target},
+    leases::{ActiveRoute, Leases, Routes, Target},
     ports::Endpoint,
 };
 use pilothouse_domain::{
@@ -52,10 +52,10 @@ pub enum Report {
         server: ServerId,
         instances: Vec<Instance>,
     },
-    /// What is active, and whether the gateway may use it (`held`: a switch is under way).
+    /// What is active, and whether it can answer.
     Active {
         active: Option<Active>,
-        held: bool,
+        standing: Standing,
     },
     Switching(Option<Switching>),
     Switched(SwitchReport),
@@ -83,9 +83,19 @@ pub enum Report {
     TroubleOver(ErrorCode),
 }
 
+/// Whether requests may go to the active model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    /// Not until a switch or a restoration has ended: they wait.
+    Held,
+    /// It is active and cannot answer, in words.
+    Refusing(String),
+}
+
 struct State {
     snapshot: Snapshot,
-    held: bool,
+    standing: Standing,
     /// By server, in the order in which the servers are shown.
     models: BTreeMap<ServerId, Vec<Model>>,
     instances: BTreeMap<ServerId, Vec<Instance>>,
@@ -99,32 +109,28 @@ struct State {
 pub struct Hub {
     state: Arc<Mutex<State>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
-    routes: watch::Sender<Arc<Routes>>,
+    /// Gets the routes before `report` returns: whoever has reported knows that no lease is given by the old ones.
+    leases: Leases,
 }
 
 impl Hub {
-    pub fn new(engine: EngineView) -> Self {
+    pub fn new(engine: EngineView, leases: Leases) -> Self {
         let snapshot = Snapshot::empty(engine, Timestamp::now());
         let (snapshots, _) = watch::channel(Arc::new(snapshot.clone()));
-        let (routes, _) = watch::channel(Arc::new(Routes::default()));
         let state = State {
             snapshot,
-            held: false,
+            standing: Standing::Open,
             models: BTreeMap::new(),
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             machine: None,
             needs: BTreeMap::new(),
         };
-        Self { state: Arc::new(Mutex::new(state)), snapshots, routes }
+        Self { state: Arc::new(Mutex::new(state)), snapshots, leases }
     }
 
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.snapshots.subscribe()
-    }
-
-    pub fn routes(&self) -> watch::Receiver<Arc<Routes>> {
-        self.routes.subscribe()
     }
 
     /// The present snapshot.
@@ -141,13 +147,9 @@ impl Hub {
         state.snapshot.revision += 1;
         state.snapshot.at = Timestamp::now();
         let routes = state.routes();
-        self.routes.send_if_modified(|old| {
-            let differs = **old != routes;
-            if differs {
-                *old = Arc::new(routes);
-            }
-            differs
-        });
+        if *self.leases.routes() != routes {
+            self.leases.set_routes(Arc::new(routes));
+        }
         self.snapshots.send_replace(Arc::new(state.snapshot.clone()));
     }
 }
@@ -177,8 +179,14 @@ impl State {
             Report::Instances { server, instances } => {
                 set(self.instances.entry(server).or_default(), instances) && self.derive_models()
             }
-            Report::Active { active, held } => {
-                let differs = set(&mut self.snapshot.active, active) | set(&mut self.held, held);
+            Report::Active { active, standing } => {
+                let absent = match &standing {
+                    Standing::Refusing(why) => Some(why.clone()),
+                    Standing::Open | Standing::Held => None,
+                };
+                let differs = set(&mut self.snapshot.active, active)
+                    | set(&mut self.standing, standing)
+                    | set(&mut self.snapshot.active_absent, absent);
                 differs && self.derive_models()
             }
             Report::Switching(switching) => set(&mut self.snapshot.switching, switching),
@@ -356,19 +364,27 @@ impl State {
     }
 
     fn routes(&self) -> Routes {
-        let target = |server: &ServerId, model: &str, instance: &str| {
+        let target = |server: &ServerId, model: &str, instance: &str, slots: Option<u32>| {
             self.endpoints.get(server).map(|openai| Target {
                 server: server.clone(),
                 model: model.to_owned(),
                 instance: instance.to_owned(),
                 openai: openai.clone(),
+                slots: slots.map_or_else(|| self.unknown_slots(server), |slots| slots as usize),
             })
         };
-        let active = match &self.snapshot.active {
-            _ if self.held => ActiveRoute::Held,
-            Some(active) => target(&active.server, &active.model, &active.instance)
-                .map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open),
-            None => ActiveRoute::None,
+        let of_active = |active: &Active| {
+            let listed = |i: &&Instance| i.server == active.server && i.id == active.instance;
+            let slots = self.snapshot.instances.iter().find(listed).and_then(|_| None);
+            target(&active.server, &active.model, &active.instance, slots)
+        };
+        let active = match (&self.standing, &self.snapshot.active) {
+            (Standing::Held, _) => ActiveRoute::Held,
+            (Standing::Refusing(why), Some(_)) => ActiveRoute::Refusing(why.clone()),
+            (_, Some(active)) => {
+                of_active(active).map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open)
+            }
+            (_, None) => ActiveRoute::None,
         };
         // What a remote server has in memory is its own matter: whatever it lists can be asked for.
         let on_call =
@@ -381,8 +397,8 @@ impl State {
                 .snapshot
                 .instances
                 .iter()
-                .filter_map(|i| target(&i.server, &i.model, &i.id))
-                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name)))
+                .filter_map(|i| target(&i.server, &i.model, &i.id, None))
+                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name, None)))
                 .collect(),
             known: self
                 .snapshot
@@ -392,5 +408,11 @@ impl State {
                 .map(|model| model.model.reference())
                 .collect(),
         }
+    }
+
+    /// How many answers at a time are asked of a server that does not tell. One on another machine has its own queue, made for
+    /// many; one on this machine may have no more than this many by default (LM Studio: four).
+    fn unknown_slots(&self, server: &ServerId) -> usize {
+        if self.snapshot.is_remote(server) { 64 } else { 4 }
     }
 }

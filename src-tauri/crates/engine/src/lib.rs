@@ -13,6 +13,7 @@ pub mod hardware;
 pub mod http;
 pub mod hub;
 pub mod keys;
+pub mod leases;
 pub mod logging;
 pub mod model_files;
 pub mod notify;

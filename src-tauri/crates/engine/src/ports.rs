@@ -4,11 +4,14 @@ use crate::model_files::ModelFiles;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use pilothouse_domain::{
+    Timestamp,
     error::ApiError,
     gauge::Gauges,
-    model::{Instance, Model},
+    model::{Instance, Model, ModelRef},
     notice::Notice,
+    residency::CutOffSwitch,
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
+    switch::{Active, SwitchPhase, SwitchReport},
 };
 use std::{ffi::OsString, fmt, path::PathBuf, sync::Arc, time::Instant};
 
@@ -281,6 +284,34 @@ pub struct Watched {
 /// Takes samples. Blocking: lives on the sampler's own thread.
 pub trait GaugeSource: Send {
     fn sample(&mut self, servers: &[Watched]) -> Gauges;
+}
+
+/// What residency writes down before it acts, so that the next start knows what our own death has left behind. Errors:
+/// store_unavailable.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// A switch begins; returns its number.
+    async fn begin(&self, from: Option<&Active>, to: &ModelRef, at: Timestamp) -> Result<i64, ApiError>;
+    /// It enters a phase. `to_was_loaded`: whether its target was in memory before, once that is known.
+    async fn mark(&self, id: i64, phase: SwitchPhase, to_was_loaded: Option<bool>) -> Result<(), ApiError>;
+    /// Outcome and active model in one transaction. `clearing`: the previous model is still in memory and shall leave.
+    async fn commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), ApiError>;
+    /// It is over, with everything that belongs to it. An outcome that was written stays.
+    async fn end(&self, report: &SwitchReport) -> Result<(), ApiError>;
+    /// What a dead engine left under way, oldest first.
+    async fn cut_off(&self) -> Result<Vec<CutOffSwitch>, ApiError>;
+    /// Those are dealt with.
+    async fn close_cut_off(&self, reason: &str) -> Result<(), ApiError>;
+    /// Which model is active, for the next start.
+    async fn set_active(&self, active: Option<&Active>) -> Result<(), ApiError>;
+    async fn active(&self) -> Result<Option<Active>, ApiError>;
+    /// Whether any switch was ever begun.
+    async fn has_switches(&self) -> Result<bool, ApiError>;
+    /// How long the last committed loads of a model took, in milliseconds.
+    async fn load_times(&self, to: &ModelRef) -> Result<Vec<u64>, ApiError>;
+    /// A model is loaded for a measurement, and must leave after it; or it has left.
+    async fn set_borrowed(&self, model: &ModelRef, borrowed: bool) -> Result<(), ApiError>;
+    async fn borrowed(&self) -> Result<Vec<ModelRef>, ApiError>;
 }
 
 /// Shows desktop notifications.

@@ -1,10 +1,10 @@
 //! What "Try it" asked: answers of the active model, kept for reading on by offset.
 
-use super::supervisors::Supervisors;
+use super::{residency::ResidencyHandle, supervisors::Supervisors};
 use crate::{
     api::AnswerChunk,
-    gateway::InFlight,
     hub::Hub,
+    leases::{Asked, Lease, Leases, Refused},
     ports::{GenerateEnd, GenerateRequest, GenerateStream},
 };
 use futures_util::StreamExt;
@@ -29,8 +29,12 @@ const AT_ONCE: usize = 4;
 const READ_WAIT: Duration = Duration::from_secs(1);
 const MAX_PROMPT: usize = 100_000;
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Progress {
+    /// Who answers; until it is its turn, who is active.
+    from: Active,
+    /// What is waited for before it begins.
+    waiting: Option<String>,
     text: String,
     raw: RawTrial,
     done: bool,
@@ -39,70 +43,60 @@ struct Progress {
 
 struct Answer {
     id: u64,
-    from: Active,
     progress: watch::Receiver<Progress>,
     cancel: CancellationToken,
+}
+
+/// What an answer needs of the engine while it is under way.
+#[derive(Clone)]
+struct Asker {
+    hub: Hub,
+    supervisors: Supervisors,
+    residency: ResidencyHandle,
+    leases: Leases,
 }
 
 /// The answers of one engine.
 pub struct Answers {
     hub: Hub,
-    supervisors: Supervisors,
-    in_flight: InFlight,
+    asker: Asker,
     kept: Mutex<(u64, VecDeque<Answer>)>,
 }
 
 impl Answers {
-    pub fn new(hub: Hub, supervisors: Supervisors, in_flight: InFlight) -> Self {
-        Self { hub, supervisors, in_flight, kept: Mutex::new((0, VecDeque::new())) }
+    pub fn new(hub: Hub, supervisors: Supervisors, residency: ResidencyHandle, leases: Leases) -> Self {
+        let asker = Asker { hub: hub.clone(), supervisors, residency, leases };
+        Self { hub, asker, kept: Mutex::new((0, VecDeque::new())) }
     }
 
-    /// Asks the active model. Errors: no_active_model, busy, invalid_call, and what the server says.
-    pub async fn ask(&self, prompt: String, max_tokens: u32) -> Result<u64, ApiError> {
+    /// Asks the active model: waits for a switch under way, starts its server and loads it if need be, and says so while it
+    /// does. Errors: no_active_model, busy, invalid_call; later ones stand in the answer.
+    pub fn ask(&self, prompt: String, max_tokens: u32) -> Result<u64, ApiError> {
         if prompt.trim().is_empty() || prompt.len() > MAX_PROMPT {
             return Err(ApiError::new(ErrorCode::InvalidCall, "A prompt has 1 to 100 000 characters."));
         }
-        let Some(active) = self.hub.now().active.clone() else {
+        let Some(from) = self.hub.now().active.clone() else {
             return Err(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")
                 .hint("Switch to a model first."));
         };
-        let under_way = {
-            let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            kept.1.iter().filter(|answer| !answer.progress.borrow().done).count()
-        };
-        if under_way >= AT_ONCE {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.1.iter().filter(|answer| !answer.progress.borrow().done).count() >= AT_ONCE {
             return Err(ApiError::new(ErrorCode::Busy, "Several answers are under way already.").retryable());
         }
-        let supervisor = self.supervisors.get(&active.server)?;
-        let client = supervisor.ensure_ready().await?.client;
-        let request = GenerateRequest { instance: active.instance.clone(), prompt, max_tokens, raw: false };
-        let (sender, progress) = watch::channel(Progress::default());
+        let progress = Progress {
+            from,
+            waiting: None,
+            text: String::new(),
+            raw: RawTrial::default(),
+            done: false,
+            error: None,
+        };
+        let (sender, progress) = watch::channel(progress);
         let cancel = CancellationToken::new();
-        let stop = cancel.clone();
-        // A switch lets it end, like a request through the gateway.
-        let guard = self.in_flight.enter(&active.server, &active.instance);
-        tokio::spawn(async move {
-            let _guard = guard;
-            let begun = Instant::now();
-            let work = async {
-                match client.generate(&request).await {
-                    Ok(stream) => read(stream, begun, &sender).await,
-                    Err(error) => Err(error),
-                }
-            };
-            let result = tokio::select! {
-                result = work => result,
-                () = stop.cancelled() => Err(ApiError::cancelled("Stopped.")),
-            };
-            sender.send_modify(|progress| {
-                progress.done = true;
-                progress.error = result.err();
-            });
-        });
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        tokio::spawn(self.asker.clone().answer(prompt, max_tokens, sender, cancel.clone()));
         kept.0 += 1;
         let id = kept.0;
-        kept.1.push_back(Answer { id, from: active, progress, cancel });
+        kept.1.push_back(Answer { id, progress, cancel });
         if kept.1.len() > KEPT
             && let Some(old) = kept.1.pop_front()
         {
@@ -113,7 +107,7 @@ impl Answers {
 
     /// Reads on from a character offset; waits a moment for something new. Errors: not_found.
     pub async fn read(&self, id: u64, offset: u64) -> Result<AnswerChunk, ApiError> {
-        let (mut progress, from) = self.find(id, |answer| (answer.progress.clone(), answer.from.clone()))?;
+        let mut progress = self.find(id, |answer| answer.progress.clone())?;
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
         let news = progress.wait_for(|now| now.done || now.text.chars().count() > skip);
         let _ = tokio::time::timeout(READ_WAIT, news).await;
@@ -124,8 +118,9 @@ impl Answers {
             offset: offset + text.chars().count() as u64,
             text,
             done: now.done,
-            server: from.server,
-            model: from.model,
+            server: now.from.server,
+            model: now.from.model,
+            waiting: now.waiting,
             ttft_ms: bench::ttft_ms(&now.raw),
             decode_tok_s: bench::decode_tok_s(&now.raw),
             output_tokens: now.raw.output_tokens,
@@ -149,6 +144,82 @@ impl Answers {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let hit = kept.1.iter().find(|answer| answer.id == id);
         hit.map(take).ok_or_else(|| ApiError::not_found("This answer is not kept any more."))
+    }
+}
+
+impl Asker {
+    async fn answer(
+        self,
+        prompt: String,
+        max_tokens: u32,
+        sender: watch::Sender<Progress>,
+        stop: CancellationToken,
+    ) {
+        let result = tokio::select! {
+            result = self.asked(prompt, max_tokens, &sender) => result,
+            () = stop.cancelled() => Err(ApiError::cancelled("Stopped.")),
+        };
+        sender.send_modify(|progress| {
+            progress.waiting = None;
+            progress.done = true;
+            progress.error = result.err();
+        });
+    }
+
+    async fn asked(
+        &self,
+        prompt: String,
+        max_tokens: u32,
+        sender: &watch::Sender<Progress>,
+    ) -> Result<(), ApiError> {
+        sender.send_modify(|progress| progress.waiting = self.what_comes_first(&progress.from));
+        self.residency.available().await?;
+        // A switch lets it end, like a request through the gateway.
+        let lease = self.leases.take(Asked::Active).await.map_err(refused)?;
+        let from = lease.target();
+        sender.send_modify(|progress| {
+            let (server, model, instance) = (from.server.clone(), from.model.clone(), from.instance.clone());
+            progress.from = Active { server, model, instance };
+            progress.waiting = None;
+        });
+        let client = self.supervisors.get(&from.server)?.ensure_ready().await?.client;
+        let request = GenerateRequest { instance: from.instance.clone(), prompt, max_tokens, raw: false };
+        let begun = Instant::now();
+        let work = async { read(client.generate(&request).await?, begun, sender).await };
+        tokio::select! {
+            result = work => result,
+            () = Lease::cut(&lease).cancelled() => {
+                let text = "The answer was cut: its model left memory for another one.";
+                Err(ApiError::cancelled(text).hint("Ask again."))
+            }
+        }
+    }
+
+    /// Why the answer does not begin at once, in words; `None`: it does.
+    fn what_comes_first(&self, active: &Active) -> Option<String> {
+        let snapshot = self.hub.now();
+        if let Some(switching) = &snapshot.switching {
+            let title = snapshot.model_title(&switching.to.server, &switching.to.model);
+            return Some(format!("Waiting for the switch to {title}"));
+        }
+        let title = snapshot.model_title(&active.server, &active.model);
+        let server = snapshot.server(&active.server)?;
+        if !server.state.is_up() {
+            return Some(format!("Starting {} and loading {title}", server.title));
+        }
+        let there = snapshot.instances.iter().any(|i| i.server == active.server && i.id == active.instance);
+        (!there && !snapshot.is_remote(&active.server)).then(|| format!("Loading {title}"))
+    }
+}
+
+fn refused(refused: Refused) -> ApiError {
+    let text = refused.to_string();
+    match refused {
+        Refused::NoActiveModel => ApiError::new(ErrorCode::NoActiveModel, text),
+        Refused::Down(_) => ApiError::new(ErrorCode::Unreachable, text),
+        Refused::Cannot(_) => ApiError::new(ErrorCode::LoadFailed, text),
+        Refused::ShuttingDown => ApiError::new(ErrorCode::NotRunning, text),
+        _ => ApiError::new(ErrorCode::Busy, text).retryable(),
     }
 }
 

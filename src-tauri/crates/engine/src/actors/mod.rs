@@ -1,6 +1,6 @@
 //! One owner per piece of state. Each actor has a mailbox; nothing outside changes what it owns.
 //!
-//! `supervisor`: one server each · `switcher`: the active model · `bencher`: the run under way · `sampler`: the gauges
+//! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
 //! · `notifier`: notices.
 
@@ -11,7 +11,7 @@ pub mod containers;
 pub mod fetcher;
 mod minutes;
 pub mod notifier;
+pub mod residency;
 pub mod sampler;
 pub mod supervisor;
 pub mod supervisors;
-pub mod switcher;

@@ -72,8 +72,9 @@ pub enum Call {
     RemoveKey {
         server: ServerId,
     },
-    /// Makes a model active and waits for the outcome. Another switch under way is taken over (cancelled and put back
-    /// first). Errors: not_found, ambiguous; everything later is an outcome in the report.
+    /// Makes a model active and waits for the outcome. A switch to the same model under way is joined, another one is taken
+    /// over (cancelled and put back first); for the active model nothing is done, and the reason says so. Errors: not_found,
+    /// ambiguous, unsupported, busy (a benchmark); everything later is an outcome in the report.
     Switch {
         /// A model's name, `<server>/<name>`, or an unambiguous part of one.
         model: String,
@@ -82,6 +83,9 @@ pub enum Call {
         server: Option<ServerId>,
         #[serde(default)]
         dry_run: bool,
+        /// Cuts answers of the previous model at once instead of waiting for them.
+        #[serde(default)]
+        now: bool,
     },
     /// The hardware profile of this machine.
     Machine,

@@ -123,7 +123,9 @@ pub struct AnswerChunk {
     /// The offset to read on from, in characters.
     pub offset: u64,
     pub done: bool,
-    /// Who answered.
+    /// What is waited for before it begins: "Starting Ollama and loading qwen3:8b".
+    pub waiting: Option<String>,
+    /// Who answered; until it begins, who was active.
     pub server: pilothouse_domain::server::ServerId,
     pub model: String,
     /// Time to the first token, client clock.

@@ -2,7 +2,7 @@
 
 use super::{Inner, fitting};
 use crate::{
-    actors::{bencher::BenchRequest, supervisor::SupervisorHandle, switcher::Wanted},
+    actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hardware::this_machine,
@@ -84,8 +84,8 @@ impl Inner {
                 supervisor.key_changed().await;
                 Ok(Reply::Done)
             }
-            Call::Switch { model, server, dry_run } => {
-                let report = self.switcher.switch(Wanted { model, server, dry_run }).await?;
+            Call::Switch { model, server, dry_run, now } => {
+                let report = self.residency.switch(Wanted { model, server, dry_run, now }).await?;
                 Ok(Reply::Switch { report })
             }
             Call::Machine => Ok(Reply::Machine { machine: this_machine().await }),
@@ -98,7 +98,7 @@ impl Inner {
                     fitting::Asked { models: Vec::new(), server: None, context, parallel, kv, machine };
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
-            Call::CancelSwitch => self.switcher.cancel().await.map(|()| Reply::Done),
+            Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
             Call::Bench { model, server, plan, trials } => {
                 let plan = bench_plan(plan.as_deref(), trials)?;
                 let detail = self.bencher.bench(BenchRequest { model, server, plan }).await?;
@@ -127,7 +127,7 @@ impl Inner {
             }
             Call::Ask { prompt, max_tokens } => {
                 let max_tokens = max_tokens.unwrap_or(256).clamp(1, 4096);
-                Ok(Reply::Asked { answer: self.answers.ask(prompt, max_tokens).await? })
+                Ok(Reply::Asked { answer: self.answers.ask(prompt, max_tokens)? })
             }
             Call::ReadAnswer { answer, offset } => {
                 Ok(Reply::Answer { chunk: self.answers.read(answer, offset).await? })

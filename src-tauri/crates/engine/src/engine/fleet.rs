@@ -7,9 +7,9 @@ use crate::{
         supervisor::{self, SupervisorHandle},
         supervisors::Supervisors,
     },
-    gateway::InFlight,
     hub::{Hub, Report},
     keys::Keys,
+    leases::Leases,
     paths::Paths,
     ports::ServerAdapter,
     server_log::ServerLog,
@@ -30,7 +30,7 @@ pub(crate) struct Fleet {
     pub paths: Paths,
     pub hub: Hub,
     pub notifier: NotifierHandle,
-    pub in_flight: InFlight,
+    pub leases: Leases,
     pub keys: Keys,
     pub supervisors: Supervisors,
 }
@@ -86,7 +86,7 @@ impl Fleet {
             log: Arc::new(ServerLog::new(&self.paths.server_logs(), &adapter.id())),
             run_dir: self.paths.run.clone(),
             policy: settings.restart.policy(),
-            in_flight: self.in_flight.clone(),
+            leases: self.leases.clone(),
         };
         self.supervisors.add(SupervisorHandle::start(adapter, surroundings, autostart));
     }
@@ -125,6 +125,10 @@ impl Fleet {
     }
 }
 
+fn gateway_door(settings: &Settings) -> (bool, u16) {
+    (settings.gateway.enabled, settings.gateway.port)
+}
+
 fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
     let remotes = settings.servers.remote.iter().filter(|(_, remote)| remote.enabled);
     remotes.map(|(name, remote)| (name.clone(), remote.clone())).collect()
@@ -134,7 +138,8 @@ fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
 fn needing_restart(started_with: &Settings, wanted: &Settings) -> Vec<&'static str> {
     let (old, new) = (&started_with.servers, &wanted.servers);
     [
-        ("gateway", started_with.gateway != wanted.gateway),
+        // Its bounds are in force at once, its door is not.
+        ("gateway", gateway_door(started_with) != gateway_door(wanted)),
         ("web", started_with.web != wanted.web),
         ("servers.llama-server", old.llama_server != new.llama_server),
         ("servers.ollama", old.ollama != new.ollama),

@@ -1,10 +1,13 @@
-//! One request: find its target, wait for a switch if need be, pass it on, stream the answer back.
+//! One request: a lease on what it asks for, the passing on, and what is tried again while its client has heard nothing.
 
 use super::{
-    ActiveRoute, InFlight, Routes, Shared, Target,
+    Shared,
+    answer::Answer,
+    cut::Cut,
     refusal::Refusal,
     splice::{self, Named},
 };
+use crate::leases::{Asked, Lease, Leases, Target};
 use axum::{
     body::Body,
     extract::{Path, State},
@@ -13,7 +16,7 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use pilothouse_domain::{model::ModelRef, server::ServerId};
+use pilothouse_domain::server::ServerId;
 use std::time::{Duration, Instant};
 
 /// Headers that belong to one connection and never travel on (RFC 9110 section 7.6.1).
@@ -28,6 +31,16 @@ const HOP_BY_HOP: [HeaderName; 7] = [
 ];
 const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server");
 const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
+/// A request may meet several models on their way out, when switch follows upon switch.
+const TRIES: u32 = 6;
+
+/// What came of passing a request on.
+enum Sent {
+    Answer(Response),
+    /// Its model is on its way out of memory, and the client has heard nothing: it can be sent again.
+    Again(Refusal),
+    Refused(Refusal),
+}
 
 pub(super) async fn forward(
     State(shared): State<Shared>,
@@ -37,103 +50,90 @@ pub(super) async fn forward(
 ) -> Result<Response, Refusal> {
     let named =
         splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
-    let target = target(&shared, named.model.as_deref()).await?;
-    match send(&shared, &target, &path, &headers, &body, &named).await {
-        Ok(response) => Ok(response),
-        // The target may have moved between the look and the send; nothing has reached the client yet.
-        Err(error) => match target_again(&shared, named.model.as_deref(), &target).await {
-            Some(moved) => send(&shared, &moved, &path, &headers, &body, &named)
-                .await
-                .map_err(|error| unreachable(&moved, &error)),
-            None => Err(unreachable(&target, &error)),
-        },
-    }
-}
-
-/// Where a request goes.
-async fn target(shared: &Shared, model: Option<&str>) -> Result<Target, Refusal> {
-    match model {
-        None | Some("active") => active(shared).await,
-        Some(name) => loaded(&shared.routes.borrow(), name),
-    }
-}
-
-/// The active model's target; waits while a switch is under way.
-async fn active(shared: &Shared) -> Result<Target, Refusal> {
-    let mut routes = shared.routes.clone();
-    let settled = routes.wait_for(|routes| routes.active != ActiveRoute::Held);
-    let wait_s = u32::try_from(shared.wait.as_secs()).unwrap_or(u32::MAX);
-    let routes = match tokio::time::timeout(shared.wait, settled).await {
-        Ok(Ok(routes)) => routes.clone(),
-        Ok(Err(_)) => {
-            let text = "Pilothouse is shutting down.";
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "shutting_down", text).retry_after(10));
-        }
-        Err(_) => {
-            let text = format!("A switch has been under way for {wait_s} s. Try again in a moment.");
-            return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "switching", text).retry_after(5));
-        }
-    };
-    match &routes.active {
-        ActiveRoute::Open(target) => Ok(target.clone()),
-        ActiveRoute::Down(server) => {
-            let text =
-                format!("{server}, which has the active model, does not run. `pilothouse status` says why.");
-            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "server_down", text).retry_after(5))
-        }
-        ActiveRoute::None | ActiveRoute::Held => {
-            let text = "No model is active. Switch to one in Pilothouse, or by `pilothouse switch`.";
-            Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "no_active_model", text).retry_after(10))
+    let asked = Asked::new(named.model.as_deref());
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let lease = shared.leases.take(asked.clone()).await.map_err(Refusal::from)?;
+        match send(&shared, lease, &path, &headers, &body, &named).await {
+            Sent::Answer(response) => return Ok(response),
+            Sent::Again(_) if tries < TRIES => {}
+            Sent::Again(refusal) | Sent::Refused(refusal) => return Err(refusal),
         }
     }
-}
-
-/// A model by its own name, `<server>/<name>` or the id of an instance.
-fn loaded(routes: &Routes, name: &str) -> Result<Target, Refusal> {
-    let means =
-        |server: &str, model: &str| model == name || name.strip_prefix(server) == Some(&format!("/{model}"));
-    let fits = |target: &&Target| means(target.server.as_str(), &target.model) || target.instance == name;
-    let mut hits = routes.loaded.iter().filter(fits);
-    if let Some(first) = hits.next() {
-        // The same name on two servers: the active one is what the user sees as this model.
-        let active = match &routes.active {
-            ActiveRoute::Open(target) if fits(&target) => Some(target),
-            _ => None,
-        };
-        return Ok(active.unwrap_or(first).clone());
-    }
-    let known = routes.known.iter().find(|ModelRef { server, model }| means(server.as_str(), model));
-    Err(match known {
-        Some(known) => Refusal::new(
-            StatusCode::NOT_FOUND,
-            "model_not_loaded",
-            format!(
-                "{} is not loaded on {}. Switch to it in Pilothouse, or ask for `active`.",
-                known.model, known.server
-            ),
-        ),
-        None => Refusal::new(
-            StatusCode::NOT_FOUND,
-            "model_not_found",
-            format!("There is no model {name} here. GET /v1/models lists them; `active` is the active one."),
-        ),
-    }
-    .about("model"))
-}
-
-async fn target_again(shared: &Shared, model: Option<&str>, old: &Target) -> Option<Target> {
-    target(shared, model).await.ok().filter(|target| target != old)
 }
 
 async fn send(
     shared: &Shared,
-    target: &Target,
+    lease: Lease,
     path: &str,
     headers: &HeaderMap,
     body: &Bytes,
     named: &Named,
-) -> Result<Response, reqwest::Error> {
-    let guard = shared.in_flight.enter(&target.server, &target.instance);
+) -> Sent {
+    let target = lease.target().clone();
+    let mut heard = Heard::new(&shared.leases, &target.server);
+    let request = request(shared, &target, path, headers, splice::rename(body, named, &target.instance));
+    let cut = lease.cut().clone();
+    let answer = tokio::select! {
+        answer = request.send() => answer,
+        () = cut.cancelled() => return heard.calm(Sent::Again(leaving(&target))),
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) if is_leaving(shared, &lease) => {
+            tracing::debug!(%error, "the model left before it answered");
+            return heard.calm(Sent::Again(leaving(&target)));
+        }
+        Err(error) => {
+            heard.failed = true;
+            return Sent::Refused(unreachable(&target, &error));
+        }
+    };
+    let status = answer.status();
+    if !status.is_success() && is_leaving(shared, &lease) {
+        return heard.calm(Sent::Again(leaving(&target)));
+    }
+    heard.failed = status.is_server_error();
+    tracing::debug!(server = %target.server, model = %target.model, %path, %status, "forwarded");
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    copy_headers(answer.headers(), response.headers_mut(), &target);
+    let cut = Cut::new(path, response.headers(), status);
+    let mut pieces = answer.bytes_stream();
+    // Until the first piece is there the client has heard nothing, so that the request can still go elsewhere.
+    let first = tokio::select! {
+        first = pieces.next() => first,
+        () = lease.cut().cancelled() => return heard.calm(Sent::Again(leaving(&target))),
+    };
+    match first {
+        Some(Err(error)) if is_leaving(shared, &lease) => {
+            tracing::debug!(%error, "the model left before its first word");
+            heard.calm(Sent::Again(leaving(&target)))
+        }
+        Some(Err(error)) => {
+            heard.failed = true;
+            Sent::Refused(unreachable(&target, &error))
+        }
+        first => {
+            *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard));
+            Sent::Answer(response)
+        }
+    }
+}
+
+/// What goes wrong now is no fault of the server: the model is being taken out of its memory, or requests go elsewhere already.
+fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
+    lease.cut().is_cancelled() || !shared.leases.is_current(lease.target())
+}
+
+fn request(
+    shared: &Shared,
+    target: &Target,
+    path: &str,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> reqwest::RequestBuilder {
     let mut passed = HeaderMap::new();
     for (name, value) in headers {
         let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
@@ -141,55 +141,47 @@ async fn send(
             passed.append(name, value.clone());
         }
     }
-    let mut request = shared
-        .http
-        .post(format!("{}/{path}", target.openai.base_url))
-        .headers(passed)
-        .body(splice::rename(body, named, &target.instance));
-    if let Some(key) = &target.openai.key {
-        request = request.bearer_auth(key.expose());
+    let request = shared.http.post(format!("{}/{path}", target.openai.base_url)).headers(passed).body(body);
+    match &target.openai.key {
+        Some(key) => request.bearer_auth(key.expose()),
+        None => request,
     }
-    let mut heard = Heard::new(&shared.in_flight, &target.server);
-    let answer = request.send().await.inspect_err(|_| heard.failed = true)?;
-    heard.failed = answer.status().is_server_error();
-    tracing::debug!(server = %target.server, model = %target.model, %path, status = %answer.status(), "forwarded");
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = answer.status();
-    copy_headers(answer.headers(), response.headers_mut(), target);
-    // The guard lives in the stream: the answer counts as under way until its last byte, or until the client leaves.
-    let stream = answer.bytes_stream().map(move |chunk| {
-        let _counted = &guard;
-        // As a whole: the closure would take copies of its plain fields.
-        let heard = &mut heard;
-        heard.failed |= chunk.is_err();
-        heard.last = Instant::now();
-        chunk
-    });
-    *response.body_mut() = Body::from_stream(stream);
-    Ok(response)
 }
 
 /// Passes it on when an answer went wrong: refused, broken off, or given up by a client that heard nothing for a while.
-struct Heard {
-    in_flight: InFlight,
+pub(super) struct Heard {
+    leases: Leases,
     server: ServerId,
-    last: Instant,
-    failed: bool,
+    pub last: Instant,
+    pub failed: bool,
+    /// It ended early because its model leaves: that says nothing about the server.
+    pub excused: bool,
 }
 
 /// A client that leaves sooner after the last piece says nothing about the server.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Heard {
-    fn new(in_flight: &InFlight, server: &ServerId) -> Self {
-        Self { in_flight: in_flight.clone(), server: server.clone(), last: Instant::now(), failed: false }
+    fn new(leases: &Leases, server: &ServerId) -> Self {
+        Self {
+            leases: leases.clone(),
+            server: server.clone(),
+            last: Instant::now(),
+            failed: false,
+            excused: false,
+        }
+    }
+
+    fn calm(&mut self, sent: Sent) -> Sent {
+        self.excused = true;
+        sent
     }
 }
 
 impl Drop for Heard {
     fn drop(&mut self) {
-        if self.failed || self.last.elapsed() >= PATIENCE {
-            self.in_flight.trouble(&self.server);
+        if !self.excused && (self.failed || self.last.elapsed() >= PATIENCE) {
+            self.leases.trouble(&self.server);
         }
     }
 }
@@ -197,6 +189,7 @@ impl Drop for Heard {
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
     for (name, value) in from {
         let cors = name.as_str().starts_with("access-control-");
+        // The length is that of an answer which is not cut; the body tells its own.
         if !HOP_BY_HOP.contains(name) && name != "keep-alive" && !cors {
             to.append(name, value.clone());
         }
@@ -210,6 +203,7 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
     if streams {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        to.remove(header::CONTENT_LENGTH);
     }
 }
 
@@ -217,4 +211,9 @@ fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
     tracing::warn!(server = %target.server, %error, "could not be reached");
     let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
     Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
+}
+
+fn leaving(target: &Target) -> Refusal {
+    let text = format!("{} is being taken out of memory. Try again in a moment.", target.model);
+    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "switching", text).retry_after(5)
 }

@@ -1,6 +1,7 @@
 //! `GET /v1/models`: what can be asked for here.
 
-use super::{ActiveRoute, Routes, Shared, refusal::Refusal};
+use super::{Shared, refusal::Refusal};
+use crate::leases::{ActiveRoute, Routes};
 use axum::{
     Json,
     extract::{Path, State},
@@ -21,7 +22,7 @@ fn entries(routes: &Routes) -> Vec<Value> {
     let active = match &routes.active {
         ActiveRoute::Open(target) => Some(entry("active", target.server.as_str())),
         ActiveRoute::Held => Some(entry("active", "pilothouse")),
-        ActiveRoute::None | ActiveRoute::Down(_) => None,
+        ActiveRoute::None | ActiveRoute::Down(_) | ActiveRoute::Refusing(_) => None,
     };
     let known =
         routes.known.iter().map(|model| entry(&public_name(model, &routes.known), model.server.as_str()));
@@ -29,7 +30,7 @@ fn entries(routes: &Routes) -> Vec<Value> {
 }
 
 pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
-    let routes = shared.routes.borrow().clone();
+    let routes = shared.leases.routes();
     Json(json!({ "object": "list", "data": entries(&routes) }))
 }
 
@@ -37,7 +38,7 @@ pub(super) async fn one(
     State(shared): State<Shared>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Refusal> {
-    let routes = shared.routes.borrow().clone();
+    let routes = shared.leases.routes();
     let hit = entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str());
     hit.map(Json).ok_or_else(|| {
         Refusal::new(StatusCode::NOT_FOUND, "model_not_found", format!("There is no model {id} here."))

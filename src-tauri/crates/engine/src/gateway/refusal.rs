@@ -1,6 +1,6 @@
 //! Refusals in the shape that OpenAI clients understand.
 
-use crate::http::Guard;
+use crate::{http::Guard, leases::Refused};
 use axum::{
     Json,
     extract::{Request, State},
@@ -34,6 +34,27 @@ impl Refusal {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        let (status, code, seconds) = match &refused {
+            Refused::NoActiveModel => (StatusCode::SERVICE_UNAVAILABLE, "no_active_model", 10),
+            Refused::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_down", 5),
+            Refused::Cannot(_) => (StatusCode::SERVICE_UNAVAILABLE, "active_model_unavailable", 10),
+            Refused::Leaving(_) | Refused::Switching(_) => (StatusCode::SERVICE_UNAVAILABLE, "switching", 5),
+            Refused::QueueFull(_) => (StatusCode::SERVICE_UNAVAILABLE, "queue_full", 5),
+            Refused::NoTurn(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", 10),
+            Refused::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", 10),
+            Refused::NotLoaded(_) => (StatusCode::NOT_FOUND, "model_not_loaded", 0),
+            Refused::Unknown(_) => (StatusCode::NOT_FOUND, "model_not_found", 0),
+        };
+        let refusal = Self::new(status, code, refused.to_string());
+        match status {
+            StatusCode::NOT_FOUND => refusal.about("model"),
+            _ => refusal.retry_after(seconds),
+        }
     }
 }
 

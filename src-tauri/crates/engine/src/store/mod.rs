@@ -15,7 +15,6 @@ mod tests;
 
 pub use open::Opened;
 pub use runs::{NewRun, RunFilter};
-pub use switches::CutOffSwitch;
 
 use pilothouse_domain::{
     Timestamp,

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0001_spine.sql"),
     include_str!("../../migrations/0002_gauges.sql"),
     include_str!("../../migrations/0003_loads.sql"),
+    include_str!("../../migrations/0004_residency.sql"),
 ];
 
 /// Longest wait for another connection's write.

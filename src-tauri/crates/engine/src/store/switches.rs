@@ -4,32 +4,21 @@ use super::{
     Store,
     rows::{from_json, from_word, integer, json, unsigned, word},
 };
+use crate::ports::Journal;
+use async_trait::async_trait;
 use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     model::ModelRef,
+    residency::CutOffSwitch,
     server::ServerId,
     switch::{Active, SwitchPhase, SwitchReport},
 };
 use sqlx::{Row, query, query_scalar, sqlite::SqliteRow};
 
-/// A switch that a dead engine left under way.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CutOffSwitch {
-    pub id: i64,
-    /// What was active before.
-    pub from: Option<Active>,
-    pub to: ModelRef,
-}
-
-impl Store {
-    /// Writes that a switch has begun; returns its number.
-    pub async fn begin_switch(
-        &self,
-        from: Option<&Active>,
-        to: &ModelRef,
-        at: Timestamp,
-    ) -> Result<i64, ApiError> {
+#[async_trait]
+impl Journal for Store {
+    async fn begin(&self, from: Option<&Active>, to: &ModelRef, at: Timestamp) -> Result<i64, ApiError> {
         let done = query(
             "INSERT INTO switch (started_ms, from_server, from_model, from_instance, to_server, to_model, phase) \
              VALUES (?, ?, ?, ?, ?, ?, 'preparing')",
@@ -46,11 +35,11 @@ impl Store {
         Ok(done.last_insert_rowid())
     }
 
-    /// Writes the phase that a switch enters.
-    pub async fn mark_switch(&self, id: i64, phase: SwitchPhase) -> Result<(), ApiError> {
+    async fn mark(&self, id: i64, phase: SwitchPhase, to_was_loaded: Option<bool>) -> Result<(), ApiError> {
         let phase = word(&phase).map_err(|e| self.cannot("write", &e))?;
-        query("UPDATE switch SET phase = ? WHERE id = ? AND outcome IS NULL")
+        query("UPDATE switch SET phase = ?, to_was_loaded = coalesce(?, to_was_loaded) WHERE id = ?")
             .bind(phase)
+            .bind(to_was_loaded.map(i64::from))
             .bind(id)
             .execute(&self.pool)
             .await
@@ -58,35 +47,16 @@ impl Store {
         Ok(())
     }
 
-    /// Writes how a switch ended. A dry run is not kept.
-    pub async fn end_switch(&self, report: &SwitchReport) -> Result<(), ApiError> {
-        if report.dry_run {
-            return Ok(());
-        }
-        self.update_switch(report).await.map_err(|e| self.cannot("write", &e))
+    async fn commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), ApiError> {
+        self.write_commit(id, active, clearing).await.map_err(|e| self.cannot("write", &e))
     }
 
-    async fn update_switch(&self, report: &SwitchReport) -> Result<(), sqlx::Error> {
-        query(
-            "UPDATE switch SET outcome = ?, took_ms = ?, load_ms = ?, first_token_ms = ?, steps = ?, reason = ?, \
-             error = ? WHERE id = ?",
-        )
-        .bind(word(&report.outcome)?)
-        .bind(integer(report.took_ms))
-        .bind(report.load_ms.map(integer))
-        .bind(report.first_token_ms.map(integer))
-        .bind(json(&report.steps)?)
-        .bind(&report.reason)
-        .bind(report.error.as_ref().map(json).transpose()?)
-        .bind(report.switch_id)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+    async fn end(&self, report: &SwitchReport) -> Result<(), ApiError> {
+        self.write_end(report).await.map_err(|e| self.cannot("write", &e))
     }
 
-    /// Switches without an outcome, oldest first. Right after the start these were cut off with the last engine.
-    pub async fn unfinished_switches(&self) -> Result<Vec<CutOffSwitch>, ApiError> {
-        let rows = query("SELECT * FROM switch WHERE outcome IS NULL ORDER BY id")
+    async fn cut_off(&self) -> Result<Vec<CutOffSwitch>, ApiError> {
+        let rows = query("SELECT * FROM switch WHERE outcome IS NULL OR clearing = 1 ORDER BY id")
             .fetch_all(&self.pool)
             .await
             .map_err(|e| self.cannot("read", &e))?;
@@ -94,17 +64,119 @@ impl Store {
         switches.map_err(|e| self.cannot("read", &e))
     }
 
-    /// Closes a switch that was cut off, as rolled back: whatever was active is looked up anew. How long it took is
-    /// not known.
-    pub async fn close_cut_off_switch(&self, id: i64) -> Result<(), ApiError> {
+    /// How long they took is not known.
+    async fn close_cut_off(&self, reason: &str) -> Result<(), ApiError> {
         query(
-            "UPDATE switch SET outcome = 'rolled_back', reason = 'Pilothouse ended while it was under way.' \
-             WHERE id = ? AND outcome IS NULL",
+            "UPDATE switch SET outcome = coalesce(outcome, 'rolled_back'), clearing = 0, reason = coalesce(reason, ?) \
+             WHERE outcome IS NULL OR clearing = 1",
         )
-        .bind(id)
+        .bind(reason)
         .execute(&self.pool)
         .await
         .map_err(|e| self.cannot("write", &e))?;
+        Ok(())
+    }
+
+    async fn set_active(&self, active: Option<&Active>) -> Result<(), ApiError> {
+        let done = match active {
+            Some(active) => keep_active(active).execute(&self.pool).await,
+            None => query("DELETE FROM active").execute(&self.pool).await,
+        };
+        done.map(drop).map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn active(&self) -> Result<Option<Active>, ApiError> {
+        let row = query("SELECT server, model, instance FROM active")
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
+        let active = row.map(|row| active_of(&row, "server", "model", "instance"));
+        Ok(active.transpose().map_err(|e| self.cannot("read", &e))?.flatten())
+    }
+
+    async fn has_switches(&self) -> Result<bool, ApiError> {
+        let row = query("SELECT 1 FROM switch LIMIT 1").fetch_optional(&self.pool).await;
+        Ok(row.map_err(|e| self.cannot("read", &e))?.is_some())
+    }
+
+    /// The last five, newest first.
+    async fn load_times(&self, to: &ModelRef) -> Result<Vec<u64>, ApiError> {
+        let times: Vec<i64> = query_scalar(
+            "SELECT load_ms FROM switch WHERE to_server = ? AND to_model = ? AND outcome = 'committed' \
+             AND load_ms IS NOT NULL ORDER BY id DESC LIMIT 5",
+        )
+        .bind(to.server.as_str())
+        .bind(&to.model)
+        .fetch_all(&self.pool)
+        .await
+        .map_err(|e| self.cannot("read", &e))?;
+        Ok(times.into_iter().filter_map(|ms| u64::try_from(ms).ok()).collect())
+    }
+
+    async fn set_borrowed(&self, model: &ModelRef, borrowed: bool) -> Result<(), ApiError> {
+        let sql = match borrowed {
+            true => "INSERT OR IGNORE INTO borrowed (server, model) VALUES (?, ?)",
+            false => "DELETE FROM borrowed WHERE server = ? AND model = ?",
+        };
+        let done = query(sql).bind(model.server.as_str()).bind(&model.model).execute(&self.pool).await;
+        done.map(drop).map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn borrowed(&self) -> Result<Vec<ModelRef>, ApiError> {
+        let rows = query("SELECT server, model FROM borrowed").fetch_all(&self.pool).await;
+        let rows = rows.map_err(|e| self.cannot("read", &e))?;
+        let models = rows.iter().map(|row| {
+            Ok::<_, sqlx::Error>(ModelRef {
+                server: ServerId(row.try_get("server")?),
+                model: row.try_get("model")?,
+            })
+        });
+        models.collect::<Result<_, _>>().map_err(|e| self.cannot("read", &e))
+    }
+}
+
+type Write = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
+
+fn keep_active(active: &Active) -> Write {
+    query(
+        "INSERT INTO active (only_row, server, model, instance, since_ms) VALUES (1, ?, ?, ?, ?) \
+         ON CONFLICT (only_row) DO UPDATE SET server = excluded.server, model = excluded.model, \
+         instance = excluded.instance, since_ms = excluded.since_ms",
+    )
+    .bind(active.server.to_string())
+    .bind(active.model.clone())
+    .bind(active.instance.clone())
+    .bind(Timestamp::now().as_millisecond())
+}
+
+impl Store {
+    async fn write_commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), sqlx::Error> {
+        let mut transaction = self.pool.begin().await?;
+        query("UPDATE switch SET outcome = 'committed', phase = 'committing', clearing = ? WHERE id = ?")
+            .bind(i64::from(clearing))
+            .bind(id)
+            .execute(&mut *transaction)
+            .await?;
+        keep_active(active).execute(&mut *transaction).await?;
+        transaction.commit().await
+    }
+
+    async fn write_end(&self, report: &SwitchReport) -> Result<(), sqlx::Error> {
+        query(
+            "UPDATE switch SET outcome = coalesce(outcome, ?), clearing = 0, took_ms = ?, load_ms = ?, \
+             first_token_ms = ?, steps = ?, answers_cut = ?, reason = ?, error = ? WHERE id = ?",
+        )
+        .bind(word(&report.outcome)?)
+        .bind(integer(report.took_ms))
+        .bind(report.load_ms.map(integer))
+        .bind(report.first_token_ms.map(integer))
+        .bind(json(&report.steps)?)
+        .bind(i64::from(report.answers_cut))
+        .bind(&report.reason)
+        .bind(report.error.as_ref().map(json).transpose()?)
+        .bind(report.switch_id)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -117,50 +189,6 @@ impl Store {
             .map_err(|e| self.cannot("read", &e))?;
         let reports = rows.iter().map(report_of).collect::<Result<_, _>>();
         reports.map_err(|e| self.cannot("read", &e))
-    }
-
-    /// How long the last five committed loads of a model took, in milliseconds, newest first.
-    pub async fn load_times(&self, server: &ServerId, model: &str) -> Result<Vec<u64>, ApiError> {
-        let times: Vec<i64> = query_scalar(
-            "SELECT load_ms FROM switch WHERE to_server = ? AND to_model = ? AND outcome = 'committed' \
-             AND load_ms IS NOT NULL ORDER BY id DESC LIMIT 5",
-        )
-        .bind(server.as_str())
-        .bind(model)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.cannot("read", &e))?;
-        Ok(times.into_iter().filter_map(|ms| u64::try_from(ms).ok()).collect())
-    }
-
-    /// Remembers which model is active, for the next start.
-    pub async fn set_active(&self, active: Option<&Active>) -> Result<(), ApiError> {
-        let done =
-            match active {
-                Some(active) => query(
-                    "INSERT INTO active (only_row, server, model, instance, since_ms) VALUES (1, ?, ?, ?, ?) \
-                     ON CONFLICT (only_row) DO UPDATE SET server = excluded.server, model = excluded.model, \
-                     instance = excluded.instance, since_ms = excluded.since_ms",
-                )
-                .bind(active.server.as_str())
-                .bind(&active.model)
-                .bind(&active.instance)
-                .bind(Timestamp::now().as_millisecond())
-                .execute(&self.pool)
-                .await,
-                None => query("DELETE FROM active").execute(&self.pool).await,
-            };
-        done.map(drop).map_err(|e| self.cannot("write", &e))
-    }
-
-    /// The model that was active last.
-    pub async fn active(&self) -> Result<Option<Active>, ApiError> {
-        let row = query("SELECT server, model, instance FROM active")
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
-        let active = row.map(|row| active_of(&row, "server", "model", "instance"));
-        Ok(active.transpose().map_err(|e| self.cannot("read", &e))?.flatten())
     }
 }
 
@@ -186,6 +214,8 @@ fn cut_off_of(row: &SqliteRow) -> Result<CutOffSwitch, sqlx::Error> {
         id: row.try_get("id")?,
         from: active_of(row, "from_server", "from_model", "from_instance")?,
         to: target_of(row)?,
+        committed: row.try_get::<Option<String>, _>("outcome")?.is_some(),
+        to_was_loaded: row.try_get::<Option<i64>, _>("to_was_loaded")?.map(|was| was != 0),
     })
 }
 
@@ -207,6 +237,7 @@ fn report_of(row: &SqliteRow) -> Result<SwitchReport, sqlx::Error> {
         load_ms: unsigned(row, "load_ms")?,
         first_token_ms: unsigned(row, "first_token_ms")?,
         steps: from_json(row, "steps")?,
+        answers_cut: u32::try_from(row.try_get::<i64, _>("answers_cut")?).unwrap_or_default(),
         reason: row.try_get("reason")?,
         error: has_error.then(|| from_json(row, "error")).transpose()?,
     })

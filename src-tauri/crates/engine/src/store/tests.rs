@@ -1,7 +1,9 @@
 use super::{open::MIGRATIONS, *};
+use crate::ports::Journal;
 use pilothouse_domain::{
     bench::{BenchPlan, Fingerprint, RunState, Trial, TrialPhase},
     model::ModelRef,
+    residency::CutOffSwitch,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport},
 };
 use std::path::Path;
@@ -62,6 +64,7 @@ fn report(switch_id: i64, load_ms: Option<u64>) -> SwitchReport {
         load_ms,
         first_token_ms: None,
         steps: vec![StepTiming { name: "load".into(), ms: 7 }],
+        answers_cut: 2,
         reason: None,
         error: None,
     }
@@ -154,10 +157,16 @@ async fn a_switch_is_journalled_until_its_outcome() {
     let store = open(&path).await;
     let to = ModelRef::new("ollama", "b");
     let now = Timestamp::now();
-    let first = store.begin_switch(Some(&active("a")), &to, now).await.unwrap();
-    store.mark_switch(first, SwitchPhase::Loading).await.unwrap();
-    let cut_off = CutOffSwitch { id: first, from: Some(active("a")), to: to.clone() };
-    assert_eq!(store.unfinished_switches().await.unwrap(), [cut_off]);
+    let first = store.begin(Some(&active("a")), &to, now).await.unwrap();
+    store.mark(first, SwitchPhase::Loading, Some(false)).await.unwrap();
+    let cut_off = CutOffSwitch {
+        id: first,
+        from: Some(active("a")),
+        to: to.clone(),
+        committed: false,
+        to_was_loaded: Some(false),
+    };
+    assert_eq!(store.cut_off().await.unwrap(), [cut_off]);
     assert!(store.switches(10).await.unwrap().is_empty());
     let failed = SwitchReport {
         outcome: SwitchOutcome::RolledBack,
@@ -165,15 +174,44 @@ async fn a_switch_is_journalled_until_its_outcome() {
         reason: Some("because".into()),
         ..report(first, Some(5))
     };
-    store.end_switch(&failed).await.unwrap();
-    assert!(store.unfinished_switches().await.unwrap().is_empty());
+    store.end(&failed).await.unwrap();
+    assert!(store.cut_off().await.unwrap().is_empty());
     assert_eq!(store.switches(10).await.unwrap(), [failed]);
 
-    let second = store.begin_switch(None, &to, now).await.unwrap();
-    store.close_cut_off_switch(second).await.unwrap();
+    store.begin(None, &to, now).await.unwrap();
+    store.close_cut_off("Pilothouse ended while it was under way.").await.unwrap();
     let closed = &store.switches(1).await.unwrap()[0];
     assert_eq!((closed.outcome, &closed.from), (SwitchOutcome::RolledBack, &None));
     assert!(closed.reason.as_ref().unwrap().contains("ended"));
+}
+
+#[tokio::test]
+async fn a_commit_writes_outcome_and_active_model_together_and_what_is_left_to_do() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    store.set_active(Some(&active("a"))).await.unwrap();
+    let id = store.begin(Some(&active("a")), &active("b").reference(), Timestamp::now()).await.unwrap();
+    store.commit(id, &active("b"), true).await.unwrap();
+    assert_eq!(store.active().await.unwrap(), Some(active("b")));
+    let left = store.cut_off().await.unwrap();
+    assert!(left.len() == 1 && left[0].committed, "the previous model may still be in memory: {left:?}");
+    let ended = SwitchReport { outcome: SwitchOutcome::RolledBack, ..report(id, Some(5)) };
+    store.end(&ended).await.unwrap();
+    assert!(store.cut_off().await.unwrap().is_empty());
+    let kept = store.switches(1).await.unwrap().remove(0);
+    assert_eq!(kept.outcome, SwitchOutcome::Committed, "nothing later takes a commit back");
+}
+
+#[tokio::test]
+async fn a_borrowed_model_is_remembered_until_it_has_left() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let model = ModelRef::new("ollama", "b");
+    store.set_borrowed(&model, true).await.unwrap();
+    store.set_borrowed(&model, true).await.unwrap();
+    assert_eq!(store.borrowed().await.unwrap(), [model.clone()]);
+    store.set_borrowed(&model, false).await.unwrap();
+    assert!(store.borrowed().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -182,14 +220,14 @@ async fn load_times_are_the_last_five_committed_ones() {
     let store = open(&path).await;
     let to = ModelRef::new("ollama", "b");
     for load_ms in [Some(1), Some(2), None, Some(3), Some(4), Some(5), Some(6)] {
-        let id = store.begin_switch(None, &to, Timestamp::now()).await.unwrap();
-        store.end_switch(&report(id, load_ms)).await.unwrap();
+        let id = store.begin(None, &to, Timestamp::now()).await.unwrap();
+        store.end(&report(id, load_ms)).await.unwrap();
     }
-    let id = store.begin_switch(None, &to, Timestamp::now()).await.unwrap();
+    let id = store.begin(None, &to, Timestamp::now()).await.unwrap();
     let cancelled = SwitchReport { outcome: SwitchOutcome::Cancelled, ..report(id, Some(99)) };
-    store.end_switch(&cancelled).await.unwrap();
-    assert_eq!(store.load_times(&"ollama".into(), "b").await.unwrap(), [6, 5, 4, 3, 2]);
-    assert!(store.load_times(&"lmstudio".into(), "b").await.unwrap().is_empty());
+    store.end(&cancelled).await.unwrap();
+    assert_eq!(store.load_times(&to).await.unwrap(), [6, 5, 4, 3, 2]);
+    assert!(store.load_times(&ModelRef::new("lmstudio", "b")).await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -215,7 +253,7 @@ async fn what_was_written_survives_a_killed_engine() {
     let run = store.begin_run(&new_run("ollama", "a")).await.unwrap();
     let measured = trial(0, TrialPhase::Measured, 10.0, None);
     store.add_trial(run, &measured).await.unwrap();
-    let switch = store.begin_switch(None, &ModelRef::new("ollama", "b"), Timestamp::now()).await.unwrap();
+    let switch = store.begin(None, &ModelRef::new("ollama", "b"), Timestamp::now()).await.unwrap();
     store.add_event(Timestamp::now(), Some(&"ollama".into()), "crashed", "signal 9").await.unwrap();
     let after = folder.path().join("after");
     std::fs::create_dir(&after).unwrap();
@@ -230,7 +268,7 @@ async fn what_was_written_survives_a_killed_engine() {
     assert_eq!(detail.run.state, RunState::CutOff);
     assert!(detail.run.note.is_some());
     assert_eq!(detail.trials, [measured]);
-    assert_eq!(again.unfinished_switches().await.unwrap()[0].id, switch);
+    assert_eq!(again.cut_off().await.unwrap()[0].id, switch);
 }
 
 #[tokio::test]

@@ -1,15 +1,16 @@
-//! The owner of the benchmark under way: one at a time, and never while a switch runs.
+//! The owner of the benchmark under way: one at a time. Its model is lent by residency, so that nothing is switched, loaded or
+//! asked for a token of health beside it, and memory afterwards is as before.
 
 mod beside;
 mod fingerprint;
 mod prompt;
 mod run;
 
-use super::{notifier::NotifierHandle, supervisors::Supervisors};
+use super::{notifier::NotifierHandle, residency::ResidencyHandle};
 use crate::{
-    gateway::InFlight,
     gauges::GaugePast,
     hub::{Hub, Report},
+    leases::Leases,
     store::Store,
 };
 use pilothouse_domain::{
@@ -25,10 +26,11 @@ use tokio_util::sync::CancellationToken;
 #[derive(Clone)]
 pub struct Surroundings {
     pub hub: Hub,
-    pub in_flight: InFlight,
+    pub leases: Leases,
     pub notifier: NotifierHandle,
     pub store: Option<Store>,
-    pub supervisors: Supervisors,
+    /// Lends the model that is measured.
+    pub residency: ResidencyHandle,
     pub past: GaugePast,
 }
 
@@ -130,12 +132,8 @@ async fn serve(around: Surroundings, mut mailbox: mpsc::Receiver<Ask>) {
 type Begun = (CancellationToken, tokio::task::JoinHandle<Result<RunDetail, ApiError>>);
 
 fn begin(around: &Surroundings, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
-    let refuse = |text: &str| Err(ApiError::new(ErrorCode::Busy, text).retryable());
     if busy {
-        return refuse("A benchmark is under way already.");
-    }
-    if around.hub.now().switching.is_some() {
-        return refuse("A switch is under way; its load would spoil the figures.");
+        return Err(ApiError::new(ErrorCode::Busy, "A benchmark is under way already.").retryable());
     }
     let cancel = CancellationToken::new();
     let run = BenchRun::new(around.clone(), request, cancel.clone());

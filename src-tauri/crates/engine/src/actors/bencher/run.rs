@@ -1,9 +1,10 @@
 use super::{BenchRequest, Surroundings, beside::Beside, fingerprint::fingerprint, prompt};
 use crate::{
-    actors::supervisor::{Connection, SupervisorHandle},
+    actors::{residency::Borrowed, supervisor::Connection},
     hardware::this_machine,
     hub::Report,
-    ports::{GenerateEnd, GenerateRequest, LoadRequest},
+    leases::Target,
+    ports::{GenerateEnd, GenerateRequest},
     store::NewRun,
 };
 use futures_util::StreamExt;
@@ -19,7 +20,7 @@ use pilothouse_domain::{
     model::{Model, ModelRef, find_models},
     notice::Happening,
 };
-use std::{sync::Arc, time::Instant};
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// A run from its preparation to its row.
@@ -34,8 +35,14 @@ struct Arm {
     run_id: i64,
     target: ModelRef,
     title: String,
-    instance: String,
+    lease: Target,
     connection: Connection,
+}
+
+/// Beyond reading the prompt, half a token a second is slower than anything that is worth a benchmark: a trial that takes
+/// longer has hung.
+fn trial_limit(max_tokens: u32) -> Duration {
+    Duration::from_secs(120) + Duration::from_secs(2) * max_tokens
 }
 
 impl BenchRun {
@@ -45,13 +52,16 @@ impl BenchRun {
 
     pub async fn run(self) -> Result<RunDetail, ApiError> {
         let model = self.model()?;
+        let why = format!("A benchmark of {}", model.title);
+        let borrowed = self.around.residency.borrow(model.clone(), why, self.cancel.clone()).await?;
+        let result = self.measured(&model, &borrowed).await;
+        borrowed.give_back().await;
+        result
+    }
+
+    async fn measured(&self, model: &Model, borrowed: &Borrowed) -> Result<RunDetail, ApiError> {
         let target = model.reference();
-        let supervisor = self.supervisor(&target)?;
-        let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
-        let load = LoadRequest { model: model.name.clone(), context: None };
-        let instance = self.until_cancelled(connection.client.load(&load, Arc::new(|_| {}))).await?;
-        supervisor.refresh().await;
-        let mut run = self.new_run(&model, instance.context, &this_machine().await);
+        let mut run = self.new_run(model, borrowed.instance.context, &this_machine().await);
         if let Some(store) = &self.around.store {
             let new = NewRun {
                 started_at: run.started_at,
@@ -66,8 +76,9 @@ impl BenchRun {
                 Err(error) => tracing::warn!(%error, "this run is not kept"),
             }
         }
-        let title = model.title.clone();
-        let arm = Arm { run_id: run.run_id, target, title, instance: instance.id, connection };
+        let connection = borrowed.connection.clone();
+        let lease = connection.target(&target.server, &target.model, &borrowed.instance.id);
+        let arm = Arm { run_id: run.run_id, target, title: model.title.clone(), lease, connection };
         let mut trials = Vec::new();
         let beside = Beside::begin(&self.around, &arm.target.server, run.started_at);
         let result = self.measure(&arm, &mut run, &mut trials).await;
@@ -98,10 +109,6 @@ impl BenchRun {
                 Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
             }
         }
-    }
-
-    fn supervisor(&self, target: &ModelRef) -> Result<SupervisorHandle, ApiError> {
-        self.around.supervisors.get(&target.server)
     }
 
     fn new_run(&self, model: &Model, context: Option<u64>, machine: &Machine) -> Run {
@@ -175,15 +182,23 @@ impl BenchRun {
         run: &mut Run,
     ) -> Result<Trial, ApiError> {
         let request = GenerateRequest {
-            instance: arm.instance.clone(),
+            instance: arm.lease.instance.clone(),
             prompt: prompt::unique(rand::random(), run.plan.prompt_words),
             max_tokens: run.plan.max_tokens,
             raw: true,
         };
         // Counted as under way: nobody asks the server for a token of proof beside a measurement.
-        let guard = self.around.in_flight.enter(&arm.target.server, &arm.instance);
-        let (raw, end) = self.until_cancelled(stream(arm, &request)).await?;
-        drop(guard);
+        let lease = self.around.leases.enter(&arm.lease);
+        let limit = trial_limit(run.plan.max_tokens);
+        let bounded = async {
+            tokio::time::timeout(limit, stream(arm, &request)).await.unwrap_or_else(|_| {
+                let text = format!("A request of the benchmark took longer than {} s.", limit.as_secs());
+                let hint = format!("Look at the server's log: pilothouse logs {}", arm.target.server);
+                Err(ApiError::new(ErrorCode::TimedOut, text).hint(hint))
+            })
+        };
+        let (raw, end) = self.until_cancelled(bounded).await?;
+        drop(lease);
         let trial = judge(trials.len() as u32, phase, &raw, &end, run.plan.max_tokens);
         if let Some(store) = &self.around.store
             && let Err(error) = store.add_trial(arm.run_id, &trial).await

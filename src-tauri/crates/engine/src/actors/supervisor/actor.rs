@@ -202,7 +202,7 @@ impl Supervisor {
         };
         self.begin(autostart);
         let mut look = Instant::now();
-        let mut troubles = self.around.in_flight.troubles();
+        let mut troubles = self.around.leases.troubles();
         loop {
             tokio::select! {
                 ask = asks.recv() => match ask {

@@ -16,8 +16,8 @@ mod work;
 use crate::{
     actors::notifier::NotifierHandle,
     api::Check,
-    gateway::InFlight,
     hub::Hub,
+    leases::{Leases, Target},
     model_files::read_files,
     ports::{Endpoint, ServerAdapter, ServerClient},
     server_log::ServerLog,
@@ -39,6 +39,19 @@ pub struct Connection {
     pub endpoint: Endpoint,
 }
 
+impl Connection {
+    /// An instance as whoever asks it himself holds a lease on it.
+    pub fn target(&self, server: &ServerId, model: &str, instance: &str) -> Target {
+        Target {
+            server: server.clone(),
+            model: model.to_owned(),
+            instance: instance.to_owned(),
+            openai: self.client.openai(),
+            slots: 1,
+        }
+    }
+}
+
 /// What a supervisor needs of the engine.
 pub struct Surroundings {
     pub hub: Hub,
@@ -48,7 +61,7 @@ pub struct Surroundings {
     pub run_dir: PathBuf,
     pub policy: RestartPolicy,
     /// Answers under way, and what goes wrong with them.
-    pub in_flight: InFlight,
+    pub leases: Leases,
 }
 
 enum Ask {

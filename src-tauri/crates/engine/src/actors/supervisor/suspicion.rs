@@ -64,7 +64,7 @@ impl Supervisor {
         let suspicion = &self.suspicion;
         let due = suspicion.asked_at.is_none_or(|at| at.elapsed() >= TOKEN_EVERY);
         let wanted = suspicion.aroused || suspicion.mute_since.is_some();
-        if !wanted || !due || suspicion.asking || self.around.in_flight.busy(&self.adapter.id()) {
+        if !wanted || !due || suspicion.asking || self.around.leases.busy(&self.adapter.id()) {
             return;
         }
         let Some(connection) = &self.connection else { return };
@@ -103,7 +103,7 @@ impl Supervisor {
 
     /// Who can be asked for a token now, because somebody wants to know. Errors: why nobody is.
     pub(super) fn speaker(&mut self) -> Result<String, String> {
-        if self.around.in_flight.busy(&self.adapter.id()) {
+        if self.around.leases.busy(&self.adapter.id()) {
             return Err("not asked for, beside an answer under way".into());
         }
         if self.suspicion.asking {

@@ -1,41 +1,49 @@
 //! What each step of a switch does.
 
-use super::Transaction;
+use super::{Cause, Connection, Transaction};
 use crate::{
-    actors::supervisor::Connection,
-    hub::Report,
+    actors::residency::bounded,
+    hub::{Report, Standing},
     ports::{GenerateRequest, LoadRequest},
 };
 use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Instance, Model},
-    switch::{Active, Step, SwitchPhase},
+    model::Instance,
+    residency::Step,
+    switch::{Active, SwitchPhase},
 };
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
-/// How long answers under way may go on before their model leaves memory all the same.
-const DRAIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long the first token of the proof may take.
 const PROOF_LIMIT: Duration = Duration::from_secs(120);
+/// Until a server answers, started if need be; a remote one may load for ten minutes.
+const SERVER_LIMIT: Duration = Duration::from_secs(660);
 
 impl Transaction {
-    pub(super) async fn ensure_server(&mut self, model: &Model) -> Result<(), ApiError> {
-        let supervisor = self.supervisor(&model.server)?.clone();
-        let connection = self.until_cancelled(supervisor.ensure_ready()).await?;
-        let instances = self.until_cancelled(connection.client.instances()).await?;
-        self.instance = instances.into_iter().find(|instance| instance.model == model.name);
+    pub(super) async fn ensure_server(&mut self) -> Result<(), ApiError> {
+        let supervisor = self.supervisor(&self.to.server)?;
+        let look = async {
+            let connection = supervisor.ensure_ready().await?;
+            if !matches!(self.cause, Cause::Asked(_)) && self.model().is_err() {
+                // After a start of it the list may be that of before.
+                supervisor.refresh().await;
+            }
+            let instances = connection.client.instances().await?;
+            Ok((connection, instances))
+        };
+        let never = CancellationToken::new();
+        let look = bounded("Reaching its server", SERVER_LIMIT, &never, look);
+        let (connection, instances) = self.until_cancelled(look).await?;
+        self.instance = instances.into_iter().find(|instance| instance.model == self.to.model);
         self.target_was_loaded = self.instance.is_some();
         self.connection = Some(connection);
         Ok(())
     }
 
-    pub(super) fn hold(&self, held: bool) {
-        self.around.hub.report(Report::Active { active: self.previous.clone(), held });
-    }
-
-    pub(super) async fn load(&mut self, model: &Model) -> Result<(), ApiError> {
+    pub(super) async fn load(&mut self) -> Result<(), ApiError> {
         let begun = Instant::now();
         let connection = self.connection()?;
         let (hub, shown) = (self.around.hub.clone(), self.shown.clone());
@@ -46,18 +54,34 @@ impl Transaction {
                 hub.report(Report::Switching(Some(shown)));
             }
         });
-        let request = LoadRequest { model: model.name.clone(), context: None };
-        let instance = self.until_cancelled(connection.client.load(&request, progress)).await?;
+        let (limit, _) = self.around.load_limit(&self.to).await;
+        let request = LoadRequest { model: self.to.model.clone(), context: None };
+        let never = CancellationToken::new();
+        let load = bounded("The load", limit, &never, connection.client.load(&request, progress));
+        let instance = self.until_cancelled(load).await.map_err(|error| self.too_long(error))?;
         self.load_ms = Some(begun.elapsed().as_millis() as u64);
         self.instance = Some(instance);
         Ok(())
     }
 
+    fn too_long(&self, error: ApiError) -> ApiError {
+        if error.code != ErrorCode::TimedOut || error.hint.is_some() {
+            return error;
+        }
+        let server = &self.to.server;
+        error.hint(format!(
+            "Look at the server's log (pilothouse logs {server}). switching.load_ceiling_s in the settings file is the limit."
+        ))
+    }
+
     /// One real token, or the model does not become active.
-    pub(super) async fn prove(&mut self, model: &Model) -> Result<(), ApiError> {
+    pub(super) async fn prove(&mut self) -> Result<(), ApiError> {
         let begun = Instant::now();
         let connection = self.connection()?;
+        let model = self.model()?;
         let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
+        let lease = connection.target(&self.to.server, &self.to.model, &instance);
+        let _lease = self.around.leases.enter(&lease);
         let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
         let hint =
             format!("Look at the server's log (pilothouse logs {}), or try another model.", model.server);
@@ -81,26 +105,29 @@ impl Transaction {
         result
     }
 
-    /// From here on the new model is the active one; `previous` keeps the old one only for `UnloadPrevious`.
-    pub(super) fn commit(&mut self, model: &Model) -> Result<(), ApiError> {
-        let active = self.active(model);
-        if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&model.server)) {
+    /// Written first, then told. From here on the new model is the active one, whatever happens.
+    pub(super) async fn commit(&mut self) -> Result<(), ApiError> {
+        let instance = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |i| i.id.clone());
+        let active = Active { server: self.to.server.clone(), model: self.to.model.clone(), instance };
+        let same = self.previous.as_ref().is_some_and(|previous| previous.reference() == self.to);
+        let clearing = self.previous.is_some() && !same && !self.done.contains(&Step::UnloadPrevious);
+        if let Some(journal) = &self.around.journal {
+            let written = match (&self.cause, &self.shown) {
+                (Cause::Asked(_), Some(shown)) => journal.commit(shown.switch_id, &active, clearing).await,
+                _ => journal.set_active(Some(&active)).await,
+            };
+            if let Err(error) = written {
+                tracing::warn!(%error, "the active model was not kept");
+                self.reasons.push(format!("It was not written down: {error}"));
+            }
+        }
+        if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&self.to.server)) {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());
         }
-        self.around.hub.report(Report::Active { active: Some(active), held: false });
+        self.active = Some(active);
+        self.stand(Standing::Open);
         Ok(())
-    }
-
-    fn active(&self, model: &Model) -> Active {
-        Active {
-            server: model.server.clone(),
-            model: model.name.clone(),
-            instance: self
-                .instance
-                .as_ref()
-                .map_or_else(|| model.name.clone(), |instance| instance.id.clone()),
-        }
     }
 
     pub(super) fn note_instance(&self, instance: Instance) {
@@ -113,49 +140,12 @@ impl Transaction {
         }
     }
 
-    /// Before the commit a failure ends the switch; after it the old model merely stays in memory, and that is said.
-    pub(super) async fn unload_previous(&mut self) -> Result<(), ApiError> {
-        let Some(previous) = self.previous.clone() else {
-            return Ok(());
-        };
-        let committed = self.done.contains(&Step::Commit);
-        self.enter(SwitchPhase::Draining).await;
-        let drained = self.around.in_flight.drained(&previous.server, &previous.instance, DRAIN_LIMIT);
-        let work = async {
-            if !drained.await {
-                tracing::warn!("answers of the previous model were cut off after {DRAIN_LIMIT:?}");
-            }
-            // Its server may be down or gone by now: then there is nothing in memory.
-            let up =
-                self.around.hub.now().server(&previous.server).is_some_and(|server| server.state.is_up());
-            if !up {
-                return Ok(());
-            }
-            let connection = self.supervisor(&previous.server)?.ensure_ready().await?;
-            connection.client.unload(&previous.instance).await
-        };
-        let result = match committed {
-            true => work.await,
-            false => self.until_cancelled(work).await,
-        };
-        if let Ok(supervisor) = self.supervisor(&previous.server) {
-            supervisor.refresh().await;
-        }
-        match result {
-            Err(error) if committed => {
-                self.reason = Some(format!("{} is still in memory: {error}", previous.model));
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
     /// Whether the previous model is in memory on the target's server.
-    pub(super) async fn previous_is_beside(&self, model: &Model) -> bool {
+    pub(super) async fn previous_is_beside(&self) -> bool {
         let (Some(previous), Ok(connection)) = (&self.previous, self.connection()) else {
             return false;
         };
-        if previous.server != model.server || previous.model == model.name {
+        if previous.server != self.to.server || previous.model == self.to.model {
             return false;
         }
         let instances = self.until_cancelled(connection.client.instances()).await;

@@ -1,0 +1,201 @@
+//! The one owner of what is in memory: the only one that loads and unloads models.
+//!
+//! Decisions are `domain::residency`; the actor takes requests, runs one transaction at a time and keeps what is active until
+//! something else is. Whoever wants to use an instance takes a lease (`crate::leases`); whoever measures borrows a model.
+
+mod actor;
+mod borrow;
+#[cfg(test)]
+mod random_tests;
+mod resume;
+#[cfg(test)]
+mod tests;
+mod transaction;
+
+pub use borrow::Borrowed;
+
+use super::{
+    notifier::NotifierHandle,
+    supervisor::{Connection, SupervisorHandle},
+    supervisors::Supervisors,
+};
+use crate::{hub::Hub, leases::Leases, ports::Journal};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    model::{Model, ModelPurpose, ModelRef, find_models},
+    server::ServerId,
+    settings::SwitchingSettings,
+    switch::SwitchReport,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+
+/// What residency needs of the engine.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub hub: Hub,
+    pub notifier: NotifierHandle,
+    pub journal: Option<Arc<dyn Journal>>,
+    pub supervisors: Supervisors,
+    pub leases: Leases,
+    pub settings: watch::Receiver<SwitchingSettings>,
+}
+
+/// Which model a switch is after.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// A name, `<server>/<name>` or an unambiguous part.
+    pub model: String,
+    pub server: Option<ServerId>,
+    pub dry_run: bool,
+    /// Answers of the previous model are cut at once.
+    pub now: bool,
+}
+
+type SwitchReply = oneshot::Sender<Result<SwitchReport, ApiError>>;
+type Done = oneshot::Sender<Result<(), ApiError>>;
+
+enum Ask {
+    Switch(Wanted, SwitchReply),
+    Cancel(Done),
+    ActivateFirst,
+    WasEverUsed(oneshot::Sender<bool>),
+    Available(Done),
+    Borrow(borrow::Request),
+    Shutdown(oneshot::Sender<()>),
+}
+
+/// The mailbox of residency.
+#[derive(Clone)]
+pub struct ResidencyHandle(mpsc::Sender<Ask>);
+
+impl ResidencyHandle {
+    /// Starts the actor, which takes up what was active before our last end.
+    pub fn start(around: Surroundings) -> Self {
+        let (sender, mailbox) = mpsc::channel(64);
+        tokio::spawn(actor::Residency::new(around).run(mailbox));
+        Self(sender)
+    }
+
+    /// Makes a model active and waits for the outcome. An equal request under way is joined, an unequal one is cancelled and
+    /// put back first. Errors: not_found, ambiguous, unsupported, busy (a benchmark); later failures are outcomes in the
+    /// report.
+    pub async fn switch(&self, wanted: Wanted) -> Result<SwitchReport, ApiError> {
+        self.ask(|reply| Ask::Switch(wanted, reply)).await?
+    }
+
+    /// Cancels the switch under way. Errors: not_found.
+    pub async fn cancel(&self) -> Result<(), ApiError> {
+        self.ask(Ask::Cancel).await?
+    }
+
+    /// Nothing was ever active: makes the smallest model of the embedded server active that can be, so that a first start
+    /// answers.
+    pub async fn activate_first(&self) {
+        let _ = self.0.send(Ask::ActivateFirst).await;
+    }
+
+    /// Whether anything was ever switched to.
+    pub async fn was_ever_used(&self) -> bool {
+        self.ask(Ask::WasEverUsed).await.unwrap_or(true)
+    }
+
+    /// Waits until the active model can answer: for a switch under way, else for its server to be started and the model to be
+    /// loaded. Errors: no_active_model, and why it could not.
+    pub async fn available(&self) -> Result<(), ApiError> {
+        self.ask(Ask::Available).await?
+    }
+
+    /// Lends a model for a measurement: loaded if need be, and nothing else is loaded or unloaded until it is given back.
+    /// `cancel` ends the wait for it. Errors: busy, does_not_fit, cancelled, and what the server says.
+    pub async fn borrow(
+        &self,
+        model: Model,
+        why: String,
+        cancel: CancellationToken,
+    ) -> Result<Borrowed, ApiError> {
+        self.ask(|reply| Ask::Borrow(borrow::Request { model, why, cancel, reply })).await?
+    }
+
+    /// Cancels what is under way, puts it back as far as the time allows, and ends.
+    pub async fn shutdown(&self) {
+        let _ = self.ask(Ask::Shutdown).await;
+    }
+
+    async fn ask<T>(&self, ask: impl FnOnce(oneshot::Sender<T>) -> Ask) -> Result<T, ApiError> {
+        let (reply, answer) = oneshot::channel();
+        self.0.send(ask(reply)).await.map_err(|_| ended())?;
+        answer.await.map_err(|_| ended())
+    }
+}
+
+fn ended() -> ApiError {
+    ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
+}
+
+impl Surroundings {
+    fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
+        self.supervisors.get(id)
+    }
+
+    fn listed(&self) -> Vec<Model> {
+        self.hub.now().models.iter().map(|view| view.model.clone()).collect()
+    }
+
+    /// The model that a name means, as servers list it now. Disturbs nothing: servers are asked for their lists once more before
+    /// a name counts as unknown. Errors: not_found, ambiguous, unsupported.
+    async fn resolve(&self, wanted: &Wanted) -> Result<Model, ApiError> {
+        let server = wanted.server.as_ref();
+        if let Some(server) = server {
+            self.supervisor(server)?;
+        }
+        let mut models = self.listed();
+        if find_models(&models, &wanted.model, server).is_empty() {
+            let supervisors = self.supervisors.all();
+            futures_util::future::join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
+            models = self.listed();
+        }
+        let hits = find_models(&models, &wanted.model, server);
+        match hits[..] {
+            [] => Err(ApiError::not_found(format!("No server has a model named {}.", wanted.model))
+                .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
+            [model] if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
+            [model] => Err(ApiError::new(
+                ErrorCode::Unsupported,
+                format!("{} cannot answer prompts, so it cannot become the active model.", model.title),
+            )),
+            _ => {
+                let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
+                let text = format!("{} fits {} models: {}.", wanted.model, hits.len(), names.join(", "));
+                Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
+            }
+        }
+    }
+
+    /// How long a load of a model may take, and how long its last loads took, in milliseconds.
+    async fn load_limit(&self, to: &ModelRef) -> (Duration, Vec<u64>) {
+        let times = match &self.journal {
+            Some(journal) => journal.load_times(to).await.unwrap_or_default(),
+            None => Vec::new(),
+        };
+        (pilothouse_domain::residency::load_limit(&times, &self.settings.borrow()), times)
+    }
+}
+
+/// Runs a piece of work unless it takes longer than `limit` or somebody cancels it first. Errors: timed_out, cancelled, and
+/// that of the work.
+async fn bounded<T>(
+    what: &str,
+    limit: Duration,
+    cancel: &CancellationToken,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    tokio::select! {
+        result = tokio::time::timeout(limit, work) => result.unwrap_or_else(|_| {
+            let text = format!("{what} took longer than {} s.", limit.as_secs());
+            Err(ApiError::new(ErrorCode::TimedOut, text))
+        }),
+        () = cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
+    }
+}

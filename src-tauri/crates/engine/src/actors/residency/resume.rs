@@ -1,0 +1,100 @@
+//! What a start takes up from the journal, and what it takes out of memory.
+
+use super::{Surroundings, actor::Residency, bounded};
+use crate::{
+    hub::{Report, Standing},
+    ports::Journal,
+};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    model::ModelRef,
+    notice::Happening,
+    residency::{Resumption, resume},
+    switch::Active,
+};
+use std::{sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+/// Reading a few rows.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(10);
+/// A server takes up to 30 s to let go of a model, and its list is read before and after.
+const TAKE_OUT_LIMIT: Duration = Duration::from_secs(60);
+
+impl Residency {
+    /// Takes up what was active before our last end, however it came.
+    pub(super) async fn resume(&mut self) {
+        let Some(journal) = self.around.journal.clone() else {
+            self.ever_used = false;
+            return;
+        };
+        let read = tokio::time::timeout(JOURNAL_LIMIT, read(&journal)).await;
+        let read = read.unwrap_or_else(|_| {
+            Err(ApiError::new(ErrorCode::TimedOut, "The journal of switches could not be read in time."))
+        });
+        let (resumption, kept, ever_used) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::warn!(%error, "what was active before is not known");
+                return;
+            }
+        };
+        self.ever_used = ever_used;
+        self.strays = resumption.strays;
+        if let Some((to, committed)) = resumption.cut_off {
+            let active = resumption.active.as_ref().map(|active| active.model.clone());
+            let told = Happening::CutOffSwitch { to, committed, active };
+            self.around.notifier.tell(told);
+        }
+        let Some(to) = resumption.active else { return };
+        let instance =
+            kept.filter(|kept| kept.reference() == to).map_or_else(|| to.model.clone(), |kept| kept.instance);
+        self.active = Some(Active { server: to.server.clone(), model: to.model.clone(), instance });
+        // Nobody knows yet whether it is in memory: requests wait for what the restoration finds.
+        self.standing = Standing::Held;
+        let (active, standing) = (self.active.clone(), self.standing.clone());
+        self.around.hub.report(Report::Active { active, standing });
+        self.restore(to);
+    }
+}
+
+type Read = (Resumption, Option<Active>, bool);
+
+async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
+    let cut_off = journal.cut_off().await?;
+    let kept = journal.active().await?;
+    let ever_used = journal.has_switches().await? || kept.is_some();
+    let mut resumption = resume(&cut_off, kept.as_ref());
+    for borrowed in journal.borrowed().await? {
+        if Some(&borrowed) != resumption.active.as_ref() && !resumption.strays.contains(&borrowed) {
+            resumption.strays.push(borrowed.clone());
+        }
+        journal.set_borrowed(&borrowed, false).await?;
+    }
+    if !cut_off.is_empty() {
+        journal.close_cut_off("Pilothouse ended while it was under way.").await?;
+    }
+    Ok((resumption, kept, ever_used))
+}
+
+impl Surroundings {
+    /// Takes every instance of a model out of memory. Errors: what the server says, timed_out, cancelled.
+    pub(super) async fn take_out(
+        &self,
+        model: &ModelRef,
+        cancel: &CancellationToken,
+    ) -> Result<(), ApiError> {
+        let supervisor = self.supervisor(&model.server)?;
+        let work = async {
+            let connection = supervisor.ensure_ready().await?;
+            for instance in connection.client.instances().await? {
+                if instance.model == model.model {
+                    connection.client.unload(&instance.id).await?;
+                }
+            }
+            Ok(())
+        };
+        let result = bounded("Taking a model out of memory", TAKE_OUT_LIMIT, cancel, work).await;
+        supervisor.refresh().await;
+        result
+    }
+}

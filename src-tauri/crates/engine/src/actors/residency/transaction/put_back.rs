@@ -1,0 +1,119 @@
+//! The way back: what a failed switch undoes, and what one that our own end cut off left behind.
+
+use super::{Cause, Transaction};
+use crate::{actors::residency::bounded, hub::Standing, ports::LoadRequest};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    model::ModelRef,
+    residency::{Undo, undo},
+    switch::{Active, SwitchPhase},
+};
+use std::{sync::Arc, time::Duration};
+
+/// Until a server says what it has in memory.
+const LOOK_LIMIT: Duration = Duration::from_secs(15);
+/// Until a server answers, started if need be; a remote one may load for ten minutes.
+const SERVER_LIMIT: Duration = Duration::from_secs(660);
+
+impl Transaction {
+    /// Takes out of memory what earlier transactions of ours had to leave there. What stays is tried again later.
+    pub(super) async fn clear_strays(&mut self, which: impl Fn(&ModelRef) -> bool) {
+        let (now, later) = std::mem::take(&mut self.strays).into_iter().partition(|stray| which(stray));
+        self.strays = later;
+        let now: Vec<ModelRef> = now;
+        for stray in now {
+            if let Err(error) = self.around.take_out(&stray, &self.ending).await {
+                tracing::warn!(%error, model = %stray, "is still in memory after a cut-off switch");
+                self.strays.push(stray);
+            }
+        }
+    }
+
+    /// Undoes what was begun. A person cannot cancel it; our own end cuts it short.
+    pub(super) async fn put_back(&mut self, error: &ApiError) {
+        self.enter(SwitchPhase::PuttingBack).await;
+        let Undo { unload_target, reload_previous } = undo(&self.done);
+        if unload_target && !self.target_was_loaded {
+            self.unload_target().await;
+        }
+        let Some(previous) = self.previous.clone() else {
+            return self.stand(Standing::Open);
+        };
+        if matches!(self.cause, Cause::Restore(_)) {
+            // It was this very load that failed. The choice stays; requests are told why it does not answer.
+            let model = &previous.model;
+            return self.stand(Standing::Refusing(format!("{model} could not be loaded: {error}")));
+        }
+        match self.previous_again(&previous, reload_previous).await {
+            Ok(active) => {
+                self.active = Some(active);
+                self.stand(Standing::Open);
+            }
+            Err(error) => {
+                let reason = format!("{} could not be put back either: {error}", previous.model);
+                self.reasons.push(reason.clone());
+                self.stand(Standing::Refusing(reason));
+            }
+        }
+    }
+
+    async fn unload_target(&mut self) {
+        let Some(connection) = self.connection.clone() else { return };
+        let id = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |instance| instance.id.clone());
+        let unload = self.at_last("Taking the new model out again", connection.client.unload(&id)).await;
+        if let Err(error) = unload {
+            tracing::warn!(%error, model = %self.to, "is still in memory after a failed switch");
+            self.strays.push(self.to.clone());
+        }
+        if let Ok(supervisor) = self.supervisor(&self.to.server)
+            && !self.ending.is_cancelled()
+        {
+            supervisor.refresh().await;
+        }
+    }
+
+    /// The previous model, loaded again if it is not in memory any more: we unloaded it, or its server evicted it for the
+    /// load that failed.
+    async fn previous_again(&self, previous: &Active, unloaded: bool) -> Result<Active, ApiError> {
+        let snapshot = self.around.hub.now();
+        let up = snapshot.server(&previous.server).is_some_and(|server| server.state.is_up());
+        if !unloaded && (!up || snapshot.is_remote(&previous.server)) {
+            // Down for reasons of its own: it stays the active model, and its supervisor deals with it.
+            return Ok(previous.clone());
+        }
+        let supervisor = self.supervisor(&previous.server)?;
+        let look = async {
+            let connection = supervisor.ensure_ready().await?;
+            let instances = connection.client.instances().await?;
+            Ok((connection, instances))
+        };
+        let limit = if unloaded { SERVER_LIMIT } else { LOOK_LIMIT };
+        let (connection, instances) = match bounded("Its server", limit, &self.ending, look).await {
+            Ok(found) => found,
+            // Nobody took it out of memory: a server that is silent for a while has not lost it.
+            Err(error) if !unloaded => {
+                tracing::info!(%error, "its server does not say what it has in memory; it stays as it was");
+                return Ok(previous.clone());
+            }
+            Err(error) => return Err(error),
+        };
+        if instances.iter().any(|instance| instance.id == previous.instance) {
+            return Ok(previous.clone());
+        }
+        let request = LoadRequest { model: previous.model.clone(), context: None };
+        let (limit, _) = self.around.load_limit(&previous.reference()).await;
+        let load = connection.client.load(&request, Arc::new(|_| {}));
+        let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;
+        let active = Active { instance: instance.id.clone(), ..previous.clone() };
+        self.note_instance(instance);
+        Ok(active)
+    }
+}
+
+/// In these words it stands in a reason.
+fn cut_short(error: ApiError) -> ApiError {
+    match error.code {
+        ErrorCode::Cancelled => ApiError::cancelled("Pilothouse ended before it was loaded again."),
+        _ => error,
+    }
+}
