@@ -12,6 +12,7 @@ use crate::{
     keys::Keys,
     paths::Paths,
     ports::ServerAdapter,
+    process::ThisSystem,
     server_log::ServerLog,
     servers::{self, discovery::discover},
 };
@@ -87,6 +88,7 @@ impl Fleet {
             run_dir: self.paths.run.clone(),
             policy: settings.restart.policy(),
             in_flight: self.in_flight.clone(),
+            processes: Arc::new(ThisSystem),
         };
         self.supervisors.add(SupervisorHandle::start(adapter, surroundings, autostart));
     }

@@ -19,7 +19,7 @@ use crate::{
     gateway::InFlight,
     hub::Hub,
     model_files::read_files,
-    ports::{Endpoint, ServerAdapter, ServerClient},
+    ports::{Endpoint, Processes, ServerAdapter, ServerClient},
     server_log::ServerLog,
 };
 use pilothouse_domain::{
@@ -49,6 +49,8 @@ pub struct Surroundings {
     pub policy: RestartPolicy,
     /// Answers under way, and what goes wrong with them.
     pub in_flight: InFlight,
+    /// What the system tells of the server's processes.
+    pub processes: Arc<dyn Processes>,
 }
 
 enum Ask {
