@@ -14,6 +14,7 @@ pub mod fit;
 pub mod forecast;
 pub mod gauge;
 pub mod gauge_history;
+pub mod hang;
 pub mod learned;
 pub mod ledger;
 pub mod lifecycle;

@@ -104,6 +104,13 @@ pub struct Instance {
     pub expiry: Expiry,
     /// The process that holds it, where a server has one for each and that could be seen.
     pub pid: Option<u32>,
+    /// Where it answers itself on its server's host, past its server. `None`: its server answers for it.
+    pub port: Option<u16>,
+    /// Answers that it gives at a time, as far as that is known; more wait in its own queue.
+    pub slots: Option<u32>,
+    /// Answers that it goes on giving although nobody waits for them any more: they keep slots from others. `None`: its
+    /// slots are not told.
+    pub orphaned_answers: Option<u32>,
 }
 
 /// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name

@@ -97,6 +97,9 @@ mod tests {
             context: None,
             expiry: Expiry::Never,
             pid: None,
+            port: None,
+            slots: None,
+            orphaned_answers: None,
         }
     }
 

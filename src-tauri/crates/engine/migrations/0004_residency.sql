@@ -7,8 +7,9 @@ ALTER TABLE switch ADD COLUMN answers_cut INTEGER NOT NULL DEFAULT 0;
 DROP INDEX switch_under_way;
 CREATE INDEX switch_under_way ON switch (id) WHERE outcome IS NULL OR clearing = 1;
 
--- Models that are in memory for a measurement only, and must leave after it.
-CREATE TABLE borrowed (
+-- Models that only Pilothouse has loaded and that must leave memory: after a measurement, or because they could not be taken out
+-- when they should.
+CREATE TABLE stray (
     server TEXT NOT NULL,
     model  TEXT NOT NULL,
     PRIMARY KEY (server, model)

@@ -364,26 +364,25 @@ impl State {
     }
 
     fn routes(&self) -> Routes {
-        let target = |server: &ServerId, model: &str, instance: &str, slots: Option<u32>| {
-            self.endpoints.get(server).map(|openai| Target {
+        let target = |server: &ServerId, model: &str, instance: &str| {
+            let openai = self.endpoints.get(server)?;
+            let listed = |i: &&Instance| i.server == *server && i.id == instance;
+            let listed = self.snapshot.instances.iter().find(listed);
+            let port = listed.and_then(|listed| listed.port);
+            let slots = listed.and_then(|listed| listed.slots).map(|slots| slots as usize);
+            Some(Target {
                 server: server.clone(),
                 model: model.to_owned(),
                 instance: instance.to_owned(),
-                openai: openai.clone(),
-                slots: slots.map_or_else(|| self.unknown_slots(server), |slots| slots as usize),
+                openai: port.map_or_else(|| openai.clone(), |port| openai.at_port(port)),
+                slots: slots.unwrap_or_else(|| self.unknown_slots(server)),
             })
-        };
-        let of_active = |active: &Active| {
-            let listed = |i: &&Instance| i.server == active.server && i.id == active.instance;
-            let slots = self.snapshot.instances.iter().find(listed).and_then(|_| None);
-            target(&active.server, &active.model, &active.instance, slots)
         };
         let active = match (&self.standing, &self.snapshot.active) {
             (Standing::Held, _) => ActiveRoute::Held,
             (Standing::Refusing(why), Some(_)) => ActiveRoute::Refusing(why.clone()),
-            (_, Some(active)) => {
-                of_active(active).map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open)
-            }
+            (_, Some(active)) => target(&active.server, &active.model, &active.instance)
+                .map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open),
             (_, None) => ActiveRoute::None,
         };
         // What a remote server has in memory is its own matter: whatever it lists can be asked for.
@@ -397,8 +396,8 @@ impl State {
                 .snapshot
                 .instances
                 .iter()
-                .filter_map(|i| target(&i.server, &i.model, &i.id, None))
-                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name, None)))
+                .filter_map(|i| target(&i.server, &i.model, &i.id))
+                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name)))
                 .collect(),
             known: self
                 .snapshot

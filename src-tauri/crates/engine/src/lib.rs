@@ -6,6 +6,8 @@ pub mod actors;
 pub mod api;
 pub mod doctor;
 mod engine;
+#[cfg(test)]
+mod fakes;
 pub mod files;
 pub mod gateway;
 pub mod gauges;

@@ -1,12 +1,13 @@
 //! Small traits between the actors and the outside world, so that actors can be tested with fakes.
 
-use crate::model_files::ModelFiles;
+use crate::{model_files::ModelFiles, process::Child};
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     gauge::Gauges,
+    hang::{ProcessWork, Slot},
     model::{Instance, Model, ModelRef},
     notice::Notice,
     residency::CutOffSwitch,
@@ -43,6 +44,25 @@ pub struct Endpoint {
     pub base_url: String,
     /// Sent as `Authorization: Bearer …` when there is one.
     pub key: Option<Secret>,
+}
+
+impl Endpoint {
+    /// The same, at another port of the same host. An address without a host stays as it is.
+    #[must_use]
+    pub fn at_port(&self, port: u16) -> Self {
+        let (scheme, rest) = self.base_url.split_once("://").unwrap_or(("http", &self.base_url));
+        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        // A colon inside brackets belongs to the address.
+        let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
+        let host = match authority[after_brackets..].find(':') {
+            Some(colon) => &authority[..after_brackets + colon],
+            None => authority,
+        };
+        if host.is_empty() {
+            return self.clone();
+        }
+        Self { base_url: format!("{scheme}://{host}:{port}{path}"), key: self.key.clone() }
+    }
 }
 
 /// Whether a server's program is on this machine.
@@ -195,6 +215,11 @@ pub trait ServerClient: Send + Sync {
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
     /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
     fn openai(&self) -> Endpoint;
+    /// The slots of the process at this port, one of the server's own that holds a model. Waits for two seconds at most.
+    /// `None`: it does not tell them, or not now.
+    async fn slots(&self, _port: u16) -> Option<Vec<Slot>> {
+        None
+    }
 }
 
 /// Knows one kind of server: where its program is, how to start it, how to talk to it.
@@ -236,6 +261,11 @@ pub trait ServerAdapter: Send + Sync {
     /// Whether the command line of such a child names this model.
     async fn is_runner_of(&self, _command_line: &[String], _model: &str) -> bool {
         false
+    }
+    /// Whether a line of its output tells that it works. What it writes for every question that is asked tells nothing: health
+    /// checks ask all the time.
+    fn tells_of_work(&self, _line: &str) -> bool {
+        true
     }
     /// Where the weights of a model lie, as far as this user may know. `None`: on another machine, or in a folder of somebody
     /// else's.
@@ -281,6 +311,15 @@ pub struct Watched {
     pub runners: Vec<(u32, String)>,
 }
 
+/// What the system tells of processes. Blocking.
+pub trait Processes: Send + Sync {
+    /// The direct children that are alive. `None`: not told.
+    fn children(&self, parent: u32) -> Option<Vec<Child>>;
+    /// What a process and all its descendants have done since their start, read at this moment. `None`: not told, or the process
+    /// is gone.
+    fn work(&self, root: u32) -> Option<ProcessWork>;
+}
+
 /// Takes samples. Blocking: lives on the sampler's own thread.
 pub trait GaugeSource: Send {
     fn sample(&mut self, servers: &[Watched]) -> Gauges;
@@ -309,9 +348,10 @@ pub trait Journal: Send + Sync {
     async fn has_switches(&self) -> Result<bool, ApiError>;
     /// How long the last committed loads of a model took, in milliseconds.
     async fn load_times(&self, to: &ModelRef) -> Result<Vec<u64>, ApiError>;
-    /// A model is loaded for a measurement, and must leave after it; or it has left.
-    async fn set_borrowed(&self, model: &ModelRef, borrowed: bool) -> Result<(), ApiError>;
-    async fn borrowed(&self) -> Result<Vec<ModelRef>, ApiError>;
+    /// A model that only we have loaded must leave memory (after a measurement, or because it could not be taken out); or it
+    /// has left.
+    async fn set_stray(&self, model: &ModelRef, stray: bool) -> Result<(), ApiError>;
+    async fn strays(&self) -> Result<Vec<ModelRef>, ApiError>;
 }
 
 /// Shows desktop notifications.
@@ -319,4 +359,26 @@ pub trait Journal: Send + Sync {
 pub trait NotifyDesktop: Send + Sync {
     /// Errors when no notification server answers; the caller says so once and goes on.
     async fn show(&self, notice: &Notice) -> Result<(), String>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_port_of_the_same_host_keeps_path_and_key() {
+        let at =
+            |base_url: &str| Endpoint { base_url: base_url.into(), key: Some(Secret::new("k")) }.at_port(9);
+        for (from, to) in [
+            ("http://127.0.0.1:11434", "http://127.0.0.1:9"),
+            ("http://127.0.0.1:8080/v1", "http://127.0.0.1:9/v1"),
+            ("http://localhost", "http://localhost:9"),
+            ("https://a.b/x/v1", "https://a.b:9/x/v1"),
+            ("http://[::1]:80/v1", "http://[::1]:9/v1"),
+            ("http://[::1]/v1", "http://[::1]:9/v1"),
+            ("http:///v1", "http:///v1"),
+        ] {
+            assert_eq!(at(from), Endpoint { base_url: to.into(), key: Some(Secret::new("k")) }, "{from}");
+        }
+    }
 }

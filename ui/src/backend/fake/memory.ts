@@ -71,6 +71,9 @@ export function instancesOf(list: ModelView[], now: number): Instance[] {
       context: 4096,
       expiry: one.server === 'ollama' ? { at: new Date(now + 240_000).toISOString() } : 'never',
       pid: null,
+      port: null,
+      slots: null,
+      orphaned_answers: null,
     }));
 }
 

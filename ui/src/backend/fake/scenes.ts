@@ -31,6 +31,7 @@ const abilities: Abilities = {
   model_size: true,
   key: false,
   take_over: false,
+  cancels: true,
 };
 
 function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {

@@ -100,6 +100,9 @@ fn instance(server: &str, name: &str, memory: Option<u64>, gpu: Option<u64>) -> 
         context: None,
         expiry: Expiry::Never,
         pid: None,
+        port: None,
+        slots: None,
+        orphaned_answers: None,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     leases::Leases,
     paths::Paths,
     ports::ServerAdapter,
+    process::ThisSystem,
     server_log::ServerLog,
     servers::{self, discovery::discover},
 };
@@ -87,6 +88,7 @@ impl Fleet {
             run_dir: self.paths.run.clone(),
             policy: settings.restart.policy(),
             leases: self.leases.clone(),
+            processes: Arc::new(ThisSystem),
         };
         self.supervisors.add(SupervisorHandle::start(adapter, surroundings, autostart));
     }

@@ -9,6 +9,7 @@ mod listener;
 mod login_path;
 mod output;
 mod run;
+mod work;
 
 pub use child::OwnedProcess;
 pub use children::{Child, children, command_line};
@@ -17,9 +18,25 @@ pub use listener::{Holder, Keeper, listener, listeners};
 pub use login_path::login_path;
 pub use output::{OutputTail, output_file};
 pub use run::{Finished, run_blocking, run_to_end, run_until};
+pub use work::work_of_tree;
 
-use crate::ports::{Exit, ProcessSpec};
+use crate::ports::{Exit, ProcessSpec, Processes};
+use pilothouse_domain::hang::ProcessWork;
 use std::process::ExitStatus;
+
+/// What this system tells of its processes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThisSystem;
+
+impl Processes for ThisSystem {
+    fn children(&self, parent: u32) -> Option<Vec<Child>> {
+        children(parent)
+    }
+
+    fn work(&self, root: u32) -> Option<ProcessWork> {
+        work_of_tree(root)
+    }
+}
 
 /// What a process can be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -113,17 +113,17 @@ impl Journal for Store {
         Ok(times.into_iter().filter_map(|ms| u64::try_from(ms).ok()).collect())
     }
 
-    async fn set_borrowed(&self, model: &ModelRef, borrowed: bool) -> Result<(), ApiError> {
-        let sql = match borrowed {
-            true => "INSERT OR IGNORE INTO borrowed (server, model) VALUES (?, ?)",
-            false => "DELETE FROM borrowed WHERE server = ? AND model = ?",
+    async fn set_stray(&self, model: &ModelRef, stray: bool) -> Result<(), ApiError> {
+        let sql = match stray {
+            true => "INSERT OR IGNORE INTO stray (server, model) VALUES (?, ?)",
+            false => "DELETE FROM stray WHERE server = ? AND model = ?",
         };
         let done = query(sql).bind(model.server.as_str()).bind(&model.model).execute(&self.pool).await;
         done.map(drop).map_err(|e| self.cannot("write", &e))
     }
 
-    async fn borrowed(&self) -> Result<Vec<ModelRef>, ApiError> {
-        let rows = query("SELECT server, model FROM borrowed").fetch_all(&self.pool).await;
+    async fn strays(&self) -> Result<Vec<ModelRef>, ApiError> {
+        let rows = query("SELECT server, model FROM stray").fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| self.cannot("read", &e))?;
         let models = rows.iter().map(|row| {
             Ok::<_, sqlx::Error>(ModelRef {

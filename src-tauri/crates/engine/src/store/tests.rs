@@ -203,15 +203,15 @@ async fn a_commit_writes_outcome_and_active_model_together_and_what_is_left_to_d
 }
 
 #[tokio::test]
-async fn a_borrowed_model_is_remembered_until_it_has_left() {
+async fn a_stray_is_remembered_until_it_has_left() {
     let (_folder, path) = folder();
     let store = open(&path).await;
     let model = ModelRef::new("ollama", "b");
-    store.set_borrowed(&model, true).await.unwrap();
-    store.set_borrowed(&model, true).await.unwrap();
-    assert_eq!(store.borrowed().await.unwrap(), [model.clone()]);
-    store.set_borrowed(&model, false).await.unwrap();
-    assert!(store.borrowed().await.unwrap().is_empty());
+    store.set_stray(&model, true).await.unwrap();
+    store.set_stray(&model, true).await.unwrap();
+    assert_eq!(store.strays().await.unwrap(), [model.clone()]);
+    store.set_stray(&model, false).await.unwrap();
+    assert!(store.strays().await.unwrap().is_empty());
 }
 
 #[tokio::test]

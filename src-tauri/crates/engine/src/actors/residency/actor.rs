@@ -27,6 +27,10 @@ const RESTORES: usize = 4;
 const RESTORE_WINDOW: Duration = Duration::from_secs(120);
 /// The whole shutdown must end within five seconds; what is left is put back at the next start.
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
+/// How often it is looked around although nothing was reported.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// The time between two tries to take the same stray out of memory.
+const CLEAR_EVERY: Duration = Duration::from_secs(30);
 
 /// Results of work that was done beside the actor.
 pub(super) enum Event {
@@ -85,6 +89,7 @@ pub(super) struct Residency {
     pub(super) strays: Vec<ModelRef>,
     /// Takes a stray out of memory.
     clearing: Option<JoinHandle<()>>,
+    cleared_at: Option<Instant>,
     pub(super) lent: Option<borrow::Lent>,
     /// Our own end: it cuts short whatever waits.
     pub(super) ending: CancellationToken,
@@ -110,6 +115,7 @@ impl Residency {
             available: Vec::new(),
             strays: Vec::new(),
             clearing: None,
+            cleared_at: None,
             lent: None,
             ending: CancellationToken::new(),
         }
@@ -119,6 +125,8 @@ impl Residency {
         let Some(mut results) = self.results.take() else { return };
         let mut snapshots = self.around.hub.snapshots();
         self.resume().await;
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 ask = mailbox.recv() => match ask {
@@ -128,6 +136,7 @@ impl Residency {
                 },
                 Some(event) = results.recv() => self.on_event(event),
                 finished = end_of(&mut self.running) => self.on_finished(finished).await,
+                _ = look.tick() => self.on_snapshot(&self.around.hub.now()),
                 Ok(()) = snapshots.changed() => {
                     let snapshot = snapshots.borrow_and_update().clone();
                     self.on_snapshot(&snapshot);
@@ -162,7 +171,10 @@ impl Residency {
                 self.clearing = None;
                 match result {
                     Ok(()) => self.strays.retain(|stray| *stray != model),
-                    Err(error) => tracing::warn!(%error, %model, "is still in memory"),
+                    Err(error) => {
+                        tracing::warn!(%error, %model, "is still in memory");
+                        self.cleared_at = Some(Instant::now());
+                    }
                 }
             }
             Event::Borrow(event) => {
@@ -348,9 +360,8 @@ impl Residency {
         if active.is_some() {
             self.first_choices.clear();
         }
-        if standing == Standing::Open {
-            self.tried_at = None;
-        }
+        // One that cannot answer is tried again when its server comes back, is there by itself, or is asked for.
+        self.tried_at = (standing != Standing::Open).then(Timestamp::now);
         self.around.hub.report(Report::Switching(None));
         self.around.hub.report(Report::Active { active: active.clone(), standing });
         if changed
@@ -494,7 +505,8 @@ impl Residency {
 
     /// Takes out of memory what a transaction of ours had to leave there, once its server answers again.
     fn clear_stray(&mut self, snapshot: &Snapshot) {
-        if self.clearing.is_some() {
+        let lately = self.cleared_at.is_some_and(|at| at.elapsed() < CLEAR_EVERY);
+        if self.clearing.is_some() || lately {
             return;
         }
         let active = self.active.as_ref().map(Active::reference);
@@ -503,13 +515,6 @@ impl Residency {
             snapshot.server(&stray.server).is_some_and(|server| server.state == ServerState::Ready)
         };
         let Some(stray) = self.strays.iter().find(ready).cloned() else { return };
-        let listed = |stray: &ModelRef| {
-            snapshot.instances.iter().any(|i| i.server == stray.server && i.model == stray.model)
-        };
-        if !listed(&stray) {
-            self.strays.retain(|one| *one != stray);
-            return;
-        }
         let (around, events, ending) = (self.around.clone(), self.events.clone(), self.ending.clone());
         self.clearing = Some(tokio::spawn(async move {
             let result = around.take_out(&stray, &ending).await;

@@ -10,12 +10,9 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
-
-/// Until a server answers, started if need be.
-const SERVER_LIMIT: Duration = Duration::from_secs(180);
 
 pub(super) struct Request {
     pub model: Model,
@@ -134,18 +131,13 @@ impl Residency {
 impl Surroundings {
     async fn ready_to_measure(&self, model: &Model, cancel: &CancellationToken) -> Result<Ready, ApiError> {
         let supervisor = self.supervisor(&model.server)?;
-        let server = async {
-            let connection = supervisor.ensure_ready().await?;
-            let instances = connection.client.instances().await?;
-            Ok((connection, instances))
-        };
-        let (connection, instances) = bounded("Reaching its server", SERVER_LIMIT, cancel, server).await?;
+        let (connection, instances) = self.look(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
             return Ok(Ready { instance, connection, loaded: false });
         }
         self.want_room(model)?;
         let reference = model.reference();
-        self.set_borrowed(&reference, true).await;
+        self.note_stray(&reference, true).await;
         let (limit, _) = self.load_limit(&reference).await;
         let request = LoadRequest { model: model.name.clone(), context: None };
         let load = connection.client.load(&request, Arc::new(|_| {}));
@@ -196,18 +188,9 @@ impl Surroundings {
     }
 
     async fn give_up(&self, model: &ModelRef, cancel: &CancellationToken) {
-        match self.take_out(model, cancel).await {
-            Ok(()) => self.set_borrowed(model, false).await,
+        if let Err(error) = self.take_out(model, cancel).await {
             // The note stays: the next start takes it out.
-            Err(error) => tracing::warn!(%error, %model, "was borrowed and is still in memory"),
-        }
-    }
-
-    async fn set_borrowed(&self, model: &ModelRef, borrowed: bool) {
-        if let Some(journal) = &self.journal
-            && let Err(error) = journal.set_borrowed(model, borrowed).await
-        {
-            tracing::warn!(%error, %model, "the loan was not noted");
+            tracing::warn!(%error, %model, "was borrowed and is still in memory");
         }
     }
 }

@@ -9,6 +9,8 @@ mod borrow;
 mod random_tests;
 mod resume;
 #[cfg(test)]
+mod scene;
+#[cfg(test)]
 mod tests;
 mod transaction;
 
@@ -22,7 +24,7 @@ use super::{
 use crate::{hub::Hub, leases::Leases, ports::Journal};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Model, ModelPurpose, ModelRef, find_models},
+    model::{Instance, Model, ModelPurpose, ModelRef, find_models},
     server::ServerId,
     settings::SwitchingSettings,
     switch::SwitchReport,
@@ -180,6 +182,28 @@ impl Surroundings {
             None => Vec::new(),
         };
         (pilothouse_domain::residency::load_limit(&times, &self.settings.borrow()), times)
+    }
+}
+
+/// Until a server answers, started if need be; a remote one may load for ten minutes.
+const SERVER_LIMIT: Duration = Duration::from_secs(660);
+/// Until it says what it has in memory; its client asks for that in several questions, each with a limit of its own.
+const LOOK_LIMIT: Duration = Duration::from_secs(30);
+
+impl Surroundings {
+    /// A way to a server that answers, and what it has in memory. Errors: as `ensure_ready`, timed_out, cancelled.
+    async fn look(
+        &self,
+        server: &ServerId,
+        cancel: &CancellationToken,
+    ) -> Result<(Connection, Vec<Instance>), ApiError> {
+        let supervisor = self.supervisor(server)?;
+        let title = self.hub.now().server_title(server);
+        let reaching = format!("Reaching {title}");
+        let connection = bounded(&reaching, SERVER_LIMIT, cancel, supervisor.ensure_ready()).await?;
+        let listed = format!("The list of {title}");
+        let instances = bounded(&listed, LOOK_LIMIT, cancel, connection.client.instances()).await?;
+        Ok((connection, instances))
     }
 }
 

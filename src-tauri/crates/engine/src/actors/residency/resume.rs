@@ -64,11 +64,16 @@ async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
     let kept = journal.active().await?;
     let ever_used = journal.has_switches().await? || kept.is_some();
     let mut resumption = resume(&cut_off, kept.as_ref());
-    for borrowed in journal.borrowed().await? {
-        if Some(&borrowed) != resumption.active.as_ref() && !resumption.strays.contains(&borrowed) {
-            resumption.strays.push(borrowed.clone());
+    // Noted before the rows are closed: we may die again before they have left.
+    for stray in &resumption.strays {
+        journal.set_stray(stray, true).await?;
+    }
+    for stray in journal.strays().await? {
+        if Some(&stray) == resumption.active.as_ref() {
+            journal.set_stray(&stray, false).await?;
+        } else if !resumption.strays.contains(&stray) {
+            resumption.strays.push(stray);
         }
-        journal.set_borrowed(&borrowed, false).await?;
     }
     if !cut_off.is_empty() {
         journal.close_cut_off("Pilothouse ended while it was under way.").await?;
@@ -95,6 +100,18 @@ impl Surroundings {
         };
         let result = bounded("Taking a model out of memory", TAKE_OUT_LIMIT, cancel, work).await;
         supervisor.refresh().await;
+        if result.is_ok() {
+            self.note_stray(model, false).await;
+        }
         result
+    }
+
+    /// Writes down that a model must leave memory, or has left.
+    pub(super) async fn note_stray(&self, model: &ModelRef, stray: bool) {
+        if let Some(journal) = &self.journal
+            && let Err(error) = journal.set_stray(model, stray).await
+        {
+            tracing::warn!(%error, %model, "what must leave memory was not written down");
+        }
     }
 }

@@ -118,9 +118,13 @@ impl Supervisor {
         }
         let (generation, client, adapter) =
             (self.generation, connection.client.clone(), self.adapter.clone());
+        let processes = self.around.processes.clone();
         let pid = self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid);
         self.later(async move {
-            Inner::Probed { generation, probe: work::probe(&*client, &*adapter, pid, with_models).await }
+            Inner::Probed {
+                generation,
+                probe: work::probe(&*client, &*adapter, &processes, pid, with_models).await,
+            }
         });
     }
 

@@ -19,7 +19,7 @@ use crate::{
     hub::Hub,
     leases::{Leases, Target},
     model_files::read_files,
-    ports::{Endpoint, ServerAdapter, ServerClient},
+    ports::{Endpoint, Processes, ServerAdapter, ServerClient},
     server_log::ServerLog,
 };
 use pilothouse_domain::{
@@ -62,6 +62,8 @@ pub struct Surroundings {
     pub policy: RestartPolicy,
     /// Answers under way, and what goes wrong with them.
     pub leases: Leases,
+    /// What the system tells of the server's processes.
+    pub processes: Arc<dyn Processes>,
 }
 
 enum Ask {

@@ -2,8 +2,11 @@
 
 use super::record::Record;
 use crate::{
-    ports::{Endpoint, Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient},
-    process::{Child, Identity, OwnedProcess, children, run_to_end, run_until},
+    ports::{
+        Endpoint, Found, GenerateRequest, Health, Installation, Launch, Processes, ServerAdapter,
+        ServerClient,
+    },
+    process::{Child, Identity, OwnedProcess, run_to_end, run_until},
     servers::places::port_taken,
 };
 use futures_util::StreamExt;
@@ -16,6 +19,7 @@ use pilothouse_domain::{
 };
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 use tokio::time::Instant;
@@ -136,6 +140,7 @@ pub(super) struct Probe {
 pub(super) async fn probe(
     client: &dyn ServerClient,
     adapter: &dyn ServerAdapter,
+    processes: &Arc<dyn Processes>,
     pid: Option<u32>,
     with_models: bool,
 ) -> Probe {
@@ -155,7 +160,10 @@ pub(super) async fn probe(
     let instances = kept(instances, "instances");
     // After the list: a process that is gone by now cannot hold what the list still names.
     let children = match pid {
-        Some(pid) => tokio::task::spawn_blocking(move || children(pid)).await.ok().flatten(),
+        Some(pid) => {
+            let processes = processes.clone();
+            tokio::task::spawn_blocking(move || processes.children(pid)).await.ok().flatten()
+        }
         None => None,
     };
     let runners = match children {

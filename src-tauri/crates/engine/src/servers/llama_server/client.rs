@@ -60,6 +60,9 @@ impl LlamaClient {
                 .filter(|tokens| *tokens > 0),
             expiry: Expiry::NotReported,
             pid: None,
+            port: None,
+            slots: None,
+            orphaned_answers: None,
         }
     }
 

@@ -82,6 +82,7 @@ impl ServerAdapter for LlamaServer {
             model_size: true,
             key: false,
             take_over: false,
+            cancels: false,
         }
     }
 

@@ -100,6 +100,7 @@ impl ServerAdapter for LmStudio {
             model_size: true,
             key: true,
             take_over: false,
+            cancels: false,
         }
     }
 

@@ -25,6 +25,9 @@ pub(super) fn instance(id: &str, model: &str, context: Option<u64>) -> Instance 
         context,
         expiry: Expiry::NotReported,
         pid: None,
+        port: None,
+        slots: None,
+        orphaned_answers: None,
     }
 }
 

@@ -246,6 +246,9 @@ fn instance(running: RunningModel, now: Timestamp) -> Instance {
             Some(at) => Expiry::At(at),
         },
         pid: None,
+        port: None,
+        slots: None,
+        orphaned_answers: None,
     }
 }
 

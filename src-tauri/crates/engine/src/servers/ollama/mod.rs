@@ -118,6 +118,7 @@ impl ServerAdapter for Ollama {
             model_size: true,
             key: false,
             take_over: false,
+            cancels: false,
         }
     }
 

@@ -88,6 +88,9 @@ impl ServerClient for OpenAiClient {
             context: None,
             expiry: Expiry::NotReported,
             pid: None,
+            port: None,
+            slots: None,
+            orphaned_answers: None,
         })
     }
 

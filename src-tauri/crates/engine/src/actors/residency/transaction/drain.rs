@@ -32,7 +32,7 @@ impl Transaction {
             Err(error) if self.is_committed() => {
                 tracing::warn!(%error, model = %previous.model, "is still in memory after the switch");
                 self.reasons.push(format!("{} is still in memory: {error}", previous.model));
-                self.strays.push(previous.reference());
+                self.leave(previous.reference()).await;
                 Ok(())
             }
             result => result,

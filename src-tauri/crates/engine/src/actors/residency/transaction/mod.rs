@@ -72,6 +72,8 @@ pub(super) struct Transaction {
     instance: Option<Instance>,
     connection: Option<Connection>,
     target_was_loaded: bool,
+    /// It is in memory only because an earlier transaction had to leave it there.
+    target_is_stray: bool,
     answers_cut: u32,
     reasons: Vec<String>,
     /// What is active now, and whether it answers.
@@ -109,6 +111,7 @@ impl Transaction {
             instance: None,
             connection: None,
             target_was_loaded: false,
+            target_is_stray: false,
             answers_cut: 0,
             reasons: Vec::new(),
             standing: Standing::Open,
@@ -121,6 +124,7 @@ impl Transaction {
     pub fn clear_first(&mut self, clearing: Option<JoinHandle<()>>, strays: &mut Vec<ModelRef>) {
         self.clearing = clearing;
         self.strays = std::mem::take(strays);
+        self.target_is_stray = self.strays.contains(&self.to);
         self.strays.retain(|stray| *stray != self.to);
     }
 
@@ -293,6 +297,12 @@ impl Transaction {
     fn stand(&mut self, standing: Standing) {
         self.standing = standing.clone();
         self.around.hub.report(Report::Active { active: self.active.clone(), standing });
+    }
+
+    /// A model had to be left in memory: it is taken out later, if need be after our next start.
+    async fn leave(&mut self, stray: ModelRef) {
+        self.around.note_stray(&stray, true).await;
+        self.strays.push(stray);
     }
 
     fn is_committed(&self) -> bool {

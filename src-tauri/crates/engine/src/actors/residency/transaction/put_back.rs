@@ -8,12 +8,7 @@ use pilothouse_domain::{
     residency::{Undo, undo},
     switch::{Active, SwitchPhase},
 };
-use std::{sync::Arc, time::Duration};
-
-/// Until a server says what it has in memory.
-const LOOK_LIMIT: Duration = Duration::from_secs(15);
-/// Until a server answers, started if need be; a remote one may load for ten minutes.
-const SERVER_LIMIT: Duration = Duration::from_secs(660);
+use std::sync::Arc;
 
 impl Transaction {
     /// Takes out of memory what earlier transactions of ours had to leave there. What stays is tried again later.
@@ -33,7 +28,7 @@ impl Transaction {
     pub(super) async fn put_back(&mut self, error: &ApiError) {
         self.enter(SwitchPhase::PuttingBack).await;
         let Undo { unload_target, reload_previous } = undo(&self.done);
-        if unload_target && !self.target_was_loaded {
+        if (unload_target || self.target_is_stray) && !self.target_was_loaded {
             self.unload_target().await;
         }
         let Some(previous) = self.previous.clone() else {
@@ -58,12 +53,19 @@ impl Transaction {
     }
 
     async fn unload_target(&mut self) {
-        let Some(connection) = self.connection.clone() else { return };
+        let Some(connection) = self.connection.clone() else {
+            if self.target_is_stray {
+                self.strays.push(self.to.clone());
+            }
+            return;
+        };
         let id = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |instance| instance.id.clone());
         let unload = self.at_last("Taking the new model out again", connection.client.unload(&id)).await;
         if let Err(error) = unload {
             tracing::warn!(%error, model = %self.to, "is still in memory after a failed switch");
-            self.strays.push(self.to.clone());
+            self.leave(self.to.clone()).await;
+        } else {
+            self.around.note_stray(&self.to, false).await;
         }
         if let Ok(supervisor) = self.supervisor(&self.to.server)
             && !self.ending.is_cancelled()
@@ -81,14 +83,7 @@ impl Transaction {
             // Down for reasons of its own: it stays the active model, and its supervisor deals with it.
             return Ok(previous.clone());
         }
-        let supervisor = self.supervisor(&previous.server)?;
-        let look = async {
-            let connection = supervisor.ensure_ready().await?;
-            let instances = connection.client.instances().await?;
-            Ok((connection, instances))
-        };
-        let limit = if unloaded { SERVER_LIMIT } else { LOOK_LIMIT };
-        let (connection, instances) = match bounded("Its server", limit, &self.ending, look).await {
+        let (connection, instances) = match self.around.look(&previous.server, &self.ending).await {
             Ok(found) => found,
             // Nobody took it out of memory: a server that is silent for a while has not lost it.
             Err(error) if !unloaded => {

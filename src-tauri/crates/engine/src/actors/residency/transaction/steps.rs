@@ -19,26 +19,20 @@ use tokio_util::sync::CancellationToken;
 
 /// How long the first token of the proof may take.
 const PROOF_LIMIT: Duration = Duration::from_secs(120);
-/// Until a server answers, started if need be; a remote one may load for ten minutes.
-const SERVER_LIMIT: Duration = Duration::from_secs(660);
 
 impl Transaction {
     pub(super) async fn ensure_server(&mut self) -> Result<(), ApiError> {
-        let supervisor = self.supervisor(&self.to.server)?;
         let look = async {
-            let connection = supervisor.ensure_ready().await?;
+            let found = self.around.look(&self.to.server, &self.ending).await?;
             if !matches!(self.cause, Cause::Asked(_)) && self.model().is_err() {
                 // After a start of it the list may be that of before.
-                supervisor.refresh().await;
+                self.supervisor(&self.to.server)?.refresh().await;
             }
-            let instances = connection.client.instances().await?;
-            Ok((connection, instances))
+            Ok(found)
         };
-        let never = CancellationToken::new();
-        let look = bounded("Reaching its server", SERVER_LIMIT, &never, look);
         let (connection, instances) = self.until_cancelled(look).await?;
         self.instance = instances.into_iter().find(|instance| instance.model == self.to.model);
-        self.target_was_loaded = self.instance.is_some();
+        self.target_was_loaded = self.instance.is_some() && !self.target_is_stray;
         self.connection = Some(connection);
         Ok(())
     }
@@ -121,6 +115,7 @@ impl Transaction {
                 self.reasons.push(format!("It was not written down: {error}"));
             }
         }
+        self.around.note_stray(&self.to, false).await;
         if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&self.to.server)) {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());

@@ -1,0 +1,117 @@
+//! An engine with nothing but residency, supervisors and fake servers, for the tests of this room.
+
+use super::{ResidencyHandle, Surroundings, Wanted};
+use crate::{
+    actors::{
+        notifier::NotifierHandle,
+        supervisor::{self, SupervisorHandle},
+        supervisors::Supervisors,
+    },
+    fakes::{self, FakeJournal, FakeServer, Quiet},
+    hub::Hub,
+    leases::{ActiveRoute, Asked, Lease, Leases, Limits, Refused},
+};
+use pilothouse_domain::{
+    error::ApiError,
+    settings::SwitchingSettings,
+    snapshot::Snapshot,
+    switch::{Active, SwitchReport},
+};
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+
+pub(super) struct Scene {
+    pub servers: Vec<FakeServer>,
+    pub journal: FakeJournal,
+    pub leases: Leases,
+    pub hub: Hub,
+    pub residency: ResidencyHandle,
+    settings: watch::Sender<SwitchingSettings>,
+    _folder: tempfile::TempDir,
+}
+
+impl Scene {
+    /// An engine that starts beside these servers and takes up this journal, all servers seen once.
+    pub async fn start(servers: &[FakeServer], journal: &FakeJournal) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let leases = Leases::default();
+        leases.set_limits(Limits { held: Duration::from_secs(30), ..Limits::default() });
+        let hub = fakes::hub(&leases);
+        let supervisors = Supervisors::default();
+        for server in servers {
+            let around: supervisor::Surroundings = fakes::surroundings(server, &hub, &leases, folder.path());
+            supervisors.add(SupervisorHandle::start(Arc::new(server.clone()), around, false));
+        }
+        let (_, off) = watch::channel(false);
+        let (settings, seen) = watch::channel(SwitchingSettings::default());
+        let residency = ResidencyHandle::start(Surroundings {
+            hub: hub.clone(),
+            notifier: NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off),
+            journal: Some(Arc::new(journal.clone())),
+            supervisors,
+            leases: leases.clone(),
+            settings: seen,
+        });
+        let servers = servers.to_vec();
+        let scene =
+            Self { servers, journal: journal.clone(), leases, hub, residency, settings, _folder: folder };
+        scene.rest(6).await;
+        scene
+    }
+
+    pub fn set(&self, change: impl FnOnce(&mut SwitchingSettings)) {
+        self.settings.send_modify(change);
+    }
+
+    /// Lets so many seconds pass.
+    pub async fn rest(&self, seconds: u64) {
+        tokio::time::sleep(Duration::from_secs(seconds)).await;
+    }
+
+    pub fn now(&self) -> Arc<Snapshot> {
+        self.hub.now()
+    }
+
+    pub fn active(&self) -> Option<String> {
+        self.now().active.as_ref().map(|active| active.model.clone())
+    }
+
+    /// What requests for `active` meet.
+    pub fn route(&self) -> String {
+        match &self.leases.routes().active {
+            ActiveRoute::None => "none".into(),
+            ActiveRoute::Held => "held".into(),
+            ActiveRoute::Open(target) => target.model.clone(),
+            ActiveRoute::Down(server) => format!("{server} down"),
+            ActiveRoute::Refusing(why) => format!("refusing: {why}"),
+        }
+    }
+
+    pub fn held(&self) -> Vec<String> {
+        let mut all: Vec<String> = self.servers.iter().flat_map(FakeServer::held).collect();
+        all.sort();
+        all
+    }
+
+    pub async fn switch(&self, model: &str) -> Result<SwitchReport, ApiError> {
+        self.residency.switch(wanted(model)).await
+    }
+
+    /// A click whose outcome is waited for later.
+    pub fn click(&self, wanted: Wanted) -> JoinHandle<Result<SwitchReport, ApiError>> {
+        let residency = self.residency.clone();
+        tokio::spawn(async move { residency.switch(wanted).await })
+    }
+
+    pub async fn lease(&self) -> Result<Lease, Refused> {
+        self.leases.take(Asked::Active).await
+    }
+}
+
+pub(super) fn wanted(model: &str) -> Wanted {
+    Wanted { model: model.into(), ..Wanted::default() }
+}
+
+pub(super) fn active(server: &str, model: &str) -> Active {
+    Active { server: server.into(), model: model.into(), instance: model.into() }
+}

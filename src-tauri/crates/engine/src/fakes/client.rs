@@ -1,0 +1,292 @@
+use super::{
+    faults::Fault,
+    world::{Act, FakeServer},
+};
+use crate::{
+    ports::{
+        Endpoint, Exit, Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health,
+        Installation, Launch, LoadProgress, LoadRequest, ProcessSpec, Processes, ServerAdapter, ServerClient,
+    },
+    process::Child,
+};
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    hang::{ProcessWork, Slot},
+    model::{Expiry, Instance, Model},
+    server::{Abilities, Ownership, ServerId, ServerKind},
+};
+use std::{sync::Arc, time::Duration};
+
+/// As the clients of real servers have them.
+const HEALTH_LIMIT: Duration = Duration::from_secs(2);
+const LIST_LIMIT: Duration = Duration::from_secs(10);
+const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
+/// The process of a fake server.
+const PID: u32 = 7;
+/// Where each child of it would listen.
+const PORT: u16 = 7000;
+
+#[async_trait]
+impl ServerClient for FakeServer {
+    async fn health(&self) -> Result<Health, ApiError> {
+        let fault = {
+            let mut world = self.lock();
+            world.health_calls += 1;
+            world.faults.health.clone()
+        };
+        self.suffer_within(HEALTH_LIMIT, fault).await?;
+        Ok(Health { version: Some("1".into()) })
+    }
+
+    async fn models(&self) -> Result<Vec<Model>, ApiError> {
+        let fault = self.lock().faults.list.clone();
+        self.suffer_within(LIST_LIMIT, fault).await?;
+        let models = self.lock().models.clone();
+        Ok(models.iter().map(|(name, bytes)| self.model(name, *bytes)).collect())
+    }
+
+    /// What is in memory when it is asked, however late the answer comes.
+    async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
+        let (fault, held) = {
+            let world = self.lock();
+            let held: Vec<Instance> = world.held.values().map(|(_, instance)| instance.clone()).collect();
+            (world.faults.list.clone(), held)
+        };
+        self.suffer_within(LIST_LIMIT, fault).await?;
+        Ok(held)
+    }
+
+    async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            let next = world.faults.next_loads.pop_front();
+            (next.unwrap_or_else(|| world.faults.load.clone()), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        if !takes.is_zero() && !self.lock().held.contains_key(&request.model) {
+            tokio::time::sleep(takes / 2).await;
+            progress(0.5);
+            tokio::time::sleep(takes / 2).await;
+        }
+        // It may have died meanwhile.
+        self.suffer(Fault::None).await?;
+        let instance = self.take_in(&request.model, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(request.model.clone()));
+        Ok(instance)
+    }
+
+    async fn unload(&self, instance: &str) -> Result<(), ApiError> {
+        let fault = {
+            let mut world = self.lock();
+            world.unload_calls += 1;
+            world.faults.unload.clone()
+        };
+        self.suffer_within(UNLOAD_LIMIT, fault).await?;
+        if self.let_go(instance) {
+            self.lock().acts.push(Act::Unloaded(instance.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// One token after the other, each the name of the instance; waits for a free place first.
+    async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
+        let fault = {
+            let mut world = self.lock();
+            world.tokens_asked += 1;
+            world.faults.generate.clone()
+        };
+        self.suffer(fault).await?;
+        let name = request.instance.clone();
+        let life = self.life(&name)?;
+        let place = self.place().await?;
+        let answer = UnderWay::begin(self, name, life, place);
+        let tokens = u64::from(request.max_tokens.max(1));
+        let events = stream::unfold((answer, 0), move |(answer, given)| async move {
+            if given > tokens {
+                return None;
+            }
+            if given == tokens {
+                let end = GenerateEnd {
+                    finish: Some("length".into()),
+                    output_tokens: Some(given as u32),
+                    ..GenerateEnd::default()
+                };
+                return Some((Ok(event(String::new(), Some(end))), (answer, given + 1)));
+            }
+            match answer.token(given).await {
+                Ok(text) => Some((Ok(event(text, None)), (answer, given + 1))),
+                Err(error) => Some((Err(error), (answer, tokens + 1))),
+            }
+        });
+        Ok(events.boxed())
+    }
+
+    fn openai(&self) -> Endpoint {
+        Endpoint { base_url: format!("{}/v1", self.endpoint().base_url), key: None }
+    }
+
+    async fn slots(&self, _port: u16) -> Option<Vec<Slot>> {
+        self.slots_now()
+    }
+}
+
+fn event(text: String, end: Option<GenerateEnd>) -> GenerateEvent {
+    GenerateEvent { at: std::time::Instant::now(), text, end }
+}
+
+/// One answer, counted for as long as it lives.
+struct UnderWay {
+    server: FakeServer,
+    name: String,
+    life: u64,
+    number: u64,
+    takes: Duration,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl UnderWay {
+    fn begin(server: &FakeServer, name: String, life: u64, place: tokio::sync::OwnedSemaphorePermit) -> Self {
+        let mut world = server.lock();
+        let number = world.answers.keys().next_back().map_or(0, |last| last + 1);
+        world.answers.insert(number, 0);
+        let takes = world.token_takes;
+        drop(world);
+        Self { server: server.clone(), name, life, number, takes, _place: place }
+    }
+
+    async fn token(&self, given: u64) -> Result<String, ApiError> {
+        tokio::time::sleep(self.takes).await;
+        let there = self.server.life(&self.name).is_ok_and(|life| life == self.life);
+        let mut world = self.server.lock();
+        if !there || world.faults.down {
+            world.acts.push(Act::Cut(self.name.clone()));
+            return Err(ApiError::new(ErrorCode::Unreachable, "The answer broke off.").retryable());
+        }
+        if given == 0 {
+            world.acts.push(Act::Spoke(self.name.clone()));
+        }
+        *world.answers.entry(self.number).or_default() += 1;
+        Ok(format!("{} ", self.name))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.server.lock().answers.remove(&self.number);
+    }
+}
+
+impl FakeServer {
+    fn life(&self, name: &str) -> Result<u64, ApiError> {
+        let world = self.lock();
+        let life = world.held.get(name).map(|(life, _)| *life);
+        life.ok_or_else(|| ApiError::not_found(format!("{name} is not in memory.")))
+    }
+
+    /// Waits behind the answers that have the places now, those of nobody included.
+    async fn place(&self) -> Result<tokio::sync::OwnedSemaphorePermit, ApiError> {
+        let ended = |_| ApiError::internal("the fake has ended");
+        let place = self.places.clone().acquire_owned().await.map_err(ended)?;
+        while self.is_full_of_orphans() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(place)
+    }
+
+    fn is_full_of_orphans(&self) -> bool {
+        let world = self.lock();
+        world.slots.is_some_and(|slots| world.orphans.len() >= slots as usize)
+    }
+
+    fn endpoint(&self) -> Endpoint {
+        Endpoint { base_url: format!("http://127.0.0.1:1/{}", self.id), key: None }
+    }
+}
+
+#[async_trait]
+impl ServerAdapter for FakeServer {
+    fn id(&self) -> ServerId {
+        self.id.clone()
+    }
+
+    fn kind(&self) -> ServerKind {
+        match self.found_as {
+            Ownership::Remote => ServerKind::OpenAi,
+            _ => ServerKind::Ollama,
+        }
+    }
+
+    fn title(&self) -> String {
+        self.id.to_string()
+    }
+
+    fn abilities(&self) -> Abilities {
+        Abilities { load: true, unload: true, ..Abilities::default() }
+    }
+
+    fn found_as(&self) -> Ownership {
+        self.found_as
+    }
+
+    async fn locate(&self) -> Installation {
+        Installation::NotInstalled { reason: "It is a fake.".into(), hint: String::new() }
+    }
+
+    async fn find_running(&self) -> Option<Found> {
+        (!self.lock().faults.down).then(|| Found {
+            endpoint: self.endpoint(),
+            version: None,
+            pid: Some(PID),
+            keeper: None,
+            left_to_owner: false,
+            log: None,
+        })
+    }
+
+    fn is_runner(&self, _command_line: &[String]) -> bool {
+        true
+    }
+
+    async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
+        command_line.iter().any(|word| word == model)
+    }
+
+    async fn launch(&self, _installation: &Installation) -> Result<Launch, ApiError> {
+        Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."))
+    }
+
+    async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {
+        None
+    }
+
+    fn client(&self, _endpoint: &Endpoint) -> Arc<dyn ServerClient> {
+        Arc::new(self.clone())
+    }
+
+    fn start_limit(&self) -> Duration {
+        Duration::from_secs(10)
+    }
+
+    fn explain_exit(&self, exit: &Exit, _last_lines: &[String]) -> ApiError {
+        ApiError::new(ErrorCode::ServerCrashed, exit.to_string())
+    }
+}
+
+/// The system, as far as it knows this server's processes.
+impl Processes for FakeServer {
+    fn children(&self, _parent: u32) -> Option<Vec<Child>> {
+        let world = self.lock();
+        let child = |(pid, model): &(u32, String)| Child {
+            pid: *pid,
+            command_line: vec![model.clone(), "--port".into(), PORT.to_string()],
+        };
+        Some(world.children.as_ref()?.iter().map(child).collect())
+    }
+
+    fn work(&self, _root: u32) -> Option<ProcessWork> {
+        self.lock().work.clone()
+    }
+}

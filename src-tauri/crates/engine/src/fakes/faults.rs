@@ -1,0 +1,31 @@
+use pilothouse_domain::error::ApiError;
+use std::{collections::VecDeque, time::Duration};
+
+/// How a call goes.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Fault {
+    #[default]
+    None,
+    /// It does its work, so much later.
+    Slow(Duration),
+    /// It does nothing and answers this.
+    Fail(ApiError),
+    /// It does nothing and never answers.
+    Hang,
+}
+
+/// How each kind of call goes, until that is changed.
+#[derive(Debug, Clone, Default)]
+pub struct Faults {
+    pub health: Fault,
+    /// Both lists: models and instances.
+    pub list: Fault,
+    pub load: Fault,
+    pub unload: Fault,
+    /// Before the first token.
+    pub generate: Fault,
+    /// How the next loads go, one each, before `load` counts.
+    pub next_loads: VecDeque<Fault>,
+    /// Nothing answers at its address, and nothing is found there.
+    pub down: bool,
+}

@@ -1,0 +1,17 @@
+//! Scripted fakes for the tests of actors: a server that exists only in memory, with its adapter and client in one.
+//!
+//! Every wait is one of tokio's, so that paused time runs through them. What a test wants to know afterwards (who loaded
+//! what, how often, what was in memory at any time) is written down by the fake.
+
+#![allow(dead_code, unused_imports, reason = "the tests of each actor use another part of it")]
+
+mod client;
+mod faults;
+mod journal;
+mod surroundings;
+mod world;
+
+pub use faults::{Fault, Faults};
+pub use journal::FakeJournal;
+pub use surroundings::{Quiet, hub, surroundings};
+pub use world::{Act, FakeServer, Memory};
