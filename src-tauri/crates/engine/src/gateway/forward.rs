@@ -1,51 +1,44 @@
 //! One request: find its target, wait for a switch if need be, pass it on, stream the answer back.
 
 use super::{
-    ActiveRoute, InFlight, Routes, Shared, Target,
+    ActiveRoute, InFlight, Routes, Shared, Target, body, headers,
     refusal::Refusal,
     splice::{self, Named},
+    upstream::{self, Asked},
 };
 use axum::{
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
-    response::Response,
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
 use pilothouse_domain::{model::ModelRef, server::ServerId};
 use std::time::{Duration, Instant};
 
-/// Headers that belong to one connection and never travel on (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server");
 const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
 
 pub(super) async fn forward(
     State(shared): State<Shared>,
-    Path(path): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
+    let asked = Asked::new(&uri, &headers)?;
+    let body = body::read(body, &shared.bodies).await?;
     let named =
         splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
     let target = target(&shared, named.model.as_deref()).await?;
-    match send(&shared, &target, &path, &headers, &body, &named).await {
+    match send(&shared, &target, &asked, &body, &named).await {
         Ok(response) => Ok(response),
         // The target may have moved between the look and the send; nothing has reached the client yet.
         Err(error) => match target_again(&shared, named.model.as_deref(), &target).await {
-            Some(moved) => send(&shared, &moved, &path, &headers, &body, &named)
+            Some(moved) => send(&shared, &moved, &asked, &body, &named)
                 .await
-                .map_err(|error| unreachable(&moved, &error)),
-            None => Err(unreachable(&target, &error)),
+                .map_err(|error| upstream::unsent(&moved, &error)),
+            None => Err(upstream::unsent(&target, &error)),
         },
     }
 }
@@ -128,31 +121,20 @@ async fn target_again(shared: &Shared, model: Option<&str>, old: &Target) -> Opt
 async fn send(
     shared: &Shared,
     target: &Target,
-    path: &str,
-    headers: &HeaderMap,
+    asked: &Asked,
     body: &Bytes,
     named: &Named,
 ) -> Result<Response, reqwest::Error> {
     let guard = shared.in_flight.enter(&target.server, &target.instance);
-    let mut passed = HeaderMap::new();
-    for (name, value) in headers {
-        let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
-        if !HOP_BY_HOP.contains(name) && !ours.contains(name) && name != "keep-alive" {
-            passed.append(name, value.clone());
-        }
-    }
-    let mut request = shared
-        .http
-        .post(format!("{}/{path}", target.openai.base_url))
-        .headers(passed)
-        .body(splice::rename(body, named, &target.instance));
-    if let Some(key) = &target.openai.key {
-        request = request.bearer_auth(key.expose());
-    }
+    let request = asked.request(target, splice::rename(body, named, &target.instance));
     let mut heard = Heard::new(&shared.in_flight, &target.server);
-    let answer = request.send().await.inspect_err(|_| heard.failed = true)?;
+    let answer = request.send().await.inspect_err(|error| heard.failed = upstream::is_its_fault(error))?;
     heard.failed = answer.status().is_server_error();
-    tracing::debug!(server = %target.server, model = %target.model, %path, status = %answer.status(), "forwarded");
+    let (path, status) = (asked.path(), answer.status());
+    tracing::debug!(server = %target.server, model = %target.model, %path, %status, "forwarded");
+    if let Some(refusal) = upstream::redirected(target, &answer) {
+        return Ok(refusal.into_response());
+    }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = answer.status();
     copy_headers(answer.headers(), response.headers_mut(), target);
@@ -195,12 +177,7 @@ impl Drop for Heard {
 }
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
-    for (name, value) in from {
-        let cors = name.as_str().starts_with("access-control-");
-        if !HOP_BY_HOP.contains(name) && name != "keep-alive" && !cors {
-            to.append(name, value.clone());
-        }
-    }
+    *to = headers::to_client(from);
     let header =
         |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
     to.insert(SERVER_HEADER, header(target.server.as_str()));
@@ -211,10 +188,4 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
-}
-
-fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
-    tracing::warn!(server = %target.server, %error, "could not be reached");
-    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
-    Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
 }

@@ -3,38 +3,39 @@
 //! A listener of its own, loopback only. Bodies pass through as bytes; only the value of `model` is replaced. Streams
 //! are handed on chunk by chunk, and a client that hangs up cancels its request upstream.
 
+mod body;
 mod forward;
+mod headers;
 mod in_flight;
 mod listing;
+mod path;
+mod pieces;
 mod refusal;
 mod routes;
 mod splice;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 pub use in_flight::InFlight;
 pub use routes::{ActiveRoute, Routes, Target};
 
-use crate::http::{Guard, Listener};
+use crate::http::{ConnectionLimits, Guard, Listener};
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 use pilothouse_domain::error::ApiError;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
-/// The largest request body: prompts with images fit, floods do not.
-const BODY_LIMIT: usize = 64 << 20;
-/// A server on this machine accepts at once or not at all.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-
 /// What a request handler needs.
 #[derive(Clone)]
 struct Shared {
     routes: watch::Receiver<Arc<Routes>>,
     in_flight: InFlight,
-    http: reqwest::Client,
+    /// Memory for the bodies of all requests.
+    bodies: body::Budget,
     /// Longest wait for a switch to end.
     wait: Duration,
 }
@@ -51,24 +52,10 @@ impl Gateway {
         routes: watch::Receiver<Arc<Routes>>,
         in_flight: InFlight,
     ) -> Result<Self, ApiError> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .build()
-            .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
-        let shared = Shared { routes, in_flight, http, wait };
+        let shared = Shared { routes, in_flight, bodies: body::Budget::new(body::BUDGET), wait };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::new(bound.address());
-        let router = Router::new()
-            .route("/v1/models", get(listing::list))
-            .route("/v1/models/{*id}", get(listing::one))
-            .route("/v1/{*path}", post(forward::forward))
-            .fallback(refusal::no_such_path)
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
-            .with_state(shared);
-        Ok(Self(bound.serve(router)))
+        Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -79,4 +66,15 @@ impl Gateway {
     pub async fn stop(self) {
         self.0.stop().await;
     }
+}
+
+fn router(shared: Shared, guard: Guard) -> Router {
+    Router::new()
+        .route("/v1/models", get(listing::list))
+        .route("/v1/models/{*id}", get(listing::one))
+        .route("/v1/{*path}", post(forward::forward))
+        .method_not_allowed_fallback(refusal::wrong_method)
+        .fallback(refusal::no_such_path)
+        .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
+        .with_state(shared)
 }
