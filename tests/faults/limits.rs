@@ -127,6 +127,8 @@ async fn without_a_single_free_descriptor_no_server_is_blamed() {
     assert_eq!(after["active"]["model"], EMBEDDED_MODEL, "{after:#}");
     assert_eq!(ask(&sandbox).await.status(), 200);
     let log = std::fs::read_to_string(sandbox.home().join("logs/pilothouse.log")).unwrap();
+    let blamed: Vec<&str> = log.lines().filter(|line| line.contains("ending it")).collect();
+    assert!(blamed.is_empty() && !after["notices"].to_string().contains("hung"), "{blamed:#?}");
     assert!(log.contains("could not be asked"), "the lack was not met");
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
