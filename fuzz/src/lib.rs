@@ -2,6 +2,10 @@
 //! sanitizer too, for nothing.
 
 pub mod accelerators;
+#[path = "../../src-tauri/crates/engine/src/gateway/headers.rs"]
+pub mod gateway_headers;
+#[path = "../../src-tauri/crates/engine/src/gateway/path.rs"]
+pub mod gateway_path;
 #[path = "../../src-tauri/crates/engine/src/model_files/mod.rs"]
 pub mod model_files;
 

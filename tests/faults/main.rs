@@ -6,9 +6,11 @@
 
 mod answers;
 mod docker;
+mod doors;
 mod guardrail;
 mod hangs;
 mod launches;
+mod limits;
 mod lmstudio;
 mod own_end;
 mod owners;

@@ -232,3 +232,46 @@ async fn a_name_that_leads_nowhere_is_said() {
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
 }
+
+/// The name leads nowhere from here: only the proxy, which stands for the way out of a company's network, knows it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_behind_a_proxy_is_probed_and_asked_by_the_same_way() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let proxy = Front::open(0, &far.base(), None).await.unwrap();
+    let address = format!("http://127.0.0.1:{}", proxy.port);
+    let sandbox = Sandbox::new(&tools, &remote("http://studio.invalid/v1"));
+    let variables = [("HTTP_PROXY", address.as_ref()), ("NO_PROXY", "127.0.0.1,localhost".as_ref())];
+    let mut engine = sandbox.serve_with(&variables).await;
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    let switched = sandbox.switch(EMBEDDED_MODEL, "studio");
+    assert_eq!(switched.code, Some(0), "{switched:?}");
+    assert_eq!(ask(&sandbox).await.status(), 200, "the gateway goes where the probe went");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    proxy.close().await;
+    far.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_that_has_moved_is_not_followed_and_its_new_address_is_named() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let far = Far::start(&tools).await;
+    let front = Front::open(0, &far.base(), None).await.unwrap();
+    let sandbox = Sandbox::new(&tools, &remote(&format!("http://127.0.0.1:{}", front.port)));
+    let mut engine = sandbox.serve().await;
+    until_state(&sandbox, &mut engine, "studio", "ready").await;
+    assert_eq!(sandbox.switch(EMBEDDED_MODEL, "studio").code, Some(0));
+    front.set(Rules { moved_to: Some("https://new.invalid".into()), ..Rules::default() });
+    let answer = ask(&sandbox).await;
+    assert_eq!(answer.status(), 502);
+    let said = answer.text().await.unwrap();
+    assert!(said.contains("put https://new.invalid/v1 into the settings"), "{said}");
+    let moved = until_state(&sandbox, &mut engine, "studio", "degraded").await;
+    assert!(reason(&moved).contains("redirect"), "{moved:#}");
+    assert!(moved["hint"].as_str().unwrap_or_default().contains("https://new.invalid/v1"), "{moved:#}");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    front.close().await;
+    far.end().await;
+}

@@ -10,7 +10,7 @@
 mod group;
 mod tools;
 
-pub use group::{Group, command, marked, parent, signal};
+pub use group::{Group, command, limit_descriptors, marked, parent, signal};
 pub use tools::{GGUF, Tools, built, free_port, named, or_skip, until};
 
 use serde_json::Value;

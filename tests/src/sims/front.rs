@@ -22,6 +22,8 @@ pub struct Rules {
     pub key: Option<String>,
     /// Every question is answered as by a llama-server that loads its model.
     pub loading: bool,
+    /// Every question is answered with a redirect to the same path under this address.
+    pub moved_to: Option<String>,
     /// Callers wait for ever, as behind a cable that was pulled out.
     pub silent: bool,
 }
@@ -107,6 +109,10 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     if rules.loading {
         let body = r#"{"error":{"code":503,"message":"Loading model","type":"unavailable_error"}}"#;
         return (StatusCode::SERVICE_UNAVAILABLE, body).into_response();
+    }
+    if let Some(address) = rules.moved_to {
+        let location = format!("{address}{}", request.uri().path());
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
     }
     let (parts, body) = request.into_parts();
     let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

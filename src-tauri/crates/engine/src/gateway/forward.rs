@@ -3,15 +3,18 @@
 use super::{
     Shared,
     answer::Answer,
+    body,
     cut::Cut,
+    headers,
     refusal::Refusal,
     splice::{self, Named},
+    upstream::{self, Onward},
 };
 use crate::leases::{Asked, Lease, Leases, Target};
 use axum::{
     body::Body,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    extract::State,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -19,16 +22,6 @@ use futures_util::StreamExt;
 use pilothouse_domain::server::ServerId;
 use std::time::{Duration, Instant};
 
-/// Headers that belong to one connection and never travel on (RFC 9110 section 7.6.1).
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
 const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server");
 const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
 /// A request may meet several models on their way out, when switch follows upon switch.
@@ -44,10 +37,12 @@ enum Sent {
 
 pub(super) async fn forward(
     State(shared): State<Shared>,
-    Path(path): Path<String>,
+    uri: Uri,
     headers: HeaderMap,
-    body: Bytes,
+    body: Body,
 ) -> Result<Response, Refusal> {
+    let onward = Onward::new(&uri, &headers)?;
+    let body = body::read(body, &shared.bodies).await?;
     let named =
         splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
     let asked = Asked::new(named.model.as_deref());
@@ -55,7 +50,7 @@ pub(super) async fn forward(
     loop {
         tries += 1;
         let lease = shared.leases.take(asked.clone()).await.map_err(Refusal::from)?;
-        match send(&shared, lease, &path, &headers, &body, &named).await {
+        match send(&shared, lease, &onward, &body, &named).await {
             Sent::Answer(response) => return Ok(response),
             Sent::Again(_) if tries < TRIES => {}
             Sent::Again(refusal) | Sent::Refused(refusal) => return Err(refusal),
@@ -63,17 +58,10 @@ pub(super) async fn forward(
     }
 }
 
-async fn send(
-    shared: &Shared,
-    lease: Lease,
-    path: &str,
-    headers: &HeaderMap,
-    body: &Bytes,
-    named: &Named,
-) -> Sent {
+async fn send(shared: &Shared, lease: Lease, onward: &Onward, body: &Bytes, named: &Named) -> Sent {
     let target = lease.target().clone();
     let mut heard = Heard::new(&shared.leases, &target.server);
-    let request = request(shared, &target, path, headers, splice::rename(body, named, &target.instance));
+    let request = onward.request(&target, splice::rename(body, named, &target.instance));
     let cut = lease.cut().clone();
     let answer = tokio::select! {
         answer = request.send() => answer,
@@ -86,8 +74,8 @@ async fn send(
             return heard.calm(Sent::Again(leaving(&target)));
         }
         Err(error) => {
-            heard.failed = true;
-            return Sent::Refused(unreachable(&target, &error));
+            heard.failed = upstream::is_its_fault(&error);
+            return Sent::Refused(upstream::unsent(&target, &error));
         }
     };
     let status = answer.status();
@@ -95,11 +83,15 @@ async fn send(
         return heard.calm(Sent::Again(leaving(&target)));
     }
     heard.failed = status.is_server_error();
+    let path = onward.path();
     tracing::debug!(server = %target.server, model = %target.model, %path, %status, "forwarded");
+    if let Some(refusal) = upstream::redirected(&target, &answer) {
+        return Sent::Refused(refusal);
+    }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     copy_headers(answer.headers(), response.headers_mut(), &target);
-    let cut = Cut::new(path, response.headers(), status);
+    let cut = Cut::new(&path, response.headers(), status);
     let mut pieces = answer.bytes_stream();
     // Until the first piece is there the client has heard nothing, so that the request can still go elsewhere.
     let first = tokio::select! {
@@ -112,8 +104,8 @@ async fn send(
             heard.calm(Sent::Again(leaving(&target)))
         }
         Some(Err(error)) => {
-            heard.failed = true;
-            Sent::Refused(unreachable(&target, &error))
+            heard.failed = upstream::is_its_fault(&error);
+            Sent::Refused(upstream::unsent(&target, &error))
         }
         first => {
             *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard));
@@ -125,27 +117,6 @@ async fn send(
 /// What goes wrong now is no fault of the server: the model is being taken out of its memory, or requests go elsewhere already.
 fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
     lease.cut().is_cancelled() || !shared.leases.is_current(lease.target())
-}
-
-fn request(
-    shared: &Shared,
-    target: &Target,
-    path: &str,
-    headers: &HeaderMap,
-    body: Bytes,
-) -> reqwest::RequestBuilder {
-    let mut passed = HeaderMap::new();
-    for (name, value) in headers {
-        let ours = [header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION, header::ORIGIN];
-        if !HOP_BY_HOP.contains(name) && !ours.contains(name) && name != "keep-alive" {
-            passed.append(name, value.clone());
-        }
-    }
-    let request = shared.http.post(format!("{}/{path}", target.openai.base_url)).headers(passed).body(body);
-    match &target.openai.key {
-        Some(key) => request.bearer_auth(key.expose()),
-        None => request,
-    }
 }
 
 /// Passes it on when an answer went wrong: refused, broken off, or given up by a client that heard nothing for a while.
@@ -187,13 +158,7 @@ impl Drop for Heard {
 }
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
-    for (name, value) in from {
-        let cors = name.as_str().starts_with("access-control-");
-        // The length is that of an answer which is not cut; the body tells its own.
-        if !HOP_BY_HOP.contains(name) && name != "keep-alive" && !cors {
-            to.append(name, value.clone());
-        }
-    }
+    *to = headers::to_client(from);
     let header =
         |text: &str| HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("not-printable"));
     to.insert(SERVER_HEADER, header(target.server.as_str()));
@@ -203,14 +168,9 @@ fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {
     if streams {
         to.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         to.insert("x-accel-buffering", HeaderValue::from_static("no"));
+        // The length is that of an answer which is not cut.
         to.remove(header::CONTENT_LENGTH);
     }
-}
-
-fn unreachable(target: &Target, error: &reqwest::Error) -> Refusal {
-    tracing::warn!(server = %target.server, %error, "could not be reached");
-    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
-    Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
 }
 
 fn leaving(target: &Target) -> Refusal {

@@ -1,11 +1,11 @@
 //! `GET /v1/models`: what can be asked for here.
 
-use super::{Shared, refusal::Refusal};
+use super::{Shared, path, refusal::Refusal};
 use crate::leases::{ActiveRoute, Routes};
 use axum::{
     Json,
-    extract::{Path, State},
-    http::StatusCode,
+    extract::State,
+    http::{StatusCode, Uri},
 };
 use pilothouse_domain::model::ModelRef;
 use serde_json::{Value, json};
@@ -34,14 +34,13 @@ pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
     Json(json!({ "object": "list", "data": entries(&routes) }))
 }
 
-pub(super) async fn one(
-    State(shared): State<Shared>,
-    Path(id): Path<String>,
-) -> Result<Json<Value>, Refusal> {
+pub(super) async fn one(State(shared): State<Shared>, uri: Uri) -> Result<Json<Value>, Refusal> {
+    let raw = uri.path().strip_prefix("/v1/models/").unwrap_or_default();
     let routes = shared.leases.routes();
-    let hit = entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str());
+    let id = path::model_id(raw);
+    let hit = id.and_then(|id| entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str()));
     hit.map(Json).ok_or_else(|| {
-        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", format!("There is no model {id} here."))
-            .about("model")
+        let text = format!("There is no model {} here.", path::shown(raw));
+        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", text).about("model")
     })
 }

@@ -5,35 +5,38 @@
 //! it is its turn, is the matter of [`crate::leases`].
 
 mod answer;
+mod body;
 mod cut;
 mod forward;
+mod headers;
 mod listing;
+mod path;
+mod pieces;
 mod refusal;
 mod splice;
+#[cfg(test)]
+mod switch_tests;
+#[cfg(test)]
+mod tests;
+mod upstream;
 
 use crate::{
-    http::{Guard, Listener},
+    http::{ConnectionLimits, Guard, Listener},
     leases::Leases,
 };
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 use pilothouse_domain::error::ApiError;
-use std::{net::SocketAddr, time::Duration};
-
-/// The largest request body: prompts with images fit, floods do not.
-const BODY_LIMIT: usize = 64 << 20;
-/// A server on this machine accepts at once or not at all.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+use std::net::SocketAddr;
 
 /// What a request handler needs.
 #[derive(Clone)]
 struct Shared {
     leases: Leases,
-    http: reqwest::Client,
+    /// Memory for the bodies of all requests.
+    bodies: body::Budget,
 }
 
 /// The running gateway.
@@ -42,24 +45,10 @@ pub struct Gateway(Listener);
 impl Gateway {
     /// Binds 127.0.0.1:`port` (0: the system chooses). Errors: port_taken, internal.
     pub async fn start(port: u16, leases: Leases) -> Result<Self, ApiError> {
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(CONNECT_LIMIT)
-            .build()
-            .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
-        let shared = Shared { leases, http };
+        let shared = Shared { leases, bodies: body::Budget::new(body::BUDGET) };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::new(bound.address());
-        let router = Router::new()
-            .route("/v1/models", get(listing::list))
-            .route("/v1/models/{*id}", get(listing::one))
-            .route("/v1/{*path}", post(forward::forward))
-            .fallback(refusal::no_such_path)
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
-            .with_state(shared);
-        Ok(Self(bound.serve(router)))
+        Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -70,4 +59,15 @@ impl Gateway {
     pub async fn stop(self) {
         self.0.stop().await;
     }
+}
+
+fn router(shared: Shared, guard: Guard) -> Router {
+    Router::new()
+        .route("/v1/models", get(listing::list))
+        .route("/v1/models/{*id}", get(listing::one))
+        .route("/v1/{*path}", post(forward::forward))
+        .method_not_allowed_fallback(refusal::wrong_method)
+        .fallback(refusal::no_such_path)
+        .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
+        .with_state(shared)
 }

@@ -1,5 +1,6 @@
 //! Refusals in the shape that OpenAI clients understand.
 
+use super::path;
 use crate::{http::Guard, leases::Refused};
 use axum::{
     Json,
@@ -71,14 +72,27 @@ impl IntoResponse for Refusal {
 }
 
 pub(super) async fn no_such_path(request: Request) -> Refusal {
-    let text =
-        format!("There is no {} {} here; the API begins at /v1.", request.method(), request.uri().path());
+    unknown_path(request.method().as_str(), request.uri().path())
+}
+
+/// A path that no dialect names.
+pub(super) fn unknown_path(method: &str, path: &str) -> Refusal {
+    let text = format!(
+        "There is no {method} {} here; the API begins at /v1, with chat/completions, embeddings, messages and others.",
+        path::shown(path)
+    );
     Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text)
+}
+
+/// A path that is there for another method.
+pub(super) async fn wrong_method(request: Request) -> Refusal {
+    let text = format!("{} is no method of {} here.", request.method(), path::shown(request.uri().path()));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", text)
 }
 
 /// Only programs on this machine: web pages of other origins and foreign host names are turned away.
 pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers()) {
+    match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(reason) => Refusal::new(StatusCode::FORBIDDEN, "origin_refused", reason).into_response(),
     }

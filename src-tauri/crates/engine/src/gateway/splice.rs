@@ -1,5 +1,6 @@
 //! Replaces the value of `model` in a request body and leaves every other byte as it was.
 
+use super::pieces::Pieces;
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -43,10 +44,10 @@ pub(super) fn find(body: &[u8]) -> Result<Named, String> {
     Ok(Named { place, model: model.filter(|name| !name.is_empty()) })
 }
 
-/// The body with another model's name.
-pub(super) fn rename(body: &Bytes, named: &Named, model: &str) -> Bytes {
+/// The body with another model's name. The pieces are slices of the body: nothing is copied but the name.
+pub(super) fn rename(body: &Bytes, named: &Named, model: &str) -> Pieces {
     if named.model.as_deref() == Some(model) {
-        return body.clone();
+        return Pieces::new([body.clone(), Bytes::new(), Bytes::new()]);
     }
     let name = serde_json::Value::from(model).to_string();
     let (place, insert) = match &named.place {
@@ -57,11 +58,7 @@ pub(super) fn rename(body: &Bytes, named: &Named, model: &str) -> Bytes {
             (open..open, format!("\"model\":{name}{}", if empty { "" } else { "," }))
         }
     };
-    let mut renamed = Vec::with_capacity(body.len() + insert.len());
-    renamed.extend_from_slice(&body[..place.start]);
-    renamed.extend_from_slice(insert.as_bytes());
-    renamed.extend_from_slice(&body[place.end..]);
-    renamed.into()
+    Pieces::new([body.slice(..place.start), insert.into(), body.slice(place.end..)])
 }
 
 #[cfg(test)]
@@ -72,7 +69,7 @@ mod tests {
     fn renamed(body: &str, model: &str) -> String {
         let body = Bytes::from(body.to_owned());
         let named = find(&body).unwrap();
-        String::from_utf8(rename(&body, &named, model).to_vec()).unwrap()
+        String::from_utf8(rename(&body, &named, model).joined()).unwrap()
     }
 
     #[test]

@@ -287,9 +287,9 @@ fn no_reading(pid: u32, error: &std::io::Error) -> String {
     }
 }
 
-/// Whether a process has ended, reaped or not.
+/// Whether a process has ended for sure, reaped or not.
 fn is_gone(pid: u32) -> bool {
-    Identity::of(pid).is_none()
+    Identity::look(pid).is_ok_and(|there| there.is_none())
 }
 
 /// The physical footprint, which Activity Monitor shows; the resident size counts freed and shared pages too.

@@ -89,7 +89,7 @@ fn same(a: &[u8], b: &[u8]) -> bool {
 }
 
 pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.headers()) {
+    match guard.check(request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(reason) => {
             let error = json!({ "schema": 1, "error": ApiError::new(ErrorCode::Unauthorized, reason) });

@@ -21,7 +21,8 @@ pub(super) async fn serve(uri: Uri) -> Response {
         "" => "index.html",
         path => path,
     };
-    let mut response = match (WebUi::get(path), path) {
+    let file = if is_plain(path) { WebUi::get(path) } else { None };
+    let mut response = match (file, path) {
         (Some(file), _) => {
             let kind = mime_guess::from_path(path).first_or_octet_stream();
             ([(header::CONTENT_TYPE, kind.as_ref())], file.data.into_owned()).into_response()
@@ -44,4 +45,39 @@ pub(super) async fn serve(uri: Uri) -> Response {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
+}
+
+/// Whether a path can be the name of a built file: a debug build looks for it in a folder, on whatever system.
+fn is_plain(path: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    path.split('/').all(|part| !part.starts_with('.') && !part.is_empty() && part.chars().all(plain))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_file_is_plain_and_nothing_outside_is() {
+        for name in WebUi::iter() {
+            assert!(is_plain(&name), "{name}");
+        }
+        for path in [
+            "../Cargo.toml",
+            "assets/../../package.json",
+            "..",
+            "./index.html",
+            "",
+            "assets//x.js",
+            "/etc/passwd",
+            "..\\package.json",
+            "C:/Windows/win.ini",
+            "%2e%2e/package.json",
+            ".env",
+            "assets/.hidden",
+            "index.html\0",
+        ] {
+            assert!(!is_plain(path), "{path}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 use std::net::SocketAddr;
 
 /// Turns away what does not come from this machine's own programs or pages. Binding to loopback is not enough: a web
@@ -15,17 +15,22 @@ impl Guard {
     }
 
     /// Errors: why the request is refused.
-    pub fn check(&self, headers: &HeaderMap) -> Result<(), String> {
-        let text =
-            |name| headers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
-        match text(header::HOST) {
-            Some(host) if self.is_own(&host) => {}
-            Some(host) => return Err(format!("Requests for the host {host} are refused.")),
-            None => return Err("Requests without a Host header are refused.".into()),
+    pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
+        // A name in the request line takes the place of the header (RFC 9112 section 3.2.2).
+        if let Some(host) = uri.authority().filter(|host| !self.is_own(host.as_str())) {
+            return Err(format!("Requests for the host {host} are refused."));
         }
-        match text(header::ORIGIN) {
+        let mut hosts = texts(headers, header::HOST);
+        match (hosts.next(), hosts.next()) {
+            (Some(host), None) if self.is_own(&host) => {}
+            (Some(host), None) => return Err(format!("Requests for the host {host} are refused.")),
+            (None, _) => return Err("Requests without a Host header are refused.".into()),
+            (Some(_), Some(_)) => return Err("Requests with two Host headers are refused.".into()),
+        }
+        let foreign = texts(headers, header::ORIGIN)
+            .find(|origin| !origin.strip_prefix("http://").is_some_and(|host| self.is_own(host)));
+        match foreign {
             None => Ok(()),
-            Some(origin) if origin.strip_prefix("http://").is_some_and(|host| self.is_own(host)) => Ok(()),
             Some(origin) => Err(format!("Web pages of {origin} may not use this address.")),
         }
     }
@@ -35,19 +40,45 @@ impl Guard {
     }
 }
 
+/// All values of a header, as text.
+fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = String> {
+    headers.get_all(name).iter().map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
     fn check(host: Option<&str>, origin: Option<&str>) -> bool {
+        let lines = [("host", host), ("origin", origin)];
+        let lines: Vec<_> = lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        check_all("/", &lines)
+    }
+
+    fn check_all(uri: &'static str, lines: &[(&'static str, &str)]) -> bool {
         let mut headers = HeaderMap::new();
-        for (name, value) in [(header::HOST, host), (header::ORIGIN, origin)] {
-            if let Some(value) = value {
-                headers.insert(name, HeaderValue::from_str(value).unwrap());
-            }
+        for (name, value) in lines {
+            headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Guard::new(([127, 0, 0, 1], 1234).into()).check(&headers).is_ok()
+        Guard::new(([127, 0, 0, 1], 1234).into()).check(&Uri::from_static(uri), &headers).is_ok()
+    }
+
+    #[test]
+    fn a_second_host_or_origin_or_one_in_the_request_line_hides_nothing() {
+        let own = ("host", "127.0.0.1:1234");
+        assert!(check_all("http://localhost:1234/v1/models", &[own]));
+        assert!(!check_all("http://evil.example/v1/models", &[own]), "a foreign host in the request line");
+        assert!(!check_all("http://127.0.0.1:1234@evil.example/", &[own]));
+        assert!(!check_all("http://localhost:1234/", &[("host", "evil.example")]));
+        assert!(!check_all("/", &[own, ("host", "evil.example")]));
+        assert!(!check_all("/", &[own, own]));
+        let page = ("origin", "http://localhost:1234");
+        assert!(check_all("/", &[own, page]));
+        for foreign in ["https://evil.example", "null", "", "http://localhost:1234.evil.example", "\u{ff}"] {
+            assert!(!check_all("/", &[own, page, ("origin", foreign)]), "{foreign}");
+            assert!(!check_all("/", &[own, ("origin", foreign)]), "{foreign}");
+        }
     }
 
     #[test]

@@ -1,14 +1,26 @@
-use axum::{Router, serve::ListenerExt};
+//! A port on this machine: takes connections, as many as there are seats, and survives a lack of descriptors.
+
+use super::{connection, seats::Seats};
+use axum::Router;
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{
+    io,
     net::{Ipv4Addr, SocketAddr},
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use tokio::{net::TcpListener, task::JoinHandle};
-use tokio_util::sync::CancellationToken;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// How long open answers may go on once the end is wanted.
 const STOP_LIMIT: Duration = Duration::from_millis(700);
+/// The pause after a connection that could not be taken, mostly for want of a descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// How often that is logged while it goes on.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// A port on 127.0.0.1, not serving yet.
 pub struct Bound(TcpListener, SocketAddr);
@@ -57,20 +69,86 @@ impl Bound {
         self.1
     }
 
-    pub fn serve(self, router: Router) -> Listener {
+    /// Serves at most so many connections at a time; the others wait in the system's queue.
+    pub fn serve(self, router: Router, connections: usize) -> Listener {
         let Self(listener, address) = self;
         let end = CancellationToken::new();
-        let wanted = end.clone();
-        let listener = listener.tap_io(|stream| {
+        let task = tokio::spawn(serve(listener, router, Seats::new(connections), end.clone()));
+        Listener { address, end, task }
+    }
+}
+
+async fn serve(listener: TcpListener, router: Router, seats: Arc<Seats>, end: CancellationToken) {
+    let connections = TaskTracker::new();
+    // Also when this task is aborted: no connection outlives its door.
+    let cut = CancellationToken::new();
+    let _cut_at_end = cut.clone().drop_guard();
+    let accepting = async {
+        let mut told = None;
+        loop {
+            let stream = accepted(&listener, &seats, &mut told).await;
             // A token must not wait for the next one to fill a packet.
             let _ = stream.set_nodelay(true);
-        });
-        let task = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(wanted.cancelled_owned());
-            if let Err(error) = serving.await {
-                tracing::error!(%address, %error, "the listener ended");
-            }
-        });
-        Listener { address, end, task }
+            // Behind the newcomer, so that nobody is asked to go for nobody.
+            let seat = seats.take().await;
+            connections.spawn(connection::serve(stream, router.clone(), seat, end.clone(), cut.clone()));
+        }
+    };
+    tokio::select! {
+        () = accepting => {}
+        () = end.cancelled() => {}
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// The next connection. Without a descriptor for it, it waits in the system's queue until one is free. `told`: when that
+/// was logged last.
+async fn accepted(listener: &TcpListener, seats: &Seats, told: &mut Option<Instant>) -> TcpStream {
+    loop {
+        let error = match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => error,
+        };
+        // The client's own doing; the next one may be there already.
+        let kind = error.kind();
+        if matches!(kind, io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            continue;
+        }
+        if told.is_none_or(|at| at.elapsed() > TELL_EVERY) {
+            *told = Some(Instant::now());
+            tracing::warn!(%error, "no connection can be taken; closing idle ones and trying again");
+        }
+        seats.thin_out();
+        tokio::time::sleep(ACCEPT_PAUSE).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::routing::get;
+
+    #[tokio::test]
+    async fn idle_connections_beyond_the_limit_make_room_and_the_end_is_bounded() {
+        let bound = Listener::bind(0, "web.port").await.unwrap();
+        let address = bound.address();
+        let router = Router::new()
+            .route("/", get(|| async { "well" }))
+            .route("/never", get(std::future::pending::<&'static str>));
+        let listener = bound.serve(router, 4);
+        let mut idle = Vec::new();
+        for _ in 0..20 {
+            idle.push(TcpStream::connect(address).await.unwrap());
+        }
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = http.get(format!("http://{address}/")).send().await.unwrap().text().await.unwrap();
+        assert_eq!(answer, "well");
+        let waiting = tokio::spawn(http.get(format!("http://{address}/never")).send());
+        tokio::task::yield_now().await;
+        tokio::time::timeout(Duration::from_secs(60), listener.stop()).await.unwrap();
+        assert!(waiting.await.unwrap().is_err(), "an answer that does not end is cut");
+        assert!(TcpStream::connect(address).await.is_err(), "the port is free");
     }
 }

@@ -4,13 +4,16 @@
 //! all three want the token. Everything else is the web UI, which holds no secrets.
 
 mod api;
+mod connection;
 mod files;
 mod guard;
 mod listener;
 mod metrics;
+mod seats;
 
 pub use guard::Guard;
 pub use listener::Listener;
+pub use seats::ConnectionLimits;
 
 use crate::{api::CallHandler, ports::Secret};
 use axum::{
@@ -39,18 +42,8 @@ impl Door {
     pub async fn start(port: u16, token: Secret, handler: Arc<dyn CallHandler>) -> Result<Self, ApiError> {
         let bound = Listener::bind(port, "web.port").await?;
         let guard = Guard::new(bound.address());
-        let shared = Shared { handler, token };
-        let secured = Router::new()
-            .route("/api/call", post(api::call))
-            .route("/api/changes", get(api::changes))
-            .route("/metrics", get(metrics::metrics))
-            .layer(DefaultBodyLimit::max(BODY_LIMIT))
-            .layer(middleware::from_fn_with_state(shared.clone(), api::want_token))
-            .with_state(shared);
-        let router = secured
-            .fallback(files::serve)
-            .layer(middleware::from_fn_with_state(guard, api::refuse_strangers));
-        Ok(Self(bound.serve(router)))
+        let router = router(Shared { handler, token }, guard);
+        Ok(Self(bound.serve(router, ConnectionLimits::own().web)))
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -60,5 +53,104 @@ impl Door {
     /// Ends the listener within two seconds.
     pub async fn stop(self) {
         self.0.stop().await;
+    }
+}
+
+fn router(shared: Shared, guard: Guard) -> Router {
+    let secured = Router::new()
+        .route("/api/call", post(api::call))
+        .route("/api/changes", get(api::changes))
+        .route("/metrics", get(metrics::metrics))
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        // Before anything of a body is read.
+        .layer(middleware::from_fn_with_state(shared.clone(), api::want_token))
+        .with_state(shared);
+    secured
+        .fallback_service(get(files::serve))
+        .layer(middleware::from_fn_with_state(guard, api::refuse_strangers))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{Call, CallResult, Reply};
+    use async_trait::async_trait;
+    use axum::{
+        body::Body,
+        http::{Request, StatusCode, header},
+        response::Response,
+    };
+    use futures_util::stream;
+    use pilothouse_domain::snapshot::Snapshot;
+    use std::convert::Infallible;
+    use tokio::sync::watch;
+    use tower::ServiceExt;
+
+    struct Handler;
+
+    #[async_trait]
+    impl CallHandler for Handler {
+        async fn call(&self, _: Call) -> CallResult {
+            Ok(Reply::Done)
+        }
+
+        fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
+            unreachable!("nobody asks for it here")
+        }
+    }
+
+    async fn answer(method: &str, path: &str, token: Option<&str>, body: Body) -> Response {
+        let shared = Shared { handler: Arc::new(Handler), token: Secret::new("right") };
+        let router = router(shared, Guard::new(([127, 0, 0, 1], 1234).into()));
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:1234");
+        if let Some(token) = token {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+        }
+        router.oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    /// A body that must not be looked at.
+    fn untouched() -> Body {
+        Body::from_stream(stream::poll_fn(|_| -> std::task::Poll<Option<Result<&str, Infallible>>> {
+            panic!("somebody read it")
+        }))
+    }
+
+    #[tokio::test]
+    async fn without_the_token_no_body_is_read() {
+        for (token, path) in [(None, "/api/call"), (Some("wrong"), "/api/call"), (Some(""), "/api/call")] {
+            assert_eq!(answer("POST", path, token, untouched()).await.status(), StatusCode::UNAUTHORIZED);
+        }
+        for path in ["/api/changes", "/metrics"] {
+            assert_eq!(answer("GET", path, None, untouched()).await.status(), StatusCode::UNAUTHORIZED);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_call_without_end_is_cut_off() {
+        let endless = stream::repeat_with(|| Ok::<_, Infallible>(vec![b' '; 1 << 16]));
+        let refused = answer("POST", "/api/call", Some("right"), Body::from_stream(endless)).await;
+        assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+    }
+
+    #[tokio::test]
+    async fn pages_are_only_read_and_none_lies_outside() {
+        for method in ["POST", "PUT", "DELETE", "OPTIONS", "CONNECT"] {
+            let refused = answer(method, "/index.html", None, untouched()).await;
+            assert_eq!(refused.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
+        }
+        for path in [
+            "/../Cargo.toml",
+            "//etc/passwd",
+            "/assets/../../package.json",
+            "/%2e%2e/package.json",
+            "/api/no",
+        ] {
+            assert_eq!(
+                answer("GET", path, None, Body::empty()).await.status(),
+                StatusCode::NOT_FOUND,
+                "{path}"
+            );
+        }
     }
 }

@@ -48,7 +48,7 @@ impl OwnedProcess {
         identity.is_alive().then_some(())?;
         let (ended, end) = watch::channel(None);
         tokio::spawn(async move {
-            while identity.is_alive() {
+            while !identity.has_ended() {
                 tokio::time::sleep(READOPTED_POLL).await;
             }
             signal_group(identity.pid, Signal::Kill);

@@ -12,20 +12,36 @@ pub struct Child {
 pub fn children(parent: u32) -> Option<Vec<Child>> {
     // Each thread lists the children that it started (proc_pid_task(5), CONFIG_PROC_CHILDREN).
     let threads = std::fs::read_dir(format!("/proc/{parent}/task")).ok()?.flatten();
-    let lists: Vec<String> =
-        threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok()).collect();
+    let lists = threads.map(|thread| std::fs::read_to_string(thread.path().join("children")));
+    // A thread may end meanwhile. When we have no descriptor left, a child that is not seen has not ended.
+    let lists: Vec<String> = lists
+        .filter(|list| list.as_ref().err().is_none_or(lacks_descriptor))
+        .collect::<Result<_, _>>()
+        .ok()?;
     if lists.is_empty() {
         return None;
     }
     let pids = lists.iter().flat_map(|list| list.split_whitespace()).filter_map(|pid| pid.parse().ok());
-    Some(pids.filter_map(child).collect())
+    let children: Vec<Option<Child>> = pids.map(child).collect::<Result<_, _>>().ok()?;
+    Some(children.into_iter().flatten().collect())
 }
 
-/// `None`: it has ended.
 #[cfg(target_os = "linux")]
-fn child(pid: u32) -> Option<Child> {
-    super::Identity::of(pid)?;
-    Some(Child { pid, command_line: command_line(pid)? })
+fn lacks_descriptor(error: &std::io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+/// `None`: it has ended. Errors: it cannot be looked at.
+#[cfg(target_os = "linux")]
+fn child(pid: u32) -> std::io::Result<Option<Child>> {
+    if super::Identity::look(pid)?.is_none() {
+        return Ok(None);
+    }
+    match command_line(pid) {
+        Some(command_line) => Ok(Some(Child { pid, command_line })),
+        // Just forked or just ended, unless that cannot be looked at either.
+        None => super::Identity::look(pid).map(|_| None),
+    }
 }
 
 /// Program and arguments of a process. `None`: it has ended, has only just been forked, or is not ours to see.

@@ -3,6 +3,7 @@
 
 mod child;
 mod children;
+mod descriptors;
 mod environment;
 mod identity;
 mod listener;
@@ -13,6 +14,7 @@ mod work;
 
 pub use child::OwnedProcess;
 pub use children::{Child, children, command_line};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
 pub use identity::Identity;
 pub use listener::{Holder, Keeper, listener, listeners};
 pub use login_path::login_path;

@@ -4,7 +4,7 @@
 use crate::{
     ports::Endpoint,
     process::{Holder, children, listener, listeners},
-    servers::http::{ServerHttp, port_of},
+    servers::{connect::port_of, http::ServerHttp},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{

@@ -1,5 +1,6 @@
 //! HTTP towards servers: bounded bodies, bounded lines, and errors in the server's own words.
 
+use super::connect::{client_for, forget_certificates, lacks_descriptors, moved_to, no_descriptors};
 use crate::ports::Endpoint;
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
@@ -7,21 +8,15 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
-use reqwest::{Client, ClientBuilder, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
     error::Error as _,
-    sync::{Arc, LazyLock},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-/// A server on this machine accepts a connection at once.
-const CONNECT_LIMIT: Duration = Duration::from_secs(1);
-/// Look-up of the name, connection and TLS of another machine.
-const REMOTE_CONNECT_LIMIT: Duration = Duration::from_secs(4);
-/// All of these servers close a silent connection after five seconds; a request must not run into that.
-const IDLE_LIMIT: Duration = Duration::from_secs(2);
 /// The longest answer that is read whole; lists of thousands of models are far below.
 const BODY_LIMIT: usize = 16 << 20;
 /// The longest line of a stream.
@@ -137,6 +132,11 @@ impl ServerHttp {
         if status.is_success() {
             return Ok(response);
         }
+        if let Some(address) = moved_to(&self.endpoint.base_url, &response) {
+            let text = format!("{} answers with a redirect, which is not followed.", self.title);
+            return Err(ApiError::new(ErrorCode::BadAnswer, text)
+                .hint(format!("If it has moved, put {address} into the settings as its address.")));
+        }
         let body = self.body(response).await.unwrap_or_default();
         let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
@@ -159,6 +159,9 @@ impl ServerHttp {
     }
 
     fn unsent(&self, error: &reqwest::Error) -> ApiError {
+        if lacks_descriptors(error) {
+            return no_descriptors();
+        }
         if error.is_connect() {
             return self.unconnected(error);
         }
@@ -185,6 +188,7 @@ impl ServerHttp {
                 .retryable();
         }
         if said_any(&["certificate"]) {
+            forget_certificates(base);
             let last = said.last().map_or("", String::as_str);
             return ApiError::new(ErrorCode::BadAnswer, format!("The certificate of {base} is not trusted: {last}."))
                 .hint("Add the certificate's issuer to the trusted ones of this system, or use the name it was made for.");
@@ -207,40 +211,6 @@ impl ServerHttp {
                 .hint("Another program may listen at its address.")
         })
     }
-}
-
-/// The client for an address. All servers on this machine share one that trusts nobody, since none of them speaks TLS:
-/// with every new client the system's certificates are read from hundreds of files, and servers that do not run are
-/// looked for every few seconds.
-pub fn client_for(base_url: &str) -> Client {
-    static HERE: LazyLock<Client> = LazyLock::new(|| {
-        // Proxies of the environment have no business between us and our own machine.
-        let here = Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT).tls_certs_only([]);
-        built(here)
-    });
-    let has_tls = base_url.starts_with("https:");
-    match (is_here(base_url), has_tls) {
-        (true, false) => HERE.clone(),
-        (true, true) => built(Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT)),
-        (false, _) => built(Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT)),
-    }
-}
-
-fn built(builder: ClientBuilder) -> Client {
-    builder.pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default()
-}
-
-/// The port of an address.
-pub fn port_of(base_url: &str) -> u16 {
-    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
-    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
-    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
-}
-
-/// Whether an address is on this machine.
-pub fn is_here(base_url: &str) -> bool {
-    let host = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    ["127.", "localhost", "[::1]"].iter().any(|here| host.starts_with(here))
 }
 
 /// A line and the instant in which its last byte was read.

@@ -224,6 +224,11 @@ impl Supervisor {
     }
 
     pub(super) fn unanswered(&mut self, error: ApiError) {
+        // We could not even ask (no file descriptor left): that is no silence, and what was silence before is unproven.
+        if error.code == ErrorCode::System {
+            tracing::warn!(server = %self.adapter.id(), %error, "could not be asked");
+            return self.suspicion.not_asked();
+        }
         let adopted = self.ownership == Some(Ownership::Adopted);
         if self.ownership == Some(Ownership::Remote) && !self.life.state.is_up() {
             return match is_loading(&error) && self.starting_since.elapsed() < LOADING_LIMIT {

@@ -6,7 +6,7 @@ use super::{
 };
 use pilothouse_domain::{
     Timestamp,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     lifecycle::{Event, ServerState},
     model::{Instance, ModelPurpose},
     notice::Happening,
@@ -43,6 +43,12 @@ impl Suspicion {
 
     pub fn forget_question(&mut self) {
         self.asking = false;
+    }
+
+    /// A question was not even put: time that passed so far proves nothing.
+    pub fn not_asked(&mut self) {
+        self.silent_since = None;
+        self.mute_since = None;
     }
 
     pub fn silent(&mut self) {
@@ -138,6 +144,7 @@ impl Supervisor {
                 tracing::debug!(%error, "no token, and nothing in memory");
                 self.nothing_to_ask();
             }
+            Err(error) if error.code == ErrorCode::System => self.suspicion.not_asked(),
             Err(error) => {
                 self.suspicion.mute_since.get_or_insert_with(Instant::now);
                 let reason = format!("It answers, but gave no token: {error}");

@@ -127,7 +127,7 @@ async fn end(title: &str, port: u16, found: Option<u32>) -> Result<(), ApiError>
 
 async fn ended(title: &str, holder: &Holder, identity: Option<Identity>) -> Result<(), ApiError> {
     let begun = Instant::now();
-    while identity.is_some_and(|identity| identity.is_alive()) {
+    while identity.is_some_and(|identity| !identity.has_ended()) {
         if begun.elapsed() > END_LIMIT {
             let text = format!("{title}, {holder}, was asked to end and goes on.");
             return Err(ApiError::new(ErrorCode::TimedOut, text).hint("End it where it was started."));

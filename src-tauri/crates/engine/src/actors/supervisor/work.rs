@@ -219,7 +219,7 @@ pub(super) async fn one_token(
 /// Returns when a process has ended.
 pub(super) async fn end_of(pid: u32) {
     let Some(identity) = Identity::of(pid) else { return };
-    while identity.is_alive() {
+    while !identity.has_ended() {
         tokio::time::sleep(RUNNER_POLL).await;
     }
 }

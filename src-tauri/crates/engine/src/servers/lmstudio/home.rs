@@ -2,7 +2,7 @@
 
 use crate::{
     process::listener,
-    servers::{http::client_for, places::find_program},
+    servers::{connect::client_for, places::find_program},
 };
 use pilothouse_domain::{server::Backend, settings::LmStudioSettings};
 use serde::Deserialize;

@@ -12,7 +12,7 @@ use crate::{
     keys::Keys,
     ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
     process::listener,
-    servers::http::{is_here, port_of},
+    servers::connect::{is_here, port_of},
 };
 use async_trait::async_trait;
 use client::OpenAiClient;
