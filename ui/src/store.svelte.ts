@@ -99,7 +99,13 @@ export class Store {
     this.switchError = null;
     this.ended = null;
     try {
-      await this.call({ call: 'switch', model: `${ref.server}/${ref.model}`, server: ref.server, dry_run: false });
+      await this.call({
+        call: 'switch',
+        model: `${ref.server}/${ref.model}`,
+        server: ref.server,
+        dry_run: false,
+        now: false,
+      });
     } catch (error) {
       if (request === this.#requests) this.switchError = asApiError(error);
     } finally {

@@ -190,6 +190,7 @@ export const now = {
   ready: 'Ready',
   switching: 'Switching',
   answering: 'Answering',
+  cannotAnswer: 'Cannot answer',
   unknownServer: 'Server not known',
   gateway: 'For client programs',
   gatewayModel: 'Model name',

@@ -9,6 +9,7 @@ const base: AnswerChunk = {
   text: '',
   offset: 0,
   done: false,
+  waiting: null,
   server: 'ollama',
   model: 'smollm2:135m',
   ttft_ms: null,

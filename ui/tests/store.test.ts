@@ -215,6 +215,7 @@ describe('a switch', () => {
     load_ms: null,
     first_token_ms: null,
     steps: [],
+    answers_cut: 0,
     reason: null,
     error: null,
   };

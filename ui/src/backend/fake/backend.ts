@@ -228,6 +228,7 @@ export class FakeBackend implements Backend {
       load_ms: 900,
       first_token_ms: 41,
       steps: [],
+      answers_cut: 0,
       reason: outcome === 'rolled_back' ? reason : null,
       error: null,
     };
@@ -322,6 +323,7 @@ export class FakeBackend implements Backend {
         model: active.model,
         ttft_ms: shown > 0 ? 38 : null,
         decode_tok_s: shown > 8 ? 104 : null,
+        waiting: null,
         output_tokens: Math.ceil(shown / 5),
         error: null,
       },

@@ -388,6 +388,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
       tray: { gauge: 'none', text: false },
     },
     active: active ? { server: active.server, model: active.name, instance: active.name } : null,
+    active_absent: null,
     switching: null,
     last_switch: null,
     servers: servers(scene),
