@@ -17,7 +17,7 @@ async fn raw(port: u16, request: &str) -> String {
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     let read = stream.read_to_end(&mut answer);
-    timeout(LIMIT, read).await.expect("the connection stays open").unwrap();
+    timeout(LIMIT, read).await.unwrap().unwrap();
     String::from_utf8_lossy(&answer).into_owned()
 }
 

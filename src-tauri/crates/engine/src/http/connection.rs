@@ -40,8 +40,7 @@ pub(super) async fn serve(
     let io = TokioIo::new(Watched { io, seat: seat.clone() });
     let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
     let mut ending = false;
-    loop {
-        let Ok(due) = seat.due() else { break };
+    while let Ok(due) = seat.due() {
         // Biased: what has arrived is seen before anybody is sent away for having sent nothing.
         tokio::select! {
             biased;
