@@ -76,7 +76,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
         TrayAction::StartAtLogin => return toggle_login(app, engine, live),
         TrayAction::Quit => return app.exit(0),
         TrayAction::Switch(model) => {
-            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false }
+            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false, now: false }
         }
         TrayAction::CancelSwitch => Call::CancelSwitch,
         TrayAction::Start(server) => Call::StartServer { server },

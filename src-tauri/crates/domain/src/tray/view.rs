@@ -59,6 +59,7 @@ fn icon(snapshot: &Snapshot) -> TrayIcon {
         TrayIcon::Busy
     } else if any(&[ServerState::GaveUp, ServerState::Failed, ServerState::NotOurs, ServerState::Degraded])
         || put_back
+        || snapshot.active_absent.is_some()
         || !snapshot.troubles.is_empty()
     {
         TrayIcon::Attention
@@ -78,7 +79,9 @@ fn first_line(snapshot: &Snapshot) -> String {
     match &snapshot.active {
         Some(active) => {
             let server = snapshot.server_title(&active.server);
-            format!("{} · {server}", snapshot.model_title(&active.server, &active.model))
+            let title = snapshot.model_title(&active.server, &active.model);
+            let cannot = if snapshot.active_absent.is_some() { " (cannot answer)" } else { "" };
+            format!("{title} · {server}{cannot}")
         }
         None => "No active model".into(),
     }
