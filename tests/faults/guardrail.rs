@@ -90,7 +90,7 @@ async fn a_refusal_that_the_active_model_causes_is_overcome_by_unloading_it_simu
     assert_eq!(switched.code, Some(0), "{switched:?}");
     assert_eq!(
         steps(&switched),
-        ["ensure_server", "hold", "load", "unload_previous", "load", "prove", "commit"]
+        ["ensure_server", "load", "hold", "unload_previous", "load", "prove", "commit"]
     );
     scene.until_active_again(SECOND).await;
     scene.theirs.stop().await;
@@ -102,7 +102,7 @@ async fn a_refusal_that_stays_loads_the_unloaded_model_again_simulated() {
     scene.refuse(FailLoad::Guardrail, Some(SECOND));
     let refused = scene.sandbox.switch(SECOND, "lmstudio");
     assert_eq!(refused.code, Some(5), "{refused:?}");
-    assert_eq!(steps(&refused), ["ensure_server", "hold", "load", "unload_previous", "load"]);
+    assert_eq!(steps(&refused), ["ensure_server", "load", "hold", "unload_previous", "load"]);
     let error = &refused.json["error"];
     assert_eq!(error["code"], "does_not_fit", "{error}");
     assert!(error["message"].as_str().unwrap().contains("resources"), "{error}");

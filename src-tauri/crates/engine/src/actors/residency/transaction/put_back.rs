@@ -63,7 +63,10 @@ impl Transaction {
         let unload = self.at_last("Taking the new model out again", connection.client.unload(&id)).await;
         if let Err(error) = unload {
             tracing::warn!(%error, model = %self.to, "is still in memory after a failed switch");
-            self.leave(self.to.clone()).await;
+            // The choice itself may stay: it is wanted there.
+            if self.previous.as_ref().map(Active::reference).as_ref() != Some(&self.to) {
+                self.leave(self.to.clone()).await;
+            }
         } else {
             self.around.note_stray(&self.to, false).await;
         }
