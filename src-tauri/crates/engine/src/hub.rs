@@ -415,3 +415,6 @@ impl State {
         if self.snapshot.is_remote(server) { 64 } else { 4 }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,10 +8,12 @@
 mod client;
 mod faults;
 mod journal;
+mod scene;
 mod surroundings;
 mod world;
 
 pub use faults::{Fault, Faults};
 pub use journal::FakeJournal;
+pub use scene::{Scene, active, wanted};
 pub use surroundings::{Quiet, hub, surroundings};
 pub use world::{Act, FakeServer, Memory};

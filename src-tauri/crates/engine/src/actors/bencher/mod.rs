@@ -5,6 +5,8 @@ mod beside;
 mod fingerprint;
 mod prompt;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use super::{notifier::NotifierHandle, residency::ResidencyHandle};
 use crate::{

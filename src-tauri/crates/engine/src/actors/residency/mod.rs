@@ -9,8 +9,6 @@ mod borrow;
 mod random_tests;
 mod resume;
 #[cfg(test)]
-mod scene;
-#[cfg(test)]
 mod tests;
 mod transaction;
 

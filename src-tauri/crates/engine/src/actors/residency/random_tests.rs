@@ -1,9 +1,9 @@
 //! Random sequences of clicks, failures, drift and deaths against fake servers: whatever happens in whatever order, what the
 //! journal allows is what comes out.
 
-use super::{Wanted, scene::Scene, scene::wanted};
+use super::Wanted;
 use crate::{
-    fakes::{FakeJournal, FakeServer, Fault, Memory},
+    fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted},
     leases::Lease,
 };
 use pilothouse_domain::{

@@ -1,8 +1,5 @@
-use super::{
-    Wanted,
-    scene::{Scene, active, wanted},
-};
-use crate::fakes::{Act, FakeJournal, FakeServer, Fault, Memory};
+use super::Wanted;
+use crate::fakes::{Act, FakeJournal, FakeServer, Fault, Memory, Scene, active, wanted};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Expiry, Model},

@@ -1,13 +1,13 @@
-//! An engine with nothing but residency, supervisors and fake servers, for the tests of this room.
+//! An engine with nothing but residency, supervisors and fake servers.
 
-use super::{ResidencyHandle, Surroundings, Wanted};
+use super::{FakeJournal, FakeServer, Quiet, hub, surroundings};
 use crate::{
     actors::{
         notifier::NotifierHandle,
+        residency::{ResidencyHandle, Surroundings, Wanted},
         supervisor::{self, SupervisorHandle},
         supervisors::Supervisors,
     },
-    fakes::{self, FakeJournal, FakeServer, Quiet},
     hub::Hub,
     leases::{ActiveRoute, Asked, Lease, Leases, Limits, Refused},
 };
@@ -20,12 +20,13 @@ use pilothouse_domain::{
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 
-pub(super) struct Scene {
+pub struct Scene {
     pub servers: Vec<FakeServer>,
     pub journal: FakeJournal,
     pub leases: Leases,
     pub hub: Hub,
     pub residency: ResidencyHandle,
+    pub notifier: NotifierHandle,
     settings: watch::Sender<SwitchingSettings>,
     _folder: tempfile::TempDir,
 }
@@ -36,25 +37,34 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let leases = Leases::default();
         leases.set_limits(Limits { held: Duration::from_secs(30), ..Limits::default() });
-        let hub = fakes::hub(&leases);
+        let hub = hub(&leases);
         let supervisors = Supervisors::default();
         for server in servers {
-            let around: supervisor::Surroundings = fakes::surroundings(server, &hub, &leases, folder.path());
+            let around: supervisor::Surroundings = surroundings(server, &hub, &leases, folder.path());
             supervisors.add(SupervisorHandle::start(Arc::new(server.clone()), around, false));
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(SwitchingSettings::default());
+        let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off);
         let residency = ResidencyHandle::start(Surroundings {
             hub: hub.clone(),
-            notifier: NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off),
+            notifier: notifier.clone(),
             journal: Some(Arc::new(journal.clone())),
             supervisors,
             leases: leases.clone(),
             settings: seen,
         });
         let servers = servers.to_vec();
-        let scene =
-            Self { servers, journal: journal.clone(), leases, hub, residency, settings, _folder: folder };
+        let scene = Self {
+            servers,
+            journal: journal.clone(),
+            leases,
+            hub,
+            residency,
+            notifier,
+            settings,
+            _folder: folder,
+        };
         scene.rest(6).await;
         scene
     }
@@ -108,10 +118,10 @@ impl Scene {
     }
 }
 
-pub(super) fn wanted(model: &str) -> Wanted {
+pub fn wanted(model: &str) -> Wanted {
     Wanted { model: model.into(), ..Wanted::default() }
 }
 
-pub(super) fn active(server: &str, model: &str) -> Active {
+pub fn active(server: &str, model: &str) -> Active {
     Active { server: server.into(), model: model.into(), instance: model.into() }
 }

@@ -1,0 +1,118 @@
+use super::*;
+use crate::leases::Asked;
+use pilothouse_domain::{
+    lifecycle::ServerState,
+    model::Expiry,
+    server::{Abilities, Ownership, ServerKind},
+};
+
+fn view(id: &str, ownership: Ownership) -> ServerView {
+    ServerView {
+        id: id.into(),
+        kind: ServerKind::LlamaServer,
+        title: id.into(),
+        ownership: Some(ownership),
+        state: ServerState::Ready,
+        reason: None,
+        hint: None,
+        endpoint: None,
+        version: None,
+        pid: None,
+        keeper: None,
+        program: None,
+        backend: None,
+        restarts: 0,
+        abilities: Abilities::default(),
+        since: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn endpoint(port: u16) -> Endpoint {
+    Endpoint { base_url: format!("http://127.0.0.1:{port}/v1"), key: None }
+}
+
+fn instance(server: &str, id: &str, port: Option<u16>, slots: Option<u32>) -> Instance {
+    Instance {
+        id: id.into(),
+        server: server.into(),
+        model: id.into(),
+        memory_bytes: None,
+        gpu_memory_bytes: None,
+        context: None,
+        expiry: Expiry::Never,
+        pid: None,
+        port,
+        slots,
+        orphaned_answers: None,
+    }
+}
+
+fn active(server: &str, model: &str) -> Option<Active> {
+    Some(Active { server: server.into(), model: model.into(), instance: model.into() })
+}
+
+/// A hub with one server and one instance.
+fn hub(port: Option<u16>, slots: Option<u32>) -> (Hub, Leases) {
+    let leases = Leases::default();
+    let hub = Hub::new(EngineView::default(), leases.clone());
+    hub.report(Report::Server { view: view("s", Ownership::Ours), openai: Some(endpoint(1)) });
+    let instances = vec![instance("s", "a", port, slots)];
+    hub.report(Report::Instances { server: "s".into(), instances });
+    (hub, leases)
+}
+
+fn report(hub: &Hub, standing: Standing) {
+    hub.report(Report::Active { active: active("s", "a"), standing });
+}
+
+#[test]
+fn routes_are_in_force_when_the_report_returns() {
+    let (hub, leases) = hub(None, None);
+    assert_eq!(leases.routes().active, ActiveRoute::None);
+    report(&hub, Standing::Held);
+    assert_eq!(leases.routes().active, ActiveRoute::Held);
+    report(&hub, Standing::Open);
+    assert!(matches!(&leases.routes().active, ActiveRoute::Open(target) if target.model == "a"));
+    report(&hub, Standing::Refusing("it is damaged".into()));
+    assert_eq!(leases.routes().active, ActiveRoute::Refusing("it is damaged".into()));
+    assert_eq!(hub.now().active_absent.as_deref(), Some("it is damaged"));
+    report(&hub, Standing::Open);
+    hub.report(Report::Server { view: view("s", Ownership::Ours), openai: None });
+    assert_eq!(leases.routes().active, ActiveRoute::Down("s".into()));
+    assert_eq!(hub.now().active_absent, None);
+}
+
+#[tokio::test]
+async fn an_instance_answers_at_its_own_port_with_its_own_slots() {
+    let (hub, leases) = hub(Some(7), Some(3));
+    report(&hub, Standing::Open);
+    for asked in [Asked::Active, Asked::Named("a".into())] {
+        let lease = leases.take(asked).await.unwrap();
+        assert_eq!(
+            (lease.target().openai.base_url.as_str(), lease.target().slots),
+            ("http://127.0.0.1:7/v1", 3)
+        );
+    }
+}
+
+#[test]
+fn a_server_that_does_not_tell_its_slots_gets_few_here_and_many_elsewhere() {
+    let slots = |leases: &Leases| leases.routes().loaded[0].slots;
+    let (here, leases) = hub(None, None);
+    assert_eq!(slots(&leases), 4);
+    here.report(Report::Server { view: view("s", Ownership::Remote), openai: Some(endpoint(1)) });
+    assert_eq!(slots(&leases), 64);
+}
+
+#[test]
+fn what_changes_nothing_gets_no_revision() {
+    let (hub, _) = hub(None, None);
+    report(&hub, Standing::Held);
+    let before = hub.now().revision;
+    report(&hub, Standing::Held);
+    hub.report(Report::Switching(None));
+    hub.report(Report::TroubleOver(ErrorCode::System));
+    assert_eq!(hub.now().revision, before);
+    hub.report(Report::ServerGone("s".into()));
+    assert!(hub.now().revision > before && hub.now().instances.is_empty() && hub.now().servers.is_empty());
+}
