@@ -357,11 +357,13 @@ impl State {
 
     fn routes(&self) -> Routes {
         let target = |server: &ServerId, model: &str, instance: &str| {
+            let held = self.snapshot.instances.iter().find(|one| one.server == *server && one.id == instance);
+            let port = held.and_then(|held| held.port);
             self.endpoints.get(server).map(|openai| Target {
                 server: server.clone(),
                 model: model.to_owned(),
                 instance: instance.to_owned(),
-                openai: openai.clone(),
+                openai: port.map_or_else(|| openai.clone(), |port| openai.at_port(port)),
             })
         };
         let active = match &self.snapshot.active {

@@ -10,3 +10,4 @@ pub mod ollama;
 pub mod openai;
 mod openmp;
 pub(crate) mod places;
+pub(crate) mod slots;
