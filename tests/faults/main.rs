@@ -9,6 +9,7 @@ mod docker;
 mod guardrail;
 mod hangs;
 mod launches;
+mod leaving;
 mod lmstudio;
 mod own_end;
 mod owners;
