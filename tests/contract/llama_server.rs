@@ -15,9 +15,9 @@ use pilothouse_engine::{
 };
 use std::{net::TcpListener, path::Path, sync::Arc};
 
-const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1";
+pub const MODEL: &str = "SmolLM2-135M-Instruct.Q4_1";
 
-fn adapter(settings: LlamaServerSettings, embedded: &Path, folder: &Path) -> LlamaServer {
+pub fn adapter(settings: LlamaServerSettings, embedded: &Path, folder: &Path) -> LlamaServer {
     let places = Places {
         embedded: embedded.to_owned(),
         models: folder.join("models"),

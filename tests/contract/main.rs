@@ -9,6 +9,7 @@
 #![expect(clippy::expect_used, clippy::print_stdout, reason = "all of it is a test")]
 
 mod clauses;
+mod leaving;
 mod llama_server;
 mod lmstudio;
 mod ollama;

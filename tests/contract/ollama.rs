@@ -5,9 +5,10 @@ use crate::{
     tools::{GGUF, Running, tool},
 };
 use anyhow::{Context, Result, ensure};
+use futures_util::StreamExt;
 use pilothouse_domain::{error::ErrorCode, model::Expiry, settings::OllamaSettings};
 use pilothouse_engine::{
-    ports::{LoadRequest, ServerAdapter},
+    ports::{GenerateRequest, LoadRequest, ServerAdapter},
     servers::ollama::Ollama,
 };
 use pilothouse_tests::sandbox::free_port;
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::{net::TcpListener, path::Path, sync::Arc};
 
-const MODEL: &str = "smollm2:135m";
+pub const MODEL: &str = "smollm2:135m";
 
 fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
     let free = free_port();
@@ -41,6 +42,71 @@ async fn create(base_url: &str, gguf: &Path) -> Result<()> {
     let created = http.post(format!("{base_url}/api/create")).json(&body).send().await?;
     let said: Value = created.json().await?;
     ensure!(said["status"] == "success", "{said}");
+    Ok(())
+}
+
+/// A running one that has the model.
+pub async fn with_model(program: &Path, embedded: &Path, folder: &Path) -> Result<(Ollama, Running)> {
+    let adapter = adapter(program, folder)?;
+    let running = Running::start(&adapter, folder).await?;
+    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+    Ok((adapter, running))
+}
+
+/// Somebody else's model keeps the time that its owner gave it, whatever is asked of it here, and is not loaded anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn ollama_models_of_others_keep_their_keep_alive() -> Result<()> {
+    let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else { return Ok(()) };
+    let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let (_adapter, running) = with_model(&program, &embedded, folder.path()).await?;
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let as_owner = async |keep_alive: Value| {
+        let body = json!({ "model": MODEL, "keep_alive": keep_alive, "stream": false });
+        let url = format!("{}/api/generate", running.endpoint.base_url);
+        http.post(url).json(&body).send().await?.error_for_status()
+    };
+    let minutes = async || match running.client.instances().await?.as_slice() {
+        [one] => match one.expiry {
+            Expiry::At(at) => Ok(Some(at.duration_since(pilothouse_domain::Timestamp::now()).as_mins())),
+            _ => Ok(None),
+        },
+        other => anyhow::bail!("{other:?}"),
+    };
+    let ask = async |raw: bool| {
+        let prompt = "Hello".to_owned();
+        let request = GenerateRequest { instance: MODEL.into(), prompt, max_tokens: 1, raw };
+        let events: Vec<_> = running.client.generate(&request).await?.collect().await;
+        events.into_iter().collect::<Result<Vec<_>, _>>().context("an answer")
+    };
+    let load = LoadRequest { model: MODEL.into(), context: None };
+    as_owner(json!("10m")).await?;
+    let loads = || running.said().matches("starting llama-server").count();
+    let loaded = loads();
+    for raw in [true, false] {
+        ask(raw).await?;
+        assert!(
+            matches!(minutes().await?, Some(9 | 10)),
+            "ten minutes stay ten minutes: {:?}",
+            minutes().await?
+        );
+    }
+    // Making it active is a load of what is there.
+    let instance = running.client.load(&load, Arc::new(|_| {})).await?;
+    assert!(matches!(instance.expiry, Expiry::At(_)), "{instance:?}");
+    assert!(matches!(minutes().await?, Some(9 | 10)));
+    // What is pinned stays pinned.
+    as_owner(json!(-1)).await?;
+    for raw in [true, false] {
+        ask(raw).await?;
+        assert_eq!(minutes().await?, None);
+    }
+    assert_eq!(loads(), loaded, "nobody loaded it anew");
+    running.client.unload(MODEL).await?;
+    // One that we load ourselves stays.
+    let instance = running.client.load(&load, Arc::new(|_| {})).await?;
+    assert_eq!(instance.expiry, Expiry::Never);
+    running.stop().await;
     Ok(())
 }
 

@@ -71,6 +71,11 @@ impl Running {
         self.process.stop(Duration::from_secs(5)).await;
     }
 
+    /// Everything that it has printed.
+    pub fn said(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.output).unwrap_or_default()).into_owned()
+    }
+
     /// A failure with what the server printed.
     pub fn explain<T>(&self, result: Result<T>) -> Result<T> {
         result.with_context(|| {

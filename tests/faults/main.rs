@@ -10,6 +10,7 @@ mod doors;
 mod guardrail;
 mod hangs;
 mod launches;
+mod leaving;
 mod limits;
 mod lmstudio;
 mod own_end;

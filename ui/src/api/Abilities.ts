@@ -43,4 +43,9 @@ key: boolean,
 /**
  * One of somebody else runs, and a person may have it ended and replaced by one of Pilothouse's.
  */
-take_over: boolean, };
+take_over: boolean, 
+/**
+ * Whether a client that leaves ends its answer at once, whatever kind of request it was; only a batch of the prompt that is
+ * being read is read to its end. Where that is not so, a slot can stay busy with an answer that nobody waits for.
+ */
+cancels: boolean, };

@@ -29,4 +29,17 @@ context: number | null, expiry: Expiry,
 /**
  * The process that holds it, where a server has one for each and that could be seen.
  */
-pid: number | null, };
+pid: number | null, 
+/**
+ * Where it answers itself on its server's host, past its server. `None`: its server answers for it.
+ */
+port: number | null, 
+/**
+ * Answers that it gives at a time, as far as that is known; more wait in its own queue.
+ */
+slots: number | null, 
+/**
+ * Answers that it goes on giving although nobody waits for them any more: they keep slots from others. `None`: its
+ * slots are not told.
+ */
+orphaned_answers: number | null, };

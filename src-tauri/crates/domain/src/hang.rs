@@ -1,6 +1,7 @@
 //! Whether a server that gives no answer works, stands still, or cannot be judged. A process is ended for a hang only on
 //! what was seen for that purpose: not knowing is never taken for not working.
 
+use crate::gauge::GpuReading;
 use std::collections::BTreeMap;
 
 /// Two readings closer together than this say nothing: clocks of processes advance in steps of 10 ms, and a server that
@@ -50,6 +51,30 @@ pub enum GpuWork {
     Its,
     /// One computes, and for whom is not told.
     Somebodys,
+}
+
+/// What readings of the GPUs say about the processes of one server. A GPU that holds memory for others too may compute for them.
+pub fn gpu_work(gpus: &[GpuReading], processes: Option<&ProcessWork>) -> GpuWork {
+    let busy: Vec<&GpuReading> = gpus
+        .iter()
+        .filter(|gpu| gpu.load_percent.is_some_and(|percent| percent > GPU_IDLE_PERCENT))
+        .collect();
+    let is_its = |pid: u32| processes.is_some_and(|processes| processes.contains_key(&pid));
+    let told = |gpu: &GpuReading| gpu.processes_absent.is_none() && !gpu.processes.is_empty();
+    let only_its = |gpu: &GpuReading| told(gpu) && gpu.processes.iter().all(|user| is_its(user.pid));
+    // Whoever holds no memory there does not compute there.
+    let not_its = |gpu: &GpuReading| {
+        processes.is_some() && told(gpu) && !gpu.processes.iter().any(|user| is_its(user.pid))
+    };
+    if gpus.iter().all(|gpu| gpu.load_percent.is_none()) {
+        GpuWork::NotTold
+    } else if busy.iter().any(|gpu| only_its(gpu)) {
+        GpuWork::Its
+    } else if busy.iter().all(|gpu| not_its(gpu)) {
+        GpuWork::Idle
+    } else {
+        GpuWork::Somebodys
+    }
 }
 
 /// What could be seen of a server's work at one moment. Absent is not zero.
@@ -214,8 +239,9 @@ pub struct Complaint {
 }
 
 /// What follows from complaint and evidence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Finding {
+    #[default]
     /// There is nothing to complain of, or not for long enough.
     Fine,
     /// It works: whoever waits for it waits behind that work.

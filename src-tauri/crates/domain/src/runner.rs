@@ -13,6 +13,10 @@ pub struct RunnerProcess {
     pub pid: u32,
     /// The id of the instance that its command line names, if it names one of those that are listed.
     pub names: Option<String>,
+    /// Where it listens, for its server's use.
+    pub port: Option<u16>,
+    /// Answers that it gives at a time.
+    pub slots: Option<u32>,
 }
 
 /// Remembers which child process of a server holds which instance, as far as that could be seen.
@@ -21,6 +25,9 @@ pub struct Runners {
     /// By pid: the id of the instance that its command line names, or that appeared together with it.
     holds: BTreeMap<u32, Option<String>>,
     lost: Vec<String>,
+    /// Instances that we are taking out of memory ourselves: their end is no loss. The mark stays until such a one has been seen
+    /// gone and is there again; `true`: it has been seen gone.
+    leaving: BTreeMap<String, bool>,
 }
 
 /// What a look at children and list says.
@@ -33,6 +40,16 @@ pub struct Seen {
 }
 
 impl Runners {
+    /// An instance is about to be unloaded by us.
+    pub fn leaving(&mut self, id: &str) {
+        self.leaving.insert(id.to_owned(), false);
+    }
+
+    /// An instance stays or has been loaded by us: from now on its end is a loss.
+    pub fn staying(&mut self, id: &str) {
+        self.leaving.remove(id);
+    }
+
     /// Takes the children that hold models, and the server's own list of a moment earlier.
     pub fn see(&mut self, runners: &[RunnerProcess], listed: Vec<Instance>, now: Timestamp) -> Seen {
         let pids: Vec<u32> = runners.iter().map(|runner| runner.pid).collect();
@@ -51,9 +68,16 @@ impl Runners {
             // Unloading is wanted: the process is allowed to be gone.
             let leaving = matches!(instance.expiry, Expiry::At(at) if at <= now);
             let died = gone.contains(&Some(instance.id.clone())) || (had_runners && pids.is_empty());
-            if died && !leaving && !self.lost.contains(&instance.id) {
+            let ours = self.leaving.get_mut(&instance.id);
+            if died && let Some(gone) = ours {
+                *gone = true;
+                self.lost.push(instance.id.clone());
+            } else if died && !leaving && !self.lost.contains(&instance.id) {
                 newly_lost.push(instance.id.clone());
             }
+        }
+        for (id, gone) in &mut self.leaving {
+            *gone |= !listed.iter().any(|instance| instance.id == *id);
         }
         self.lost.extend(newly_lost.iter().cloned());
         self.lost.retain(|id| listed.iter().any(|instance| instance.id == *id));
@@ -71,14 +95,19 @@ impl Runners {
         for runner in fresh {
             self.holds.insert(runner.pid, runner.names.clone().or_else(|| owner.clone()));
         }
-        let there = listed.into_iter().filter(|instance| !self.lost.contains(&instance.id));
-        Seen { there: there.map(|instance| self.with_process(instance)).collect(), newly_lost }
+        let there: Vec<Instance> =
+            listed.into_iter().filter(|instance| !self.lost.contains(&instance.id)).collect();
+        // Whoever was gone and is there again was loaded anew.
+        self.leaving.retain(|id, gone| !(*gone && there.iter().any(|instance| instance.id == *id)));
+        Seen { there: there.into_iter().map(|one| self.with_process(one, runners)).collect(), newly_lost }
     }
 
-    fn with_process(&self, instance: Instance) -> Instance {
+    fn with_process(&self, instance: Instance, runners: &[RunnerProcess]) -> Instance {
         let mut holders = self.holds.iter().filter(|(_, id)| id.as_ref() == Some(&instance.id));
         let pid = holders.next().map(|(pid, _)| *pid);
-        Instance { pid, ..instance }
+        let runner = runners.iter().find(|runner| Some(runner.pid) == pid);
+        let slots = instance.slots.or(runner.and_then(|runner| runner.slots));
+        Instance { pid, slots, ..instance }
     }
 }
 
@@ -105,7 +134,7 @@ mod tests {
 
     /// A process whose command line names nothing.
     fn at(pid: u32) -> RunnerProcess {
-        RunnerProcess { pid, names: None }
+        RunnerProcess { pid, names: None, port: None, slots: None }
     }
 
     fn ids(seen: &Seen) -> Vec<&str> {
@@ -155,7 +184,7 @@ mod tests {
     #[test]
     fn a_command_line_says_more_than_the_order_of_appearance() {
         let mut runners = Runners::default();
-        let names = |pid, id: &str| RunnerProcess { pid, names: Some(id.into()) };
+        let names = |pid, id: &str| RunnerProcess { pid, names: Some(id.into()), port: None, slots: None };
         let seen = runners.see(&[names(7, "b"), names(8, "a")], vec![instance("a"), instance("b")], now());
         let pids: Vec<Option<u32>> = seen.there.iter().map(|instance| instance.pid).collect();
         assert_eq!(pids, [Some(8), Some(7)]);
@@ -168,5 +197,41 @@ mod tests {
         let mut runners = Runners::default();
         let seen = runners.see(&[at(7), at(8)], vec![instance("a"), instance("b")], now());
         assert!(seen.there.iter().all(|instance| instance.pid.is_none()), "{seen:?}");
+    }
+
+    #[test]
+    fn our_own_unload_is_no_loss_however_the_looks_fall() {
+        let gone = |seen: Seen| (seen.there.len(), seen.newly_lost);
+        // Still listed although its process has ended; told before the first look had seen that process.
+        let mut runners = Runners::default();
+        runners.leaving("a");
+        runners.see(&[at(7)], vec![instance("a")], now());
+        assert_eq!(gone(runners.see(&[], vec![instance("a")], now())), (0, vec![]));
+        // Loaded again, in the same breath or later, its death is a loss like any other.
+        runners.see(&[at(8)], vec![instance("a")], now());
+        assert_eq!(gone(runners.see(&[], vec![instance("a")], now())), (0, vec!["a".into()]));
+        let mut runners = Runners::default();
+        runners.see(&[at(7)], vec![instance("a")], now());
+        runners.leaving("a");
+        assert_eq!(gone(runners.see(&[], vec![], now())), (0, vec![]));
+        runners.see(&[at(8)], vec![instance("a")], now());
+        assert_eq!(gone(runners.see(&[], vec![instance("a")], now())), (0, vec!["a".into()]));
+        // The unload failed, and it stays.
+        let mut runners = Runners::default();
+        runners.see(&[at(7)], vec![instance("a")], now());
+        runners.leaving("a");
+        runners.staying("a");
+        assert_eq!(gone(runners.see(&[], vec![instance("a")], now())), (0, vec!["a".into()]));
+    }
+
+    #[test]
+    fn the_unload_of_one_hides_no_loss_of_another() {
+        let mut runners = Runners::default();
+        let named = |pid, id: &str| RunnerProcess { pid, names: Some(id.into()), port: None, slots: Some(2) };
+        let seen = runners.see(&[named(7, "a"), named(8, "b")], vec![instance("a"), instance("b")], now());
+        assert!(seen.there.iter().all(|one| one.slots == Some(2)), "{seen:?}");
+        runners.leaving("a");
+        let seen = runners.see(&[], vec![instance("a"), instance("b")], now());
+        assert_eq!((ids(&seen), seen.newly_lost.as_slice()), (vec![], ["b".to_owned()].as_slice()));
     }
 }

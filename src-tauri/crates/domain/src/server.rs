@@ -142,8 +142,8 @@ pub struct Abilities {
     pub key: bool,
     /// One of somebody else runs, and a person may have it ended and replaced by one of Pilothouse's.
     pub take_over: bool,
-    /// Whether a client that leaves ends its answer at once, whatever kind of request it was. Where that is not so, a slot
-    /// can stay busy with an answer that nobody waits for.
+    /// Whether a client that leaves ends its answer at once, whatever kind of request it was; only a batch of the prompt that is
+    /// being read is read to its end. Where that is not so, a slot can stay busy with an answer that nobody waits for.
     pub cancels: bool,
 }
 

@@ -28,6 +28,15 @@ fn processes(reading: &mut Reading) -> &mut ProcessWork {
     reading.processes.as_mut().unwrap()
 }
 
+/// One process has done this.
+fn put(pid: u32, time: ProcessTime) -> Reading {
+    with(|one| *processes(one).entry(pid).or_insert(time) = time)
+}
+
+fn gone(pid: u32) -> Reading {
+    with(|one| processes(one).retain(|other, _| *other != pid))
+}
+
 #[test]
 fn only_what_was_seen_and_did_not_move_is_still() {
     let at_work = |sign| Verdict::AtWork(sign);
@@ -42,43 +51,28 @@ fn only_what_was_seen_and_did_not_move_is_still() {
             with(|one| *processes(one) = [(7, process(1.04)), (8, process(30.0))].into()),
             Verdict::Still,
         ),
-        (
-            "the child used the processor",
-            quiet(),
-            with(|one| drop(processes(one).insert(8, process(30.2)))),
-            at_work(Sign::Processes),
-        ),
-        (
-            "the server itself used it",
-            quiet(),
-            with(|one| drop(processes(one).insert(7, process(1.2)))),
-            at_work(Sign::Processes),
-        ),
+        ("the child used the processor", quiet(), put(8, process(30.2)), at_work(Sign::Processes)),
+        ("the server itself used it", quiet(), put(7, process(1.2)), at_work(Sign::Processes)),
         (
             "it waits for the disk",
             quiet(),
-            with(|one| drop(processes(one).insert(8, ProcessTime { waited_pages: 9, ..process(30.0) }))),
+            put(8, ProcessTime { waited_pages: 9, ..process(30.0) }),
             at_work(Sign::Processes),
         ),
         (
             "it is starved",
-            with(|one| drop(processes(one).insert(8, ProcessTime { wants: true, ..process(30.0) }))),
-            with(|one| drop(processes(one).insert(8, ProcessTime { wants: true, ..process(30.0) }))),
+            put(8, ProcessTime { wants: true, ..process(30.0) }),
+            put(8, ProcessTime { wants: true, ..process(30.0) }),
             at_work(Sign::Processes),
         ),
         (
             "it happened to run when it was looked at",
             quiet(),
-            with(|one| drop(processes(one).insert(8, ProcessTime { wants: true, ..process(30.0) }))),
+            put(8, ProcessTime { wants: true, ..process(30.0) }),
             Verdict::Still,
         ),
-        (
-            "a child has come",
-            quiet(),
-            with(|one| drop(processes(one).insert(9, process(0.0)))),
-            at_work(Sign::Processes),
-        ),
-        ("a child has gone", quiet(), with(|one| drop(processes(one).remove(&8))), at_work(Sign::Processes)),
+        ("a child has come", quiet(), put(9, process(0.0)), at_work(Sign::Processes)),
+        ("a child has gone", quiet(), gone(8), at_work(Sign::Processes)),
         (
             "a slot got on without the processor",
             busy.clone(),
@@ -229,4 +223,31 @@ fn answers_that_get_on_are_told_from_a_slot_that_became_free() {
     assert!(seen([busy(1), busy(2), busy(3)]).answers_get_on());
     assert!(!seen([busy(1), busy(2), quiet()]).answers_get_on(), "it is free");
     assert!(!seen([busy(1), busy(1), busy(1)]).answers_get_on());
+}
+
+#[test]
+fn a_gpu_counts_only_for_those_who_hold_memory_of_it() {
+    use crate::gauge::GpuProcess;
+    let its: ProcessWork = [(8, process(0.0))].into();
+    let gpu = |load: Option<f64>, pids: &[u32]| GpuReading {
+        load_percent: load,
+        processes: pids.iter().map(|pid| GpuProcess { pid: *pid, memory_bytes: None }).collect(),
+        ..GpuReading::default()
+    };
+    let untold = GpuReading { processes_absent: Some("no right".into()), ..gpu(Some(90.0), &[8]) };
+    let rows = [
+        ("there is none", vec![], GpuWork::NotTold),
+        ("its load is not told", vec![gpu(None, &[8])], GpuWork::NotTold),
+        ("idle", vec![gpu(Some(3.0), &[8])], GpuWork::Idle),
+        ("busy for it alone", vec![gpu(Some(90.0), &[8])], GpuWork::Its),
+        ("busy for others alone", vec![gpu(Some(90.0), &[99])], GpuWork::Idle),
+        ("busy for both", vec![gpu(Some(90.0), &[8, 99])], GpuWork::Somebodys),
+        ("busy for nobody who is told", vec![gpu(Some(90.0), &[])], GpuWork::Somebodys),
+        ("busy, and not all are told", vec![untold], GpuWork::Somebodys),
+        ("one idle, one busy for it", vec![gpu(Some(0.0), &[]), gpu(Some(90.0), &[8])], GpuWork::Its),
+    ];
+    for (what, gpus, wanted) in rows {
+        assert_eq!(gpu_work(&gpus, Some(&its)), wanted, "{what}");
+    }
+    assert_eq!(gpu_work(&[gpu(Some(90.0), &[8])], None), GpuWork::Somebodys, "no process of it is known");
 }

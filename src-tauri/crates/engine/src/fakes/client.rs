@@ -232,11 +232,15 @@ impl ServerAdapter for FakeServer {
     }
 
     async fn locate(&self) -> Installation {
+        if self.found_as == Ownership::Ours {
+            return Installation::Installed { program: "/bin/sleep".into(), version: None };
+        }
         Installation::NotInstalled { reason: "It is a fake.".into(), hint: String::new() }
     }
 
     async fn find_running(&self) -> Option<Found> {
-        (!self.lock().faults.down).then(|| Found {
+        let found = self.found_as != Ownership::Ours && !self.lock().faults.down;
+        found.then(|| Found {
             endpoint: self.endpoint(),
             version: None,
             pid: Some(PID),
@@ -255,7 +259,18 @@ impl ServerAdapter for FakeServer {
     }
 
     async fn launch(&self, _installation: &Installation) -> Result<Launch, ApiError> {
-        Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."))
+        if self.found_as != Ownership::Ours {
+            return Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."));
+        }
+        self.lock().launches += 1;
+        let process = ProcessSpec {
+            program: "/bin/sleep".into(),
+            args: vec!["1000".into()],
+            env: vec![],
+            env_remove: vec![],
+            cwd: None,
+        };
+        Ok(Launch::Own { process, endpoint: self.endpoint(), files: vec![] })
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

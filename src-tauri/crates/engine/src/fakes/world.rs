@@ -58,6 +58,7 @@ pub(super) struct World {
     pub lives: u64,
     pub faults: Faults,
     pub acts: Vec<Act>,
+    pub launches: u32,
     pub load_calls: u32,
     pub unload_calls: u32,
     pub tokens_asked: u32,
@@ -96,6 +97,7 @@ impl FakeServer {
             lives: 0,
             faults: Faults::default(),
             acts: vec![],
+            launches: 0,
             load_calls: 0,
             unload_calls: 0,
             tokens_asked: 0,
@@ -130,6 +132,11 @@ impl FakeServer {
 
     pub fn remote(self) -> Self {
         Self { found_as: Ownership::Remote, ..self }
+    }
+
+    /// Ours to start and to end: its process is a real one that sleeps.
+    pub fn ours(self) -> Self {
+        Self { found_as: Ownership::Ours, ..self }
     }
 
     /// It gives so many answers at a time and tells of its slots.
@@ -219,6 +226,11 @@ impl FakeServer {
 
     pub fn acts(&self) -> Vec<Act> {
         self.lock().acts.clone()
+    }
+
+    /// How often its process was started.
+    pub fn launches(&self) -> u32 {
+        self.lock().launches
     }
 
     /// Calls of `load`, whatever came of them.

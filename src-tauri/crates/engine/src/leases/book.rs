@@ -149,6 +149,15 @@ impl Leases {
         self.lease(&mut book, target.clone())
     }
 
+    /// The same, unless the instance is on its way out of memory.
+    pub fn try_enter(&self, target: &Target) -> Option<Lease> {
+        let mut book = self.lock();
+        match book.room(target) {
+            Room::Closed => None,
+            Room::Free | Room::Full => Some(self.lease(&mut book, target.clone())),
+        }
+    }
+
     fn lease(&self, book: &mut Book, target: Target) -> Lease {
         book.numbers += 1;
         let number = book.numbers;

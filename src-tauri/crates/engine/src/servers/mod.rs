@@ -10,5 +10,6 @@ pub mod ollama;
 pub mod openai;
 mod openmp;
 pub(crate) mod places;
+pub(crate) mod slots;
 
 pub(crate) use connect::{client_for, is_here, lacks_descriptors, moved_to, no_descriptors};

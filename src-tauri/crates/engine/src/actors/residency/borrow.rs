@@ -140,7 +140,7 @@ impl Surroundings {
         self.note_stray(&reference, true).await;
         let (limit, _) = self.load_limit(&reference).await;
         let request = LoadRequest { model: model.name.clone(), context: None };
-        let load = connection.client.load(&request, Arc::new(|_| {}));
+        let load = self.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
         let result = bounded("The load", limit, cancel, load).await;
         supervisor.refresh().await;
         match result {

@@ -19,7 +19,11 @@ use super::{
     supervisor::{Connection, SupervisorHandle},
     supervisors::Supervisors,
 };
-use crate::{hub::Hub, leases::Leases, ports::Journal};
+use crate::{
+    hub::Hub,
+    leases::Leases,
+    ports::{Journal, LoadProgress, LoadRequest, ServerClient},
+};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
@@ -135,6 +139,36 @@ fn ended() -> ApiError {
 }
 
 impl Surroundings {
+    /// Takes an instance out of memory; its supervisor knows before, so that nobody takes it for a loss. Errors: what the
+    /// server says.
+    async fn unload(
+        &self,
+        server: &ServerId,
+        client: &dyn ServerClient,
+        instance: &str,
+    ) -> Result<(), ApiError> {
+        let supervisor = self.supervisor(server)?;
+        supervisor.leaving(instance).await;
+        let unloaded = client.unload(instance).await;
+        if unloaded.is_err() {
+            supervisor.staying(instance).await;
+        }
+        unloaded
+    }
+
+    /// Puts a model into memory. Errors: what the server says.
+    async fn load(
+        &self,
+        server: &ServerId,
+        client: &dyn ServerClient,
+        request: &LoadRequest,
+        progress: LoadProgress,
+    ) -> Result<Instance, ApiError> {
+        let instance = client.load(request, progress).await?;
+        self.supervisor(server)?.staying(&instance.id).await;
+        Ok(instance)
+    }
+
     fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
         self.supervisors.get(id)
     }

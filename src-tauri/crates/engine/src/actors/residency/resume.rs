@@ -93,7 +93,7 @@ impl Surroundings {
             let connection = supervisor.ensure_ready().await?;
             for instance in connection.client.instances().await? {
                 if instance.model == model.model {
-                    connection.client.unload(&instance.id).await?;
+                    self.unload(&model.server, &*connection.client, &instance.id).await?;
                 }
             }
             Ok(())

@@ -3,7 +3,7 @@ use super::{
     record::Record,
     suspicion::Suspicion,
     waiting::Waiting,
-    work::{self, Probe, Started},
+    work::{self, Probe, Speech, Started},
 };
 use crate::{
     api::{Check, LogSource},
@@ -14,13 +14,23 @@ use crate::{
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
+    hang::Reading,
     lifecycle::{Effect, Event, Life, ServerState},
+    model::Instance,
     notice::Happening,
     runner::Runners,
     server::{Backend, Ownership, ServerId},
     snapshot::ServerView,
 };
-use std::{collections::BTreeSet, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
     sync::{broadcast::error::RecvError, mpsc, oneshot},
     task::JoinHandle,
@@ -50,9 +60,16 @@ pub(super) enum Inner {
         generation: u64,
         exit: Exit,
     },
+    /// `number`: the how manieth look that was.
     Probed {
         generation: u64,
+        number: u64,
         probe: Probe,
+    },
+    /// What could be seen of its work.
+    Read {
+        generation: u64,
+        reading: Reading,
     },
     BackoffOver {
         generation: u64,
@@ -63,7 +80,7 @@ pub(super) enum Inner {
     },
     Spoken {
         generation: u64,
-        result: Result<Duration, ApiError>,
+        result: Result<Speech, ApiError>,
     },
     RunnerEnded {
         generation: u64,
@@ -72,7 +89,7 @@ pub(super) enum Inner {
     Checked {
         generation: u64,
         checks: Vec<Check>,
-        spoken: Option<Result<Duration, ApiError>>,
+        spoken: Option<Result<Speech, ApiError>>,
         reply: oneshot::Sender<Vec<Check>>,
     },
     /// Somebody else's server was ended for ours, or not.
@@ -101,6 +118,9 @@ pub(super) struct Supervisor {
     pub(super) generation: u64,
     pub(super) waiting: Waiting,
     pub(super) probing: bool,
+    /// Looks that were begun, and the newest of those that have ended: what an older one brings after that is not wanted.
+    pub(super) probes_begun: u64,
+    pub(super) probe_seen: u64,
     /// Something happened while a probe was under way: look once more after it.
     pub(super) probe_again: bool,
     pub(super) looks: u32,
@@ -120,6 +140,12 @@ pub(super) struct Supervisor {
     pub(super) left_to_owner: bool,
     pub(super) backend: Option<Backend>,
     pub(super) suspicion: Suspicion,
+    /// What is in its memory, as the hub shows it.
+    pub(super) instances: Vec<Instance>,
+    /// Where the processes that hold models listen themselves, with the ids of their instances as far as those are known.
+    pub(super) ports: Vec<(Option<String>, u16)>,
+    /// Lines of its output that tell of work.
+    pub(super) lines: Arc<AtomicU64>,
     /// Why we killed it, until its end is seen.
     pub(super) hung: Option<String>,
     /// The launch under way, or the last one, and what calls it off.
@@ -146,7 +172,12 @@ impl Supervisor {
         let (inner, results) = mpsc::channel(64);
         let now = Instant::now();
         let log = around.log.clone();
+        let lines = Arc::new(AtomicU64::new(0));
+        let (counter, kind) = (lines.clone(), adapter.clone());
         let tail = OutputTail::follow(output_path(&around, &adapter.id()), move |line| {
+            if kind.tells_of_work(line) {
+                counter.fetch_add(1, Ordering::Relaxed);
+            }
             log.push(LogSource::Server, line);
         });
         Self {
@@ -168,6 +199,8 @@ impl Supervisor {
             generation: 0,
             waiting: Waiting::default(),
             probing: false,
+            probes_begun: 0,
+            probe_seen: 0,
             probe_again: false,
             looks: 0,
             listed: false,
@@ -182,6 +215,9 @@ impl Supervisor {
             left_to_owner: false,
             backend: None,
             suspicion: Suspicion::default(),
+            instances: Vec::new(),
+            ports: Vec::new(),
+            lines,
             hung: None,
             starting: None,
             start_cancel: CancellationToken::new(),
@@ -252,14 +288,22 @@ impl Supervisor {
             Ask::EnsureReady(reply) => self.ensure_ready(reply),
             Ask::Stop(reply) => self.stop(reply),
             Ask::Refresh(reply) if self.connection.is_some() && self.life.state.is_up() => {
-                self.waiting.for_list(reply);
-                self.probe(true);
+                let number = self.begin_probe(true);
+                self.waiting.for_list(reply, number);
             }
             Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
             Ask::Policy(policy) => self.around.policy = policy,
             Ask::KeyChanged => self.key_changed(),
             Ask::TakeOver(reply) => self.take_over(reply),
             Ask::Check(reply) => self.check(reply),
+            Ask::Leaving(instance, reply) => {
+                self.runners.leaving(&instance);
+                let _ = reply.send(());
+            }
+            Ask::Staying(instance, reply) => {
+                self.runners.staying(&instance);
+                let _ = reply.send(());
+            }
         }
     }
 
@@ -325,7 +369,10 @@ impl Supervisor {
             }
             Inner::Started { result, .. } => self.came_too_late(result),
             Inner::Ended { generation, exit } if generation == self.generation => self.process_ended(&exit),
-            Inner::Probed { generation, probe } if generation == self.generation => self.probed(probe),
+            Inner::Probed { generation, number, probe } if generation == self.generation => {
+                self.probed(number, probe);
+            }
+            Inner::Read { generation, reading } if generation == self.generation => self.read(reading),
             Inner::BackoffOver { generation } if generation == self.generation => {
                 self.transition(Event::BackoffOver, true);
             }
@@ -431,7 +478,7 @@ impl Supervisor {
             ownership: self.ownership,
             state: self.life.state,
             reason: self.life.reason.clone().filter(|reason| !reason.is_empty()),
-            hint: self.hint.clone(),
+            hint: self.hint.clone().or_else(|| self.finding_in_words()),
             endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
             version: self.version.clone(),
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),

@@ -3,7 +3,7 @@
 use super::{
     Connection,
     actor::{Inner, Supervisor},
-    work,
+    work::{self, Speech},
 };
 use crate::api::{Check, CheckResult};
 use pilothouse_domain::error::ApiError;
@@ -21,23 +21,24 @@ impl Supervisor {
             drop(reply.send(vec![check]));
             return;
         };
-        let speaker = self.speaker();
+        let speaker = self.speaker(&connection);
         let limit = Duration::from_millis(self.around.policy.token_ms);
+        let port = speaker.as_ref().ok().and_then(|lease| self.port_of(&lease.target().instance));
         let generation = self.generation;
         self.later(async move {
-            let port = port(&connection).await;
+            let door = door(&connection).await;
             let api = match connection.client.health().await {
                 Ok(_) => rung("API", CheckResult::Ok, "answers".into(), None),
                 Err(error) => rung("API", CheckResult::Fail, error.message, error.hint),
             };
             let (token, spoken) = match speaker {
-                Ok(instance) => {
-                    let spoken = work::one_token(&*connection.client, &instance, limit).await;
-                    (token(&instance, &spoken), Some(spoken))
+                Ok(lease) => {
+                    let spoken = work::speak(&*connection.client, port, &lease, limit).await;
+                    (token(&lease.target().instance, &spoken), Some(spoken))
                 }
                 Err(why) => (rung("token", CheckResult::Skipped, why, None), None),
             };
-            Inner::Checked { generation, checks: vec![port, api, token], spoken, reply }
+            Inner::Checked { generation, checks: vec![door, api, token], spoken, reply }
         });
     }
 
@@ -45,7 +46,7 @@ impl Supervisor {
         &mut self,
         about: u64,
         checks: Vec<Check>,
-        spoken: Option<Result<Duration, ApiError>>,
+        spoken: Option<Result<Speech, ApiError>>,
         reply: oneshot::Sender<Vec<Check>>,
     ) {
         if let (Some(spoken), true) = (spoken, about == self.generation) {
@@ -55,7 +56,7 @@ impl Supervisor {
     }
 }
 
-async fn port(connection: &Connection) -> Check {
+async fn door(connection: &Connection) -> Check {
     let url = reqwest::Url::parse(&connection.endpoint.base_url).ok();
     let place = url.and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
     let Some((host, port)) = place else {
@@ -74,9 +75,13 @@ async fn port(connection: &Connection) -> Check {
     }
 }
 
-fn token(instance: &str, spoken: &Result<Duration, ApiError>) -> Check {
+fn token(instance: &str, spoken: &Result<Speech, ApiError>) -> Check {
     match spoken {
-        Ok(took) => {
+        Ok(Speech::Full) => {
+            let why = "not asked for: other answers have all the places, and it would wait behind them";
+            rung("token", CheckResult::Skipped, why.into(), None)
+        }
+        Ok(Speech::Token(took)) => {
             rung("token", CheckResult::Ok, format!("{instance} gave one after {} ms", took.as_millis()), None)
         }
         Err(error) => {

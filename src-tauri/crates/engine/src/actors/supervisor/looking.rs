@@ -72,7 +72,7 @@ impl Supervisor {
                 let with_models = !self.listed || self.looks.is_multiple_of(MODELS_EVERY);
                 self.probe(with_models);
                 self.look_for_speech();
-                self.look_for_hang();
+                self.look_for_work();
             }
             ServerState::Stopping if self.ownership == Some(Ownership::Adopted) => {
                 if self.stopping_since.elapsed() > STOP_LIMIT {
@@ -110,22 +110,26 @@ impl Supervisor {
     }
 
     pub(super) fn probe(&mut self, with_models: bool) {
-        let Some(connection) = &self.connection else {
-            return;
-        };
-        if std::mem::replace(&mut self.probing, true) && !self.waiting.wants_list() {
-            return;
+        if !self.probing {
+            self.begin_probe(with_models);
         }
+    }
+
+    /// Looks at once, also beside a look under way: that one may have been answered already. Gives the number of the look.
+    pub(super) fn begin_probe(&mut self, with_models: bool) -> u64 {
+        let Some(connection) = &self.connection else { return self.probes_begun };
+        self.probing = true;
+        self.probes_begun += 1;
+        let number = self.probes_begun;
         let (generation, client, adapter) =
             (self.generation, connection.client.clone(), self.adapter.clone());
         let processes = self.around.processes.clone();
         let pid = self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid);
         self.later(async move {
-            Inner::Probed {
-                generation,
-                probe: work::probe(&*client, &*adapter, &processes, pid, with_models).await,
-            }
+            let probe = work::probe(&*client, &*adapter, &processes, pid, with_models).await;
+            Inner::Probed { generation, number, probe }
         });
+        number
     }
 
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
@@ -167,8 +171,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn probed(&mut self, probe: Probe) {
-        self.probing = false;
+    pub(super) fn probed(&mut self, number: u64, probe: Probe) {
+        self.probing = number < self.probes_begun;
+        if number < self.probe_seen {
+            return;
+        }
+        self.probe_seen = number;
         let id = self.adapter.id();
         match probe.health {
             Ok(health) => {
@@ -184,7 +192,13 @@ impl Supervisor {
                     self.around.hub.report(Report::Models { server: id.clone(), models });
                 }
                 if let Some(instances) = probe.instances {
-                    let instances = self.really_there(probe.runners, instances);
+                    let mut instances = self.really_there(probe.runners, instances);
+                    for instance in &mut instances {
+                        let before = self.instances.iter().find(|before| before.id == instance.id);
+                        instance.orphaned_answers = before.and_then(|before| before.orphaned_answers);
+                    }
+                    self.note_ports(&instances);
+                    self.instances.clone_from(&instances);
                     self.around.hub.report(Report::Instances { server: id, instances });
                 }
                 match self.ownership {
@@ -199,7 +213,7 @@ impl Supervisor {
             }
             Err(error) => self.unanswered(error),
         }
-        self.waiting.listed();
+        self.waiting.listed(number);
         if std::mem::take(&mut self.probe_again) {
             self.probe(false);
         }

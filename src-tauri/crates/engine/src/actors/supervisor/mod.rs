@@ -5,11 +5,14 @@
 
 mod actor;
 mod checking;
+mod evidence;
 mod looking;
 mod owning;
 mod record;
 mod suspicion;
 mod taking_over;
+#[cfg(test)]
+mod tests;
 mod waiting;
 mod work;
 
@@ -74,6 +77,10 @@ enum Ask {
     KeyChanged,
     TakeOver(oneshot::Sender<Result<Connection, ApiError>>),
     Check(oneshot::Sender<Vec<Check>>),
+    /// An instance is about to be unloaded by us.
+    Leaving(String, oneshot::Sender<()>),
+    /// It stays after all, or has been loaded by us.
+    Staying(String, oneshot::Sender<()>),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -124,8 +131,8 @@ impl SupervisorHandle {
         answer.await.map_err(|_| ended())?
     }
 
-    /// Asks the server again for models and instances; returns when the hub shows the answer. A server that is not
-    /// up or stalls is no error.
+    /// Asks the server again for models and instances; returns when the hub shows the answer to a question that was put after this
+    /// call. A server that is not up or stalls is no error.
     pub async fn refresh(&self) {
         let (reply, answer) = oneshot::channel();
         if self.ask(Ask::Refresh(reply)).await.is_ok() {
@@ -166,6 +173,23 @@ impl SupervisorHandle {
         let (reply, answer) = oneshot::channel();
         self.ask(Ask::Check(reply)).await?;
         answer.await.map_err(|_| ended())
+    }
+
+    /// Says before an unload of our own that this instance is about to leave memory, so that its end is not reported as a loss;
+    /// holds until it is seen in memory again after that. Returns when the supervisor has taken note.
+    pub async fn leaving(&self, instance: &str) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Leaving(instance.to_owned(), reply)).await.is_ok() {
+            let _ = answer.await;
+        }
+    }
+
+    /// Says that an instance is in memory by our own doing, or that an unload of it failed: from now on its end is a loss.
+    pub async fn staying(&self, instance: &str) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Staying(instance.to_owned(), reply)).await.is_ok() {
+            let _ = answer.await;
+        }
     }
 
     /// Connects anew, with the key that is kept now.

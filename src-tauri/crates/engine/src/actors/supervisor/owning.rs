@@ -282,7 +282,7 @@ impl Supervisor {
         self.listed = false;
         self.probing = false;
         // An answer of the connection before is not heard any more.
-        self.suspicion.forget_question();
+        self.suspicion.forget_questions();
         self.connection = Some(Connection { client: self.adapter.client(&endpoint), endpoint });
     }
 
@@ -301,7 +301,9 @@ impl Supervisor {
         self.suspicion = Suspicion::default();
         self.runners = Runners::default();
         self.watched.clear();
-        self.waiting.listed();
+        self.waiting.listed(self.probes_begun);
+        self.instances.clear();
+        self.ports.clear();
         self.around.hub.report(Report::Instances { server: self.adapter.id(), instances: vec![] });
     }
 

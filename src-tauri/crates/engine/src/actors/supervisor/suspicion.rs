@@ -1,12 +1,15 @@
 //! Whether a server that runs also works: suspicion, one token as proof, lost models, and the end of a hang.
 
 use super::{
+    Connection,
     actor::{Inner, Supervisor},
-    work,
+    work::{self, Speech},
 };
+use crate::leases::Lease;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
+    hang::{Evidence, Finding},
     lifecycle::{Event, ServerState},
     model::{Instance, ModelPurpose},
     notice::Happening,
@@ -19,20 +22,24 @@ use tokio::time::Instant;
 
 /// The least time between two tokens that nobody asked for.
 const TOKEN_EVERY: Duration = Duration::from_secs(10);
-/// A process tree that uses more of one core than this is at work, however silent it is.
-const AT_WORK_PERCENT: f64 = 2.0;
 
 /// What makes a server suspect, and since when it has been silent or mute.
 #[derive(Default)]
 pub(super) struct Suspicion {
     /// An answer went wrong since the last token.
     aroused: bool,
-    asking: bool,
+    pub(super) asking: bool,
     asked_at: Option<Instant>,
     /// Since when it has given no token.
-    mute_since: Option<Instant>,
+    pub(super) mute_since: Option<Instant>,
     /// Since when it has given no answer at all.
-    silent_since: Option<Instant>,
+    pub(super) silent_since: Option<Instant>,
+    /// What was seen of its work since there was a reason to look.
+    pub(super) evidence: Evidence,
+    /// A look at its work is under way.
+    pub(super) reading: bool,
+    /// What followed from the last one.
+    pub(super) finding: Finding,
 }
 
 impl Suspicion {
@@ -41,8 +48,21 @@ impl Suspicion {
         self.aroused |= self.silent_since.take().is_some_and(|since| since.elapsed() > TOKEN_EVERY);
     }
 
-    pub fn forget_question(&mut self) {
+    /// Answers of the connection before are not heard any more.
+    pub fn forget_questions(&mut self) {
         self.asking = false;
+        self.reading = false;
+    }
+
+    pub fn forget_readings(&mut self) {
+        self.evidence = Evidence::default();
+        self.finding = Finding::Fine;
+    }
+
+    /// Whether there is a reason to look at the server's work: somebody waits for it, or a slot was busy.
+    pub fn is_aroused(&self) -> bool {
+        let waits = self.silent_since.is_some() || self.mute_since.is_some();
+        waits || self.aroused || self.asking || self.evidence.has_busy_slot()
     }
 
     /// A question was not even put: time that passed so far proves nothing.
@@ -65,24 +85,46 @@ impl Supervisor {
         }
     }
 
-    /// Asks for one token when there is a reason to, and never beside an answer under way.
+    /// Asks for one token when there is a reason to, and never beside an answer that gets on.
     pub(super) fn look_for_speech(&mut self) {
         let suspicion = &self.suspicion;
         let due = suspicion.asked_at.is_none_or(|at| at.elapsed() >= TOKEN_EVERY);
         let wanted = suspicion.aroused || suspicion.mute_since.is_some();
-        if !wanted || !due || suspicion.asking || self.around.leases.busy(&self.adapter.id()) {
+        // Beside an answer in which nothing has moved for so long, a token disturbs nobody and tells who is at fault.
+        let stuck = suspicion.evidence.still_ms() >= self.around.policy.hang_ms.max(1);
+        let busy = self.around.leases.busy(&self.adapter.id());
+        let reason = if busy { stuck } else { wanted };
+        if !reason || !due || suspicion.asking {
             return;
         }
         let Some(connection) = &self.connection else { return };
         let Some(instance) = self.some_instance() else { return self.nothing_to_ask() };
+        let Some(lease) = self.lease_on(connection, &instance) else { return };
         self.suspicion.asking = true;
         self.suspicion.aroused = false;
         self.suspicion.asked_at = Some(Instant::now());
         let (generation, client) = (self.generation, connection.client.clone());
         let limit = Duration::from_millis(self.around.policy.token_ms);
+        let port = self.port_of(&instance);
         self.later(async move {
-            Inner::Spoken { generation, result: work::one_token(&*client, &instance, limit).await }
+            Inner::Spoken { generation, result: work::speak(&*client, port, &lease, limit).await }
         });
+    }
+
+    /// Where the process that holds an instance tells its slots.
+    pub(super) fn port_of(&self, instance: &str) -> Option<u16> {
+        let named = self.ports.iter().find(|(id, _)| id.as_deref() == Some(instance));
+        match (named, &self.ports[..]) {
+            (Some((_, port)), _) | (None, [(None, port)]) => Some(*port),
+            _ => None,
+        }
+    }
+
+    pub(super) fn note_ports(&mut self, instances: &[Instance]) {
+        let told = instances.iter().filter_map(|one| Some((Some(one.id.clone()), one.port?)));
+        let told: Vec<(Option<String>, u16)> = told.collect();
+        self.ports.retain(|(_, port)| !told.iter().any(|(_, known)| known == port));
+        self.ports.extend(told);
     }
 
     /// An instance that can speak, the active one first: an embedding model has no tokens to give, and one that is not in
@@ -108,7 +150,7 @@ impl Supervisor {
     }
 
     /// Who can be asked for a token now, because somebody wants to know. Errors: why nobody is.
-    pub(super) fn speaker(&mut self) -> Result<String, String> {
+    pub(super) fn speaker(&mut self, connection: &Connection) -> Result<Lease, String> {
         if self.around.leases.busy(&self.adapter.id()) {
             return Err("not asked for, beside an answer under way".into());
         }
@@ -118,9 +160,17 @@ impl Supervisor {
         let Some(instance) = self.some_instance() else {
             return Err("not asked for: no model that could give one is in memory".into());
         };
+        let Some(lease) = self.lease_on(connection, &instance) else {
+            return Err("not asked for: its model is being taken out of memory".into());
+        };
         self.suspicion.asking = true;
         self.suspicion.asked_at = Some(Instant::now());
-        Ok(instance)
+        Ok(lease)
+    }
+
+    /// A token of health is an answer like others: a switch waits for it, or cuts it.
+    fn lease_on(&self, connection: &Connection, instance: &str) -> Option<Lease> {
+        self.around.leases.try_enter(&connection.target(&self.adapter.id(), instance, instance))
     }
 
     /// Whoever was mute has left memory: that is no question of the server's health any more.
@@ -132,10 +182,12 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn spoken(&mut self, result: Result<Duration, ApiError>) {
+    pub(super) fn spoken(&mut self, result: Result<Speech, ApiError>) {
         self.suspicion.asking = false;
         match result {
-            Ok(_) => {
+            // It is asked again when there is a place.
+            Ok(Speech::Full) => self.suspicion.aroused = true,
+            Ok(Speech::Token(_)) => {
                 self.suspicion.mute_since = None;
                 self.transition(Event::Spoke, true);
             }
@@ -154,44 +206,17 @@ impl Supervisor {
         }
     }
 
-    /// Ends a process of ours that has been silent or mute for too long and does nothing.
-    pub(super) fn look_for_hang(&mut self) {
-        let limit = Duration::from_millis(self.around.policy.hang_ms);
-        let since = self.suspicion.silent_since.or(self.suspicion.mute_since);
-        let (Some(since), Some(Ownership::Ours)) = (since, self.ownership) else {
-            return;
-        };
-        if limit.is_zero() || since.elapsed() < limit || !self.life.state.is_up() || self.at_work() {
-            return;
-        }
-        let what = if self.suspicion.silent_since.is_some() { "did not answer" } else { "gave no token" };
-        let reason = format!("It {what} for {} s and did nothing", since.elapsed().as_secs());
-        self.say(&format!("{reason}; ending it"));
-        self.suspicion = Suspicion::default();
-        self.hung = Some(reason.clone());
-        self.happened(Happening::Hung {
-            server: self.adapter.id(),
-            server_title: self.title(),
-            reason: reason.clone(),
-        });
-        self.transition(Event::Hung { reason }, true);
-    }
-
-    /// A long prompt keeps a server silent for minutes; then its processes are busy. Not known counts as not at work.
-    fn at_work(&self) -> bool {
-        let id = self.adapter.id();
-        let snapshot = self.around.hub.now();
-        let usage = snapshot.gauges.as_ref().and_then(|g| g.servers.iter().find(|usage| usage.id == id));
-        usage.and_then(|usage| usage.cpu_percent).is_some_and(|percent| percent > AT_WORK_PERCENT)
-    }
-
     /// Drops the instances whose process has died, and tells of them.
     pub(super) fn really_there(
         &mut self,
         runners: Option<Vec<RunnerProcess>>,
         listed: Vec<Instance>,
     ) -> Vec<Instance> {
-        let Some(runners) = runners else { return listed };
+        let Some(runners) = runners else {
+            self.ports.clear();
+            return listed;
+        };
+        self.ports = runners.iter().filter_map(|one| Some((one.names.clone(), one.port?))).collect();
         for runner in &runners {
             self.watch_runner(runner.pid);
         }

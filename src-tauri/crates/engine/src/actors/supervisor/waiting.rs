@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 pub(super) struct Waiting {
     ready: Vec<oneshot::Sender<Result<Connection, ApiError>>>,
     stopped: Vec<oneshot::Sender<Result<(), ApiError>>>,
-    listed: Vec<oneshot::Sender<()>>,
+    /// With the number of the look whose answer they wait for, or a later one.
+    listed: Vec<(u64, oneshot::Sender<()>)>,
 }
 
 impl Waiting {
@@ -20,12 +21,8 @@ impl Waiting {
         self.stopped.push(reply);
     }
 
-    pub fn for_list(&mut self, reply: oneshot::Sender<()>) {
-        self.listed.push(reply);
-    }
-
-    pub fn wants_list(&self) -> bool {
-        !self.listed.is_empty()
+    pub fn for_list(&mut self, reply: oneshot::Sender<()>, number: u64) {
+        self.listed.push((number, reply));
     }
 
     pub fn ready(&mut self, result: &Result<Connection, ApiError>) {
@@ -40,8 +37,9 @@ impl Waiting {
         }
     }
 
-    pub fn listed(&mut self) {
-        for reply in self.listed.drain(..) {
+    /// A look has ended.
+    pub fn listed(&mut self, number: u64) {
+        for (_, reply) in self.listed.extract_if(.., |(wanted, _)| *wanted <= number) {
             let _ = reply.send(());
         }
     }

@@ -2,17 +2,19 @@
 
 use super::record::Record;
 use crate::{
+    leases::Lease,
     ports::{
         Endpoint, Found, GenerateRequest, Health, Installation, Launch, Processes, ServerAdapter,
         ServerClient,
     },
     process::{Child, Identity, OwnedProcess, run_to_end, run_until},
-    servers::places::port_taken,
+    servers::{places::port_taken, slots},
 };
 use futures_util::StreamExt;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
+    hang::is_full,
     model::{Instance, Model},
     runner::RunnerProcess,
     server::Backend,
@@ -187,17 +189,52 @@ async fn runners(
                 names = Some(instance.id.clone());
             }
         }
-        runners.push(RunnerProcess { pid: child.pid, names });
+        let (port, slots) = (slots::port_in(&child.command_line), slots::parallel_in(&child.command_line));
+        runners.push(RunnerProcess { pid: child.pid, names, port, slots });
     }
     runners
 }
 
-/// Waits for one token. Errors: proof_failed, and what the server says.
-pub(super) async fn one_token(
+/// What became of a question for a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Speech {
+    Token(Duration),
+    /// Every slot is busy, or the model is on its way out: a token that waits in a queue is no muteness.
+    Full,
+}
+
+/// Asks for one token, unless it would have to wait behind others, or its model leaves memory. `port`: where the process that
+/// holds the instance tells its slots. Errors: as `one_token`.
+pub(super) async fn speak(
     client: &dyn ServerClient,
-    instance: &str,
+    port: Option<u16>,
+    lease: &Lease,
     limit: Duration,
-) -> Result<Duration, ApiError> {
+) -> Result<Speech, ApiError> {
+    let full = async || match port {
+        Some(port) => client.slots(port).await.is_some_and(|slots| is_full(&slots)),
+        None => false,
+    };
+    if full().await {
+        return Ok(Speech::Full);
+    }
+    let token = tokio::select! {
+        token = one_token(client, &lease.target().instance, limit) => token,
+        () = lease.cut().cancelled() => return Ok(Speech::Full),
+    };
+    match token {
+        Ok(took) => Ok(Speech::Token(took)),
+        // Somebody came first.
+        Err(error) if error.code == ErrorCode::ProofFailed && full().await => {
+            tracing::debug!(%error, "no token, behind answers of others");
+            Ok(Speech::Full)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Waits for one token. Errors: proof_failed, and what the server says.
+async fn one_token(client: &dyn ServerClient, instance: &str, limit: Duration) -> Result<Duration, ApiError> {
     let begun = Instant::now();
     let request =
         GenerateRequest { instance: instance.to_owned(), prompt: "Hello".into(), max_tokens: 1, raw: true };

@@ -11,16 +11,28 @@ use crate::{
         Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
         LoadRequest, ServerClient,
     },
-    servers::http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
+    servers::{
+        http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
+        slots,
+    },
 };
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
+use futures_util::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
+    hang::Slot,
     model::{Expiry, Instance, Model},
     server::ServerId,
 };
-use std::{sync::Arc, time::Duration};
+use serde::Serialize;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 use tokio::time::Instant;
 
 const POLL: Duration = Duration::from_millis(100);
@@ -30,15 +42,50 @@ const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct LlamaClient {
     http: ServerHttp,
     library: Arc<Library>,
+    /// The child of each model in memory, by the model's id, as the router told them last. Through the router a request goes on
+    /// for minutes after its client has left, and blocks the slot; at the child it ends at once.
+    children: Mutex<BTreeMap<String, u16>>,
 }
 
 impl LlamaClient {
     pub fn new(endpoint: &Endpoint, library: Arc<Library>) -> Self {
-        Self { http: ServerHttp::new(endpoint, "llama-server"), library }
+        Self { http: ServerHttp::new(endpoint, "llama-server"), library, children: Mutex::default() }
     }
 
     async fn entries(&self) -> Result<Vec<ModelEntry>, ApiError> {
-        Ok(self.http.get::<ModelList>("/models", LIST_LIMIT).await?.data)
+        let entries = self.http.get::<ModelList>("/models", LIST_LIMIT).await?.data;
+        let children = entries.iter().filter_map(|entry| Some((entry.id.clone(), entry.port()?))).collect();
+        *self.children.lock().unwrap_or_else(PoisonError::into_inner) = children;
+        Ok(entries)
+    }
+
+    /// The way to the child that holds a model, if it is known.
+    fn child(&self, id: &str) -> Option<ServerHttp> {
+        let port = self.children.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied()?;
+        Some(self.at(port))
+    }
+
+    /// A child of the router takes the router's key.
+    fn at(&self, port: u16) -> ServerHttp {
+        ServerHttp::new(&self.http.endpoint().at_port(port), "llama-server")
+    }
+
+    /// Asks the child of a model, or the router where there is none (any more): that one knows why.
+    async fn stream(
+        &self,
+        id: &str,
+        path: &str,
+        body: &(impl Serialize + Sync),
+    ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
+        if let Some(child) = self.child(id) {
+            match child.stream(path, body).await {
+                Err(error) if error.code == ErrorCode::Unreachable => {
+                    tracing::debug!(%error, id, "its child does not answer; asking the router");
+                }
+                answered => return answered,
+            }
+        }
+        self.http.stream(path, body).await
     }
 
     async fn entry(&self, id: &str) -> Result<Option<ModelEntry>, ApiError> {
@@ -46,9 +93,16 @@ impl LlamaClient {
     }
 
     async fn instance(&self, id: &str) -> Instance {
-        // Without `autoload=false` this question would load the model.
-        let path = format!("/props?model={}&autoload=false", encoded(id));
-        let props = self.http.get::<Props>(&path, HEALTH_LIMIT).await.ok();
+        let props = match self.child(id) {
+            Some(child) => child.get::<Props>("/props", HEALTH_LIMIT).await.ok(),
+            None => {
+                // Without `autoload=false` this question would load the model.
+                let path = format!("/props?model={}&autoload=false", encoded(id));
+                self.http.get::<Props>(&path, HEALTH_LIMIT).await.ok()
+            }
+        };
+        let slots = props.as_ref().and_then(|props| props.total_slots).filter(|slots| *slots > 0);
+        let port = self.children.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
         Instance {
             id: id.to_owned(),
             server: ServerId::new(ID),
@@ -60,8 +114,8 @@ impl LlamaClient {
                 .filter(|tokens| *tokens > 0),
             expiry: Expiry::NotReported,
             pid: None,
-            port: None,
-            slots: None,
+            port,
+            slots,
             orphaned_answers: None,
         }
     }
@@ -168,7 +222,7 @@ impl ServerClient for LlamaClient {
                 ignore_eos: true,
                 stream: true,
             };
-            let lines = self.http.stream("/completion", &body).await?;
+            let lines = self.stream(&request.instance, "/completion", &body).await?;
             return Ok(lines
                 .flat_map(|line| stream::iter(line.and_then(|l| completion_event(&l)).transpose()))
                 .boxed());
@@ -180,13 +234,17 @@ impl ServerClient for LlamaClient {
             temperature: 0.0,
             stream: true,
         };
-        let lines = self.http.stream("/v1/chat/completions", &body).await?;
+        let lines = self.stream(&request.instance, "/v1/chat/completions", &body).await?;
         Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| chat_event(&l)).transpose())).boxed())
     }
 
     fn openai(&self) -> Endpoint {
         let endpoint = self.http.endpoint();
         Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
+    }
+
+    async fn slots(&self, port: u16) -> Option<Vec<Slot>> {
+        slots::told_by(&self.at(port)).await
     }
 }
 

@@ -21,6 +21,11 @@ use std::{
     time::Duration,
 };
 
+/// For the router and each of its children.
+const HTTP_THREADS: &str = "128";
+/// Tokens of a prompt that are read in one go. Between two of them a client that has left is noticed and other answers get on; by
+/// default it is four times as many, of which the processor computes as many at a time as of these.
+const BATCH: u32 = 512;
 const HELP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings, beside the app, embedded, PATH: the first that is there.
@@ -78,6 +83,9 @@ pub(super) async fn launch(
     write_private(&preset_file, preset(settings).as_bytes())
         .map_err(|error| unwritten(&preset_file, &error))?;
     flag("--models-preset", preset_file.clone().into());
+    // Each stream takes a thread for as long as it lasts; by default eight of them leave none for us, so that lists and health
+    // wait until an answer ends. A thread that waits costs a few kilobytes.
+    flag("--threads-http", HTTP_THREADS.into());
     // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
     flag("--cache-ram", "0".into());
     args.extend(["--no-models-autoload", "--no-webui", "--offline"].map(OsString::from));
@@ -150,7 +158,7 @@ fn preset(settings: &LlamaServerSettings) -> String {
     // The server shares the context out among the requests at a time.
     let context = |context: u32, parallel: u32| context.saturating_mul(parallel);
     let mut text = format!(
-        "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\n",
+        "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\nbatch-size = {BATCH}\n",
         context(settings.context, settings.parallel),
         settings.parallel
     );
@@ -195,7 +203,7 @@ mod tests {
         settings.models.insert("tiny".into(), own);
         assert_eq!(
             preset(&settings),
-            "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
+            "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\nbatch-size = 512\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
              cache-type-k = q8_0\ncache-type-v = q8_0\nflash-attn = on\ntemp = 0.2\n"
         );
     }

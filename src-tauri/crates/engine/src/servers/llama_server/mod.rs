@@ -9,7 +9,10 @@ mod wire;
 use crate::{
     model_files::ModelFiles,
     ports::{Endpoint, Exit, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient},
-    servers::places::{held, not_installed},
+    servers::{
+        places::{held, not_installed},
+        slots,
+    },
 };
 use async_trait::async_trait;
 use client::LlamaClient;
@@ -82,6 +85,7 @@ impl ServerAdapter for LlamaServer {
             model_size: true,
             key: false,
             take_over: false,
+            // One without a stream is noticed within a second, and not at all beside an answer that is being streamed.
             cancels: false,
         }
     }
@@ -111,6 +115,10 @@ impl ServerAdapter for LlamaServer {
     async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
         let link = self.library.folder().join(format!("{model}.gguf"));
         command_line.iter().any(|word| std::path::Path::new(word) == link)
+    }
+
+    fn tells_of_work(&self, line: &str) -> bool {
+        !slots::is_echo(line)
     }
 
     /// Only our own is used: a stranger's has no key that we know.

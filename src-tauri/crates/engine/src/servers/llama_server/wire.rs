@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 pub(super) struct Props {
     pub build_info: Option<String>,
     pub default_generation_settings: Option<GenerationSettings>,
+    pub total_slots: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -31,6 +32,9 @@ pub(super) struct ModelStatus {
     #[serde(default)]
     pub failed: bool,
     pub exit_code: Option<i64>,
+    /// The command line of its child.
+    #[serde(default)]
+    pub args: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -107,4 +111,35 @@ pub(super) struct Choice {
 pub(super) struct Delta {
     pub content: Option<String>,
     pub reasoning_content: Option<String>,
+}
+
+impl ModelEntry {
+    /// Where its child listens. The router writes 0 until it has started one, and leaves the last port in the entry of a model
+    /// that is not in memory any more.
+    pub fn port(&self) -> Option<u16> {
+        matches!(self.status.value.as_str(), "loaded" | "sleeping")
+            .then(|| crate::servers::slots::port_in(&self.status.args))
+            .flatten()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As b10068 tells it, shortened.
+    #[test]
+    fn only_a_model_in_memory_has_a_child_with_a_port() {
+        let port = |value: &str, port: &str| {
+            let entry = serde_json::json!({ "id": "m", "status": {
+                "value": value, "args": ["llama-server", "--host", "127.0.0.1", "--port", port, "--alias", "m"] } });
+            serde_json::from_value::<ModelEntry>(entry).unwrap().port()
+        };
+        assert_eq!(port("loaded", "47581"), Some(47581));
+        assert_eq!(port("sleeping", "47581"), Some(47581));
+        assert_eq!((port("unloaded", "47581"), port("loading", "47581")), (None, None));
+        assert_eq!((port("loaded", "0"), port("loaded", "x")), (None, None));
+        let older = serde_json::json!({ "id": "m", "status": { "value": "loaded" } });
+        assert_eq!(serde_json::from_value::<ModelEntry>(older).unwrap().port(), None);
+    }
 }

@@ -30,7 +30,10 @@ pub(super) fn model_v1(model: ModelV1) -> Model {
 }
 
 pub(super) fn instances_v1(model: &ModelV1) -> Vec<Instance> {
-    let instance = |copy: &InstanceV1| instance(&copy.id, &model.key, copy.config.context_length);
+    let instance = |copy: &InstanceV1| Instance {
+        slots: copy.config.parallel.filter(|slots| *slots > 0),
+        ..instance(&copy.id, &model.key, copy.config.context_length)
+    };
     model.loaded_instances.iter().map(instance).collect()
 }
 

@@ -51,6 +51,9 @@ pub(super) struct InstanceV1 {
 pub(super) struct ConfigV1 {
     #[serde(default, deserialize_with = "maybe")]
     pub context_length: Option<u64>,
+    /// Answers at a time.
+    #[serde(default, deserialize_with = "maybe")]
+    pub parallel: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]

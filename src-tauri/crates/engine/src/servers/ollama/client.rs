@@ -11,7 +11,10 @@ use crate::{
         Endpoint, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress,
         LoadRequest, ServerClient,
     },
-    servers::http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
+    servers::{
+        http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
+        slots,
+    },
 };
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
@@ -19,6 +22,7 @@ use jiff::{SignedDuration, Timestamp};
 use pilothouse_domain::{
     anatomy::Anatomy,
     error::{ApiError, ErrorCode},
+    hang::Slot,
     model::{Expiry, Instance, Model, ModelPurpose},
     server::ServerId,
 };
@@ -64,6 +68,17 @@ impl OllamaClient {
         })
     }
 
+    /// The model as it is wanted, unless it is on its way out.
+    async fn resident(&self, request: &LoadRequest) -> Result<Option<Instance>, ApiError> {
+        let now = Timestamp::now();
+        let hit = self.running().await?.into_iter().find(|one| same_name(&one.name, &request.model));
+        let hit = hit.map(|running| instance(running, now));
+        Ok(hit.filter(|it| {
+            let leaves = matches!(it.expiry, Expiry::At(at) if at <= now);
+            !leaves && request.context.is_none_or(|wanted| it.context == Some(wanted))
+        }))
+    }
+
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
         Ok(self.http.get::<Running>("/api/ps", LIST_LIMIT).await?.models)
     }
@@ -85,7 +100,11 @@ impl ServerClient for OllamaClient {
         Ok(self.running().await?.into_iter().map(|running| instance(running, Timestamp::now())).collect())
     }
 
+    /// A model that is in memory already keeps the keep-alive that its loader gave it; one that we load stays.
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(resident) = self.resident(request).await? {
+            return Ok(resident);
+        }
         let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
         let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
         // No limit: Ollama aborts a load whose asker hangs up (reference/ollama.md section 6.10).
@@ -124,14 +143,14 @@ impl ServerClient for OllamaClient {
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         let options = Options { temperature: 0.0, seed: 1, num_predict: request.max_tokens };
-        // Every request renews the keep-alive; without it a pinned model would fall back to five minutes.
+        // Without a keep-alive of its own a request leaves that of the model as it is: pinned stays pinned, ten minutes
+        // stay ten minutes (reference/ollama.md section 3.3). Whose model it is does not matter then.
         if request.raw {
             let body = Generate {
                 model: &request.instance,
                 prompt: &request.prompt,
                 raw: true,
                 stream: true,
-                keep_alive: -1,
                 options,
             };
             let lines = self.http.stream("/api/generate", &body).await?;
@@ -141,7 +160,6 @@ impl ServerClient for OllamaClient {
             model: &request.instance,
             messages: [Message { role: "user", content: &request.prompt }],
             stream: true,
-            keep_alive: -1,
             options,
         };
         let lines = self.http.stream("/api/chat", &body).await?;
@@ -150,6 +168,11 @@ impl ServerClient for OllamaClient {
 
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
+    }
+
+    /// Its runner is a llama-server since 0.30, with its slots open to this machine. That of an earlier one answers "not found".
+    async fn slots(&self, port: u16) -> Option<Vec<Slot>> {
+        slots::told_by(&ServerHttp::new(&self.http.endpoint().at_port(port), "Ollama's runner")).await
     }
 }
 

@@ -10,7 +10,10 @@ use crate::{
         Endpoint, Exit, ForeignLog, Found, Installation, Launch, ProcessSpec, ServerAdapter, ServerClient,
     },
     process::{Holder, Keeper, output_file},
-    servers::places::{held, not_installed},
+    servers::{
+        places::{held, not_installed},
+        slots,
+    },
 };
 use async_trait::async_trait;
 use client::OllamaClient;
@@ -118,7 +121,7 @@ impl ServerAdapter for Ollama {
             model_size: true,
             key: false,
             take_over: false,
-            cancels: false,
+            cancels: true,
         }
     }
 
@@ -161,6 +164,10 @@ impl ServerAdapter for Ollama {
         let told = OllamaClient::new(&self.endpoint()).anatomy(model).await;
         let told = told.inspect_err(|error| tracing::debug!(%error, model, "its build is not told"));
         told.ok().map(|anatomy| ModelFiles::Told(Box::new(anatomy)))
+    }
+
+    fn tells_of_work(&self, line: &str) -> bool {
+        !line.starts_with("[GIN]") && !slots::is_echo(line)
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {

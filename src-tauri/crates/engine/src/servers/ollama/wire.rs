@@ -88,7 +88,6 @@ pub(super) struct Generate<'a> {
     pub prompt: &'a str,
     pub raw: bool,
     pub stream: bool,
-    pub keep_alive: i32,
     pub options: Options,
 }
 
@@ -97,7 +96,6 @@ pub(super) struct Chat<'a> {
     pub model: &'a str,
     pub messages: [Message<'a>; 1],
     pub stream: bool,
-    pub keep_alive: i32,
     pub options: Options,
 }
 

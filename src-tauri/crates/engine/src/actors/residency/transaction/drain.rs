@@ -67,7 +67,7 @@ impl Transaction {
         let instance = previous.instance.clone();
         let work = async {
             let connection = supervisor.ensure_ready().await?;
-            connection.client.unload(&instance).await
+            self.around.unload(&previous.server, &*connection.client, &instance).await
         };
         let what = format!("Taking {} out of memory", previous.model);
         match committed {

@@ -60,7 +60,10 @@ impl Transaction {
             return;
         };
         let id = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |instance| instance.id.clone());
-        let unload = self.at_last("Taking the new model out again", connection.client.unload(&id)).await;
+        let unload = {
+            let work = self.around.unload(&self.to.server, &*connection.client, &id);
+            self.at_last("Taking the new model out again", work).await
+        };
         if let Err(error) = unload {
             tracing::warn!(%error, model = %self.to, "is still in memory after a failed switch");
             // The choice itself may stay: it is wanted there.
@@ -96,11 +99,13 @@ impl Transaction {
             Err(error) => return Err(error),
         };
         if instances.iter().any(|instance| instance.id == previous.instance) {
+            // Its unload may have been broken off.
+            self.supervisor(&previous.server)?.staying(&previous.instance).await;
             return Ok(previous.clone());
         }
         let request = LoadRequest { model: previous.model.clone(), context: None };
         let (limit, _) = self.around.load_limit(&previous.reference()).await;
-        let load = connection.client.load(&request, Arc::new(|_| {}));
+        let load = self.around.load(&previous.server, &*connection.client, &request, Arc::new(|_| {}));
         let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;
         let active = Active { instance: instance.id.clone(), ..previous.clone() };
         self.note_instance(instance);

@@ -51,7 +51,12 @@ impl Transaction {
         let (limit, _) = self.around.load_limit(&self.to).await;
         let request = LoadRequest { model: self.to.model.clone(), context: None };
         let never = CancellationToken::new();
-        let load = bounded("The load", limit, &never, connection.client.load(&request, progress));
+        let load = bounded(
+            "The load",
+            limit,
+            &never,
+            self.around.load(&self.to.server, &*connection.client, &request, progress),
+        );
         let instance = self.until_cancelled(load).await.map_err(|error| self.too_long(error))?;
         self.load_ms = Some(begun.elapsed().as_millis() as u64);
         self.instance = Some(instance);

@@ -1,0 +1,217 @@
+//! The supervisor with a fake server, under paused time.
+
+use super::*;
+use crate::{
+    fakes::{FakeServer, Fault, hub, surroundings},
+    leases::Lease,
+    ports::Endpoint,
+};
+use pilothouse_domain::{
+    hang::{ProcessTime, ProcessWork},
+    model::Expiry,
+    snapshot::{ServerView, Snapshot},
+};
+
+const MB: u64 = 1 << 20;
+/// Far beyond every limit of a supervisor.
+const LONG: Duration = Duration::from_secs(900);
+
+struct Scene {
+    server: FakeServer,
+    hub: Hub,
+    leases: Leases,
+    supervisor: SupervisorHandle,
+    _folder: tempfile::TempDir,
+}
+
+/// A server with the model "m" in memory, watched and ready.
+async fn scene(server: FakeServer) -> Scene {
+    let server = server.with_model("m", 100 * MB);
+    let folder = tempfile::tempdir().unwrap();
+    let leases = Leases::default();
+    let hub = hub(&leases);
+    let around = surroundings(&server, &hub, &leases, folder.path());
+    let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
+    supervisor.ensure_ready().await.unwrap();
+    server.load_by_owner("m", Expiry::Never);
+    supervisor.refresh().await;
+    Scene { server, hub, leases, supervisor, _folder: folder }
+}
+
+impl Scene {
+    fn now(&self) -> Arc<Snapshot> {
+        self.hub.now()
+    }
+
+    /// An answer of the model.
+    fn under_way(&self) -> Lease {
+        let openai = Endpoint { base_url: String::new(), key: None };
+        let (server, model, instance) = (self.server_id(), "m".to_owned(), "m".to_owned());
+        self.leases.enter(&Target { server, model, instance, openai, slots: 1 })
+    }
+
+    fn view(&self) -> ServerView {
+        self.now().servers[0].clone()
+    }
+
+    fn titles(&self) -> Vec<String> {
+        self.now().notices.iter().map(|notice| notice.title.clone()).collect()
+    }
+
+    async fn end(self) {
+        self.supervisor.shutdown().await;
+    }
+}
+
+fn silence() -> Fault {
+    Fault::Fail(ApiError::new(ErrorCode::TimedOut, "It did not answer within 2 s."))
+}
+
+/// A process that has used no more processor time than this.
+fn idle() -> Option<ProcessWork> {
+    Some([(7, ProcessTime { cpu_s: 1.0, waited_pages: 0, wants: false })].into())
+}
+
+/// Waits until something holds, for as long as that may take; a real process ends in real time.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = std::time::Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} does not come");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_whose_work_is_not_told_is_shown_and_never_ended() {
+    let scene = scene(FakeServer::new("a").ours()).await;
+    scene.server.set_work(None);
+    scene.server.faults(|faults| faults.health = silence());
+    tokio::time::sleep(LONG).await;
+    let view = scene.view();
+    assert_eq!(format!("{:?}", view.state), "Degraded");
+    assert!(view.hint.as_ref().unwrap().contains("cannot be told"), "{view:?}");
+    assert_eq!((scene.server.launches(), scene.titles()), (1, vec![]));
+    scene.server.faults(|faults| faults.health = Fault::None);
+    until("its recovery", || scene.view().hint.is_none()).await;
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_that_does_nothing_is_ended_and_comes_back() {
+    let scene = scene(FakeServer::new("a").ours()).await;
+    scene.server.set_work(idle());
+    scene.server.faults(|faults| faults.health = silence());
+    until("another launch", || scene.server.launches() > 1).await;
+    assert!(scene.titles().iter().any(|title| title.contains("hung")), "{:?}", scene.titles());
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_server_that_works_is_left_alone() {
+    let scene = scene(FakeServer::new("a").ours()).await;
+    scene.server.faults(|faults| faults.health = silence());
+    for second in 0..600 {
+        let work = ProcessTime { cpu_s: f64::from(second) * 0.9, waited_pages: 0, wants: true };
+        scene.server.set_work(Some([(7, work)].into()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert_eq!((scene.server.launches(), scene.titles()), (1, vec![]));
+    assert!(scene.view().hint.unwrap().contains("left alone"), "{:?}", scene.view());
+    scene.end().await;
+}
+
+/// The answer of a client that has left: nothing is counted as under way, and the only slot is busy with it.
+#[tokio::test(start_paused = true)]
+async fn no_token_is_asked_behind_an_answer_that_has_every_slot() {
+    let scene = scene(FakeServer::new("a").with_slots(1).with_children().ours()).await;
+    scene.server.set_work(idle());
+    scene.server.leave_answer(true);
+    scene.leases.trouble(&scene.server_id());
+    tokio::time::sleep(LONG).await;
+    assert_eq!((scene.server.tokens(), scene.server.launches()), (0, 1));
+    assert_eq!(format!("{:?}", scene.view().state), "Ready");
+    // Once there is a place it is asked.
+    scene.server.free_slots();
+    until("a token to be asked for", || scene.server.tokens() > 0).await;
+    assert_eq!(scene.titles(), Vec::<String>::new());
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_does_not_come_behind_an_answer_that_gets_on_is_forgiven() {
+    let scene = scene(FakeServer::new("a").with_slots(2).with_children().ours()).await;
+    scene.server.set_work(idle());
+    scene.server.faults(|faults| faults.generate = Fault::Hang);
+    scene.leases.trouble(&scene.server_id());
+    until("it to be mute", || format!("{:?}", scene.view().state) == "Degraded").await;
+    scene.server.leave_answer(true);
+    until("it to be forgiven", || format!("{:?}", scene.view().state) == "Ready").await;
+    assert_eq!((scene.server.launches(), scene.titles()), (1, vec![]));
+    scene.end().await;
+}
+
+/// A measurement runs, no health token is asked beside it, and its runner hangs.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_stands_still_is_found_although_it_is_under_way() {
+    let scene = scene(FakeServer::new("a").with_slots(1).with_children().ours()).await;
+    scene.server.set_work(idle());
+    let _under_way = scene.under_way();
+    scene.server.leave_answer(false);
+    until("another launch", || scene.server.launches() > 1).await;
+    assert_eq!(scene.server.tokens(), 0, "nobody was disturbed by a token");
+    scene.end().await;
+}
+
+/// A client that reads no further keeps its answer under way for ever: that is no fault of the server's.
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_ends_no_server() {
+    let scene = scene(FakeServer::new("a").with_slots(1).with_children().ours()).await;
+    scene.server.set_work(idle());
+    let _under_way = scene.under_way();
+    tokio::time::sleep(LONG).await;
+    assert_eq!((scene.server.launches(), scene.titles()), (1, vec![]));
+    assert!(scene.server.tokens() > 0, "a token told that it works");
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_is_answered_by_a_look_that_began_after_it() {
+    let scene = scene(FakeServer::new("a").with_model("late", MB)).await;
+    scene.server.faults(|faults| faults.list = Fault::Slow(Duration::from_secs(4)));
+    let looks = scene.server.health_checks();
+    until("a look under way", || scene.server.health_checks() > looks).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    scene.server.load_by_owner("late", Expiry::Never);
+    scene.supervisor.refresh().await;
+    let ids: Vec<String> = scene.now().instances.iter().map(|one| one.id.clone()).collect();
+    assert_eq!(ids, ["late", "m"]);
+    // What the older look brings later is not taken for news.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(scene.now().instances.len(), 2);
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn our_own_unload_is_no_loss_and_a_death_is_one() {
+    let scene = scene(FakeServer::new("a").with_children()).await;
+    assert!(scene.now().instances[0].pid.is_some());
+    scene.supervisor.leaving("m").await;
+    scene.server.kill_child("m");
+    scene.supervisor.refresh().await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(scene.now().instances.is_empty());
+    assert_eq!(scene.titles(), Vec::<String>::new());
+    scene.server.drop_model("m");
+    scene.server.load_by_owner("m", Expiry::Never);
+    scene.supervisor.refresh().await;
+    scene.server.kill_child("m");
+    scene.supervisor.refresh().await;
+    until("a notice", || !scene.titles().is_empty()).await;
+    scene.end().await;
+}
+
+impl Scene {
+    fn server_id(&self) -> ServerId {
+        self.supervisor.id.clone()
+    }
+}
