@@ -31,6 +31,9 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// The time between two tries to take the same stray out of memory.
 const CLEAR_EVERY: Duration = Duration::from_secs(30);
+/// When a restoration that failed is tried again: a server that has just come up, or that is still letting go of another
+/// model, often needs a moment.
+const RETRY_AFTER: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(60)];
 
 /// Results of work that was done beside the actor.
 pub(super) enum Event {
@@ -81,6 +84,9 @@ pub(super) struct Residency {
     first_choices: Vec<ModelRef>,
     /// When the active model was last tried to be brought back in vain.
     tried_at: Option<Timestamp>,
+    /// How often in a row that was in vain, and when it is tried again by itself.
+    vain: usize,
+    retry_at: Option<Instant>,
     /// When it was brought back lately, so that a model that keeps dying is given up.
     restores: VecDeque<Instant>,
     /// Whoever waits for the active model to answer.
@@ -111,6 +117,8 @@ impl Residency {
             latest: 0,
             first_choices: Vec::new(),
             tried_at: None,
+            vain: 0,
+            retry_at: None,
             restores: VecDeque::new(),
             available: Vec::new(),
             strays: Vec::new(),
@@ -128,7 +136,12 @@ impl Residency {
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            let retry = self.retry_at;
             tokio::select! {
+                () = at(retry) => {
+                    self.retry_at = None;
+                    self.retry();
+                }
                 ask = mailbox.recv() => match ask {
                     Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
                     Some(ask) => self.on_ask(ask),
@@ -362,6 +375,7 @@ impl Residency {
         }
         // One that cannot answer is tried again when its server comes back, is there by itself, or is asked for.
         self.tried_at = (standing != Standing::Open).then(Timestamp::now);
+        self.plan_retry(&running.cause, &result);
         self.around.hub.report(Report::Switching(None));
         self.around.hub.report(Report::Active { active: active.clone(), standing });
         if changed
@@ -492,6 +506,37 @@ impl Residency {
         });
     }
 
+    /// A load that hung, or a model that is gone, will not get better by being tried again.
+    fn plan_retry(&mut self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
+        self.retry_at = None;
+        if self.standing == Standing::Open {
+            self.vain = 0;
+            return;
+        }
+        let error = match result {
+            Ok(report) => report.error.as_ref(),
+            Err(error) => Some(error),
+        };
+        let hopeless = |error: &ApiError| {
+            matches!(error.code, ErrorCode::TimedOut | ErrorCode::Cancelled | ErrorCode::NotFound)
+        };
+        if !matches!(cause, Cause::Restore(_)) || error.is_some_and(hopeless) {
+            return;
+        }
+        self.retry_at = RETRY_AFTER.get(self.vain).map(|after| Instant::now() + *after);
+        self.vain += 1;
+    }
+
+    /// Tries once more, unless something else has begun or its server is away: then that comes first.
+    fn retry(&mut self) {
+        let idle = self.running.is_none() && self.lent.is_none();
+        let Some(to) = self.active.as_ref().map(Active::reference).filter(|_| idle) else { return };
+        let up = self.around.hub.now().server(&to.server).is_some_and(|server| server.state.is_up());
+        if up && matches!(self.standing, Standing::Refusing(_)) {
+            self.restore(to);
+        }
+    }
+
     /// Counts one restoration, unless there were too many lately.
     fn may_restore(&mut self) -> bool {
         let now = Instant::now();
@@ -557,6 +602,13 @@ impl Residency {
 async fn end_of(running: &mut Option<Running>) -> Option<Finished> {
     match running {
         Some(running) => (&mut running.task).await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
     }
 }

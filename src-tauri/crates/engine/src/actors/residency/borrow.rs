@@ -30,11 +30,23 @@ pub(super) struct Lent {
 
 /// What happens with a model that is lent.
 pub(super) enum Event {
-    Ready(Result<Ready, ApiError>, oneshot::Sender<Result<Borrowed, ApiError>>),
+    Ready(Result<Ready, NotReady>, oneshot::Sender<Result<Borrowed, ApiError>>),
     /// It comes back: whether it was loaded for this, and who waits until memory is as before.
     Returned(bool, Option<oneshot::Sender<()>>),
-    /// Memory is as before.
-    Over(Option<oneshot::Sender<()>>),
+    /// Memory is as before, but for what could not be taken out.
+    Over(Option<ModelRef>, Option<oneshot::Sender<()>>),
+}
+
+/// Why a model was not lent, and what had to be left in memory.
+pub(super) struct NotReady {
+    error: ApiError,
+    stray: Option<ModelRef>,
+}
+
+impl From<ApiError> for NotReady {
+    fn from(error: ApiError) -> Self {
+        Self { error, stray: None }
+    }
 }
 
 pub(super) struct Ready {
@@ -98,8 +110,8 @@ impl Residency {
                 // Whoever has gone meanwhile gives it back at once.
                 drop(reply.send(Ok(Borrowed { instance, connection, loaded, events })));
             }
-            Event::Ready(Err(error), reply) => {
-                self.over();
+            Event::Ready(Err(NotReady { error, stray }), reply) => {
+                self.over(stray);
                 drop(reply.send(Err(error)));
             }
             Event::Returned(loaded, reply) => {
@@ -107,14 +119,12 @@ impl Residency {
                 let (around, events, ending) =
                     (self.around.clone(), self.events.clone(), self.ending.clone());
                 tokio::spawn(async move {
-                    if loaded {
-                        around.give_up(&model, &ending).await;
-                    }
-                    drop(events.send(actor::Event::Borrow(Event::Over(reply))).await);
+                    let stray = if loaded { around.give_up(&model, &ending).await } else { None };
+                    drop(events.send(actor::Event::Borrow(Event::Over(stray, reply))).await);
                 });
             }
-            Event::Over(reply) => {
-                self.over();
+            Event::Over(stray, reply) => {
+                self.over(stray);
                 if let Some(reply) = reply {
                     let _ = reply.send(());
                 }
@@ -122,14 +132,15 @@ impl Residency {
         }
     }
 
-    fn over(&mut self) {
+    fn over(&mut self, stray: Option<ModelRef>) {
         self.lent = None;
+        self.strays.extend(stray);
         self.around.leases.set_measured(None);
     }
 }
 
 impl Surroundings {
-    async fn ready_to_measure(&self, model: &Model, cancel: &CancellationToken) -> Result<Ready, ApiError> {
+    async fn ready_to_measure(&self, model: &Model, cancel: &CancellationToken) -> Result<Ready, NotReady> {
         let supervisor = self.supervisor(&model.server)?;
         let (connection, instances) = self.look(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
@@ -146,8 +157,8 @@ impl Surroundings {
         match result {
             Ok(instance) => Ok(Ready { instance, connection, loaded: true }),
             Err(error) => {
-                self.give_up(&reference, &CancellationToken::new()).await;
-                Err(error)
+                let stray = self.give_up(&reference, &CancellationToken::new()).await;
+                Err(NotReady { error, stray })
             }
         }
     }
@@ -187,10 +198,10 @@ impl Surroundings {
         (needed.filter(|_| !snapshot.is_remote(&model.server)), free)
     }
 
-    async fn give_up(&self, model: &ModelRef, cancel: &CancellationToken) {
-        if let Err(error) = self.take_out(model, cancel).await {
-            // The note stays: the next start takes it out.
-            tracing::warn!(%error, %model, "was borrowed and is still in memory");
-        }
+    /// What had to stay in memory. It is written down already.
+    async fn give_up(&self, model: &ModelRef, cancel: &CancellationToken) -> Option<ModelRef> {
+        let error = self.take_out(model, cancel).await.err()?;
+        tracing::warn!(%error, %model, "was borrowed and is still in memory");
+        Some(model.clone())
     }
 }

@@ -91,10 +91,13 @@ impl Surroundings {
         let supervisor = self.supervisor(&model.server)?;
         let work = async {
             let connection = supervisor.ensure_ready().await?;
-            for instance in connection.client.instances().await? {
-                if instance.model == model.model {
-                    self.unload(&model.server, &*connection.client, &instance.id).await?;
-                }
+            let instances = connection.client.instances().await?;
+            let own: Vec<String> =
+                instances.into_iter().filter(|one| one.model == model.model).map(|one| one.id).collect();
+            // What is still being loaded is not listed, and a load goes on after the death of whoever asked for it.
+            let own = if own.is_empty() { vec![model.model.clone()] } else { own };
+            for instance in own {
+                self.unload(&model.server, &*connection.client, &instance).await?;
             }
             Ok(())
         };

@@ -473,3 +473,34 @@ async fn what_could_not_be_taken_out_leaves_when_its_server_answers_again() {
     scene.rest(60).await;
     assert_eq!((scene.route(), scene.held()), ("b".into(), vec!["b".to_owned()]));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_restoration_that_failed_for_a_moment_is_tried_again_and_one_that_keeps_failing_is_not_for_ever() {
+    let one = server("one", &Memory::of(100)).with_model("a", 10);
+    one.faults(|faults| faults.next_loads.push_back(failing()));
+    let journal = FakeJournal::default().with_active(active("one", "a"));
+    let scene = Scene::start(&[one.clone()], &journal).await;
+    scene.rest(20).await;
+    assert_eq!((scene.route(), one.loads()), ("a".into(), 2));
+    one.drop_model("a");
+    one.faults(|faults| faults.load = failing());
+    scene.rest(10).await;
+    assert!(scene.residency.available().await.is_err());
+    scene.rest(3600).await;
+    assert_eq!(one.loads(), 2 + 4, "once asked for, and three tries more");
+    assert!(scene.route().starts_with("refusing"));
+}
+
+/// A load goes on after the death of whoever asked for it, and is listed nowhere meanwhile.
+#[tokio::test(start_paused = true)]
+async fn what_is_still_being_loaded_for_a_dead_engine_is_taken_out_too() {
+    let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10);
+    one.load_by_owner("a", Expiry::Never);
+    let journal = FakeJournal::default().with_active(active("one", "a"));
+    let b = active("one", "b").reference();
+    crate::ports::Journal::set_stray(&journal, &b, true).await.unwrap();
+    let scene = Scene::start(&[one.clone()], &journal).await;
+    scene.rest(20).await;
+    assert_eq!(one.unloads(), 1, "it was asked to leave although nobody lists it");
+    assert!(crate::ports::Journal::strays(&journal).await.unwrap().is_empty());
+}
