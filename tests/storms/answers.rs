@@ -97,8 +97,8 @@ async fn take(
 
 async fn whole(answer: Response, answered: &mut Answered) -> Result<(), Flaw> {
     let body = answer.bytes().await.map_err(|error| Flaw::Cut(format!("the body broke off: {error}")))?;
-    let body: Value =
-        serde_json::from_slice(&body).map_err(|error| Flaw::Cut(format!("a body that is no JSON: {error}")))?;
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|error| Flaw::Cut(format!("a body that is no JSON: {error}")))?;
     answered.named = body["model"].as_str().map(str::to_owned);
     let choice = &body["choices"][0];
     if choice["message"]["content"].is_string() && choice["finish_reason"].is_string() {
@@ -235,14 +235,9 @@ impl Endless {
             }
         });
         for _ in 0..3 {
-            pieces.recv().await.expect("it streams");
+            pieces.recv().await.unwrap();
         }
         Self { task, end, pieces }
-    }
-
-    /// Whether it still goes on.
-    pub fn goes_on(&self) -> bool {
-        !self.task.is_finished()
     }
 
     /// Waits until it has ended.

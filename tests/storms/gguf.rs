@@ -15,7 +15,7 @@ pub fn variant(from: &Path, to: &Path, context: u32) {
     key.extend_from_slice(&UINT32.to_le_bytes());
     let head = &bytes[..bytes.len().min(8 << 20)];
     let found = head.windows(key.len()).position(|window| window == key);
-    let at = found.expect("the model tells its context") + key.len();
+    let at = found.unwrap_or_else(|| panic!("{} tells no context", from.display())) + key.len();
     bytes[at..at + 4].copy_from_slice(&context.to_le_bytes());
     std::fs::write(to, bytes).unwrap();
 }

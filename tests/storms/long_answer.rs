@@ -106,14 +106,17 @@ async fn cut(scene: &mut Scene, room: &str, flags: &'static [&'static str], limi
     let switching = scene.switch(to, flags).await.unwrap();
     let took = begun.elapsed();
     let report = &switching.json;
-    let outcome = report["outcome"].as_str().or(report["error"]["code"].as_str()).unwrap_or("none").to_owned();
-    // A program that does not know the flag has not even tried.
+    let outcome =
+        report["outcome"].as_str().or(report["error"]["code"].as_str()).unwrap_or("none").to_owned();
     let (http, address) = (answers::client(), answers::address(&scene.sandbox));
-    let next = answers::ask(&http, &address, Kind::Whole, 1, Duration::from_secs(60)).await;
-    let still = long.goes_on();
-    let end = match still && outcome != "committed" {
-        true => None,
-        false => long.end(SLACK).await,
+    let next = answers::ask(&http, &address, Kind::Whole, 1, Duration::from_secs(20)).await;
+    let end = match outcome == "committed" {
+        true => long.end(SLACK).await,
+        // It goes on, as it should.
+        false => {
+            long.leave().await;
+            None
+        }
     };
     let said = report["reason"].as_str().or(report["error"]["message"].as_str()).unwrap_or("–").to_owned();
 

@@ -21,6 +21,8 @@ pub const CONTEXT: u64 = 4096;
 /// Where room is short the models really hold as much as this many tokens take: 3 GiB, so that other programs on the machine
 /// may take or give back a gigabyte meanwhile.
 const LARGE_CONTEXT: u64 = 140_000;
+/// So often is it tried to make room short while other programs take and give back memory.
+const TIGHTENINGS: usize = 3;
 
 /// Whether both models fit beside each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,6 +67,7 @@ pub struct Scene {
     pub broken: Place,
     /// In memory because somebody else has loaded it.
     pub stranger: Option<Place>,
+    pub room: Room,
 }
 
 impl Scene {
@@ -74,14 +77,13 @@ impl Scene {
         let place = |model| Place { server: LLAMA, model };
         let [from, to, broken] = ["alpha", "beta", "broken"].map(place);
         let real = if room == Room::ForOne { LARGE_CONTEXT } else { context * u64::from(parallel) };
-        let sandbox =
-            Sandbox::new(&tools, &llama_settings(parallel, real / u64::from(parallel), real));
+        let sandbox = Sandbox::new(&tools, &llama_settings(parallel, real / u64::from(parallel), real));
         patient(&sandbox);
         let folder = sandbox.home().join("data/models");
         gguf::variant(&sandbox.embedded.join(GGUF), &folder.join("alpha.gguf"), TRAINED);
         gguf::variant(&sandbox.embedded.join(GGUF), &folder.join("beta.gguf"), TRAINED + 1);
         let engine = sandbox.serve().await;
-        let mut scene = Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: None };
+        let mut scene = Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: None, room };
         scene.sandbox.until_active(&mut scene.engine, LLAMA).await;
         // Only now: a first start would try it.
         gguf::variant(&scene.sandbox.embedded.join(GGUF), &folder.join("broken.gguf"), TRAINED + 2);
@@ -89,8 +91,11 @@ impl Scene {
         scene.sandbox.until_listed("broken").await;
         scene.make_active(from).await;
         if room == Room::ForOne {
-            let reckoned = scene.context_that_is_too_much(parallel).await;
-            scene.start_again(&llama_settings(parallel, reckoned, real)).await;
+            scene
+                .tighten(parallel, |sandbox, reckoned| {
+                    set_llama(sandbox, &llama_settings(parallel, reckoned, real))
+                })
+                .await;
         }
         scene
     }
@@ -105,16 +110,13 @@ impl Scene {
         set_ollama_context(&sandbox, real);
         let mut engine = sandbox.serve().await;
         sandbox.until_ready(&mut engine, OLLAMA).await;
-        let mut scene = Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: None };
+        let mut scene = Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: None, room };
         for (nth, model) in [from, to].into_iter().enumerate() {
             scene.add_to_ollama(model, nth as u32, Some(real)).await;
         }
         scene.make_active(from).await;
         if room == Room::ForOne {
-            let reckoned = scene.context_that_is_too_much(1).await;
-            scene.end().await;
-            set_ollama_context(&scene.sandbox, reckoned);
-            scene.begin().await;
+            scene.tighten(1, set_ollama_context).await;
         }
         scene
     }
@@ -132,8 +134,15 @@ impl Scene {
         let mut engine = sandbox.serve().await;
         sandbox.until_ready(&mut engine, OLLAMA).await;
         sandbox.until_active(&mut engine, LLAMA).await;
-        let mut scene =
-            Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: Some(stranger) };
+        let mut scene = Self {
+            sandbox: sandbox.into(),
+            engine,
+            from,
+            to,
+            broken,
+            stranger: Some(stranger),
+            room: Room::ForBoth,
+        };
         for (nth, model) in [to, broken, stranger].into_iter().enumerate() {
             scene.add_to_ollama(model, nth as u32 + 1, None).await;
         }
@@ -168,6 +177,29 @@ impl Scene {
         let weights = layers.max_by_key(|layer| layer["size"].as_u64()).unwrap();
         let digest = weights["digest"].as_str().unwrap().replace(':', "-");
         gguf::cut(&models.join("blobs").join(digest));
+    }
+
+    /// Puts a context into the settings with which the models do not fit beside each other, and makes sure of it.
+    async fn tighten(&mut self, parallel: u32, set: impl Fn(&Sandbox, u64)) {
+        for _ in 0..TIGHTENINGS {
+            let reckoned = self.context_that_is_too_much(parallel).await;
+            self.end().await;
+            set(&self.sandbox, reckoned);
+            self.begin().await;
+            self.make_active(self.from).await;
+            // The first samples of a new engine are needed to know what is free.
+            let tight = until("a plan", LIMIT, || async {
+                tokio::time::sleep(Duration::from_secs(2)).await;
+                let plan =
+                    self.sandbox.ask(&["switch", self.to.model, "--server", self.to.server, "--dry-run"])?;
+                is_tight(&plan)
+            })
+            .await;
+            if tight {
+                return;
+            }
+        }
+        panic!("other programs take and give back too much memory for a tight switch");
     }
 
     /// A context with which either model is reckoned to need more than is free, and less than is free without the other one:
@@ -223,14 +255,6 @@ impl Scene {
         self.begin().await;
     }
 
-    async fn start_again(&mut self, llama_settings: &str) {
-        self.end().await;
-        let text = std::fs::read_to_string(self.sandbox.settings_file()).unwrap();
-        let own = text.find("[servers.llama-server]").unwrap();
-        std::fs::write(self.sandbox.settings_file(), format!("{}{llama_settings}", &text[..own])).unwrap();
-        self.begin().await;
-    }
-
     /// Makes a model active and waits until nothing else but that of a stranger is in memory; helps if need be. Not part of
     /// any measurement.
     pub async fn make_active(&mut self, place: Place) {
@@ -252,7 +276,8 @@ impl Scene {
             for other in found.difference(&wanted) {
                 memory::unload(&self.sandbox, other).await;
             }
-            (found == wanted && id(&self.sandbox.ask(&["status"])?["active"]) == Some(place.id())).then_some(())
+            (found == wanted && id(&self.sandbox.ask(&["status"])?["active"]) == Some(place.id()))
+                .then_some(())
         })
         .await;
     }
@@ -272,14 +297,30 @@ impl Scene {
     }
 }
 
+/// Whether the previous model leaves before the next one is loaded, by the steps of a report. `None`: there are none.
+pub fn is_tight(report: &Value) -> Option<bool> {
+    let steps = report["steps"].as_array()?.iter().map(|step| step["name"].as_str().unwrap_or_default());
+    let steps: Vec<&str> = steps.collect();
+    let unload = steps.iter().position(|step| step.starts_with("unload"))?;
+    let load = steps.iter().position(|step| *step == "load")?;
+    Some(unload < load)
+}
+
+/// Puts other settings of llama-server at the end of the file, where a scene keeps them.
+fn set_llama(sandbox: &Sandbox, settings: &str) {
+    let text = std::fs::read_to_string(sandbox.settings_file()).unwrap();
+    let own = text.find("[servers.llama-server]").unwrap();
+    std::fs::write(sandbox.settings_file(), format!("{}{settings}", &text[..own])).unwrap();
+}
+
 /// Settings of llama-server by which both models are reckoned with one context and loaded with another: what a server is
 /// really told last wins.
 fn llama_settings(parallel: u32, context: u64, real_in_all: u64) -> String {
-    let mut text =
-        format!("[servers.llama-server]\nparallel = {parallel}\ncontext = {context}\n\n");
+    let mut text = format!("[servers.llama-server]\nparallel = {parallel}\ncontext = {context}\n\n");
     if context * u64::from(parallel) != real_in_all {
         for model in ["alpha", "beta"] {
-            text += &format!("[servers.llama-server.models.{model}.options]\nctx-size = \"{real_in_all}\"\n\n");
+            text +=
+                &format!("[servers.llama-server.models.{model}.options]\nctx-size = \"{real_in_all}\"\n\n");
         }
     }
     text
@@ -309,6 +350,7 @@ fn without_ollama(tools: &Tools) -> Tools {
 
 fn create_in_ollama(port: u16, name: &str, gguf: &Path) {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tools/ollama-model.sh");
-    let status = command(script).arg(format!("http://127.0.0.1:{port}")).arg(name).arg(gguf).status().unwrap();
+    let status =
+        command(script).arg(format!("http://127.0.0.1:{port}")).arg(name).arg(gguf).status().unwrap();
     assert!(status.success(), "Ollama did not take {name}");
 }

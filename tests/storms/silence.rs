@@ -9,24 +9,33 @@ use crate::{
     watch::id,
 };
 use pilothouse_tests::sandbox::{Tools, pid, server, signal};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 /// For everything to come to rest once the server speaks again.
 const REST: Duration = Duration::from_secs(60);
+/// Seconds of silence: longer than one question to a server may take, than two in a row, and in between.
+const LENGTHS: &[u64] = &[25, 12, 19];
+
+fn lengths() -> &'static [u64] {
+    if full() { LENGTHS } else { &LENGTHS[..1] }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silence_of_a_server_costs_nobody_the_active_model() {
     let Some(tools) = Tools::find() else { return };
     let mut rows = Vec::new();
     let mut scene = Scene::llama_server(&tools, Room::ForBoth, 1, CONTEXT).await;
-    for seconds in [12, 19].into_iter().take(if full() { 2 } else { 1 }) {
-        rows.push(silence(&mut scene, seconds).await);
+    for seconds in lengths() {
+        rows.push(silence(&mut scene, *seconds).await);
     }
     scene.end().await;
     if full() {
         let mut scene = Scene::ollama(&tools, Room::ForBoth).await;
-        for seconds in [12, 19] {
-            rows.push(silence(&mut scene, seconds).await);
+        for seconds in LENGTHS {
+            rows.push(silence(&mut scene, *seconds).await);
         }
         scene.end().await;
     }
@@ -38,8 +47,8 @@ async fn a_switch_away_from_a_silent_server_goes_on() {
     let Some(tools) = Tools::find() else { return };
     let mut scene = Scene::two_servers(&tools).await;
     let mut rows = Vec::new();
-    for seconds in [12, 19].into_iter().take(if full() { 2 } else { 1 }) {
-        rows.push(silence(&mut scene, seconds).await);
+    for seconds in lengths() {
+        rows.push(silence(&mut scene, *seconds).await);
     }
     scene.end().await;
     judge("A switch to another server while the one of the active model is stopped", &rows);
@@ -57,6 +66,7 @@ fn judge(title: &str, rows: &[Row]) {
         "silent for",
         "outcome",
         "took",
+        "steps ms",
         "reason",
         "answers during it",
         "active after it",
@@ -83,7 +93,8 @@ async fn silence(scene: &mut Scene, seconds: u64) -> Row {
     let ended = tokio::time::timeout(REST, switching).await;
     let took = begun.elapsed();
     let report = ended.ok().map(|answer| answer.unwrap().json).unwrap_or_default();
-    let outcome = report["outcome"].as_str().or(report["error"]["code"].as_str()).unwrap_or("none").to_owned();
+    let outcome =
+        report["outcome"].as_str().or(report["error"]["code"].as_str()).unwrap_or("none").to_owned();
     let wanted = if outcome == "committed" { to } else { from };
     let (found, active, rest, answered) = come_to_rest(scene, wanted).await;
     let after = leader(scene, from);
@@ -109,6 +120,7 @@ async fn silence(scene: &mut Scene, seconds: u64) -> Row {
         format!("{seconds} s"),
         outcome,
         format!("{:.1} s", took.as_secs_f64()),
+        steps(&report),
         reason.to_owned(),
         during,
         active.unwrap_or_else(|| "none".into()),
@@ -119,6 +131,12 @@ async fn silence(scene: &mut Scene, seconds: u64) -> Row {
     Row { cells, ok: wrong.is_empty() }
 }
 
+fn steps(report: &serde_json::Value) -> String {
+    let steps = report["steps"].as_array().into_iter().flatten();
+    let steps = steps.map(|step| format!("{} {}", step["name"].as_str().unwrap_or_default(), step["ms"]));
+    steps.collect::<Vec<_>>().join(", ")
+}
+
 /// The process of a server, as Pilothouse knows it.
 fn leader(scene: &Scene, place: Place) -> i32 {
     let status = scene.sandbox.ask(&["status"]).unwrap();
@@ -127,20 +145,30 @@ fn leader(scene: &Scene, place: Place) -> i32 {
 
 /// Asks the active model again and again during the silence; says what came of it.
 async fn ask_until(scene: &Scene, over: Instant) -> String {
-    let (http, address) = (answers::client(), answers::address(&scene.sandbox));
-    let (mut good, mut bad) = (0, Vec::new());
+    let address = answers::address(&scene.sandbox);
+    let mut asked = Vec::new();
     while let Some(left) = over.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
-        let answer = answers::ask(&http, &address, Kind::Whole, 1, left).await;
-        match answer.flaw {
-            None => good += 1,
-            // Whoever waits until the server goes on has not lost anything yet.
-            Some(answers::Flaw::Hung) => {}
-            Some(flaw) => bad.push(format!("{flaw:?}")),
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
+        // Each for itself: one that waits for the silent server keeps no other from being answered.
+        let (address, by) = (address.clone(), scene.to.id());
+        asked.push(tokio::spawn(async move {
+            let answer = answers::ask(&answers::client(), &address, Kind::Whole, 1, left).await;
+            match answer.flaw {
+                None if answer.by == Some(by) => "good by the new one",
+                None => "good by the old one",
+                // Whoever waits until the server goes on has not lost anything yet.
+                Some(answers::Flaw::Hung) => "waiting",
+                Some(answers::Flaw::Refused { .. }) => "refused",
+                Some(_) => "broken",
+            }
+        }));
+        tokio::time::sleep(left.min(Duration::from_secs(1))).await;
     }
-    let first = bad.first().map(|flaw| format!(", {} refused, the first: {flaw}", bad.len()));
-    format!("{good} good{}", first.unwrap_or_default())
+    let mut counts = BTreeMap::new();
+    for one in asked {
+        *counts.entry(one.await.unwrap()).or_insert(0) += 1;
+    }
+    let counts: Vec<String> = counts.iter().map(|(what, times)| format!("{times} {what}")).collect();
+    counts.join(", ")
 }
 
 /// What is in memory and active once nothing moves any more, how long that took, and whether the gateway answers by the model

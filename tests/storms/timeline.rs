@@ -11,9 +11,12 @@ use tokio::{task::JoinHandle, time::Instant};
 /// What is seen here may be seen so much later, or earlier, than a client sees it.
 const BLUR: Duration = Duration::from_millis(100);
 
+/// From when on which model was active.
+type Changes = Vec<(Instant, Option<String>)>;
+
 /// Follows a running engine.
 pub struct Timeline {
-    changes: Arc<Mutex<Vec<(Instant, Option<String>)>>>,
+    changes: Arc<Mutex<Changes>>,
     task: JoinHandle<()>,
 }
 
