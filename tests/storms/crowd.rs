@@ -29,7 +29,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 /// For the proof, the unloading, and a machine whose two cores do everything at once.
 const SLACK: Duration = Duration::from_secs(10);
 
-/// How large it is.
+/// How large it is; `PILOTHOUSE_STORM_CROWD=200x4` asks for 200 clients and 4 switches.
 struct Size {
     clients: usize,
     switches: usize,
@@ -37,6 +37,11 @@ struct Size {
 
 impl Size {
     fn wanted() -> Self {
+        let asked = std::env::var("PILOTHOUSE_STORM_CROWD").ok();
+        let asked = asked.as_deref().and_then(|asked| asked.split_once('x'));
+        if let Some((clients, switches)) = asked {
+            return Self { clients: clients.parse().unwrap(), switches: switches.parse().unwrap() };
+        }
         match full() {
             true => Self { clients: 200, switches: 20 },
             false => Self { clients: 24, switches: 3 },
