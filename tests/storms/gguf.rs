@@ -1,0 +1,27 @@
+//! Variants of the embedded model: the same weights as another model.
+
+use std::path::Path;
+
+/// The key, with its length before it and the type of a 32-bit number behind it.
+const CONTEXT: &str = "llama.context_length";
+const UINT32: u32 = 4;
+
+/// Writes a copy that says of itself that it was trained for so many tokens. Files that differ in this are two models to
+/// every server, also to Ollama, which goes by the content.
+pub fn variant(from: &Path, to: &Path, context: u32) {
+    let mut bytes = std::fs::read(from).unwrap();
+    let mut key = (CONTEXT.len() as u64).to_le_bytes().to_vec();
+    key.extend_from_slice(CONTEXT.as_bytes());
+    key.extend_from_slice(&UINT32.to_le_bytes());
+    let head = &bytes[..bytes.len().min(8 << 20)];
+    let found = head.windows(key.len()).position(|window| window == key);
+    let at = found.unwrap_or_else(|| panic!("{} tells no context", from.display())) + key.len();
+    bytes[at..at + 4].copy_from_slice(&context.to_le_bytes());
+    std::fs::write(to, bytes).unwrap();
+}
+
+/// Cuts the weights off in the middle: what the file says of itself stays true, and no server can load it.
+pub fn cut(file: &Path) {
+    let file = std::fs::OpenOptions::new().write(true).open(file).unwrap();
+    file.set_len(file.metadata().unwrap().len() / 2).unwrap();
+}
