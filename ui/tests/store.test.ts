@@ -226,7 +226,7 @@ describe('a switch', () => {
     const done = store.switchTo(to);
     expect(store.requested).toEqual(to);
     expect(backend.of('switch')).toEqual([
-      { call: 'switch', model: 'ollama/smollm2:135m', server: 'ollama', dry_run: false },
+      { call: 'switch', model: 'ollama/smollm2:135m', server: 'ollama', dry_run: false, now: false },
     ]);
     release({ reply: 'switch', report });
     await done;
