@@ -10,7 +10,10 @@ use super::{
     splice::{self, Named},
     upstream::{self, Onward},
 };
-use crate::leases::{Asked, Lease, Leases, Target};
+use crate::{
+    leases::{Asked, Lease, Leases, Target},
+    servers::closed_unanswered,
+};
 use axum::{
     body::Body,
     extract::State,
@@ -26,6 +29,8 @@ const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server")
 const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
 /// A request may meet several models on their way out, when switch follows upon switch.
 const TRIES: u32 = 6;
+/// And several connections that its server has just closed.
+const RESENT: u32 = 3;
 
 /// What came of passing a request on.
 enum Sent {
@@ -61,11 +66,23 @@ pub(super) async fn forward(
 async fn send(shared: &Shared, lease: Lease, onward: &Onward, body: &Bytes, named: &Named) -> Sent {
     let target = lease.target().clone();
     let mut heard = Heard::new(&shared.leases, &target.server);
-    let request = onward.request(&target, splice::rename(body, named, &target.instance));
     let cut = lease.cut().clone();
-    let answer = tokio::select! {
-        answer = request.send() => answer,
-        () = cut.cancelled() => return heard.calm(Sent::Again(leaving(&target))),
+    let mut resent = 0;
+    let answer = loop {
+        let request = onward.request(&target, splice::rename(body, named, &target.instance));
+        let answer = tokio::select! {
+            answer = request.send() => answer,
+            () = cut.cancelled() => return heard.calm(Sent::Again(leaving(&target))),
+        };
+        match answer {
+            // Servers close connections without a word, llama-server after some requests: whoever sends at that moment is
+            // not to blame, and its client has heard nothing.
+            Err(error) if resent < RESENT && closed_unanswered(&error) && !is_leaving(shared, &lease) => {
+                resent += 1;
+                tracing::debug!(%error, resent, "the connection was closed, sending again");
+            }
+            answer => break answer,
+        }
     };
     let answer = match answer {
         Ok(answer) => answer,

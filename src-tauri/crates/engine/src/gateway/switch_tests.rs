@@ -196,3 +196,29 @@ async fn a_client_that_leaves_gives_its_turn_to_the_next() {
     drop(first);
     assert_eq!(second.await.unwrap().status(), StatusCode::OK);
 }
+
+/// Servers close a connection that they said they would keep, at the moment in which the next request comes.
+#[tokio::test]
+async fn a_request_that_meets_a_closed_connection_is_sent_again() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = connection.read(&mut request).await;
+            let _ = connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await;
+            // The next one on this connection is read and never answered.
+            tokio::spawn(async move { drop(connection.read(&mut [0; 4096]).await) });
+        }
+    });
+    let openai = Endpoint { base_url, key: None };
+    let a = Target { server: ServerId::new("s"), model: "a".into(), instance: "a".into(), openai, slots: 1 };
+    let scene = Scene::new(&a);
+    for n in 0..6 {
+        let response = scene.ask("/v1/completions").await;
+        assert_eq!(response.status(), StatusCode::OK, "request {n}");
+        text(response).await.unwrap();
+    }
+}

@@ -3,7 +3,7 @@
 use super::{headers, path::ApiPath, pieces::Pieces, refusal::Refusal, refusal::unknown_path};
 use crate::{
     leases::Target,
-    servers::{client_for, lacks_descriptors, moved_to, no_descriptors},
+    servers::{causes, client_for, lacks_descriptors, moved_to, no_descriptors},
 };
 use axum::http::{HeaderMap, StatusCode, Uri};
 use reqwest::{RequestBuilder, Response};
@@ -53,7 +53,8 @@ pub(super) fn is_its_fault(error: &reqwest::Error) -> bool {
 
 /// Why a request could not be sent.
 pub(super) fn unsent(target: &Target, error: &reqwest::Error) -> Refusal {
-    tracing::warn!(server = %target.server, %error, "could not be reached");
+    let causes = causes(error);
+    tracing::warn!(server = %target.server, at = %target.openai.base_url, ?causes, "could not be reached");
     if !is_its_fault(error) {
         let text = no_descriptors().message;
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_files", text).retry_after(5);

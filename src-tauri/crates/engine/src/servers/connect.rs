@@ -108,6 +108,18 @@ fn moved_base(base_url: &str, asked: &Url, location: &str) -> Option<String> {
     Some(to.as_str().trim_end_matches('/').to_owned())
 }
 
+/// Whether a connection was closed before a byte of the answer came.
+pub fn closed_unanswered(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |cause| (*cause).source()).any(|cause| {
+        let incomplete =
+            cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        let broken = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        });
+        incomplete || broken
+    })
+}
+
 /// Whether an error, or what led to it, is our own lack of file descriptors: that says nothing about a server.
 pub fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
     // EMFILE (this process) and ENFILE (the whole system), the same numbers on Linux and macOS.

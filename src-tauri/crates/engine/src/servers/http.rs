@@ -283,7 +283,7 @@ fn speaks_no_http(error: &reqwest::Error) -> bool {
 }
 
 /// What led to an error, from near to far.
-fn causes(error: &reqwest::Error) -> Vec<String> {
+pub(crate) fn causes(error: &reqwest::Error) -> Vec<String> {
     std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
 }
 

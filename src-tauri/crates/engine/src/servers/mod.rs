@@ -12,4 +12,7 @@ mod openmp;
 pub(crate) mod places;
 pub(crate) mod slots;
 
-pub(crate) use connect::{client_for, is_here, lacks_descriptors, moved_to, no_descriptors};
+pub(crate) use connect::{
+    client_for, closed_unanswered, is_here, lacks_descriptors, moved_to, no_descriptors,
+};
+pub(crate) use http::causes;
