@@ -69,8 +69,10 @@ struct Use {
 struct Waiter {
     number: u64,
     asked: Asked,
-    grant: oneshot::Sender<Result<Lease, Refused>>,
+    grant: Grant,
 }
+
+type Grant = oneshot::Sender<Result<Lease, Refused>>;
 
 impl Default for Leases {
     fn default() -> Self {
@@ -361,7 +363,7 @@ impl Book {
 }
 
 /// Turns that were given under the lock. They are handed out after it: a lease whose taker has left comes back at once.
-struct Granted(Vec<(oneshot::Sender<Result<Lease, Refused>>, Result<Lease, Refused>)>);
+struct Granted(Vec<(Grant, Result<Lease, Refused>)>);
 
 impl Granted {
     fn deliver(self) {

@@ -209,7 +209,7 @@ async fn a_stray_is_remembered_until_it_has_left() {
     let model = ModelRef::new("ollama", "b");
     store.set_stray(&model, true).await.unwrap();
     store.set_stray(&model, true).await.unwrap();
-    assert_eq!(store.strays().await.unwrap(), [model.clone()]);
+    assert_eq!(store.strays().await.unwrap(), std::slice::from_ref(&model));
     store.set_stray(&model, false).await.unwrap();
     assert!(store.strays().await.unwrap().is_empty());
 }

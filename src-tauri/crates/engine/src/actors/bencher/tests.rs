@@ -17,7 +17,7 @@ async fn scene() -> (Scene, FakeServer, BencherHandle) {
         .with_model("a", 10)
         .with_model("b", 10)
         .with_model("huge", 1000);
-    let scene = Scene::start(&[one.clone()], &FakeJournal::default()).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
     scene.switch("a").await.unwrap();
     let bencher = BencherHandle::start(Surroundings {
         hub: scene.hub.clone(),

@@ -18,7 +18,7 @@ fn server(id: &str, memory: &Memory) -> FakeServer {
 /// Two models on one server, `a` active, room for both.
 async fn roomy() -> (Scene, FakeServer) {
     let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10).with_model("c", 10);
-    let scene = Scene::start(&[one.clone()], &FakeJournal::default()).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
     scene.switch("a").await.unwrap();
     (scene, one)
 }
@@ -26,7 +26,7 @@ async fn roomy() -> (Scene, FakeServer) {
 /// The same without room for two: the server refuses the second load, so that the first model must leave for it.
 async fn tight() -> (Scene, FakeServer) {
     let one = server("one", &Memory::of(15)).with_model("a", 10).with_model("b", 10);
-    let scene = Scene::start(&[one.clone()], &FakeJournal::default()).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
     scene.switch("a").await.unwrap();
     (scene, one)
 }
@@ -110,7 +110,7 @@ async fn what_is_being_restored_outlives_failed_and_dry_requests_and_a_quit() {
     let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10);
     one.faults(|faults| faults.load = Fault::Slow(Duration::from_secs(60)));
     let journal = FakeJournal::default().with_active(active("one", "a"));
-    let scene = Scene::start(&[one.clone()], &journal).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
     assert_eq!(scene.route(), "held", "it is on its way");
     assert!(scene.switch("nonsense").await.is_err());
     scene.residency.switch(Wanted { dry_run: true, ..wanted("b") }).await.unwrap();
@@ -127,7 +127,7 @@ async fn a_restoration_that_is_in_vain_leaves_the_choice_and_says_why() {
     let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10);
     one.faults(|faults| faults.load = failing());
     let journal = FakeJournal::default().with_active(active("one", "a"));
-    let scene = Scene::start(&[one.clone()], &journal).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
     assert_eq!(scene.active().as_deref(), Some("a"));
     assert!(scene.route().contains("It is damaged."), "{}", scene.route());
     assert!(scene.now().active_absent.as_ref().unwrap().contains("It is damaged."));
@@ -479,7 +479,7 @@ async fn a_restoration_that_failed_for_a_moment_is_tried_again_and_one_that_keep
     let one = server("one", &Memory::of(100)).with_model("a", 10);
     one.faults(|faults| faults.next_loads.push_back(failing()));
     let journal = FakeJournal::default().with_active(active("one", "a"));
-    let scene = Scene::start(&[one.clone()], &journal).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
     scene.rest(20).await;
     assert_eq!((scene.route(), one.loads()), ("a".into(), 2));
     one.drop_model("a");
@@ -499,7 +499,7 @@ async fn what_is_still_being_loaded_for_a_dead_engine_is_taken_out_too() {
     let journal = FakeJournal::default().with_active(active("one", "a"));
     let b = active("one", "b").reference();
     crate::ports::Journal::set_stray(&journal, &b, true).await.unwrap();
-    let scene = Scene::start(&[one.clone()], &journal).await;
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
     scene.rest(20).await;
     assert_eq!(one.unloads(), 1, "it was asked to leave although nobody lists it");
     assert!(crate::ports::Journal::strays(&journal).await.unwrap().is_empty());

@@ -241,7 +241,11 @@ impl Transaction {
     async fn forward(&mut self) -> Result<(), ApiError> {
         if let Some(clearing) = self.clearing.take() {
             // It is bounded itself.
-            self.until_cancelled(async { Ok(drop(clearing.await)) }).await?;
+            let cleared = async {
+                let _ = clearing.await;
+                Ok(())
+            };
+            self.until_cancelled(cleared).await?;
         }
         if !self.answered {
             self.timed(Step::Hold).await?;
