@@ -15,6 +15,7 @@ use pilothouse_engine::{
     },
     gauges::Docker,
     hub::Hub,
+    leases::Leases,
     ports::NotifyDesktop,
 };
 use pilothouse_tests::sims::docker::{Container, Fault};
@@ -44,7 +45,7 @@ struct Watched {
 impl Watched {
     fn start(containers: Vec<Container>) -> Self {
         let scene = Scene::new(containers, Fault::None);
-        let hub = Hub::new(EngineView {
+        let view = EngineView {
             version: "0".into(),
             pid: 0,
             started_at: Timestamp::UNIX_EPOCH,
@@ -54,7 +55,8 @@ impl Watched {
             data_dir: String::new(),
             settings_file: String::new(),
             tray: Default::default(),
-        });
+        };
+        let hub = Hub::new(view, Leases::default());
         let (enabled, wanted) = watch::channel(false);
         let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(NoDesktop), wanted);
         let docker = Docker::at(&scene.sim.socket);

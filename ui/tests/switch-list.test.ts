@@ -45,7 +45,13 @@ describe('the switch list', () => {
     await userEvent.click(filter());
     await userEvent.keyboard('{ArrowDown}{Enter}');
     expect(backend.of('switch')).toEqual([
-      { call: 'switch', model: 'llama-server/gemma-3-270m-it-Q4_K_M', server: 'llama-server', dry_run: false, now: false },
+      {
+        call: 'switch',
+        model: 'llama-server/gemma-3-270m-it-Q4_K_M',
+        server: 'llama-server',
+        dry_run: false,
+        now: false,
+      },
     ]);
   });
 
