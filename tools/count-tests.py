@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 TABLE = Path(__file__).parent.parent / "tests" / "FAULTS.md"
-# The rows name tests of these two programs.
-OF_ROWS = ("faults", "journeys")
+# The rows name tests of these programs.
+OF_ROWS = ("faults", "journeys", "storms")
 # With --nocapture such a line may stand behind what the runner has begun to write.
 SKIPPED = re.compile(r"^(?:test \S+ \.\.\. |[.iF]+)?skipped: ", re.M)
 

@@ -42,10 +42,10 @@ if [ "$fast" != --fast ]; then
         eval "$variables"
         export PILOTHOUSE_TEST_STRICT=1
         section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
-        # Without --quiet these two name their tests: the count of the faults needs that.
+        # Without --quiet these name their tests: the count of the faults needs that.
         section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
         section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
-        section storms cargo test --quiet -p pilothouse-tests --test storms -- --nocapture --test-threads=1
+        section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
         section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim --test containers
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
         section browser tools/browser-test.sh

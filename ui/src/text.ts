@@ -191,6 +191,8 @@ export const now = {
   switching: 'Switching',
   answering: 'Answering',
   cannotAnswer: 'Cannot answer',
+  orphans: (count: number) =>
+    count === 1 ? 'busy with an answer that nobody waits for' : `busy with ${count} answers that nobody waits for`,
   unknownServer: 'Server not known',
   gateway: 'For client programs',
   gatewayModel: 'Model name',

@@ -22,6 +22,14 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         if let Some(why) = &snapshot.active_absent {
             lines.push(format!("         cannot answer: {why}"));
         }
+        for instance in &snapshot.instances {
+            let orphans = instance.orphaned_answers.unwrap_or_default();
+            if orphans > 0 {
+                let title = snapshot.model_title(&instance.server, &instance.model);
+                let answers = if orphans == 1 { "an answer" } else { "answers" };
+                lines.push(format!("Busy     {title} with {answers} that nobody waits for ({orphans})"));
+            }
+        }
         if let Some(switching) = &snapshot.switching {
             lines.push(format!("Switch   to {} ({})", switching.to, words(&switching.phase)));
         }

@@ -155,8 +155,8 @@ pub(super) struct Supervisor {
     pub(super) launch: u64,
     /// Its result is still to come.
     pub(super) launching: bool,
-    /// An earlier life of ours started it, and it has not answered this one yet.
-    pub(super) unheard: bool,
+    /// An earlier life of ours started it at this time, and it has not answered this one yet.
+    pub(super) unheard: Option<Timestamp>,
     pub(super) runners: Runners,
     /// Processes with models whose end is waited for.
     pub(super) watched: BTreeSet<u32>,
@@ -223,7 +223,7 @@ impl Supervisor {
             start_cancel: CancellationToken::new(),
             launch: 0,
             launching: false,
-            unheard: false,
+            unheard: None,
             runners: Runners::default(),
             watched: BTreeSet::new(),
             ending: None,
@@ -267,12 +267,11 @@ impl Supervisor {
         self.publish();
         let id = self.adapter.id();
         if let Some(record) = Record::read(&self.around.run_dir, &id) {
-            let adapter = self.adapter.clone();
             self.transition(Event::StartWanted, false);
-            let (inner, limit) = (self.inner.clone(), self.start_limit());
+            let inner = self.inner.clone();
             self.launching = true;
             self.starting = Some(tokio::spawn(async move {
-                let process = work::readopt(&*adapter, &record, limit).await;
+                let process = OwnedProcess::readopt(record.identity);
                 drop(inner.send(Inner::Readopted(process, record)).await);
             }));
         } else if autostart {

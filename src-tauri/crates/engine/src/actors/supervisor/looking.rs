@@ -60,6 +60,9 @@ impl Supervisor {
         self.look_for_sleep();
         match self.life.state {
             ServerState::Starting if self.connection.is_some() => {
+                if let Some(started) = self.unheard {
+                    return self.look_for_the_unheard(started);
+                }
                 // How long a remote one may take is its owner's matter; only the askers are told some day.
                 let theirs = self.ownership == Some(Ownership::Remote);
                 if !theirs && self.starting_since.elapsed() > self.start_limit() {
@@ -220,7 +223,7 @@ impl Supervisor {
     }
 
     pub(super) fn answered(&mut self) {
-        self.unheard = false;
+        self.unheard = None;
         self.suspicion.answered();
         let ready_for = self.ready_since.get_or_insert_with(Instant::now).elapsed();
         self.life.healthy_for(ready_for.as_millis() as u64, &self.around.policy);

@@ -29,6 +29,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// So many looks at a server that starts, one each 100 ms, lie between two looks at what its processes do.
+const EVIDENCE_EVERY: u32 = 20;
+/// Its processes must have done nothing for so long before it is ended.
+const STILL_FOR: Duration = Duration::from_secs(10);
+
 impl Supervisor {
     pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>, results: mpsc::Receiver<Inner>) {
         self.end_start(results).await;
@@ -130,7 +135,7 @@ impl Supervisor {
                 self.say("found again: an earlier Pilothouse started it and ended without stopping it");
                 let (endpoint, at) = (record.endpoint(), record.at);
                 self.own_since(process, endpoint, record.program, record.files, at);
-                self.unheard = true;
+                self.unheard = Some(at);
                 if !wanted {
                     self.carry_out(Effect::Stop);
                 }
@@ -290,7 +295,7 @@ impl Supervisor {
         self.generation += 1;
         self.connection = None;
         self.process = None;
-        self.unheard = false;
+        self.unheard = None;
         self.foreign_tail = None;
         self.ownership = None;
         self.adopted_pid = None;
@@ -381,9 +386,6 @@ impl Supervisor {
     }
 
     pub(super) fn start_timed_out(&mut self) {
-        if std::mem::take(&mut self.unheard) {
-            return self.replace();
-        }
         let error = ApiError::new(
             ErrorCode::TimedOut,
             format!("{} did not answer within {} s.", self.title(), self.start_limit().as_secs()),
@@ -398,10 +400,18 @@ impl Supervisor {
         self.failed(error);
     }
 
-    /// What an earlier life of ours left behind stays silent: a fresh one takes its place, as it would have at once had it been
-    /// older.
-    fn replace(&mut self) {
-        self.say("does not answer; ending it and starting another");
+    /// What an earlier life of ours left behind is silent and does nothing: a fresh one takes its place. It has worked before, so
+    /// silence alone proves nothing: beside busy neighbours a server is silent for a minute.
+    pub(super) fn look_for_the_unheard(&mut self, started: Timestamp) {
+        self.looks += 1;
+        if self.looks.is_multiple_of(EVIDENCE_EVERY) {
+            self.look_for_work();
+        }
+        let age = Timestamp::now().duration_since(started).unsigned_abs();
+        if age < self.start_limit() || self.suspicion.still_for() < STILL_FOR {
+            return self.probe(true);
+        }
+        self.say("does not answer and does nothing; ending it and starting another");
         if let Some(process) = self.process.take() {
             self.ending = Some(tokio::spawn(async move {
                 process.stop(GRACE).await;

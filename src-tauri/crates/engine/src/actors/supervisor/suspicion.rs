@@ -54,6 +54,11 @@ impl Suspicion {
         self.reading = false;
     }
 
+    /// For how long nothing has moved in its processes; zero when that cannot be told.
+    pub fn still_for(&self) -> Duration {
+        Duration::from_millis(self.evidence.still_ms())
+    }
+
     pub fn forget_readings(&mut self) {
         self.evidence = Evidence::default();
         self.finding = Finding::Fine;

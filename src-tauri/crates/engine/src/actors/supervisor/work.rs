@@ -1,6 +1,5 @@
 //! The slow work of a supervisor, as free functions without its state.
 
-use super::record::Record;
 use crate::{
     leases::Lease,
     ports::{
@@ -12,7 +11,6 @@ use crate::{
 };
 use futures_util::StreamExt;
 use pilothouse_domain::{
-    Timestamp,
     error::{ApiError, ErrorCode},
     hang::is_full,
     model::{Instance, Model},
@@ -109,22 +107,6 @@ async fn answering(adapter: &dyn ServerAdapter) {
 
 fn last_line(text: &str) -> Option<String> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
-}
-
-/// Finds the server that an earlier life of ours left running. One that does not answer is stopped, unless it was started less
-/// than `limit` ago: Ollama is silent while it looks for GPUs.
-pub(super) async fn readopt(
-    adapter: &dyn ServerAdapter,
-    record: &Record,
-    limit: Duration,
-) -> Option<OwnedProcess> {
-    let process = OwnedProcess::readopt(record.identity)?;
-    let age = Timestamp::now().duration_since(record.at).unsigned_abs();
-    if adapter.client(&record.endpoint()).health().await.is_ok() || age < limit {
-        return Some(process);
-    }
-    process.stop(Duration::from_secs(3)).await;
-    None
 }
 
 /// One look at a server.
