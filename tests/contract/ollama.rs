@@ -47,8 +47,15 @@ async fn create(base_url: &str, gguf: &Path) -> Result<()> {
 
 /// A running one that has the model.
 pub async fn with_model(program: &Path, embedded: &Path, folder: &Path) -> Result<(Ollama, Running)> {
-    let adapter = adapter(program, folder)?;
-    let running = Running::start(&adapter, folder).await?;
+    let mut adapter = adapter(program, folder)?;
+    let running = match Running::start(&adapter, folder).await {
+        // A port that was free is somebody's for a moment, beside many programs that look for free ones.
+        Err(error) if error.to_string().contains("is held by") => {
+            adapter = self::adapter(program, folder)?;
+            Running::start(&adapter, folder).await?
+        }
+        started => started?,
+    };
     running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
     Ok((adapter, running))
 }
