@@ -250,7 +250,10 @@ impl Residency {
                     running.cancel.cancel();
                 }
                 match &mut self.next {
-                    Some(next) if next.model.reference() == to => next.replies.push(reply),
+                    Some(next) if next.model.reference() == to => {
+                        next.now |= wanted.now;
+                        next.replies.push(reply);
+                    }
                     _ => self.replace_next(Some(Next { model, now: wanted.now, replies: vec![reply] })),
                 }
             }
@@ -366,6 +369,10 @@ impl Residency {
                 strays: Vec::new(),
             }
         });
+        if let (Some(active), Standing::Open) = (&active, &standing) {
+            // However the transaction ended, nobody is sent away from what is active.
+            self.around.leases.reopen(&active.server, &active.instance);
+        }
         let changed = self.active != active;
         self.active.clone_from(&active);
         self.standing.clone_from(&standing);
