@@ -33,7 +33,7 @@ fn every_fault_has_a_test_and_every_test_a_row() {
     assert_eq!(rows.len(), named.len(), "a test is named twice");
     // Folders of faults only; of the journeys those that the table names.
     let journeys = sources("journeys");
-    let faults = [sources("faults"), sources("storms")].concat();
+    let faults = [sources("faults"), sources("storms"), sources("storms/kills")].concat();
     let faults: BTreeSet<&str> = faults.iter().flat_map(|source| tests_in(source)).collect();
     let all: BTreeSet<&str> =
         journeys.iter().flat_map(|source| tests_in(source)).chain(faults.clone()).collect();

@@ -27,6 +27,8 @@ const KEPT: usize = 8;
 const AT_ONCE: usize = 4;
 /// How long a read waits for something new.
 const READ_WAIT: Duration = Duration::from_secs(1);
+/// The same while an answer waits for something else.
+const WAITING_READ: Duration = Duration::from_millis(200);
 const MAX_PROMPT: usize = 100_000;
 
 #[derive(Debug, Clone)]
@@ -83,9 +85,10 @@ impl Answers {
         if kept.1.iter().filter(|answer| !answer.progress.borrow().done).count() >= AT_ONCE {
             return Err(ApiError::new(ErrorCode::Busy, "Several answers are under way already.").retryable());
         }
+        let waiting = self.asker.what_comes_first(&from);
         let progress = Progress {
             from,
-            waiting: None,
+            waiting,
             text: String::new(),
             raw: RawTrial::default(),
             done: false,
@@ -109,8 +112,10 @@ impl Answers {
     pub async fn read(&self, id: u64, offset: u64) -> Result<AnswerChunk, ApiError> {
         let mut progress = self.find(id, |answer| answer.progress.clone())?;
         let skip = usize::try_from(offset).unwrap_or(usize::MAX);
+        // What is waited for is said soon, and without a hot loop of reads.
+        let limit = if progress.borrow().waiting.is_some() { WAITING_READ } else { READ_WAIT };
         let news = progress.wait_for(|now| now.done || now.text.chars().count() > skip);
-        let _ = tokio::time::timeout(READ_WAIT, news).await;
+        let _ = tokio::time::timeout(limit, news).await;
         let now = progress.borrow().clone();
         let text: String = now.text.chars().skip(skip).collect();
         Ok(AnswerChunk {
@@ -172,7 +177,6 @@ impl Asker {
         max_tokens: u32,
         sender: &watch::Sender<Progress>,
     ) -> Result<(), ApiError> {
-        sender.send_modify(|progress| progress.waiting = self.what_comes_first(&progress.from));
         self.residency.available().await?;
         // A switch lets it end, like a request through the gateway.
         let lease = self.leases.take(Asked::Active).await.map_err(refused)?;
