@@ -45,16 +45,30 @@ pub(super) struct LlamaClient {
     /// The child of each model in memory, by the model's id, as the router told them last. Through the router a request goes on
     /// for minutes after its client has left, and blocks the slot; at the child it ends at once.
     children: Mutex<BTreeMap<String, u16>>,
+    /// What those children have said of themselves. It stays the same for as long as one lives, and under load the question
+    /// might go unanswered: a server that gives one answer at a time must not be taken for one that does not tell.
+    told: Mutex<BTreeMap<(String, u16), Told>>,
 }
+
+/// Context in tokens, and answers at a time.
+type Told = (Option<u64>, Option<u32>);
 
 impl LlamaClient {
     pub fn new(endpoint: &Endpoint, library: Arc<Library>) -> Self {
-        Self { http: ServerHttp::new(endpoint, "llama-server"), library, children: Mutex::default() }
+        Self {
+            http: ServerHttp::new(endpoint, "llama-server"),
+            library,
+            children: Mutex::default(),
+            told: Mutex::default(),
+        }
     }
 
     async fn entries(&self) -> Result<Vec<ModelEntry>, ApiError> {
         let entries = self.http.get::<ModelList>("/models", LIST_LIMIT).await?.data;
-        let children = entries.iter().filter_map(|entry| Some((entry.id.clone(), entry.port()?))).collect();
+        let children: BTreeMap<String, u16> =
+            entries.iter().filter_map(|entry| Some((entry.id.clone(), entry.port()?))).collect();
+        let lives = |(id, port): &(String, u16)| children.get(id) == Some(port);
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).retain(|child, _| lives(child));
         *self.children.lock().unwrap_or_else(PoisonError::into_inner) = children;
         Ok(entries)
     }
@@ -92,26 +106,41 @@ impl LlamaClient {
         Ok(self.entries().await?.into_iter().find(|entry| entry.id == id))
     }
 
-    async fn instance(&self, id: &str) -> Instance {
-        let props = match self.child(id) {
-            Some(child) => child.get::<Props>("/props", HEALTH_LIMIT).await.ok(),
+    async fn told(&self, id: &str, port: Option<u16>) -> Told {
+        let known = |port: u16| {
+            let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            told.get(&(id.to_owned(), port)).copied()
+        };
+        if let Some(told) = port.and_then(known) {
+            return told;
+        }
+        let props = match port.map(|port| self.at(port)) {
+            Some(child) => child.get::<Props>("/props", HEALTH_LIMIT).await,
             None => {
                 // Without `autoload=false` this question would load the model.
                 let path = format!("/props?model={}&autoload=false", encoded(id));
-                self.http.get::<Props>(&path, HEALTH_LIMIT).await.ok()
+                self.http.get::<Props>(&path, HEALTH_LIMIT).await
             }
         };
-        let slots = props.as_ref().and_then(|props| props.total_slots).filter(|slots| *slots > 0);
+        let Ok(props) = props else { return (None, None) };
+        let context = props.default_generation_settings.and_then(|settings| settings.n_ctx);
+        let told = (context.filter(|tokens| *tokens > 0), props.total_slots.filter(|slots| *slots > 0));
+        if let (Some(port), (Some(_), Some(_))) = (port, told) {
+            self.told.lock().unwrap_or_else(PoisonError::into_inner).insert((id.to_owned(), port), told);
+        }
+        told
+    }
+
+    async fn instance(&self, id: &str) -> Instance {
         let port = self.children.lock().unwrap_or_else(PoisonError::into_inner).get(id).copied();
+        let (context, slots) = self.told(id, port).await;
         Instance {
             id: id.to_owned(),
             server: ServerId::new(ID),
             model: id.to_owned(),
             memory_bytes: None,
             gpu_memory_bytes: None,
-            context: props
-                .and_then(|props| props.default_generation_settings?.n_ctx)
-                .filter(|tokens| *tokens > 0),
+            context,
             expiry: Expiry::NotReported,
             pid: None,
             port,
