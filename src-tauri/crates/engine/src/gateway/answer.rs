@@ -2,7 +2,7 @@
 
 use super::{
     cut::{Cut, Why},
-    forward::Heard,
+    heard::Heard,
 };
 use crate::leases::Lease;
 use bytes::Bytes;

@@ -6,12 +6,13 @@ use super::{
     body,
     cut::Cut,
     headers,
+    heard::Heard,
     refusal::Refusal,
     splice::{self, Named},
     upstream::{self, Onward},
 };
 use crate::{
-    leases::{Asked, Lease, Leases, Target},
+    leases::{Asked, Lease, Target},
     servers::closed_unanswered,
 };
 use axum::{
@@ -22,8 +23,6 @@ use axum::{
 };
 use bytes::Bytes;
 use futures_util::StreamExt;
-use pilothouse_domain::server::ServerId;
-use std::time::{Duration, Instant};
 
 const SERVER_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-server");
 const MODEL_HEADER: HeaderName = HeaderName::from_static("x-pilothouse-model");
@@ -134,44 +133,6 @@ async fn send(shared: &Shared, lease: Lease, onward: &Onward, body: &Bytes, name
 /// What goes wrong now is no fault of the server: the model is being taken out of its memory, or requests go elsewhere already.
 fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
     lease.cut().is_cancelled() || !shared.leases.is_current(lease.target())
-}
-
-/// Passes it on when an answer went wrong: refused, broken off, or given up by a client that heard nothing for a while.
-pub(super) struct Heard {
-    leases: Leases,
-    server: ServerId,
-    pub last: Instant,
-    pub failed: bool,
-    /// It ended early because its model leaves: that says nothing about the server.
-    pub excused: bool,
-}
-
-/// A client that leaves sooner after the last piece says nothing about the server.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-impl Heard {
-    fn new(leases: &Leases, server: &ServerId) -> Self {
-        Self {
-            leases: leases.clone(),
-            server: server.clone(),
-            last: Instant::now(),
-            failed: false,
-            excused: false,
-        }
-    }
-
-    fn calm(&mut self, sent: Sent) -> Sent {
-        self.excused = true;
-        sent
-    }
-}
-
-impl Drop for Heard {
-    fn drop(&mut self) {
-        if !self.excused && (self.failed || self.last.elapsed() >= PATIENCE) {
-            self.leases.trouble(&self.server);
-        }
-    }
 }
 
 fn copy_headers(from: &HeaderMap, to: &mut HeaderMap, target: &Target) {

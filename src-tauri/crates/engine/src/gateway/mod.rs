@@ -9,6 +9,7 @@ mod body;
 mod cut;
 mod forward;
 mod headers;
+mod heard;
 mod listing;
 mod path;
 mod pieces;

@@ -7,6 +7,7 @@ mod actor;
 mod borrow;
 #[cfg(test)]
 mod random_tests;
+mod restoring;
 mod resume;
 #[cfg(test)]
 mod tests;
