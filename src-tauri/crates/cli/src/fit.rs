@@ -13,10 +13,8 @@ use pilothouse_domain::{
     server::{ServerId, ServerKind},
     settings::Settings,
 };
-use pilothouse_engine::{
-    api::{ApiError, Call, ErrorCode, Reply},
-    hardware,
-};
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
+use pilothouse_system::hardware;
 use serde_json::json;
 
 #[derive(Args)]
