@@ -11,11 +11,11 @@ use crate::{
 use pilothouse_domain::{
     container::{ContainerProblem, ContainerReading, Containers},
     error::ErrorCode,
-    fit::gigabytes,
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
     server::{KeyPlace, ServerId, ServerKind},
     snapshot::{ServerView, Snapshot},
+    units::gigabytes,
 };
 use std::path::Path;
 
