@@ -53,7 +53,7 @@ if [ ! -f "$cache/python/openai-$openai" ]; then
     touch "$cache/python/openai-$openai"
 fi
 
-# Servers that tests start themselves wait for each other as those of Pilothouse do (engine/servers/openmp.rs): several at
+# Servers that tests start themselves wait for each other as those of Pilothouse do (servers/openmp.rs): several at
 # once on few cores would hardly get on otherwise.
 printf 'export GOMP_SPINCOUNT=1000\n'
 printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"

@@ -29,7 +29,7 @@ need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel dunst xdo
 build_ui || exit 1
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
-rust_units() { cargo test -p pilothouse-domain -p pilothouse-engine -p pilothouse-cli -p pilothouse-tray; }
+rust_units() { cargo test --workspace --exclude pilothouse-tests; }
 
 section format cargo fmt --check
 section clippy cargo clippy --quiet --workspace --all-targets -- -D warnings

@@ -3,7 +3,7 @@
 /// What the sampler takes for a temperature; the parser leaves out others.
 const TEMPERATURES: std::ops::RangeInclusive<f64> = 10.0..=120.0;
 
-#[path = "../../src-tauri/crates/engine/src/gauges/apple/ioreg.rs"]
+#[path = "../../src-tauri/crates/system/src/gauges/apple/ioreg.rs"]
 mod ioreg;
 
 pub use ioreg::parse_accelerators;

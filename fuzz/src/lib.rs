@@ -2,11 +2,11 @@
 //! sanitizer too, for nothing.
 
 pub mod accelerators;
-#[path = "../../src-tauri/crates/engine/src/gateway/headers.rs"]
+#[path = "../../src-tauri/crates/gateway/src/headers.rs"]
 pub mod gateway_headers;
-#[path = "../../src-tauri/crates/engine/src/gateway/path.rs"]
+#[path = "../../src-tauri/crates/gateway/src/path.rs"]
 pub mod gateway_path;
-#[path = "../../src-tauri/crates/engine/src/model_files/mod.rs"]
+#[path = "../../src-tauri/crates/system/src/model_files/mod.rs"]
 pub mod model_files;
 
 use pilothouse_domain::{

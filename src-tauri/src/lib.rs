@@ -23,7 +23,7 @@ impl RunningEngine {
 
 /// Runs the app until it is quit.
 pub fn run() -> ExitCode {
-    pilothouse_engine::process::raise_descriptor_limit();
+    pilothouse_system::process::raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

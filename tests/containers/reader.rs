@@ -4,7 +4,7 @@ use crate::Scene;
 use pilothouse_domain::container::{
     ContainerHealth, ContainerReading, ContainerState, Containers, RestartPolicy,
 };
-use pilothouse_engine::gauges::Docker;
+use pilothouse_system::gauges::Docker;
 use pilothouse_tests::sims::docker::{Container, Fault};
 
 async fn read(scene: &Scene) -> Result<Containers, String> {

@@ -13,11 +13,11 @@ use pilothouse_engine::{
         containers::{ContainerWatch, Intervals},
         notifier::NotifierHandle,
     },
-    gauges::Docker,
     hub::Hub,
-    leases::Leases,
     ports::NotifyDesktop,
 };
+use pilothouse_leases::Leases;
+use pilothouse_system::gauges::Docker;
 use pilothouse_tests::sims::docker::{Container, Fault};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;

@@ -7,7 +7,7 @@ use pilothouse_domain::{
     error::ErrorCode,
     model::{Instance, ModelPurpose},
 };
-use pilothouse_engine::ports::{
+use pilothouse_servers::{
     GenerateEnd, GenerateRequest, LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
 use std::{sync::Arc, time::Duration};

@@ -9,8 +9,8 @@ use crate::{
     tools::{Running, tool, until},
 };
 use anyhow::{Context, Result};
-use pilothouse_domain::settings::LlamaServerSettings;
-use pilothouse_engine::ports::{Endpoint, LoadRequest};
+use pilothouse_domain::{endpoint::Endpoint, settings::LlamaServerSettings};
+use pilothouse_servers::LoadRequest;
 use serde_json::{Value, json};
 use std::{
     sync::Arc,

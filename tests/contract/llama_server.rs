@@ -9,9 +9,9 @@ use pilothouse_domain::{
     error::ErrorCode,
     settings::{LlamaModelSettings, LlamaServerSettings},
 };
-use pilothouse_engine::{
-    ports::{Installation, LoadRequest, ServerAdapter},
-    servers::llama_server::{LlamaServer, Places},
+use pilothouse_servers::{
+    Installation, LoadRequest, ServerAdapter,
+    llama_server::{LlamaServer, Places},
 };
 use std::{net::TcpListener, path::Path, sync::Arc};
 

@@ -6,14 +6,14 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use pilothouse_domain::{
-    error::ErrorCode, model::ModelPurpose, server::ServerId, settings::LmStudioSettings,
+    endpoint::{Endpoint, Secret},
+    error::ErrorCode,
+    model::ModelPurpose,
+    server::ServerId,
+    settings::LmStudioSettings,
 };
-use pilothouse_engine::{
-    keys::Keys,
-    ports::{Endpoint, Launch, LoadRequest, Secret, ServerAdapter, ServerClient},
-    process::run_to_end,
-    servers::lmstudio::LmStudio,
-};
+use pilothouse_servers::{Launch, LoadRequest, ServerAdapter, ServerClient, lmstudio::LmStudio};
+use pilothouse_system::{keys::Keys, process::run_to_end};
 use pilothouse_tests::{
     sandbox::free_port,
     sims::lmstudio::{FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms},

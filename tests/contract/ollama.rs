@@ -7,10 +7,7 @@ use crate::{
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use pilothouse_domain::{error::ErrorCode, model::Expiry, settings::OllamaSettings};
-use pilothouse_engine::{
-    ports::{GenerateRequest, LoadRequest, ServerAdapter},
-    servers::ollama::Ollama,
-};
+use pilothouse_servers::{GenerateRequest, LoadRequest, ServerAdapter, ollama::Ollama};
 use pilothouse_tests::sandbox::free_port;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -181,7 +178,7 @@ async fn a_connection_without_an_answer_is_no_health() -> Result<()> {
     let settings =
         OllamaSettings { address: format!("http://{}", silent.local_addr()?), ..OllamaSettings::default() };
     let adapter = Ollama::new(settings.clone(), "/nonexistent".into());
-    let endpoint = pilothouse_engine::ports::Endpoint { base_url: settings.address, key: None };
+    let endpoint = pilothouse_domain::endpoint::Endpoint { base_url: settings.address, key: None };
     let error = adapter.client(&endpoint).health().await.expect_err("nobody answered");
     assert_eq!(error.code, ErrorCode::TimedOut, "{error}");
     Ok(())

@@ -6,19 +6,18 @@ use crate::{
 };
 use anyhow::Result;
 use pilothouse_domain::{
+    endpoint::Endpoint,
     error::ErrorCode,
     server::ServerId,
     settings::{LlamaServerSettings, OllamaSettings, RemoteSettings},
 };
-use pilothouse_engine::{
-    keys::Keys,
-    ports::{Endpoint, GenerateRequest, LoadRequest, ServerAdapter, ServerClient},
-    servers::{
-        llama_server::{LlamaServer, Places},
-        ollama::Ollama,
-        openai::OpenAi,
-    },
+use pilothouse_servers::{
+    GenerateRequest, LoadRequest, ServerAdapter, ServerClient,
+    llama_server::{LlamaServer, Places},
+    ollama::Ollama,
+    openai::OpenAi,
 };
+use pilothouse_system::keys::Keys;
 use pilothouse_tests::sandbox::{OLLAMA_MODEL, create_in_ollama, free_port};
 use std::{sync::Arc, time::Duration};
 

@@ -1,10 +1,9 @@
 //! What a contract test runs on.
 
 use anyhow::{Context, Result};
-use pilothouse_engine::{
-    ports::{Endpoint, Installation, Launch, ServerAdapter, ServerClient},
-    process::OwnedProcess,
-};
+use pilothouse_domain::endpoint::Endpoint;
+use pilothouse_servers::{Installation, Launch, ServerAdapter, ServerClient};
+use pilothouse_system::process::OwnedProcess;
 use std::{
     future::Future,
     path::{Path, PathBuf},

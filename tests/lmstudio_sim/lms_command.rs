@@ -1,10 +1,7 @@
 //! The stand-in for `lms` as a real process, with the simulator as the daemon that it wakes.
 
 use anyhow::Result;
-use pilothouse_engine::{
-    ports::ProcessSpec,
-    process::{Finished, run_to_end},
-};
+use pilothouse_system::process::{Finished, ProcessSpec, run_to_end};
 use pilothouse_tests::{sandbox::free_port, sims::lmstudio::home};
 use serde_json::Value;
 use std::{path::Path, time::Duration};

@@ -2,8 +2,8 @@ use crate::{output::Output, session::Session, session::unexpected};
 use pilothouse_engine::{
     api::{ApiError, Call, Check, CheckResult, ErrorCode, Reply},
     doctor::examine_machine,
-    paths::Paths,
 };
+use pilothouse_system::paths::Paths;
 use serde_json::json;
 
 /// Asks the running engine; without one, looks at what can be seen from outside.

@@ -12,10 +12,8 @@ use pilothouse_domain::{
     settings::Settings,
     units::gigabytes,
 };
-use pilothouse_engine::{
-    api::{ApiError, Call, ErrorCode, Reply},
-    hardware,
-};
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
+use pilothouse_system::hardware;
 use serde_json::json;
 
 #[derive(Args)]

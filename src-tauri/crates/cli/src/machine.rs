@@ -3,10 +3,8 @@ use pilothouse_domain::{
     machine::{Gpu, Machine, MemoryKind, Sourced},
     units::gigabytes,
 };
-use pilothouse_engine::{
-    api::{ApiError, Call, Reply},
-    hardware,
-};
+use pilothouse_engine::api::{ApiError, Call, Reply};
+use pilothouse_system::hardware;
 use serde_json::json;
 
 /// Needs no running engine: hardware is the same for everybody. One that runs has read it already.

@@ -116,7 +116,7 @@ fn main() -> ExitCode {
         Err(error) => return usage(&error),
     };
     let output = Output::new(arguments.json);
-    pilothouse_engine::process::raise_descriptor_limit();
+    pilothouse_system::process::raise_descriptor_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -1,8 +1,8 @@
 use crate::output::{Output, with_schema};
+use pilothouse_domain::lifecycle::ServerState;
 use pilothouse_engine::{
     Engine, EngineHandle, EngineOptions,
     api::{ApiError, CallHandler, ErrorCode},
-    domain::lifecycle::ServerState,
     logging,
 };
 use serde_json::json;

@@ -1,7 +1,7 @@
 use crate::output::Output;
 use clap::Subcommand;
-use pilothouse_engine::{
-    api::{ApiError, ErrorCode},
+use pilothouse_engine::api::{ApiError, ErrorCode};
+use pilothouse_system::{
     paths::Paths,
     service::{self, Service},
 };

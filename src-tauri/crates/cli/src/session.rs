@@ -1,11 +1,11 @@
 //! The way to the running engine: its record says where it listens and with which token.
 
+use pilothouse_domain::snapshot::Snapshot;
 use pilothouse_engine::{
     api::{ApiError, Call, CallResult, ErrorCode, Reply},
-    domain::snapshot::Snapshot,
-    paths::Paths,
     single_engine::EngineRecord,
 };
+use pilothouse_system::paths::Paths;
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 

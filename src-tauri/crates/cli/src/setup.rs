@@ -10,9 +10,9 @@ use pilothouse_domain::{
 };
 use pilothouse_engine::{
     api::{ApiError, Call, ErrorCode, Fetched, Reply},
-    paths::Paths,
     setup::{Embedded, SetupOptions, fetch},
 };
+use pilothouse_system::paths::Paths;
 use serde_json::json;
 use std::{
     io::{IsTerminal, Write},

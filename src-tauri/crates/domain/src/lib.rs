@@ -8,6 +8,7 @@ pub mod backoff;
 pub mod bench;
 pub mod container;
 pub mod discovery;
+pub mod endpoint;
 pub mod error;
 pub mod estimate;
 pub mod fit;

@@ -2,11 +2,9 @@
 //! sample_cost`. With process ids as arguments, their trees are watched as servers are.
 #![allow(clippy::print_stdout, reason = "a program for the terminal")]
 
-use pilothouse_engine::{
-    domain::server::ServerId,
-    gauges::MachineGauges,
-    ports::{GaugeSource, Watched},
-};
+use pilothouse_domain::server::ServerId;
+use pilothouse_servers::ollama;
+use pilothouse_system::gauges::{GaugeSource, MachineGauges, Watched};
 use std::time::{Duration, Instant};
 
 const SAMPLES: usize = 200;
@@ -21,7 +19,7 @@ fn main() {
         runners: vec![],
     });
     let watched: Vec<Watched> = pids.collect();
-    let mut gauges = MachineGauges::new();
+    let mut gauges = MachineGauges::new(ollama::COMMAND_LINES);
     let started = Instant::now();
     let first = gauges.sample(&watched);
     let first_ms = started.elapsed().as_secs_f64() * 1000.0;

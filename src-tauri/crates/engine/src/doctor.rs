@@ -2,10 +2,6 @@
 
 use crate::{
     api::{Check, CheckResult},
-    keys::Keys,
-    paths::Paths,
-    servers::{discovery::discover, is_here},
-    service,
     setup::Embedded,
 };
 use pilothouse_domain::{
@@ -17,6 +13,8 @@ use pilothouse_domain::{
     snapshot::{ServerView, Snapshot},
     units::gigabytes,
 };
+use pilothouse_servers::discovery::discover;
+use pilothouse_system::{connect::is_here, keys::Keys, paths::Paths, service};
 use std::path::Path;
 
 /// All checks of a running engine. Asks open ports of this machine what they are; wakes nothing up.

@@ -22,15 +22,9 @@ use crate::{
         supervisors::Supervisors,
     },
     api::{Call, CallHandler, CallResult},
-    gateway::Gateway,
-    gauges::{Docker, MachineGauges},
     http::Door,
     hub::{Hub, Report},
-    keys::Keys,
-    leases::{Leases, Limits},
-    paths::Paths,
-    ports::{Journal, Secret},
-    redact,
+    ports::Journal,
     settings::{self, SettingsFile},
     setup::Embedded,
     single_engine::{EngineLock, EngineRecord},
@@ -41,10 +35,19 @@ use fleet::Fleet;
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
+    endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::ServerKind,
     settings::{Settings, SwitchingSettings},
     snapshot::{EngineView, Snapshot},
+};
+use pilothouse_gateway::Gateway;
+use pilothouse_leases::{Leases, Limits};
+use pilothouse_system::{
+    gauges::{Docker, MachineGauges},
+    keys::Keys,
+    paths::Paths,
+    redact,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -133,10 +136,15 @@ impl Engine {
             NotifierHandle::start(hub.clone(), store.clone(), options.desktop.clone(), notify_wanted);
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let pace = Pace::from(&settings);
-        let sampler =
-            Sampler::start(hub.clone(), MachineGauges::new(), pace, store.clone()).map_err(|error| {
-                ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
-            })?;
+        let sampler = Sampler::start(
+            hub.clone(),
+            MachineGauges::new(pilothouse_servers::ollama::COMMAND_LINES),
+            pace,
+            store.clone(),
+        )
+        .map_err(|error| {
+            ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
+        })?;
         let docker = Docker::from_env(&paths.user_home);
         let containers =
             ContainerWatch::start(&hub, &notifier, docker, settings.gauges.docker, Intervals::default());

@@ -3,15 +3,12 @@
 //! Actors report, views draw: nobody reads the hub to decide a change. Reports are folded at once and in order, so
 //! an actor that has reported knows that routes and snapshot show it.
 
-use crate::{
-    leases::{ActiveRoute, Leases, Routes, Target},
-    ports::Endpoint,
-};
 use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
     container::Containers,
     discovery::Discovered,
+    endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     fit::{self, Fit, ModelNeed, Need},
     gauge::Gauges,
@@ -24,6 +21,7 @@ use pilothouse_domain::{
     snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
     switch::{Active, SwitchReport, Switching},
 };
+use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},

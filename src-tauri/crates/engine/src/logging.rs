@@ -1,6 +1,6 @@
 //! Pilothouse's own log: rotating files, redacted, and the standard error when asked for.
 
-use crate::{paths::Paths, redact::redact, rotating_file::RotatingFile};
+use pilothouse_system::{paths::Paths, redact::redact, rotating_file::RotatingFile};
 use std::{
     io::Write,
     sync::{Arc, Mutex, PoisonError},
@@ -76,14 +76,14 @@ impl<'a> MakeWriter<'a> for LogWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ports::Secret;
+    use pilothouse_domain::endpoint::Secret;
 
     #[test]
     fn events_reach_the_file_without_their_secrets() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("pilothouse.log");
         let writer = LogWriter::new(RotatingFile::new(path.clone(), MAX_BYTES, KEEP), false);
-        crate::redact::register(&Secret::new("logged-secret-1"));
+        pilothouse_system::redact::register(&Secret::new("logged-secret-1"));
         let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(writer).finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::info!(key = "logged-secret-1", "asked with Bearer abcdefgh");

@@ -1,10 +1,10 @@
 //! One running engine per data directory, and where the others find it.
 
-use crate::paths::Paths;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
 };
+use pilothouse_system::paths::Paths;
 use serde::{Deserialize, Serialize};
 use std::{
     fmt,

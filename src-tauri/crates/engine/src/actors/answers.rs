@@ -1,18 +1,15 @@
 //! What "Try it" asked: answers of the active model, kept for reading on by offset.
 
 use super::{residency::ResidencyHandle, supervisors::Supervisors};
-use crate::{
-    api::AnswerChunk,
-    hub::Hub,
-    leases::{Asked, Lease, Leases, Refused},
-    ports::{GenerateEnd, GenerateRequest, GenerateStream},
-};
+use crate::{api::AnswerChunk, hub::Hub};
 use futures_util::StreamExt;
 use pilothouse_domain::{
     bench::{self, RawTrial},
     error::{ApiError, ErrorCode},
     switch::Active,
 };
+use pilothouse_leases::{Asked, Lease, Leases, Refused};
+use pilothouse_servers::{GenerateEnd, GenerateRequest, GenerateStream};
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},

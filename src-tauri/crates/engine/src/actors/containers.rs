@@ -2,10 +2,10 @@
 
 use crate::{
     actors::notifier::NotifierHandle,
-    gauges::Docker,
     hub::{Hub, Report},
 };
 use pilothouse_domain::container::Watch;
+use pilothouse_system::gauges::Docker;
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 

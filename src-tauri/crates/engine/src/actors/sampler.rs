@@ -2,9 +2,7 @@
 
 use super::minutes::{self, MinuteWriter};
 use crate::{
-    gauges::GaugePast,
     hub::{Hub, Report},
-    ports::{GaugeSource, Watched},
     store::Store,
 };
 use pilothouse_domain::{
@@ -15,6 +13,7 @@ use pilothouse_domain::{
     settings::Settings,
     snapshot::Snapshot,
 };
+use pilothouse_system::gauges::{GaugePast, GaugeSource, Watched};
 use std::{
     sync::{
         Arc, Mutex, PoisonError,

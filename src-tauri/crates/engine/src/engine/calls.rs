@@ -5,19 +5,21 @@ use crate::{
     actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
-    hardware::this_machine,
     hub::Report,
-    ports::Secret,
-    process::{Identity, Signal, command_line, signal_process},
-    servers::{discovery::discover, ollama},
     setup::SetupOptions,
     store::{RunFilter, Store},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
     bench::BenchPlan,
+    endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
+};
+use pilothouse_servers::{discovery::discover, ollama};
+use pilothouse_system::{
+    hardware::this_machine,
+    process::{Identity, Signal, command_line, signal_process},
 };
 use std::time::Duration;
 

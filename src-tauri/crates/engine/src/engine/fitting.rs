@@ -1,7 +1,6 @@
 //! Gathers what the question "does it fit?" needs: builds of models, the machine, and what is in memory now.
 
 use super::Inner;
-use crate::hardware::this_machine;
 use pilothouse_domain::{
     anatomy::Anatomy,
     bench::Run,
@@ -16,6 +15,7 @@ use pilothouse_domain::{
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
+use pilothouse_system::hardware::this_machine;
 use std::{sync::Arc, time::Duration};
 
 /// More sets than this nobody reads.

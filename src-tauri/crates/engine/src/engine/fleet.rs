@@ -8,19 +8,16 @@ use crate::{
         supervisors::Supervisors,
     },
     hub::{Hub, Report},
-    keys::Keys,
-    leases::Leases,
-    paths::Paths,
-    ports::ServerAdapter,
-    process::ThisSystem,
     server_log::ServerLog,
-    servers::{self, discovery::discover},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
     settings::{RemoteSettings, Settings},
 };
+use pilothouse_leases::Leases;
+use pilothouse_servers::{ServerAdapter, discovery::discover, llama_server, lmstudio, ollama, openai};
+use pilothouse_system::{keys::Keys, paths::Paths, process::ThisSystem};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// The time in which known servers are mostly found or started.
@@ -40,7 +37,7 @@ impl Fleet {
     /// One supervisor for each server that is enabled.
     pub fn start(&self, settings: &Settings) {
         let own_dir = std::env::current_exe().ok().and_then(|exe| exe.parent().map(Into::into));
-        let places = servers::llama_server::Places {
+        let places = llama_server::Places {
             embedded: self.paths.embedded.clone(),
             models: self.paths.data.join("models"),
             run: self.paths.run.clone(),
@@ -48,16 +45,16 @@ impl Fleet {
         };
         let wanted = &settings.servers;
         if wanted.llama_server.enabled {
-            let server = servers::llama_server::LlamaServer::new(wanted.llama_server.clone(), places);
+            let server = llama_server::LlamaServer::new(wanted.llama_server.clone(), places);
             self.add(Arc::new(server), settings, wanted.llama_server.autostart);
         }
         if wanted.ollama.enabled {
-            let server = servers::ollama::Ollama::new(wanted.ollama.clone(), self.paths.user_home.clone());
+            let server = ollama::Ollama::new(wanted.ollama.clone(), self.paths.user_home.clone());
             self.add(Arc::new(server), settings, wanted.ollama.autostart);
         }
         if wanted.lmstudio.enabled {
             let home = self.paths.user_home.clone();
-            let server = servers::lmstudio::LmStudio::new(wanted.lmstudio.clone(), home, self.keys.clone());
+            let server = lmstudio::LmStudio::new(wanted.lmstudio.clone(), home, self.keys.clone());
             self.add(Arc::new(server), settings, wanted.lmstudio.autostart);
         }
         for (name, remote) in &enabled(settings) {
@@ -76,7 +73,7 @@ impl Fleet {
     }
 
     fn add_remote(&self, name: &str, remote: &RemoteSettings, settings: &Settings) {
-        let server = servers::openai::OpenAi::new(name, remote.clone(), self.keys.clone());
+        let server = openai::OpenAi::new(name, remote.clone(), self.keys.clone());
         self.add(Arc::new(server), settings, true);
     }
 

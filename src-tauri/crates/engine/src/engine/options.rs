@@ -1,5 +1,6 @@
-use crate::{notify::DesktopNotifications, paths::Paths, ports::NotifyDesktop};
+use crate::{notify::DesktopNotifications, ports::NotifyDesktop};
 use pilothouse_domain::{error::ApiError, settings::Settings};
+use pilothouse_system::paths::Paths;
 use std::sync::Arc;
 
 /// What an engine is started with; the settings file says the rest.

@@ -2,21 +2,20 @@ use super::{
     faults::Fault,
     world::{Act, FakeServer},
 };
-use crate::{
-    ports::{
-        Endpoint, Exit, Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health,
-        Installation, Launch, LoadProgress, LoadRequest, ProcessSpec, Processes, ServerAdapter, ServerClient,
-    },
-    process::Child,
-};
 use async_trait::async_trait;
 use futures_util::{StreamExt, stream};
 use pilothouse_domain::{
+    endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     hang::{ProcessWork, Slot},
     model::{Expiry, Instance, Model},
     server::{Abilities, Ownership, ServerId, ServerKind},
 };
+use pilothouse_servers::{
+    Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, Installation, Launch,
+    LoadProgress, LoadRequest, ServerAdapter, ServerClient,
+};
+use pilothouse_system::process::{Child, Exit, ProcessSpec, Processes};
 use std::{sync::Arc, time::Duration};
 
 /// As the clients of real servers have them.

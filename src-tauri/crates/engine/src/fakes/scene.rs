@@ -9,7 +9,6 @@ use crate::{
         supervisors::Supervisors,
     },
     hub::Hub,
-    leases::{ActiveRoute, Asked, Lease, Leases, Limits, Refused},
 };
 use pilothouse_domain::{
     error::ApiError,
@@ -17,6 +16,7 @@ use pilothouse_domain::{
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
+use pilothouse_leases::{ActiveRoute, Asked, Lease, Leases, Limits, Refused};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 

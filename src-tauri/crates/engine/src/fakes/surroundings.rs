@@ -2,12 +2,12 @@ use super::world::FakeServer;
 use crate::{
     actors::{notifier::NotifierHandle, supervisor::Surroundings},
     hub::Hub,
-    leases::Leases,
     ports::NotifyDesktop,
     server_log::ServerLog,
 };
 use async_trait::async_trait;
 use pilothouse_domain::{backoff::RestartPolicy, notice::Notice, snapshot::EngineView};
+use pilothouse_leases::Leases;
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
 

@@ -4,25 +4,19 @@
 //! all three want the token. Everything else is the web UI, which holds no secrets.
 
 mod api;
-mod connection;
 mod files;
-mod guard;
-mod listener;
 mod metrics;
-mod seats;
 
-pub use guard::Guard;
-pub use listener::Listener;
-pub use seats::ConnectionLimits;
+use pilothouse_gateway::door::{ConnectionLimits, Guard, Listener};
 
-use crate::{api::CallHandler, ports::Secret};
+use crate::api::CallHandler;
 use axum::{
     Router,
     extract::DefaultBodyLimit,
     middleware,
     routing::{get, post},
 };
-use pilothouse_domain::error::ApiError;
+use pilothouse_domain::{endpoint::Secret, error::ApiError};
 use std::{net::SocketAddr, sync::Arc};
 
 const BODY_LIMIT: usize = 1 << 20;

@@ -1,10 +1,10 @@
 use super::*;
-use crate::leases::Asked;
 use pilothouse_domain::{
     lifecycle::ServerState,
     model::Expiry,
     server::{Abilities, Ownership, ServerKind},
 };
+use pilothouse_leases::Asked;
 
 fn view(id: &str, ownership: Ownership) -> ServerView {
     ServerView {

@@ -1,9 +1,11 @@
 //! The log of a server that somebody else started: read where its owner keeps it, never changed, never copied to disk.
 
 use super::{ServerLog, stamp::stamp};
-use crate::{api::LogSource, ports::ForeignLog, process::OutputTail};
+use crate::api::LogSource;
 use jiff::tz::TimeZone;
 use pilothouse_domain::Timestamp;
+use pilothouse_servers::ForeignLog;
+use pilothouse_system::process::OutputTail;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,

@@ -4,12 +4,9 @@ pub mod foreign;
 mod search;
 mod stamp;
 
-use crate::{
-    api::{LogLine, LogMatch, LogSource},
-    redact::redact,
-    rotating_file::RotatingFile,
-};
+use crate::api::{LogLine, LogMatch, LogSource};
 use pilothouse_domain::{Timestamp, server::ServerId};
+use pilothouse_system::{redact::redact, rotating_file::RotatingFile};
 use std::{
     collections::VecDeque,
     path::Path,

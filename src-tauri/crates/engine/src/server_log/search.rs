@@ -1,10 +1,8 @@
 //! Looks for a text in what is in memory and in the files before that.
 
-use crate::{
-    api::{LogLine, LogMatch, LogSource},
-    rotating_file::numbered,
-};
+use crate::api::{LogLine, LogMatch, LogSource};
 use pilothouse_domain::Timestamp;
+use pilothouse_system::rotating_file::numbered;
 use std::{
     collections::{HashSet, VecDeque},
     fs::File,
@@ -75,8 +73,7 @@ pub(super) fn search(
 
 #[cfg(test)]
 mod tests {
-    use super::super::*;
-    use super::*;
+    use super::{super::*, *};
 
     #[test]
     fn lines_of_earlier_starts_and_of_now_are_found_once() {

@@ -48,7 +48,7 @@ impl SettingsFile {
         parse(&changed).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
         // Behind a link stands the file that the person keeps elsewhere.
         let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
-        crate::files::write_private(&place, changed.as_bytes()).map_err(|error| {
+        pilothouse_system::files::write_private(&place, changed.as_bytes()).map_err(|error| {
             ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", place.display()))
                 .hint("Check its permissions and the free disk space.")
         })

@@ -10,13 +10,15 @@ mod unpack;
 
 pub use parts::Embedded;
 
-use crate::{api::Fetched, servers::places::find_program};
+use crate::api::Fetched;
 use download::Download;
 use parts::{MODEL, Part, SERVER_PREBUILT, SERVER_SOURCE};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     snapshot::SetupProgress,
 };
+use pilothouse_servers::places::find_program;
+use pilothouse_system::hardware::missing_cpu_feature;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -191,22 +193,6 @@ fn at_least(version: &str, needed: (u32, u32)) -> bool {
         (Some(major), Some(minor)) => (major, minor) >= needed,
         _ => false,
     }
-}
-
-/// The first processor feature that the prebuilt server needs and that is not there.
-pub fn missing_cpu_feature() -> Option<&'static str> {
-    #[cfg(target_arch = "x86_64")]
-    for (name, there) in [
-        ("AVX2", std::is_x86_feature_detected!("avx2")),
-        ("FMA", std::is_x86_feature_detected!("fma")),
-        ("F16C", std::is_x86_feature_detected!("f16c")),
-        ("BMI2", std::is_x86_feature_detected!("bmi2")),
-    ] {
-        if !there {
-            return Some(name);
-        }
-    }
-    None
 }
 
 fn cannot_write(path: &Path, error: &std::io::Error) -> ApiError {

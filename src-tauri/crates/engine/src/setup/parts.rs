@@ -1,4 +1,5 @@
-use crate::{api::Fetched, servers::places::find_program};
+use crate::api::Fetched;
+use pilothouse_servers::places::find_program;
 use std::path::{Path, PathBuf};
 
 /// What an archive holds.

@@ -5,12 +5,12 @@ use super::{
     parts::{Embedded, Part},
     unpack::{Stoppable, put_server_in_place},
 };
-use crate::{ports::ProcessSpec, process::run_to_end};
 use flate2::read::GzDecoder;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     snapshot::SetupProgress,
 };
+use pilothouse_system::process::{ProcessSpec, run_to_end};
 use std::{
     ffi::OsString,
     fs::File,

@@ -1,8 +1,9 @@
 //! What the gauges show while a run measures.
 
 use super::Surroundings;
-use crate::{gauges::GaugePast, hub::Hub};
+use crate::hub::Hub;
 use pilothouse_domain::{Timestamp, gauge::GaugeHistory, server::ServerId};
+use pilothouse_system::gauges::GaugePast;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 

@@ -10,9 +10,7 @@ mod tests;
 
 use super::{notifier::NotifierHandle, residency::ResidencyHandle};
 use crate::{
-    gauges::GaugePast,
     hub::{Hub, Report},
-    leases::Leases,
     store::Store,
 };
 use pilothouse_domain::{
@@ -20,6 +18,8 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
+use pilothouse_leases::Leases;
+use pilothouse_system::gauges::GaugePast;
 use run::BenchRun;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;

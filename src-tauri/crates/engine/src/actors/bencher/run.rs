@@ -1,10 +1,7 @@
 use super::{BenchRequest, Surroundings, beside::Beside, fingerprint::fingerprint, prompt};
 use crate::{
     actors::{residency::Borrowed, supervisor::Connection},
-    hardware::this_machine,
     hub::Report,
-    leases::Target,
-    ports::{GenerateEnd, GenerateRequest},
     store::NewRun,
 };
 use futures_util::StreamExt;
@@ -20,6 +17,9 @@ use pilothouse_domain::{
     model::{Model, ModelRef, find_models},
     notice::Happening,
 };
+use pilothouse_leases::Target;
+use pilothouse_servers::{GenerateEnd, GenerateRequest};
+use pilothouse_system::hardware::this_machine;
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 

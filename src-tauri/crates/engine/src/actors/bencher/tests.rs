@@ -1,12 +1,10 @@
 use super::{BenchRequest, BencherHandle, Surroundings};
-use crate::{
-    fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted},
-    gauges::GaugePast,
-};
+use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted};
 use pilothouse_domain::{
     bench::BenchPlan,
     error::{ApiError, ErrorCode},
 };
+use pilothouse_system::gauges::GaugePast;
 use std::time::Duration;
 
 /// `a` is active; `b` fits beside it, `huge` never does.

@@ -6,7 +6,6 @@ mod residency;
 
 use super::supervisors::Supervisors;
 use crate::{
-    hardware::{look_again, this_machine},
     hub::{Hub, Report},
     store::Store,
 };
@@ -19,6 +18,7 @@ use pilothouse_domain::{
     settings::Settings,
     snapshot::Snapshot,
 };
+use pilothouse_system::hardware::{look_again, this_machine};
 use residency::Residency;
 use std::{
     collections::BTreeSet,

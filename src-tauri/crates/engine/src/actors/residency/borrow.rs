@@ -5,11 +5,11 @@ use super::{
     actor::{self, Residency},
     bounded,
 };
-use crate::ports::LoadRequest;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
 };
+use pilothouse_servers::LoadRequest;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;

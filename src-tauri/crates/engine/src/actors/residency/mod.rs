@@ -1,7 +1,7 @@
 //! The one owner of what is in memory: the only one that loads and unloads models.
 //!
 //! Decisions are `domain::residency`; the actor takes requests, runs one transaction at a time and keeps what is active until
-//! something else is. Whoever wants to use an instance takes a lease (`crate::leases`); whoever measures borrows a model.
+//! something else is. Whoever wants to use an instance takes a lease (`pilothouse_leases`); whoever measures borrows a model.
 
 mod actor;
 mod borrow;
@@ -20,11 +20,7 @@ use super::{
     supervisor::{Connection, SupervisorHandle},
     supervisors::Supervisors,
 };
-use crate::{
-    hub::Hub,
-    leases::Leases,
-    ports::{Journal, LoadProgress, LoadRequest, ServerClient},
-};
+use crate::{hub::Hub, ports::Journal};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
@@ -32,6 +28,8 @@ use pilothouse_domain::{
     settings::SwitchingSettings,
     switch::SwitchReport,
 };
+use pilothouse_leases::Leases;
+use pilothouse_servers::{LoadProgress, LoadRequest, ServerClient};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;

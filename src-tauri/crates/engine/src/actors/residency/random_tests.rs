@@ -2,15 +2,13 @@
 //! journal allows is what comes out.
 
 use super::Wanted;
-use crate::{
-    fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted},
-    leases::Lease,
-};
+use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::Expiry,
     switch::SwitchOutcome,
 };
+use pilothouse_leases::Lease;
 use proptest::{
     collection::vec,
     prelude::*,

@@ -38,7 +38,7 @@ impl GaugeSource for Machine {
 }
 
 fn hub() -> Hub {
-    Hub::new(EngineView::default(), crate::leases::Leases::default())
+    Hub::new(EngineView::default(), pilothouse_leases::Leases::default())
 }
 
 fn machine(at_s: i64) -> (Machine, UnboundedReceiver<()>) {

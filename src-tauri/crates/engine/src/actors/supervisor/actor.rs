@@ -8,8 +8,6 @@ use super::{
 use crate::{
     api::{Check, LogSource},
     hub::Report,
-    ports::{Exit, Found, Installation, ProcessSpec, ServerAdapter},
-    process::{OutputTail, OwnedProcess},
 };
 use pilothouse_domain::{
     Timestamp,
@@ -22,6 +20,8 @@ use pilothouse_domain::{
     server::{Backend, Ownership, ServerId},
     snapshot::ServerView,
 };
+use pilothouse_servers::{Found, Installation, ServerAdapter};
+use pilothouse_system::process::{Exit, OutputTail, OwnedProcess, ProcessSpec};
 use std::{
     collections::BTreeSet,
     path::PathBuf,

@@ -2,7 +2,7 @@
 //! somebody else measured some time ago counts.
 
 use super::actor::{Inner, Supervisor};
-use crate::{hub::Report, ports::ServerClient, process::OwnedProcess};
+use crate::hub::Report;
 use pilothouse_domain::{
     Timestamp,
     gauge::Gauges,
@@ -12,6 +12,8 @@ use pilothouse_domain::{
     notice::Happening,
     server::Ownership,
 };
+use pilothouse_servers::ServerClient;
+use pilothouse_system::process::OwnedProcess;
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},

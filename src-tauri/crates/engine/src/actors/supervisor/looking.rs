@@ -4,11 +4,7 @@ use super::{
     actor::{Inner, Supervisor},
     work::{self, Probe},
 };
-use crate::{
-    hub::Report,
-    ports::{Found, ProcessSpec},
-    process::OwnedProcess,
-};
+use crate::hub::Report;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -16,6 +12,8 @@ use pilothouse_domain::{
     notice::Happening,
     server::{Backend, Ownership},
 };
+use pilothouse_servers::Found;
+use pilothouse_system::process::{OwnedProcess, ProcessSpec};
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -16,22 +16,18 @@ mod tests;
 mod waiting;
 mod work;
 
-use crate::{
-    actors::notifier::NotifierHandle,
-    api::Check,
-    hub::Hub,
-    leases::{Leases, Target},
-    model_files::read_files,
-    ports::{Endpoint, Processes, ServerAdapter, ServerClient},
-    server_log::ServerLog,
-};
+use crate::{actors::notifier::NotifierHandle, api::Check, hub::Hub, server_log::ServerLog};
 use pilothouse_domain::{
     anatomy::Anatomy,
     backoff::RestartPolicy,
+    endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     model::Model,
     server::{ServerId, ServerKind},
 };
+use pilothouse_leases::{Leases, Target};
+use pilothouse_servers::{ServerAdapter, ServerClient};
+use pilothouse_system::{model_files::read_files, process::Processes};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 

@@ -8,20 +8,18 @@ use super::{
     suspicion::Suspicion,
     work::{self, Started},
 };
-use crate::{
-    hub::Report,
-    ports::{Endpoint, Exit, Found, Installation, ProcessSpec},
-    process::OwnedProcess,
-    server_log::foreign,
-};
+use crate::{hub::Report, server_log::foreign};
 use pilothouse_domain::{
     Timestamp,
+    endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     lifecycle::{Effect, Event, ServerState},
     notice::Happening,
     runner::Runners,
     server::Ownership,
 };
+use pilothouse_servers::{Found, Installation};
+use pilothouse_system::process::{Exit, OwnedProcess, ProcessSpec};
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},

@@ -1,11 +1,11 @@
 //! The note about our process that outlives us: at the next start the server is found again by it.
 
-use crate::{
-    files::write_private,
-    ports::{Endpoint, Secret},
-    process::Identity,
+use pilothouse_domain::{
+    Timestamp,
+    endpoint::{Endpoint, Secret},
+    server::ServerId,
 };
-use pilothouse_domain::{Timestamp, server::ServerId};
+use pilothouse_system::{files::write_private, process::Identity};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 

@@ -5,7 +5,6 @@ use super::{
     actor::{Inner, Supervisor},
     work::{self, Speech},
 };
-use crate::leases::Lease;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -17,6 +16,7 @@ use pilothouse_domain::{
     server::Ownership,
     snapshot::ModelView,
 };
+use pilothouse_leases::Lease;
 use std::time::Duration;
 use tokio::time::Instant;
 

@@ -4,15 +4,12 @@ use super::{
     Connection,
     actor::{Inner, Supervisor},
 };
-use crate::{
-    ports::ProcessSpec,
-    process::{Holder, Identity, Keeper, Signal, run_to_end, signal_process},
-};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     lifecycle::Event,
     server::Ownership,
 };
+use pilothouse_system::process::{Holder, Identity, Keeper, ProcessSpec, Signal, run_to_end, signal_process};
 use std::time::Duration;
 use tokio::{sync::oneshot, time::Instant};
 

@@ -1,16 +1,14 @@
 //! The supervisor with a fake server, under paused time.
 
 use super::*;
-use crate::{
-    fakes::{FakeServer, Fault, hub, surroundings},
-    leases::Lease,
-    ports::Endpoint,
-};
+use crate::fakes::{FakeServer, Fault, hub, surroundings};
 use pilothouse_domain::{
+    endpoint::Endpoint,
     hang::{ProcessTime, ProcessWork},
     model::Expiry,
     snapshot::{ServerView, Snapshot},
 };
+use pilothouse_leases::Lease;
 
 const MB: u64 = 1 << 20;
 /// Far beyond every limit of a supervisor.

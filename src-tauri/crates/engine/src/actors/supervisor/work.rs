@@ -1,22 +1,20 @@
 //! The slow work of a supervisor, as free functions without its state.
 
-use crate::{
-    leases::Lease,
-    ports::{
-        Endpoint, Found, GenerateRequest, Health, Installation, Launch, Processes, ServerAdapter,
-        ServerClient,
-    },
-    process::{Child, Identity, OwnedProcess, run_to_end, run_until},
-    servers::{places::port_taken, slots},
-};
 use futures_util::StreamExt;
 use pilothouse_domain::{
+    endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     hang::is_full,
     model::{Instance, Model},
     runner::RunnerProcess,
     server::Backend,
 };
+use pilothouse_leases::Lease;
+use pilothouse_servers::{
+    Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
+    slots,
+};
+use pilothouse_system::process::{Child, Identity, OwnedProcess, Processes, run_to_end, run_until};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -255,7 +253,9 @@ fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {
 }
 
 /// Runs the product's own stop commands.
-pub(super) async fn ask_to_stop(commands: &[crate::ports::ProcessSpec]) -> Result<(), ApiError> {
+pub(super) async fn ask_to_stop(
+    commands: &[pilothouse_system::process::ProcessSpec],
+) -> Result<(), ApiError> {
     for command in commands {
         run_to_end(command, COMMAND_LIMIT).await?;
     }

@@ -1,13 +1,14 @@
 //! The way back: what a failed switch undoes, and what one that our own end cut off left behind.
 
 use super::{Cause, Transaction};
-use crate::{actors::residency::bounded, hub::Standing, ports::LoadRequest};
+use crate::{actors::residency::bounded, hub::Standing};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::ModelRef,
     residency::{Undo, undo},
     switch::{Active, SwitchPhase},
 };
+use pilothouse_servers::LoadRequest;
 use std::sync::Arc;
 
 impl Transaction {

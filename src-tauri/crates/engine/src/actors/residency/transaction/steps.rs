@@ -4,7 +4,6 @@ use super::{Cause, Connection, Transaction};
 use crate::{
     actors::residency::bounded,
     hub::{Report, Standing},
-    ports::{GenerateRequest, LoadRequest},
 };
 use futures_util::StreamExt;
 use pilothouse_domain::{
@@ -13,6 +12,7 @@ use pilothouse_domain::{
     residency::Step,
     switch::{Active, SwitchPhase},
 };
+use pilothouse_servers::{GenerateRequest, LoadRequest};
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;

@@ -1,0 +1,107 @@
+//! The body of an answer on its way to the client.
+
+use super::{
+    cut::{Cut, Why},
+    heard::Heard,
+};
+use bytes::Bytes;
+use futures_util::{Stream, stream::BoxStream};
+use pilothouse_leases::Lease;
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+use tokio::time::{Sleep, sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+/// How long the end of a half event is waited for, when an answer is cut.
+const EVENT_END: Duration = Duration::from_millis(500);
+
+type Pieces = BoxStream<'static, reqwest::Result<Bytes>>;
+
+/// Hands on piece by piece what the server sends. Its lease lives in it: the answer counts as under way until its last byte,
+/// or until the client leaves.
+pub(super) struct Answer {
+    first: Option<reqwest::Result<Bytes>>,
+    pieces: Option<Pieces>,
+    cut: Cut,
+    cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Runs once it shall be cut and stands in the middle of an event.
+    patience: Option<Pin<Box<Sleep>>>,
+    heard: Heard,
+    _lease: Lease,
+}
+
+impl Answer {
+    pub fn new(
+        first: Option<reqwest::Result<Bytes>>,
+        pieces: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
+        lease: Lease,
+        cut: Cut,
+        heard: Heard,
+    ) -> Self {
+        let cancelled = Box::pin(lease.cut().clone().cancelled_owned());
+        let pieces = Some(Box::pin(pieces) as Pieces);
+        Self { first, pieces, cut, cancelled, patience: None, heard, _lease: lease }
+    }
+
+    /// Whether it shall be cut now: wanted, and at the end of an event or out of patience for it.
+    fn shall_be_cut(&mut self, context: &mut Context<'_>) -> bool {
+        if self.patience.is_none() && self.cancelled.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(EVENT_END)));
+        patience.as_mut().poll(context).is_ready() || self.cut.at_event_end()
+    }
+
+    /// Ends it early: with an event that says so where there are events, else by breaking it off.
+    fn end(&mut self, why: Why) -> Poll<Option<io::Result<Bytes>>> {
+        // Dropping it takes the request back from the server.
+        self.pieces = None;
+        self.heard.excused |= why == Why::Switched;
+        self.heard.failed |= why == Why::Broken;
+        Poll::Ready(Some(match self.cut.last_event(why) {
+            Some(event) => Ok(event),
+            None => Err(io::Error::other("the answer was cut")),
+        }))
+    }
+}
+
+impl Stream for Answer {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        if this.pieces.is_none() {
+            return Poll::Ready(None);
+        }
+        if this.first.is_none() && this.shall_be_cut(context) {
+            return this.end(Why::Switched);
+        }
+        let next = match (this.first.take(), &mut this.pieces) {
+            (Some(first), _) => Poll::Ready(Some(first)),
+            (None, Some(pieces)) => pieces.as_mut().poll_next(context),
+            (None, None) => Poll::Ready(None),
+        };
+        match next {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Some(Ok(piece))) => {
+                this.heard.last = Instant::now();
+                this.cut.passed(&piece);
+                Poll::Ready(Some(Ok(piece)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "an answer broke off");
+                let cut = this.cancelled.as_mut().poll(context).is_ready();
+                this.end(if cut { Why::Switched } else { Why::Broken })
+            }
+            Poll::Ready(None) if this.cut.is_unfinished() => this.end(Why::Broken),
+            Poll::Ready(None) => {
+                this.pieces = None;
+                Poll::Ready(None)
+            }
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The gateway against a fake server that says what it was asked.
+
+use super::{Shared, body, router};
+use crate::door::Guard;
+use axum::{
+    Json, Router,
+    body::{Body, Bytes},
+    http::{HeaderMap, Method, Request, Response, StatusCode, Uri, header},
+    response::IntoResponse,
+};
+use pilothouse_domain::{
+    endpoint::{Endpoint, Secret},
+    model::ModelRef,
+    server::ServerId,
+};
+use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tower::ServiceExt;
+
+const KEY: &str = "the-stored-key";
+const MODEL: &str = "hf.co/someone/model:Q4";
+
+/// The fake server and a gateway before it.
+struct Before {
+    gateway: Router,
+    serving: JoinHandle<()>,
+}
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+async fn echo(method: Method, uri: Uri, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    if headers.contains_key("x-please-redirect") {
+        let to = format!("https://elsewhere.example{}", uri.path());
+        return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, to)]).into_response();
+    }
+    let names: Vec<&str> = headers.keys().map(header::HeaderName::as_str).collect();
+    let said = json!({
+        "method": method.as_str(),
+        "path": uri.to_string(),
+        "names": names,
+        "authorization": headers.get("authorization").and_then(|value| value.to_str().ok()),
+        "length": headers.get("content-length").and_then(|value| value.to_str().ok()),
+        "body": String::from_utf8_lossy(&body),
+    });
+    let own = [
+        ("set-cookie", "session=1"),
+        ("access-control-allow-origin", "*"),
+        ("connection", "x-internal"),
+        ("x-internal", "1"),
+        ("x-kept", "1"),
+    ];
+    (own, Json(said)).into_response()
+}
+
+impl Before {
+    async fn start(budget: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base_url = format!("http://{}/openai/v1", listener.local_addr().unwrap());
+        let serving = tokio::spawn(async move {
+            axum::serve(listener, Router::new().fallback(echo)).await.unwrap();
+        });
+        let target = Target {
+            server: ServerId::new("studio"),
+            model: MODEL.into(),
+            instance: "instance-1".into(),
+            openai: Endpoint { base_url, key: Some(Secret::new(KEY)) },
+            slots: 64,
+        };
+        let routes = Routes {
+            active: ActiveRoute::Open(target.clone()),
+            known: vec![ModelRef { server: target.server.clone(), model: MODEL.into() }],
+            loaded: vec![target],
+        };
+        let leases = Leases::default();
+        leases.set_routes(Arc::new(routes));
+        let shared = Shared { leases, bodies: body::Budget::new(budget) };
+        let gateway = router(shared, Guard::new(([127, 0, 0, 1], 1234).into()));
+        Self { gateway, serving }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost:1234");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.gateway.clone().oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    async fn post(&self, path: &str, headers: &[(&str, &str)]) -> Response<Body> {
+        self.ask("POST", path, headers, Body::from(r#"{"model":"active","x":[1 ,2]}"#)).await
+    }
+}
+
+async fn document(response: Response<Body>) -> Value {
+    let body = axum::body::to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    serde_json::from_slice(&body).unwrap()
+}
+
+#[tokio::test]
+async fn a_listed_path_reaches_the_server_with_its_query_and_the_stored_key() {
+    let before = Before::start(1 << 20).await;
+    let sent = [("x-api-key", "mine"), ("authorization", "Bearer mine"), ("cookie", "a=b"), ("x-mine", "1")];
+    let answer = before.post("/v1/chat/completions?beta=true&a=%2e%2e%2f", &sent).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    let names: Vec<String> = answer.headers().keys().map(ToString::to_string).collect();
+    for gone in ["set-cookie", "access-control-allow-origin", "connection", "x-internal"] {
+        assert!(!names.iter().any(|name| name == gone), "{gone} in {names:?}");
+    }
+    assert_eq!(answer.headers()["x-kept"], "1");
+    assert_eq!(answer.headers()["x-pilothouse-server"], "studio");
+    let said = document(answer).await;
+    assert_eq!(said["path"], "/openai/v1/chat/completions?beta=true&a=%2e%2e%2f");
+    assert_eq!(said["authorization"], format!("Bearer {KEY}"));
+    let body = r#"{"model":"instance-1","x":[1 ,2]}"#;
+    assert_eq!((&said["body"], &said["length"]), (&body.into(), &body.len().to_string().into()));
+    let names: Vec<&str> = said["names"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert!(names.contains(&"x-mine"), "{names:?}");
+    assert!(!names.contains(&"x-api-key") && !names.contains(&"cookie"), "{names:?}");
+    assert!(!names.contains(&"transfer-encoding"), "{names:?}");
+}
+
+#[tokio::test]
+async fn whatever_no_dialect_names_reaches_no_server() {
+    let before = Before::start(1 << 20).await;
+    for path in [
+        "/v1/..%2Fmodels%2Funload",
+        "/v1/../models/unload",
+        "/v1/%2e%2e/models/unload",
+        "/v1/..%2Fkey%2Fgenerate",
+        "/v1/chat/completions%3Fadmin=1",
+        "/v1/%252e%252e%252fmodels",
+        "/v1/models/unload",
+        "/v1/models",
+        "/v1/",
+        "/v1//chat/completions",
+        "/v1/chat/completions/",
+        "/v1/completions%ff",
+        "/models/unload",
+        "/v1/..\\models",
+    ] {
+        let answer = before.post(path, &[]).await;
+        let status = answer.status();
+        assert!(matches!(status.as_u16(), 404 | 405), "{path}: {status}");
+        let said = document(answer).await;
+        let code = said["error"]["code"].as_str().unwrap();
+        assert!(matches!(code, "unknown_path" | "wrong_method"), "{path}: {said}");
+    }
+    let answer = before.ask("DELETE", "/v1/chat/completions", &[], Body::empty()).await;
+    assert_eq!(
+        (answer.status(), &document(answer).await["error"]["code"]),
+        (StatusCode::METHOD_NOT_ALLOWED, &"wrong_method".into())
+    );
+}
+
+#[tokio::test]
+async fn a_model_is_described_by_its_id_with_slashes_encoded_or_not() {
+    let before = Before::start(1 << 20).await;
+    for id in ["hf.co/someone/model:Q4", "hf.co%2Fsomeone%2Fmodel%3AQ4", "active"] {
+        let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+    }
+    for id in ["nobody", "..%2Fmodels", "hf.co%252Fsomeone%252Fmodel%253AQ4", "a%ff"] {
+        let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{id}");
+        assert_eq!(document(answer).await["error"]["code"], "model_not_found", "{id}");
+    }
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_error_that_names_the_address_for_the_settings() {
+    let before = Before::start(1 << 20).await;
+    let answer = before.post("/v1/chat/completions", &[("x-please-redirect", "1")]).await;
+    assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+    let said = document(answer).await;
+    assert_eq!(said["error"]["code"], "server_redirects");
+    let words = said["error"]["message"].as_str().unwrap();
+    assert!(words.contains("https://elsewhere.example/openai/v1 "), "{words}");
+}
+
+#[tokio::test]
+async fn beyond_the_budget_of_bodies_a_request_is_asked_to_come_again() {
+    let before = Before::start(40).await;
+    assert_eq!(before.post("/v1/completions", &[]).await.status(), StatusCode::OK);
+    let long = Body::from(format!(r#"{{"model":"active","x":"{}"}}"#, "y".repeat(40)));
+    let answer = before.ask("POST", "/v1/completions", &[], long).await;
+    assert_eq!(
+        (answer.status(), &answer.headers()["retry-after"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &"5".parse().unwrap())
+    );
+    assert_eq!(document(answer).await["error"]["type"], "server_error");
+    for _ in 0..9 {
+        assert_eq!(before.post("/v1/completions", &[]).await.status(), StatusCode::OK, "given back");
+    }
+}
+
+#[tokio::test]
+async fn a_large_body_arrives_whole_and_with_its_length() {
+    let before = Before::start(1 << 20).await;
+    let body = format!(r#"{{"x":"{}","model":"active"}}"#, "y".repeat(500_000));
+    let said = document(before.ask("POST", "/v1/completions", &[], Body::from(body.clone())).await).await;
+    let wanted = body.replace("active", "instance-1");
+    assert_eq!(said["length"], wanted.len().to_string());
+    assert!(said["body"] == wanted, "the body has changed on its way");
+}

@@ -1,0 +1,94 @@
+//! What can be asked of a running server.
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use pilothouse_domain::{
+    endpoint::Endpoint,
+    error::ApiError,
+    hang::Slot,
+    model::{Instance, Model},
+};
+use std::{sync::Arc, time::Instant};
+
+/// Answer to a health probe.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Health {
+    pub version: Option<String>,
+}
+
+/// What to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoadRequest {
+    /// The model's name on that server.
+    pub model: String,
+    /// Context length in tokens; `None`: the server's default.
+    pub context: Option<u64>,
+}
+
+/// Gets the fraction of a load that is done, 0–1.
+pub type LoadProgress = Arc<dyn Fn(f64) + Send + Sync>;
+
+/// A prompt for one answer. Greedy and without a system text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenerateRequest {
+    /// The instance (or model) that shall answer.
+    pub instance: String,
+    pub prompt: String,
+    pub max_tokens: u32,
+    /// `true`: the prompt goes to the model as it is and prompt caching is off where the server allows it, as a
+    /// benchmark wants; `false`: as one user message through the model's chat template.
+    pub raw: bool,
+}
+
+/// A piece of an answer. `at` is the instant in which the bytes were read.
+#[derive(Debug, Clone)]
+pub struct GenerateEvent {
+    pub at: Instant,
+    /// New text, may be empty.
+    pub text: String,
+    /// Set on the last event.
+    pub end: Option<GenerateEnd>,
+}
+
+/// What a server says at the end of an answer.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct GenerateEnd {
+    /// "stop", "length", or the server's own word.
+    pub finish: Option<String>,
+    pub output_tokens: Option<u32>,
+    /// Prompt tokens, cached ones included.
+    pub prompt_tokens: Option<u32>,
+    pub cached_tokens: Option<u32>,
+    /// The server's own rates.
+    pub decode_tok_s: Option<f64>,
+    pub prefill_tok_s: Option<f64>,
+}
+
+/// The answer of `ServerClient::generate`. Ends after the event that carries `end`; a stream that ends without it
+/// was cut off. Dropping it cancels the request.
+pub type GenerateStream = BoxStream<'static, Result<GenerateEvent, ApiError>>;
+
+/// Talks to one running server. Every call has its own time limit, except `load` and `generate`: drop those futures
+/// to cancel.
+#[async_trait]
+pub trait ServerClient: Send + Sync {
+    /// Cheap; never wakes or loads anything. `Err(Unreachable)` when nothing answers, `Err(BadAnswer)` when it is
+    /// another program.
+    async fn health(&self) -> Result<Health, ApiError>;
+    /// Models on disk.
+    async fn models(&self) -> Result<Vec<Model>, ApiError>;
+    /// Models in memory.
+    async fn instances(&self) -> Result<Vec<Instance>, ApiError>;
+    /// Loads a model, or gives the instance that is there already (never a twin). Returns when it is in memory.
+    async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError>;
+    /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
+    async fn unload(&self, instance: &str) -> Result<(), ApiError>;
+    async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
+    /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
+    fn openai(&self) -> Endpoint;
+    /// The slots of the process at this port, one of the server's own that holds a model. Waits for two seconds at most.
+    /// `None`: it does not tell them, or not now.
+    async fn slots(&self, _port: u16) -> Option<Vec<Slot>> {
+        None
+    }
+}

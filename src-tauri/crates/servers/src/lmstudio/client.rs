@@ -1,0 +1,272 @@
+use super::{
+    ID,
+    home::Home,
+    launch::lms,
+    told::server_error,
+    v0::{instances_v0, models_v0},
+    v1::{event_v1, instances_v1, model_v1},
+    wire::{ChatV1, Greeting, Load, Loaded, ModelV1, ModelsV0, ModelsV1, RowV0, Unload, Unloaded},
+};
+use crate::{
+    GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
+    http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
+    openai::{Chat, Completion, Message, OpenAiAnswer, StreamOptions},
+};
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use pilothouse_domain::{
+    endpoint::Endpoint,
+    error::{ApiError, ErrorCode},
+    model::{Instance, Model},
+    server::ServerId,
+};
+use pilothouse_system::process::run_until;
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+const POLL: Duration = Duration::from_millis(200);
+/// How often the list is read while `lms` works; each time adds a line to the server's log.
+const LMS_POLL: Duration = Duration::from_secs(1);
+const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
+/// `lms load` of a large model from a slow disk.
+const LMS_LIMIT: Duration = Duration::from_secs(600);
+
+pub(super) struct LmStudioClient {
+    http: ServerHttp,
+    home: Home,
+    /// Whether the last list came by v1, so that an answer need not wait for another.
+    speaks_v1: Mutex<Option<bool>>,
+}
+
+/// What the server knows, in whichever dialect it speaks.
+enum Library {
+    V1(Vec<ModelV1>),
+    V0(Vec<RowV0>),
+}
+
+impl LmStudioClient {
+    pub fn new(endpoint: &Endpoint, home: Home) -> Self {
+        let http = ServerHttp::new(endpoint, "LM Studio").keyed_by(&ServerId::new(ID));
+        Self { http, home, speaks_v1: Mutex::default() }
+    }
+
+    /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
+    /// refused token must not fall back.
+    async fn library(&self) -> Result<Library, ApiError> {
+        let library = self.asked_library().await?;
+        *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(matches!(library, Library::V1(_)));
+        Ok(library)
+    }
+
+    async fn asked_library(&self) -> Result<Library, ApiError> {
+        match self.http.get::<ModelsV1>("/api/v1/models", LIST_LIMIT).await {
+            Ok(list) => Ok(Library::V1(list.models)),
+            Err(error)
+                if matches!(
+                    error.code,
+                    ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound
+                ) =>
+            {
+                Ok(Library::V0(self.http.get::<ModelsV0>("/api/v0/models", LIST_LIMIT).await?.data))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Runs `lms` until it ends or what it is to do is `seen`, for it may never end (lms#507). Gives what it said against
+    /// it; exit codes of `lms` lie, so the list that is read afterwards is what counts.
+    async fn lms(&self, args: &[&str], seen: impl Future<Output = ()>) -> Result<Option<String>, ApiError> {
+        let program = self.home.lms().ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::Unsupported,
+                "This LM Studio loads models by its command lms, which is not there.",
+            )
+            .hint("Start LM Studio once, or update it to 0.4.")
+        })?;
+        let Some(finished) = run_until(&lms(&program, args), LMS_LIMIT, seen).await? else {
+            tracing::info!(?args, "lms went on after its work was done");
+            return Ok(None);
+        };
+        tracing::info!(?args, exit = %finished.exit, "lms");
+        let said = finished.stderr.lines().filter_map(|line| line.trim().strip_prefix("Error: ")).next_back();
+        Ok(said.map(str::to_owned))
+    }
+
+    /// Ends when the copies in memory are as wanted.
+    async fn until(&self, wanted: impl Fn(&[Instance]) -> bool) {
+        loop {
+            tokio::time::sleep(LMS_POLL).await;
+            if self.instances().await.is_ok_and(|instances| wanted(&instances)) {
+                return;
+            }
+        }
+    }
+
+    async fn find(&self, model: &str) -> Result<Option<Instance>, ApiError> {
+        Ok(self.instances().await?.into_iter().find(|instance| instance.model == model))
+    }
+}
+
+#[async_trait]
+impl ServerClient for LmStudioClient {
+    async fn health(&self) -> Result<Health, ApiError> {
+        let greeting: Greeting = self.http.get("/lmstudio-greeting", HEALTH_LIMIT).await?;
+        if greeting.lmstudio {
+            return Ok(Health { version: None });
+        }
+        Err(ApiError::new(ErrorCode::BadAnswer, "Another program answers at LM Studio's address."))
+    }
+
+    async fn models(&self) -> Result<Vec<Model>, ApiError> {
+        Ok(match self.library().await? {
+            Library::V1(models) => models.into_iter().map(model_v1).collect(),
+            Library::V0(rows) => models_v0(&rows),
+        })
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
+        Ok(match self.library().await? {
+            Library::V1(models) => models.iter().flat_map(instances_v1).collect(),
+            Library::V0(rows) => instances_v0(&rows),
+        })
+    }
+
+    async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        // A second load would make a twin, so what is there is used.
+        if let Some(there) = self.find(&request.model).await? {
+            return Ok(there);
+        }
+        match self.library().await? {
+            Library::V1(_) => {
+                let body = Load { model: &request.model, context_length: request.context };
+                let loaded: Loaded =
+                    self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
+                let listed =
+                    self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
+                listed.ok_or_else(|| not_there(&request.model))
+            }
+            Library::V0(rows) => {
+                // `lms load` picks the nearest name, so an unknown one would load something else.
+                if !rows.iter().any(|row| row.id == request.model) {
+                    return Err(ApiError::not_found(format!("LM Studio has no model {}.", request.model)));
+                }
+                let seen = self.until(|all| all.iter().any(|one| one.model == request.model));
+                let said = self.lms(&["load", &request.model, "--yes"], seen).await?;
+                self.find(&request.model).await?.ok_or_else(|| match said {
+                    Some(said) => load_error(server_error(&said)),
+                    None => not_there(&request.model),
+                })
+            }
+        }
+    }
+
+    async fn unload(&self, instance: &str) -> Result<(), ApiError> {
+        match self.library().await? {
+            Library::V1(_) => {
+                let body = Unload { instance_id: instance };
+                match self.http.post::<Unloaded>("/api/v1/models/unload", &body, Some(LIST_LIMIT)).await {
+                    Ok(_) => {}
+                    Err(error)
+                        if error.code == ErrorCode::NotFound || error.message.contains("is not loaded") => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Library::V0(_) => {
+                let seen = self.until(|all| all.iter().all(|one| one.id != instance));
+                self.lms(&["unload", instance], seen).await?;
+            }
+        }
+        let begun = Instant::now();
+        // A 200 is no proof.
+        while self.instances().await?.iter().any(|other| other.id == instance) {
+            if begun.elapsed() > UNLOAD_LIMIT {
+                return Err(ApiError::new(ErrorCode::TimedOut, format!("LM Studio still holds {instance}."))
+                    .hint("Restart LM Studio to free its memory."));
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
+        let (model, max_tokens) = (request.instance.as_str(), request.max_tokens);
+        let known = *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner);
+        let v1 = match known {
+            Some(v1) => v1,
+            None => matches!(self.library().await?, Library::V1(_)),
+        };
+        if v1 {
+            let body = ChatV1 {
+                model,
+                input: &request.prompt,
+                stream: true,
+                store: false,
+                temperature: 0.0,
+                max_output_tokens: max_tokens,
+            };
+            let lines = self.http.stream("/api/v1/chat", &body).await?;
+            return Ok(lines
+                .flat_map(|line| stream::iter(line.and_then(|l| event_v1(&l)).transpose()))
+                .boxed());
+        }
+        let stream_options = StreamOptions { include_usage: true };
+        let lines = if request.raw {
+            let body = Completion {
+                model,
+                prompt: &request.prompt,
+                stream: true,
+                stream_options,
+                temperature: 0.0,
+                max_tokens,
+            };
+            self.http.stream("/v1/completions", &body).await?
+        } else {
+            let messages = [Message { role: "user", content: &request.prompt }];
+            let body = Chat { model, messages, stream: true, stream_options, temperature: 0.0, max_tokens };
+            self.http.stream("/v1/chat/completions", &body).await?
+        };
+        let mut answer = OpenAiAnswer::new("LM Studio");
+        Ok(lines.flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose())).boxed())
+    }
+
+    fn openai(&self) -> Endpoint {
+        let endpoint = self.http.endpoint();
+        Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
+    }
+}
+
+fn load_error(error: ApiError) -> ApiError {
+    if error.code != ErrorCode::ServerError {
+        return error;
+    }
+    let guardrail = error.message.contains("insufficient system resources");
+    let code = if guardrail { ErrorCode::DoesNotFit } else { ErrorCode::LoadFailed };
+    let hint = match guardrail {
+        true => "Unload another model, or relax the model loading guardrails in LM Studio.",
+        false => "Look at LM Studio's log.",
+    };
+    ApiError { code, ..error }.hint(hint)
+}
+
+fn not_there(model: &str) -> ApiError {
+    ApiError::new(
+        ErrorCode::LoadFailed,
+        format!("LM Studio said nothing against it, but {model} is not loaded."),
+    )
+    .hint("Look at LM Studio's log.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guardrail_refusal_does_not_fit() {
+        let said = "LM Studio: Failed to load LLM 'x': Error: Model loading was stopped due to insufficient system resources.";
+        assert_eq!(load_error(ApiError::new(ErrorCode::ServerError, said)).code, ErrorCode::DoesNotFit);
+    }
+}

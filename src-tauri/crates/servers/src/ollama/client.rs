@@ -1,0 +1,391 @@
+use super::{
+    ID,
+    wire::{
+        AnswerLine, Chat, Done, Generate, KeepAlive, LoadOptions, Message, Options, Running, RunningModel,
+        Show, ShowRequest, Tag, Tags, Version,
+    },
+};
+use crate::{
+    GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
+    ServerClient,
+    http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
+    slots,
+};
+use async_trait::async_trait;
+use futures_util::{StreamExt, stream};
+use jiff::{SignedDuration, Timestamp};
+use pilothouse_domain::{
+    anatomy::Anatomy,
+    endpoint::Endpoint,
+    error::{ApiError, ErrorCode},
+    hang::Slot,
+    model::{Expiry, Instance, Model, ModelPurpose},
+    server::ServerId,
+};
+use pilothouse_system::model_files::read_told;
+use std::time::Duration;
+use tokio::time::Instant;
+
+const POLL: Duration = Duration::from_millis(100);
+/// An unload waits for answers under way, without a limit of Ollama's own.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
+/// Pinned models carry a date some 292 years ahead.
+const PINNED: SignedDuration = SignedDuration::from_hours(50 * 365 * 24);
+
+pub(super) struct OllamaClient {
+    http: ServerHttp,
+}
+
+impl OllamaClient {
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self { http: ServerHttp::new(endpoint, "Ollama") }
+    }
+
+    /// Makes sure that it is Ollama: gateways imitate `/api/version`, so the greeting counts too.
+    pub async fn identify(&self) -> Result<Health, ApiError> {
+        let health = self.health().await?;
+        let greeting = self.http.text("/", HEALTH_LIMIT).await?;
+        if greeting.contains("Ollama is running") {
+            return Ok(health);
+        }
+        Err(ApiError::new(ErrorCode::BadAnswer, "Another program answers at Ollama's address."))
+    }
+
+    /// The build of a model as the server tells it, for those whose files belong to another user. Does not load it.
+    /// Errors: not_found, or an answer that does not say enough.
+    pub async fn anatomy(&self, name: &str) -> Result<Anatomy, ApiError> {
+        let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
+        let tag = tags.models.into_iter().find(|tag| same_name(&tag.name, name) && !is_cloud(tag));
+        let size = tag
+            .and_then(|tag| tag.size)
+            .ok_or_else(|| ApiError::not_found(format!("Ollama tells no size of a model {name}.")))?;
+        let show: Show = self.http.post("/api/show", &ShowRequest { model: name }, Some(LIST_LIMIT)).await?;
+        read_told(show.model_info, &show.tensors, size).map_err(|error| {
+            ApiError::new(ErrorCode::BadAnswer, format!("What Ollama tells of {name} does not do: {error}."))
+        })
+    }
+
+    /// The model as it is wanted, unless it is on its way out.
+    async fn resident(&self, request: &LoadRequest) -> Result<Option<Instance>, ApiError> {
+        let now = Timestamp::now();
+        let hit = self.running().await?.into_iter().find(|one| same_name(&one.name, &request.model));
+        let hit = hit.map(|running| instance(running, now));
+        Ok(hit.filter(|it| {
+            let leaves = matches!(it.expiry, Expiry::At(at) if at <= now);
+            !leaves && request.context.is_none_or(|wanted| it.context == Some(wanted))
+        }))
+    }
+
+    async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
+        Ok(self.http.get::<Running>("/api/ps", LIST_LIMIT).await?.models)
+    }
+}
+
+#[async_trait]
+impl ServerClient for OllamaClient {
+    async fn health(&self) -> Result<Health, ApiError> {
+        let version: Version = self.http.get("/api/version", HEALTH_LIMIT).await?;
+        Ok(Health { version: Some(version.version) })
+    }
+
+    async fn models(&self) -> Result<Vec<Model>, ApiError> {
+        let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
+        Ok(tags.models.into_iter().filter(|tag| !is_cloud(tag)).map(model).collect())
+    }
+
+    async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
+        Ok(self.running().await?.into_iter().map(|running| instance(running, Timestamp::now())).collect())
+    }
+
+    /// A model that is in memory already keeps the keep-alive that its loader gave it; one that we load stays.
+    async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(resident) = self.resident(request).await? {
+            return Ok(resident);
+        }
+        let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
+        let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
+        // No limit: Ollama aborts a load whose asker hangs up (reference/ollama.md section 6.10).
+        let answer = self.http.post::<Done>("/api/generate", &body, None).await;
+        answer.map_err(|error| load_error(error, &request.model))?;
+        let loaded =
+            self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
+        loaded.map(|running| instance(running, Timestamp::now())).ok_or_else(|| {
+            ApiError::new(
+                ErrorCode::LoadFailed,
+                format!("Ollama loaded {} and dropped it again.", request.model),
+            )
+            .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
+        })
+    }
+
+    async fn unload(&self, name: &str) -> Result<(), ApiError> {
+        let body = KeepAlive { model: name, keep_alive: 0, stream: false, options: None };
+        match self.http.post::<Done>("/api/generate", &body, Some(LIST_LIMIT)).await {
+            Err(error) if error.code == ErrorCode::NotFound => return Ok(()),
+            other => other.map(drop)?,
+        }
+        let begun = Instant::now();
+        // The answer only says that it is scheduled.
+        while self.running().await?.iter().any(|running| same_name(&running.name, name)) {
+            if begun.elapsed() > UNLOAD_LIMIT {
+                let text = format!("Ollama still holds {name}; an answer may be under way.");
+                return Err(
+                    ApiError::new(ErrorCode::TimedOut, text).hint("Restart Ollama to free its memory.")
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(())
+    }
+
+    async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
+        let options = Options { temperature: 0.0, seed: 1, num_predict: request.max_tokens };
+        // Without a keep-alive of its own a request leaves that of the model as it is: pinned stays pinned, ten minutes
+        // stay ten minutes (reference/ollama.md section 3.3). Whose model it is does not matter then.
+        if request.raw {
+            let body = Generate {
+                model: &request.instance,
+                prompt: &request.prompt,
+                raw: true,
+                stream: true,
+                options,
+            };
+            let lines = self.http.stream("/api/generate", &body).await?;
+            return Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed());
+        }
+        let body = Chat {
+            model: &request.instance,
+            messages: [Message { role: "user", content: &request.prompt }],
+            stream: true,
+            options,
+        };
+        let lines = self.http.stream("/api/chat", &body).await?;
+        Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed())
+    }
+
+    fn openai(&self) -> Endpoint {
+        Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
+    }
+
+    /// Its runner is a llama-server since 0.30, with its slots open to this machine. That of an earlier one answers "not found".
+    async fn slots(&self, port: u16) -> Option<Vec<Slot>> {
+        slots::told_by(&ServerHttp::new(&self.http.endpoint().at_port(port), "Ollama's runner")).await
+    }
+}
+
+/// Why a load failed, and what to do next. Nearly all reasons are HTTP 500; only their words tell them apart.
+fn load_error(error: ApiError, model: &str) -> ApiError {
+    if error.code != ErrorCode::ServerError {
+        return error;
+    }
+    if lacks_memory(&error.message) {
+        let hint = format!(
+            "Unload another model, or give an Ollama that Pilothouse starts less to hold: a smaller context \
+             (servers.ollama.context in the settings file) or a KV cache of q8_0 (servers.ollama.kv_type). \
+             `pilothouse fit {model} --server ollama` reckons what fits."
+        );
+        return ApiError { code: ErrorCode::DoesNotFit, ..error }.hint(hint);
+    }
+    let hint = match error.retry {
+        true => "Ollama is busy; try again in a moment.",
+        false => "Look into its log: pilothouse logs ollama",
+    };
+    ApiError { code: ErrorCode::LoadFailed, ..error }.hint(hint)
+}
+
+/// Whether an error of Ollama is about memory: the words that it looks for itself (reference/ollama.md section 1.13), those
+/// of its own refusals, and what llama.cpp and Vulkan say beside them.
+fn lacks_memory(said: &str) -> bool {
+    const WORDS: [&str; 14] = [
+        "out of memory",
+        "out-of-memory",
+        "out of device memory",
+        "cudamalloc failed",
+        "hipmalloc failed",
+        "failed to allocate",
+        "unable to allocate",
+        "allocation failed",
+        "not enough memory",
+        "insufficient memory",
+        "vk_error_out_of_device_memory",
+        "erroroutofmemory",
+        "erroroutofdevicememory",
+        "requires more system memory",
+    ];
+    let said = said.to_lowercase();
+    let of_mlx =
+        || said.contains("model requires") && said.contains("but only") && said.contains("available");
+    WORDS.iter().any(|words| said.contains(words)) || of_mlx()
+}
+
+fn is_cloud(tag: &Tag) -> bool {
+    tag.remote_model.is_some()
+        || tag.remote_host.is_some()
+        || tag.name.ends_with("-cloud")
+        || tag.name.ends_with(":cloud")
+}
+
+/// `:latest` is implied.
+fn same_name(a: &str, b: &str) -> bool {
+    fn bare(name: &str) -> &str {
+        name.strip_suffix(":latest").unwrap_or(name)
+    }
+    bare(a) == bare(b)
+}
+
+fn model(tag: Tag) -> Model {
+    let can = |what: &str| tag.capabilities.as_ref().is_some_and(|all| all.iter().any(|one| one == what));
+    let bert = tag.details.family.as_deref().is_some_and(|family| family.contains("bert"));
+    let embedding = (can("embedding") && !can("completion")) || (tag.capabilities.is_none() && bert);
+    let told = |text: Option<String>| text.filter(|text| !text.is_empty() && text != "unknown");
+    Model {
+        server: ServerId::new(ID),
+        title: tag.name.strip_suffix(":latest").unwrap_or(&tag.name).to_owned(),
+        name: tag.name,
+        purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
+        format: told(tag.details.format),
+        quantization: told(tag.details.quantization_level),
+        parameters: told(tag.details.parameter_size),
+        size_bytes: tag.size.filter(|bytes| *bytes > 0),
+        context_max: tag.details.context_length.filter(|tokens| *tokens > 0),
+    }
+}
+
+fn instance(running: RunningModel, now: Timestamp) -> Instance {
+    let memory_bytes = running.size.filter(|bytes| *bytes > 0);
+    Instance {
+        id: running.name.clone(),
+        server: ServerId::new(ID),
+        model: running.name,
+        memory_bytes,
+        gpu_memory_bytes: memory_bytes.and(running.size_vram),
+        context: running.context_length.filter(|tokens| *tokens > 0),
+        expiry: match running.expires_at {
+            None => Expiry::NotReported,
+            Some(at) if at.duration_since(now) > PINNED => Expiry::Never,
+            Some(at) => Expiry::At(at),
+        },
+        pid: None,
+        port: None,
+        slots: None,
+        orphaned_answers: None,
+    }
+}
+
+fn event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
+    if line.text.is_empty() {
+        return Ok(None);
+    }
+    let answer: AnswerLine = serde_json::from_str(&line.text)
+        .map_err(|_| ApiError::new(ErrorCode::BadAnswer, "Ollama sent a line that is not understood."))?;
+    // After the first line an error comes inside a stream whose status was 200.
+    if let Some(said) = answer.error {
+        return Err(ApiError::new(ErrorCode::ServerError, format!("Ollama: {said}")));
+    }
+    let end = answer.done.then(|| end(&answer));
+    let (content, thinking) = match answer.message {
+        Some(message) => (Some(message.content), message.thinking),
+        None => (answer.response, answer.thinking),
+    };
+    let text = content.filter(|text| !text.is_empty()).or(thinking).unwrap_or_default();
+    Ok(Some(GenerateEvent { at: line.at, text, end }))
+}
+
+fn end(answer: &AnswerLine) -> GenerateEnd {
+    let rate = |tokens: Option<u32>, ns: Option<u64>| match (tokens, ns) {
+        (Some(tokens), Some(ns)) if tokens > 0 && ns > 0 => Some(f64::from(tokens) / (ns as f64 / 1e9)),
+        _ => None,
+    };
+    // The count holds the whole prompt, the duration only what was not cached.
+    let computed =
+        answer.prompt_eval_count.map(|all| all - answer.prompt_eval_cached_count.unwrap_or(0).min(all));
+    GenerateEnd {
+        finish: answer.done_reason.clone(),
+        output_tokens: answer.eval_count,
+        prompt_tokens: answer.prompt_eval_count,
+        cached_tokens: answer.prompt_eval_cached_count,
+        decode_tok_s: rate(answer.eval_count, answer.eval_duration),
+        prefill_tok_s: rate(computed, answer.prompt_eval_duration),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Line {
+        Line { at: std::time::Instant::now(), text: text.into() }
+    }
+
+    #[test]
+    fn the_recorded_last_line_gives_counts_and_rates() {
+        let text = r#"{"model":"qwen3:8b","created_at":"2026-08-21T12:00:01.9Z","response":"","done":true,
+            "done_reason":"stop","context":[1],"total_duration":1834211000,"load_duration":31211000,
+            "prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":98,"eval_duration":1960000000}"#;
+        let end = event(&line(&text.replace('\n', ""))).unwrap().unwrap().end.unwrap();
+        assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(50.0), Some(200.0)));
+        assert_eq!((end.output_tokens, end.prompt_tokens), (Some(98), Some(26)));
+    }
+
+    #[test]
+    fn an_error_inside_a_good_stream_is_an_error() {
+        let error = event(&line(r#"{"error":"model runner has unexpectedly stopped"}"#)).unwrap_err();
+        assert!(error.message.contains("unexpectedly stopped"));
+        assert!(event(&line("<html>")).is_err());
+    }
+
+    #[test]
+    fn a_load_without_memory_does_not_fit_and_every_failure_says_what_to_do() {
+        let failed = |said: &str| {
+            load_error(ApiError::new(ErrorCode::ServerError, format!("Ollama: {said}")), "qwen3:8b")
+        };
+        for said in [
+            "model requires more system memory (9.1 GiB) than is available (4.0 GiB)",
+            "llama-server reported out-of-memory during startup: see the log",
+            "llama runner process has terminated: CUDA error: out of memory",
+            "llama-server process has terminated: exit status 1: cudaMalloc failed: unspecified",
+            "llama-server process has terminated: exit status 1: vk::ErrorOutOfMemory",
+            "llama runner process has terminated: error loading model: unable to allocate CUDA0 buffer",
+            "model requires 20.1 GiB but only 12.0 GiB are available (after 1.0 GiB overhead)",
+        ] {
+            let error = failed(said);
+            assert_eq!(error.code, ErrorCode::DoesNotFit, "{said}");
+            assert!(error.hint.unwrap().contains("pilothouse fit qwen3:8b"), "{said}");
+        }
+        for said in [
+            "llama-server process has terminated: exit status 1: unknown model architecture: 'x'",
+            "timed out waiting for llama runner to start - progress 0.00 - ",
+            "this model requires a newer version of Ollama, which is available for download",
+        ] {
+            let error = failed(said);
+            assert_eq!(error.code, ErrorCode::LoadFailed, "{said}");
+            assert!(error.hint.unwrap().contains("pilothouse logs ollama"), "{said}");
+        }
+        let busy = ApiError::new(ErrorCode::ServerError, "Ollama: server busy").retryable();
+        let busy = load_error(busy, "qwen3:8b");
+        assert_eq!((busy.code, busy.retry), (ErrorCode::LoadFailed, true));
+        assert!(busy.hint.unwrap().contains("try again"));
+        let gone = ApiError::not_found("Ollama: model 'a' not found");
+        assert_eq!(load_error(gone.clone(), "a"), gone, "that is no failed load");
+    }
+
+    #[test]
+    fn nought_is_not_reported_and_far_dates_mean_pinned() {
+        let running: Running = serde_json::from_str(
+            r#"{"models":[{"name":"a:latest","size":0,"size_vram":0,"expires_at":"2318-09-01T00:00:00Z"},
+                {"name":"b","size":7,"size_vram":5,"expires_at":"2026-08-21T18:53:22.123456-07:00","context_length":4096}]}"#,
+        )
+        .unwrap();
+        let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
+        let all: Vec<Instance> = running.models.into_iter().map(|model| instance(model, now)).collect();
+        assert_eq!(
+            (all[0].memory_bytes, all[0].gpu_memory_bytes, all[0].expiry),
+            (None, None, Expiry::Never)
+        );
+        assert_eq!(
+            (all[1].memory_bytes, all[1].gpu_memory_bytes, all[1].context),
+            (Some(7), Some(5), Some(4096))
+        );
+        assert!(matches!(all[1].expiry, Expiry::At(_)));
+    }
+}

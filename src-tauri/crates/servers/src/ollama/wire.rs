@@ -1,0 +1,138 @@
+//! The JSON of Ollama's native API. All durations are nanoseconds; metrics that are missing are absent, not zero.
+
+use jiff::Timestamp;
+use pilothouse_system::model_files::ToldTensor;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Version {
+    pub version: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tags {
+    pub models: Vec<Tag>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Tag {
+    pub name: String,
+    pub size: Option<u64>,
+    #[serde(default)]
+    pub details: Details,
+    /// Since v0.30.
+    pub capabilities: Option<Vec<String>>,
+    /// A stub for a model in the cloud; never takes local memory.
+    pub remote_model: Option<String>,
+    pub remote_host: Option<String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Details {
+    pub format: Option<String>,
+    pub family: Option<String>,
+    pub parameter_size: Option<String>,
+    pub quantization_level: Option<String>,
+    pub context_length: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct ShowRequest<'a> {
+    pub model: &'a str,
+}
+
+/// What the head of the model's file says.
+#[derive(Debug, Deserialize)]
+pub(super) struct Show {
+    pub model_info: serde_json::Map<String, serde_json::Value>,
+    #[serde(default)]
+    pub tensors: Vec<ToldTensor>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Running {
+    pub models: Vec<RunningModel>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct RunningModel {
+    pub name: String,
+    /// 0 where the runner's log was not understood: not reported.
+    pub size: Option<u64>,
+    pub size_vram: Option<u64>,
+    pub expires_at: Option<Timestamp>,
+    pub context_length: Option<u64>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct KeepAlive<'a> {
+    pub model: &'a str,
+    /// -1: stays until it is unloaded; 0: goes at once.
+    pub keep_alive: i32,
+    pub stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<LoadOptions>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct LoadOptions {
+    pub num_ctx: u64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Done {}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Generate<'a> {
+    pub model: &'a str,
+    pub prompt: &'a str,
+    pub raw: bool,
+    pub stream: bool,
+    pub options: Options,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Chat<'a> {
+    pub model: &'a str,
+    pub messages: [Message<'a>; 1],
+    pub stream: bool,
+    pub options: Options,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Message<'a> {
+    pub role: &'a str,
+    pub content: &'a str,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Options {
+    pub temperature: f32,
+    pub seed: u32,
+    pub num_predict: u32,
+}
+
+/// A line of an answer, of `generate` or of `chat`.
+#[derive(Debug, Deserialize)]
+pub(super) struct AnswerLine {
+    pub error: Option<String>,
+    pub response: Option<String>,
+    pub thinking: Option<String>,
+    pub message: Option<AnswerMessage>,
+    #[serde(default)]
+    pub done: bool,
+    pub done_reason: Option<String>,
+    pub prompt_eval_count: Option<u32>,
+    /// Merged after v0.33; cached tokens of the prompt.
+    pub prompt_eval_cached_count: Option<u32>,
+    pub prompt_eval_duration: Option<u64>,
+    pub eval_count: Option<u32>,
+    pub eval_duration: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct AnswerMessage {
+    #[serde(default)]
+    pub content: String,
+    pub thinking: Option<String>,
+}

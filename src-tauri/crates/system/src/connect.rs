@@ -1,0 +1,241 @@
+//! How servers are connected to. Supervisors and the gateway use the same clients, so that what a probe sees of a slow
+//! or proxied server is what a request meets.
+
+use pilothouse_domain::error::{ApiError, ErrorCode};
+use reqwest::{Client, ClientBuilder, Response, Url, header::LOCATION, redirect::Policy};
+use std::{
+    error::Error,
+    io,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+/// A server on this machine accepts a connection at once.
+const CONNECT_LIMIT: Duration = Duration::from_secs(1);
+/// Look-up of the name, connection and TLS of another machine.
+const REMOTE_CONNECT_LIMIT: Duration = Duration::from_secs(4);
+/// All of these servers close a silent connection after five seconds; a request must not run into that.
+const IDLE_LIMIT: Duration = Duration::from_secs(2);
+
+/// Which client an address needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Here,
+    HereWithTls,
+    Elsewhere,
+}
+
+impl Place {
+    fn of(base_url: &str) -> Self {
+        match (is_here(base_url), base_url.starts_with("https:")) {
+            (true, false) => Self::Here,
+            (true, true) => Self::HereWithTls,
+            (false, _) => Self::Elsewhere,
+        }
+    }
+
+    fn build(self) -> Client {
+        let builder = match self {
+            // Proxies of the environment have no business between us and our own machine. Without TLS nobody is trusted:
+            // the system's certificates are read from hundreds of files.
+            Self::Here => local().tls_certs_only([]),
+            Self::HereWithTls => local(),
+            Self::Elsewhere => Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT),
+        };
+        // A key is for the address in the settings, not for where that may point to.
+        builder.redirect(Policy::none()).pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default()
+    }
+}
+
+fn local() -> ClientBuilder {
+    Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT)
+}
+
+/// The clients made so far, one for each place.
+fn clients() -> MutexGuard<'static, [Option<Client>; 3]> {
+    static CLIENTS: Mutex<[Option<Client>; 3]> = Mutex::new([None, None, None]);
+    CLIENTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The client for an address. Clones share connections; there is one for all servers on this machine and one for all
+/// others.
+pub fn client_for(base_url: &str) -> Client {
+    let place = Place::of(base_url);
+    clients()[place as usize].get_or_insert_with(|| place.build()).clone()
+}
+
+/// Makes the next client for this address read the system's certificates anew: one may have been added since.
+pub fn forget_certificates(base_url: &str) {
+    clients()[Place::of(base_url) as usize] = None;
+}
+
+/// The port of an address.
+pub fn port_of(base_url: &str) -> u16 {
+    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
+    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
+    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
+}
+
+/// Whether an address is on this machine: 127.0.0.0/8, `localhost` and `::1`, and no name that only begins so.
+pub fn is_here(base_url: &str) -> bool {
+    let with_host = |text: &str| Url::parse(text).ok().filter(Url::has_host);
+    let url = with_host(base_url).or_else(|| with_host(&format!("http://{base_url}")));
+    let Some(host) = url.as_ref().and_then(Url::host_str) else { return false };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Where a server that answers with a redirect wants to be asked, as an address for the settings. `base_url` is the
+/// present one. `None`: the answer is no redirect.
+pub fn moved_to(base_url: &str, answer: &Response) -> Option<String> {
+    if !answer.status().is_redirection() {
+        return None;
+    }
+    moved_base(base_url, answer.url(), answer.headers().get(LOCATION)?.to_str().ok()?)
+}
+
+fn moved_base(base_url: &str, asked: &Url, location: &str) -> Option<String> {
+    let base = Url::parse(base_url).ok()?;
+    let mut to = asked.join(location).ok().filter(|to| matches!(to.scheme(), "http" | "https"))?;
+    to.set_query(None);
+    to.set_fragment(None);
+    let _ = (to.set_username(""), to.set_password(None));
+    let below = asked.path().strip_prefix(base.path().trim_end_matches('/')).unwrap_or_default();
+    let front = to.path().trim_end_matches('/').strip_suffix(below).map(str::to_owned);
+    if let Some(front) = front {
+        to.set_path(&front);
+    }
+    Some(to.as_str().trim_end_matches('/').to_owned())
+}
+
+/// Whether a connection was closed before a byte of the answer came.
+pub fn closed_unanswered(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |cause| (*cause).source()).any(|cause| {
+        let incomplete =
+            cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message);
+        let broken = cause.downcast_ref::<io::Error>().is_some_and(|error| {
+            matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        });
+        incomplete || broken
+    })
+}
+
+/// Whether an error, or what led to it, is our own lack of file descriptors: that says nothing about a server.
+pub fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
+    // EMFILE (this process) and ENFILE (the whole system), the same numbers on Linux and macOS.
+    const NONE_LEFT: [i32; 2] = [24, 23];
+    let mut chain = std::iter::successors(Some(error), |cause| (*cause).source());
+    cfg!(unix)
+        && chain.any(|cause| {
+            let code = cause.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error);
+            code.is_some_and(|code| NONE_LEFT.contains(&code))
+        })
+}
+
+/// What is said then.
+pub fn no_descriptors() -> ApiError {
+    ApiError::new(ErrorCode::System, "Pilothouse has too many open files.")
+        .hint("Close programs that keep many connections to it, or raise its limit of open files (`ulimit -n`).")
+        .retryable()
+}
+
+/// What led to an error, from near to far.
+pub fn causes(error: &reqwest::Error) -> Vec<String> {
+    std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_machine_is_here() {
+        for here in [
+            "http://127.0.0.1:11434",
+            "http://127.8.9.1/v1",
+            "http://localhost:1234/v1",
+            "https://LOCALHOST",
+            "http://[::1]:8080",
+            "127.0.0.1:11434",
+            "localhost:11434",
+        ] {
+            assert!(is_here(here), "{here}");
+        }
+        for elsewhere in [
+            "http://localhost.evil/",
+            "http://localhost.evil:1234/v1",
+            "http://127.evil.example/",
+            "http://127.0.0.1.evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "http://localhost:80@evil.example/",
+            "http://[::1].evil.example/",
+            "http://[::2]/",
+            "http://192.168.0.7:11434",
+            "http://evil.example/127.0.0.1",
+            "http://evil.example#@localhost",
+            "",
+        ] {
+            assert!(!is_here(elsewhere), "{elsewhere}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_names_the_address_for_the_settings() {
+        let moved = |base: &str, below: &str, location: &str| {
+            moved_base(base, &Url::parse(&format!("{base}{below}")).unwrap(), location)
+        };
+        let base = "http://studio.local/v1";
+        assert_eq!(
+            moved(base, "/models", "https://studio.local/v1/models").as_deref(),
+            Some("https://studio.local/v1")
+        );
+        assert_eq!(
+            moved(base, "/chat/completions", "/openai/v1/chat/completions?a=b").as_deref(),
+            Some("http://studio.local/openai/v1")
+        );
+        assert_eq!(
+            moved("http://studio.local:8080", "/api/version", "https://studio.local/api/version/").as_deref(),
+            Some("https://studio.local")
+        );
+        assert_eq!(
+            moved(base, "/models", "https://user:secret@sso.local/login?to=x#y").as_deref(),
+            Some("https://sso.local/login")
+        );
+        assert_eq!(moved(base, "/models", "javascript:alert(1)"), None);
+    }
+
+    #[test]
+    fn a_lack_of_descriptors_is_told_from_other_errors_however_deep() {
+        #[derive(Debug)]
+        struct Outer(io::Error);
+        impl std::fmt::Display for Outer {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("outer")
+            }
+        }
+        impl Error for Outer {
+            fn source(&self) -> Option<&(dyn Error + 'static)> {
+                Some(&self.0)
+            }
+        }
+        for (code, lacks) in [(24, true), (23, true), (111, false), (104, false), (12, false)] {
+            assert_eq!(lacks_descriptors(&Outer(io::Error::from_raw_os_error(code))), lacks, "{code}");
+        }
+        assert!(!lacks_descriptors(&io::Error::other("too many open files")));
+    }
+
+    #[tokio::test]
+    async fn clients_of_one_place_share_their_connections() {
+        use axum::{Router, extract::ConnectInfo, routing::get};
+        use std::net::SocketAddr;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let who = get(|ConnectInfo(from): ConnectInfo<SocketAddr>| async move { from.to_string() });
+        let router = Router::new().route("/", who).into_make_service_with_connect_info::<SocketAddr>();
+        let serving = tokio::spawn(async move { axum::serve(listener, router).await });
+        let ask = async || client_for(&base).get(&base).send().await.unwrap().text().await.unwrap();
+        let (first, second) = (ask().await, ask().await);
+        assert_eq!(first, second, "supervisor and gateway come by one connection");
+        serving.abort();
+    }
+}

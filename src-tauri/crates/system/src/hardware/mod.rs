@@ -1,0 +1,186 @@
+//! The hardware profile of this machine, and profiles of other machines.
+
+mod apple;
+mod cpu_features;
+#[cfg(target_os = "linux")]
+mod linux;
+#[cfg(not(target_os = "macos"))]
+mod nvidia;
+
+pub use cpu_features::missing_cpu_feature;
+
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    machine::{Cores, Gpu, Machine, MemoryKind, STRIX_HALO_GB_S, Sourced, is_strix_halo},
+};
+use std::path::Path;
+use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
+use tokio::sync::Mutex;
+
+/// Profiles that come with the program, by name.
+const PROFILES: &[(&str, &str)] = &[("m4-max-36", include_str!("profiles/m4-max-36.json"))];
+
+static THIS: Mutex<Option<Machine>> = Mutex::const_new(None);
+
+/// This machine. Read at the first call, and kept.
+pub async fn this_machine() -> Machine {
+    let mut this = THIS.lock().await;
+    match &*this {
+        Some(machine) => machine.clone(),
+        None => this.insert(read().await).clone(),
+    }
+}
+
+/// Reads again what may change while a program runs: the limit of a Mac's GPU, which a person can set, and the GPUs, whose
+/// driver may come up after us. `gpus_seen`: by the gauges. `None`: all is as before.
+pub async fn look_again(gpus_seen: usize) -> Option<Machine> {
+    let known = this_machine().await;
+    let now = match apple::limit_override_bytes().await {
+        Some(gpu_limit_override_bytes) => Machine { gpu_limit_override_bytes, ..known.clone() },
+        None if gpus_seen > known.gpus.len() => read().await,
+        None => return None,
+    };
+    let changed = now != known;
+    *THIS.lock().await = Some(now.clone());
+    changed.then_some(now)
+}
+
+/// A profile that comes with the program, or a file that `pilothouse machine --json` has written.
+/// Errors: not_found, invalid_call.
+pub fn profile(name_or_file: &str) -> Result<Machine, ApiError> {
+    let inbuilt = PROFILES.iter().find(|(name, _)| *name == name_or_file);
+    let text = match inbuilt {
+        Some((_, text)) => (*text).to_owned(),
+        None => std::fs::read_to_string(Path::new(name_or_file)).map_err(|error| {
+            let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
+            ApiError::not_found(format!("There is no profile {name_or_file}: {error}."))
+                .hint(format!("Name a file of `pilothouse machine --json`, or one of: {}.", names.join(", ")))
+        })?,
+    };
+    serde_json::from_str(&text).map_err(|error| {
+        ApiError::new(ErrorCode::InvalidCall, format!("{name_or_file} is no hardware profile: {error}."))
+            .hint("`pilothouse machine --json` writes one.")
+    })
+}
+
+async fn read() -> Machine {
+    let told = apple::ask().await;
+    // Drivers answer in their own time.
+    let plain = tokio::task::spawn_blocking(plain).await.unwrap_or_else(|_| unknown());
+    match told {
+        Some(told) => told.onto(plain),
+        None => plain,
+    }
+}
+
+/// What every system tells.
+fn plain() -> Machine {
+    let kind = RefreshKind::nothing()
+        .with_cpu(CpuRefreshKind::nothing())
+        .with_memory(MemoryRefreshKind::nothing().with_ram());
+    let system = System::new_with_specifics(kind).ok();
+    let brand =
+        system.as_ref().and_then(|system| system.cpus().first()).map(|cpu| cpu.brand().trim().to_owned());
+    let gpus = gpus();
+    let driver = gpus.iter().find_map(|gpu| gpu.driver.clone());
+    let unified = !gpus.is_empty() && gpus.iter().all(|gpu| gpu.memory_shared);
+    let chip = brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into());
+    let bandwidth = is_strix_halo(&chip)
+        .then(|| Sourced { value: STRIX_HALO_GB_S, source: "table of chips, nominal".into() });
+    Machine {
+        model: model(),
+        cores: hybrid_cores().unwrap_or_else(|| Cores {
+            performance: System::physical_core_count().ok().map(|cores| cores as u32),
+            efficiency: None,
+        }),
+        memory_bytes: system.map_or(0, |system| system.total_memory()),
+        memory_kind: if unified { MemoryKind::Unified } else { MemoryKind::Separate },
+        bandwidth_gb_s_absent: match &bandwidth {
+            Some(_) => None,
+            None => Some("this system does not tell how its memory is built".into()),
+        },
+        bandwidth_gb_s: bandwidth,
+        os: System::long_os_version().ok(),
+        chip,
+        gpus,
+        driver,
+        neural_engine: None,
+        metal: None,
+        gpu_limit_override_bytes: None,
+    }
+}
+
+/// The GPUs of all vendors; Apple's are told with the rest of a Mac.
+fn gpus() -> Vec<Gpu> {
+    #[cfg(target_os = "linux")]
+    return nvidia::built().into_iter().chain(linux::gpus(Path::new("/sys"))).collect();
+    #[cfg(target_os = "macos")]
+    return Vec::new();
+    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
+    nvidia::built()
+}
+
+fn model() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    return linux::model(Path::new("/sys"));
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+fn hybrid_cores() -> Option<Cores> {
+    #[cfg(target_os = "linux")]
+    return linux::hybrid_cores(Path::new("/sys"));
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
+fn unknown() -> Machine {
+    Machine {
+        model: None,
+        chip: std::env::consts::ARCH.into(),
+        cores: Cores::default(),
+        memory_bytes: 0,
+        memory_kind: MemoryKind::Separate,
+        bandwidth_gb_s: None,
+        bandwidth_gb_s_absent: Some("the hardware could not be read".into()),
+        gpus: Vec::new(),
+        neural_engine: None,
+        metal: None,
+        os: None,
+        driver: None,
+        gpu_limit_override_bytes: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_of_the_mac_studio_is_whole() {
+        let machine = profile("m4-max-36").unwrap();
+        assert_eq!(machine.ceiling().bytes, 30_150_670_000);
+        assert_eq!(machine.apple().unwrap().bandwidth_gb_s, machine.bandwidth().unwrap().value);
+    }
+
+    #[test]
+    fn a_written_profile_is_read_again_and_nonsense_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("mine.json");
+        let machine = profile("m4-max-36").unwrap();
+        let mut document = serde_json::to_value(&machine).unwrap();
+        document["schema"] = 1.into();
+        std::fs::write(&file, document.to_string()).unwrap();
+        assert_eq!(profile(&file.display().to_string()).unwrap(), machine);
+        std::fs::write(&file, "{}").unwrap();
+        assert_eq!(profile(&file.display().to_string()).unwrap_err().code, ErrorCode::InvalidCall);
+        assert_eq!(profile("m9").unwrap_err().code, ErrorCode::NotFound);
+    }
+
+    #[tokio::test]
+    async fn this_machine_has_a_chip_and_memory() {
+        let machine = this_machine().await;
+        assert!(!machine.chip.is_empty() && machine.memory_bytes > 0, "{machine:?}");
+        assert_eq!(machine.bandwidth_gb_s.is_none(), machine.bandwidth_gb_s_absent.is_some(), "{machine:?}");
+    }
+}

@@ -1,0 +1,110 @@
+//! The only place that spawns. Every child stands in a process group of its own, gets a cleaned environment and a
+//! closed stdin, and is known by pid and start time.
+
+mod child;
+mod children;
+mod descriptors;
+mod environment;
+mod identity;
+mod listener;
+mod login_path;
+mod output;
+mod run;
+mod spec;
+mod work;
+
+pub use child::OwnedProcess;
+pub use children::{Child, children, command_line};
+pub use descriptors::{descriptor_limit, raise_descriptor_limit};
+pub use identity::Identity;
+pub use listener::{Holder, Keeper, listener, listeners};
+pub use login_path::login_path;
+pub use output::{OutputTail, output_file};
+pub use run::{Finished, run_blocking, run_to_end, run_until};
+pub use spec::{Exit, ProcessSpec, Processes};
+pub use work::work_of_tree;
+
+use pilothouse_domain::hang::ProcessWork;
+use std::process::ExitStatus;
+
+/// What this system tells of its processes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ThisSystem;
+
+impl Processes for ThisSystem {
+    fn children(&self, parent: u32) -> Option<Vec<Child>> {
+        children(parent)
+    }
+
+    fn work(&self, root: u32) -> Option<ProcessWork> {
+        work_of_tree(root)
+    }
+}
+
+/// What a process can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Please end.
+    Terminate,
+    Kill,
+}
+
+/// The command for a spec: own process group, cleaned environment.
+#[expect(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
+fn command(spec: &ProcessSpec) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(&spec.program);
+    command.args(&spec.args).env_clear().envs(environment::build(spec));
+    if let Some(cwd) = &spec.cwd {
+        command.current_dir(cwd);
+    }
+    #[cfg(unix)]
+    command.process_group(0);
+    command
+}
+
+fn exit_of(status: ExitStatus) -> Exit {
+    #[cfg(unix)]
+    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    let signal = None;
+    Exit { code: status.code(), signal }
+}
+
+/// Signals a whole process group; that it is gone already is no error.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "killpg has no safe wrapper in std")]
+pub(crate) fn signal_group(group: u32, signal: Signal) {
+    let number = match signal {
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Kill => libc::SIGKILL,
+    };
+    if let Ok(group) = libc::pid_t::try_from(group)
+        && group > 1
+    {
+        // SAFETY: killpg takes two integers and touches no memory of ours; the group is never 0 or 1.
+        unsafe { libc::killpg(group, number) };
+    }
+}
+
+/// Signals one process, unless its pid has passed to another one.
+#[cfg(unix)]
+#[expect(unsafe_code, reason = "kill has no safe wrapper in std")]
+pub fn signal_process(identity: Identity, signal: Signal) {
+    let number = match signal {
+        Signal::Terminate => libc::SIGTERM,
+        Signal::Kill => libc::SIGKILL,
+    };
+    if identity.is_alive()
+        && let Ok(pid) = libc::pid_t::try_from(identity.pid)
+        && pid > 1
+    {
+        // SAFETY: kill takes two integers and touches no memory of ours; the pid is never 0 or 1.
+        unsafe { libc::kill(pid, number) };
+    }
+}
+
+#[cfg(not(unix))]
+pub fn signal_process(_identity: Identity, _signal: Signal) {}
+
+#[cfg(not(unix))]
+pub(crate) fn signal_group(_group: u32, _signal: Signal) {}
