@@ -22,8 +22,6 @@ use std::{sync::Arc, time::Duration};
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
-/// The process of a fake server.
-const PID: u32 = 7;
 /// Where each child of it would listen.
 const PORT: u16 = 7000;
 
@@ -239,10 +237,11 @@ impl ServerAdapter for FakeServer {
 
     async fn find_running(&self) -> Option<Found> {
         let found = self.found_as != Ownership::Ours && !self.lock().faults.down;
+        let pid = self.lock().pid;
         found.then(|| Found {
             endpoint: self.endpoint(),
             version: None,
-            pid: Some(PID),
+            pid: Some(pid),
             keeper: None,
             left_to_owner: false,
             log: None,
@@ -302,5 +301,9 @@ impl Processes for FakeServer {
 
     fn work(&self, _root: u32) -> Option<ProcessWork> {
         self.lock().work.clone()
+    }
+
+    fn refuses(&self, _base_url: &str) -> bool {
+        self.is_down()
     }
 }
