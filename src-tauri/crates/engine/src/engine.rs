@@ -127,6 +127,8 @@ impl Engine {
             tray: settings.tray,
         };
         let hub = Hub::new(view, leases.clone());
+        // Then the defaults are in force, and what they do not name is not gone.
+        let damaged = loaded.trouble.is_some();
         if let Some(error) = loaded.trouble {
             hub.report(Report::Trouble(error));
         }
@@ -203,6 +205,9 @@ impl Engine {
         let web_url =
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
+        if !damaged {
+            inner.residency.servers_are(inner.supervisors.ids()).await;
+        }
         first_start(inner.clone(), &settings);
         fleet.look_around();
         let (watch_guard, settings_task) =
@@ -350,6 +355,7 @@ fn follow_settings(
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
                     fleet.follow(&started_with, &in_force, &settings).await;
+                    inner.residency.servers_are(inner.supervisors.ids()).await;
                     in_force = settings;
                 }
                 Err(error) => inner.hub.report(Report::Trouble(error)),

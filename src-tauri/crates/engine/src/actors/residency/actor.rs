@@ -13,7 +13,11 @@ use pilothouse_domain::{
     snapshot::Snapshot,
     switch::{Active, SwitchOutcome, SwitchReport},
 };
-use std::{cmp::Reverse, collections::VecDeque, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -81,6 +85,8 @@ pub(super) struct Residency {
     pub(super) restores: VecDeque<Instant>,
     /// Whoever waits for the active model to answer.
     available: Vec<Done>,
+    /// The servers of the settings, once they have been told.
+    pub(super) servers: Option<BTreeSet<ServerId>>,
     /// What only a transaction of ours can have left in memory.
     pub(super) strays: Vec<ModelRef>,
     /// Takes a stray out of memory.
@@ -111,6 +117,7 @@ impl Residency {
             retry_at: None,
             restores: VecDeque::new(),
             available: Vec::new(),
+            servers: None,
             strays: Vec::new(),
             clearing: None,
             cleared_at: None,
@@ -134,6 +141,10 @@ impl Residency {
                 }
                 ask = mailbox.recv() => match ask {
                     Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
+                    Some(Ask::Servers(servers)) => {
+                        self.servers = Some(servers);
+                        self.forget_active_without_server().await;
+                    }
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
@@ -161,6 +172,7 @@ impl Residency {
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
             Ask::Borrow(request) => self.lend(request),
+            Ask::Servers(servers) => self.servers = Some(servers),
             Ask::Shutdown(reply) => drop(reply.send(())),
         }
     }
@@ -381,6 +393,7 @@ impl Residency {
         {
             tracing::warn!(%error, "the active model was not kept");
         }
+        self.forget_active_without_server().await;
         self.tell(&running.cause, &result);
         for reply in running.replies {
             let _ = reply.send(result.clone());
