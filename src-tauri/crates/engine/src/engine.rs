@@ -211,7 +211,7 @@ impl Engine {
         first_start(inner.clone(), &settings);
         fleet.look_around();
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, settings, (notify_on, switching));
+            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching));
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
@@ -334,7 +334,7 @@ fn publish_record(
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
-    started_with: Settings,
+    (options, started_with): (EngineOptions, Settings),
     (notify_on, switching): (watch::Sender<bool>, watch::Sender<SwitchingSettings>),
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
@@ -345,7 +345,8 @@ fn follow_settings(
         let mut in_force = started_with.clone();
         while let Some(change) = changes.recv().await {
             match change {
-                Ok(settings) => {
+                Ok(mut settings) => {
+                    options.apply(&mut settings);
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
