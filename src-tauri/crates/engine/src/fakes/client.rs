@@ -56,23 +56,16 @@ impl ServerClient for FakeServer {
     }
 
     async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
-        let (fault, takes) = {
-            let mut world = self.lock();
-            world.load_calls += 1;
-            let next = world.faults.next_loads.pop_front();
-            (next.unwrap_or_else(|| world.faults.load.clone()), world.load_takes)
-        };
-        self.suffer(fault).await?;
-        if !takes.is_zero() && !self.lock().held.contains_key(&request.model) {
-            tokio::time::sleep(takes / 2).await;
-            progress(0.5);
-            tokio::time::sleep(takes / 2).await;
+        if !self.lock().loads_go_on {
+            return self.load_now(request, progress).await;
         }
-        // It may have died meanwhile.
-        self.suffer(Fault::None).await?;
-        let instance = self.take_in(&request.model, Expiry::Never)?;
-        self.lock().acts.push(Act::Loaded(request.model.clone()));
-        Ok(instance)
+        let (server, request) = (self.clone(), request.clone());
+        let load = tokio::spawn(async move { server.load_now(&request, progress).await });
+        load.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())))
+    }
+
+    fn loads_go_on(&self) -> bool {
+        self.lock().loads_go_on
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
@@ -177,6 +170,26 @@ impl Drop for UnderWay {
 }
 
 impl FakeServer {
+    async fn load_now(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            let next = world.faults.next_loads.pop_front();
+            (next.unwrap_or_else(|| world.faults.load.clone()), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        if !takes.is_zero() && !self.lock().held.contains_key(&request.model) {
+            tokio::time::sleep(takes / 2).await;
+            progress(0.5);
+            tokio::time::sleep(takes / 2).await;
+        }
+        // It may have died meanwhile.
+        self.suffer(Fault::None).await?;
+        let instance = self.take_in(&request.model, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(request.model.clone()));
+        Ok(instance)
+    }
+
     fn life(&self, name: &str) -> Result<u64, ApiError> {
         let world = self.lock();
         let life = world.held.get(name).map(|(life, _)| *life);
@@ -229,7 +242,7 @@ impl ServerAdapter for FakeServer {
     }
 
     async fn locate(&self) -> Installation {
-        if self.found_as == Ownership::Ours {
+        if self.found_as == Ownership::Ours || self.lock().installed {
             return Installation::Installed { program: "/bin/sleep".into(), version: None };
         }
         Installation::NotInstalled { reason: "It is a fake.".into(), hint: String::new() }

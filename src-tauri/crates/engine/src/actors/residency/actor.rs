@@ -1,5 +1,6 @@
 use super::{
     Ask, Done, Surroundings, SwitchReply, Wanted, borrow, ended,
+    late::LateLoad,
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
@@ -40,6 +41,8 @@ pub(super) enum Event {
     },
     /// A stray was taken out of memory, or not yet.
     Cleared(ModelRef, Result<(), ApiError>),
+    /// A load that nobody waited for is over, well or not.
+    Arrived(ModelRef, Option<ApiError>),
     Borrow(borrow::Event),
 }
 
@@ -89,6 +92,8 @@ pub(super) struct Residency {
     pub(super) servers: Option<BTreeSet<ServerId>>,
     /// What only a transaction of ours can have left in memory.
     pub(super) strays: Vec<ModelRef>,
+    /// Loads that go on although nobody waits for them.
+    pub(super) late: Vec<LateLoad>,
     /// Takes a stray out of memory.
     pub(super) clearing: Option<JoinHandle<()>>,
     pub(super) cleared_at: Option<Instant>,
@@ -119,6 +124,7 @@ impl Residency {
             available: Vec::new(),
             servers: None,
             strays: Vec::new(),
+            late: Vec::new(),
             clearing: None,
             cleared_at: None,
             lent: None,
@@ -192,6 +198,7 @@ impl Residency {
                     }
                 }
             }
+            Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
             Event::Borrow(event) => {
                 self.on_borrow(event);
                 if self.lent.is_none() {
@@ -287,6 +294,7 @@ impl Residency {
         let to = cause.to();
         let mut transaction = self.transaction(cause.clone(), cancel.clone());
         transaction.clear_first(self.clearing.take(), &mut self.strays);
+        transaction.join(self.late_load(&to));
         let hurry = transaction.now.clone();
         if now {
             hurry.cancel();
@@ -362,13 +370,14 @@ impl Residency {
 
     async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
-        let Finished { result, active, standing, strays } = finished.unwrap_or_else(|| {
+        let Finished { result, active, standing, strays, late } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
             Finished {
                 result: Err(error.hint("Look at Pilothouse's log.")),
                 active: self.active.clone(),
                 standing: Standing::Open,
                 strays: Vec::new(),
+                late: None,
             }
         });
         if let (Some(active), Standing::Open) = (&active, &standing) {
@@ -379,6 +388,9 @@ impl Residency {
         self.active.clone_from(&active);
         self.standing.clone_from(&standing);
         self.strays.extend(strays);
+        if let Some(late) = late {
+            self.follow_late(late);
+        }
         if active.is_some() {
             self.first_choices.clear();
         }

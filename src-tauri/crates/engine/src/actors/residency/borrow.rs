@@ -4,12 +4,12 @@ use super::{
     Connection, Surroundings,
     actor::{self, Residency},
     bounded,
+    late::{LateLoad, Loading},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
 };
-use pilothouse_servers::LoadRequest;
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -41,11 +41,12 @@ pub(super) enum Event {
 pub(super) struct NotReady {
     error: ApiError,
     stray: Option<ModelRef>,
+    late: Option<LateLoad>,
 }
 
 impl From<ApiError> for NotReady {
     fn from(error: ApiError) -> Self {
-        Self { error, stray: None }
+        Self { error, stray: None, late: None }
     }
 }
 
@@ -97,8 +98,9 @@ impl Residency {
         self.around.leases.set_measured(Some(model.server.clone()));
         self.lent = Some(Lent { why: request.why, model });
         let (around, events) = (self.around.clone(), self.events.clone());
+        let joined = self.late_load(&request.model.reference());
         tokio::spawn(async move {
-            let ready = around.ready_to_measure(&request.model, &request.cancel).await;
+            let ready = around.ready_to_measure(&request.model, joined, &request.cancel).await;
             drop(events.send(actor::Event::Borrow(Event::Ready(ready, request.reply))).await);
         });
     }
@@ -110,7 +112,10 @@ impl Residency {
                 // Whoever has gone meanwhile gives it back at once.
                 drop(reply.send(Ok(Borrowed { instance, connection, loaded, events })));
             }
-            Event::Ready(Err(NotReady { error, stray }), reply) => {
+            Event::Ready(Err(NotReady { error, stray, late }), reply) => {
+                if let Some(late) = late {
+                    self.follow_late(late);
+                }
                 self.over(stray);
                 drop(reply.send(Err(error)));
             }
@@ -140,7 +145,12 @@ impl Residency {
 }
 
 impl Surroundings {
-    async fn ready_to_measure(&self, model: &Model, cancel: &CancellationToken) -> Result<Ready, NotReady> {
+    async fn ready_to_measure(
+        &self,
+        model: &Model,
+        joined: Option<LateLoad>,
+        cancel: &CancellationToken,
+    ) -> Result<Ready, NotReady> {
         let supervisor = self.supervisor(&model.server)?;
         let (connection, instances) = self.look(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
@@ -150,15 +160,18 @@ impl Surroundings {
         let reference = model.reference();
         self.note_stray(&reference, true).await;
         let (limit, _) = self.load_limit(&reference).await;
-        let request = LoadRequest { model: model.name.clone(), context: None };
-        let load = self.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
-        let result = bounded("The load", limit, cancel, load).await;
+        let joined = joined.filter(|late| !late.is_over());
+        let Loading { instance, late } = self.begin_load(&reference, &connection, joined, Arc::new(|_| {}));
+        let result = bounded("The load", limit, cancel, instance).await;
         supervisor.refresh().await;
         match result {
             Ok(instance) => Ok(Ready { instance, connection, loaded: true }),
+            Err(error) if late.as_ref().is_some_and(|late| !late.is_over()) => {
+                Err(NotReady { error, stray: None, late })
+            }
             Err(error) => {
                 let stray = self.give_up(&reference, &CancellationToken::new()).await;
-                Err(NotReady { error, stray })
+                Err(NotReady { error, stray, late: None })
             }
         }
     }

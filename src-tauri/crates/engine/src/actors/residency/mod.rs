@@ -7,6 +7,9 @@ mod actor;
 mod borrow;
 #[cfg(test)]
 mod forget_tests;
+mod late;
+#[cfg(test)]
+mod late_tests;
 #[cfg(test)]
 mod random_tests;
 mod restoring;
