@@ -41,6 +41,10 @@ impl Processes for ThisSystem {
     fn work(&self, root: u32) -> Option<ProcessWork> {
         work_of_tree(root)
     }
+
+    fn refuses(&self, base_url: &str) -> bool {
+        crate::connect::is_refused(base_url)
+    }
 }
 
 /// What a process can be told.

@@ -21,7 +21,7 @@ use pilothouse_domain::{
     snapshot::ServerView,
 };
 use pilothouse_servers::{Found, Installation, ServerAdapter};
-use pilothouse_system::process::{Exit, OutputTail, OwnedProcess, ProcessSpec};
+use pilothouse_system::process::{Exit, Identity, OutputTail, OwnedProcess, ProcessSpec};
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
@@ -114,6 +114,8 @@ pub(super) struct Supervisor {
     /// Files that live as long as our process.
     pub(super) files: Vec<PathBuf>,
     pub(super) adopted_pid: Option<u32>,
+    /// The same process for sure, where the system shows it.
+    pub(super) adopted: Option<Identity>,
     /// How an adopted server can be asked to stop.
     pub(super) stop_commands: Option<Vec<ProcessSpec>>,
     pub(super) version: Option<String>,
@@ -196,6 +198,7 @@ impl Supervisor {
             process: None,
             files: Vec::new(),
             adopted_pid: None,
+            adopted: None,
             stop_commands: None,
             version: None,
             generation: 0,
