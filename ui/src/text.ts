@@ -250,6 +250,8 @@ export const servers = {
   startAgainOf: (name: string) => `Start again: ${name}`,
   stopOf: (name: string) => `Stop ${name}`,
   restartOf: (name: string) => `Restart ${name}`,
+  lookAgain: 'Look again',
+  lookAgainFor: (name: string) => `Look again for ${name}`,
   check: 'Check',
   checkOf: (name: string) => `Check ${name}`,
   rungs: { port: 'Port', API: 'API', token: 'Token' } as Record<string, string>,
@@ -266,8 +268,9 @@ export const servers = {
   leave: 'Leave it',
   forget: 'Forget',
   forgetOf: (name: string) => `Forget ${name}`,
-  forgets: (name: string) =>
-    `Pilothouse forgets ${name} and its key. The server itself goes on; it can be added again.`,
+  forgets: (name: string, active: string | null) =>
+    `Pilothouse forgets ${name} and its key. The server itself goes on; it can be added again.` +
+    (active === null ? '' : ` It has the active model, ${active}: no model is active then.`),
   backend: 'Program behind it',
   backendOff: 'not running',
   backendOn: (title: string, version: string | null, pid: string | null) =>
