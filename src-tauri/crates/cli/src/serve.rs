@@ -17,7 +17,7 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
     let ended = listen_for_end()?;
     let engine = start(port).await?;
     let snapshot = engine.handle().snapshots().borrow().clone();
-    let url = engine.web_url().map(str::to_owned);
+    let url = engine.web_url();
     let gateway = engine.gateway_url();
     let first = with_schema(json!({ "url": url, "gateway": gateway, "pid": std::process::id() }));
     output.line(&first.to_string());

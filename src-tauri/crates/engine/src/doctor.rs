@@ -41,8 +41,9 @@ pub async fn examine(
     });
     checks.push(match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
         (Some(address), _) => check("gateway", CheckResult::Ok, address.clone()),
-        (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default())
-            .with("Set gateway.port in the settings file, then start Pilothouse again."),
+        (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default()).with(
+            "End the program that holds its port, or set another gateway.port and start Pilothouse again.",
+        ),
     });
     let gauges = snapshot.gauges.as_ref();
     checks.push(match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
