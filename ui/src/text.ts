@@ -51,6 +51,7 @@ export const errors: Record<ErrorCode, string> = {
   hash_mismatch: 'The download is not what it should be',
   settings_invalid: 'The settings file has a mistake',
   restart_needed: 'Some settings wait for a restart',
+  folder_missing: 'A folder of the settings is not there',
   store_unavailable: 'History cannot be read',
   no_active_model: 'No active model',
   not_running: 'The server does not run',

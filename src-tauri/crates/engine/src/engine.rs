@@ -4,6 +4,7 @@ mod calls;
 mod doors;
 mod fitting;
 mod fleet;
+mod folders;
 mod options;
 mod past;
 
@@ -78,6 +79,7 @@ pub struct Engine {
     inner: Arc<Inner>,
     doors: Doors,
     settings_task: JoinHandle<()>,
+    folders_task: JoinHandle<()>,
     _watch: Option<settings::WatchGuard>,
 }
 
@@ -201,9 +203,11 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
+        let (named, seen) = watch::channel(settings.clone());
+        let folders_task = folders::watch_folders(hub, seen);
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching));
-        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
+            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
+        Ok(Self { inner, doors, settings_task, folders_task, _watch: watch_guard })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -226,6 +230,7 @@ impl Engine {
         let mut lock = None;
         let ladder = async {
             self.settings_task.abort();
+            self.folders_task.abort();
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();
@@ -273,7 +278,11 @@ fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
     (options, started_with): (EngineOptions, Settings),
-    (notify_on, switching): (watch::Sender<bool>, watch::Sender<SwitchingSettings>),
+    (notify_on, switching, named): (
+        watch::Sender<bool>,
+        watch::Sender<SwitchingSettings>,
+        watch::Sender<Settings>,
+    ),
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
     let guard = settings::watch(inner.settings.path(), sender)
@@ -290,6 +299,7 @@ fn follow_settings(
                     inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
                     switching.send_replace(settings.switching);
+                    named.send_replace(settings.clone());
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
