@@ -28,7 +28,13 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
         output.remark(&format!("Gateway  {}", gateway.unwrap_or_else(|| format!("none: {}", absent()))));
         output.remark("Ctrl-C ends it.");
     }
-    ended.await;
+    // Whoever started it waits for that line.
+    if !output.is_lost() {
+        tokio::select! {
+            () = ended => {}
+            () = tell_troubles(engine.handle().snapshots(), output) => {}
+        }
+    }
     engine.shutdown().await;
     Ok(0)
 }
