@@ -140,7 +140,7 @@ async fn a_load_that_lmstudio_goes_on_with_after_a_cancelled_switch_is_taken_out
     let held = || scene.theirs.look(|state| state.instances_of(MODEL).count());
     until("LM Studio to have begun", LIMIT, || async { (held() == 1).then_some(()) }).await;
     signal(switching.pid(), libc::SIGINT);
-    until("the end of the switch", LIMIT, || async { switching.ended() }).await;
+    until("the end of the switch", LIMIT, || std::future::ready(switching.ended())).await;
     assert_eq!(held(), 1, "LM Studio goes on");
     until("it to be taken out", LIMIT, || async { (held() == 0).then_some(()) }).await;
     let status = scene.sandbox.ask(&["status"]).unwrap();

@@ -53,7 +53,7 @@ fn run(sandbox: &Sandbox, arguments: &[&OsStr], stdout: Stdio, stderr: Stdio) ->
 }
 
 fn words(verb: &[&'static str]) -> Vec<&'static OsStr> {
-    verb.iter().map(OsStr::new).collect()
+    verb.iter().map(|word| OsStr::new(*word)).collect()
 }
 
 fn full() -> Stdio {

@@ -4,7 +4,7 @@ use crate::{
     session::{Session, unexpected},
 };
 use clap::Subcommand;
-use pilothouse_domain::{discovery::Discovered, fit::gigabytes, server::ServerId, snapshot::Snapshot};
+use pilothouse_domain::{discovery::Discovered, server::ServerId, snapshot::Snapshot, units::gigabytes};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 

@@ -8,7 +8,7 @@ mod view;
 
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
-pub use gauge::{BAR_STEPS, TrayBars, TrayGauge};
+pub use gauge::{BAR_STEPS, TrayBars};
 pub use view::tray_model;
 
 /// Four shapes, not only colours.

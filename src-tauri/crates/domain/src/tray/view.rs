@@ -1,11 +1,11 @@
 use super::{TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention, gauge::beside};
 use crate::{
-    fit::gigabytes,
     lifecycle::ServerState,
     model::ModelPurpose,
     server::ServerId,
     snapshot::{ModelView, ServerView, Snapshot},
     switch::{SwitchPhase, Switching},
+    units::gigabytes,
 };
 
 /// More models than this at the top level would push the rest of the menu off the screen.

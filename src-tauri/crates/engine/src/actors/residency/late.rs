@@ -1,10 +1,7 @@
 //! Loads that go on when nobody waits for them any more: LM Studio finishes what it has begun, and lists it only then. Each is
 //! followed to its end; what has arrived by then and nobody wants is taken out, and whoever wants it again joins it.
 
-use super::{
-    Connection, Surroundings,
-    actor::{Event, Residency},
-};
+use super::{Connection, Surroundings, actor::Residency, event::Event};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},

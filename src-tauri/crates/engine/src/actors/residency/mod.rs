@@ -4,12 +4,15 @@
 //! something else is. Whoever wants to use an instance takes a lease (`pilothouse_leases`); whoever measures borrows a model.
 
 mod actor;
+mod arriving;
 mod borrow;
+mod event;
 #[cfg(test)]
 mod forget_tests;
 mod late;
 #[cfg(test)]
 mod late_tests;
+mod lending;
 #[cfg(test)]
 mod random_tests;
 mod restoring;
