@@ -132,6 +132,10 @@ pub(super) struct Supervisor {
     pub(super) clock: Instant,
     /// The last look, by both clocks.
     pub(super) looked_at: (Instant, Timestamp),
+    /// When its program was looked for last.
+    pub(super) located_at: Instant,
+    /// It is to run as long as Pilothouse does.
+    pub(super) autostart: bool,
     pub(super) starting_since: Instant,
     pub(super) stopping_since: Instant,
     pub(super) ready_since: Option<Instant>,
@@ -211,6 +215,8 @@ impl Supervisor {
             listed: false,
             clock: now,
             looked_at: (now, Timestamp::now()),
+            located_at: now,
+            autostart: false,
             starting_since: now,
             stopping_since: now,
             ready_since: None,
@@ -270,6 +276,7 @@ impl Supervisor {
 
     fn begin(&mut self, autostart: bool) {
         self.publish();
+        self.autostart = autostart;
         let id = self.adapter.id();
         if let Some(record) = Record::read(&self.around.run_dir, &id) {
             self.transition(Event::StartWanted, false);
@@ -282,9 +289,15 @@ impl Supervisor {
         } else if autostart {
             self.transition(Event::StartWanted, true);
         } else {
-            let adapter = self.adapter.clone();
-            self.later(async move { Inner::Located(adapter.locate().await) });
+            self.locate();
         }
+    }
+
+    /// Looks for its program.
+    pub(super) fn locate(&mut self) {
+        self.located_at = Instant::now();
+        let adapter = self.adapter.clone();
+        self.later(async move { Inner::Located(adapter.locate().await) });
     }
 
     fn on_ask(&mut self, ask: Ask) {
@@ -295,7 +308,11 @@ impl Supervisor {
                 let number = self.begin_probe(true);
                 self.waiting.for_list(reply, number);
             }
-            Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
+            Ask::Locate(reply) if self.life.state == ServerState::NotInstalled => {
+                self.waiting.for_located(reply);
+                self.locate();
+            }
+            Ask::Refresh(reply) | Ask::Locate(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
             Ask::Policy(policy) => self.around.policy = policy,
             Ask::KeyChanged => self.key_changed(),
             Ask::TakeOver(reply) => self.take_over(reply),

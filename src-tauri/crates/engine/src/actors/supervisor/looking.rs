@@ -20,6 +20,8 @@ use tokio::time::Instant;
 const LOOK_STARTING: Duration = Duration::from_millis(100);
 const LOOK_READY: Duration = Duration::from_secs(2);
 const LOOK_IDLE: Duration = Duration::from_secs(5);
+/// How often the program of a server that is not installed is looked for.
+const LOCATE_EVERY: Duration = Duration::from_secs(60);
 /// A server of somebody else, over a network: often enough for a person, rare enough for its owner.
 const LOOK_REMOTE: Duration = Duration::from_secs(10);
 /// Models change rarely: every so many looks at a ready server.
@@ -56,6 +58,9 @@ impl Supervisor {
     /// Time for a look at the server.
     pub(super) fn look(&mut self) {
         self.look_for_sleep();
+        if self.life.state == ServerState::NotInstalled && self.located_at.elapsed() >= LOCATE_EVERY {
+            self.locate();
+        }
         match self.life.state {
             ServerState::Starting if self.connection.is_some() => {
                 if let Some(started) = self.unheard {

@@ -69,6 +69,7 @@ enum Ask {
     EnsureReady(oneshot::Sender<Result<Connection, ApiError>>),
     Stop(oneshot::Sender<Result<(), ApiError>>),
     Refresh(oneshot::Sender<()>),
+    Locate(oneshot::Sender<()>),
     Policy(RestartPolicy),
     KeyChanged,
     TakeOver(oneshot::Sender<Result<Connection, ApiError>>),
@@ -132,6 +133,14 @@ impl SupervisorHandle {
     pub async fn refresh(&self) {
         let (reply, answer) = oneshot::channel();
         if self.ask(Ask::Refresh(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(REFRESH_LIMIT, answer).await;
+        }
+    }
+
+    /// Looks again for the program of a server that is not installed; returns when the hub shows what was found.
+    pub async fn locate(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Locate(reply)).await.is_ok() {
             let _ = tokio::time::timeout(REFRESH_LIMIT, answer).await;
         }
     }

@@ -109,8 +109,13 @@ impl Supervisor {
                     self.version = version;
                 }
                 self.hint = None;
+                let missed = self.life.state == ServerState::NotInstalled;
                 self.transition(Event::ProgramFound, true);
                 self.publish();
+                if missed && self.autostart {
+                    self.say("its program is there now");
+                    self.transition(Event::StartWanted, true);
+                }
             }
             // The launch under way looks by itself, and tells those who wait.
             Installation::NotInstalled { .. } if self.launching => {}
@@ -123,6 +128,7 @@ impl Supervisor {
                 }
             }
         }
+        self.waiting.located();
     }
 
     pub(super) fn readopted(&mut self, process: Option<OwnedProcess>, record: Record) {

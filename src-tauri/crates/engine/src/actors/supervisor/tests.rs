@@ -263,6 +263,44 @@ async fn an_adopted_server_whose_process_has_ended_is_gone_whoever_answers_in_it
     scene.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_program_that_was_not_there_is_looked_for_again_every_minute() {
+    let scene = lone(FakeServer::new("a")).await;
+    assert_eq!(format!("{:?}", scene.view().state), "NotInstalled");
+    scene.server.set_installed(true);
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    assert_eq!((scene.view().reason, scene.view().hint), (None, None));
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_was_not_there_is_looked_for_when_somebody_asks() {
+    let scene = lone(FakeServer::new("a")).await;
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "NotInstalled", "it is still missing");
+    scene.server.set_installed(true);
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    // Who runs has nothing to be looked for, and nothing is held against a server that was stopped.
+    scene.server.set_installed(false);
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    scene.end().await;
+}
+
+/// A server that does not run, watched.
+async fn lone(server: FakeServer) -> Scene {
+    server.faults(|faults| faults.down = true);
+    let folder = tempfile::tempdir().unwrap();
+    let leases = Leases::default();
+    let hub = hub(&leases);
+    let around = surroundings(&server, &hub, &leases, folder.path());
+    let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Scene { server, hub, leases, supervisor, _folder: folder }
+}
+
 impl Scene {
     fn server_id(&self) -> ServerId {
         self.supervisor.id.clone()
