@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod cut;
 pub mod door;
+mod form;
 mod forward;
 mod headers;
 mod heard;
@@ -20,12 +21,13 @@ mod splice;
 mod switch_tests;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod upstream;
 
 use crate::door::{ConnectionLimits, Guard, Listener};
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{any, get},
 };
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
@@ -65,9 +67,10 @@ fn router(shared: Shared, guard: Guard) -> Router {
     Router::new()
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*id}", get(listing::one))
-        .route("/v1/{*path}", post(forward::forward))
-        .method_not_allowed_fallback(refusal::wrong_method)
+        .route("/v1/{*path}", any(forward::forward))
+        .method_not_allowed_fallback(refusal::no_such_method)
         .fallback(refusal::no_such_path)
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
+        .layer(middleware::from_fn(refusal::in_the_clients_words))
         .with_state(shared)
 }
