@@ -28,6 +28,8 @@ pub struct GatewaySettings {
     pub enabled: bool,
     /// 0 lets the system choose.
     pub port: u16,
+    /// Names by which it may be asked besides those of loopback: exact, without scheme, port and wildcard.
+    pub hosts: Vec<String>,
     /// Longest wait of a request for a switch to end, in seconds.
     pub wait_s: u32,
     /// The most requests that wait at a time, for a switch or for a model that has as many answers under way as it gives at
@@ -39,7 +41,7 @@ pub struct GatewaySettings {
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        Self { enabled: true, port: 11480, wait_s: 30, queue: 1024, queue_wait_s: 600 }
+        Self { enabled: true, port: 11480, hosts: vec![], wait_s: 30, queue: 1024, queue_wait_s: 600 }
     }
 }
 
@@ -336,6 +338,12 @@ impl Settings {
         if !(1..=3600).contains(&self.gateway.queue_wait_s) {
             return mistake("gateway.queue_wait_s", "1 to 3600");
         }
+        if !self.gateway.hosts.iter().all(|host| is_host(host)) {
+            return mistake(
+                "gateway.hosts",
+                "names such as \"host.docker.internal\", without scheme, port, path and *",
+            );
+        }
         if self.switching.drain_s > 3600 {
             return mistake("switching.drain_s", "0 (cut at once) to 3600");
         }
@@ -409,6 +417,16 @@ fn is_id(name: &str) -> bool {
     !taken && (1..=32).contains(&name.len()) && name.chars().all(allowed)
 }
 
+/// A name or address of a machine by itself, as a `Host` header has it; an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bracketed {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => (1..=253).contains(&host.len()) && host.chars().all(plain),
+    }
+}
+
 /// A base address. A key inside it would end in logs and on screens.
 fn is_base(address: &str) -> bool {
     let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
@@ -431,6 +449,33 @@ mod tests {
         let mut settings = Settings::default();
         settings.gauges.interval_ms = 5;
         assert_eq!(settings.check().unwrap_err().key, "gauges.interval_ms");
+    }
+
+    #[test]
+    fn hosts_of_the_gateway_are_exact_names() {
+        let check = |host: &str| {
+            let mut settings = Settings::default();
+            settings.gateway.hosts = vec!["ok.example".into(), host.into()];
+            settings.check().map_err(|mistake| mistake.key)
+        };
+        for host in ["host.docker.internal", "192.168.1.5", "[fd00::1]", "my_box", "xn--bcher-kva.example"] {
+            assert_eq!(check(host), Ok(()), "{host}");
+        }
+        for host in [
+            "",
+            "*",
+            "*.example",
+            "http://a",
+            "a:80",
+            "a/b",
+            "a b",
+            "a@b",
+            "fd00::1",
+            "[x]",
+            "bücher.example",
+        ] {
+            assert_eq!(check(host), Err("gateway.hosts".into()), "{host}");
+        }
     }
 
     #[test]

@@ -284,7 +284,7 @@ async fn open_doors(settings: &Settings, inner: &Arc<Inner>) -> (Option<Gateway>
     let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
     redact::register(&token);
     let gateway = match settings.gateway.enabled {
-        true => Gateway::start(settings.gateway.port, inner.leases.clone()).await,
+        true => Gateway::start(settings.gateway.port, &settings.gateway.hosts, inner.leases.clone()).await,
         false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
     };
     let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;

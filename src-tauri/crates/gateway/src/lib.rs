@@ -45,11 +45,12 @@ struct Shared {
 pub struct Gateway(Listener);
 
 impl Gateway {
-    /// Binds 127.0.0.1:`port` (0: the system chooses). Errors: port_taken, internal.
-    pub async fn start(port: u16, leases: Leases) -> Result<Self, ApiError> {
+    /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
+    /// port_taken, internal.
+    pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
         let shared = Shared { leases, bodies: body::Budget::new(body::BUDGET) };
         let bound = Listener::bind(port, "gateway.port").await?;
-        let guard = Guard::new(bound.address());
+        let guard = Guard::with_hosts(hosts, "gateway.hosts");
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
     }
 

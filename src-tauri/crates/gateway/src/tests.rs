@@ -85,7 +85,7 @@ impl Before {
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
         let shared = Shared { leases, bodies: body::Budget::new(budget) };
-        let gateway = router(shared, Guard::new(([127, 0, 0, 1], 1234).into()));
+        let gateway = router(shared, Guard::new());
         Self { gateway, serving }
     }
 
