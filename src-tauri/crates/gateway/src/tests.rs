@@ -294,6 +294,13 @@ async fn a_model_is_described_by_its_id_with_slashes_encoded_or_not() {
         let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
         assert_eq!(answer.status(), StatusCode::OK, "{id}");
     }
+    for id in ["HF.co%2Fsomeone%2Fmodel:q4", "studio/hf.co/someone/model:Q4"] {
+        let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
+        assert_eq!(document(answer).await["id"], MODEL, "another spelling of it: {id}");
+        let body = Body::from(format!(r#"{{"model":"{}"}}"#, id.replace("%2F", "/")));
+        let answer = before.ask("POST", "/v1/chat/completions", &[], body).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+    }
     for id in ["nobody", "..%2Fmodels", "hf.co%252Fsomeone%252Fmodel%253AQ4", "a%ff"] {
         let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
         assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{id}");
