@@ -1,9 +1,10 @@
 //! What people can set, with defaults and checks. Reading and writing the file is the engine's work.
 
-use crate::tray::TrayGauge;
+use crate::{endpoint::parsed, tray::TrayGauge};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
+use url::Url;
 
 /// All settings. Every key is optional in the file; unknown keys are a mistake and named.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
@@ -429,10 +430,12 @@ fn is_host(host: &str) -> bool {
 
 /// A base address. A key inside it would end in logs and on screens.
 fn is_base(address: &str) -> bool {
-    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/')
-    })
+    let web = ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme));
+    let plain = |url: Url| {
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        anonymous && url.query().is_none() && url.fragment().is_none()
+    };
+    web && !address.contains(['@', ' ']) && parsed(address).is_some_and(plain)
 }
 
 #[cfg(test)]
@@ -489,7 +492,20 @@ mod tests {
         assert_eq!(check("studio", "https://studio.local:8000/v1"), Ok(()));
         assert_eq!(check("ollama", "https://studio.local/v1"), Err("servers.remote.ollama".into()));
         assert_eq!(check("My Mac", "https://studio.local/v1"), Err("servers.remote.My Mac".into()));
-        for address in ["", "studio.local", "http://", "http://me:secret@studio/v1", "https://x/v1?key=1"] {
+        for address in [
+            "",
+            "studio.local",
+            "http://",
+            "http:///v1",
+            "http://me:secret@studio/v1",
+            "http://@studio/v1",
+            "https://x/v1?key=1",
+            "https://x/v1#key",
+            "http://x:99999/v1",
+            "http://x y/v1",
+            "http://[::1/v1",
+            "ftp://x/v1",
+        ] {
             assert_eq!(check("studio", address), Err("servers.remote.studio.address".into()), "{address}");
         }
     }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use pilothouse_domain::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, parsed},
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use url::Url;
 
 /// The longest answer that is read whole; lists of thousands of models are far below.
 const BODY_LIMIT: usize = 16 << 20;
@@ -182,8 +183,8 @@ impl ServerHttp {
             |words: &[&str]| said.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
         tracing::debug!(?said, "no connection");
         if said_any(&["dns error", "failed to lookup address"]) {
-            let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
-            let host = host.split(['/', ':']).next().unwrap_or(host);
+            let url = parsed(base);
+            let host = url.as_ref().and_then(Url::host_str).unwrap_or(base);
             return ApiError::new(ErrorCode::Unreachable, format!("No machine named {host} is found."))
                 .hint("Check the name, and that this machine is on the network.")
                 .retryable();

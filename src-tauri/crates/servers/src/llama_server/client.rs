@@ -17,6 +17,7 @@ use futures_util::{
     StreamExt,
     stream::{self, BoxStream},
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
@@ -342,12 +343,11 @@ fn not_understood() -> ApiError {
     ApiError::new(ErrorCode::BadAnswer, "llama-server sent an event that is not understood.")
 }
 
-/// Percent-encoding of everything that is not plainly allowed in a query value.
+/// A text as the value of a query.
 fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    const ALL_BUT_UNRESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ALL_BUT_UNRESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use crate::{Found, Installation, Launch, ServerAdapter, ServerClient};
 use async_trait::async_trait;
 use client::OpenAiClient;
 use pilothouse_domain::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, parsed},
     error::{ApiError, ErrorCode},
     server::{Abilities, Ownership, ServerId, ServerKind},
     settings::RemoteSettings,
@@ -40,8 +40,8 @@ impl OpenAi {
     /// The base of its API. An address without a path gets the usual one.
     fn base_url(&self) -> String {
         let address = self.settings.address.trim_end_matches('/');
-        let host = address.split_once("://").map_or(address, |(_, rest)| rest);
-        if host.contains('/') { address.to_owned() } else { format!("{address}/v1") }
+        let bare = parsed(address).is_none_or(|url| url.path() == "/");
+        if bare { format!("{address}/v1") } else { address.to_owned() }
     }
 }
 
