@@ -140,7 +140,7 @@ impl ServerHttp {
                 .hint(format!("If it has moved, put {address} into the settings as its address.")));
         }
         let body = self.body(response).await.unwrap_or_default();
-        let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
+        let said = failure_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let what = if self.endpoint.key.is_some() { "refused the key" } else { "wants a key" };
@@ -270,6 +270,17 @@ pub fn error_text(body: &[u8]) -> Option<String> {
     Some(shorten(text.trim()))
 }
 
+/// The same of an answer whose status says that it is an error: there also `{"detail": …}` (FastAPI) and `{"message": "text"}`.
+fn failure_text(body: &[u8]) -> Option<String> {
+    let said = || {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let detail = value.get("detail").or_else(|| value.get("message"))?;
+        let text = detail.as_str().or_else(|| detail.get(0)?.get("msg")?.as_str())?;
+        Some(shorten(text.trim()))
+    };
+    error_text(body).or_else(said)
+}
+
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(ERROR_LIMIT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -340,6 +351,18 @@ mod tests {
         );
         assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
         assert_eq!(error_text(b"junk"), None);
+        for (body, said) in [
+            (r#"{"detail":"Not Found"}"#, Some("Not Found")),
+            (
+                r#"{"detail":[{"loc":["body","stream_options"],"msg":"extra fields not permitted"}]}"#,
+                Some("extra fields not permitted"),
+            ),
+            (r#"{"object":"error","message":"no such model","code":404}"#, Some("no such model")),
+            (r#"{"detail":{"a":1}}"#, None),
+        ] {
+            assert_eq!(failure_text(body.as_bytes()).as_deref(), said);
+            assert_eq!(error_text(body.as_bytes()), None, "an answer that is none");
+        }
         let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));
         assert_eq!(error_text(long.as_bytes()).unwrap().chars().count(), ERROR_LIMIT + 1);
     }

@@ -19,9 +19,11 @@ pub enum Warmth {
     Unsettled,
 }
 
-/// Judges by the time to the first token (ms) and decode rate (tok/s) of the warm-up requests so far.
+/// Judges by the time to the first token (ms) and decode rate (tok/s) of the warm-up requests so far. Of a server that tells no
+/// rate at all, by the time alone.
 pub fn judge(ttft_ms: &[f64], decode_tok_s: &[f64]) -> Warmth {
-    let settled = last_agree(ttft_ms, TTFT_SLACK_MS) && last_agree(decode_tok_s, 0.0);
+    let rates_agree = decode_tok_s.is_empty() || last_agree(decode_tok_s, 0.0);
+    let settled = last_agree(ttft_ms, TTFT_SLACK_MS) && rates_agree;
     if settled {
         Warmth::Warm
     } else if ttft_ms.len() >= MAX_WARMUPS as usize {
@@ -43,6 +45,13 @@ fn last_agree(values: &[f64], slack: f64) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_server_without_rates_is_warm_by_its_times() {
+        assert_eq!(judge(&[100.0, 100.0], &[]), Warmth::GoOn);
+        assert_eq!(judge(&[100.0, 100.0, 101.0], &[]), Warmth::Warm);
+        assert_eq!(judge(&[100.0, 100.0, 101.0], &[50.0]), Warmth::GoOn);
+    }
 
     #[test]
     fn the_recorded_h100_trace_is_not_warm_after_two() {

@@ -2,11 +2,13 @@
 //! Pilothouse. Watched and used; never started, stopped, or told what to load.
 
 mod answer;
+mod asking;
 mod client;
 mod wire;
 
 pub(super) use answer::OpenAiAnswer;
-pub(super) use wire::{Chat, Completion, Message, StreamOptions};
+pub(super) use asking::Asking;
+pub(super) use wire::{Message, Timings};
 
 use crate::{Found, Installation, Launch, ServerAdapter, ServerClient};
 use async_trait::async_trait;

@@ -115,6 +115,15 @@ pub(super) struct Probe {
     /// The children of the server that hold models; `None`: not told by the system, or no process known.
     pub runners: Option<Vec<RunnerProcess>>,
     pub backend: Option<Backend>,
+    /// What was odd in its lists, a sentence for each.
+    pub odd: Vec<String>,
+}
+
+impl Probe {
+    /// A look that found nobody well.
+    fn unwell(error: ApiError) -> Self {
+        Self { health: Err(error), instances: None, models: None, runners: None, backend: None, odd: vec![] }
+    }
 }
 
 /// Probes health and, when it is well, lists instances and (when asked) models. A list that fails is left out: the
@@ -126,17 +135,16 @@ pub(super) async fn probe(
     pid: Option<u32>,
     with_models: bool,
 ) -> Probe {
-    let health = client.health().await;
-    if health.is_err() {
-        return Probe { health, instances: None, models: None, runners: None, backend: None };
-    }
+    let health = match client.health().await {
+        Ok(health) => Ok(health),
+        Err(error) => return Probe::unwell(error),
+    };
     let models = if with_models { Some(client.models().await) } else { None };
     let instances = client.instances().await;
     // It answers, but not us: its lists say so before the first question of a person does.
     let refused = models.iter().filter_map(|list| list.as_ref().err()).chain(instances.as_ref().err());
     if let Some(error) = refused.into_iter().find(|error| error.code == ErrorCode::Unauthorized) {
-        let health = Err(error.clone());
-        return Probe { health, instances: None, models: None, runners: None, backend: None };
+        return Probe::unwell(error.clone());
     }
     let models = models.and_then(|list| kept(list, "models"));
     let instances = kept(instances, "instances");
@@ -153,7 +161,7 @@ pub(super) async fn probe(
         None => None,
     };
     let backend = if with_models { adapter.backend().await } else { None };
-    Probe { health, instances, models, runners, backend }
+    Probe { health, instances, models, runners, backend, odd: client.oddities() }
 }
 
 async fn runners(
