@@ -367,10 +367,9 @@ impl State {
             let listed = |i: &&Instance| i.server == *server && i.id == instance;
             let listed = self.snapshot.instances.iter().find(listed);
             let port = listed.and_then(|listed| listed.port);
-            // A slot with an answer that nobody waits for is busy; one is left, so that a wrong count stops nobody.
-            let free = |listed: &Instance| {
-                Some(listed.slots?.saturating_sub(listed.orphaned_answers.unwrap_or(0)).max(1))
-            };
+            // A slot with an answer that nobody waits for is busy until it is free.
+            let free =
+                |listed: &Instance| Some(listed.slots?.saturating_sub(listed.orphaned_answers.unwrap_or(0)));
             let slots = listed.and_then(free).map(|slots| slots as usize);
             Some(Target {
                 server: server.clone(),

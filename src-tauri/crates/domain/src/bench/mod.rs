@@ -33,7 +33,7 @@ pub struct BenchPlan {
 
 impl BenchPlan {
     /// A plan by its name. quick: 64 words in, 64 tokens out; standard: 384 in, 128 out (the usual pp512/tg128 cell
-    /// of llama-bench, reference/benchmarking.md section 2.8, in words rather than tokens).
+    /// of llama-bench, llama.cpp: tools/llama-bench/README.md, in words rather than tokens).
     pub fn named(name: &str, trials: Option<u32>) -> Option<Self> {
         let (prompt_words, max_tokens, default_trials) = match name {
             "quick" => (64, 64, 5),
@@ -119,7 +119,7 @@ impl RawTrial {
     /// Whether more than one token came, all by one read: a whole answer instead of a stream, or a stream that somebody on the
     /// way has collected. Then nothing is known of the instant of its first token.
     pub fn came_at_once(&self) -> bool {
-        let several = self.output_tokens.map_or(true, |tokens| tokens > 1);
+        let several = self.output_tokens.is_none_or(|tokens| tokens > 1);
         several && self.first_token_ns.is_some() && self.first_token_ns == self.last_token_ns
     }
 
@@ -146,8 +146,8 @@ pub fn flaw(raw: &RawTrial, max_tokens: u32) -> Option<String> {
     }
 }
 
-/// Decode rate `(N - k1) / (tL - t4)`, k1 being the tokens that came with the first read (reference/benchmarking.md section 1.2).
-/// `None` below two tokens or when all of them came in one read.
+/// Decode rate `(N - k1) / (tL - t4)`, k1 being the tokens that came with the first read. `None` below two tokens or when all
+/// of them came in one read.
 pub fn decode_tok_s(raw: &RawTrial) -> Option<f64> {
     let later = raw.output_tokens?.checked_sub(raw.first_tokens()?)?;
     let span = raw.last_token_ns?.checked_sub(raw.first_token_ns?)?;

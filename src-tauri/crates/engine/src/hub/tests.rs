@@ -96,6 +96,17 @@ async fn an_instance_answers_at_its_own_port_with_its_own_slots() {
 }
 
 #[test]
+fn a_slot_with_an_answer_that_nobody_waits_for_is_busy_until_it_is_free() {
+    let (hub, leases) = hub(Some(7), Some(2));
+    for (orphaned, free) in [(None, 2), (Some(0), 2), (Some(1), 1), (Some(2), 0), (Some(9), 0), (Some(0), 2)]
+    {
+        let instances = vec![Instance { orphaned_answers: orphaned, ..instance("s", "a", Some(7), Some(2)) }];
+        hub.report(Report::Instances { server: "s".into(), instances });
+        assert_eq!(leases.routes().loaded[0].slots, free, "{orphaned:?}");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_tell_its_slots_gets_few_here_and_many_elsewhere() {
     let slots = |leases: &Leases| leases.routes().loaded[0].slots;
     let (here, leases) = hub(None, None);

@@ -4,7 +4,10 @@
 //! something else is. Whoever wants to use an instance takes a lease (`pilothouse_leases`); whoever measures borrows a model.
 
 mod actor;
+mod arriving;
 mod borrow;
+mod event;
+mod lending;
 #[cfg(test)]
 mod random_tests;
 mod restoring;

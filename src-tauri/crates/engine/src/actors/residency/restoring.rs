@@ -1,9 +1,6 @@
 //! How the active model comes back when it has left memory, and how strays leave it.
 
-use super::{
-    actor::{Event, Residency},
-    transaction::Cause,
-};
+use super::{actor::Residency, event::Event, transaction::Cause};
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{
     Timestamp,

@@ -23,7 +23,7 @@ use pilothouse_domain::{
 use pilothouse_servers::{Found, Installation, ServerAdapter};
 use pilothouse_system::process::{Exit, OutputTail, OwnedProcess, ProcessSpec};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -70,6 +70,8 @@ pub(super) enum Inner {
     Read {
         generation: u64,
         reading: Reading,
+        /// The answers that were waited for when it began, by instance.
+        awaited: BTreeMap<String, usize>,
     },
     BackoffOver {
         generation: u64,
@@ -371,7 +373,9 @@ impl Supervisor {
             Inner::Probed { generation, number, probe } if generation == self.generation => {
                 self.probed(number, probe);
             }
-            Inner::Read { generation, reading } if generation == self.generation => self.read(reading),
+            Inner::Read { generation, reading, awaited } if generation == self.generation => {
+                self.read(reading, &awaited);
+            }
             Inner::BackoffOver { generation } if generation == self.generation => {
                 self.transition(Event::BackoffOver, true);
             }

@@ -27,8 +27,6 @@ use tokio_util::sync::CancellationToken;
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 /// How often a product that was asked to start is looked for.
 const ANSWER_POLL: Duration = Duration::from_millis(500);
-/// How often the end of a process that is not our child is looked for.
-const RUNNER_POLL: Duration = Duration::from_millis(250);
 
 /// What a start led to. The server does not answer yet.
 pub(super) enum Started {
@@ -243,9 +241,8 @@ async fn one_token(client: &dyn ServerClient, instance: &str, limit: Duration) -
 
 /// Returns when a process has ended.
 pub(super) async fn end_of(pid: u32) {
-    let Some(identity) = Identity::of(pid) else { return };
-    while !identity.has_ended() {
-        tokio::time::sleep(RUNNER_POLL).await;
+    if let Some(process) = Identity::of(pid) {
+        process.end().await;
     }
 }
 
