@@ -323,6 +323,7 @@ mod tests {
             model: Some("Mac Studio".into()),
             chip: "Apple M4 Max".into(),
             cores: Cores { performance: Some(10), efficiency: Some(4) },
+            cpu_features: None,
             memory_bytes: 36 << 30,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s: Some(Sourced { value: 410.0, source: "table".into() }),

@@ -7,12 +7,13 @@ mod reader;
 pub(super) mod sample;
 mod types;
 
+use pilothouse_domain::anatomy::BlockType;
 use reader::{MAX_KEY_BYTES, Reader, Value, bad};
 use std::{
     collections::HashMap,
     io::{self, BufReader, Read, Seek},
 };
-pub(super) use types::bytes_of;
+pub(super) use types::{block_type, bytes_of, number_of};
 use types::{file_type, short_count};
 
 /// What the head says, as far as it does.
@@ -34,6 +35,12 @@ pub(super) struct Tensor {
     pub elements: u64,
     /// `None`: a type that is not known yet.
     pub bytes: Option<u64>,
+    /// `None`: a type that is never kept in another order.
+    pub block: Option<BlockType>,
+    /// Elements of the second dimension; 1 where there is none.
+    pub rows: u64,
+    /// Where it begins, after the end of the list; 0 where it was told by a server.
+    pub offset: u64,
 }
 
 /// Numbers and texts by key, and lengths of arrays.
@@ -145,6 +152,7 @@ mod tests {
         *,
     };
     use crate::model_files::read_anatomy;
+    use pilothouse_domain::anatomy::Matrices;
     use std::io::Cursor;
 
     #[test]
@@ -177,6 +185,10 @@ mod tests {
         assert_eq!(anatomy.weights_bytes, 12_800 + 6800 + experts + 256);
         assert_eq!((anatomy.lookup_bytes, anatomy.expert_bytes), (12_800, experts));
         assert_eq!((anatomy.experts, anatomy.experts_used), (8, 2));
+        let of = |block, rows_by, bytes| Matrices { block, rows_by, bytes };
+        // The output has 100 rows, an expert 128; the table of embeddings is only looked up.
+        let matrices = [of(BlockType::Q8_0, 4, 6800), of(BlockType::Q4K, 8, experts)];
+        assert_eq!(anatomy.matrices, matrices);
         let of = |kv_heads| pilothouse_domain::anatomy::CachedLayer {
             kv_heads,
             key_length: 16,
