@@ -10,7 +10,7 @@ use pilothouse_domain::{
     discovery::Discovered,
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    fit::{self, Fit, ModelNeed, Need},
+    fit::{self, Fit, ModelNeed, Need, NoNeed},
     gauge::Gauges,
     ledger::{Ledger, Resident, ledger},
     machine::Machine,
@@ -63,7 +63,7 @@ pub enum Report {
     /// The hardware, read once.
     Machine(Machine),
     /// What models would take, by `<server>/<name>`; why that is not known.
-    Needs(BTreeMap<String, Result<ModelNeed, String>>),
+    Needs(BTreeMap<String, Result<ModelNeed, NoNeed>>),
     /// Or why there are none.
     Containers(Result<Containers, String>),
     Bench(Option<BenchProgress>),
@@ -99,7 +99,7 @@ struct State {
     instances: BTreeMap<ServerId, Vec<Instance>>,
     endpoints: BTreeMap<ServerId, Endpoint>,
     machine: Option<Machine>,
-    needs: BTreeMap<String, Result<ModelNeed, String>>,
+    needs: BTreeMap<String, Result<ModelNeed, NoNeed>>,
 }
 
 /// See the module's text.
@@ -297,10 +297,13 @@ impl State {
         if self.snapshot.is_elsewhere(&model.server) {
             return Fit::Unknown { reason: "it runs on another machine".into() };
         }
+        if let Some(why) = &model.damaged {
+            return Fit::Unknown { reason: format!("damaged: {why}") };
+        }
         let need = match self.needs.get(&model.reference().id()) {
             _ if loaded => Need::Loaded,
             Some(Ok(need)) => Need::About(need.bytes),
-            Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
+            Some(Err(NoNeed { why, .. })) => Need::AtLeast(model.size_bytes, why),
             None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
         };
         let beside = self.snapshot.ledger.as_ref().filter(|_| self.is_off_card(model));
@@ -331,7 +334,9 @@ impl State {
             .iter()
             .filter_map(|id| self.models.get(id))
             .flatten()
+            .map(|model| self.told_damaged(model))
             .map(|model| {
+                let model = &model;
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
@@ -355,6 +360,14 @@ impl State {
         self.snapshot.models = models;
         self.snapshot.instances = instances;
         true
+    }
+
+    /// A model whose files turned out to be damaged when they were read for its need.
+    fn told_damaged(&self, model: &Model) -> Model {
+        match self.needs.get(&model.reference().id()) {
+            Some(Err(NoNeed { why, damaged: true })) if model.damaged.is_none() => model.clone().damaged(why),
+            _ => model.clone(),
+        }
     }
 
     fn routes(&self) -> Routes {

@@ -51,6 +51,14 @@ pub struct ModelNeed {
     pub place: Place,
 }
 
+/// Why it is not known what a model takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoNeed {
+    pub why: String,
+    /// Bytes or files of it are missing.
+    pub damaged: bool,
+}
+
 /// What one model would take, as [`judge`] wants to know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Need<'a> {

@@ -83,6 +83,7 @@ fn model(server: &str, name: &str, size_bytes: Option<u64>) -> ModelView {
         parameters: None,
         size_bytes,
         context_max: None,
+        damaged: None,
     };
     ModelView {
         id: model.reference().id(),
