@@ -39,6 +39,11 @@ impl Wish {
         };
         Ok(Self { context, parallel, kv })
     }
+
+    /// The same with a context that the model was trained for.
+    pub fn within(self, context_max: Option<u64>) -> Self {
+        Self { context: self.context.min(context_max.unwrap_or(u64::MAX)).max(1), ..self }
+    }
 }
 
 /// How a runner on the processor loads a model.

@@ -48,11 +48,8 @@ pub fn usual(
         }
         ServerKind::LmStudio | ServerKind::OpenAi => (USUAL_CONTEXT, 1, String::new()),
     };
-    Wish {
-        context: context.min(context_max.unwrap_or(u64::MAX)).max(1),
-        parallel: parallel.max(1),
-        kv: KvType::parse(&kv).unwrap_or_default(),
-    }
+    let kv = KvType::parse(&kv).unwrap_or_default();
+    Wish { context, parallel: parallel.max(1), kv }.within(context_max)
 }
 
 /// Where a server puts a model by the settings in force. `off_card`: it has been seen to compute on the processor although
