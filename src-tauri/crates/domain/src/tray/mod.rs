@@ -1,6 +1,7 @@
 //! The tray as data: what a snapshot looks like as icon and menu, and what differs between two of them.
 
 mod action;
+mod attention;
 mod diff;
 mod gauge;
 mod view;
