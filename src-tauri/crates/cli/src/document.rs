@@ -99,6 +99,7 @@ pub fn model(view: &ModelView) -> Value {
         "fits": view.fits,
         "fits_reason": view.fits_reason,
         "needed_bytes": view.needed_bytes,
+        "damaged": view.model.damaged,
     });
     let silent = "not reported by the server";
     let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];

@@ -41,6 +41,7 @@ pub(super) fn models_v0(rows: &[RowV0]) -> Vec<Model> {
             parameters: None,
             size_bytes: None,
             context_max: row.max_context_length,
+            damaged: None,
         });
     }
     models

@@ -27,6 +27,7 @@ pub(super) fn model_v1(model: ModelV1) -> Model {
         parameters: model.params_string,
         size_bytes: model.size_bytes,
         context_max: model.max_context_length,
+        damaged: None,
         name: model.key,
     }
 }

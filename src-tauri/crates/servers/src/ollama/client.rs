@@ -258,6 +258,7 @@ fn model(tag: Tag) -> Model {
         parameters: told(tag.details.parameter_size),
         size_bytes: tag.size.filter(|bytes| *bytes > 0),
         context_max: tag.details.context_length.filter(|tokens| *tokens > 0),
+        damaged: None,
     }
 }
 

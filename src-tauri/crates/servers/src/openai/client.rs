@@ -51,6 +51,7 @@ impl OpenAiClient {
             parameters: None,
             size_bytes: row.meta.as_ref().and_then(|meta| meta.size),
             context_max: row.max_model_len.or(row.meta.as_ref().and_then(|meta| meta.n_ctx_train)),
+            damaged: None,
             name: row.id,
         }
     }
