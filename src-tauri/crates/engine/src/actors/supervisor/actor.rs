@@ -13,7 +13,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     hang::Reading,
-    lifecycle::{Effect, Event, Life, ServerState},
+    lifecycle::{Effect, Event, Life, Reason, ServerState},
     model::Instance,
     notice::Happening,
     runner::Runners,
@@ -105,7 +105,6 @@ pub(super) struct Supervisor {
     pub(super) results: Option<mpsc::Receiver<Inner>>,
     pub(super) life: Life,
     pub(super) since: Timestamp,
-    pub(super) hint: Option<String>,
     /// The program, once it has been found.
     pub(super) program: Option<PathBuf>,
     pub(super) connection: Option<Connection>,
@@ -189,7 +188,6 @@ impl Supervisor {
             inner,
             results: Some(results),
             since: Timestamp::now(),
-            hint: None,
             program: None,
             connection: None,
             ownership: None,
@@ -288,7 +286,7 @@ impl Supervisor {
         match ask {
             Ask::EnsureReady(reply) => self.ensure_ready(reply),
             Ask::Stop(reply) => self.stop(reply),
-            Ask::Refresh(reply) if self.connection.is_some() && self.life.state.is_up() => {
+            Ask::Refresh(reply) if self.connection.is_some() && self.life.state().is_up() => {
                 let number = self.begin_probe(true);
                 self.waiting.for_list(reply, number);
             }
@@ -309,7 +307,7 @@ impl Supervisor {
     }
 
     fn ensure_ready(&mut self, reply: oneshot::Sender<Result<Connection, ApiError>>) {
-        match (self.life.state, &self.connection) {
+        match (self.life.state(), &self.connection) {
             (ServerState::Ready | ServerState::Degraded, Some(connection)) => {
                 let _ = reply.send(Ok(connection.clone()));
             }
@@ -331,7 +329,7 @@ impl Supervisor {
     fn stop(&mut self, reply: oneshot::Sender<Result<(), ApiError>>) {
         let foreign = match self.ownership {
             Some(Ownership::Remote) => Some("belongs to somebody else"),
-            Some(Ownership::Adopted) if self.life.state.is_up() && self.stop_commands.is_none() => {
+            Some(Ownership::Adopted) if self.life.state().is_up() && self.stop_commands.is_none() => {
                 Some("was not started by Pilothouse")
             }
             _ => None,
@@ -344,7 +342,7 @@ impl Supervisor {
         }
         self.waiting.for_stop(reply);
         self.transition(Event::StopWanted, true);
-        if matches!(self.life.state, ServerState::Stopped | ServerState::NotInstalled | ServerState::NotOurs)
+        if matches!(self.life.state(), ServerState::Stopped | ServerState::NotInstalled | ServerState::NotOurs)
         {
             self.waiting.stopped(&Ok(()));
         }
@@ -360,7 +358,7 @@ impl Supervisor {
                 self.launching = false;
                 match result {
                     Some(Ok((started, stop))) => self.started(started, stop),
-                    Some(Err(error)) if self.life.state == ServerState::Starting => self.failed(error),
+                    Some(Err(error)) if self.life.state() == ServerState::Starting => self.failed(error),
                     Some(Err(error)) => {
                         self.waiting.ready(&Err(error));
                         self.called_off();
@@ -393,29 +391,28 @@ impl Supervisor {
     }
 
     pub(super) fn transition(&mut self, event: Event, carry_out: bool) {
-        let (state, reason) = (self.life.state, self.life.reason.clone());
+        let (state, reason) = (self.life.state(), self.life.reason().cloned());
         match event {
             Event::StartWanted => self.wanted = true,
             Event::StopWanted => self.wanted = false,
             _ => {}
         }
         let effects = self.life.on(event, &self.around.policy);
-        if self.life.state != state {
+        if self.life.state() != state {
             self.since = Timestamp::now();
-            self.hint = None;
-            tracing::info!(server = %self.adapter.id(), from = ?state, to = ?self.life.state, "server state");
+            tracing::info!(server = %self.adapter.id(), from = ?state, to = ?self.life.state(), "server state");
         }
-        if self.life.state == ServerState::Starting && state != ServerState::Starting {
+        if self.life.state() == ServerState::Starting && state != ServerState::Starting {
             self.starting_since = Instant::now();
         }
-        if self.life.state == ServerState::Stopping && state != ServerState::Stopping {
+        if self.life.state() == ServerState::Stopping && state != ServerState::Stopping {
             self.stopping_since = Instant::now();
         }
-        if self.life.state == ServerState::Stopped && state != ServerState::Stopped {
+        if self.life.state() == ServerState::Stopped && state != ServerState::Stopped {
             self.waiting.stopped(&Ok(()));
             self.waiting.ready(&Err(ApiError::cancelled(format!("{} was stopped.", self.title()))));
         }
-        if (self.life.state, &self.life.reason) != (state, &reason) {
+        if (self.life.state(), self.life.reason()) != (state, reason.as_ref()) {
             self.publish();
         }
         if carry_out {
@@ -456,7 +453,7 @@ impl Supervisor {
                 // Its end comes back, with a process that must be stopped or without one.
                 (None, _) if self.launching => self.start_cancel.cancel(),
                 // Between two starts there is nothing to end.
-                (None, _) => self.transition(Event::Gone { reason: String::new() }, false),
+                (None, _) => self.transition(Event::Gone { reason: Reason::default() }, false),
             },
         }
     }
@@ -474,28 +471,29 @@ impl Supervisor {
             Some(Ownership::Adopted) => self.stop_commands.is_some(),
             _ => false,
         };
+        let reason = self.life.reason();
         let view = ServerView {
             id: self.adapter.id(),
             kind: self.adapter.kind(),
             title: self.title(),
             ownership: self.ownership,
-            state: self.life.state,
-            reason: self.life.reason.clone().filter(|reason| !reason.is_empty()),
-            hint: self.hint.clone().or_else(|| self.finding_in_words()),
+            state: self.life.state(),
+            reason: reason.map(|reason| reason.text.clone()).filter(|text| !text.is_empty()),
+            hint: reason.and_then(|reason| reason.hint.clone()).or_else(|| self.finding_in_words()),
             endpoint: self.connection.as_ref().map(|connection| connection.endpoint.base_url.clone()),
             version: self.version.clone(),
             pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
             keeper: self.keeper.clone(),
             program: self.program.as_ref().map(|program| program.display().to_string()),
             backend: self.backend.clone(),
-            restarts: self.life.restarts,
+            restarts: self.life.restarts(),
             abilities,
             since: self.since,
         };
         let openai = self
             .connection
             .as_ref()
-            .filter(|_| self.life.state.is_up())
+            .filter(|_| self.life.state().is_up())
             .map(|connection| connection.client.openai());
         self.around.hub.report(Report::Server { view, openai });
     }

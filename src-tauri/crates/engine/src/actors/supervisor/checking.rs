@@ -17,7 +17,7 @@ impl Supervisor {
     pub(super) fn check(&mut self, reply: oneshot::Sender<Vec<Check>>) {
         let Some(connection) = self.connection.clone() else {
             let detail = "it does not run, so there is nothing to ask".to_owned();
-            let check = rung("port", CheckResult::Skipped, detail, self.hint.clone());
+            let check = rung("port", CheckResult::Skipped, detail, self.life.reason().and_then(|reason| reason.hint.clone()));
             drop(reply.send(vec![check]));
             return;
         };

@@ -117,7 +117,7 @@ impl Supervisor {
 
     /// Ends a process of ours in which nothing has moved for too long.
     fn end_hang(&mut self, complaint: Complaint, still_ms: u64) {
-        if !self.life.state.is_up() {
+        if !self.life.state().is_up() {
             return;
         }
         let (what, ms) = match complaint {
@@ -134,7 +134,7 @@ impl Supervisor {
             server_title: self.title(),
             reason: reason.clone(),
         });
-        self.transition(Event::Hung { reason }, true);
+        self.transition(Event::Hung { reason: reason.into() }, true);
     }
 
     /// What the last look means for a person, beside the reason for which the server is shown as troubled.

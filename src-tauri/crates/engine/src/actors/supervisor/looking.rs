@@ -47,7 +47,7 @@ impl Supervisor {
         let (instant, wall) = std::mem::replace(&mut self.looked_at, (Instant::now(), Timestamp::now()));
         let away = i64::try_from(instant.elapsed().as_millis()).unwrap_or(i64::MAX);
         let slept = self.looked_at.1.duration_since(wall).as_millis().saturating_sub(away.into());
-        if slept > SLEPT.as_millis() as i128 && self.life.state.is_up() {
+        if slept > SLEPT.as_millis() as i128 && self.life.state().is_up() {
             self.say("the machine was asleep, or its clock was set; looking whether it still works");
             self.arouse();
         }
@@ -56,7 +56,7 @@ impl Supervisor {
     /// Time for a look at the server.
     pub(super) fn look(&mut self) {
         self.look_for_sleep();
-        match self.life.state {
+        match self.life.state() {
             ServerState::Starting if self.connection.is_some() => {
                 if let Some(started) = self.unheard {
                     return self.look_for_the_unheard(started);
@@ -99,7 +99,7 @@ impl Supervisor {
     }
 
     pub(super) fn look_interval(&self) -> Duration {
-        match self.life.state {
+        match self.life.state() {
             ServerState::Starting if self.ownership == Some(Ownership::Remote) => LOOK_READY,
             ServerState::Starting | ServerState::Stopping => LOOK_STARTING,
             ServerState::Ready | ServerState::Degraded if self.ownership == Some(Ownership::Remote) => {
@@ -136,7 +136,7 @@ impl Supervisor {
     pub(super) fn found(&mut self, found: Option<(Found, Option<Vec<ProcessSpec>>)>) {
         self.probing = false;
         let idle = matches!(
-            self.life.state,
+            self.life.state(),
             ServerState::Stopped
                 | ServerState::NotInstalled
                 | ServerState::Failed
@@ -156,12 +156,10 @@ impl Supervisor {
             self.publish();
         }
         match stranger {
-            Some(error) if matches!(self.life.state, ServerState::Stopped | ServerState::NotOurs) => {
-                self.transition(Event::PortHeld { reason: error.message.clone() }, true);
-                self.hint = error.hint;
-                self.publish();
+            Some(error) if matches!(self.life.state(), ServerState::Stopped | ServerState::NotOurs) => {
+                self.transition(Event::PortHeld { reason: (&error).into() }, true);
             }
-            None if self.life.state == ServerState::NotOurs => {
+            None if self.life.state() == ServerState::NotOurs => {
                 self.say("its address is free again");
                 self.transition(Event::PortFree, true);
                 if self.wanted {
@@ -203,7 +201,7 @@ impl Supervisor {
                     self.around.hub.report(Report::Instances { server: id, instances });
                 }
                 match self.ownership {
-                    Some(Ownership::Remote) if !self.life.state.is_up() => {
+                    Some(Ownership::Remote) if !self.life.state().is_up() => {
                         self.say("answers");
                         self.transition(Event::FoundRunning, true);
                     }
@@ -245,7 +243,7 @@ impl Supervisor {
             return self.suspicion.not_asked();
         }
         let adopted = self.ownership == Some(Ownership::Adopted);
-        if self.ownership == Some(Ownership::Remote) && !self.life.state.is_up() {
+        if self.ownership == Some(Ownership::Remote) && !self.life.state().is_up() {
             return match is_loading(&error) && self.starting_since.elapsed() < LOADING_LIMIT {
                 true => self.loading(error),
                 false => self.unreached(error),
@@ -253,7 +251,7 @@ impl Supervisor {
         }
         if adopted && error.code == ErrorCode::Unreachable {
             self.say("is gone");
-            let stopping = self.life.state == ServerState::Stopping;
+            let stopping = self.life.state() == ServerState::Stopping;
             self.disconnect();
             self.transition(Event::Gone { reason: "It was stopped by somebody else.".into() }, true);
             if stopping {
@@ -261,11 +259,7 @@ impl Supervisor {
             }
         } else {
             self.suspicion.silent();
-            self.transition(Event::Silent { reason: error.message }, true);
-            if self.life.state == ServerState::Degraded && self.hint != error.hint {
-                self.hint = error.hint;
-                self.publish();
-            }
+            self.transition(Event::Silent { reason: (&error).into() }, true);
         }
     }
 }

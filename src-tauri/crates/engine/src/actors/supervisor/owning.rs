@@ -13,7 +13,7 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    lifecycle::{Effect, Event, ServerState},
+    lifecycle::{Effect, Event, Reason, ServerState},
     notice::Happening,
     runner::Runners,
     server::Ownership,
@@ -80,8 +80,8 @@ impl Supervisor {
 
     /// A launch ended after somebody had asked it to stop.
     pub(super) fn called_off(&mut self) {
-        if self.life.state == ServerState::Stopping {
-            self.transition(Event::Gone { reason: String::new() }, true);
+        if self.life.state() == ServerState::Stopping {
+            self.transition(Event::Gone { reason: Reason::default() }, true);
         }
     }
 
@@ -108,26 +108,21 @@ impl Supervisor {
                 if self.version.is_none() {
                     self.version = version;
                 }
-                self.hint = None;
                 self.transition(Event::ProgramFound, true);
                 self.publish();
             }
             // The launch under way looks by itself, and tells those who wait.
             Installation::NotInstalled { .. } if self.launching => {}
             Installation::NotInstalled { reason, hint } => {
-                self.transition(Event::ProgramMissing, true);
-                if self.life.state == ServerState::NotInstalled {
-                    self.life.reason = Some(reason);
-                    self.hint = Some(hint);
-                    self.publish();
-                }
+                let reason = Reason { text: reason, hint: Some(hint) };
+                self.transition(Event::ProgramMissing { reason }, true);
             }
         }
     }
 
     pub(super) fn readopted(&mut self, process: Option<OwnedProcess>, record: Record) {
         self.launching = false;
-        let wanted = self.life.state == ServerState::Starting;
+        let wanted = self.life.state() == ServerState::Starting;
         match process {
             Some(process) => {
                 self.say("found again: an earlier Pilothouse started it and ended without stopping it");
@@ -147,10 +142,10 @@ impl Supervisor {
 
     pub(super) fn started(&mut self, started: Started, stop: Option<Vec<ProcessSpec>>) {
         match started {
-            Started::Adopted(found) if self.life.state == ServerState::Starting => self.adopt(found, stop),
+            Started::Adopted(found) if self.life.state() == ServerState::Starting => self.adopt(found, stop),
             Started::Adopted(found) => self.adopted_too_late(found, stop),
             Started::Own { process, endpoint, program, files } => {
-                if self.life.state != ServerState::Starting {
+                if self.life.state() != ServerState::Starting {
                     // Somebody asked it to stop while it was being launched.
                     self.own(process, endpoint, program, files);
                     self.carry_out(Effect::Stop);
@@ -165,7 +160,7 @@ impl Supervisor {
 
     /// A product has started itself, or ran already, and meanwhile somebody wants it to stop.
     fn adopted_too_late(&mut self, found: Found, stop: Option<Vec<ProcessSpec>>) {
-        if self.life.state != ServerState::Stopping || stop.is_none() {
+        if self.life.state() != ServerState::Stopping || stop.is_none() {
             // The next look finds it.
             return self.called_off();
         }
@@ -243,27 +238,25 @@ impl Supervisor {
 
     /// A remote server answers that it is not yet ready.
     pub(super) fn loading(&mut self, error: ApiError) {
-        if self.life.state != ServerState::Starting {
-            self.transition(Event::StartWanted, false);
-        }
-        if self.life.reason.as_ref() != Some(&error.message) {
+        let news = self.life.state() != ServerState::Starting || !self.is_said(&error);
+        if news {
             self.say(&format!("is not ready yet: {error}"));
-            self.life.reason = Some(error.message);
-            self.hint = None;
-            self.publish();
         }
+        self.transition(Event::Loading { reason: error.message.into() }, true);
     }
 
     /// A remote server did not answer the first probe of a connection; the next look tries again.
     pub(super) fn unreached(&mut self, error: ApiError) {
-        if self.life.state == ServerState::Starting || self.life.reason.as_ref() != Some(&error.message) {
+        if self.life.state() == ServerState::Starting || !self.is_said(&error) {
             self.say(&format!("cannot be used: {error}"));
         }
-        self.transition(Event::StartFailed { reason: error.message.clone() }, true);
-        self.life.reason = Some(error.message.clone());
-        self.hint.clone_from(&error.hint);
-        self.publish();
+        self.transition(Event::StartFailed { reason: (&error).into() }, true);
         self.waiting.ready(&Err(error));
+    }
+
+    /// Whether this error is the reason that is shown.
+    fn is_said(&self, error: &ApiError) -> bool {
+        self.life.reason().is_some_and(|reason| reason.text == error.message)
     }
 
     /// Another key is kept now: whoever is not ours is connected to anew.
@@ -315,14 +308,11 @@ impl Supervisor {
         self.say(&format!("could not be started: {error}"));
         self.disconnect();
         let event = match error.code {
-            ErrorCode::NotInstalled => Event::ProgramMissing,
-            ErrorCode::PortTaken => Event::PortHeld { reason: error.message.clone() },
-            _ => Event::StartFailed { reason: error.message.clone() },
+            ErrorCode::NotInstalled => Event::ProgramMissing { reason: (&error).into() },
+            ErrorCode::PortTaken => Event::PortHeld { reason: (&error).into() },
+            _ => Event::StartFailed { reason: (&error).into() },
         };
         self.transition(event, true);
-        self.life.reason = Some(error.message.clone());
-        self.hint.clone_from(&error.hint);
-        self.publish();
         if !missing {
             self.happened(Happening::CannotStart {
                 server: self.adapter.id(),
@@ -336,13 +326,13 @@ impl Supervisor {
     pub(super) fn process_ended(&mut self, exit: &Exit) {
         let lines: Vec<String> = self.around.log.last(20).into_iter().map(|line| line.line).collect();
         let error = self.adapter.explain_exit(exit, &lines);
-        let wanted = matches!(self.life.state, ServerState::Stopping | ServerState::Stopped);
+        let wanted = matches!(self.life.state(), ServerState::Stopping | ServerState::Stopped);
         self.say(&if wanted { "stopped".to_owned() } else { format!("{exit}: {error}") });
         Record::remove(&self.around.run_dir, &self.adapter.id(), &self.files);
         self.disconnect();
         // A binary for another processor or a taken port will not get better by trying again.
         let hopeless = matches!(error.code, ErrorCode::CpuTooOld | ErrorCode::PortTaken);
-        if hopeless && self.life.state == ServerState::Starting {
+        if hopeless && self.life.state() == ServerState::Starting {
             return self.failed(error);
         }
         let reason = self.hung.take().unwrap_or_else(|| exit.to_string());
@@ -351,12 +341,10 @@ impl Supervisor {
         }
         let now_ms = self.clock.elapsed().as_millis() as u64;
         let jitter = rand::random_range(-1.0..=1.0);
-        self.transition(Event::Exited { reason, now_ms, jitter }, true);
-        if self.life.state == ServerState::GaveUp {
-            let reason = self.life.reason.clone().unwrap_or_default();
+        self.transition(Event::Exited { reason: reason.into(), now_ms, jitter }, true);
+        if self.life.state() == ServerState::GaveUp {
+            let reason = self.life.reason().map(|reason| reason.text.clone()).unwrap_or_default();
             self.lost = None;
-            self.hint = Some("Look at its log, then start it again.".into());
-            self.publish();
             self.happened(Happening::GaveUp {
                 server: self.adapter.id(),
                 server_title: self.title(),

@@ -87,7 +87,7 @@ impl Suspicion {
 impl Supervisor {
     /// An answer through the gateway went wrong: look at once.
     pub(super) fn arouse(&mut self) {
-        if self.life.state.is_up() {
+        if self.life.state().is_up() {
             self.suspicion.aroused = true;
             self.probe(false);
         }
@@ -200,7 +200,7 @@ impl Supervisor {
                 self.transition(Event::Spoke, true);
             }
             // Nothing is in memory (any more): that is no question of health.
-            Err(error) if !self.life.state.is_up() || self.some_instance().is_none() => {
+            Err(error) if !self.life.state().is_up() || self.some_instance().is_none() => {
                 tracing::debug!(%error, "no token, and nothing in memory");
                 self.nothing_to_ask();
             }
@@ -209,7 +209,7 @@ impl Supervisor {
                 self.suspicion.mute_since.get_or_insert_with(Instant::now);
                 let reason = format!("It answers, but gave no token: {error}");
                 self.say(&reason);
-                self.transition(Event::Mute { reason }, true);
+                self.transition(Event::Mute { reason: reason.into() }, true);
             }
         }
     }
@@ -259,7 +259,7 @@ impl Supervisor {
     }
 
     pub(super) fn runner_ended(&mut self) {
-        if matches!(self.life.state, ServerState::Ready | ServerState::Degraded) {
+        if matches!(self.life.state(), ServerState::Ready | ServerState::Degraded) {
             self.probe_again = true;
             self.probe(false);
         }
