@@ -1,14 +1,21 @@
 //! The supervisor with a fake server, under paused time.
 
 use super::*;
-use crate::fakes::{FakeServer, Fault, hub, surroundings};
+use crate::fakes::{FakeServer, Fault, hub, supervisor_wiring};
+use crate::hub::Hub;
 use pilothouse_domain::{
     endpoint::Endpoint,
     hang::{ProcessTime, ProcessWork},
     model::Expiry,
     snapshot::{ServerView, Snapshot},
 };
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
 use pilothouse_leases::Lease;
+use pilothouse_leases::{Leases, Target};
+use std::{sync::Arc, time::Duration};
 
 const MB: u64 = 1 << 20;
 /// Far beyond every limit of a supervisor.
@@ -28,7 +35,7 @@ async fn scene(server: FakeServer) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let leases = Leases::default();
     let hub = hub(&leases);
-    let around = surroundings(&server, &hub, &leases, folder.path());
+    let around = supervisor_wiring(&server, &hub, &leases, folder.path());
     let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
     supervisor.ensure_ready().await.unwrap();
     server.load_by_owner("m", Expiry::Never);

@@ -14,7 +14,9 @@ use pilothouse_servers::{
     Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
     slots,
 };
-use pilothouse_system::process::{Child, Identity, OwnedProcess, Processes, run_to_end, run_until};
+use pilothouse_system::process::{
+    Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -107,7 +109,7 @@ fn last_line(text: &str) -> Option<String> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// One look at a server.
+/// What one probe of a server brought.
 pub(super) struct Probe {
     pub health: Result<Health, ApiError>,
     pub instances: Option<Vec<Instance>>,
@@ -253,9 +255,7 @@ fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {
 }
 
 /// Runs the product's own stop commands.
-pub(super) async fn ask_to_stop(
-    commands: &[pilothouse_system::process::ProcessSpec],
-) -> Result<(), ApiError> {
+pub(super) async fn run_stop_commands(commands: &[ProcessSpec]) -> Result<(), ApiError> {
     for command in commands {
         run_to_end(command, COMMAND_LIMIT).await?;
     }
