@@ -287,7 +287,8 @@ impl Life {
                 vec![Effect::RestartAfter { ms }]
             }
             Verdict::GiveUp { crashes, within_ms } => {
-                let text = format!("{}; stopped {crashes} times within {} s", reason.text, within_ms.div_ceil(1000));
+                let text =
+                    format!("{}; stopped {crashes} times within {} s", reason.text, within_ms.div_ceil(1000));
                 let hint = Some("Look at its log, then start it again.".to_owned());
                 self.to(ServerState::GaveUp, Some(Reason { text, hint }));
                 vec![]
@@ -453,7 +454,10 @@ mod tests {
         let mut life = Life::new(ServerState::Ready);
         life.on(Event::Mute { reason: "no token in 15 s".into() }, &policy);
         life.on(Event::Answered, &policy);
-        assert_eq!((life.state, life.reason.clone()), (ServerState::Degraded, Some("no token in 15 s".into())));
+        assert_eq!(
+            (life.state, life.reason.clone()),
+            (ServerState::Degraded, Some("no token in 15 s".into()))
+        );
         life.on(Event::Spoke, &policy);
         assert_eq!((life.state, life.reason.clone()), (ServerState::Ready, None));
     }

@@ -160,7 +160,7 @@ impl Engine {
         };
         fleet.start(&settings);
         let (switching, switching_settings) = watch::channel(settings.switching);
-        let residency = ResidencyHandle::start(residency::Surroundings {
+        let residency = ResidencyHandle::start(residency::ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),
             journal: store.clone().map(|store| Arc::new(store) as Arc<dyn Journal>),
@@ -168,7 +168,7 @@ impl Engine {
             leases: leases.clone(),
             settings: switching_settings,
         });
-        let bencher = BencherHandle::start(bencher::Surroundings {
+        let bencher = BencherHandle::start(bencher::BencherWiring {
             hub: hub.clone(),
             leases: leases.clone(),
             notifier: notifier.clone(),
@@ -176,7 +176,7 @@ impl Engine {
             residency: residency.clone(),
             past: sampler.past(),
         });
-        let bookkeeper = Bookkeeper::start(bookkeeper::Surroundings {
+        let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),

@@ -1,4 +1,4 @@
-use super::{BenchRequest, Surroundings, beside::Beside, fingerprint::fingerprint, prompt};
+use super::{BenchRequest, BencherWiring, beside::Beside, fingerprint::fingerprint, prompt};
 use crate::{
     actors::{residency::Borrowed, supervisor::Connection},
     hub::Report,
@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A run from its preparation to its row.
 pub(super) struct BenchRun {
-    around: Surroundings,
+    around: BencherWiring,
     request: BenchRequest,
     cancel: CancellationToken,
 }
@@ -46,7 +46,7 @@ fn trial_limit(max_tokens: u32) -> Duration {
 }
 
 impl BenchRun {
-    pub fn new(around: Surroundings, request: BenchRequest, cancel: CancellationToken) -> Self {
+    pub fn new(around: BencherWiring, request: BenchRequest, cancel: CancellationToken) -> Self {
         Self { around, request, cancel }
     }
 

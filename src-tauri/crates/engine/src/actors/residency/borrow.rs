@@ -1,6 +1,6 @@
 //! A model lent for a measurement, and what it takes to have it in memory.
 
-use super::{Connection, Surroundings, bounded};
+use super::{Connection, ResidencyWiring, bounded};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
@@ -74,7 +74,7 @@ impl Drop for Borrowed {
     }
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     pub(super) async fn ready_to_measure(
         &self,
         model: &Model,

@@ -39,7 +39,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What residency needs of the engine.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ResidencyWiring {
     pub hub: Hub,
     pub notifier: NotifierHandle,
     pub journal: Option<Arc<dyn Journal>>,
@@ -78,7 +78,7 @@ pub struct ResidencyHandle(mpsc::Sender<Ask>);
 
 impl ResidencyHandle {
     /// Starts the actor, which takes up what was active before our last end.
-    pub fn start(around: Surroundings) -> Self {
+    pub fn start(around: ResidencyWiring) -> Self {
         let (sender, mailbox) = mpsc::channel(64);
         tokio::spawn(actor::Residency::new(around).run(mailbox));
         Self(sender)
@@ -140,7 +140,7 @@ fn ended() -> ApiError {
     ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     /// Takes an instance out of memory; its supervisor knows before, so that nobody takes it for a loss. Errors: what the
     /// server says.
     async fn unload(
@@ -224,7 +224,7 @@ const SERVER_LIMIT: Duration = Duration::from_secs(660);
 /// Until it says what it has in memory; its client asks for that in several questions, each with a limit of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-impl Surroundings {
+impl ResidencyWiring {
     /// A way to a server that answers, and what it has in memory. Errors: as `ensure_ready`, timed_out, cancelled.
     async fn look(
         &self,

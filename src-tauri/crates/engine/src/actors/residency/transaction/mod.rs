@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, Surroundings};
+use super::{Connection, ResidencyWiring};
 use crate::{
     actors::supervisor::SupervisorHandle,
     hub::{Report, Standing},
@@ -50,7 +50,7 @@ pub(super) struct Finished {
 }
 
 pub(super) struct Transaction {
-    around: Surroundings,
+    around: ResidencyWiring,
     cause: Cause,
     to: ModelRef,
     /// What was active, and whether it answered, when this began.
@@ -85,7 +85,7 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub fn new(
-        around: Surroundings,
+        around: ResidencyWiring,
         cause: Cause,
         previous: Option<Active>,
         answered: bool,
