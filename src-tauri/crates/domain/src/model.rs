@@ -1,6 +1,10 @@
 //! Models (weights a server can load) and instances (models in a server's memory).
 
-use crate::{Timestamp, server::ServerId};
+use crate::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use ts_rs::TS;
@@ -113,6 +117,25 @@ pub struct Instance {
     pub orphaned_answers: Option<u32>,
 }
 
+/// The one model that a person means by `wanted`. Errors: not_found, ambiguous.
+pub fn find_model<'a>(
+    models: &'a [Model],
+    wanted: &str,
+    server: Option<&ServerId>,
+) -> Result<&'a Model, ApiError> {
+    let hits = find_models(models, wanted, server);
+    match hits[..] {
+        [] => Err(ApiError::not_found(format!("No server has a model named {wanted}."))
+            .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
+        [model] => Ok(model),
+        _ => {
+            let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
+            let text = format!("{wanted} fits {} models: {}.", hits.len(), names.join(", "));
+            Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
+        }
+    }
+}
+
 /// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name
 /// without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
 pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
@@ -176,5 +199,11 @@ mod tests {
         assert_eq!(names("instruct", None), ["llama-server/SmolLM2-135M-Instruct.Q4_1"]);
         assert!(names("", None).is_empty());
         assert!(names("qwen", None).is_empty());
+        let one = |wanted: &str| find_model(&models, wanted, None);
+        assert_eq!(one("gemma3").unwrap().server, "lmstudio".into());
+        assert_eq!(one("qwen").unwrap_err().code, ErrorCode::NotFound);
+        let many = one("smol").unwrap_err();
+        assert_eq!(many.code, ErrorCode::Ambiguous);
+        assert!(many.message.contains("ollama/smollm2:135m"), "{many:?}");
     }
 }

@@ -11,7 +11,7 @@ use pilothouse_domain::{
     learned::LoadKey,
     ledger::{Ledger, Resident},
     machine::Machine,
-    model::{Model, ModelPurpose, ModelRef, find_models},
+    model::{Model, ModelPurpose, ModelRef, find_model},
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
@@ -191,16 +191,15 @@ impl Inner {
         server: Option<&ServerId>,
     ) -> Result<Named, ApiError> {
         let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
-        match find_models(&models, name, server)[..] {
-            [] => typical(name)
-                .map(|anatomy| Named { title: name.to_owned(), anatomy, model: None })
-                .ok_or_else(|| unknown_model(name)),
-            [model] => {
+        match find_model(&models, name, server) {
+            Ok(model) => {
                 let anatomy = self.supervisors.get(&model.server)?.anatomy(model).await?;
                 Ok(Named { title: model.title.clone(), anatomy, model: Some(model.clone()) })
             }
-            _ => Err(ApiError::new(ErrorCode::Ambiguous, format!("{name} fits several models."))
-                .hint("Name one of them in full, or add --server.")),
+            Err(error) if error.code == ErrorCode::NotFound => typical(name)
+                .map(|anatomy| Named { title: name.to_owned(), anatomy, model: None })
+                .ok_or_else(|| unknown_model(name)),
+            Err(error) => Err(error),
         }
     }
 }

@@ -81,7 +81,7 @@ impl ResidencyWiring {
         cancel: &CancellationToken,
     ) -> Result<Ready, NotReady> {
         let supervisor = self.supervisor(&model.server)?;
-        let (connection, instances) = self.look(&model.server, cancel).await?;
+        let (connection, instances) = self.reach(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
             return Ok(Ready { instance, connection, loaded: false });
         }

@@ -19,6 +19,7 @@ mod transaction;
 pub use borrow::Borrowed;
 
 use super::{
+    bounds::{until_cancelled, within},
     notifier::NotifierHandle,
     supervisor::{Connection, SupervisorHandle},
     supervisors::Supervisors,
@@ -26,7 +27,7 @@ use super::{
 use crate::{hub::Hub, ports::Journal};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Instance, Model, ModelPurpose, ModelRef, find_models},
+    model::{Instance, Model, ModelPurpose, ModelRef, find_model, find_models},
     server::ServerId,
     settings::SwitchingSettings,
     switch::SwitchReport,
@@ -192,20 +193,12 @@ impl ResidencyWiring {
             futures_util::future::join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
             models = self.listed();
         }
-        let hits = find_models(&models, &wanted.model, server);
-        match hits[..] {
-            [] => Err(ApiError::not_found(format!("No server has a model named {}.", wanted.model))
-                .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
-            [model] if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
-            [model] => Err(ApiError::new(
+        match find_model(&models, &wanted.model, server)? {
+            model if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
+            model => Err(ApiError::new(
                 ErrorCode::Unsupported,
                 format!("{} cannot answer prompts, so it cannot become the active model.", model.title),
             )),
-            _ => {
-                let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
-                let text = format!("{} fits {} models: {}.", wanted.model, hits.len(), names.join(", "));
-                Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
-            }
         }
     }
 
@@ -226,7 +219,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
 impl ResidencyWiring {
     /// A way to a server that answers, and what it has in memory. Errors: as `ensure_ready`, timed_out, cancelled.
-    async fn look(
+    async fn reach(
         &self,
         server: &ServerId,
         cancel: &CancellationToken,
@@ -249,11 +242,5 @@ async fn bounded<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    tokio::select! {
-        result = tokio::time::timeout(limit, work) => result.unwrap_or_else(|_| {
-            let text = format!("{what} took longer than {} s.", limit.as_secs());
-            Err(ApiError::new(ErrorCode::TimedOut, text))
-        }),
-        () = cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
-    }
+    until_cancelled(cancel, "The switch was cancelled.", within(what, limit, work)).await
 }

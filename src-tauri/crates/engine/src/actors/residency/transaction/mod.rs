@@ -5,6 +5,7 @@ mod put_back;
 mod steps;
 
 use super::{Connection, ResidencyWiring};
+use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
     hub::{Report, Standing},
@@ -318,11 +319,8 @@ impl Transaction {
         &self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        tokio::select! {
-            result = work => result,
-            () = self.cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
-            () = self.ending.cancelled() => Err(ApiError::cancelled("Pilothouse ended.")),
-        }
+        let by_a_person = until_cancelled(&self.cancel, "The switch was cancelled.", work);
+        until_cancelled(&self.ending, "Pilothouse ended.", by_a_person).await
     }
 
     fn report(&mut self, switch_id: i64, outcome: SwitchOutcome, error: Option<ApiError>) -> SwitchReport {
