@@ -5,9 +5,9 @@ use crate::{
 };
 use pilothouse_domain::{
     container::ContainerReading,
-    fit::gigabytes,
     gauge::{Gauges, GpuReading, MemoryPressure},
     snapshot::Snapshot,
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use std::time::Duration;

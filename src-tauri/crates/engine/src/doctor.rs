@@ -7,11 +7,11 @@ use crate::{
 use pilothouse_domain::{
     container::{ContainerProblem, ContainerReading, Containers},
     error::ErrorCode,
-    fit::gigabytes,
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
     server::{KeyPlace, ServerId, ServerKind},
     snapshot::{ServerView, Snapshot},
+    units::gigabytes,
 };
 use pilothouse_servers::discovery::discover;
 use pilothouse_system::{connect::is_here, keys::Keys, paths::Paths, service};

@@ -267,7 +267,8 @@ impl State {
 
     /// The ledger of the last sample, and by it what fits.
     fn draw_up_ledger(&mut self) {
-        self.snapshot.ledger = self.machine.as_ref().and_then(|machine| ledger(&self.snapshot, machine));
+        let readings = self.snapshot.readings().zip(self.machine.as_ref());
+        self.snapshot.ledger = readings.and_then(|(readings, machine)| ledger(&readings, machine));
         let active = self.active_resident();
         let judged: Vec<(Fit, bool)> = self
             .snapshot
@@ -293,7 +294,7 @@ impl State {
     }
 
     fn judge(&self, model: &Model, loaded: bool, active: &Option<Resident>) -> Fit {
-        if self.is_elsewhere(&model.server) {
+        if self.snapshot.is_elsewhere(&model.server) {
             return Fit::Unknown { reason: "it runs on another machine".into() };
         }
         let need = match self.needs.get(&model.reference().id()) {
@@ -354,11 +355,6 @@ impl State {
         self.snapshot.models = models;
         self.snapshot.instances = instances;
         true
-    }
-
-    /// A remote server with a process here uses this machine's memory all the same.
-    fn is_elsewhere(&self, server: &ServerId) -> bool {
-        self.snapshot.is_remote(server) && self.snapshot.server(server).is_some_and(|view| view.pid.is_none())
     }
 
     fn routes(&self) -> Routes {

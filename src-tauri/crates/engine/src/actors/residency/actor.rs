@@ -3,6 +3,7 @@ use super::{
     borrow::Lent,
     ended,
     event::Event,
+    late::LateLoad,
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
@@ -11,10 +12,14 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef},
     notice::Happening,
+    server::ServerId,
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -69,8 +74,12 @@ pub(super) struct Residency {
     pub(super) restores: VecDeque<Instant>,
     /// Whoever waits for the active model to answer.
     pub(super) available: Vec<Done>,
+    /// The servers of the settings, once they have been told.
+    pub(super) servers: Option<BTreeSet<ServerId>>,
     /// What only a transaction of ours can have left in memory.
     pub(super) strays: Vec<ModelRef>,
+    /// Loads that go on although nobody waits for them.
+    pub(super) late: Vec<LateLoad>,
     /// Takes a stray out of memory.
     pub(super) clearing: Option<JoinHandle<()>>,
     pub(super) cleared_at: Option<Instant>,
@@ -99,7 +108,9 @@ impl Residency {
             retry_at: None,
             restores: VecDeque::new(),
             available: Vec::new(),
+            servers: None,
             strays: Vec::new(),
+            late: Vec::new(),
             clearing: None,
             cleared_at: None,
             lent: None,
@@ -122,6 +133,10 @@ impl Residency {
                 }
                 ask = mailbox.recv() => match ask {
                     Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
+                    Some(Ask::Servers(servers)) => {
+                        self.servers = Some(servers);
+                        self.forget_active_without_server().await;
+                    }
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
@@ -149,6 +164,7 @@ impl Residency {
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
             Ask::Borrow(request) => self.lend(request),
+            Ask::Servers(servers) => self.servers = Some(servers),
             Ask::Shutdown(reply) => drop(reply.send(())),
         }
     }
@@ -169,6 +185,7 @@ impl Residency {
                     }
                 }
             }
+            Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
             Event::Lent(ready, reply) => self.lent(ready, reply),
             Event::Returned(loaded, waits) => self.returned(loaded, waits),
             Event::LoanOver(stray, waits) => {
@@ -201,6 +218,7 @@ impl Residency {
         let to = cause.to();
         let mut transaction = self.transaction(cause.clone(), cancel.clone());
         transaction.clear_first(self.clearing.take(), &mut self.strays);
+        transaction.join(self.late_load(&to));
         let hurry = transaction.now.clone();
         if now {
             hurry.cancel();
@@ -233,13 +251,14 @@ impl Residency {
 
     async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
-        let Finished { result, active, standing, strays } = finished.unwrap_or_else(|| {
+        let Finished { result, active, standing, strays, late } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
             Finished {
                 result: Err(error.hint("Look at Pilothouse's log.")),
                 active: self.active.clone(),
                 standing: Standing::Open,
                 strays: Vec::new(),
+                late: None,
             }
         });
         if let (Some(active), Standing::Open) = (&active, &standing) {
@@ -250,6 +269,9 @@ impl Residency {
         self.active.clone_from(&active);
         self.standing.clone_from(&standing);
         self.strays.extend(strays);
+        if let Some(late) = late {
+            self.follow_late(late);
+        }
         if active.is_some() {
             self.first_choices.clear();
         }
@@ -264,6 +286,7 @@ impl Residency {
         {
             tracing::warn!(%error, "the active model was not kept");
         }
+        self.forget_active_without_server().await;
         self.tell(&running.cause, &result);
         for reply in running.replies {
             let _ = reply.send(result.clone());

@@ -1,11 +1,13 @@
 //! A model lent for a measurement, and what it takes to have it in memory.
 
-use super::{Connection, ResidencyWiring, bounded};
+use super::{
+    Connection, ResidencyWiring, bounded,
+    late::{LateLoad, Loading},
+};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
 };
-use pilothouse_servers::LoadRequest;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -28,11 +30,13 @@ pub(super) struct Lent {
 pub(super) struct NotReady {
     pub error: ApiError,
     pub stray: Option<ModelRef>,
+    /// Its load goes on although nobody waits for it.
+    pub late: Option<LateLoad>,
 }
 
 impl From<ApiError> for NotReady {
     fn from(error: ApiError) -> Self {
-        Self { error, stray: None }
+        Self { error, stray: None, late: None }
     }
 }
 
@@ -78,6 +82,7 @@ impl ResidencyWiring {
     pub(super) async fn ready_to_measure(
         &self,
         model: &Model,
+        joined: Option<LateLoad>,
         cancel: &CancellationToken,
     ) -> Result<Ready, NotReady> {
         let supervisor = self.supervisor(&model.server)?;
@@ -89,15 +94,18 @@ impl ResidencyWiring {
         let reference = model.reference();
         self.note_stray(&reference, true).await;
         let (limit, _) = self.load_limit(&reference).await;
-        let request = LoadRequest { model: model.name.clone(), context: None };
-        let load = self.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
-        let result = bounded("The load", limit, cancel, load).await;
+        let joined = joined.filter(|late| !late.is_over());
+        let Loading { instance, late } = self.begin_load(&reference, &connection, joined, Arc::new(|_| {}));
+        let result = bounded("The load", limit, cancel, instance).await;
         supervisor.refresh().await;
         match result {
             Ok(instance) => Ok(Ready { instance, connection, loaded: true }),
+            Err(error) if late.as_ref().is_some_and(|late| !late.is_over()) => {
+                Err(NotReady { error, stray: None, late })
+            }
             Err(error) => {
                 let stray = self.give_up(&reference, &CancellationToken::new()).await;
-                Err(NotReady { error, stray })
+                Err(NotReady { error, stray, late: None })
             }
         }
     }

@@ -16,6 +16,8 @@ pub(super) enum Event {
     Resolved { number: u64, wanted: Wanted, result: Result<Model, ApiError>, reply: SwitchReply },
     /// A stray was taken out of memory, or not yet.
     Cleared(ModelRef, Result<(), ApiError>),
+    /// A load that nobody waited for is over, well or not.
+    Arrived(ModelRef, Option<ApiError>),
     /// A model is ready to be lent, or could not be made so.
     Lent(Result<Ready, NotReady>, oneshot::Sender<Result<Borrowed, ApiError>>),
     /// A lent model comes back: whether it was loaded for this, and who waits until memory is as before.

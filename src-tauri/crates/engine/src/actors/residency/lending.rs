@@ -26,8 +26,9 @@ impl Residency {
         self.around.leases.set_measured(Some(model.server.clone()));
         self.lent = Some(Lent { why: request.why, model });
         let (around, events) = (self.around.clone(), self.events.clone());
+        let joined = self.late_load(&request.model.reference());
         tokio::spawn(async move {
-            let ready = around.ready_to_measure(&request.model, &request.cancel).await;
+            let ready = around.ready_to_measure(&request.model, joined, &request.cancel).await;
             drop(events.send(Event::Lent(ready, request.reply)).await);
         });
     }
@@ -46,7 +47,10 @@ impl Residency {
                 // Whoever has gone meanwhile gives it back at once.
                 drop(reply.send(Ok(Borrowed::new(instance, connection, Box::new(back)))));
             }
-            Err(NotReady { error, stray }) => {
+            Err(NotReady { error, stray, late }) => {
+                if let Some(late) = late {
+                    self.follow_late(late);
+                }
                 self.loan_over(stray);
                 drop(reply.send(Err(error)));
             }

@@ -3,7 +3,7 @@
 use super::{
     actor::Supervisor,
     outcome::Outcome,
-    work::{self, Probe},
+    work::{self, Absence, Probe, Probed},
 };
 use crate::hub::Report;
 use pilothouse_domain::{
@@ -134,11 +134,16 @@ impl Supervisor {
     /// probe.
     pub(super) fn begin_probe(&mut self, with_models: bool) -> u64 {
         let Some(ticket) = self.contact.begin_probe() else { return self.contact.newest() };
-        let (generation, number, client) = (ticket.generation, ticket.number, ticket.connection.client);
+        let (generation, number) = (ticket.generation, ticket.number);
         let (adapter, processes) = (self.adapter.clone(), self.around.processes.clone());
-        let pid = self.owner.pid();
+        let probed = Probed {
+            connection: ticket.connection,
+            pid: self.owner.pid(),
+            found: self.owner.foreign_process(),
+            may_be_gone: self.owner.is(Ownership::Adopted),
+        };
         self.later(async move {
-            let probe = work::probe(&*client, &*adapter, &processes, pid, with_models).await;
+            let probe = work::probe(&probed, &*adapter, &processes, with_models).await;
             Outcome::Probed { generation, number, probe }
         });
         number
@@ -169,7 +174,7 @@ impl Supervisor {
                 self.publish();
                 self.answered();
             }
-            Err(error) => self.unanswered(error),
+            Err(error) => self.unanswered(error, probe.absence),
         }
         self.waiting.listed(number);
         if self.contact.takes_again() {
@@ -193,20 +198,22 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn unanswered(&mut self, error: ApiError) {
+    pub(super) fn unanswered(&mut self, error: ApiError, absence: Absence) {
         // We could not even ask (no file descriptor left): that is no silence, and what was silence before is unproven.
         if error.code == ErrorCode::System {
             tracing::warn!(server = %self.adapter.id(), %error, "could not be asked");
             return self.suspicion.unproven();
         }
-        let adopted = self.owner.is(Ownership::Adopted);
         if self.owner.is(Ownership::Remote) && !self.life.is_up() {
             return match is_loading(&error) && self.life.starting_for() < LOADING_LIMIT {
                 true => self.loading(error),
                 false => self.unreached(error),
             };
         }
-        if adopted && error.code == ErrorCode::Unreachable {
+        // A connection that breaks off, or that nobody takes for a while, is no end. Where its process has ended another one may
+        // have taken its place already: that one gets a second look.
+        let gone = absence.refused || (absence.ended && self.suspicion.is_silent());
+        if gone {
             self.say("is gone");
             let stopping = self.life.state() == ServerState::Stopping;
             self.disconnect();

@@ -2,7 +2,7 @@
 
 use pilothouse_domain::{Timestamp, server::Ownership};
 use pilothouse_servers::Found;
-use pilothouse_system::process::{OutputTail, OwnedProcess, ProcessSpec};
+use pilothouse_system::process::{Identity, OutputTail, OwnedProcess, ProcessSpec};
 use std::path::PathBuf;
 
 /// A process of ours.
@@ -18,6 +18,8 @@ pub(super) struct Own {
 pub(super) struct Theirs {
     ownership: Ownership,
     pid: Option<u32>,
+    /// The same process for sure, where the system shows it.
+    identity: Option<Identity>,
     /// Who keeps that process, in words.
     keeper: Option<String>,
     /// Only its owner can end it.
@@ -38,6 +40,7 @@ impl Theirs {
         Self {
             ownership,
             pid: found.pid,
+            identity: found.pid.and_then(Identity::of),
             keeper: found.keeper.clone(),
             left_to_owner: found.left_to_owner,
             stop_commands,
@@ -90,6 +93,14 @@ impl Owner {
             Self::Nobody => None,
             Self::Ours(own) => Some(own.process.pid()),
             Self::Somebody(theirs) => theirs.pid,
+        }
+    }
+
+    /// The process of somebody else, for sure: it may have ended while another one has its number.
+    pub fn foreign_process(&self) -> Option<Identity> {
+        match self {
+            Self::Somebody(theirs) => theirs.identity,
+            _ => None,
         }
     }
 
@@ -173,7 +184,6 @@ impl Owner {
 mod tests {
     use super::*;
     use pilothouse_domain::endpoint::Endpoint;
-    use pilothouse_system::process::Identity;
 
     fn somebody(ownership: Ownership, pid: Option<u32>, left: bool, stops: bool) -> Owner {
         let endpoint = Endpoint { base_url: "http://127.0.0.1:1".into(), key: None };
@@ -219,6 +229,9 @@ mod tests {
         let own = ours(None);
         assert!(matches!(own.way_down(), WayDown::Process(_)));
         assert_eq!((own.pid(), own.keeper()), (Some(std::process::id()), None));
+        assert_eq!(own.foreign_process(), None);
+        let here = somebody(Ownership::Adopted, Some(std::process::id()), false, false);
+        assert_eq!(here.foreign_process(), Identity::of(std::process::id()));
         let stops = somebody(Ownership::Adopted, Some(7), false, true);
         assert!(matches!(stops.way_down(), WayDown::Commands(_)));
         assert_eq!((stops.pid(), stops.keeper()), (Some(7), Some("kept by somebody")));

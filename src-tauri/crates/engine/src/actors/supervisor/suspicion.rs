@@ -49,6 +49,11 @@ impl Suspicion {
         self.aroused |= self.silent_since.take().is_some_and(|since| since.elapsed() > TOKEN_EVERY);
     }
 
+    /// Whether the last question went unanswered.
+    pub fn is_silent(&self) -> bool {
+        self.silent_since.is_some()
+    }
+
     pub fn silent(&mut self) {
         self.silent_since.get_or_insert_with(Instant::now);
     }

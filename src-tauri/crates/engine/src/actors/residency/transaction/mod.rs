@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, ResidencyWiring};
+use super::{Connection, ResidencyWiring, late::LateLoad};
 use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
@@ -48,6 +48,8 @@ pub(super) struct Finished {
     pub active: Option<Active>,
     pub standing: Standing,
     pub strays: Vec<ModelRef>,
+    /// The load of the target, which goes on.
+    pub late: Option<LateLoad>,
 }
 
 pub(super) struct Transaction {
@@ -75,6 +77,8 @@ pub(super) struct Transaction {
     target_was_loaded: bool,
     /// It is in memory only because an earlier transaction had to leave it there.
     target_is_stray: bool,
+    /// A load of it that goes on without us.
+    late: Option<LateLoad>,
     answers_cut: u32,
     reasons: Vec<String>,
     /// What is active now, and whether it answers.
@@ -113,6 +117,7 @@ impl Transaction {
             connection: None,
             target_was_loaded: false,
             target_is_stray: false,
+            late: None,
             answers_cut: 0,
             reasons: Vec::new(),
             standing: Standing::Open,
@@ -127,6 +132,17 @@ impl Transaction {
         self.strays = std::mem::take(strays);
         self.target_is_stray = self.strays.contains(&self.to);
         self.strays.retain(|stray| *stray != self.to);
+    }
+
+    /// An earlier transaction began to load the target, and its server goes on with that.
+    pub fn join(&mut self, late: Option<LateLoad>) {
+        self.target_is_stray |= late.is_some();
+        self.late = late;
+    }
+
+    /// Whether the target is still on its way into memory.
+    fn is_arriving(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| !late.is_over())
     }
 
     pub async fn run(mut self) -> Finished {
@@ -154,8 +170,9 @@ impl Transaction {
         {
             tracing::warn!(%error, "the switch was not kept");
         }
-        let Self { active, standing, strays, .. } = self;
-        Finished { result: Ok(report), active, standing, strays }
+        let Self { active, standing, strays, late, .. } = self;
+        let late = late.filter(|late| !late.is_over());
+        Finished { result: Ok(report), active, standing, strays, late }
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
