@@ -127,3 +127,35 @@ fn what_changes_nothing_gets_no_revision() {
     hub.report(Report::ServerGone("s".into()));
     assert!(hub.now().revision > before && hub.now().instances.is_empty() && hub.now().servers.is_empty());
 }
+
+#[test]
+fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
+    let (hub, _) = hub(None, None);
+    let seen = hub.snapshots();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let hub = hub.clone();
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let before = hub.now().revision;
+                    hub.report(Report::Doors { gateway: Ok(format!("{thread}.{round}")), web: None });
+                    assert!(hub.now().revision > before, "its report is not out");
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut last = 0;
+            for _ in 0..2000 {
+                let revision = seen.borrow().revision;
+                assert!(revision >= last, "{revision} after {last}");
+                last = revision;
+            }
+        });
+    });
+    let shown = hub.now();
+    let state = hub.state.lock().unwrap();
+    assert_eq!(
+        (shown.revision, &shown.engine.gateway),
+        (state.snapshot.revision, &state.snapshot.engine.gateway)
+    );
+}
