@@ -253,5 +253,7 @@ async fn bounded<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
+    // Boxed: each bound around it would hold it twice over.
+    let work = Box::pin(work);
     until_cancelled(cancel, "The switch was cancelled.", within(what, limit, work)).await
 }

@@ -336,7 +336,8 @@ impl Transaction {
         &self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        let by_a_person = until_cancelled(&self.cancel, "The switch was cancelled.", work);
+        // Boxed: each bound around it would hold it twice over.
+        let by_a_person = until_cancelled(&self.cancel, "The switch was cancelled.", Box::pin(work));
         until_cancelled(&self.ending, "Pilothouse ended.", by_a_person).await
     }
 
