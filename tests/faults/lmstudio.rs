@@ -5,7 +5,7 @@ use crate::{
     scene::{LIMIT, NO_LLAMA, reason, until_state, without_ollama},
 };
 use pilothouse_tests::{
-    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, server, until},
+    sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, free_port, server, signal, until},
     sims::lmstudio::{FailLoad, Faults, LmStudioSim, LmsQuirks, Options, Profile, TOKEN, home, lms},
 };
 use serde_json::{Value, json};
@@ -120,6 +120,31 @@ async fn an_unload_that_does_nothing_is_found_out_simulated() {
     let back = scene.sandbox.switch(EMBEDDED_MODEL, "llama-server");
     assert_eq!(back.code, Some(0), "the switch itself is done: {back:?}");
     assert!(back.json["reason"].as_str().unwrap_or_default().contains("still in memory"), "{back:?}");
+    scene.theirs.stop().await;
+}
+
+/// It is listed only when it is there, long after the switch was cancelled.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_lmstudio_goes_on_with_after_a_cancelled_switch_is_taken_out_simulated() {
+    let slow = |options: Options| Options { load_seconds: 8.0, ..options };
+    let Some(mut scene) = Scene::start(slow, "").await else { return };
+    scene.sandbox.until_active(&mut scene.engine, "llama-server").await;
+    scene.sandbox.until_listed(MODEL).await;
+    let mut switching = scene.sandbox.begin(&["switch", MODEL, "--server", "lmstudio"]);
+    scene
+        .sandbox
+        .until(&mut scene.engine, "the load", |status| {
+            (status["switching"]["phase"] == "loading").then_some(())
+        })
+        .await;
+    let held = || scene.theirs.look(|state| state.instances_of(MODEL).count());
+    until("LM Studio to have begun", LIMIT, || async { (held() == 1).then_some(()) }).await;
+    signal(switching.pid(), libc::SIGINT);
+    until("the end of the switch", LIMIT, || std::future::ready(switching.ended())).await;
+    assert_eq!(held(), 1, "LM Studio goes on");
+    until("it to be taken out", LIMIT, || async { (held() == 0).then_some(()) }).await;
+    let status = scene.sandbox.ask(&["status"]).unwrap();
+    assert_eq!(status["active"]["model"], EMBEDDED_MODEL, "{status:#}");
     scene.theirs.stop().await;
 }
 

@@ -222,7 +222,7 @@ async fn an_output_file_that_cannot_be_written_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_models_that_is_missing_is_an_empty_list() {
+async fn a_folder_of_models_that_is_missing_is_named_and_costs_its_models_alone() {
     let Some(tools) = Tools::find() else { return };
     let sandbox = Sandbox::new(&tools, "[servers.llama-server]\nmodels_dir = \"/nowhere/models\"\n");
     let mut engine = sandbox.serve().await;
@@ -231,4 +231,11 @@ async fn a_folder_of_models_that_is_missing_is_an_empty_list() {
         (sandbox.ask(&["models"])?["models"].as_array()?.len() == 1).then_some(())
     })
     .await;
+    let trouble = &sandbox.ask(&["status"]).unwrap()["troubles"][0];
+    let (message, hint) = (trouble["message"].as_str().unwrap(), trouble["hint"].as_str().unwrap());
+    assert!(
+        message.contains("servers.llama-server.models_dir") && message.contains("/nowhere/models"),
+        "{trouble}"
+    );
+    assert!(hint.contains("correct the path"), "what to do: {trouble}");
 }

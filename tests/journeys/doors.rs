@@ -1,9 +1,14 @@
 //! Who is let in.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{Sandbox, Tools};
+use pilothouse_tests::sandbox::{Group, Sandbox, Tools, command, free_port};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    process::Stdio,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_of_other_origins_and_callers_without_the_token_stay_outside() {
@@ -71,4 +76,48 @@ async fn asking_the_active_model_of_a_stopped_server_starts_it_and_says_so() {
     }
     assert!(!text.is_empty());
     assert!(said.iter().any(|words| words.starts_with("Starting llama-server and loading")), "{said:?}");
+}
+
+/// Another Pilothouse of the same person, or a program that takes its time to end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_was_taken_at_the_start_is_tried_again_until_it_is_had() {
+    let Some(tools) = Tools::find() else { return };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    let web_port = free_port();
+    let settings = format!("[servers.llama-server]\nautostart = false\n\n[web]\nport = {web_port}\n");
+    let sandbox = Sandbox::new(&tools, &settings);
+    let taken = [sandbox.gateway_port, web_port].map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap());
+    let mut command = command(&sandbox.cli);
+    sandbox.surround(&mut command);
+    command.arg("serve").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut engine = Group::spawn(&mut command);
+    let mut first = String::new();
+    BufReader::new(engine.child().stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let first: Value = serde_json::from_str(&first).unwrap();
+    assert!(first["url"].is_null() && first["gateway"].is_null(), "{first}");
+    assert_eq!(sandbox.run(&["status"]).code, Some(3), "nobody can be asked yet");
+
+    let [gateway, web] = taken;
+    drop(web);
+    let trouble = sandbox
+        .until(&mut engine, "the web door, and the trouble of the other", |status| {
+            let trouble = status["troubles"].as_array()?.first()?.clone();
+            (!trouble["message"].as_str()?.contains(&web_port.to_string())).then_some(trouble)
+        })
+        .await;
+    assert_eq!(trouble["code"], "port_taken", "{trouble:#}");
+    assert!(trouble["message"].as_str().unwrap().contains(&sandbox.gateway_port.to_string()), "{trouble:#}");
+    assert!(trouble["hint"].as_str().unwrap().contains("tried again"), "{trouble:#}");
+    drop(gateway);
+    let address = sandbox
+        .until(&mut engine, "the gateway", |status| {
+            status["troubles"].as_array()?.is_empty().then_some(())?;
+            Some(status["gateway"].as_str()?.to_owned())
+        })
+        .await;
+    assert_eq!(address, format!("http://127.0.0.1:{}/v1", sandbox.gateway_port));
+    let client = Client::new(&sandbox);
+    assert!(client.http.get(client.url("/models")).send().await.unwrap().status().is_success());
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
 }

@@ -1,7 +1,9 @@
 //! A settings file that is wrong.
 
-use pilothouse_tests::sandbox::{Sandbox, Tools};
-use std::net::TcpListener;
+use pilothouse_tests::sandbox::{
+    GGUF, Group, LIMIT, Sandbox, Tools, built, command, free_port, or_skip, until,
+};
+use std::{net::TcpListener, process::Stdio};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mistake_in_the_settings_changes_nothing_and_is_named() {
@@ -51,4 +53,102 @@ async fn a_first_start_with_bad_settings_uses_the_defaults_and_says_so() {
     assert!(message.contains("line"), "{message}");
     assert_eq!(std::fs::read_to_string(sandbox.settings_file()).unwrap(), bad);
     std::fs::write(sandbox.settings_file(), good).unwrap();
+}
+
+/// The port that `serve --port` asked for is no change of the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn saving_the_settings_of_an_engine_with_a_port_of_its_own_needs_no_restart() {
+    let Some(tools) = Tools::find() else { return };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    let settings = format!("[servers.llama-server]\nautostart = false\n\n[web]\nport = {}\n", free_port());
+    let sandbox = Sandbox::new(&tools, &settings);
+    let port = free_port().to_string();
+    let mut command = command(&sandbox.cli);
+    sandbox.surround(&mut command);
+    command.args(["serve", "--port", &port]).stdin(Stdio::null()).stdout(Stdio::null());
+    let mut engine = Group::spawn(&mut command);
+    sandbox.until(&mut engine, "an answer", |_| Some(())).await;
+    let text = std::fs::read_to_string(sandbox.settings_file()).unwrap();
+    // What is in force at once tells that the file was read again.
+    std::fs::write(sandbox.settings_file(), format!("{text}\n[tray]\ngauge = \"both\"\n[gateway2]\n"))
+        .unwrap();
+    sandbox.until(&mut engine, "a mistake", |status| first_trouble(status)).await;
+    std::fs::write(sandbox.settings_file(), format!("{text}\n[tray]\ngauge = \"both\"\n")).unwrap();
+    sandbox
+        .until(&mut engine, "its end", |status| status["troubles"].as_array()?.is_empty().then_some(()))
+        .await;
+    let moved = text.replace("[web]\nport = ", "[web]\nport = 1");
+    std::fs::write(sandbox.settings_file(), format!("{moved}\n[gateway2]\n")).unwrap();
+    sandbox.until(&mut engine, "another mistake", |status| first_trouble(status)).await;
+    std::fs::write(sandbox.settings_file(), text.replace("wait_s = 20", "wait_s = 20\nenabled = false"))
+        .unwrap();
+    let needed = sandbox
+        .until(&mut engine, "a restart to be needed", |status| {
+            first_trouble(status).filter(|text| text.contains("not yet in force"))
+        })
+        .await;
+    assert!(needed.contains("gateway") && !needed.contains("web"), "{needed}");
+}
+
+/// Servers of other owners come and go while Pilothouse runs, and with them what is active.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_remote_server_that_is_removed_takes_the_active_model_along_and_says_so_simulated() {
+    let Some(tools) = Tools::find() else { return };
+    let Some(simulated) = or_skip(built("sim-ollama")) else { return };
+    let tools = Tools { ollama: simulated, ..tools };
+    let sandbox = Sandbox::new(&tools, "[servers.llama-server]\nautostart = false\n\n");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_ready(&mut engine, "ollama").await;
+    let address = format!("http://127.0.0.1:{}/v1", sandbox.ollama_port);
+    assert_eq!(sandbox.run(&["servers", "add", "studio", &address]).code, Some(0));
+    let model = until("a model of it", LIMIT, || async {
+        let models = sandbox.ask(&["models"])?["models"].as_array()?.clone();
+        let of_studio = models.into_iter().find(|model| model["server"] == "studio")?;
+        Some(of_studio["name"].as_str()?.to_owned())
+    })
+    .await;
+    assert_eq!(sandbox.switch(&model, "studio").code, Some(0));
+    let removed = sandbox.run(&["servers", "remove", "studio"]);
+    assert_eq!((removed.code, &removed.json["was_active"]), (Some(0), &true.into()), "{removed:?}");
+    let status = sandbox.ask(&["status"]).unwrap();
+    assert!(status["active"].is_null() && status["active_absent"].is_null(), "{status:#}");
+    sandbox
+        .until(&mut engine, "a word of it", |status| {
+            let said = status["notices"].as_array()?.iter().find_map(|one| one["body"].as_str());
+            said?.contains("studio is not in the settings any more").then_some(())
+        })
+        .await;
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    let mut again = sandbox.serve().await;
+    sandbox.until_ready(&mut again, "ollama").await;
+    assert!(sandbox.ask(&["status"]).unwrap()["active"].is_null(), "nor after the next start");
+}
+
+/// As people write it, and as they sort their files.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_home_folder_with_a_tilde_and_files_below_it_are_found() {
+    let Some(tools) = Tools::find() else { return };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    for written in ["~/llm", "$HOME/llm", "${HOME}/llm"] {
+        let sandbox = Sandbox::new(&tools, &format!("[servers.llama-server]\nmodels_dir = {written:?}\n\n"));
+        let home = sandbox.home().parent().unwrap().join("home");
+        std::fs::create_dir_all(home.join("llm/owner/model")).unwrap();
+        std::os::unix::fs::symlink(tools.embedded.join(GGUF), home.join("llm/owner/model/DEEP.GGUF"))
+            .unwrap();
+        let mut engine = sandbox.serve().await;
+        sandbox.until_ready(&mut engine, "llama-server").await;
+        sandbox.until_listed("DEEP").await;
+        if written.starts_with('~') {
+            sandbox.until_active(&mut engine, "llama-server").await;
+            let switched = sandbox.switch("DEEP", "llama-server");
+            assert_eq!(switched.code, Some(0), "the real server loads it: {switched:?}");
+        }
+        engine.terminate();
+        sandbox.assert_clean_end(&mut engine).await;
+    }
+}
+
+fn first_trouble(status: &serde_json::Value) -> Option<String> {
+    Some(status["troubles"][0]["message"].as_str()?.to_owned())
 }

@@ -51,6 +51,7 @@ export const errors: Record<ErrorCode, string> = {
   hash_mismatch: 'The download is not what it should be',
   settings_invalid: 'The settings file has a mistake',
   restart_needed: 'Some settings wait for a restart',
+  folder_missing: 'A folder of the settings is not there',
   store_unavailable: 'History cannot be read',
   no_active_model: 'No active model',
   not_running: 'The server does not run',
@@ -250,6 +251,8 @@ export const servers = {
   startAgainOf: (name: string) => `Start again: ${name}`,
   stopOf: (name: string) => `Stop ${name}`,
   restartOf: (name: string) => `Restart ${name}`,
+  lookAgain: 'Look again',
+  lookAgainFor: (name: string) => `Look again for ${name}`,
   check: 'Check',
   checkOf: (name: string) => `Check ${name}`,
   rungs: { port: 'Port', API: 'API', token: 'Token' } as Record<string, string>,
@@ -266,8 +269,9 @@ export const servers = {
   leave: 'Leave it',
   forget: 'Forget',
   forgetOf: (name: string) => `Forget ${name}`,
-  forgets: (name: string) =>
-    `Pilothouse forgets ${name} and its key. The server itself goes on; it can be added again.`,
+  forgets: (name: string, active: string | null) =>
+    `Pilothouse forgets ${name} and its key. The server itself goes on; it can be added again.` +
+    (active === null ? '' : ` It has the active model, ${active}: no model is active then.`),
   backend: 'Program behind it',
   backendOff: 'not running',
   backendOn: (title: string, version: string | null, pid: string | null) =>

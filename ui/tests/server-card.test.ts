@@ -1,4 +1,4 @@
-import { screen, within } from '@testing-library/svelte';
+import { cleanup, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import type { ServerState } from '../src/api/ServerState';
@@ -72,6 +72,35 @@ describe('servers', () => {
     expect(backend.of('stop_server')).toEqual([{ call: 'stop_server', server: 'llama-server' }]);
   });
 
+  it('looks again for a program that is not installed, and only then', async () => {
+    const snapshot = snapshotOf();
+    const active = { server: 'ollama', model: 'm', instance: 'm' };
+    const servers = snapshot.servers.map((one) =>
+      one.id === 'ollama' ? { ...one, state: 'not_installed' as const } : one,
+    );
+    const { backend } = renderWith(Servers, { ...snapshot, servers, active });
+    expect(card('llama-server').queryByRole('button', { name: /Look again/ })).toBeNull();
+    await userEvent.click(card('ollama').getByRole('button', { name: 'Look again for Ollama' }));
+    expect(backend.of('locate_server')).toEqual([{ call: 'locate_server', server: 'ollama' }]);
+  });
+
+  it('says before a server is forgotten that it has the active model', async () => {
+    const snapshot = snapshotOf();
+    const servers = snapshot.servers.map((one) =>
+      one.id === 'ollama' ? { ...one, ownership: 'remote' as const } : one,
+    );
+    for (const [server, says] of [
+      ['ollama', true],
+      ['llama-server', false],
+    ] as const) {
+      const active = { server, model: 'm', instance: 'm' };
+      renderWith(Servers, { ...snapshot, servers, active });
+      await userEvent.click(card('ollama').getByRole('button', { name: /Forget/ }));
+      expect(card('ollama').queryByText(/no model is active then/) !== null).toBe(says);
+      cleanup();
+    }
+  });
+
   it('stops another one without asking', async () => {
     const { backend } = renderWith(Servers, snapshotOf());
     await userEvent.click(card('ollama').getByRole('button', { name: 'Stop Ollama' }));
@@ -88,7 +117,7 @@ describe('servers', () => {
   it('offers a start only where it can be done', () => {
     renderWith(Servers, snapshotOf('trouble'));
     expect(card('ollama').getByRole('button', { name: 'Start again: Ollama' })).toBeTruthy();
-    expect(card('lmstudio').queryByRole('button')).toBeNull();
+    expect(card('lmstudio').queryByRole('button', { name: /^Start/ })).toBeNull();
   });
 
   it('shows a refusal on the card', async () => {

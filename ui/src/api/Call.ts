@@ -6,7 +6,7 @@ import type { ServerId } from "./ServerId";
 /**
  * Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
  */
-export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "discover" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "check_server", server: ServerId, } | { "call": "take_over", server: ServerId, } | { "call": "add_server", 
+export type Call = { "call": "snapshot", known?: number, } | { "call": "refresh" } | { "call": "discover" } | { "call": "start_server", server: ServerId, } | { "call": "stop_server", server: ServerId, } | { "call": "restart_server", server: ServerId, } | { "call": "locate_server", server: ServerId, } | { "call": "check_server", server: ServerId, } | { "call": "take_over", server: ServerId, } | { "call": "add_server", 
 /**
  * Its id from now on: 1 to 32 of a-z, 0-9 and -.
  */

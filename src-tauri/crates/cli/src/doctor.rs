@@ -1,7 +1,7 @@
 use crate::{output::Output, session::Session, session::unexpected};
 use pilothouse_engine::{
     api::{ApiError, Call, Check, CheckResult, ErrorCode, Reply},
-    doctor::examine_machine,
+    doctor::{examine_machine, examine_settings},
 };
 use pilothouse_system::paths::Paths;
 use serde_json::json;
@@ -14,7 +14,9 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
             other => return Err(unexpected(&other)),
         },
         Err(error) if error.code == ErrorCode::NotRunning => {
-            let mut checks = examine_machine(&Paths::from_env()?);
+            let paths = Paths::from_env()?;
+            let mut checks = examine_machine(&paths);
+            checks.extend(examine_settings(&paths));
             checks.push(Check {
                 name: "engine".into(),
                 result: CheckResult::Skipped,

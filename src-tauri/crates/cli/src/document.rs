@@ -108,7 +108,7 @@ pub fn model(view: &ModelView) -> Value {
 /// One run in the list of past runs.
 pub fn run(run: &Run) -> Value {
     let reason = match run.state {
-        RunState::Done => "the server does not count its tokens",
+        RunState::Done if run.trials > 0 => "the server does not count its tokens",
         _ => "no trial that counts",
     };
     with_reasons(

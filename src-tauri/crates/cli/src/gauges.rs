@@ -35,7 +35,7 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
                 _ => {}
             }
         }
-        if !watch {
+        if !watch || output.is_lost() {
             return Ok(0);
         }
         tokio::select! {

@@ -27,7 +27,7 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
             });
         }
         after = lines.last().map(|line| line.number).or(after).or(Some(0));
-        if !follow {
+        if !follow || output.is_lost() {
             return Ok(0);
         }
         tokio::select! {

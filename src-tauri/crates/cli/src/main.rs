@@ -2,8 +2,6 @@
 //!
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
-#![expect(clippy::print_stderr, reason = "printing is what a command line is for")]
-
 mod bench;
 mod doctor;
 mod document;
@@ -28,7 +26,7 @@ mod switch;
 use clap::{CommandFactory, Parser, Subcommand};
 use output::Output;
 use pilothouse_engine::api::{ApiError, ErrorCode};
-use std::process::ExitCode;
+use std::{io::IsTerminal, process::ExitCode};
 
 /// One active model for your own machine: Pilothouse supervises LM Studio, Ollama and llama-server.
 #[derive(Parser)]
@@ -125,22 +123,32 @@ fn main() -> ExitCode {
         }
     };
     match runtime.block_on(run(arguments.verb, &output)) {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => output.exit(code),
         Err(error) => output.fail(&error),
     }
 }
 
 /// Wrong usage ends with 2; with `--json` the error is a document as everywhere.
 fn usage(error: &clap::Error) -> ExitCode {
-    let wants_json = std::env::args().any(|argument| argument == "--json");
+    // Names of files and models may be in any bytes.
+    let wants_json = std::env::args_os().any(|argument| argument == "--json");
+    let output = Output::new(wants_json);
     if wants_json && error.use_stderr() {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
         let error = ApiError::new(ErrorCode::InvalidCall, first).hint("`pilothouse --help` lists the verbs.");
-        return Output::new(true).fail(&error);
+        return output.fail(&error);
     }
-    let _ = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    if error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(ErrorCode::InvalidCall.exit_code());
+    }
+    // Help, or the version. Colours are for a terminal, which `print` tells.
+    match std::io::stdout().is_terminal() {
+        true => drop(error.print()),
+        false => output.bytes(error.to_string().as_bytes()),
+    }
+    output.exit(0)
 }
 
 /// Runs a verb; the result is the exit code.
@@ -167,7 +175,9 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,
         Verb::Service { act } => service::run(act, output).await,
         Verb::Completions { shell } => {
-            clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut std::io::stdout());
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut script);
+            output.bytes(&script);
             Ok(0)
         }
     }

@@ -1,12 +1,13 @@
 use crate::output::{Output, with_schema};
-use pilothouse_domain::lifecycle::ServerState;
+use pilothouse_domain::{lifecycle::ServerState, snapshot::Snapshot};
 use pilothouse_engine::{
     Engine, EngineHandle, EngineOptions,
     api::{ApiError, CallHandler, ErrorCode},
     logging,
 };
 use serde_json::json;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::watch;
 
 /// How long a first model may take to become active.
 const ACTIVE_LIMIT: Duration = Duration::from_secs(180);
@@ -17,7 +18,7 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
     let ended = listen_for_end()?;
     let engine = start(port).await?;
     let snapshot = engine.handle().snapshots().borrow().clone();
-    let url = engine.web_url().map(str::to_owned);
+    let url = engine.web_url();
     let gateway = engine.gateway_url();
     let first = with_schema(json!({ "url": url, "gateway": gateway, "pid": std::process::id() }));
     output.line(&first.to_string());
@@ -27,9 +28,42 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
         output.remark(&format!("Gateway  {}", gateway.unwrap_or_else(|| format!("none: {}", absent()))));
         output.remark("Ctrl-C ends it.");
     }
-    ended.await;
+    // Whoever started it waits for that line.
+    if !output.is_lost() {
+        tokio::select! {
+            () = ended => {}
+            () = tell_troubles(engine.handle().snapshots(), output) => {}
+        }
+    }
     engine.shutdown().await;
     Ok(0)
+}
+
+/// Says on stderr what is wrong with Pilothouse itself, and when that is over: without a window nobody else would.
+async fn tell_troubles(mut snapshots: watch::Receiver<Arc<Snapshot>>, output: &Output) {
+    let mut told = Vec::new();
+    loop {
+        let now = snapshots.borrow_and_update().troubles.clone();
+        for line in news(&told, &now) {
+            output.remark(&line);
+        }
+        told = now;
+        if snapshots.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What is said of the troubles now to somebody who knows those before.
+fn news(before: &[ApiError], now: &[ApiError]) -> Vec<String> {
+    let over = before.iter().filter(|trouble| !now.contains(trouble));
+    let new = now.iter().filter(|trouble| !before.contains(trouble));
+    let hint = |trouble: &ApiError| trouble.hint.as_ref().map(|hint| format!("\n         {hint}"));
+    over.map(|trouble| format!("Over     {}", trouble.message))
+        .chain(
+            new.map(|trouble| format!("Trouble  {}{}", trouble.message, hint(trouble).unwrap_or_default())),
+        )
+        .collect()
 }
 
 /// Starts an engine in this process.
@@ -83,5 +117,36 @@ fn listen_for_end() -> Result<impl Future<Output = ()>, ApiError> {
         Ok(async {
             let _ = tokio::signal::ctrl_c().await;
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trouble_is_told_once_and_its_end_too() {
+        let port = ApiError::new(ErrorCode::PortTaken, "Port 1 is held.").hint("End that program.");
+        let file = ApiError::new(ErrorCode::SettingsInvalid, "settings.toml line 1: no.");
+        let changed = ApiError::new(ErrorCode::SettingsInvalid, "settings.toml line 2: no.");
+        let none: [ApiError; 0] = [];
+        for (before, now, wanted) in [
+            (&none[..], &none[..], vec![]),
+            (
+                &none,
+                std::slice::from_ref(&port),
+                vec!["Trouble  Port 1 is held.\n         End that program."],
+            ),
+            (std::slice::from_ref(&port), std::slice::from_ref(&port), vec![]),
+            (&[port.clone(), file.clone()], &[file.clone(), port.clone()], vec![]),
+            (std::slice::from_ref(&port), &none, vec!["Over     Port 1 is held."]),
+            (
+                std::slice::from_ref(&file),
+                std::slice::from_ref(&changed),
+                vec!["Over     settings.toml line 1: no.", "Trouble  settings.toml line 2: no."],
+            ),
+        ] {
+            assert_eq!(news(before, now), wanted);
+        }
     }
 }

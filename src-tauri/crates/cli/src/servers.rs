@@ -19,6 +19,10 @@ pub enum Act {
     Restart {
         server: String,
     },
+    /// Look again for the program of one that is not installed.
+    Locate {
+        server: String,
+    },
     /// Look at port and API, and ask for one real token.
     Check {
         server: String,
@@ -57,6 +61,7 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
         }
         Some(Act::Start { server }) => Call::StartServer { server: ServerId(server) },
         Some(Act::Stop { server }) => Call::StopServer { server: ServerId(server) },
+        Some(Act::Locate { server }) => Call::LocateServer { server: ServerId(server) },
         Some(Act::Check { server }) => Call::CheckServer { server: ServerId(server) },
         Some(Act::Discover) => Call::Discover,
         Some(Act::Add { server, address, title }) => {

@@ -65,8 +65,9 @@ fn agreed(output: &Output) -> Result<bool, ApiError> {
         return Err(ApiError::new(ErrorCode::InvalidCall, "Fetching about 158 MB needs consent.")
             .hint("Say `pilothouse setup --yes`."));
     }
-    eprint!("Fetch llama-server and a small model, about 158 MB? [Y/n] ");
-    let _ = std::io::stderr().flush();
+    let mut asked = std::io::stderr();
+    let _ = asked.write_all(b"Fetch llama-server and a small model, about 158 MB? [Y/n] ");
+    let _ = asked.flush();
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     Ok(read.is_ok_and(|bytes| bytes > 0) && !answer.trim().to_lowercase().starts_with('n'))

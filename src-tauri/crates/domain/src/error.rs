@@ -54,6 +54,8 @@ pub enum ErrorCode {
     SettingsInvalid,
     /// Changed settings are in force only after a restart of Pilothouse.
     RestartNeeded,
+    /// A folder that the settings name is not there.
+    FolderMissing,
     /// The database cannot be used; everything else goes on.
     StoreUnavailable,
     /// No model is active.

@@ -136,15 +136,33 @@ pub fn find_model<'a>(
     }
 }
 
-/// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name
-/// without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
+/// Whether `asked` is another spelling of a name that Ollama lists, one that Ollama takes itself: without the tag `latest`,
+/// with its default registry and namespace in front, in other letters' case (ollama, types/model/name.go). Ollama lists every
+/// name with its tag, and nobody else has tags, so that names of other servers are never taken for one.
+pub fn is_spelling_of(listed: &str, asked: &str) -> bool {
+    fn whole(name: &str) -> String {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_prefix("registry.ollama.ai/").unwrap_or(&name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        let last = name.rsplit('/').next().unwrap_or_default();
+        if last.contains(':') { name.to_owned() } else { format!("{name}:latest") }
+    }
+    let tagged = listed.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    tagged && !asked.is_empty() && whole(listed) == whole(asked)
+}
+
+/// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then another spelling of
+/// it (see [`is_spelling_of`]), then a name without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
 pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
     let wanted = wanted.trim();
     let candidates: Vec<&Model> = models.iter().filter(|m| server.is_none_or(|s| &m.server == s)).collect();
     let lower = wanted.to_lowercase();
     let rungs: [&dyn Fn(&Model) -> bool; 5] = [
         &|m| m.reference().id() == wanted || m.name == wanted,
-        &|m| m.name.strip_suffix(":latest") == Some(wanted),
+        &|m| {
+            is_spelling_of(&m.name, wanted)
+                || m.server.named_in(wanted).is_some_and(|name| is_spelling_of(&m.name, name))
+        },
         &|m| m.name.to_lowercase() == lower || m.title.to_lowercase() == lower,
         &|m| m.name.to_lowercase().starts_with(&lower),
         &|m| m.name.to_lowercase().contains(&lower),
@@ -178,6 +196,32 @@ mod tests {
     }
 
     #[test]
+    fn a_name_may_be_spelled_as_ollama_takes_it() {
+        for (listed, asked) in [
+            ("qwen2.5:latest", "qwen2.5"),
+            ("qwen2.5:latest", "Qwen2.5:Latest"),
+            ("qwen2.5:7b", "library/qwen2.5:7b"),
+            ("qwen2.5:latest", "registry.ollama.ai/library/qwen2.5"),
+            ("hf.co/someone/Model-GGUF:latest", "hf.co/someone/model-gguf"),
+            ("me/own:latest", "me/own"),
+        ] {
+            assert!(is_spelling_of(listed, asked), "{asked} for {listed}");
+        }
+        for (listed, asked) in [
+            ("qwen2.5:7b", "qwen2.5"),
+            ("qwen2.5:latest", "qwen2"),
+            ("qwen2.5:latest", "me/qwen2.5"),
+            ("me/own:latest", "own"),
+            ("qwen2.5", "qwen2.5:latest"),
+            ("Qwen/Qwen2.5", "qwen/qwen2.5"),
+            ("host:80/qwen2.5", "HOST:80/qwen2.5"),
+            (":latest", ""),
+        ] {
+            assert!(!is_spelling_of(listed, asked), "{asked} for {listed}");
+        }
+    }
+
+    #[test]
     fn a_name_is_found_by_the_first_rung_that_fits() {
         let models = [
             model("llama-server", "SmolLM2-135M-Instruct.Q4_1"),
@@ -197,10 +241,19 @@ mod tests {
         assert_eq!(names("gemma3", Some("ollama")), ["ollama/gemma3:latest"]);
         assert_eq!(names("smol", None).len(), 2, "a shared beginning is ambiguous");
         assert_eq!(names("instruct", None), ["llama-server/SmolLM2-135M-Instruct.Q4_1"]);
+        for wanted in [
+            "ollama/gemma3",
+            "gemma3:latest",
+            "ollama/library/Gemma3",
+            "registry.ollama.ai/library/gemma3:latest",
+        ] {
+            assert_eq!(names(wanted, None), ["ollama/gemma3:latest"], "{wanted}");
+        }
+        assert_eq!(names("lmstudio/gemma3", None), ["lmstudio/gemma3"]);
         assert!(names("", None).is_empty());
         assert!(names("qwen", None).is_empty());
         let one = |wanted: &str| find_model(&models, wanted, None);
-        assert_eq!(one("gemma3").unwrap().server, "lmstudio".into());
+        assert_eq!(one("lmstudio/gemma3").unwrap().server, "lmstudio".into());
         assert_eq!(one("qwen").unwrap_err().code, ErrorCode::NotFound);
         let many = one("smol").unwrap_err();
         assert_eq!(many.code, ErrorCode::Ambiguous);

@@ -2,11 +2,12 @@
 
 use crate::{
     api::{Check, CheckResult},
+    settings,
     setup::Embedded,
 };
 use pilothouse_domain::{
     container::{ContainerProblem, ContainerReading, Containers},
-    error::ErrorCode,
+    error::{ApiError, ErrorCode},
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
     server::{KeyPlace, ServerId, ServerKind},
@@ -16,6 +17,9 @@ use pilothouse_domain::{
 use pilothouse_servers::discovery::discover;
 use pilothouse_system::{connect::is_here, keys::Keys, paths::Paths, service};
 use std::path::Path;
+
+/// What to do about a settings file that is not understood, while no engine runs.
+const UNREAD: &str = "Correct the file before the next start; otherwise the defaults are in force.";
 
 /// All checks of a running engine. Asks open ports of this machine what they are; wakes nothing up.
 /// `is_off_card`: whether a server has been seen to compute on the processor although there is a card.
@@ -41,8 +45,9 @@ pub async fn examine(
     });
     checks.push(match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
         (Some(address), _) => check("gateway", CheckResult::Ok, address.clone()),
-        (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default())
-            .with("Set gateway.port in the settings file, then start Pilothouse again."),
+        (None, reason) => check("gateway", CheckResult::Warn, reason.clone().unwrap_or_default()).with(
+            "End the program that holds its port, or set another gateway.port and start Pilothouse again.",
+        ),
     });
     let gauges = snapshot.gauges.as_ref();
     checks.push(match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
@@ -102,6 +107,30 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
         });
     }
     checks
+}
+
+/// The settings file, where no engine has read it: whether it can be, and whether the folders that it names are there. Blocking.
+pub fn examine_settings(paths: &Paths) -> Vec<Check> {
+    let file = paths.settings_file();
+    let shown = file.display().to_string();
+    if !file.exists() && !file.is_symlink() {
+        return vec![check("settings file", CheckResult::Ok, format!("{shown} (made at the first start)"))];
+    }
+    let failed = |name: &str, error: ApiError| Check {
+        name: name.into(),
+        result: CheckResult::Fail,
+        detail: error.message,
+        hint: error.hint,
+    };
+    match settings::read(&file) {
+        Ok(mut settings) => {
+            paths.expand_settings(&mut settings);
+            let mut checks = vec![check("settings file", CheckResult::Ok, shown)];
+            checks.extend(settings::missing_folders(&settings).map(|error| failed("folders", error)));
+            checks
+        }
+        Err(error) => vec![failed("settings file", ApiError { hint: Some(UNREAD.into()), ..error })],
+    }
 }
 
 /// A server that computes on the processor although there is a card: nobody would wait so long on purpose.
@@ -297,5 +326,34 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let failed = writable("data folder", &file);
         assert!(failed.result == CheckResult::Fail && failed.hint.is_some(), "{failed:?}");
+    }
+
+    #[test]
+    fn the_settings_file_is_checked_without_an_engine() {
+        let root = tempfile::tempdir().unwrap();
+        let home = root.path().as_os_str().to_owned();
+        let paths = Paths::resolve(&|name| (name == "PILOTHOUSE_HOME").then(|| home.clone())).unwrap();
+        let told = || {
+            let checks = examine_settings(&paths);
+            checks.into_iter().map(|one| (one.name, one.result, one.detail)).collect::<Vec<_>>()
+        };
+        assert_eq!((told()[0].1, told().len()), (CheckResult::Ok, 1), "there is none yet");
+        std::fs::create_dir_all(&paths.config).unwrap();
+        for (text, name, result, words) in [
+            ("", "settings file", CheckResult::Ok, "settings.toml"),
+            ("[gateway]\nprot = 3\n", "settings file", CheckResult::Fail, "did you mean port?"),
+            ("[gateway\n", "settings file", CheckResult::Fail, "line 1"),
+            ("[gauges]\ninterval_ms = 1\n", "settings file", CheckResult::Fail, "200 to 60000"),
+            ("[servers.llama-server]\nmodels_dir = \"/no/such\"\n", "folders", CheckResult::Fail, "/no/such"),
+            ("[servers.llama-server]\nmodels_dir = \"~\"\n", "settings file", CheckResult::Ok, ""),
+        ] {
+            std::fs::write(paths.settings_file(), text).unwrap();
+            let (named, found, detail) = told().pop().unwrap();
+            assert_eq!((named.as_str(), found), (name, result), "{text}: {detail}");
+            assert!(detail.contains(words), "{text}: {detail}");
+        }
+        std::fs::remove_file(paths.settings_file()).unwrap();
+        std::fs::create_dir(paths.settings_file()).unwrap();
+        assert_eq!(told()[0].1, CheckResult::Fail, "a folder in its place");
     }
 }

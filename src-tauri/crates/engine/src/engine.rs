@@ -1,8 +1,10 @@
 //! Puts the actors together: [`Engine::start`] to [`Engine::shutdown`].
 
 mod calls;
+mod doors;
 mod fitting;
 mod fleet;
+mod folders;
 mod options;
 mod past;
 
@@ -22,32 +24,29 @@ use crate::{
         supervisors::Supervisors,
     },
     api::{Call, CallHandler, CallResult},
-    http::Door,
     hub::{Hub, Report},
     ports::Journal,
     settings::{self, SettingsFile},
     setup::Embedded,
-    single_engine::{EngineLock, EngineRecord},
+    single_engine::EngineLock,
     store::Store,
 };
 use async_trait::async_trait;
+use doors::Doors;
 use fleet::Fleet;
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
-    endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::ServerKind,
     settings::{Settings, SwitchingSettings},
     snapshot::{EngineView, Snapshot},
 };
-use pilothouse_gateway::Gateway;
 use pilothouse_leases::{Leases, Limits};
 use pilothouse_system::{
     gauges::{Docker, MachineGauges},
     keys::Keys,
     paths::Paths,
-    redact,
 };
 use std::{sync::Arc, time::Duration};
 use tokio::{
@@ -78,13 +77,10 @@ pub(crate) struct Inner {
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
 pub struct Engine {
     inner: Arc<Inner>,
-    gateway: Option<Gateway>,
-    door: Option<Door>,
-    /// The address of the web UI with its token.
-    web_url: Option<String>,
+    doors: Doors,
     settings_task: JoinHandle<()>,
+    folders_task: JoinHandle<()>,
     _watch: Option<settings::WatchGuard>,
-    lock: EngineLock,
 }
 
 /// A way into a running engine; cheap to clone.
@@ -201,18 +197,17 @@ impl Engine {
             containers,
             store,
         });
-        let (gateway, door, token) = open_doors(&settings, &inner).await;
-        let web_url =
-            door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
-        publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
+        let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {
             inner.residency.servers_are(inner.supervisors.ids()).await;
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
+        let (named, seen) = watch::channel(settings.clone());
+        let folders_task = folders::watch_folders(hub, seen);
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching));
-        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
+            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
+        Ok(Self { inner, doors, settings_task, folders_task, _watch: watch_guard })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -220,8 +215,8 @@ impl Engine {
     }
 
     /// The address of the web UI with its token in the fragment.
-    pub fn web_url(&self) -> Option<&str> {
-        self.web_url.as_deref()
+    pub fn web_url(&self) -> Option<String> {
+        self.doors.web_url()
     }
 
     /// The address for client programs.
@@ -232,25 +227,19 @@ impl Engine {
     /// Ends everything in less than five seconds: what is under way is cancelled and put back, our servers are
     /// stopped, adopted ones go on.
     pub async fn shutdown(self) {
+        let mut lock = None;
         let ladder = async {
             self.settings_task.abort();
+            self.folders_task.abort();
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();
             self.inner.leases.shutdown();
             tokio::join!(self.inner.bencher.shutdown(), self.inner.residency.shutdown());
-            let doors = async {
-                if let Some(gateway) = self.gateway {
-                    gateway.stop().await;
-                }
-                if let Some(door) = self.door {
-                    door.stop().await;
-                }
-            };
             let servers = self.inner.supervisors.all();
             let servers = join_all(servers.iter().map(SupervisorHandle::shutdown));
             self.inner.bookkeeper.shutdown().await;
-            tokio::join!(doors, servers, self.inner.sampler.shutdown());
+            (lock, _, _) = tokio::join!(self.doors.close(), servers, self.inner.sampler.shutdown());
             if let Some(store) = &self.inner.store {
                 store.close().await;
             }
@@ -258,7 +247,7 @@ impl Engine {
         if tokio::time::timeout(Duration::from_millis(4800), ladder).await.is_err() {
             tracing::warn!("the shutdown took too long and was cut off");
         }
-        self.lock.close();
+        drop(lock);
         tracing::info!("ended");
     }
 }
@@ -284,58 +273,16 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
     }
 }
 
-async fn open_doors(settings: &Settings, inner: &Arc<Inner>) -> (Option<Gateway>, Option<Door>, Secret) {
-    let hub = &inner.hub;
-    let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
-    redact::register(&token);
-    let gateway = match settings.gateway.enabled {
-        true => Gateway::start(settings.gateway.port, inner.leases.clone()).await,
-        false => Err(ApiError::new(ErrorCode::Unsupported, "switched off in the settings")),
-    };
-    let door = Door::start(settings.web.port, token.clone(), Arc::new(EngineHandle(inner.clone()))).await;
-    let refused = gateway.as_ref().err().filter(|_| settings.gateway.enabled);
-    for error in [refused, door.as_ref().err()].into_iter().flatten() {
-        hub.report(Report::Trouble(error.clone()));
-    }
-    hub.report(Report::Doors {
-        gateway: match &gateway {
-            Ok(gateway) => Ok(format!("http://{}/v1", gateway.address())),
-            Err(error) => Err(error.message.clone()),
-        },
-        web: door.as_ref().ok().map(|door| format!("http://{}/", door.address())),
-    });
-    (gateway.ok(), door.ok(), token)
-}
-
-/// Tells the command line and a second start where this engine answers.
-fn publish_record(
-    lock: &EngineLock,
-    hub: &Hub,
-    door: Option<&Door>,
-    gateway: Option<&Gateway>,
-    token: &Secret,
-    started_at: Timestamp,
-) {
-    let Some(door) = door else { return };
-    let record = EngineRecord {
-        pid: std::process::id(),
-        web_url: format!("http://{}/", door.address()),
-        token: token.expose().to_owned(),
-        gateway_url: gateway.map(|gateway| format!("http://{}/v1", gateway.address())),
-        version: env!("CARGO_PKG_VERSION").into(),
-        started_at,
-    };
-    if let Err(error) = lock.publish(&record) {
-        hub.report(Report::Trouble(error));
-    }
-}
-
 /// Puts changed settings in force as far as that needs no restart, and tells of mistakes.
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
     (options, started_with): (EngineOptions, Settings),
-    (notify_on, switching): (watch::Sender<bool>, watch::Sender<SwitchingSettings>),
+    (notify_on, switching, named): (
+        watch::Sender<bool>,
+        watch::Sender<SwitchingSettings>,
+        watch::Sender<Settings>,
+    ),
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
     let guard = settings::watch(inner.settings.path(), sender)
@@ -352,6 +299,7 @@ fn follow_settings(
                     inner.hub.report(Report::Tray(settings.tray));
                     notify_on.send_replace(settings.notifications.enabled);
                     switching.send_replace(settings.switching);
+                    named.send_replace(settings.clone());
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);

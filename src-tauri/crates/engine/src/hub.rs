@@ -81,6 +81,8 @@ pub enum Report {
     /// Something about Pilothouse itself is wrong; the code says which thing.
     Trouble(ApiError),
     TroubleOver(ErrorCode),
+    /// Just this one, whatever else has its code.
+    TroubleSolved(ApiError),
 }
 
 /// Whether requests may go to the active model.
@@ -258,6 +260,11 @@ impl State {
                 troubles.retain(|trouble| trouble.code != error.code);
                 troubles.push(error);
                 before != *troubles
+            }
+            Report::TroubleSolved(error) => {
+                let before = self.snapshot.troubles.len();
+                self.snapshot.troubles.retain(|trouble| *trouble != error);
+                before != self.snapshot.troubles.len()
             }
             Report::TroubleOver(code) => {
                 let before = self.snapshot.troubles.len();

@@ -1,6 +1,9 @@
 //! Where Pilothouse keeps its files.
 
-use pilothouse_domain::error::{ApiError, ErrorCode};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    settings::Settings,
+};
 use std::{
     ffi::OsString,
     path::{Path, PathBuf},
@@ -98,6 +101,36 @@ impl Paths {
         }
     }
 
+    /// Makes all paths of the settings such as the system reads.
+    pub fn expand_settings(&self, settings: &mut Settings) {
+        let servers = &mut settings.servers;
+        for path in [
+            &mut servers.llama_server.program,
+            &mut servers.llama_server.models_dir,
+            &mut servers.ollama.program,
+            &mut servers.ollama.models_dir,
+            &mut servers.lmstudio.home,
+        ] {
+            *path = self.expand(path);
+        }
+    }
+
+    /// A path as people write it in the settings: `~`, `$HOME` and `${HOME}` at its beginning are the home folder. Other
+    /// variables and other people's homes stay as they are written.
+    pub fn expand(&self, written: &str) -> String {
+        let home = self.user_home.display();
+        for mark in ["~", "$HOME", "${HOME}"] {
+            match written.strip_prefix(mark) {
+                Some("") => return home.to_string(),
+                Some(rest) if rest.starts_with('/') => {
+                    return format!("{}{rest}", home.to_string().trim_end_matches('/'));
+                }
+                _ => {}
+            }
+        }
+        written.to_owned()
+    }
+
     pub fn settings_file(&self) -> PathBuf {
         self.config.join("settings.toml")
     }
@@ -163,6 +196,29 @@ mod tests {
         assert_eq!(paths.embedded, Path::new("/srv/p/data/embedded"));
         assert_eq!(paths.user_home, Path::new("/home/a"));
         assert!(paths.portable);
+    }
+
+    #[test]
+    fn the_home_folder_is_written_in_three_ways() {
+        let paths = resolve(&[("HOME", "/home/a")]).unwrap();
+        for (written, wanted) in [
+            ("~", "/home/a"),
+            ("~/models", "/home/a/models"),
+            ("$HOME/models", "/home/a/models"),
+            ("${HOME}/my models", "/home/a/my models"),
+            ("$HOME", "/home/a"),
+            ("/srv/~/models", "/srv/~/models"),
+            ("~bob/models", "~bob/models"),
+            ("$HOMES/models", "$HOMES/models"),
+            ("$MODELS", "$MODELS"),
+            ("models/$HOME", "models/$HOME"),
+            ("ollama", "ollama"),
+            ("", ""),
+        ] {
+            assert_eq!(paths.expand(written), wanted, "{written}");
+        }
+        let at_root = resolve(&[("HOME", "/")]).unwrap();
+        assert_eq!(at_root.expand("~/models"), "/models");
     }
 
     #[cfg(target_os = "linux")]

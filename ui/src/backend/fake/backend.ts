@@ -57,6 +57,7 @@ export class FakeBackend implements Backend {
       case 'discover':
         return { reply: 'discovered', servers: [] };
       case 'add_server':
+      case 'locate_server':
       case 'remove_server':
       case 'end_orphans':
         return { reply: 'done' };

@@ -26,7 +26,7 @@ pub struct LlamaServerSettings {
     pub autostart: bool,
     /// The program; empty: beside the app, in the data directory, on the PATH.
     pub program: String,
-    /// A folder with GGUF files; empty: `models` in the data directory.
+    /// A folder with GGUF files, also in folders below it; empty: `models` in the data directory.
     pub models_dir: String,
     /// 0 lets the system choose.
     pub port: u16,

@@ -34,6 +34,11 @@ pub enum Call {
     RestartServer {
         server: ServerId,
     },
+    /// Looks again for the program of a server that is not installed, and answers with the server. One that is installed is left
+    /// as it is. Errors: not_found.
+    LocateServer {
+        server: ServerId,
+    },
     /// Looks at a server's port and API and asks for one real token, unless an answer is under way. Answers with `doctor`.
     /// Errors: not_found.
     CheckServer {

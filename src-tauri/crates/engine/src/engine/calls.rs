@@ -57,6 +57,10 @@ impl Inner {
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
+            Call::LocateServer { server } => {
+                self.supervisors.get(&server)?.locate().await;
+                self.server(&server)
+            }
             Call::CheckServer { server } => {
                 Ok(Reply::Doctor { checks: self.supervisors.get(&server)?.check().await? })
             }

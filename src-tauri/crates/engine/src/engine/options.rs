@@ -18,9 +18,11 @@ impl EngineOptions {
         Ok(Self { paths: Paths::from_env()?, desktop: Arc::new(DesktopNotifications), web_port: None })
     }
 
+    /// Makes of what is written in the file what is in force: overrides, and paths as the system reads them.
     pub(super) fn apply(&self, settings: &mut Settings) {
         if let Some(port) = self.web_port {
             settings.web.port = port;
         }
+        self.paths.expand_settings(settings);
     }
 }

@@ -12,7 +12,7 @@ mod scene;
 mod wiring;
 mod world;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Shape};
 pub use journal::FakeJournal;
 pub use scene::{Scene, active, wanted};
 pub use wiring::{Quiet, hub, supervisor_wiring};

@@ -1,10 +1,12 @@
 //! The settings file: made on the first start, read with helpful errors, watched for changes, and changed only where a person asks for it
 //! (`remotes`).
 
+mod folders;
 mod locate;
 mod remotes;
 mod watch;
 
+pub use folders::missing as missing_folders;
 pub use watch::{WatchGuard, watch};
 
 use pilothouse_domain::{
@@ -63,15 +65,17 @@ impl SettingsFile {
 
     /// Reads the file again. Errors: settings_invalid, with line and key.
     pub fn read(&self) -> Result<Settings, ApiError> {
-        let text = std::fs::read_to_string(&self.path).map_err(|error| {
-            ApiError::new(
-                ErrorCode::SettingsInvalid,
-                format!("{} cannot be read: {error}.", self.path.display()),
-            )
-            .hint("The last good settings stay in force. Put the file back, or restart for a new one.")
-        })?;
-        parse(&text)
+        read(&self.path)
     }
+}
+
+/// Reads a settings file as it stands. Errors: settings_invalid, with line and key.
+pub fn read(path: &Path) -> Result<Settings, ApiError> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        ApiError::new(ErrorCode::SettingsInvalid, format!("{} cannot be read: {error}.", path.display()))
+            .hint("The last good settings stay in force. Put the file back, or restart for a new one.")
+    })?;
+    parse(&text)
 }
 
 /// Reads settings from TOML text. Errors: settings_invalid, with line and key.

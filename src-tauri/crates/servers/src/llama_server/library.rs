@@ -6,7 +6,7 @@ use pilothouse_domain::{
     model::{Model, ModelPurpose},
     server::ServerId,
 };
-use pilothouse_system::model_files::{is_later_part, parts_of, read_header};
+use pilothouse_system::model_files::{gguf_files, is_later_part, parts_of, read_header};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -76,18 +76,14 @@ impl Library {
         self.files().remove(model)
     }
 
-    /// Name (the router's id: the file's stem) and path; the first folder wins a name.
+    /// Name (the router's id: the file's stem) and path; the first folder wins a name, and in it the file that lies nearest.
     fn files(&self) -> BTreeMap<String, PathBuf> {
         let mut files = BTreeMap::new();
-        let entries =
-            self.folders.iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
-        for path in entries.map(|entry| entry.path()) {
-            let projector = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mmproj"));
-            if path.extension().is_some_and(|extension| extension == "gguf")
-                && !projector
-                && path.is_file()
-                && let Some(stem) = path.file_stem()
-            {
+        for path in self.folders.iter().flat_map(|folder| gguf_files(folder)) {
+            let projector = path
+                .file_name()
+                .is_some_and(|name| name.to_string_lossy().to_ascii_lowercase().starts_with("mmproj"));
+            if let (Some(stem), false) = (path.file_stem(), projector) {
                 files.entry(stem.to_string_lossy().into_owned()).or_insert(path);
             }
         }
@@ -146,5 +142,78 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
         parameters: header.parameters,
         size_bytes: Some(size),
         context_max: header.context,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn put(root: &Path, path: &str) {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "no header, listed by its name").unwrap();
+    }
+
+    fn names(library: &Library) -> Vec<String> {
+        library.scan().0.into_iter().map(|model| model.name).collect()
+    }
+
+    #[test]
+    fn files_in_folders_below_and_in_capital_letters_are_found() {
+        let root = tempfile::tempdir().unwrap();
+        let models = root.path().join("models");
+        for path in [
+            "top.gguf",
+            "owner/model/deep.gguf",
+            "LOUD.GGUF",
+            "owner/Mixed.Gguf",
+            "a/b/c/d/far.gguf",
+            ".hidden/no.gguf",
+            "owner/mmproj-f16.gguf",
+            "owner/MMPROJ.gguf",
+            "owner/part-00001-of-00002.gguf",
+            "owner/part-00002-of-00002.gguf",
+            "owner/readme.txt",
+            "gguf",
+            "b/top.gguf",
+        ] {
+            put(&models, path);
+        }
+        // Folders that hold themselves, and one that stands elsewhere.
+        symlink(&models, models.join("owner/loop")).unwrap();
+        symlink("..", models.join("a/up")).unwrap();
+        put(root.path(), "elsewhere/linked.gguf");
+        symlink(root.path().join("elsewhere"), models.join("other-disk")).unwrap();
+        symlink(root.path().join("elsewhere/linked.gguf"), models.join("by-link.gguf")).unwrap();
+        symlink(root.path().join("nowhere.gguf"), models.join("dangling.gguf")).unwrap();
+        let library = Library::new(vec![models.clone()], root.path().join("links"));
+        let wanted = ["LOUD", "Mixed", "by-link", "deep", "far", "linked", "part-00001-of-00002", "top"];
+        assert_eq!(names(&library), wanted);
+        assert_eq!(library.file("top").unwrap(), models.join("top.gguf"), "the nearest one wins a name");
+        // What the router gets to see is named in small letters, whatever the file's name is.
+        for name in wanted {
+            let link = library.folder().join(format!("{name}.gguf"));
+            assert!(link.is_file(), "{name}");
+        }
+        assert!(
+            library.folder().join("part-00002-of-00002.gguf").is_file(),
+            "the router finds it beside the first"
+        );
+    }
+
+    #[test]
+    fn folders_without_end_are_looked_through_within_a_bound() {
+        let root = tempfile::tempdir().unwrap();
+        let models = root.path().join("models");
+        let mut deep = String::new();
+        for level in 0..40 {
+            deep.push_str(&format!("{level}/"));
+            put(&models, &format!("{deep}at-{level}.gguf"));
+        }
+        let library = Library::new(vec![models], root.path().join("links"));
+        let found = names(&library);
+        assert!(found.contains(&"at-3".to_owned()) && !found.contains(&"at-39".to_owned()), "{found:?}");
     }
 }

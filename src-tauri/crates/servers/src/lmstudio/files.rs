@@ -3,7 +3,7 @@
 
 use super::{home::Home, launch::lms};
 use pilothouse_system::{
-    model_files::{ModelFiles, is_later_part, parts_of},
+    model_files::{ModelFiles, is_gguf, is_later_part, parts_of},
     process::run_to_end,
 };
 use serde::Deserialize;
@@ -123,16 +123,14 @@ fn ggufs(folder: &Path) -> Vec<PathBuf> {
     files.filter(|path| is_gguf(path) && !is_projector(path) && !is_later_part(path)).collect()
 }
 
-fn is_gguf(path: &Path) -> bool {
-    path.extension().is_some_and(|extension| extension == "gguf")
-}
-
 fn is_projector(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("mmproj"))
+    path.file_name().is_some_and(|name| name.to_string_lossy().to_ascii_lowercase().starts_with("mmproj"))
 }
 
 fn with_extension(folder: &Path, wanted: &str) -> Vec<PathBuf> {
-    let of = |path: &PathBuf| path.is_file() && path.extension().is_some_and(|extension| extension == wanted);
+    let of = |path: &PathBuf| {
+        path.is_file() && path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
+    };
     entries(folder).into_iter().filter(of).collect()
 }
 

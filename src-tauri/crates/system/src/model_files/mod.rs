@@ -8,6 +8,7 @@ mod mlx;
 pub mod ollama_store;
 mod parts;
 mod safetensors;
+mod search;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -17,6 +18,7 @@ pub use gguf::{Header, read as read_header};
 pub use mlx::read_mlx_anatomy;
 pub use parts::{is_later_part, parts_of};
 pub use safetensors::SafetensorsHead;
+pub use search::{gguf_files, is_gguf};
 pub use told::{ToldTensor, read_told};
 
 use pilothouse_domain::anatomy::Anatomy;

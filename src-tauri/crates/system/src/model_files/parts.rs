@@ -32,7 +32,8 @@ pub fn is_later_part(path: &Path) -> bool {
 pub fn parts_of(first: &Path) -> Vec<PathBuf> {
     match first.file_stem().and_then(|stem| part(stem.to_str()?)) {
         Some((before, 1, count)) if count <= MAX_PARTS => {
-            let name = |number| first.with_file_name(format!("{before}-{number:05}-of-{count:05}.gguf"));
+            let ending = first.extension().and_then(|ending| ending.to_str()).unwrap_or("gguf");
+            let name = |number| first.with_file_name(format!("{before}-{number:05}-of-{count:05}.{ending}"));
             (1..=count).map(name).collect()
         }
         _ => vec![first.to_owned()],
@@ -81,6 +82,7 @@ mod tests {
             assert_eq!(part(stem), wanted, "{stem}");
         }
         assert_eq!(parts_of(Path::new("/m/a-00001-of-00002.gguf")).len(), 2);
+        assert_eq!(parts_of(Path::new("/m/A-00001-of-00002.GGUF"))[1], Path::new("/m/A-00002-of-00002.GGUF"));
         assert_eq!(parts_of(Path::new("/m/a-00002-of-00002.gguf")).len(), 1);
         assert_eq!(parts_of(Path::new("/m/a-00001-of-99999.gguf")).len(), 1);
         assert!(is_later_part(Path::new("a-00002-of-00002.gguf")));

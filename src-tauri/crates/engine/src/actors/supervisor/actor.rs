@@ -47,6 +47,8 @@ pub(super) struct Supervisor {
     pub(super) waiting: Waiting,
     pub(super) output: Output,
     pub(super) last_round: LastRound,
+    /// It is to run as long as Pilothouse does.
+    pub(super) autostart: bool,
 }
 
 impl Supervisor {
@@ -62,11 +64,12 @@ impl Supervisor {
             contact: Contact::default(),
             owner: Owner::default(),
             launches: Launches::default(),
-            program: Program::default(),
+            program: Program::unknown(),
             memory: Memory::default(),
             suspicion: Suspicion::default(),
             waiting: Waiting::default(),
             last_round: LastRound::now(),
+            autostart: false,
         }
     }
 
@@ -109,7 +112,11 @@ impl Supervisor {
                 let number = self.begin_probe(true);
                 self.waiting.for_list(reply, number);
             }
-            Ask::Refresh(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
+            Ask::Locate(reply) if self.life.state() == ServerState::NotInstalled => {
+                self.waiting.for_located(reply);
+                self.locate();
+            }
+            Ask::Refresh(reply) | Ask::Locate(reply) | Ask::Shutdown(reply) => drop(reply.send(())),
             Ask::Policy(policy) => self.around.policy = policy,
             Ask::KeyChanged => self.key_changed(),
             Ask::TakeOver(reply) => self.take_over(reply),

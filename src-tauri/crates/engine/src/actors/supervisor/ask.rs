@@ -12,6 +12,7 @@ pub(super) enum Ask {
     EnsureReady(oneshot::Sender<Result<Connection, ApiError>>),
     Stop(oneshot::Sender<Result<(), ApiError>>),
     Refresh(oneshot::Sender<()>),
+    Locate(oneshot::Sender<()>),
     Policy(RestartPolicy),
     KeyChanged,
     TakeOver(oneshot::Sender<Result<Connection, ApiError>>),

@@ -75,6 +75,14 @@ impl SupervisorHandle {
         }
     }
 
+    /// Looks again for the program of a server that is not installed; returns when the hub shows what was found.
+    pub async fn locate(&self) {
+        let (reply, answer) = oneshot::channel();
+        if self.ask(Ask::Locate(reply)).await.is_ok() {
+            let _ = tokio::time::timeout(REFRESH_LIMIT, answer).await;
+        }
+    }
+
     /// The build of a model, read from its files. Errors: unsupported (they cannot be read or are not understood).
     pub async fn anatomy(&self, model: &Model) -> Result<Anatomy, ApiError> {
         let Some(files) = self.adapter.model_files(&model.name).await else {

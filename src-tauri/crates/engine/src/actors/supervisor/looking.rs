@@ -40,6 +40,9 @@ impl Supervisor {
             self.say("the machine was asleep, or its clock was set; looking whether it still works");
             self.arouse();
         }
+        if self.life.state() == ServerState::NotInstalled && self.program.is_to_be_looked_for() {
+            self.locate();
+        }
         match self.life.state() {
             ServerState::Starting if self.contact.is_open() => {
                 if let Some(started) = self.owner.unheard() {
@@ -156,6 +159,9 @@ impl Supervisor {
         match probe.health {
             Ok(health) => {
                 self.program.told_backend(probe.backend);
+                for odd in &probe.odd {
+                    self.say(odd);
+                }
                 self.program.told_version(health.version);
                 if let Some(models) = probe.models {
                     self.contact.listed();

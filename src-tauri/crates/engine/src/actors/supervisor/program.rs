@@ -1,17 +1,36 @@
 //! What is known of a server's program.
 
 use pilothouse_domain::server::Backend;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+use tokio::time::Instant;
 
-/// What is known stays known: a look that tells nothing takes nothing away.
-#[derive(Default)]
+/// How often one that is not there is looked for.
+const LOCATE_EVERY: Duration = Duration::from_secs(60);
+
+/// What is known stays known: whoever tells nothing takes nothing away.
 pub(super) struct Program {
     path: Option<PathBuf>,
     version: Option<String>,
     backend: Option<Backend>,
+    /// When it was looked for last.
+    looked_for_at: Instant,
 }
 
 impl Program {
+    pub fn unknown() -> Self {
+        Self { path: None, version: None, backend: None, looked_for_at: Instant::now() }
+    }
+
+    /// Somebody looks for it now.
+    pub fn is_looked_for(&mut self) {
+        self.looked_for_at = Instant::now();
+    }
+
+    /// Whether it is time to look for one that was not there.
+    pub fn is_to_be_looked_for(&self) -> bool {
+        self.looked_for_at.elapsed() >= LOCATE_EVERY
+    }
+
     /// It was looked for and found; a version that the server itself told counts more.
     pub fn located(&mut self, path: PathBuf, version: Option<String>) {
         self.path = Some(path);
@@ -59,6 +78,16 @@ impl Program {
 mod tests {
     use super::*;
 
+    #[tokio::test(start_paused = true)]
+    async fn it_is_looked_for_every_minute() {
+        let mut program = Program::unknown();
+        for (after_s, due) in [(59, false), (60, true), (600, true)] {
+            program.is_looked_for();
+            tokio::time::advance(Duration::from_secs(after_s)).await;
+            assert_eq!(program.is_to_be_looked_for(), due, "{after_s} s");
+        }
+    }
+
     #[test]
     fn what_the_server_tells_of_its_version_counts_most_and_silence_changes_nothing() {
         type Act = fn(&mut Program);
@@ -73,7 +102,7 @@ mod tests {
             (&[found, silent], Some("1")),
         ];
         for (row, (acts, version)) in table.into_iter().enumerate() {
-            let mut program = Program::default();
+            let mut program = Program::unknown();
             for act in acts {
                 act(&mut program);
             }

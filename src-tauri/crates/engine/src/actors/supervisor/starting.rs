@@ -26,6 +26,7 @@ const STILL_FOR: Duration = Duration::from_secs(10);
 impl Supervisor {
     pub(super) fn begin(&mut self, autostart: bool) {
         self.publish();
+        self.autostart = autostart;
         let id = self.adapter.id();
         if let Some(record) = Record::read(&self.around.run_dir, &id) {
             self.transition(Event::StartWanted, false);
@@ -37,9 +38,15 @@ impl Supervisor {
         } else if autostart {
             self.transition(Event::StartWanted, true);
         } else {
-            let adapter = self.adapter.clone();
-            self.later(async move { Outcome::Located(adapter.locate().await) });
+            self.locate();
         }
+    }
+
+    /// Looks for its program.
+    pub(super) fn locate(&mut self) {
+        self.program.is_looked_for();
+        let adapter = self.adapter.clone();
+        self.later(async move { Outcome::Located(adapter.locate().await) });
     }
 
     pub(super) fn spawn(&mut self) {
@@ -56,8 +63,13 @@ impl Supervisor {
         match installation {
             Installation::Installed { program, version } => {
                 self.program.located(program, version);
+                let missed = self.life.state() == ServerState::NotInstalled;
                 self.transition(Event::ProgramFound, true);
                 self.publish();
+                if missed && self.autostart {
+                    self.say("its program is there now");
+                    self.transition(Event::StartWanted, true);
+                }
             }
             // The launch under way looks by itself, and tells those who wait.
             Installation::NotInstalled { .. } if self.launches.is_under_way() => {}
@@ -66,6 +78,7 @@ impl Supervisor {
                 self.transition(Event::ProgramMissing { reason }, true);
             }
         }
+        self.waiting.located();
     }
 
     pub(super) fn readopted(&mut self, launch: u64, process: Option<OwnedProcess>, record: Record) {

@@ -198,6 +198,24 @@ async fn a_refresh_is_answered_by_a_look_that_began_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_odd_in_a_list_stands_in_the_log_of_the_server() {
+    let server = FakeServer::new("a").with_model("m", MB);
+    let folder = tempfile::tempdir().unwrap();
+    let leases = Leases::default();
+    let around = supervisor_wiring(&server, &hub(&leases), &leases, folder.path());
+    let log = around.log.clone();
+    let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
+    supervisor.ensure_ready().await.unwrap();
+    let words = "its list of models is odd: 1 row cannot be read and is left out";
+    server.faults(|faults| faults.odd = vec![words.into()]);
+    for _ in 0..3 {
+        supervisor.refresh().await;
+    }
+    assert_eq!(log.last(100).iter().filter(|line| line.line.contains(words)).count(), 1);
+    supervisor.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_own_unload_is_no_loss_and_a_death_is_one() {
     let scene = scene(FakeServer::new("a").with_children()).await;
     assert!(scene.now().instances[0].pid.is_some());
@@ -268,6 +286,44 @@ async fn an_adopted_server_whose_process_has_ended_is_gone_whoever_answers_in_it
     until("its end", || scene.titles().is_empty() && scene.view().ownership.is_none()).await;
     assert_eq!(scene.view().reason.as_deref(), Some("It was stopped by somebody else."));
     scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_was_not_there_is_looked_for_again_every_minute() {
+    let scene = lone(FakeServer::new("a")).await;
+    assert_eq!(format!("{:?}", scene.view().state), "NotInstalled");
+    scene.server.set_installed(true);
+    tokio::time::sleep(Duration::from_secs(70)).await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    assert_eq!((scene.view().reason, scene.view().hint), (None, None));
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_was_not_there_is_looked_for_when_somebody_asks() {
+    let scene = lone(FakeServer::new("a")).await;
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "NotInstalled", "it is still missing");
+    scene.server.set_installed(true);
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    // Who runs has nothing to be looked for, and nothing is held against a server that was stopped.
+    scene.server.set_installed(false);
+    scene.supervisor.locate().await;
+    assert_eq!(format!("{:?}", scene.view().state), "Stopped");
+    scene.end().await;
+}
+
+/// A server that does not run, watched.
+async fn lone(server: FakeServer) -> Scene {
+    server.faults(|faults| faults.down = true);
+    let folder = tempfile::tempdir().unwrap();
+    let leases = Leases::default();
+    let hub = hub(&leases);
+    let around = supervisor_wiring(&server, &hub, &leases, folder.path());
+    let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    Scene { server, hub, leases, supervisor, _folder: folder }
 }
 
 impl Scene {

@@ -10,6 +10,7 @@ pub(super) struct Waiting {
     stopped: Vec<oneshot::Sender<Result<(), ApiError>>>,
     /// With the number of the probe whose answer they wait for, or a later one.
     listed: Vec<(u64, oneshot::Sender<()>)>,
+    located: Vec<oneshot::Sender<()>>,
 }
 
 impl Waiting {
@@ -34,6 +35,17 @@ impl Waiting {
     pub fn stopped(&mut self, result: &Result<(), ApiError>) {
         for reply in self.stopped.drain(..) {
             let _ = reply.send(result.clone());
+        }
+    }
+
+    pub fn for_located(&mut self, reply: oneshot::Sender<()>) {
+        self.located.push(reply);
+    }
+
+    /// The program was looked for.
+    pub fn located(&mut self) {
+        for reply in self.located.drain(..) {
+            let _ = reply.send(());
         }
     }
 

@@ -1,0 +1,223 @@
+//! The doors on ports: opened at the start, and tried again as long as another program holds a port.
+
+use super::{EngineHandle, Inner};
+use crate::{
+    http::Door,
+    hub::Report,
+    single_engine::{EngineLock, EngineRecord},
+};
+use pilothouse_domain::{
+    Timestamp,
+    endpoint::Secret,
+    error::{ApiError, ErrorCode},
+    settings::Settings,
+};
+use pilothouse_gateway::Gateway;
+use pilothouse_system::redact;
+use std::{sync::Arc, time::Duration};
+use tokio::{sync::watch, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// The pause before the second try doubles with each one, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Both doors, however many of them are open.
+pub(super) struct Doors {
+    task: JoinHandle<Open>,
+    end: CancellationToken,
+    /// The address of the web UI with its token, once it has one.
+    web_url: watch::Receiver<Option<String>>,
+}
+
+/// What is open, and what it is opened with.
+struct Open {
+    inner: Arc<Inner>,
+    lock: EngineLock,
+    token: Secret,
+    /// `None`: switched off.
+    gateway_port: Option<u16>,
+    gateway_hosts: Vec<String>,
+    web_port: u16,
+    gateway: Option<Gateway>,
+    web: Option<Door>,
+    started_at: Timestamp,
+    web_url: watch::Sender<Option<String>>,
+    /// The trouble that is said now.
+    told: Option<ApiError>,
+}
+
+impl Doors {
+    /// Opens what can be opened, and goes on trying the rest.
+    pub async fn open(
+        settings: &Settings,
+        inner: Arc<Inner>,
+        lock: EngineLock,
+        started_at: Timestamp,
+    ) -> Self {
+        let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
+        redact::register(&token);
+        let (web_url, seen) = watch::channel(None);
+        let mut open = Open {
+            inner,
+            lock,
+            token,
+            gateway_port: settings.gateway.enabled.then_some(settings.gateway.port),
+            gateway_hosts: settings.gateway.hosts.clone(),
+            web_port: settings.web.port,
+            gateway: None,
+            web: None,
+            started_at,
+            web_url,
+            told: None,
+        };
+        open.try_all().await;
+        let end = CancellationToken::new();
+        let ended = end.clone();
+        let task = tokio::spawn(async move {
+            let mut tries = 0;
+            while !open.is_whole()
+                && ended.run_until_cancelled(tokio::time::sleep(pause(tries))).await.is_some()
+            {
+                open.try_all().await;
+                tries += 1;
+            }
+            open
+        });
+        Self { task, end, web_url: seen }
+    }
+
+    /// The address of the web UI with its token in the fragment.
+    pub fn web_url(&self) -> Option<String> {
+        self.web_url.borrow().clone()
+    }
+
+    /// Ends both within two seconds. The lock is given back with what this returns.
+    pub async fn close(self) -> Option<EngineLock> {
+        self.end.cancel();
+        let Open { gateway, web, lock, .. } = self.task.await.ok()?;
+        if let Some(gateway) = gateway {
+            gateway.stop().await;
+        }
+        if let Some(web) = web {
+            web.stop().await;
+        }
+        Some(lock)
+    }
+}
+
+impl Open {
+    fn is_whole(&self) -> bool {
+        self.web.is_some() && (self.gateway.is_some() || self.gateway_port.is_none())
+    }
+
+    /// Opens what is not open yet, and tells what came of it.
+    async fn try_all(&mut self) {
+        let before = (self.gateway.is_some(), self.web.is_some());
+        let mut refused = Vec::new();
+        if let (None, Some(port)) = (&self.gateway, self.gateway_port) {
+            match Gateway::start(port, &self.gateway_hosts, self.inner.leases.clone()).await {
+                Ok(gateway) => self.gateway = Some(gateway),
+                Err(error) => refused.push(error),
+            }
+        }
+        let gateway = match (&self.gateway, self.gateway_port) {
+            (Some(gateway), _) => Ok(format!("http://{}/v1", gateway.address())),
+            (None, Some(_)) => Err(refused.first().map(|error| error.message.clone()).unwrap_or_default()),
+            (None, None) => Err("switched off in the settings".to_owned()),
+        };
+        if self.web.is_none() {
+            let handler = Arc::new(EngineHandle(self.inner.clone()));
+            match Door::start(self.web_port, self.token.clone(), handler).await {
+                Ok(door) => self.web = Some(door),
+                Err(error) => refused.push(error),
+            }
+        }
+        self.say(refused);
+        let web = self.web.as_ref().map(|door| format!("http://{}/", door.address()));
+        self.inner.hub.report(Report::Doors { gateway, web });
+        if before != (self.gateway.is_some(), self.web.is_some()) {
+            self.publish();
+        }
+    }
+
+    /// One trouble for both doors, over as soon as they are open.
+    fn say(&mut self, refused: Vec<ApiError>) {
+        let trouble = trouble(refused);
+        if trouble == self.told {
+            return;
+        }
+        if let Some(before) = self.told.take() {
+            self.inner.hub.report(Report::TroubleSolved(before));
+        }
+        if let Some(error) = &trouble {
+            self.inner.hub.report(Report::Trouble(error.clone()));
+        }
+        self.told = trouble;
+    }
+
+    /// Tells the command line and a second start where this engine answers.
+    fn publish(&self) {
+        let Some(door) = &self.web else { return };
+        let web_url = format!("http://{}/", door.address());
+        self.web_url.send_replace(Some(format!("{web_url}#token={}", self.token.expose())));
+        let record = EngineRecord {
+            pid: std::process::id(),
+            web_url,
+            token: self.token.expose().to_owned(),
+            gateway_url: self.gateway.as_ref().map(|gateway| format!("http://{}/v1", gateway.address())),
+            version: env!("CARGO_PKG_VERSION").into(),
+            started_at: self.started_at,
+        };
+        if let Err(error) = self.lock.publish(&record) {
+            self.inner.hub.report(Report::Trouble(error));
+        }
+    }
+}
+
+/// How long to wait after so many tries in vain.
+fn pause(tries: u32) -> Duration {
+    FIRST_PAUSE.saturating_mul(2_u32.saturating_pow(tries)).min(LONGEST_PAUSE)
+}
+
+/// What is said of doors that could not be opened.
+fn trouble(refused: Vec<ApiError>) -> Option<ApiError> {
+    let error = refused.into_iter().reduce(|one, other| ApiError {
+        code: if one.code == other.code { one.code } else { ErrorCode::PortTaken },
+        message: format!("{} {}", one.message, other.message),
+        hint: Some([one.hint, other.hint].into_iter().flatten().collect::<Vec<_>>().join(" ")),
+        retry: one.retry && other.retry,
+    })?;
+    let hint = format!("{} It is tried again by itself.", error.hint.as_deref().unwrap_or_default());
+    Some(error.hint(hint.trim_start()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pauses_grow_and_stay_bounded() {
+        let pauses: Vec<u64> =
+            [0, 1, 2, 3, 4, 5, 6, 100, u32::MAX].map(|tries| pause(tries).as_secs()).into();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 30, 30, 30, 30]);
+    }
+
+    #[test]
+    fn both_doors_are_in_one_trouble() {
+        let taken =
+            |port: u16| ApiError::new(ErrorCode::PortTaken, format!("Port {port} is held.")).hint("End it.");
+        let refused = ApiError::new(ErrorCode::System, "Port 1 cannot be used.");
+        assert_eq!(trouble(vec![]), None);
+        let one = trouble(vec![taken(5)]).unwrap();
+        assert_eq!(one.message, "Port 5 is held.");
+        assert_eq!(one.hint.as_deref(), Some("End it. It is tried again by itself."));
+        let both = trouble(vec![taken(5), refused.clone()]).unwrap();
+        assert_eq!(
+            (both.code, both.message.as_str()),
+            (ErrorCode::PortTaken, "Port 5 is held. Port 1 cannot be used.")
+        );
+        let hint = trouble(vec![refused]).unwrap().hint;
+        assert_eq!(hint.as_deref(), Some("It is tried again by itself."));
+    }
+}
