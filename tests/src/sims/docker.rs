@@ -125,7 +125,7 @@ impl Container {
     }
 }
 
-struct Inner {
+struct Daemon {
     fault: Fault,
     containers: Vec<Container>,
     /// Questions about single containers so far.
@@ -133,9 +133,9 @@ struct Inner {
     asked: Vec<String>,
 }
 
-type Shared = Arc<Mutex<Inner>>;
+type Shared = Arc<Mutex<Daemon>>;
 
-fn with<T>(shared: &Shared, change: impl FnOnce(&mut Inner) -> T) -> T {
+fn with<T>(shared: &Shared, change: impl FnOnce(&mut Daemon) -> T) -> T {
     change(&mut shared.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
@@ -150,7 +150,7 @@ impl DockerSim {
     /// Listens at a path that is free.
     pub fn start(socket: &Path, containers: Vec<Container>, fault: Fault) -> std::io::Result<Self> {
         let listener = UnixListener::bind(socket)?;
-        let inner = Inner { fault, containers, turns: 0, asked: Vec::new() };
+        let inner = Daemon { fault, containers, turns: 0, asked: Vec::new() };
         let shared = Arc::new(Mutex::new(inner));
         let router = Router::new().fallback(answer).with_state(shared.clone());
         let serving = tokio::spawn(async move { drop(axum::serve(listener, router).await) });

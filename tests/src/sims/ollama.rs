@@ -45,16 +45,16 @@ pub enum Fault {
 }
 
 #[derive(Clone)]
-struct Shared(Arc<Mutex<Inner>>);
+struct Shared(Arc<Mutex<OllamaState>>);
 
-struct Inner {
+struct OllamaState {
     fault: Fault,
     version: String,
     loaded: bool,
 }
 
 impl Shared {
-    fn with<T>(&self, read: impl FnOnce(&mut Inner) -> T) -> T {
+    fn with<T>(&self, read: impl FnOnce(&mut OllamaState) -> T) -> T {
         read(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -76,8 +76,11 @@ impl OllamaSim {
     pub async fn start(port: u16, fault: Fault) -> std::io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", port)).await?;
         let port = listener.local_addr()?.port();
-        let shared =
-            Shared(Arc::new(Mutex::new(Inner { fault, version: "0.32.0-simulated".into(), loaded: false })));
+        let shared = Shared(Arc::new(Mutex::new(OllamaState {
+            fault,
+            version: "0.32.0-simulated".into(),
+            loaded: false,
+        })));
         let router = Router::new()
             .route("/", get(async || "Ollama is running"))
             .route("/api/version", get(version))

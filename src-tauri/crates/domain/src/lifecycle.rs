@@ -2,7 +2,10 @@
 //!
 //! The supervisor actor feeds events in and carries effects out; nothing here waits, spawns or asks the time.
 
-use crate::backoff::{Crashes, RestartPolicy, Verdict};
+use crate::{
+    backoff::{Crashes, RestartPolicy, Verdict},
+    error::ApiError,
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -38,6 +41,32 @@ impl ServerState {
     }
 }
 
+/// Why a server stands where it stands, and what a person can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reason {
+    /// One sentence; empty when nothing needs saying.
+    pub text: String,
+    pub hint: Option<String>,
+}
+
+impl From<&str> for Reason {
+    fn from(text: &str) -> Self {
+        Self { text: text.to_owned(), hint: None }
+    }
+}
+
+impl From<String> for Reason {
+    fn from(text: String) -> Self {
+        Self { text, hint: None }
+    }
+}
+
+impl From<&ApiError> for Reason {
+    fn from(error: &ApiError) -> Self {
+        Self { text: error.message.clone(), hint: error.hint.clone() }
+    }
+}
+
 /// Something that happened to a server.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
@@ -46,37 +75,39 @@ pub enum Event {
     /// A person or our own end wants it down.
     StopWanted,
     /// The program was looked for and is not there.
-    ProgramMissing,
+    ProgramMissing { reason: Reason },
     /// The program is there (again).
     ProgramFound,
     /// A running server that is not ours answers at the address.
     FoundRunning,
     /// Our process was spawned.
     Spawned,
-    /// It could not be spawned or never became ready.
-    StartFailed { reason: String },
+    /// It could not be spawned, never became ready, or still cannot be reached.
+    StartFailed { reason: Reason },
+    /// A remote server answers that it is not ready yet.
+    Loading { reason: Reason },
     /// A probe was answered.
     Answered,
     /// A probe was not answered.
-    Silent { reason: String },
+    Silent { reason: Reason },
     /// The process ended. `wanted` is false when nobody asked for it. `now_ms` is a monotonic clock.
-    Exited { reason: String, now_ms: u64, jitter: f64 },
+    Exited { reason: Reason, now_ms: u64, jitter: f64 },
     /// The backoff is over.
     BackoffOver,
     /// It was asked to stop and goes on.
     StopFailed,
     /// An adopted server no longer answers at all.
-    Gone { reason: String },
+    Gone { reason: Reason },
     /// A program that is not this server holds the address.
-    PortHeld { reason: String },
+    PortHeld { reason: Reason },
     /// Nobody holds the address any more.
     PortFree,
     /// It answers its API, but a model in its memory gave no token.
-    Mute { reason: String },
+    Mute { reason: Reason },
     /// A model in its memory gave a token.
     Spoke,
     /// A process of ours has been silent or mute for longer than the policy allows.
-    Hung { reason: String },
+    Hung { reason: Reason },
 }
 
 /// What the supervisor must do about it.
@@ -96,15 +127,15 @@ pub enum Effect {
 /// State plus the memory that decisions need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
-    pub state: ServerState,
-    /// Why it stands there, in words; empty when nothing needs saying.
-    pub reason: Option<String>,
+    state: ServerState,
+    /// Why it stands there; `None` when nothing needs saying.
+    reason: Option<Reason>,
     /// Restarts after a crash since Pilothouse started.
-    pub restarts: u32,
+    restarts: u32,
     crashes: Crashes,
     silent: u32,
     /// Why it counts as degraded although it answers; until it speaks again.
-    mute: Option<String>,
+    mute: Option<Reason>,
 }
 
 /// Probes in a row that may stay unanswered before a ready server counts as degraded.
@@ -113,6 +144,20 @@ const SILENT_PROBES: u32 = 2;
 impl Life {
     pub fn new(state: ServerState) -> Self {
         Self { state, reason: None, restarts: 0, crashes: Crashes::default(), silent: 0, mute: None }
+    }
+
+    pub fn state(&self) -> ServerState {
+        self.state
+    }
+
+    /// Why it stands there; `None` when nothing needs saying.
+    pub fn reason(&self) -> Option<&Reason> {
+        self.reason.as_ref()
+    }
+
+    /// Restarts after a crash since Pilothouse started.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
     }
 
     /// Takes one event; returns what must be done. Events that mean nothing in the present state change nothing.
@@ -132,8 +177,8 @@ impl Life {
                 self.to(S::Stopped, None);
                 vec![Effect::CancelRestart]
             }
-            (S::Stopped | S::Failed | S::NotInstalled | S::Starting, Event::ProgramMissing) => {
-                self.to(S::NotInstalled, None);
+            (S::Stopped | S::Failed | S::NotInstalled | S::Starting, Event::ProgramMissing { reason }) => {
+                self.to(S::NotInstalled, Some(reason));
                 vec![Effect::CancelRestart]
             }
             (S::NotInstalled, Event::ProgramFound) => {
@@ -200,6 +245,15 @@ impl Life {
                 self.to(S::Failed, Some(reason));
                 vec![Effect::CancelRestart]
             }
+            // It is tried again and again, or nobody wants it to run: why it cannot is said all the same.
+            (S::Failed | S::Stopped, Event::StartFailed { reason }) => {
+                self.reason = Some(reason);
+                vec![]
+            }
+            (S::Starting | S::Stopped | S::Failed, Event::Loading { reason }) => {
+                self.to(S::Starting, Some(reason));
+                vec![]
+            }
             (S::Stopping, Event::Exited { .. } | Event::Gone { .. }) => {
                 self.to(S::Stopped, None);
                 vec![]
@@ -226,21 +280,23 @@ impl Life {
         }
     }
 
-    fn crashed(&mut self, reason: String, now_ms: u64, jitter: f64, policy: &RestartPolicy) -> Vec<Effect> {
+    fn crashed(&mut self, reason: Reason, now_ms: u64, jitter: f64, policy: &RestartPolicy) -> Vec<Effect> {
         match self.crashes.note(now_ms, jitter, policy) {
             Verdict::RestartAfter { ms } => {
                 self.to(ServerState::Starting, Some(reason));
                 vec![Effect::RestartAfter { ms }]
             }
             Verdict::GiveUp { crashes, within_ms } => {
-                let text = format!("{reason}; stopped {crashes} times within {} s", within_ms.div_ceil(1000));
-                self.to(ServerState::GaveUp, Some(text));
+                let text =
+                    format!("{}; stopped {crashes} times within {} s", reason.text, within_ms.div_ceil(1000));
+                let hint = Some("Look at its log, then start it again.".to_owned());
+                self.to(ServerState::GaveUp, Some(Reason { text, hint }));
                 vec![]
             }
         }
     }
 
-    fn to(&mut self, state: ServerState, reason: Option<String>) {
+    fn to(&mut self, state: ServerState, reason: Option<Reason>) {
         if !state.is_up() {
             self.mute = None;
         }

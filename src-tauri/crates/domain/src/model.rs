@@ -133,6 +133,25 @@ pub struct Instance {
     pub orphaned_answers: Option<u32>,
 }
 
+/// The one model that a person means by `wanted`. Errors: not_found, ambiguous.
+pub fn find_model<'a>(
+    models: &'a [Model],
+    wanted: &str,
+    server: Option<&ServerId>,
+) -> Result<&'a Model, ApiError> {
+    let hits = find_models(models, wanted, server);
+    match hits[..] {
+        [] => Err(ApiError::not_found(format!("No server has a model named {wanted}."))
+            .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
+        [model] => Ok(model),
+        _ => {
+            let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
+            let text = format!("{wanted} fits {} models: {}.", hits.len(), names.join(", "));
+            Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
+        }
+    }
+}
+
 /// Whether `asked` is another spelling of a name that Ollama lists, one that Ollama takes itself: without the tag `latest`,
 /// with its default registry and namespace in front, in other letters' case (ollama, types/model/name.go). Ollama lists every
 /// name with its tag, and nobody else has tags, so that names of other servers are never taken for one.
@@ -276,6 +295,12 @@ mod tests {
         assert_eq!(names("lmstudio/gemma3", None), ["lmstudio/gemma3"]);
         assert!(names("", None).is_empty());
         assert!(names("qwen", None).is_empty());
+        let one = |wanted: &str| find_model(&models, wanted, None);
+        assert_eq!(one("lmstudio/gemma3").unwrap().server, "lmstudio".into());
+        assert_eq!(one("qwen").unwrap_err().code, ErrorCode::NotFound);
+        let many = one("smol").unwrap_err();
+        assert_eq!(many.code, ErrorCode::Ambiguous);
+        assert!(many.message.contains("ollama/smollm2:135m"), "{many:?}");
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Engine {
         };
         fleet.start(&settings);
         let (switching, switching_settings) = watch::channel(settings.switching);
-        let residency = ResidencyHandle::start(residency::Surroundings {
+        let residency = ResidencyHandle::start(residency::ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),
             journal: store.clone().map(|store| Arc::new(store) as Arc<dyn Journal>),
@@ -166,7 +166,7 @@ impl Engine {
             leases: leases.clone(),
             settings: switching_settings,
         });
-        let bencher = BencherHandle::start(bencher::Surroundings {
+        let bencher = BencherHandle::start(bencher::BencherWiring {
             hub: hub.clone(),
             leases: leases.clone(),
             notifier: notifier.clone(),
@@ -174,7 +174,7 @@ impl Engine {
             residency: residency.clone(),
             past: sampler.past(),
         });
-        let bookkeeper = Bookkeeper::start(bookkeeper::Surroundings {
+        let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),

@@ -22,9 +22,9 @@ const KEYRING_LIMIT: Duration = Duration::from_secs(10);
 
 /// See the module's text. Cheap to clone.
 #[derive(Clone)]
-pub struct Keys(Arc<Inner>);
+pub struct Keys(Arc<Places>);
 
-struct Inner {
+struct Places {
     file: Option<PathBuf>,
     keyring: bool,
     /// What was read or written in this life, so that a locked keyring asks once and not with every look.
@@ -34,12 +34,12 @@ struct Inner {
 impl Keys {
     pub fn new(paths: &Paths) -> Self {
         let file = Some(paths.data.join("keys.json"));
-        Self(Arc::new(Inner { file, keyring: !paths.portable, known: Mutex::default() }))
+        Self(Arc::new(Places { file, keyring: !paths.portable, known: Mutex::default() }))
     }
 
     /// Keeps what it is given in memory alone, for tests and adapters without a home.
     pub fn in_memory() -> Self {
-        Self(Arc::new(Inner { file: None, keyring: false, known: Mutex::default() }))
+        Self(Arc::new(Places { file: None, keyring: false, known: Mutex::default() }))
     }
 
     /// A server's key. Not readable counts as none, and the log says why.
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     fn keys(file: &std::path::Path) -> Keys {
-        Keys(Arc::new(Inner { file: Some(file.into()), keyring: false, known: Mutex::default() }))
+        Keys(Arc::new(Places { file: Some(file.into()), keyring: false, known: Mutex::default() }))
     }
 
     #[tokio::test]

@@ -204,6 +204,31 @@ pub struct Run {
     pub note: Option<String>,
 }
 
+impl Trial {
+    /// Whether it counts in the summary of its run.
+    pub fn counts(&self) -> bool {
+        self.phase == TrialPhase::Measured && self.flaw.is_none()
+    }
+}
+
+impl Run {
+    /// Counts and summarises its requests: measured ones without a flaw.
+    pub fn sum_up(&mut self, trials: &[Trial]) {
+        let counted: Vec<&Trial> = trials.iter().filter(|trial| trial.counts()).collect();
+        let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
+            let values: Vec<f64> = counted.iter().filter_map(|trial| figure(trial)).collect();
+            stats::summarize(&values, source)
+        };
+        self.trials = counted.len() as u32;
+        self.warmups = trials.iter().filter(|trial| trial.phase == TrialPhase::Warmup).count() as u32;
+        self.ttft_ms = over(|trial| trial.ttft_ms, "client");
+        self.decode_tok_s = over(|trial| trial.decode_tok_s, "client");
+        self.prefill_tok_s = over(|trial| trial.prefill_tok_s, "client");
+        self.server_decode_tok_s = over(|trial| trial.server_decode_tok_s, "server");
+        self.server_prefill_tok_s = over(|trial| trial.server_prefill_tok_s, "server");
+    }
+}
+
 /// A run with each of its requests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -309,6 +334,60 @@ mod tests {
         let cached = RawTrial { cached_tokens: Some(60), ..raw() };
         assert_eq!(prefill_tok_s(&cached), None, "a fully cached prompt has no prefill rate");
         assert_eq!(ttft_ms(&RawTrial::default()), None);
+    }
+
+    fn trial(phase: TrialPhase, ttft_ms: f64, flaw: Option<&str>) -> Trial {
+        Trial {
+            seq: 0,
+            phase,
+            ttft_ms: Some(ttft_ms),
+            decode_tok_s: None,
+            prefill_tok_s: None,
+            total_ms: 1.0,
+            output_tokens: None,
+            prompt_tokens: None,
+            cached_tokens: None,
+            server_decode_tok_s: Some(10.0 * ttft_ms),
+            server_prefill_tok_s: None,
+            finish: None,
+            flaw: flaw.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn only_measured_trials_without_a_flaw_count() {
+        use TrialPhase::{Measured, Warmup};
+        let mut run = Run {
+            run_id: 1,
+            started_at: Timestamp::UNIX_EPOCH,
+            state: RunState::Done,
+            plan: BenchPlan::named("quick", None).unwrap(),
+            server: "a".into(),
+            model: "m".into(),
+            server_version: None,
+            trials: 9,
+            warmups: 9,
+            ttft_ms: None,
+            decode_tok_s: None,
+            prefill_tok_s: None,
+            server_decode_tok_s: None,
+            server_prefill_tok_s: None,
+            peak_memory_bytes: None,
+            fingerprint: Fingerprint::default(),
+            note: None,
+        };
+        let trials = [
+            trial(Warmup, 900.0, None),
+            trial(Measured, 1.0, None),
+            trial(Measured, 800.0, Some("stopped early")),
+            trial(Measured, 3.0, None),
+        ];
+        run.sum_up(&trials);
+        assert_eq!((run.trials, run.warmups), (2, 1));
+        let median = |summary: &Option<Summary>| summary.as_ref().map(|one| (one.median, one.source.clone()));
+        assert_eq!(median(&run.ttft_ms), Some((2.0, "client".into())));
+        assert_eq!(median(&run.server_decode_tok_s), Some((20.0, "server".into())));
+        assert_eq!(run.decode_tok_s, None, "absent is not zero");
     }
 
     #[test]

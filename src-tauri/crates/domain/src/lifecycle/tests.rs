@@ -21,24 +21,25 @@ fn table() -> String {
         ("gave up", S::GaveUp),
         ("not ours", S::NotOurs),
     ];
-    let events: [Happens; 18] = [
+    let events: [Happens; 19] = [
         ("start wanted", 1, || Event::StartWanted),
         ("stop wanted", 1, || Event::StopWanted),
-        ("program missing", 1, || Event::ProgramMissing),
+        ("program missing", 1, || Event::ProgramMissing { reason: Reason::default() }),
         ("program found", 1, || Event::ProgramFound),
         ("found running", 1, || Event::FoundRunning),
-        ("start failed", 1, || Event::StartFailed { reason: String::new() }),
+        ("start failed", 1, || Event::StartFailed { reason: Reason::default() }),
+        ("says that it loads", 1, || Event::Loading { reason: Reason::default() }),
         ("answered", 1, || Event::Answered),
-        ("silent twice", 2, || Event::Silent { reason: String::new() }),
-        ("no token", 1, || Event::Mute { reason: String::new() }),
+        ("silent twice", 2, || Event::Silent { reason: Reason::default() }),
+        ("no token", 1, || Event::Mute { reason: Reason::default() }),
         ("spoke", 1, || Event::Spoke),
-        ("hung", 1, || Event::Hung { reason: String::new() }),
+        ("hung", 1, || Event::Hung { reason: Reason::default() }),
         ("exited", 1, || exited(0)),
         ("exited five times", 5, || exited(0)),
         ("backoff over", 1, || Event::BackoffOver),
         ("stop failed", 1, || Event::StopFailed),
-        ("gone", 1, || Event::Gone { reason: String::new() }),
-        ("port held", 1, || Event::PortHeld { reason: String::new() }),
+        ("gone", 1, || Event::Gone { reason: Reason::default() }),
+        ("port held", 1, || Event::PortHeld { reason: Reason::default() }),
         ("port free", 1, || Event::PortFree),
     ];
     let policy = RestartPolicy::default();
@@ -99,7 +100,7 @@ fn a_crash_is_restarted_and_too_many_give_up_with_the_reason() {
     }
     assert_eq!(life.on(exited(now + 1000), &policy), []);
     assert_eq!(life.state, ServerState::GaveUp);
-    assert!(life.reason.clone().unwrap().contains("killed by signal 9"));
+    assert!(life.reason().unwrap().text.contains("killed by signal 9"));
     assert_eq!(life.on(Event::StartWanted, &policy), [Effect::Spawn], "a person can start it again");
 }
 
@@ -144,9 +145,9 @@ fn a_mute_server_answers_and_is_still_degraded_until_it_speaks() {
     let mut life = Life::new(ServerState::Ready);
     life.on(Event::Mute { reason: "no token in 15 s".into() }, &policy);
     life.on(Event::Answered, &policy);
-    assert_eq!((life.state, life.reason.as_deref()), (ServerState::Degraded, Some("no token in 15 s")));
+    assert_eq!((life.state, life.reason.clone()), (ServerState::Degraded, Some("no token in 15 s".into())));
     life.on(Event::Spoke, &policy);
-    assert_eq!((life.state, life.reason.as_deref()), (ServerState::Ready, None));
+    assert_eq!((life.state, life.reason.clone()), (ServerState::Ready, None));
 }
 
 #[test]
@@ -178,7 +179,7 @@ fn an_address_that_somebody_else_holds_is_not_ours_until_it_is_free() {
 proptest::proptest! {
     /// Whatever happens in whatever order: a state that needs words has them, and only a stopped server is spawned.
     #[test]
-    fn any_order_of_events_keeps_the_machine_whole(codes in proptest::collection::vec(0u8..17, 0..60)) {
+    fn any_order_of_events_keeps_the_machine_whole(codes in proptest::collection::vec(0u8..18, 0..60)) {
         let policy = RestartPolicy::default();
         let mut life = Life::new(ServerState::Stopped);
         for (step, code) in codes.into_iter().enumerate() {
@@ -187,18 +188,18 @@ proptest::proptest! {
             let spawns = effects.contains(&Effect::Spawn);
             proptest::prop_assert!(!spawns || life.state == ServerState::Starting, "{before:?} {code}");
             proptest::prop_assert!(!(spawns && before.is_up()), "a second one beside a running one");
-            let wordy = matches!(life.state, ServerState::GaveUp | ServerState::Failed | ServerState::NotOurs | ServerState::Degraded);
+            let wordy = matches!(life.state, ServerState::NotInstalled | ServerState::GaveUp | ServerState::Failed | ServerState::NotOurs | ServerState::Degraded);
             proptest::prop_assert!(!wordy || life.reason.is_some(), "{:?} has no reason", life.state);
         }
     }
 }
 
 fn event(code: u8, now_ms: u64) -> Event {
-    let reason = || "because".to_owned();
+    let reason = || Reason::from("because");
     match code {
         0 => Event::StartWanted,
         1 => Event::StopWanted,
-        2 => Event::ProgramMissing,
+        2 => Event::ProgramMissing { reason: reason() },
         3 => Event::ProgramFound,
         4 => Event::FoundRunning,
         5 => Event::Spawned,
@@ -212,8 +213,36 @@ fn event(code: u8, now_ms: u64) -> Event {
         13 => Event::PortHeld { reason: reason() },
         14 => Event::PortFree,
         15 => Event::Mute { reason: reason() },
+        16 => Event::Loading { reason: reason() },
         _ => Event::Hung { reason: reason() },
     }
+}
+
+/// Whoever cannot be reached, or says that it loads, is shown with the newest reason and hint, wherever it stood.
+#[test]
+fn reasons_of_a_start_that_does_not_come_are_kept_fresh() {
+    use ServerState as S;
+    let late = || Reason { text: "late".into(), hint: Some("wait".into()) };
+    let failed: fn(Reason) -> Event = |reason| Event::StartFailed { reason };
+    let loading: fn(Reason) -> Event = |reason| Event::Loading { reason };
+    let missing: fn(Reason) -> Event = |reason| Event::ProgramMissing { reason };
+    for (from, event, to) in [
+        (S::Starting, failed, S::Failed),
+        (S::Failed, failed, S::Failed),
+        (S::Stopped, failed, S::Stopped),
+        (S::Starting, loading, S::Starting),
+        (S::Failed, loading, S::Starting),
+        (S::Stopped, loading, S::Starting),
+        (S::NotInstalled, missing, S::NotInstalled),
+    ] {
+        let mut life = Life::new(from);
+        life.reason = Some("early".into());
+        life.on(event(late()), &RestartPolicy::default());
+        assert_eq!((life.state(), life.reason()), (to, Some(&late())), "{from:?}");
+    }
+    let mut up = Life::new(S::Ready);
+    up.on(loading(late()), &RestartPolicy::default());
+    assert_eq!((up.state(), up.reason()), (S::Ready, None), "one that answers does not load");
 }
 
 #[test]

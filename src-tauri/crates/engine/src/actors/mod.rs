@@ -7,6 +7,7 @@
 pub mod answers;
 pub mod bencher;
 pub mod bookkeeper;
+mod bounds;
 pub mod containers;
 pub mod fetcher;
 mod minutes;

@@ -78,7 +78,7 @@ impl Fleet {
     }
 
     fn add(&self, adapter: Arc<dyn ServerAdapter>, settings: &Settings, autostart: bool) {
-        let surroundings = supervisor::Surroundings {
+        let wiring = supervisor::SupervisorWiring {
             hub: self.hub.clone(),
             notifier: self.notifier.clone(),
             log: Arc::new(ServerLog::new(&self.paths.server_logs(), &adapter.id())),
@@ -87,7 +87,7 @@ impl Fleet {
             leases: self.leases.clone(),
             processes: Arc::new(ThisSystem),
         };
-        self.supervisors.add(SupervisorHandle::start(adapter, surroundings, autostart));
+        self.supervisors.add(SupervisorHandle::start(adapter, wiring, autostart));
     }
 
     /// Puts changed settings in force: servers of other owners at once, the rest is said to need a restart.

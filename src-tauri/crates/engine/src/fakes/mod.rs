@@ -9,11 +9,11 @@ mod client;
 mod faults;
 mod journal;
 mod scene;
-mod surroundings;
+mod wiring;
 mod world;
 
 pub use faults::{Fault, Faults, Shape};
 pub use journal::FakeJournal;
 pub use scene::{Scene, active, wanted};
-pub use surroundings::{Quiet, hub, surroundings};
+pub use wiring::{Quiet, hub, supervisor_wiring};
 pub use world::{Act, FakeServer, Memory};

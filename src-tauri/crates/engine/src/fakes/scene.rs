@@ -1,11 +1,11 @@
 //! An engine with nothing but residency, supervisors and fake servers.
 
-use super::{FakeJournal, FakeServer, Quiet, hub, surroundings};
+use super::{FakeJournal, FakeServer, Quiet, hub, supervisor_wiring};
 use crate::{
     actors::{
         notifier::NotifierHandle,
-        residency::{ResidencyHandle, Surroundings, Wanted},
-        supervisor::{self, SupervisorHandle},
+        residency::{ResidencyHandle, ResidencyWiring, Wanted},
+        supervisor::SupervisorHandle,
         supervisors::Supervisors,
     },
     hub::Hub,
@@ -49,13 +49,13 @@ impl Scene {
         let hub = hub(&leases);
         let supervisors = Supervisors::default();
         for server in servers {
-            let around: supervisor::Surroundings = surroundings(server, &hub, &leases, folder.path());
+            let around = supervisor_wiring(server, &hub, &leases, folder.path());
             supervisors.add(SupervisorHandle::start(Arc::new(server.clone()), around, false));
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(settings);
         let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off);
-        let residency = ResidencyHandle::start(Surroundings {
+        let residency = ResidencyHandle::start(ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),
             journal: Some(Arc::new(journal.clone())),

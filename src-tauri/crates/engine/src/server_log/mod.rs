@@ -25,12 +25,12 @@ const KEEP_FILES: u32 = 3;
 /// Can be shared between threads; every line is redacted before it is kept.
 #[derive(Debug)]
 pub struct ServerLog {
-    inner: Mutex<Inner>,
+    inner: Mutex<Kept>,
     newest: watch::Sender<u64>,
 }
 
 #[derive(Debug)]
-struct Inner {
+struct Kept {
     lines: VecDeque<LogLine>,
     bytes: usize,
     file: RotatingFile,
@@ -42,7 +42,7 @@ impl ServerLog {
     pub fn new(dir: &Path, server: &ServerId) -> Self {
         let path = dir.join(format!("{}.log", file_name(server)));
         Self {
-            inner: Mutex::new(Inner {
+            inner: Mutex::new(Kept {
                 lines: VecDeque::new(),
                 bytes: 0,
                 file: RotatingFile::new(path, MAX_FILE_BYTES, KEEP_FILES),
@@ -117,7 +117,7 @@ impl ServerLog {
         self.newest.subscribe()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, Kept> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,10 +6,7 @@ use super::{
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{
-        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunState, Summary, Trial, TrialPhase,
-        stats::summarize,
-    },
+    bench::{BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunState, Trial},
     error::ApiError,
     server::ServerId,
 };
@@ -244,23 +241,7 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
     })
 }
 
-fn detail_of(run: Run, trials: Vec<Trial>) -> RunDetail {
-    let counted: Vec<&Trial> =
-        trials.iter().filter(|trial| trial.phase == TrialPhase::Measured && trial.flaw.is_none()).collect();
-    let figure = |of: fn(&Trial) -> Option<f64>, source: &str| -> Option<Summary> {
-        let values: Vec<f64> = counted.iter().filter_map(|trial| of(trial)).collect();
-        summarize(&values, source)
-    };
-    let warmups = trials.iter().filter(|t| t.phase == TrialPhase::Warmup).count();
-    let run = Run {
-        trials: counted.len() as u32,
-        warmups: warmups as u32,
-        ttft_ms: figure(|t| t.ttft_ms, "client"),
-        decode_tok_s: figure(|t| t.decode_tok_s, "client"),
-        prefill_tok_s: figure(|t| t.prefill_tok_s, "client"),
-        server_decode_tok_s: figure(|t| t.server_decode_tok_s, "server"),
-        server_prefill_tok_s: figure(|t| t.server_prefill_tok_s, "server"),
-        ..run
-    };
+fn detail_of(mut run: Run, trials: Vec<Trial>) -> RunDetail {
+    run.sum_up(&trials);
     RunDetail { run, trials, trace: None }
 }

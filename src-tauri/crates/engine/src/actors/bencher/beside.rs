@@ -1,6 +1,6 @@
 //! What the gauges show while a run measures.
 
-use super::Surroundings;
+use super::BencherWiring;
 use crate::hub::Hub;
 use pilothouse_domain::{Timestamp, gauge::GaugeHistory, server::ServerId};
 use pilothouse_system::gauges::GaugePast;
@@ -16,7 +16,7 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub fn begin(around: &Surroundings, server: &ServerId, since: Timestamp) -> Self {
+    pub fn begin(around: &BencherWiring, server: &ServerId, since: Timestamp) -> Self {
         let end = CancellationToken::new();
         let peak = peak_memory(around.hub.clone(), server.clone(), since, end.clone());
         let (past, peak) = (around.past.clone(), tokio::spawn(peak));

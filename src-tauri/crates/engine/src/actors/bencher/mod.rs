@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What the bencher needs of the engine.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct BencherWiring {
     pub hub: Hub,
     pub leases: Leases,
     pub notifier: NotifierHandle,
@@ -58,7 +58,7 @@ enum Ask {
 pub struct BencherHandle(mpsc::Sender<Ask>);
 
 impl BencherHandle {
-    pub fn start(around: Surroundings) -> Self {
+    pub fn start(around: BencherWiring) -> Self {
         let (sender, mailbox) = mpsc::channel(16);
         tokio::spawn(serve(around, mailbox));
         Self(sender)
@@ -98,7 +98,7 @@ struct Running {
     reply: BenchReply,
 }
 
-async fn serve(around: Surroundings, mut mailbox: mpsc::Receiver<Ask>) {
+async fn serve(around: BencherWiring, mut mailbox: mpsc::Receiver<Ask>) {
     let mut running: Option<Running> = None;
     loop {
         tokio::select! {
@@ -133,7 +133,7 @@ async fn serve(around: Surroundings, mut mailbox: mpsc::Receiver<Ask>) {
 
 type Begun = (CancellationToken, tokio::task::JoinHandle<Result<RunDetail, ApiError>>);
 
-fn begin(around: &Surroundings, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
+fn begin(around: &BencherWiring, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
     if busy {
         return Err(ApiError::new(ErrorCode::Busy, "A benchmark is under way already.").retryable());
     }

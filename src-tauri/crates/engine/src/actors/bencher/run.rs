@@ -1,6 +1,10 @@
-use super::{BenchRequest, Surroundings, beside::Beside, fingerprint::fingerprint, prompt};
+use super::{BenchRequest, BencherWiring, beside::Beside, fingerprint::fingerprint, prompt};
 use crate::{
-    actors::{residency::Borrowed, supervisor::Connection},
+    actors::{
+        bounds::{until_cancelled, within},
+        residency::Borrowed,
+        supervisor::Connection,
+    },
     hub::Report,
     store::NewRun,
 };
@@ -9,12 +13,11 @@ use pilothouse_domain::{
     Timestamp,
     bench::{
         self, BenchProgress, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
-        stats::summarize,
         warmup::{self, MAX_WARMUPS, Warmth},
     },
     error::{ApiError, ErrorCode},
     machine::Machine,
-    model::{Model, ModelRef, find_models},
+    model::{Model, ModelRef, find_model},
     notice::Happening,
 };
 use pilothouse_leases::Target;
@@ -25,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A run from its preparation to its row.
 pub(super) struct BenchRun {
-    around: Surroundings,
+    around: BencherWiring,
     request: BenchRequest,
     cancel: CancellationToken,
 }
@@ -46,7 +49,7 @@ fn trial_limit(max_tokens: u32) -> Duration {
 }
 
 impl BenchRun {
-    pub fn new(around: Surroundings, request: BenchRequest, cancel: CancellationToken) -> Self {
+    pub fn new(around: BencherWiring, request: BenchRequest, cancel: CancellationToken) -> Self {
         Self { around, request, cancel }
     }
 
@@ -98,17 +101,7 @@ impl BenchRun {
                     .hint("Switch to a model first, or name one."));
             }
         };
-        let hits = find_models(&models, &name, server.as_ref());
-        match hits[..] {
-            [] => Err(ApiError::not_found(format!("No server has a model named {name}."))
-                .hint("`pilothouse models` lists the models.")),
-            [model] => Ok(model.clone()),
-            _ => {
-                let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
-                let text = format!("{name} fits {} models: {}.", hits.len(), names.join(", "));
-                Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
-            }
-        }
+        find_model(&models, &name, server.as_ref()).cloned()
     }
 
     fn new_run(&self, model: &Model, context: Option<u64>, machine: &Machine) -> Run {
@@ -191,14 +184,14 @@ impl BenchRun {
         // Counted as under way: nobody asks the server for a token of proof beside a measurement.
         let lease = self.around.leases.enter(&arm.lease);
         let limit = trial_limit(run.plan.max_tokens);
-        let bounded = async {
-            tokio::time::timeout(limit, stream(arm, &request)).await.unwrap_or_else(|_| {
-                let text = format!("A request of the benchmark took longer than {} s.", limit.as_secs());
+        let streamed = within("A request of the benchmark", limit, stream(arm, &request));
+        let (raw, end) = until_cancelled(&self.cancel, "The benchmark was cancelled.", streamed)
+            .await
+            .map_err(|error| {
+                let unexplained = error.code == ErrorCode::TimedOut && error.hint.is_none();
                 let hint = format!("Look at the server's log: pilothouse logs {}", arm.target.server);
-                Err(ApiError::new(ErrorCode::TimedOut, text).hint(hint))
-            })
-        };
-        let (raw, end) = self.until_cancelled(bounded).await?;
+                if unexplained { error.hint(hint) } else { error }
+            })?;
         drop(lease);
         let trial = judge(trials.len() as u32, phase, &raw, &end, run.plan.max_tokens);
         if let Some(store) = &self.around.store
@@ -225,7 +218,8 @@ impl BenchRun {
         if let Err(error) = &result {
             run.note = Some(error.message.clone());
         }
-        sum_up(&mut run, &trials);
+        run.sum_up(&trials);
+        run.note = run.note.take().or_else(|| why_incomplete(&trials));
         if let Some(store) = &self.around.store
             && let Err(error) =
                 store.end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes).await
@@ -255,16 +249,6 @@ impl BenchRun {
                 }
                 Err(error)
             }
-        }
-    }
-
-    async fn until_cancelled<T>(
-        &self,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        tokio::select! {
-            result = work => result,
-            () = self.cancel.cancelled() => Err(ApiError::cancelled("The benchmark was cancelled.")),
         }
     }
 }
@@ -317,25 +301,10 @@ fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tok
     }
 }
 
-fn sum_up(run: &mut Run, trials: &[Trial]) {
-    let counted: Vec<&Trial> =
-        trials.iter().filter(|t| t.phase == TrialPhase::Measured && t.flaw.is_none()).collect();
-    let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
-        summarize(&counted.iter().filter_map(|trial| figure(trial)).collect::<Vec<f64>>(), source)
-    };
-    run.trials = counted.len() as u32;
-    run.note = run.note.take().or_else(|| why_incomplete(trials, &counted));
-    run.ttft_ms = over(|t| t.ttft_ms, "client");
-    run.decode_tok_s = over(|t| t.decode_tok_s, "client");
-    run.prefill_tok_s = over(|t| t.prefill_tok_s, "client");
-    run.server_decode_tok_s = over(|t| t.server_decode_tok_s, "server");
-    run.server_prefill_tok_s = over(|t| t.server_prefill_tok_s, "server");
-}
-
 /// What is missing in a run that went to its end, and why.
-fn why_incomplete(trials: &[Trial], counted: &[&Trial]) -> Option<String> {
+fn why_incomplete(trials: &[Trial]) -> Option<String> {
     let measured = || trials.iter().filter(|trial| trial.phase == TrialPhase::Measured);
-    if counted.is_empty() {
+    if !measured().any(Trial::counts) {
         let flaw = measured().find_map(|trial| trial.flaw.as_deref())?;
         return Some(format!("No trial counts: {flaw}."));
     }

@@ -1,4 +1,4 @@
-use super::{BenchRequest, BencherHandle, Surroundings};
+use super::{BenchRequest, BencherHandle, BencherWiring};
 use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
 use pilothouse_domain::{
     bench::BenchPlan,
@@ -17,7 +17,7 @@ async fn scene() -> (Scene, FakeServer, BencherHandle) {
         .with_model("huge", 1000);
     let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
     scene.switch("a").await.unwrap();
-    let bencher = BencherHandle::start(Surroundings {
+    let bencher = BencherHandle::start(BencherWiring {
         hub: scene.hub.clone(),
         leases: scene.leases.clone(),
         notifier: scene.notifier.clone(),

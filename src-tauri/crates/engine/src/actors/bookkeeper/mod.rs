@@ -32,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 const READ_AGAIN: Duration = Duration::from_secs(60);
 
 /// What the bookkeeper works with.
-pub struct Surroundings {
+pub struct BookkeeperWiring {
     pub hub: Hub,
     pub store: Option<Store>,
     pub supervisors: Supervisors,
@@ -49,7 +49,7 @@ pub struct Bookkeeper {
 }
 
 impl Bookkeeper {
-    pub fn start(around: Surroundings) -> Self {
+    pub fn start(around: BookkeeperWiring) -> Self {
         let (publish, loads) = watch::channel(Arc::default());
         let (tell_off_card, off_card) = watch::channel(BTreeSet::new());
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -85,7 +85,7 @@ fn correction(loads: &[MeasuredLoad], key: &LoadKey) -> Option<Correction> {
 }
 
 struct Books {
-    around: Surroundings,
+    around: BookkeeperWiring,
     machine: Machine,
     residency: Residency,
     needs: Needs,
@@ -100,7 +100,7 @@ struct Books {
 }
 
 async fn run(
-    around: Surroundings,
+    around: BookkeeperWiring,
     publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
     off_card: watch::Sender<BTreeSet<ServerId>>,
     end: CancellationToken,

@@ -1,5 +1,5 @@
 use super::{
-    Ask, Done, Surroundings, SwitchReply,
+    Ask, Done, ResidencyWiring, SwitchReply,
     borrow::Lent,
     ended,
     event::Event,
@@ -51,7 +51,7 @@ pub(super) struct Next {
 }
 
 pub(super) struct Residency {
-    pub(super) around: Surroundings,
+    pub(super) around: ResidencyWiring,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) results: Option<mpsc::Receiver<Event>>,
     /// The choice: it stays until another model is active.
@@ -89,7 +89,7 @@ pub(super) struct Residency {
 }
 
 impl Residency {
-    pub fn new(around: Surroundings) -> Self {
+    pub fn new(around: ResidencyWiring) -> Self {
         let (events, results) = mpsc::channel(64);
         Self {
             around,

@@ -1,7 +1,7 @@
 //! A model lent for a measurement, and what it takes to have it in memory.
 
 use super::{
-    Connection, Surroundings, bounded,
+    Connection, ResidencyWiring, bounded,
     late::{LateLoad, Loading},
 };
 use pilothouse_domain::{
@@ -78,7 +78,7 @@ impl Drop for Borrowed {
     }
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     pub(super) async fn ready_to_measure(
         &self,
         model: &Model,
@@ -86,7 +86,7 @@ impl Surroundings {
         cancel: &CancellationToken,
     ) -> Result<Ready, NotReady> {
         let supervisor = self.supervisor(&model.server)?;
-        let (connection, instances) = self.look(&model.server, cancel).await?;
+        let (connection, instances) = self.reach(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
             return Ok(Ready { instance, connection, loaded: false });
         }

@@ -1,7 +1,7 @@
 //! Loads that go on when nobody waits for them any more: LM Studio finishes what it has begun, and lists it only then. Each is
 //! followed to its end; what has arrived by then and nobody wants is taken out, and whoever wants it again joins it.
 
-use super::{Connection, Surroundings, actor::Residency, event::Event};
+use super::{Connection, ResidencyWiring, actor::Residency, event::Event};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -37,7 +37,7 @@ pub(super) struct Loading<'a> {
     pub late: Option<LateLoad>,
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     /// Begins to put a model into memory, or joins a load of it that still goes on. Errors of the load: what the server says.
     pub(super) fn begin_load<'a>(
         &'a self,

@@ -24,6 +24,7 @@ mod transaction;
 pub use borrow::Borrowed;
 
 use super::{
+    bounds::{until_cancelled, within},
     notifier::NotifierHandle,
     supervisor::{Connection, SupervisorHandle},
     supervisors::Supervisors,
@@ -31,7 +32,7 @@ use super::{
 use crate::{hub::Hub, ports::Journal};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Instance, Model, ModelPurpose, ModelRef, find_models},
+    model::{Instance, Model, ModelPurpose, ModelRef, find_model, find_models},
     server::ServerId,
     settings::SwitchingSettings,
     switch::SwitchReport,
@@ -44,7 +45,7 @@ use tokio_util::sync::CancellationToken;
 
 /// What residency needs of the engine.
 #[derive(Clone)]
-pub struct Surroundings {
+pub struct ResidencyWiring {
     pub hub: Hub,
     pub notifier: NotifierHandle,
     pub journal: Option<Arc<dyn Journal>>,
@@ -84,7 +85,7 @@ pub struct ResidencyHandle(mpsc::Sender<Ask>);
 
 impl ResidencyHandle {
     /// Starts the actor, which takes up what was active before our last end.
-    pub fn start(around: Surroundings) -> Self {
+    pub fn start(around: ResidencyWiring) -> Self {
         let (sender, mailbox) = mpsc::channel(64);
         tokio::spawn(actor::Residency::new(around).run(mailbox));
         Self(sender)
@@ -151,7 +152,7 @@ fn ended() -> ApiError {
     ApiError::new(ErrorCode::NotRunning, "Pilothouse is shutting down.")
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     /// Takes an instance out of memory; its supervisor knows before, so that nobody takes it for a loss. Errors: what the
     /// server says.
     async fn unload(
@@ -203,21 +204,13 @@ impl Surroundings {
             futures_util::future::join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
             models = self.listed();
         }
-        let hits = find_models(&models, &wanted.model, server);
-        match hits[..] {
-            [] => Err(ApiError::not_found(format!("No server has a model named {}.", wanted.model))
-                .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
-            [model] if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
-            [model] => Err(model.damage().unwrap_or_else(|| {
+        match find_model(&models, &wanted.model, server)? {
+            model if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
+            model => Err(model.damage().unwrap_or_else(|| {
                 let text =
                     format!("{} cannot answer prompts, so it cannot become the active model.", model.title);
                 ApiError::new(ErrorCode::Unsupported, text)
             })),
-            _ => {
-                let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
-                let text = format!("{} fits {} models: {}.", wanted.model, hits.len(), names.join(", "));
-                Err(ApiError::new(ErrorCode::Ambiguous, text).hint("Name one of them, or add --server."))
-            }
         }
     }
 
@@ -236,9 +229,9 @@ const SERVER_LIMIT: Duration = Duration::from_secs(660);
 /// Until it says what it has in memory; its client asks for that in several questions, each with a limit of its own.
 const LOOK_LIMIT: Duration = Duration::from_secs(30);
 
-impl Surroundings {
+impl ResidencyWiring {
     /// A way to a server that answers, and what it has in memory. Errors: as `ensure_ready`, timed_out, cancelled.
-    async fn look(
+    async fn reach(
         &self,
         server: &ServerId,
         cancel: &CancellationToken,
@@ -261,11 +254,7 @@ async fn bounded<T>(
     cancel: &CancellationToken,
     work: impl Future<Output = Result<T, ApiError>>,
 ) -> Result<T, ApiError> {
-    tokio::select! {
-        result = tokio::time::timeout(limit, work) => result.unwrap_or_else(|_| {
-            let text = format!("{what} took longer than {} s.", limit.as_secs());
-            Err(ApiError::new(ErrorCode::TimedOut, text))
-        }),
-        () = cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
-    }
+    // Boxed: each bound around it would hold it twice over.
+    let work = Box::pin(work);
+    until_cancelled(cancel, "The switch was cancelled.", within(what, limit, work)).await
 }

@@ -1,6 +1,6 @@
 //! What a start takes up from the journal, and what it takes out of memory.
 
-use super::{Surroundings, actor::Residency, bounded};
+use super::{ResidencyWiring, actor::Residency, bounded};
 use crate::{
     hub::{Report, Standing},
     ports::Journal,
@@ -81,7 +81,7 @@ async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
     Ok((resumption, kept, ever_used))
 }
 
-impl Surroundings {
+impl ResidencyWiring {
     /// Takes every instance of a model out of memory. Errors: what the server says, timed_out, cancelled.
     pub(super) async fn take_out(
         &self,

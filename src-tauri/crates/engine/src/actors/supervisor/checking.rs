@@ -1,8 +1,9 @@
 //! The three rungs of health, when somebody asks: its port, its API, and one real token.
 
 use super::{
-    Connection,
-    actor::{Inner, Supervisor},
+    actor::Supervisor,
+    connection::Connection,
+    outcome::Outcome,
     work::{self, Speech},
 };
 use crate::api::{Check, CheckResult};
@@ -15,16 +16,16 @@ const PORT_LIMIT: Duration = Duration::from_secs(3);
 
 impl Supervisor {
     pub(super) fn check(&mut self, reply: oneshot::Sender<Vec<Check>>) {
-        let Some(connection) = self.connection.clone() else {
+        let Some(connection) = self.contact.connection().cloned() else {
             let detail = "it does not run, so there is nothing to ask".to_owned();
-            let check = rung("port", CheckResult::Skipped, detail, self.hint.clone());
+            let check = rung("port", CheckResult::Skipped, detail, self.life.hint().map(str::to_owned));
             drop(reply.send(vec![check]));
             return;
         };
         let speaker = self.speaker(&connection);
         let limit = Duration::from_millis(self.around.policy.token_ms);
-        let port = speaker.as_ref().ok().and_then(|lease| self.port_of(&lease.target().instance));
-        let generation = self.generation;
+        let port = speaker.as_ref().ok().and_then(|lease| self.memory.port_of(&lease.target().instance));
+        let generation = self.contact.generation();
         self.later(async move {
             let door = door(&connection).await;
             let api = match connection.client.health().await {
@@ -38,7 +39,7 @@ impl Supervisor {
                 }
                 Err(why) => (rung("token", CheckResult::Skipped, why, None), None),
             };
-            Inner::Checked { generation, checks: vec![door, api, token], spoken, reply }
+            Outcome::Checked { generation, checks: vec![door, api, token], spoken, reply }
         });
     }
 
@@ -49,7 +50,7 @@ impl Supervisor {
         spoken: Option<Result<Speech, ApiError>>,
         reply: oneshot::Sender<Vec<Check>>,
     ) {
-        if let (Some(spoken), true) = (spoken, about == self.generation) {
+        if let Some(spoken) = spoken.filter(|_| self.contact.is_current(about)) {
             self.spoken(spoken);
         }
         let _ = reply.send(checks);

@@ -1,9 +1,6 @@
 //! Ends somebody else's server because a person wants one of ours in its place. Its keeper is asked, never fought.
 
-use super::{
-    Connection,
-    actor::{Inner, Supervisor},
-};
+use super::{actor::Supervisor, connection::Connection, outcome::Outcome};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     lifecycle::Event,
@@ -49,25 +46,15 @@ fn way(holder: &Holder) -> Way {
 
 impl Supervisor {
     pub(super) fn take_over(&mut self, reply: oneshot::Sender<Result<Connection, ApiError>>) {
-        let port = self.adapter.fixed_port().map(|(port, _)| port);
-        let (Some(port), true) = (port, self.is_taken_over_on_request()) else {
+        let possible = self.owner.is(Ownership::Adopted) && self.adapter.can_take_over();
+        let Some((port, _)) = self.adapter.fixed_port().filter(|_| possible) else {
             let text = format!("{} is not one that Pilothouse can take over.", self.title());
             let _ = reply.send(Err(ApiError::new(ErrorCode::Unsupported, text)));
             return;
         };
         self.say("is taken over, because somebody wants that");
-        let (title, pid) = (self.title(), self.adopted_pid);
-        self.later(async move { Inner::TakenOver(end(&title, port, pid).await, reply) });
-    }
-
-    fn is_taken_over_on_request(&self) -> bool {
-        self.ownership == Some(Ownership::Adopted) && self.adapter.can_take_over()
-    }
-
-    /// Whether that is offered: not where only its owner can end it, whose command stands with its keeper. Who asks all the
-    /// same gets that command.
-    pub(super) fn may_take_over(&self) -> bool {
-        self.is_taken_over_on_request() && self.adopted_pid.is_some() && !self.left_to_owner
+        let (title, pid) = (self.title(), self.owner.pid());
+        self.later(async move { Outcome::TakenOver(end(&title, port, pid).await, reply) });
     }
 
     pub(super) fn taken_over(
@@ -80,7 +67,7 @@ impl Supervisor {
             let _ = reply.send(Err(error));
             return;
         }
-        if self.ownership == Some(Ownership::Adopted) {
+        if self.owner.is(Ownership::Adopted) {
             self.disconnect();
             self.transition(Event::Gone { reason: "Pilothouse takes its place.".into() }, true);
         }

@@ -1,15 +1,22 @@
 //! The supervisor with a fake server, under paused time.
 
 use super::*;
-use crate::fakes::{FakeServer, Fault, hub, surroundings};
+use crate::fakes::{FakeServer, Fault, hub, supervisor_wiring};
+use crate::hub::Hub;
 use pilothouse_domain::{
     endpoint::Endpoint,
     hang::{ProcessTime, ProcessWork},
     model::Expiry,
     snapshot::{ServerView, Snapshot},
 };
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
 use pilothouse_leases::Lease;
+use pilothouse_leases::{Leases, Target};
 use pilothouse_system::process::{OwnedProcess, ProcessSpec};
+use std::{sync::Arc, time::Duration};
 
 const MB: u64 = 1 << 20;
 /// Far beyond every limit of a supervisor.
@@ -29,7 +36,7 @@ async fn scene(server: FakeServer) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let leases = Leases::default();
     let hub = hub(&leases);
-    let around = surroundings(&server, &hub, &leases, folder.path());
+    let around = supervisor_wiring(&server, &hub, &leases, folder.path());
     let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
     supervisor.ensure_ready().await.unwrap();
     server.load_by_owner("m", Expiry::Never);
@@ -195,7 +202,7 @@ async fn what_is_odd_in_a_list_stands_in_the_log_of_the_server() {
     let server = FakeServer::new("a").with_model("m", MB);
     let folder = tempfile::tempdir().unwrap();
     let leases = Leases::default();
-    let around = surroundings(&server, &hub(&leases), &leases, folder.path());
+    let around = supervisor_wiring(&server, &hub(&leases), &leases, folder.path());
     let log = around.log.clone();
     let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
     supervisor.ensure_ready().await.unwrap();
@@ -313,7 +320,7 @@ async fn lone(server: FakeServer) -> Scene {
     let folder = tempfile::tempdir().unwrap();
     let leases = Leases::default();
     let hub = hub(&leases);
-    let around = surroundings(&server, &hub, &leases, folder.path());
+    let around = supervisor_wiring(&server, &hub, &leases, folder.path());
     let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
     tokio::time::sleep(Duration::from_secs(1)).await;
     Scene { server, hub, leases, supervisor, _folder: folder }

@@ -1,6 +1,6 @@
 //! Who waits for what of one server.
 
-use super::Connection;
+use super::connection::Connection;
 use pilothouse_domain::error::ApiError;
 use tokio::sync::oneshot;
 
@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 pub(super) struct Waiting {
     ready: Vec<oneshot::Sender<Result<Connection, ApiError>>>,
     stopped: Vec<oneshot::Sender<Result<(), ApiError>>>,
-    /// With the number of the look whose answer they wait for, or a later one.
+    /// With the number of the probe whose answer they wait for, or a later one.
     listed: Vec<(u64, oneshot::Sender<()>)>,
     located: Vec<oneshot::Sender<()>>,
 }
@@ -49,7 +49,7 @@ impl Waiting {
         }
     }
 
-    /// A look has ended.
+    /// A probe has ended.
     pub fn listed(&mut self, number: u64) {
         for (_, reply) in self.listed.extract_if(.., |(wanted, _)| *wanted <= number) {
             let _ = reply.send(());

@@ -1,6 +1,6 @@
 //! The slow work of a supervisor, as free functions without its state.
 
-use super::Connection;
+use super::connection::Connection;
 use futures_util::StreamExt;
 use pilothouse_domain::{
     endpoint::Endpoint,
@@ -15,7 +15,9 @@ use pilothouse_servers::{
     Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
     slots,
 };
-use pilothouse_system::process::{Child, Identity, OwnedProcess, Processes, run_to_end, run_until};
+use pilothouse_system::process::{
+    Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until,
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -26,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The bound of a product's own start or stop command (reference/lmstudio.md section 6: 90 s).
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
-/// How often a product that was asked to start is looked for.
+/// How often a product that was asked to start is probed for.
 const ANSWER_POLL: Duration = Duration::from_millis(500);
 
 /// What a start led to. The server does not answer yet.
@@ -106,7 +108,7 @@ fn last_line(text: &str) -> Option<String> {
     text.lines().rev().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned)
 }
 
-/// One look at a server.
+/// What one probe of a server brought.
 pub(super) struct Probe {
     pub health: Result<Health, ApiError>,
     pub instances: Option<Vec<Instance>>,
@@ -114,7 +116,7 @@ pub(super) struct Probe {
     /// The children of the server that hold models; `None`: not told by the system, or no process known.
     pub runners: Option<Vec<RunnerProcess>>,
     pub backend: Option<Backend>,
-    /// What a look without an answer found instead.
+    /// What a probe without an answer found instead.
     pub absence: Absence,
     /// What was odd in its lists, a sentence for each.
     pub odd: Vec<String>,
@@ -151,9 +153,9 @@ fn absence(processes: &dyn Processes, base_url: &str, found: Option<Identity>) -
     }
 }
 
-/// Whom a look is at.
+/// Whom a probe is for.
 #[derive(Clone)]
-pub(super) struct Looked {
+pub(super) struct Probed {
     pub connection: Connection,
     /// Its process.
     pub pid: Option<u32>,
@@ -166,21 +168,21 @@ pub(super) struct Looked {
 /// Probes health and, when it is well, lists instances and (when asked) models. A list that fails is left out: the
 /// old one stays, and the log says why.
 pub(super) async fn probe(
-    looked: &Looked,
+    probed: &Probed,
     adapter: &dyn ServerAdapter,
     processes: &Arc<dyn Processes>,
     with_models: bool,
 ) -> Probe {
-    let client = &*looked.connection.client;
+    let client = &*probed.connection.client;
     let health = client.health().await;
     if let Err(error) = health {
         // It could not be asked, or it answered in its own way: that is no absence.
         let silent =
             matches!(error.code, ErrorCode::Unreachable | ErrorCode::TimedOut | ErrorCode::BadAnswer);
-        let absence = match looked.may_be_gone && silent {
+        let absence = match probed.may_be_gone && silent {
             true => {
-                let (processes, looked) = (processes.clone(), looked.clone());
-                let look = move || absence(&*processes, &looked.connection.endpoint.base_url, looked.found);
+                let (processes, probed) = (processes.clone(), probed.clone());
+                let look = move || absence(&*processes, &probed.connection.endpoint.base_url, probed.found);
                 tokio::task::spawn_blocking(look).await.unwrap_or_default()
             }
             false => Absence::default(),
@@ -197,7 +199,7 @@ pub(super) async fn probe(
     let models = models.and_then(|list| kept(list, "models"));
     let instances = kept(instances, "instances");
     // After the list: a process that is gone by now cannot hold what the list still names.
-    let children = match looked.pid {
+    let children = match probed.pid {
         Some(pid) => {
             let processes = processes.clone();
             tokio::task::spawn_blocking(move || processes.children(pid)).await.ok().flatten()
@@ -308,9 +310,7 @@ fn kept<T>(list: Result<T, ApiError>, what: &str) -> Option<T> {
 }
 
 /// Runs the product's own stop commands.
-pub(super) async fn ask_to_stop(
-    commands: &[pilothouse_system::process::ProcessSpec],
-) -> Result<(), ApiError> {
+pub(super) async fn run_stop_commands(commands: &[ProcessSpec]) -> Result<(), ApiError> {
     for command in commands {
         run_to_end(command, COMMAND_LIMIT).await?;
     }

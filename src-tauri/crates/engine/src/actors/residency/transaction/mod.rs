@@ -4,7 +4,8 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, Surroundings, late::LateLoad};
+use super::{Connection, ResidencyWiring, late::LateLoad};
+use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
     hub::{Report, Standing},
@@ -52,7 +53,7 @@ pub(super) struct Finished {
 }
 
 pub(super) struct Transaction {
-    around: Surroundings,
+    around: ResidencyWiring,
     cause: Cause,
     to: ModelRef,
     /// What was active, and whether it answered, when this began.
@@ -89,7 +90,7 @@ pub(super) struct Transaction {
 
 impl Transaction {
     pub fn new(
-        around: Surroundings,
+        around: ResidencyWiring,
         cause: Cause,
         previous: Option<Active>,
         answered: bool,
@@ -335,11 +336,9 @@ impl Transaction {
         &self,
         work: impl Future<Output = Result<T, ApiError>>,
     ) -> Result<T, ApiError> {
-        tokio::select! {
-            result = work => result,
-            () = self.cancel.cancelled() => Err(ApiError::cancelled("The switch was cancelled.")),
-            () = self.ending.cancelled() => Err(ApiError::cancelled("Pilothouse ended.")),
-        }
+        // Boxed: each bound around it would hold it twice over.
+        let by_a_person = until_cancelled(&self.cancel, "The switch was cancelled.", Box::pin(work));
+        until_cancelled(&self.ending, "Pilothouse ended.", by_a_person).await
     }
 
     fn report(&mut self, switch_id: i64, outcome: SwitchOutcome, error: Option<ApiError>) -> SwitchReport {

@@ -104,7 +104,7 @@ impl Transaction {
             // Down for reasons of its own: it stays the active model, and its supervisor deals with it.
             return Ok(previous.clone());
         }
-        let (connection, instances) = match self.around.look(&previous.server, &self.ending).await {
+        let (connection, instances) = match self.around.reach(&previous.server, &self.ending).await {
             Ok(found) => found,
             // Nobody took it out of memory: a server that is silent for a while has not lost it.
             Err(error) if !unloaded => {

@@ -23,7 +23,7 @@ const PROOF_LIMIT: Duration = Duration::from_secs(120);
 impl Transaction {
     pub(super) async fn ensure_server(&mut self) -> Result<(), ApiError> {
         let look = async {
-            let found = self.around.look(&self.to.server, &self.ending).await?;
+            let found = self.around.reach(&self.to.server, &self.ending).await?;
             if !matches!(self.cause, Cause::Asked(_)) && self.model().is_err() {
                 // After a start of it the list may be that of before.
                 self.supervisor(&self.to.server)?.refresh().await;

@@ -1,6 +1,6 @@
 use super::world::FakeServer;
 use crate::{
-    actors::{notifier::NotifierHandle, supervisor::Surroundings},
+    actors::{notifier::NotifierHandle, supervisor::SupervisorWiring},
     hub::Hub,
     ports::NotifyDesktop,
     server_log::ServerLog,
@@ -27,9 +27,9 @@ pub fn hub(leases: &Leases) -> Hub {
 }
 
 /// What the supervisor of a fake server needs. Notices go to the hub; `folder` takes its log and records.
-pub fn surroundings(server: &FakeServer, hub: &Hub, leases: &Leases, folder: &Path) -> Surroundings {
+pub fn supervisor_wiring(server: &FakeServer, hub: &Hub, leases: &Leases, folder: &Path) -> SupervisorWiring {
     let (_, enabled) = watch::channel(false);
-    Surroundings {
+    SupervisorWiring {
         hub: hub.clone(),
         notifier: NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), enabled),
         log: Arc::new(ServerLog::new(folder, &server.id)),
