@@ -45,7 +45,7 @@ impl Scene {
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(SwitchingSettings::default());
-        let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off);
         let residency = ResidencyHandle::start(Surroundings {
             hub: hub.clone(),
             notifier: notifier.clone(),

@@ -6,6 +6,9 @@
 mod actor;
 mod borrow;
 #[cfg(test)]
+mod journal_tests;
+mod journalling;
+#[cfg(test)]
 mod random_tests;
 mod restoring;
 mod resume;
@@ -21,6 +24,7 @@ use super::{
     supervisors::Supervisors,
 };
 use crate::{hub::Hub, ports::Journal};
+use journalling::BoundedJournal;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_models},
@@ -75,7 +79,10 @@ pub struct ResidencyHandle(mpsc::Sender<Ask>);
 
 impl ResidencyHandle {
     /// Starts the actor, which takes up what was active before our last end.
-    pub fn start(around: Surroundings) -> Self {
+    pub fn start(mut around: Surroundings) -> Self {
+        let bounded =
+            |journal| -> Arc<dyn Journal> { Arc::new(BoundedJournal::new(journal, around.hub.clone())) };
+        around.journal = around.journal.take().map(bounded);
         let (sender, mailbox) = mpsc::channel(64);
         tokio::spawn(actor::Residency::new(around).run(mailbox));
         Self(sender)
