@@ -157,7 +157,7 @@ impl Ledger {
 /// Draws up the ledger from the gauges of a snapshot. `None`: the machine's memory could not be read.
 pub fn ledger(snapshot: &Snapshot, machine: &Machine) -> Option<Ledger> {
     let gauges = snapshot.gauges.as_ref()?;
-    let ceiling = machine.ceiling();
+    let ceiling = machine.ceiling_under(gauges.memory_limit.as_ref());
     let mut unknown = Vec::new();
     let memory = pools::memory(snapshot, gauges, &mut unknown)?;
     let gpus: Vec<Pool> = gauges.gpus.iter().filter_map(|gpu| pools::gpu(snapshot, gauges, gpu)).collect();

@@ -323,6 +323,7 @@ mod tests {
             chip: "Apple M4 Max".into(),
             cores: Cores { performance: Some(10), efficiency: Some(4) },
             memory_bytes: 36 << 30,
+            memory_limit: None,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s: Some(Sourced { value: 410.0, source: "table".into() }),
             bandwidth_gb_s_absent: None,

@@ -99,6 +99,7 @@ mod tests {
             chip: chip.into(),
             cores: Cores::default(),
             memory_bytes: 64 << 30,
+            memory_limit: None,
             memory_kind,
             bandwidth_gb_s: None,
             bandwidth_gb_s_absent: None,
