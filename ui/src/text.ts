@@ -52,6 +52,8 @@ export const errors: Record<ErrorCode, string> = {
   settings_invalid: 'The settings file has a mistake',
   restart_needed: 'Some settings wait for a restart',
   store_unavailable: 'History cannot be read',
+  not_journalled: 'Switches are not written down',
+  source_silent: 'Readings are missing',
   no_active_model: 'No active model',
   not_running: 'The server does not run',
   already_running: 'Already running',

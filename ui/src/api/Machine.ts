@@ -15,7 +15,12 @@ model: string | null,
 /**
  * "Apple M4 Max", "AMD Ryzen 9 7950X".
  */
-chip: string, cores: Cores, memory_bytes: number, memory_kind: MemoryKind, 
+chip: string, cores: Cores, memory_bytes: number, 
+/**
+ * What holds the memory of this program and its servers down, where that is less than the machine has: the limit of a
+ * memory group (Linux). `None`: nothing.
+ */
+memory_limit: Sourced<number> | null, memory_kind: MemoryKind, 
 /**
  * GB/s (10^9 bytes) between the memory and what computes.
  */

@@ -18,6 +18,7 @@ use crate::{
         notifier::NotifierHandle,
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
+        silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
     },
@@ -132,8 +133,8 @@ impl Engine {
         }
         let store = open_store(&paths, &hub).await;
         let (notify_on, notify_wanted) = watch::channel(settings.notifications.enabled);
-        let notifier =
-            NotifierHandle::start(hub.clone(), store.clone(), options.desktop.clone(), notify_wanted);
+        let notifier = NotifierHandle::start(hub.clone(), options.desktop.clone(), notify_wanted);
+        let silences = Silences::new(hub.clone());
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let pace = Pace::from(&settings);
         let sampler = Sampler::start(
@@ -141,13 +142,20 @@ impl Engine {
             MachineGauges::new(pilothouse_servers::ollama::COMMAND_LINES),
             pace,
             store.clone(),
+            silences.clone(),
         )
         .map_err(|error| {
             ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
         })?;
         let docker = Docker::from_env(&paths.user_home);
-        let containers =
-            ContainerWatch::start(&hub, &notifier, docker, settings.gauges.docker, Intervals::default());
+        let containers = ContainerWatch::start(
+            &hub,
+            &notifier,
+            docker,
+            &silences,
+            settings.gauges.docker,
+            Intervals::default(),
+        );
         let keys = Keys::new(&paths);
         let supervisors = Supervisors::default();
         let fleet = Fleet {
@@ -205,6 +213,7 @@ impl Engine {
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         first_start(inner.clone(), &settings);
         fleet.look_around();
+        look_for_damage(&inner);
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, settings, (notify_on, switching));
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
@@ -277,6 +286,17 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             None
         }
     }
+}
+
+/// Once the doors are open: it takes longer the more there is.
+fn look_for_damage(inner: &Arc<Inner>) {
+    let Some(store) = inner.store.clone() else { return };
+    let hub = inner.hub.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.look_for_damage().await {
+            hub.report(Report::Trouble(error));
+        }
+    });
 }
 
 async fn open_doors(settings: &Settings, inner: &Arc<Inner>) -> (Option<Gateway>, Option<Door>, Secret) {

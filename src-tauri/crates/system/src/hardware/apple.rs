@@ -169,6 +169,7 @@ impl Told {
             model: model.or_else(|| self.text("hw.model")),
             cores: if cores.performance.is_some() { cores } else { plain.cores },
             memory_bytes: self.number("hw.memsize").unwrap_or(plain.memory_bytes),
+            memory_limit: None,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s_absent: match &bandwidth {
                 Some(_) => None,

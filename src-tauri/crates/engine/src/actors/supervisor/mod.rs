@@ -27,7 +27,7 @@ use pilothouse_domain::{
 };
 use pilothouse_leases::{Leases, Target};
 use pilothouse_servers::{ServerAdapter, ServerClient};
-use pilothouse_system::{model_files::read_files, process::Processes};
+use pilothouse_system::{apart, model_files::read_files, process::Processes};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -93,6 +93,10 @@ pub struct SupervisorHandle {
     asks: mpsc::Sender<Ask>,
 }
 
+/// Heads of files that may lie on another machine.
+const FILES_LIMIT: Duration = Duration::from_secs(30);
+/// Small files of the kernel, which may hang for a process that does.
+const PROCESSES_LIMIT: Duration = Duration::from_secs(5);
 /// The bound of a refresh: a server that stalls must not stall its askers.
 const REFRESH_LIMIT: Duration = Duration::from_secs(15);
 
@@ -145,10 +149,14 @@ impl SupervisorHandle {
                 .hint("That works for models of this machine in folders that you may read."));
         };
         let shown = files.to_string();
-        let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
-        read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?.map_err(
-            |error| ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
-        )
+        let read = apart::once(&shown, FILES_LIMIT, move || read_files(&files)).await;
+        let silent = |silence: apart::Unanswered| {
+            ApiError::new(ErrorCode::TimedOut, format!("Reading files: {silence}."))
+                .hint("A folder on another machine may be gone; it is tried again.")
+        };
+        read.map_err(silent)?.map_err(|error| {
+            ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}."))
+        })
     }
 
     /// Puts another restart policy in force.

@@ -14,7 +14,10 @@ use pilothouse_servers::{
     Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
     slots,
 };
-use pilothouse_system::process::{Child, Identity, OwnedProcess, Processes, run_to_end, run_until};
+use pilothouse_system::{
+    apart,
+    process::{Child, Identity, OwnedProcess, Processes, run_to_end, run_until},
+};
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
@@ -144,7 +147,8 @@ pub(super) async fn probe(
     let children = match pid {
         Some(pid) => {
             let processes = processes.clone();
-            tokio::task::spawn_blocking(move || processes.children(pid)).await.ok().flatten()
+            let children = move || processes.children(pid);
+            apart::once("the list of processes", super::PROCESSES_LIMIT, children).await.ok().flatten()
         }
         None => None,
     };
