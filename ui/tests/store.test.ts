@@ -142,8 +142,7 @@ describe('the store', () => {
 
   it('tells the age by the clock of the engine, although its snapshot stands still with the gauges', async () => {
     const snapshot = snapshotOf('ready', { revision: 3 });
-    const after = (seconds: number) =>
-      new Date(Date.parse(snapshot.gauges?.at ?? '') + seconds * 1000).toISOString();
+    const after = (seconds: number) => new Date(Date.parse(snapshot.gauges?.at ?? '') + seconds * 1000).toISOString();
     answerWith({ reply: 'snapshot', snapshot, now: after(65) });
     stop = store.start();
     await pass(0);
@@ -233,6 +232,7 @@ describe('a switch', () => {
     first_token_ms: null,
     steps: [],
     answers_cut: 0,
+    journalled: true,
     reason: null,
     error: null,
   };
