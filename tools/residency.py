@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Holds estimates of memory against what models really take: before the first load, and after three.
+"""Holds estimates of memory against what models really take: before the first load, and after some.
 
     tools/residency.py [--servers llama-server,ollama] [--models FILE.gguf,…] [--contexts 2048,8192] [--parallel 1,4]
+                       [--loads 3]
 
-Reads the variables of tools/test-tools.sh (embedded server, Ollama). Each model is loaded three times in each server and
-setting, and each time every request is filled to two thirds of its context. Prints a table; nothing is asserted here.
+Reads the variables of tools/test-tools.sh (embedded server, Ollama); tools/lab-models.sh brings more models. Each model is
+loaded so many times in each server and setting, and each time every request is filled to two thirds of its context. Prints a
+table; nothing is asserted here.
 """
 
 import argparse
@@ -96,7 +98,7 @@ enabled = false
         return next((one["state"] for one in servers if one["id"] == self.server), None)
 
     def name(self, model):
-        return model.stem if self.server == "llama-server" else model.stem.split("-")[0].lower() + ":measured"
+        return model.stem if self.server == "llama-server" else model.stem.lower() + ":measured"
 
     def listed(self, name):
         return any(one["name"] == name for one in self.ask("models").get("models", []))
@@ -157,14 +159,14 @@ def question(base, context, index):
         answer.read()
 
 
-def measure(house, model, context, parallel):
+def measure(house, model, context, parallel, loads):
     house.start(context, parallel)
     try:
         name = house.make_known(model)
         ask = lambda: house.ask("fit", name, "--server", house.server)
         before = house.until(lambda: ask().get("needed_bytes"), "an estimate")
         taken = []
-        for load in range(3):
+        for load in range(loads):
             if load:
                 house.ask("servers", "restart", house.server)
             outcome = house.ask("switch", name, "--server", house.server)
@@ -187,9 +189,10 @@ def main():
     parser.add_argument("--models", default=str(embedded))
     parser.add_argument("--contexts", default="2048,8192")
     parser.add_argument("--parallel", default="1,4")
+    parser.add_argument("--loads", type=int, default=3)
     asked = parser.parse_args()
     models = [pathlib.Path(model).resolve() for model in asked.models.split(",")]
-    print("| server | model | context | requests | before, MB | taken thrice, MB | error | after, MB | error |")
+    print("| server | model | context | requests | before, MB | taken, MB | error | after, MB | error |")
     print("|---|---|---|---|---|---|---|---|---|", flush=True)
     for server in asked.servers.split(","):
         with tempfile.TemporaryDirectory(prefix="residency-") as folder:
@@ -197,7 +200,7 @@ def main():
             for model in models:
                 for context in map(int, asked.contexts.split(",")):
                     for parallel in map(int, asked.parallel.split(",")):
-                        before, taken, after = measure(house, model, context, parallel)
+                        before, taken, after = measure(house, model, context, parallel, asked.loads)
                         mean = sum(taken) / len(taken)
                         mega = lambda value: f"{value / 1e6:.0f}"
                         print(

@@ -6,27 +6,47 @@ cd "$(dirname "$0")/.."
 source tools/lib.sh
 mkdir -p artefacts/logs
 rm -f artefacts/logs/*.log
-failed=() summary=()
 fast="${1:-}"
+results="$(mktemp -d)"
+trap 'rm -rf "$results"' EXIT
 
-# section NAME COMMAND…: runs, times, keeps the log; prints its end when it failed.
+# section NAME COMMAND…: runs, times, keeps the log; shows its end when it failed. A lane is another shell: what came of it
+# goes to a file.
 section() {
-    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS"
+    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS" word=ok
     shift
     say "$name"
-    if "$@" >"$log" 2>&1; then
-        summary+=("$(printf '%-12s ok      %4d s' "$name" $((SECONDS - start)))")
-    else
-        summary+=("$(printf '%-12s FAILED  %4d s' "$name" $((SECONDS - start)))")
-        failed+=("$name")
+    "$@" >"$log" 2>&1 || word=FAILED
+    printf '%-12s %-7s %4d s\n' "$name" "$word" $((SECONDS - start)) >"$results/$(date +%s%N)"
+    if [ "$word" = FAILED ]; then
+        echo "$name" >>"$results/failed"
         tail -n 120 "$log"
     fi
+}
+
+# side_by_side LANE…: runs these functions at the same time and waits for all of them. Only what has a home and ports of its
+# own, and no assertion on time, runs beside something else.
+side_by_side() {
+    local lane
+    for lane in "$@"; do "$lane" & done
+    wait
 }
 
 need_commands cargo node npm go python3 || exit 1
 need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel dunst xdotool openbox dbus dbus-x11 imagemagick \
     chromium webkit2gtk-driver python3-venv curl procps faketime libayatana-appindicator3-1 fonts-dejavu-core || exit 1
 build_ui || exit 1
+
+build() { cargo build --quiet --workspace && cargo test --quiet -p pilothouse-tests --no-run; }
+storms_lane() {
+    section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
+}
+journeys_lane() {
+    section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
+    section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
+    section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim --test containers
+    section macos tools/macos-check.sh
+}
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
 rust_units() { cargo test --workspace --exclude pilothouse-tests; }
@@ -37,32 +57,29 @@ section ui npm run --silent test
 section units rust_units
 section types types
 if [ "$fast" != --fast ]; then
-    section build cargo build --quiet --workspace
+    section build build
     if variables="$(tools/test-tools.sh 2>artefacts/logs/tools.log)"; then
         eval "$variables"
         export PILOTHOUSE_TEST_STRICT=1
-        section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
+        side_by_side storms_lane journeys_lane
         # Without --quiet these name their tests: the count of the faults needs that.
-        section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
         section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
-        section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
-        section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim --test containers
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
         section browser tools/browser-test.sh
     else
         tail -n 40 artefacts/logs/tools.log
-        failed+=(tools)
+        echo tools >>"$results/failed"
+        section macos tools/macos-check.sh
     fi
-    section macos tools/macos-check.sh
 fi
 
 say "Result"
-printf '%s\n' "${summary[@]}"
+cat "$results"/[0-9]*
 python3 tools/count-tests.py artefacts/logs/*.log
 if [ "$fast" != --fast ]; then
     echo "The program is at ${CARGO_TARGET_DIR:-target}/debug/pilothouse"
 fi
-if [ ${#failed[@]} -gt 0 ]; then
-    echo "failed: ${failed[*]}" >&2
+if [ -s "$results/failed" ]; then
+    echo "failed: $(paste -sd ' ' "$results/failed")" >&2
     exit 1
 fi

@@ -9,9 +9,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
     bench::{BenchProgress, Run, TrialPhase},
-    fit::gigabytes,
     server::ServerId,
     snapshot::Snapshot,
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
 

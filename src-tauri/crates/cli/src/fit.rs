@@ -5,13 +5,12 @@ use crate::{
 use clap::Args;
 use pilothouse_domain::{
     estimate::Wish,
-    fit::{
-        Candidate, FitReport, Room, SizeTable, gigabytes, place, report, size_table, typical, unknown_model,
-    },
+    fit::{Candidate, FitReport, Room, SizeTable, place, report, size_table, typical, unknown_model},
     forecast::Forecast,
     machine::Machine,
     server::{ServerId, ServerKind},
     settings::Settings,
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
 use pilothouse_system::hardware;

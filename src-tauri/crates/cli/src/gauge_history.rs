@@ -3,9 +3,9 @@ use crate::{
     session::{Session, unexpected},
 };
 use pilothouse_domain::{
-    fit::gigabytes,
     gauge::{GaugeColumns, GaugeHistory},
     gauge_history::{LONGEST_S, SERIES, Values},
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::{Value, json};

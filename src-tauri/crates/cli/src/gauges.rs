@@ -6,9 +6,9 @@ use crate::{
 use pilothouse_domain::{
     Timestamp,
     container::ContainerReading,
-    fit::gigabytes,
     gauge::{Gauges, GpuReading, MemoryPressure},
     snapshot::Snapshot,
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use std::time::Duration;

@@ -1,7 +1,7 @@
 use crate::{document::with_reasons, output::Output, session::Session};
 use pilothouse_domain::{
-    fit::gigabytes,
     machine::{Gpu, Machine, MemoryKind, Sourced},
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use pilothouse_system::hardware;

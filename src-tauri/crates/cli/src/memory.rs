@@ -3,8 +3,8 @@ use crate::{
     session::Session,
 };
 use pilothouse_domain::{
-    fit::gigabytes,
     ledger::{Certainty, Ledger},
+    units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use serde_json::json;

@@ -3,7 +3,7 @@ use crate::{
     output::{Output, table},
     session::{Session, unexpected},
 };
-use pilothouse_domain::fit::gigabytes;
+use pilothouse_domain::units::gigabytes;
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 

@@ -4,7 +4,7 @@ use crate::{
     session::{Session, unexpected},
 };
 use clap::Subcommand;
-use pilothouse_domain::{discovery::Discovered, fit::gigabytes, server::ServerId, snapshot::Snapshot};
+use pilothouse_domain::{discovery::Discovered, server::ServerId, snapshot::Snapshot, units::gigabytes};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
@@ -63,8 +63,13 @@ pub async fn run(act: Option<Act>, output: &Output) -> Result<u8, ApiError> {
             Call::AddServer { server: ServerId(server), address, title }
         }
         Some(Act::Remove { server }) => {
-            session.call(Call::RemoveServer { server: ServerId(server.clone()) }).await?;
-            output.answer(json!({ "removed": server }), || format!("{server} is forgotten."));
+            let id = ServerId(server.clone());
+            let active = session.snapshot().await?.active.as_ref().is_some_and(|active| active.server == id);
+            session.call(Call::RemoveServer { server: id }).await?;
+            output.answer(json!({ "removed": server, "was_active": active }), || match active {
+                true => format!("{server} is forgotten. It had the active model: no model is active now."),
+                false => format!("{server} is forgotten."),
+            });
             return Ok(0);
         }
         Some(Act::EndOrphans) => {

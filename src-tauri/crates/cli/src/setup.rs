@@ -5,8 +5,8 @@ use crate::{
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
-    fit::gigabytes,
     snapshot::{SetupProgress, Snapshot},
+    units::gigabytes,
 };
 use pilothouse_engine::{
     api::{ApiError, Call, ErrorCode, Fetched, Reply},

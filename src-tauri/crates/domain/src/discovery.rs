@@ -62,7 +62,7 @@ impl Product {
 }
 
 /// What an answer to a GET of `path` says about the server. `/lmstudio-greeting` is LM Studio's alone; `/api/version` is
-/// Ollama's; `build_info` in `/props` is llama.cpp's (reference/llama-server.md section 0). LM Studio answers every path
+/// Ollama's; `build_info` in `/props` is llama.cpp's (llama.cpp: tools/server/README.md). LM Studio answers every path
 /// with HTTP 200, so only shapes count.
 pub fn recognise(path: &str, body: &str) -> Option<Product> {
     let json: serde_json::Value = serde_json::from_str(body).ok()?;

@@ -25,6 +25,18 @@ pub struct Slot {
     pub done: u64,
 }
 
+/// Answers under way that nobody here waits for, of the slots of one process at two looks in a row. Only one that was there at
+/// both looks counts: in a single one an answer that has just ended, or just begun, looks the same. `awaited`: the most
+/// answers that were waited for here meanwhile.
+pub fn orphaned(before: &[Slot], now: &[Slot], awaited: usize) -> u32 {
+    let goes_on = |slot: &&Slot| {
+        let same = |one: &Slot| one.id == slot.id && one.busy && one.task == slot.task;
+        slot.busy && before.iter().any(same)
+    };
+    let busy = now.iter().filter(goes_on).count();
+    u32::try_from(busy.saturating_sub(awaited)).unwrap_or(u32::MAX)
+}
+
 /// What one process has done since its start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ProcessTime {

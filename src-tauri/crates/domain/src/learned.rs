@@ -3,10 +3,9 @@
 use crate::{
     Timestamp,
     anatomy::KvType,
-    estimate::{Place, Wish},
+    estimate::{Estimate, PartKind, Place, Wish},
     model::Model,
     server::ServerId,
-    snapshot::Snapshot,
 };
 
 /// Loads that count, the newest ones.
@@ -61,17 +60,16 @@ impl Correction {
 }
 
 impl LoadKey {
-    /// A load of this model as its server runs now. `None`: there is no such server.
-    pub fn of(snapshot: &Snapshot, model: &Model, wish: Wish, place: Place) -> Option<Self> {
-        let server = snapshot.server(&model.server)?;
-        Some(Self {
-            server: server.id.clone(),
-            server_version: server.version.clone(),
+    /// A load of this model by its server, which tells that version.
+    pub fn of(model: &Model, server_version: Option<String>, wish: Wish, place: Place) -> Self {
+        Self {
+            server: model.server.clone(),
+            server_version,
             model: model.name.clone(),
             size_bytes: model.size_bytes,
             wish,
             on_gpu: place.on_gpu(),
-        })
+        }
     }
 
     /// The type of the cache as it is stored.
@@ -85,9 +83,44 @@ impl LoadKey {
     }
 }
 
+/// Puts what was measured at earlier loads with the same wish in place of what was reckoned. Never less than the weights: what
+/// a Mac's process is charged with may leave out the file that it maps, and two servers that map one file share its pages.
+pub fn corrected(mut estimate: Estimate, correction: Option<Correction>) -> Estimate {
+    let total = estimate.total_bytes();
+    let Some(Correction { peak_bytes, loads }) = correction.filter(|correction| correction.replaces(total))
+    else {
+        return estimate;
+    };
+    let weights = estimate.parts.iter().filter(|part| part.what == PartKind::Weights).map(|part| part.bytes);
+    let measured_bytes = peak_bytes.max(weights.fold(0, u64::saturating_add));
+    let source = match loads {
+        1 => "measured at one earlier load".to_owned(),
+        loads => format!("the most of {loads} earlier loads, measured"),
+    };
+    if measured_bytes >= total {
+        estimate.add(PartKind::Learned, measured_bytes - total, source);
+        return estimate;
+    }
+    // What is too much is taken off the parts that are least certain.
+    let mut surplus = total - measured_bytes;
+    for kind in [PartKind::Runner, PartKind::Compute, PartKind::KvCache] {
+        for part in estimate.parts.iter_mut().filter(|part| part.what == kind) {
+            let less = surplus.min(part.bytes);
+            if less == 0 {
+                continue;
+            }
+            part.bytes -= less;
+            surplus -= less;
+            part.source.clone_from(&source);
+        }
+    }
+    estimate
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::estimate::Part;
 
     #[test]
     fn the_largest_of_the_last_loads_counts() {
@@ -104,5 +137,27 @@ mod tests {
         assert!(of(120, 1) && of(100, 1));
         assert!(!of(80, 1) && !of(80, 2));
         assert!(of(80, 3));
+    }
+
+    #[test]
+    fn what_was_measured_wins() {
+        let weights_bytes = 91_120_000;
+        let part = |what, bytes| Part { what, bytes, source: String::new() };
+        let parts = [
+            (PartKind::Weights, weights_bytes),
+            (PartKind::KvCache, 47_185_920),
+            (PartKind::Compute, 23_500_000),
+            (PartKind::Runner, 48_500_000),
+        ];
+        let first = Estimate { parts: parts.map(|(what, bytes)| part(what, bytes)).into() };
+        let total = first.total_bytes();
+        let of = |peak_bytes| corrected(first.clone(), Some(Correction { peak_bytes, loads: 3 }));
+        for measured_bytes in [total + 5_000_000, total, total - 5_000_000, total - 90_000_000] {
+            assert_eq!(of(measured_bytes).total_bytes(), measured_bytes);
+        }
+        assert_eq!(of(total / 10).total_bytes(), weights_bytes, "a share of a file that others map too");
+        let once = Correction { peak_bytes: total / 10, loads: 1 };
+        assert_eq!(corrected(first.clone(), Some(once)), first, "one load alone lowers nothing");
+        assert_eq!(corrected(first.clone(), None), first);
     }
 }

@@ -5,90 +5,25 @@
 //! beside what is in use. Where GPU and processor share memory there is one pool, and a GPU buffer is part of it.
 
 mod pools;
+mod readings;
+mod tenants;
 #[cfg(test)]
 mod tests;
 
+pub use readings::{KnownServer, Readings};
+pub use tenants::{Certainty, Pool, Tenant, TenantKind};
+
 use crate::{
     Timestamp,
-    machine::{Ceiling, Machine},
+    machine::{Ceiling, Machine, MemoryKind},
     model::ModelRef,
-    server::ServerId,
-    snapshot::Snapshot,
 };
+use pools::MEMORY;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
 /// Kept free under the ceiling: what else wants the memory in the next moment (reference: telemetry, section 6.3).
 pub const RESERVE: u64 = 1 << 30;
-
-/// The title of the machine's own memory.
-const MEMORY: &str = "Memory";
-
-/// What holds a part of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, TS)]
-#[serde(rename_all = "snake_case")]
-#[ts(export)]
-pub enum TenantKind {
-    /// An instance: weights, cache and buffers of one model in memory.
-    Instance,
-    /// Files that loaded models read through the page cache.
-    MappedFiles,
-    /// What a server uses beside its instances.
-    Server,
-    /// A process with a model whose Ollama has died without it.
-    Orphan,
-    Containers,
-    Pilothouse,
-    /// The system and all other programs: what is in use and belongs to nobody above.
-    Other,
-}
-
-/// How well the figure of a tenant is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
-#[serde(rename_all = "snake_case")]
-#[ts(export)]
-pub enum Certainty {
-    /// Read from the system.
-    Measured,
-    /// The server says so.
-    Reported,
-    /// Reckoned from the size of its weights.
-    Estimated,
-    /// What remains of a measured whole.
-    Remainder,
-}
-
-/// One part of a pool.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct Tenant {
-    pub kind: TenantKind,
-    /// As people read it: "SmolLM2 135M", "Ollama", "Containers".
-    pub title: String,
-    pub server: Option<ServerId>,
-    /// Of an instance: the model's name on its server.
-    pub model: Option<String>,
-    pub bytes: u64,
-    pub certainty: Certainty,
-    /// Where the figure comes from, in words.
-    pub source: String,
-}
-
-/// One memory, divided without a rest: tenants and free bytes add up to the total.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct Pool {
-    /// "Memory", or the name of the GPU.
-    pub title: String,
-    /// Models are placed here.
-    pub for_models: bool,
-    pub total_bytes: u64,
-    /// All tenants together.
-    pub used_bytes: u64,
-    pub free_bytes: u64,
-    /// In the order of their kinds; the largest of a kind first.
-    pub tenants: Vec<Tenant>,
-}
 
 /// The memory of the machine at one moment. `in_use + reserve + headroom` is the ceiling, unless more is in use than that
 /// allows: then the headroom is 0.
@@ -154,14 +89,14 @@ impl Ledger {
     }
 }
 
-/// Draws up the ledger from the gauges of a snapshot. `None`: the machine's memory could not be read.
-pub fn ledger(snapshot: &Snapshot, machine: &Machine) -> Option<Ledger> {
-    let gauges = snapshot.gauges.as_ref()?;
+/// Draws up the ledger. `None`: the machine's memory could not be read.
+pub fn ledger(readings: &Readings<'_>, machine: &Machine) -> Option<Ledger> {
+    let gauges = readings.gauges;
     let ceiling = machine.ceiling_under(gauges.memory_limit.as_ref());
     let mut unknown = Vec::new();
-    let memory = pools::memory(snapshot, gauges, &mut unknown)?;
-    let gpus: Vec<Pool> = gauges.gpus.iter().filter_map(|gpu| pools::gpu(snapshot, gauges, gpu)).collect();
-    let shared = machine.memory_kind == crate::machine::MemoryKind::Unified;
+    let memory = pools::memory(readings, &mut unknown)?;
+    let gpus: Vec<Pool> = gauges.gpus.iter().filter_map(|gpu| pools::gpu(readings, gpu)).collect();
+    let shared = machine.memory_kind == MemoryKind::Unified;
     let largest = gpus.iter().enumerate().max_by_key(|(_, pool)| pool.total_bytes).map(|(index, _)| index);
     let in_use_bytes = match (ceiling.on_gpu, largest) {
         (true, Some(index)) if !shared => gpus[index].used_bytes,

@@ -30,6 +30,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod switch;
 pub mod tray;
+pub mod units;
 
 /// An instant in UTC; in JSON an RFC 3339 string.
 pub type Timestamp = jiff::Timestamp;

@@ -100,6 +100,11 @@ pub enum Happening {
         committed: bool,
         active: Option<String>,
     },
+    /// Its server is not in the settings any more.
+    ActiveForgotten {
+        server: ServerId,
+        title: String,
+    },
     /// Found in the same look at the Docker engine.
     ContainersInTrouble {
         problem: ContainerProblem,
@@ -213,6 +218,15 @@ pub fn draft(happening: &Happening) -> Draft {
             hint: error.hint.clone(),
             server: None,
             incident: format!("trouble:{:?}:{}", error.code, error.message),
+        },
+        Happening::ActiveForgotten { server, title } => Draft {
+            level: NoticeLevel::Attention,
+            title: "No model is active".into(),
+            body: format!("{title} was, and its server {server} is not in the settings any more."),
+            hint: Some("Switch to another model.".into()),
+            // There is no such server to look at.
+            server: None,
+            incident: format!("forgotten:{server}"),
         },
         Happening::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
         Happening::CutOffSwitch { to, committed, active } => Draft {

@@ -6,8 +6,8 @@ use crate::{
     container::Containers,
     discovery::Discovered,
     error::ApiError,
-    gauge::Gauges,
-    ledger::Ledger,
+    gauge::{Gauges, GpuReading},
+    ledger::{KnownServer, Ledger, Readings},
     lifecycle::ServerState,
     model::{Instance, Model},
     notice::Notice,
@@ -167,14 +167,38 @@ impl Snapshot {
         if cards.iter().any(|card| card.processes.iter().any(|process| process.pid == pid)) {
             return Some(false);
         }
-        let told =
-            |card: &&crate::gauge::GpuReading| card.processes_absent.is_none() && card.absent.is_none();
+        let told = |card: &&GpuReading| card.processes_absent.is_none() && card.absent.is_none();
         cards.iter().all(told).then_some(true)
     }
 
     /// Whether a server is a remote one: what it has in memory is not told.
     pub fn is_remote(&self, id: &ServerId) -> bool {
         self.server(id).is_some_and(|server| server.ownership == Some(Ownership::Remote))
+    }
+
+    /// Whether a server runs on another machine. A remote one with a process here uses this machine's memory all the same.
+    pub fn is_elsewhere(&self, id: &ServerId) -> bool {
+        self.is_remote(id) && self.server(id).is_some_and(|server| server.pid.is_none())
+    }
+
+    /// What a ledger is drawn up from. `None`: nothing has been sampled yet.
+    pub fn readings(&self) -> Option<Readings<'_>> {
+        Some(Readings {
+            gauges: self.gauges.as_ref()?,
+            servers: self.servers.iter().map(|server| self.known(server)).collect(),
+            models: self.models.iter().map(|view| &view.model).collect(),
+            instances: &self.instances,
+            containers: self.containers.as_ref(),
+        })
+    }
+
+    fn known<'a>(&self, server: &'a ServerView) -> KnownServer<'a> {
+        KnownServer {
+            id: &server.id,
+            title: &server.title,
+            keeper: server.keeper.as_deref(),
+            elsewhere: self.is_elsewhere(&server.id),
+        }
     }
 
     /// A snapshot of an engine that knows nothing yet.

@@ -8,11 +8,11 @@ use pilothouse_domain::{
     Timestamp,
     container::{ContainerProblem, ContainerReading, Containers},
     error::ErrorCode,
-    fit::gigabytes,
     gauge::{Gauges, GpuReading, OrphanedRunner, SilentSource},
     lifecycle::ServerState,
     server::{KeyPlace, ServerId, ServerKind},
     snapshot::{ServerView, Snapshot},
+    units::gigabytes,
 };
 use pilothouse_servers::discovery::discover;
 use pilothouse_system::{apart, connect::is_here, keys::Keys, paths::Paths, service};

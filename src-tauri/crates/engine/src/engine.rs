@@ -128,6 +128,8 @@ impl Engine {
             tray: settings.tray,
         };
         let hub = Hub::new(view, leases.clone());
+        // Then the defaults are in force, and what they do not name is not gone.
+        let damaged = loaded.trouble.is_some();
         if let Some(error) = loaded.trouble {
             hub.report(Report::Trouble(error));
         }
@@ -211,11 +213,14 @@ impl Engine {
         let web_url =
             door.as_ref().map(|door| format!("http://{}/#token={}", door.address(), token.expose()));
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
+        if !damaged {
+            inner.residency.servers_are(inner.supervisors.ids()).await;
+        }
         first_start(inner.clone(), &settings);
         fleet.look_around();
         look_for_damage(&inner);
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, settings, (notify_on, switching));
+            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching));
         Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
     }
 
@@ -349,7 +354,7 @@ fn publish_record(
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
-    started_with: Settings,
+    (options, started_with): (EngineOptions, Settings),
     (notify_on, switching): (watch::Sender<bool>, watch::Sender<SwitchingSettings>),
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
@@ -360,7 +365,8 @@ fn follow_settings(
         let mut in_force = started_with.clone();
         while let Some(change) = changes.recv().await {
             match change {
-                Ok(settings) => {
+                Ok(mut settings) => {
+                    options.apply(&mut settings);
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
@@ -370,6 +376,7 @@ fn follow_settings(
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
                     fleet.follow(&started_with, &in_force, &settings).await;
+                    inner.residency.servers_are(inner.supervisors.ids()).await;
                     in_force = settings;
                 }
                 Err(error) => inner.hub.report(Report::Trouble(error)),

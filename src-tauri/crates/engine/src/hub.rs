@@ -3,6 +3,9 @@
 //! Actors report, views draw: nobody reads the hub to decide a change. Reports are folded at once and in order, so
 //! an actor that has reported knows that routes and snapshot show it.
 
+mod fits;
+
+use fits::{Drawn, Known};
 use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
@@ -10,9 +13,8 @@ use pilothouse_domain::{
     discovery::Discovered,
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    fit::{self, Fit, ModelNeed, Need},
+    fit::ModelNeed,
     gauge::Gauges,
-    ledger::{Ledger, Resident, ledger},
     machine::Machine,
     model::{Instance, Model, ModelPurpose},
     notice::Notice,
@@ -98,14 +100,14 @@ struct State {
     models: BTreeMap<ServerId, Vec<Model>>,
     instances: BTreeMap<ServerId, Vec<Instance>>,
     endpoints: BTreeMap<ServerId, Endpoint>,
-    machine: Option<Machine>,
-    needs: BTreeMap<String, Result<ModelNeed, String>>,
+    known: Known,
 }
 
 /// See the module's text.
 #[derive(Clone)]
 pub struct Hub {
     state: Arc<Mutex<State>>,
+    drawn: Arc<Mutex<Drawn>>,
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// Gets the routes before `report` returns: whoever has reported knows that no lease is given by the old ones.
     leases: Leases,
@@ -121,10 +123,9 @@ impl Hub {
             models: BTreeMap::new(),
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
-            machine: None,
-            needs: BTreeMap::new(),
+            known: Known::default(),
         };
-        Self { state: Arc::new(Mutex::new(state)), snapshots, leases }
+        Self { state: Arc::new(Mutex::new(state)), drawn: Arc::default(), snapshots, leases }
     }
 
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -136,19 +137,31 @@ impl Hub {
         self.snapshots.borrow().clone()
     }
 
-    /// Folds a report and publishes what has changed by it.
+    /// Folds a report and publishes what has changed by it. Routes are in force, and a snapshot that shows the report is
+    /// published, when this returns.
     pub fn report(&self, report: Report) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if !state.fold(report) {
-            return;
-        }
-        state.snapshot.revision += 1;
-        state.snapshot.at = Timestamp::now();
-        let routes = state.routes();
-        if *self.leases.routes() != routes {
-            self.leases.set_routes(Arc::new(routes));
-        }
-        self.snapshots.send_replace(Arc::new(state.snapshot.clone()));
+        let (mut snapshot, known) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if !state.fold(report) {
+                return;
+            }
+            state.snapshot.revision += 1;
+            state.snapshot.at = Timestamp::now();
+            let routes = state.routes();
+            if *self.leases.routes() != routes {
+                self.leases.set_routes(Arc::new(routes));
+            }
+            (state.snapshot.clone(), state.known.clone())
+        };
+        self.drawn.lock().unwrap_or_else(PoisonError::into_inner).put_into(&mut snapshot, &known);
+        // A younger one that is out already shows this report too.
+        self.snapshots.send_if_modified(|published| {
+            let is_newer = snapshot.revision > published.revision;
+            if is_newer {
+                *published = Arc::new(snapshot);
+            }
+            is_newer
+        });
     }
 }
 
@@ -191,16 +204,23 @@ impl State {
             Report::Switched(report) => set(&mut self.snapshot.last_switch, Some(report)),
             Report::Gauges(gauges) => {
                 self.snapshot.gauges = Some(gauges);
-                self.draw_up_ledger();
+                self.known.ledger_number += 1;
                 true
             }
             Report::Tray(tray) => set(&mut self.snapshot.engine.tray, tray),
             Report::Machine(machine) => {
-                self.machine = Some(machine);
-                self.draw_up_ledger();
+                self.known.machine = Some(Arc::new(machine));
+                self.known.ledger_number += 1;
                 true
             }
-            Report::Needs(needs) => set(&mut self.needs, needs) && self.derive_models(),
+            Report::Needs(needs) => {
+                let differs = *self.known.needs != needs;
+                if differs {
+                    self.known.needs = Arc::new(needs);
+                    self.known.fits_number += 1;
+                }
+                differs
+            }
             Report::Containers(containers) => {
                 let (containers, absent) = match containers {
                     Ok(containers) => (Some(containers), None),
@@ -265,64 +285,8 @@ impl State {
         changed | moved
     }
 
-    /// The ledger of the last sample, and by it what fits.
-    fn draw_up_ledger(&mut self) {
-        self.snapshot.ledger = self.machine.as_ref().and_then(|machine| ledger(&self.snapshot, machine));
-        let active = self.active_resident();
-        let judged: Vec<(Fit, bool)> = self
-            .snapshot
-            .models
-            .iter()
-            .map(|view| (self.judge(&view.model, view.loaded, &active), self.is_off_card(&view.model)))
-            .collect();
-        for (view, (fit, off_card)) in self.snapshot.models.iter_mut().zip(judged) {
-            view.off_card = off_card;
-            view.fits = fit.as_option();
-            fit.reason().clone_into(&mut view.fits_reason);
-        }
-    }
-
-    /// What the active model holds; a switch gives it back.
-    fn active_resident(&self) -> Option<Resident> {
-        self.active_in(self.snapshot.ledger.as_ref()?)
-    }
-
-    fn active_in(&self, ledger: &Ledger) -> Option<Resident> {
-        let active = self.snapshot.active.as_ref()?.reference();
-        ledger.residents().into_iter().find(|resident| resident.model == active)
-    }
-
-    fn judge(&self, model: &Model, loaded: bool, active: &Option<Resident>) -> Fit {
-        if self.is_elsewhere(&model.server) {
-            return Fit::Unknown { reason: "it runs on another machine".into() };
-        }
-        let need = match self.needs.get(&model.reference().id()) {
-            _ if loaded => Need::Loaded,
-            Some(Ok(need)) => Need::About(need.bytes),
-            Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
-            None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
-        };
-        let beside = self.snapshot.ledger.as_ref().filter(|_| self.is_off_card(model));
-        // What the active model holds of the card makes no room for it, what it holds of the memory does.
-        let beside = beside.and_then(Ledger::on_processor);
-        let there = beside.as_ref().map(|ledger| self.active_in(ledger));
-        let (ledger, active) = match &there {
-            Some(active) => (beside.as_ref(), active),
-            None => (self.snapshot.ledger.as_ref(), active),
-        };
-        fit::judge(need, ledger, active.as_ref().map(|resident| (resident.title.as_str(), resident.bytes)))
-    }
-
-    /// Its need is one of the machine's memory, although models are placed on a card.
-    fn is_off_card(&self, model: &Model) -> bool {
-        let on_card = self.snapshot.ledger.as_ref().is_some_and(|ledger| ledger.on_processor().is_some());
-        let need = self.needs.get(&model.reference().id());
-        on_card && need.is_some_and(|need| matches!(need, Ok(need) if !need.place.on_gpu()))
-    }
-
     /// Models and instances of all servers in one list each, in the order of the servers.
     fn derive_models(&mut self) -> bool {
-        let held = self.active_resident();
         let order: Vec<ServerId> = self.snapshot.servers.iter().map(|server| server.id.clone()).collect();
         let instances: Vec<Instance> =
             order.iter().filter_map(|id| self.instances.get(id)).flatten().cloned().collect();
@@ -334,31 +298,23 @@ impl State {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
-                let fit = self.judge(model, loaded, &held);
                 ModelView {
                     id: model.reference().id(),
                     model: model.clone(),
                     loaded,
                     active,
-                    fits: fit.as_option(),
-                    fits_reason: fit.reason().to_owned(),
-                    needed_bytes: self
-                        .needs
-                        .get(&model.reference().id())
-                        .and_then(|need| need.as_ref().ok())
-                        .map(|need| need.bytes),
-                    off_card: self.is_off_card(model),
+                    // What fits is drawn up beside the lock.
+                    fits: None,
+                    fits_reason: String::new(),
+                    needed_bytes: None,
+                    off_card: false,
                 }
             })
             .collect();
         self.snapshot.models = models;
         self.snapshot.instances = instances;
+        self.known.fits_number += 1;
         true
-    }
-
-    /// A remote server with a process here uses this machine's memory all the same.
-    fn is_elsewhere(&self, server: &ServerId) -> bool {
-        self.snapshot.is_remote(server) && self.snapshot.server(server).is_some_and(|view| view.pid.is_none())
     }
 
     fn routes(&self) -> Routes {
@@ -367,10 +323,9 @@ impl State {
             let listed = |i: &&Instance| i.server == *server && i.id == instance;
             let listed = self.snapshot.instances.iter().find(listed);
             let port = listed.and_then(|listed| listed.port);
-            // A slot with an answer that nobody waits for is busy; one is left, so that a wrong count stops nobody.
-            let free = |listed: &Instance| {
-                Some(listed.slots?.saturating_sub(listed.orphaned_answers.unwrap_or(0)).max(1))
-            };
+            // A slot with an answer that nobody waits for is busy until it is free.
+            let free =
+                |listed: &Instance| Some(listed.slots?.saturating_sub(listed.orphaned_answers.unwrap_or(0)));
             let slots = listed.and_then(free).map(|slots| slots as usize);
             Some(Target {
                 server: server.clone(),

@@ -354,9 +354,10 @@ enum Room {
 impl Book {
     fn room(&self, target: &Target) -> Room {
         let key = (target.server.clone(), target.instance.clone());
-        match self.used.get(&key) {
-            Some(used) if used.closed => Room::Closed,
-            Some(used) if used.held.len() >= target.slots.max(1) => Room::Full,
+        let used = self.used.get(&key);
+        match used.map_or(0, |used| used.held.len()) {
+            _ if used.is_some_and(|used| used.closed) => Room::Closed,
+            held if held >= target.slots => Room::Full,
             _ => Room::Free,
         }
     }

@@ -10,7 +10,7 @@ pub struct Target {
     pub instance: String,
     /// Base of its OpenAI-compatible API (`…/v1`) and the key for it.
     pub openai: Endpoint,
-    /// Answers that it gives at a time.
+    /// Answers that it can give at a time for us; 0 while every slot gives one that nobody waits for.
     pub slots: usize,
 }
 

@@ -174,3 +174,14 @@ async fn refusals_say_what_is_wrong() {
     leases.shutdown();
     assert_eq!(named("a").await.unwrap_err(), Refused::ShuttingDown);
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_free_slot_everybody_waits_and_is_served_once_there_is_one() {
+    let leases = Leases::default();
+    leases.set_routes(open(&target("a", 0)));
+    let waiting = ask(&leases, Asked::Active);
+    settle().await;
+    assert!(!waiting.is_finished() && leases.waiting() == 1, "its only slot gives an answer of nobody");
+    leases.set_routes(open(&target("a", 1)));
+    assert!(waiting.await.unwrap().is_ok());
+}

@@ -81,6 +81,11 @@ pub trait ServerClient: Send + Sync {
     async fn instances(&self) -> Result<Vec<Instance>, ApiError>;
     /// Loads a model, or gives the instance that is there already (never a twin). Returns when it is in memory.
     async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError>;
+    /// Whether the server goes on with a load whose future was dropped, and lists it only when it is done: then somebody has to
+    /// see to what arrives.
+    fn loads_go_on(&self) -> bool {
+        false
+    }
     /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
     async fn unload(&self, instance: &str) -> Result<(), ApiError>;
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;

@@ -6,6 +6,7 @@ use reqwest::{Client, ClientBuilder, Response, Url, header::LOCATION, redirect::
 use std::{
     error::Error,
     io,
+    net::{SocketAddr, TcpStream},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -85,6 +86,19 @@ pub fn is_here(base_url: &str) -> bool {
     host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// Whether connections to an address are refused, by every place that its name stands for: nobody listens there. A connection
+/// that is reset later, or that nobody takes in time, is no refusal. Blocking, within seconds.
+pub fn is_refused(base_url: &str) -> bool {
+    let url = Url::parse(base_url).ok();
+    let Some(places) = url.and_then(|url| url.socket_addrs(|| None).ok()) else { return false };
+    let limit = if is_here(base_url) { CONNECT_LIMIT } else { REMOTE_CONNECT_LIMIT };
+    let refuses = |place: &SocketAddr| {
+        let connected = TcpStream::connect_timeout(place, limit);
+        connected.is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+    };
+    !places.is_empty() && places.iter().all(refuses)
+}
+
 /// Where a server that answers with a redirect wants to be asked, as an address for the settings. `base_url` is the
 /// present one. `None`: the answer is no redirect.
 pub fn moved_to(base_url: &str, answer: &Response) -> Option<String> {
@@ -147,6 +161,32 @@ pub fn causes(error: &reqwest::Error) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_port_that_nobody_listens_on_is_refused() {
+        let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let silent = listening.local_addr().unwrap();
+        let resetting = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let resets = resetting.local_addr().unwrap();
+        // Takes connections and drops them with what they said unread, which resets them.
+        std::thread::spawn(move || resetting.incoming().for_each(drop));
+        let closed = {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            listener.local_addr().unwrap()
+        };
+        for (address, wanted) in [
+            (format!("http://{closed}"), true),
+            (format!("http://{closed}/v1"), true),
+            (format!("http://localhost:{}", closed.port()), true),
+            (format!("http://{silent}"), false),
+            (format!("http://{resets}"), false),
+            ("http://no-such-machine.invalid:1".into(), false),
+            ("nonsense".into(), false),
+            (String::new(), false),
+        ] {
+            assert_eq!(is_refused(&address), wanted, "{address}");
+        }
+    }
 
     #[test]
     fn only_this_machine_is_here() {

@@ -109,10 +109,8 @@ fn commands(file: &Path, install: bool) -> Vec<(&'static str, Vec<String>)> {
 }
 
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "getuid has no safe wrapper in std")]
 fn user_id() -> u32 {
-    // SAFETY: getuid takes nothing, touches no memory of ours and cannot fail.
-    unsafe { libc::getuid() }
+    rustix::process::getuid().as_raw()
 }
 
 async fn run_all(commands: &[(&'static str, Vec<String>)]) -> Result<(), ApiError> {

@@ -33,7 +33,7 @@ pub struct BenchPlan {
 
 impl BenchPlan {
     /// A plan by its name. quick: 64 words in, 64 tokens out; standard: 384 in, 128 out (the usual pp512/tg128 cell
-    /// of llama-bench, reference/benchmarking.md section 2.8, in words rather than tokens).
+    /// of llama-bench, llama.cpp: tools/llama-bench/README.md, in words rather than tokens).
     pub fn named(name: &str, trials: Option<u32>) -> Option<Self> {
         let (prompt_words, max_tokens, default_trials) = match name {
             "quick" => (64, 64, 5),
@@ -105,7 +105,7 @@ pub fn ttft_ms(raw: &RawTrial) -> Option<f64> {
     raw.first_token_ns.map(|ns| ns as f64 / 1e6)
 }
 
-/// Decode rate `(N - k1) / (tL - t4)` with k1 = 1 (reference/benchmarking.md section 1.2). `None` below two tokens or
+/// Decode rate `(N - k1) / (tL - t4)` with k1 = 1 token at the first read. `None` below two tokens or
 /// when all of them came in one read.
 pub fn decode_tok_s(raw: &RawTrial) -> Option<f64> {
     let tokens = raw.output_tokens?;

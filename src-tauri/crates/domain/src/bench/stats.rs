@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// Resamples of the bootstrap (reference/benchmarking.md section 3.2).
+/// Resamples of the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 const RESAMPLES: usize = 10_000;
 /// Fixed, so that the same trials give the same interval.
 const SEED: u64 = 0x5049_4c4f_5448_4f55;

@@ -3,7 +3,7 @@
 
 /// Requests that must agree before the server counts as warm.
 const AGREE: usize = 3;
-/// Largest ratio between them (perf_analyzer's rule for a stable load level, reference/benchmarking.md section 2.13).
+/// Largest ratio between them (the rule of NVIDIA's perf_analyzer for a stable load level, docs/inference_load_modes.md).
 const SPREAD: f64 = 1.10;
 /// Absolute tolerance for first-token times, in milliseconds: below it a ratio is scheduler noise.
 const TTFT_SLACK_MS: f64 = 15.0;

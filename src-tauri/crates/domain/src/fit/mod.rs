@@ -16,7 +16,7 @@ pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
 pub use usual::{place, usual};
 
-use crate::{estimate::Place, ledger::Ledger};
+use crate::{estimate::Place, ledger::Ledger, units::gigabytes};
 
 /// An answer with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,19 +95,6 @@ pub fn judge(need: Need<'_>, ledger: Option<&Ledger>, active: Option<(&str, u64)
     }
 }
 
-/// Bytes in GB (10^9) with three significant figures, as people read them.
-pub fn gigabytes(bytes: u64) -> String {
-    let gb = bytes as f64 / 1e9;
-    let digits = if gb >= 100.0 {
-        0
-    } else if gb >= 10.0 {
-        1
-    } else {
-        2
-    };
-    format!("{gb:.digits$} GB")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,13 +140,5 @@ mod tests {
         assert_eq!(of(Need::AtLeast(Some(50 * GB), "its file cannot be read")), Some(false));
         assert_eq!(of(Need::AtLeast(None, "its size is not told")), None);
         assert_eq!(judge(Need::About(1), None, None).as_option(), None);
-    }
-
-    #[test]
-    fn gigabytes_have_three_significant_figures() {
-        assert_eq!(gigabytes(98_700_000), "0.10 GB");
-        assert_eq!(gigabytes(4_683_074_240), "4.68 GB");
-        assert_eq!(gigabytes(27_300_000_000), "27.3 GB");
-        assert_eq!(gigabytes(128_000_000_000), "128 GB");
     }
 }

@@ -1,14 +1,15 @@
 //! Whether models fit, with the arithmetic; and what would fit if they do not.
 
-use super::{gigabytes, mixes::smaller};
+use super::mixes::smaller;
 use crate::{
     anatomy::{Anatomy, KvType},
-    estimate::{Estimate, Part, Place, Wish, corrected, estimate},
+    estimate::{Estimate, Part, Place, Wish, estimate},
     forecast::{Forecast, History, forecast},
-    learned::Correction,
+    learned::{Correction, corrected},
     ledger::{RESERVE, Resident},
     machine::{Ceiling, Machine},
     model::ModelRef,
+    units::gigabytes,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;

@@ -23,7 +23,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// Whether too much time has passed since a sample for a line between the two (reference/telemetry.md section 8). Either
+    /// Whether too much time has passed since a sample for a line between the two. Either
     /// clock may tell: one stands still in sleep, the other is set.
     fn is_gap_since(&self, last: &Self) -> bool {
         let limit = (3 * self.interval_ms).max(self.interval_ms + 2000);

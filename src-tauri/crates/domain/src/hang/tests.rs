@@ -251,3 +251,26 @@ fn a_gpu_counts_only_for_those_who_hold_memory_of_it() {
     }
     assert_eq!(gpu_work(&[gpu(Some(90.0), &[8])], None), GpuWork::Somebodys, "no process of it is known");
 }
+
+#[test]
+fn only_an_answer_seen_at_two_looks_that_nobody_waits_for_is_orphaned() {
+    let at = |id: u32, busy: bool, task: i64| Slot { id, busy, task: Some(task), done: 0 };
+    let one = [at(0, true, 7)];
+    let two = [at(0, true, 7), at(1, true, 8)];
+    for (before, now, awaited, wanted) in [
+        (&one[..], &one[..], 0, 1),
+        (&one, &one, 1, 0),
+        (&one, &one, 5, 0),
+        (&[], &one, 0, 0),
+        (&[at(0, false, 7)], &one, 0, 0),
+        (&one, &[at(0, false, 7)], 0, 0),
+        (&one, &[at(0, true, 9)], 0, 0),
+        (&one, &[at(1, true, 7)], 0, 0),
+        (&two, &two, 0, 2),
+        (&two, &two, 1, 1),
+        (&two, &[at(0, true, 7), at(1, true, 11)], 0, 1),
+        (&two, &[at(0, true, 7), at(1, true, 11)], 1, 0),
+    ] {
+        assert_eq!(orphaned(before, now, awaited), wanted, "{before:?} {now:?} {awaited}");
+    }
+}

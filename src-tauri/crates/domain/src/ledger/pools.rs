@@ -1,25 +1,31 @@
 //! Divides one memory among its tenants.
 
-use super::{Certainty, MEMORY, Pool, Tenant, TenantKind};
+use super::{
+    readings::Readings,
+    tenants::{Certainty, Pool, Tenant, TenantKind, divided, sum},
+};
 use crate::{
-    fit::gigabytes,
-    gauge::{Gauges, GpuReading, MemoryMeasure, ServerUsage},
+    gauge::{GpuReading, MemoryMeasure, ServerUsage},
     model::Instance,
     server::ServerId,
-    snapshot::Snapshot,
+    units::gigabytes,
 };
+
+/// The title of the machine's own memory.
+pub(super) const MEMORY: &str = "Memory";
 
 /// Where a server's own figure comes from.
 const THEIR_LIST: &str = "its own list of what is in memory";
 
 /// The memory of the machine.
-pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<String>) -> Option<Pool> {
+pub(super) fn memory(readings: &Readings<'_>, unknown: &mut Vec<String>) -> Option<Pool> {
+    let gauges = readings.gauges;
     let (total, in_use) = gauges.memory_used_bytes.zip(gauges.memory_total_bytes).map(|(u, t)| (t, u))?;
     let mut tenants = Vec::new();
     for usage in &gauges.servers {
         match usage.memory_bytes {
-            Some(bytes) => measured_server(snapshot, usage, bytes, &mut tenants),
-            None => told_instances(snapshot, &usage.id, &mut tenants, unknown),
+            Some(bytes) => measured_server(readings, usage, bytes, &mut tenants),
+            None => told_instances(readings, &usage.id, &mut tenants, unknown),
         }
     }
     for orphan in &gauges.orphans {
@@ -29,7 +35,7 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
             tenants.push(tenant(TenantKind::Orphan, title, bytes, Certainty::Measured, source));
         }
     }
-    tenants.extend(containers(snapshot, &tenants));
+    tenants.extend(containers(readings, &tenants));
     if let Some(bytes) = gauges.own.memory_bytes {
         let source = measured_by(gauges.own.measure);
         tenants.push(tenant(TenantKind::Pilothouse, "Pilothouse".into(), bytes, Certainty::Measured, source));
@@ -48,12 +54,13 @@ pub(super) fn memory(snapshot: &Snapshot, gauges: &Gauges, unknown: &mut Vec<Str
 }
 
 /// Memory of its own of one GPU; `None`: it has none, or does not tell.
-pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Option<Pool> {
+pub(super) fn gpu(readings: &Readings<'_>, gpu: &GpuReading) -> Option<Pool> {
+    let gauges = readings.gauges;
     let (total, in_use) = gpu.own_memory_bytes().zip(gpu.memory_used_bytes)?;
     let mut tenants = Vec::new();
     // What a server reports of an instance says nothing of which GPU holds it.
     let alone = gauges.gpus.iter().filter(|gpu| gpu.own_memory_bytes().is_some()).count() == 1;
-    for instance in snapshot.instances.iter().filter(|one| !is_elsewhere(snapshot, &one.server)) {
+    for instance in readings.instances.iter().filter(|one| !readings.is_elsewhere(&one.server)) {
         let measured = instance.pid.and_then(|pid| Some((pid, gpu.held_by(pid)?)));
         let (bytes, certainty, source) = match (measured, instance.gpu_memory_bytes.filter(|_| alone)) {
             (Some((pid, bytes)), told) => {
@@ -63,13 +70,13 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
             (None, Some(bytes)) => (bytes, Certainty::Reported, THEIR_LIST.to_owned()),
             (None, None) => continue,
         };
-        tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+        tenants.push(of_instance(readings, instance, bytes, certainty, source));
     }
     for usage in &gauges.servers {
         let of_runner = |pid: &&u32| usage.runners.iter().any(|runner| runner.pid == **pid);
         let beside = usage.pids.iter().filter(|pid| !of_runner(pid)).filter_map(|pid| gpu.held_by(*pid));
         let source = format!("its processes without an instance of their own, {}", gpu.source);
-        let title = snapshot.server_title(&usage.id);
+        let title = readings.server_title(&usage.id);
         let server = tenant(TenantKind::Server, title, beside.sum(), Certainty::Measured, source);
         tenants.push(Tenant { server: Some(usage.id.clone()), ..server });
     }
@@ -96,10 +103,10 @@ pub(super) fn gpu(snapshot: &Snapshot, gauges: &Gauges, gpu: &GpuReading) -> Opt
 }
 
 /// All containers together. A server of ours to watch that runs in one is a tenant of its own already.
-fn containers(snapshot: &Snapshot, others: &[Tenant]) -> Option<Tenant> {
-    let containers = snapshot.containers.as_ref()?;
+fn containers(readings: &Readings<'_>, others: &[Tenant]) -> Option<Tenant> {
+    let containers = readings.containers?;
     let inside = |id: &ServerId| {
-        let keeper = snapshot.server(id).and_then(|server| server.keeper.as_deref());
+        let keeper = readings.server(id).and_then(|server| server.keeper);
         keeper.is_some_and(|keeper| keeper.contains("container"))
     };
     let counted: u64 = others
@@ -116,13 +123,13 @@ fn containers(snapshot: &Snapshot, others: &[Tenant]) -> Option<Tenant> {
 }
 
 /// A server whose processes can be read: its instances, the files that they map, and the rest of its own.
-fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants: &mut Vec<Tenant>) {
-    let title = snapshot.server_title(&usage.id);
+fn measured_server(readings: &Readings<'_>, usage: &ServerUsage, bytes: u64, tenants: &mut Vec<Tenant>) {
+    let title = readings.server_title(&usage.id);
     let here = |instance: &&Instance| instance.server == usage.id;
     let how = measured_by(usage.measure);
     let (mut of_instances, mut mapped_of_instances) = (0, 0);
     for runner in &usage.runners {
-        let Some(instance) = snapshot.instances.iter().filter(here).find(|one| one.id == runner.instance)
+        let Some(instance) = readings.instances.iter().filter(here).find(|one| one.id == runner.instance)
         else {
             continue;
         };
@@ -130,19 +137,19 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
         let mapped = runner.mapped_bytes.unwrap_or_default().min(all);
         let beside = also_told(instance.memory_bytes);
         let source = format!("process {}, {}{beside}", runner.pid, measured_by(runner.measure));
-        tenants.push(of_instance(snapshot, instance, all - mapped, Certainty::Measured, source));
+        tenants.push(of_instance(readings, instance, all - mapped, Certainty::Measured, source));
         let source = format!(
             "process {}: files that it maps, mostly weights; the system counts them as available",
             runner.pid
         );
         let files = |bytes, certainty, source| {
-            let files = of_instance(snapshot, instance, bytes, certainty, source);
+            let files = of_instance(readings, instance, bytes, certainty, source);
             let title = format!("{}, mapped files", files.title);
             Tenant { kind: TenantKind::MappedFiles, title, ..files }
         };
         tenants.push(files(mapped, Certainty::Measured, source));
         // A footprint need not hold the weights that the GPU reads from the file (reference: telemetry, section 5.1).
-        let told = told(snapshot, instance).filter(|_| runner.measure == Some(MemoryMeasure::Footprint));
+        let told = told(readings, instance).filter(|_| runner.measure == Some(MemoryMeasure::Footprint));
         if let Some((bytes, certainty, source)) = told.filter(|(bytes, ..)| *bytes > all) {
             tenants.push(files(bytes - all, certainty, format!("{source}; less its footprint")));
         }
@@ -153,11 +160,11 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
     let mut left = (bytes - mapped).saturating_sub(of_instances);
     // Instances without a process of their own live in the server's.
     let unseen = |instance: &&Instance| !usage.runners.iter().any(|runner| runner.instance == instance.id);
-    for instance in snapshot.instances.iter().filter(here).filter(unseen) {
-        if let Some((bytes, certainty, source)) = told(snapshot, instance) {
+    for instance in readings.instances.iter().filter(here).filter(unseen) {
+        if let Some((bytes, certainty, source)) = told(readings, instance) {
             let bytes = bytes.min(left);
             left -= bytes;
-            tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+            tenants.push(of_instance(readings, instance, bytes, certainty, source));
         }
     }
     let own = |kind, title, bytes, source: String| Tenant {
@@ -177,52 +184,42 @@ fn measured_server(snapshot: &Snapshot, usage: &ServerUsage, bytes: u64, tenants
 
 /// A server whose processes cannot be read, or that runs elsewhere: what it says of its instances counts.
 fn told_instances(
-    snapshot: &Snapshot,
+    readings: &Readings<'_>,
     server: &ServerId,
     tenants: &mut Vec<Tenant>,
     unknown: &mut Vec<String>,
 ) {
-    if is_elsewhere(snapshot, server) {
+    if readings.is_elsewhere(server) {
         return;
     }
-    for instance in snapshot.instances.iter().filter(|instance| instance.server == *server) {
-        match told(snapshot, instance) {
+    for instance in readings.instances.iter().filter(|instance| instance.server == *server) {
+        match told(readings, instance) {
             Some((bytes, certainty, source)) => {
-                tenants.push(of_instance(snapshot, instance, bytes, certainty, source));
+                tenants.push(of_instance(readings, instance, bytes, certainty, source));
             }
             None => unknown.push(format!(
                 "{} on {}: neither the system nor the server tells its memory",
-                snapshot.model_title(server, &instance.model),
-                snapshot.server_title(server)
+                readings.model_title(server, &instance.model),
+                readings.server_title(server)
             )),
         }
     }
 }
 
 /// Bytes in the machine's memory as far as the server or the size of the weights tells.
-fn told(snapshot: &Snapshot, instance: &Instance) -> Option<(u64, Certainty, String)> {
+fn told(readings: &Readings<'_>, instance: &Instance) -> Option<(u64, Certainty, String)> {
     if let Some(bytes) = instance.memory_bytes {
-        let own_gpu = snapshot
-            .gauges
-            .as_ref()
-            .is_some_and(|gauges| gauges.gpus.iter().any(|gpu| gpu.own_memory_bytes().is_some()));
+        let own_gpu = readings.gauges.gpus.iter().any(|gpu| gpu.own_memory_bytes().is_some());
         let elsewhere = instance.gpu_memory_bytes.filter(|_| own_gpu).unwrap_or_default();
         return Some((bytes.saturating_sub(elsewhere), Certainty::Reported, THEIR_LIST.to_owned()));
     }
-    let model = snapshot
-        .models
-        .iter()
-        .find(|view| view.model.server == instance.server && view.model.name == instance.model)?;
+    let model = readings.model(&instance.server, &instance.model)?;
     let source = "the size of its weights on disk: neither system nor server tells its memory".to_owned();
-    Some((model.model.size_bytes?, Certainty::Estimated, source))
-}
-
-fn is_elsewhere(snapshot: &Snapshot, server: &ServerId) -> bool {
-    snapshot.is_remote(server) && snapshot.server(server).is_some_and(|view| view.pid.is_none())
+    Some((model.size_bytes?, Certainty::Estimated, source))
 }
 
 fn of_instance(
-    snapshot: &Snapshot,
+    readings: &Readings<'_>,
     instance: &Instance,
     bytes: u64,
     certainty: Certainty,
@@ -230,7 +227,7 @@ fn of_instance(
 ) -> Tenant {
     Tenant {
         kind: TenantKind::Instance,
-        title: snapshot.model_title(&instance.server, &instance.model),
+        title: readings.model_title(&instance.server, &instance.model),
         server: Some(instance.server.clone()),
         model: Some(instance.model.clone()),
         bytes,
@@ -261,41 +258,4 @@ fn measured_by(measure: Option<MemoryMeasure>) -> &'static str {
 /// What the server itself says of an instance that was measured.
 fn also_told(bytes: Option<u64>) -> String {
     bytes.map(|bytes| format!("; its server says {}", gigabytes(bytes))).unwrap_or_default()
-}
-
-fn sum(tenants: &[Tenant], wanted: impl Fn(TenantKind) -> bool) -> u64 {
-    tenants.iter().filter(|tenant| wanted(tenant.kind)).map(|tenant| tenant.bytes).sum()
-}
-
-/// The pool in order. Readings of different moments can exceed the whole by a little; that is taken off what is known
-/// least.
-fn divided(title: &str, total: u64, mut tenants: Vec<Tenant>) -> Pool {
-    let mut surplus = sum(&tenants, |_| true).saturating_sub(total);
-    let least_known = [
-        TenantKind::Other,
-        TenantKind::MappedFiles,
-        TenantKind::Containers,
-        TenantKind::Server,
-        TenantKind::Orphan,
-        TenantKind::Pilothouse,
-        TenantKind::Instance,
-    ];
-    for kind in least_known {
-        for tenant in tenants.iter_mut().filter(|tenant| tenant.kind == kind) {
-            let less = surplus.min(tenant.bytes);
-            tenant.bytes -= less;
-            surplus -= less;
-        }
-    }
-    tenants.retain(|tenant| tenant.bytes > 0);
-    tenants.sort_by(|a, b| (a.kind, b.bytes, &a.title).cmp(&(b.kind, a.bytes, &b.title)));
-    let used_bytes = sum(&tenants, |_| true);
-    Pool {
-        title: title.to_owned(),
-        for_models: false,
-        total_bytes: total,
-        used_bytes,
-        free_bytes: total - used_bytes,
-        tenants,
-    }
 }

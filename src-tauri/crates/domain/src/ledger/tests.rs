@@ -11,10 +11,15 @@ use crate::{
     machine::{Cores, Gpu, MemoryKind},
     model::{Expiry, Instance, Model, ModelPurpose},
     server::{Abilities, Ownership, ServerKind},
-    snapshot::{EngineView, ModelView, ServerView},
+    snapshot::{EngineView, ModelView, ServerView, Snapshot},
 };
 
 const GB: u64 = 1_000_000_000;
+
+/// As the hub draws it up.
+fn ledger(snapshot: &Snapshot, machine: &Machine) -> Option<Ledger> {
+    super::ledger(&snapshot.readings()?, machine)
+}
 
 fn machine(memory: u64, kind: MemoryKind, gpus: Vec<Gpu>) -> Machine {
     Machine {

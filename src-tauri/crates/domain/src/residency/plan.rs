@@ -84,7 +84,7 @@ pub fn plan(situation: &Situation) -> Vec<Step> {
 }
 
 /// The way on when a load was refused for want of memory. LM Studio's guardrail counts what the previous model holds,
-/// although the switch is about to free it (reference/lmstudio.md section 5.11): that model goes first after all, and the
+/// although the switch is about to free it (seen in its message: "Model loading was stopped due to insufficient system resources"): that model goes first after all, and the
 /// load is tried once more.
 ///
 /// `done` as for [`undo`]; `in_the_way`: the load was refused for want of memory, and the previous model is in memory on

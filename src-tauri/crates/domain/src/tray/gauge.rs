@@ -1,23 +1,9 @@
 //! The small gauge in the tray icon.
 
-use crate::snapshot::Snapshot;
-use serde::{Deserialize, Serialize};
-use ts_rs::TS;
+use crate::{settings::TrayGauge, snapshot::Snapshot};
 
 /// Steps of a bar: finer ones could not be seen, and every other picture costs the tray host a redraw.
 pub const BAR_STEPS: u8 = 16;
-
-/// Which gauges the icon draws.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
-#[serde(rename_all = "snake_case")]
-#[ts(export)]
-pub enum TrayGauge {
-    #[default]
-    None,
-    Memory,
-    Gpu,
-    Both,
-}
 
 /// Filled steps of each bar, 0 to [`BAR_STEPS`]; `None`: it is not wanted, or not known, and not drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -1,13 +1,14 @@
 //! The tray as data: what a snapshot looks like as icon and menu, and what differs between two of them.
 
 mod action;
+mod attention;
 mod diff;
 mod gauge;
 mod view;
 
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
-pub use gauge::{BAR_STEPS, TrayBars, TrayGauge};
+pub use gauge::{BAR_STEPS, TrayBars};
 pub use view::tray_model;
 
 /// Four shapes, not only colours.

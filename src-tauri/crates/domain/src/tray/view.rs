@@ -1,11 +1,11 @@
-use super::{TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, gauge::beside};
+use super::{TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention, gauge::beside};
 use crate::{
-    fit::gigabytes,
     lifecycle::ServerState,
     model::ModelPurpose,
     server::ServerId,
     snapshot::{ModelView, ServerView, Snapshot},
-    switch::{SwitchOutcome, SwitchPhase, Switching},
+    switch::{SwitchPhase, Switching},
+    units::gigabytes,
 };
 
 /// More models than this at the top level would push the rest of the menu off the screen.
@@ -53,15 +53,9 @@ pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
 
 fn icon(snapshot: &Snapshot) -> TrayIcon {
     let any = |states: &[ServerState]| snapshot.servers.iter().any(|server| states.contains(&server.state));
-    let put_back =
-        snapshot.last_switch.as_ref().is_some_and(|last| last.outcome == SwitchOutcome::RolledBack);
     if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
         TrayIcon::Busy
-    } else if any(&[ServerState::GaveUp, ServerState::Failed, ServerState::NotOurs, ServerState::Degraded])
-        || put_back
-        || snapshot.active_absent.is_some()
-        || !snapshot.troubles.is_empty()
-    {
+    } else if attention::is_wanted(snapshot) {
         TrayIcon::Attention
     } else if any(&[ServerState::Starting]) {
         TrayIcon::Busy
@@ -224,7 +218,7 @@ fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{
         Timestamp,
@@ -235,7 +229,7 @@ mod tests {
         switch::Active,
     };
 
-    fn snapshot(models_per_server: usize) -> Snapshot {
+    pub fn snapshot(models_per_server: usize) -> Snapshot {
         let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
         for kind in [ServerKind::LlamaServer, ServerKind::Ollama] {
             snapshot.servers.push(ServerView {

@@ -2,7 +2,10 @@
 
 use super::supervisor::SupervisorHandle;
 use pilothouse_domain::{error::ApiError, server::ServerId};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, PoisonError, RwLock},
+};
 
 /// Cheap to clone; every clone is the same list.
 #[derive(Clone, Default)]
@@ -12,6 +15,11 @@ impl Supervisors {
     /// Those of this moment, in the order in which servers are shown.
     pub fn all(&self) -> Vec<SupervisorHandle> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The ids of all.
+    pub fn ids(&self) -> BTreeSet<ServerId> {
+        self.all().into_iter().map(|supervisor| supervisor.id).collect()
     }
 
     /// Errors: not_found, with the servers that there are.

@@ -25,7 +25,7 @@ use pilothouse_system::{
 use std::time::Duration;
 
 /// The time from a change of the settings file until it is seen.
-const ADDED_LIMIT: Duration = Duration::from_secs(5);
+const CHANGED_LIMIT: Duration = Duration::from_secs(5);
 
 impl Inner {
     pub(super) async fn call(&self, call: Call) -> CallResult {
@@ -77,6 +77,7 @@ impl Inner {
                 self.settings.remove_remote(server.as_str())?;
                 // Nobody could name it any more.
                 let _ = self.keys.remove(&server).await;
+                self.until_forgotten(&server).await;
                 Ok(Reply::Done)
             }
             Call::EndOrphans => self.end_orphans(),
@@ -214,8 +215,19 @@ impl Inner {
         let mut snapshots = self.hub.snapshots();
         let known = snapshots.wait_for(|snapshot| snapshot.server(id).is_some());
         // A folder that cannot be watched is said as a trouble; the server is used after the next start then.
-        let _ = tokio::time::timeout(ADDED_LIMIT, known).await;
+        let _ = tokio::time::timeout(CHANGED_LIMIT, known).await;
         self.server(id)
+    }
+
+    /// Waits until a server that was just taken out of the settings file is not used any more, and nothing of it is active.
+    async fn until_forgotten(&self, id: &ServerId) {
+        let mut snapshots = self.hub.snapshots();
+        let forgotten = snapshots.wait_for(|snapshot| {
+            let active = snapshot.active.as_ref().is_some_and(|active| active.server == *id);
+            snapshot.server(id).is_none() && !active
+        });
+        // A folder that cannot be watched is said as a trouble; it is used until the next start then.
+        let _ = tokio::time::timeout(CHANGED_LIMIT, forgotten).await;
     }
 
     fn server(&self, id: &ServerId) -> CallResult {

@@ -115,7 +115,8 @@ impl Inner {
         let name = model.as_ref().map_or("", |model| model.name.as_str());
         let off_card = server.is_some_and(|server| here && self.bookkeeper.is_off_card(&server.id));
         let place = place(&self.started_with, kind, name, machine, off_card);
-        let key = model.filter(|_| here).and_then(|model| LoadKey::of(snapshot, &model, wish, place));
+        let known = server.zip(model.as_ref()).filter(|_| here);
+        let key = known.map(|(server, model)| LoadKey::of(model, server.version.clone(), wish, place));
         let correction = key.and_then(|key| self.bookkeeper.correction(&key));
         Candidate { name: title, anatomy, wish, place, correction, history: History::default() }
     }

@@ -22,8 +22,6 @@ use std::{sync::Arc, time::Duration};
 const HEALTH_LIMIT: Duration = Duration::from_secs(2);
 const LIST_LIMIT: Duration = Duration::from_secs(10);
 const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
-/// The process of a fake server.
-const PID: u32 = 7;
 /// Where each child of it would listen.
 const PORT: u16 = 7000;
 
@@ -58,23 +56,16 @@ impl ServerClient for FakeServer {
     }
 
     async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
-        let (fault, takes) = {
-            let mut world = self.lock();
-            world.load_calls += 1;
-            let next = world.faults.next_loads.pop_front();
-            (next.unwrap_or_else(|| world.faults.load.clone()), world.load_takes)
-        };
-        self.suffer(fault).await?;
-        if !takes.is_zero() && !self.lock().held.contains_key(&request.model) {
-            tokio::time::sleep(takes / 2).await;
-            progress(0.5);
-            tokio::time::sleep(takes / 2).await;
+        if !self.lock().loads_go_on {
+            return self.load_now(request, progress).await;
         }
-        // It may have died meanwhile.
-        self.suffer(Fault::None).await?;
-        let instance = self.take_in(&request.model, Expiry::Never)?;
-        self.lock().acts.push(Act::Loaded(request.model.clone()));
-        Ok(instance)
+        let (server, request) = (self.clone(), request.clone());
+        let load = tokio::spawn(async move { server.load_now(&request, progress).await });
+        load.await.unwrap_or_else(|error| Err(ApiError::internal(error.to_string())))
+    }
+
+    fn loads_go_on(&self) -> bool {
+        self.lock().loads_go_on
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
@@ -179,6 +170,26 @@ impl Drop for UnderWay {
 }
 
 impl FakeServer {
+    async fn load_now(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            let next = world.faults.next_loads.pop_front();
+            (next.unwrap_or_else(|| world.faults.load.clone()), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        if !takes.is_zero() && !self.lock().held.contains_key(&request.model) {
+            tokio::time::sleep(takes / 2).await;
+            progress(0.5);
+            tokio::time::sleep(takes / 2).await;
+        }
+        // It may have died meanwhile.
+        self.suffer(Fault::None).await?;
+        let instance = self.take_in(&request.model, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(request.model.clone()));
+        Ok(instance)
+    }
+
     fn life(&self, name: &str) -> Result<u64, ApiError> {
         let world = self.lock();
         let life = world.held.get(name).map(|(life, _)| *life);
@@ -231,7 +242,7 @@ impl ServerAdapter for FakeServer {
     }
 
     async fn locate(&self) -> Installation {
-        if self.found_as == Ownership::Ours {
+        if self.found_as == Ownership::Ours || self.lock().installed {
             return Installation::Installed { program: "/bin/sleep".into(), version: None };
         }
         Installation::NotInstalled { reason: "It is a fake.".into(), hint: String::new() }
@@ -239,10 +250,11 @@ impl ServerAdapter for FakeServer {
 
     async fn find_running(&self) -> Option<Found> {
         let found = self.found_as != Ownership::Ours && !self.lock().faults.down;
+        let pid = self.lock().pid;
         found.then(|| Found {
             endpoint: self.endpoint(),
             version: None,
-            pid: Some(PID),
+            pid: Some(pid),
             keeper: None,
             left_to_owner: false,
             log: None,
@@ -302,5 +314,9 @@ impl Processes for FakeServer {
 
     fn work(&self, _root: u32) -> Option<ProcessWork> {
         self.lock().work.clone()
+    }
+
+    fn refuses(&self, _base_url: &str) -> bool {
+        self.is_down()
     }
 }

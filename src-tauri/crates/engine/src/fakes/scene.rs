@@ -34,6 +34,15 @@ pub struct Scene {
 impl Scene {
     /// An engine that starts beside these servers and takes up this journal, all servers seen once.
     pub async fn start(servers: &[FakeServer], journal: &FakeJournal) -> Self {
+        Self::start_with(servers, journal, SwitchingSettings::default()).await
+    }
+
+    /// The same, with these bounds from its first moment on: what it takes up of the journal may load at once.
+    pub async fn start_with(
+        servers: &[FakeServer],
+        journal: &FakeJournal,
+        settings: SwitchingSettings,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let leases = Leases::default();
         leases.set_limits(Limits { held: Duration::from_secs(30), ..Limits::default() });
@@ -44,7 +53,7 @@ impl Scene {
             supervisors.add(SupervisorHandle::start(Arc::new(server.clone()), around, false));
         }
         let (_, off) = watch::channel(false);
-        let (settings, seen) = watch::channel(SwitchingSettings::default());
+        let (settings, seen) = watch::channel(settings);
         let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off);
         let residency = ResidencyHandle::start(Surroundings {
             hub: hub.clone(),

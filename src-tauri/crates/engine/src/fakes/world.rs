@@ -51,6 +51,9 @@ pub enum Act {
     Cut(String),
 }
 
+/// A process that is none of ours.
+const PID: u32 = 7;
+
 pub(super) struct World {
     pub models: BTreeMap<String, u64>,
     /// By name, with a number that tells one life in memory from the next.
@@ -75,6 +78,12 @@ pub(super) struct World {
     /// Children of the server's process that hold a model: pid and model.
     pub children: Option<Vec<(u32, String)>>,
     pub next_pid: u32,
+    /// Its own process, as it is found running.
+    pub pid: u32,
+    /// Whether its program is on this machine, for one that is not ours.
+    pub installed: bool,
+    /// A load goes on when its asker leaves.
+    pub loads_go_on: bool,
 }
 
 /// A server that exists only in memory. A clone is the same server.
@@ -110,6 +119,9 @@ impl FakeServer {
             work: None,
             children: None,
             next_pid: 100,
+            pid: PID,
+            installed: false,
+            loads_go_on: false,
         };
         Self {
             id: ServerId::new(id),
@@ -158,6 +170,23 @@ impl FakeServer {
     pub fn with_children(self) -> Self {
         self.lock().children = Some(vec![]);
         self
+    }
+
+    /// It finishes what it has begun to load, whether anybody waits for it or not, as LM Studio does.
+    pub fn with_loads_that_go_on(self) -> Self {
+        self.lock().loads_go_on = true;
+        self
+    }
+
+    /// The process that it is found with.
+    pub fn with_pid(self, pid: u32) -> Self {
+        self.lock().pid = pid;
+        self
+    }
+
+    /// Its program is put on this machine, or taken off it.
+    pub fn set_installed(&self, installed: bool) {
+        self.lock().installed = installed;
     }
 
     /// Changes how calls go from now on.

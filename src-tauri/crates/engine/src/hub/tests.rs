@@ -96,6 +96,17 @@ async fn an_instance_answers_at_its_own_port_with_its_own_slots() {
 }
 
 #[test]
+fn a_slot_with_an_answer_that_nobody_waits_for_is_busy_until_it_is_free() {
+    let (hub, leases) = hub(Some(7), Some(2));
+    for (orphaned, free) in [(None, 2), (Some(0), 2), (Some(1), 1), (Some(2), 0), (Some(9), 0), (Some(0), 2)]
+    {
+        let instances = vec![Instance { orphaned_answers: orphaned, ..instance("s", "a", Some(7), Some(2)) }];
+        hub.report(Report::Instances { server: "s".into(), instances });
+        assert_eq!(leases.routes().loaded[0].slots, free, "{orphaned:?}");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_tell_its_slots_gets_few_here_and_many_elsewhere() {
     let slots = |leases: &Leases| leases.routes().loaded[0].slots;
     let (here, leases) = hub(None, None);
@@ -115,4 +126,36 @@ fn what_changes_nothing_gets_no_revision() {
     assert_eq!(hub.now().revision, before);
     hub.report(Report::ServerGone("s".into()));
     assert!(hub.now().revision > before && hub.now().instances.is_empty() && hub.now().servers.is_empty());
+}
+
+#[test]
+fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
+    let (hub, _) = hub(None, None);
+    let seen = hub.snapshots();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let hub = hub.clone();
+            scope.spawn(move || {
+                for round in 0..200 {
+                    let before = hub.now().revision;
+                    hub.report(Report::Doors { gateway: Ok(format!("{thread}.{round}")), web: None });
+                    assert!(hub.now().revision > before, "its report is not out");
+                }
+            });
+        }
+        scope.spawn(|| {
+            let mut last = 0;
+            for _ in 0..2000 {
+                let revision = seen.borrow().revision;
+                assert!(revision >= last, "{revision} after {last}");
+                last = revision;
+            }
+        });
+    });
+    let shown = hub.now();
+    let state = hub.state.lock().unwrap();
+    assert_eq!(
+        (shown.revision, &shown.engine.gateway),
+        (state.snapshot.revision, &state.snapshot.engine.gateway)
+    );
 }

@@ -4,7 +4,7 @@ use jiff::{civil::DateTime, tz::TimeZone};
 use pilothouse_domain::Timestamp;
 
 /// Ollama writes `time=2026-09-29T12:00:00.123+02:00 level=…` and `[GIN] 2026/09/29 - 12:00:00 | …`, LM Studio
-/// `[2026-09-29 12:00:00][INFO]…` (reference/ollama.md section 4.5, reference/lmstudio.md section 1.4). The last two are
+/// `[2026-09-29 12:00:00][INFO]…` (Ollama: logutil/logutil.go; LM Studio: as its files showed it). The last two are
 /// local time. `None`: another line.
 pub(super) fn stamp(line: &str, zone: &TimeZone) -> Option<Timestamp> {
     if let Some(rest) = line.strip_prefix("time=") {

@@ -152,7 +152,7 @@ fn unwritten(file: &Path, error: &std::io::Error) -> ApiError {
         .hint("Check the permissions of its folder and the free disk space.")
 }
 
-/// The settings of the models as llama-server reads them (reference/llama-server.md section 3): `[*]` for all, then one
+/// The settings of the models as llama-server reads them (llama.cpp: tools/server/README.md, "Using multiple models"): `[*]` for all, then one
 /// section per model with flags without their dashes.
 fn preset(settings: &LlamaServerSettings) -> String {
     // The server shares the context out among the requests at a time.

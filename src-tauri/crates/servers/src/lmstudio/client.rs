@@ -164,6 +164,11 @@ impl ServerClient for LmStudioClient {
         }
     }
 
+    /// By v1 a load goes on when its connection is closed; `lms` takes its own load along when it is ended.
+    fn loads_go_on(&self) -> bool {
+        *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) != Some(false)
+    }
+
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
         match self.library().await? {
             Library::V1(_) => {

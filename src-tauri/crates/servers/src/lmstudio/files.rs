@@ -1,5 +1,5 @@
 //! Where the models of LM Studio lie: under its models folder, by the path that `lms ls --json` tells
-//! (reference/lmstudio.md, sections 1.3 and 1.6), else by their exact size.
+//! (lmstudio.js: lms-shared-types, ModelInfoBase), else by their exact size.
 
 use super::{home::Home, launch::lms};
 use pilothouse_system::{

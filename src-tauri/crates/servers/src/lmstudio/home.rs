@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// Fixed ports of the internal API server (reference/lmstudio.md section 1.2).
+/// Fixed ports of the internal API server (lmstudio.js: lms-common/src/apiServerPorts.ts).
 const INTERNAL_PORTS: [u16; 5] = [41343, 52993, 16141, 39414, 22931];
 const STATUS_LIMIT: Duration = Duration::from_millis(500);
 

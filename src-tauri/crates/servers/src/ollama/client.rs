@@ -104,7 +104,7 @@ impl ServerClient for OllamaClient {
         }
         let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
         let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
-        // No limit: Ollama aborts a load whose asker hangs up (reference/ollama.md section 6.10).
+        // No limit: Ollama aborts a load whose asker hangs up (Ollama issue 7408).
         let answer = self.http.post::<Done>("/api/generate", &body, None).await;
         answer.map_err(|error| load_error(error, &request.model))?;
         let loaded =
@@ -141,7 +141,7 @@ impl ServerClient for OllamaClient {
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         let options = Options { temperature: 0.0, seed: 1, num_predict: request.max_tokens };
         // Without a keep-alive of its own a request leaves that of the model as it is: pinned stays pinned, ten minutes
-        // stay ten minutes (reference/ollama.md section 3.3). Whose model it is does not matter then.
+        // stay ten minutes (Ollama: server/sched.go, needsReload). Whose model it is does not matter then.
         if request.raw {
             let body = Generate {
                 model: &request.instance,
@@ -193,7 +193,7 @@ fn load_error(error: ApiError, model: &str) -> ApiError {
     ApiError { code: ErrorCode::LoadFailed, ..error }.hint(hint)
 }
 
-/// Whether an error of Ollama is about memory: the words that it looks for itself (reference/ollama.md section 1.13), those
+/// Whether an error of Ollama is about memory: the words that it looks for itself (Ollama: server/sched.go and llm/llama_server.go), those
 /// of its own refusals, and what llama.cpp and Vulkan say beside them.
 fn lacks_memory(said: &str) -> bool {
     const WORDS: [&str; 14] = [

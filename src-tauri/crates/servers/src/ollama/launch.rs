@@ -67,7 +67,7 @@ pub(super) async fn launch(
     })
 }
 
-/// The settings as Ollama reads them (reference/ollama.md section 2). Free variables come first, so that a setting wins.
+/// The settings as Ollama reads them (Ollama: envconfig/config.go). Free variables come first, so that a setting wins.
 fn environment(settings: &OllamaSettings) -> Vec<(OsString, OsString)> {
     let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
     let flash = match settings.flash_attention.as_str() {

@@ -54,7 +54,7 @@ impl Ollama {
 /// (ollama issue 5642).
 pub const COMMAND_LINES: CommandLines = CommandLines { is_runner: is_runner_line, is_server: is_server_line };
 
-/// Whether a command line is that of a process which an Ollama starts for a model (reference/ollama.md section 4.1): its own
+/// Whether a command line is that of a process which an Ollama starts for a model (Ollama: llm/llama_server.go, startLlamaServer): its own
 /// `runner`, or a llama-server with the flags that only Ollama gives to a weights file of its store.
 pub fn is_runner_line(words: &[String]) -> bool {
     let has = |wanted: &str| words.iter().any(|word| word == wanted);
@@ -82,7 +82,7 @@ fn program(words: &[String]) -> Option<&str> {
     Some(name.strip_suffix(".exe").unwrap_or(name))
 }
 
-/// Where the one of somebody else writes (reference/ollama.md section 4.5).
+/// Where the one of somebody else writes (Ollama: docs/troubleshooting.mdx).
 fn foreign_log(holder: &Holder, user_home: &Path) -> Option<ForeignLog> {
     if let (Some(Keeper::UserUnit(unit)), Some(user)) = (&holder.keeper, &holder.user) {
         let command = format!("sudo journalctl _UID={} _SYSTEMD_USER_UNIT={unit}", user.uid);
@@ -188,7 +188,7 @@ impl ServerAdapter for Ollama {
     }
 
     /// Since 0.30 a `llama-server --model …`, before that and for MLX an `ollama runner … --model …`; those without a
-    /// model only look for GPUs (reference/ollama.md section 4.1).
+    /// model only look for GPUs (Ollama: discover/runner.go).
     fn is_runner(&self, command_line: &[String]) -> bool {
         command_line.iter().any(|word| word == "--model")
     }

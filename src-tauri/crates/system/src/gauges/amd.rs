@@ -1,6 +1,6 @@
 //! AMD GPUs by the files of the kernel's `amdgpu` driver (reference: telemetry, section 4.1).
 
-use super::{drm::DrmCard, slow::Slow, sysfs};
+use super::{drm_card::DrmCard, slow::Slow, sysfs};
 use pilothouse_domain::gauge::GpuReading;
 use std::{
     io::{ErrorKind, Read},

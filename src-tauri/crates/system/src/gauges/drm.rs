@@ -1,16 +1,16 @@
-//! The graphics cards that the Linux kernel lists, and the gauges of those that it reads itself (AMD, Intel).
+//! The gauges of the graphics cards that the Linux kernel reads itself (AMD, Intel).
 
 use super::{
     amd::AmdCard,
+    drm_card::{DrmCard, cards},
     drm_clients::{Client, Clients},
     intel::IntelCard,
-    pci_ids,
     slow::Slow,
     sysfs,
 };
 use pilothouse_domain::gauge::GpuReading;
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, Instant},
 };
 
@@ -19,94 +19,24 @@ const LIST_EVERY: Duration = Duration::from_secs(60);
 /// Why a list of processes is not whole.
 pub(super) const OWN_PROCESSES: &str = "only processes of this user can be seen";
 
-/// A graphics card as the kernel lists it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct DrmCard {
-    /// `…/class/drm/card0`.
-    pub card: PathBuf,
-    /// `…/class/drm/card0/device`.
-    pub device: PathBuf,
-    /// "amdgpu", "i915", "xe"; `None`: no driver.
-    pub driver: Option<String>,
-    /// Place on the PCI bus ("0000:03:00.0"); `None`: on no such bus.
-    pub slot: Option<String>,
-    /// `None`: no PCI device.
-    vendor: Option<String>,
-}
-
-/// All cards, by number. Reading this wakes none of them.
-pub(crate) fn cards(sys: &Path) -> Vec<DrmCard> {
-    let number = |path: &Path| -> Option<u32> {
-        // Connectors are listed beside the cards ("card0-DP-1").
-        path.file_name()?.to_str()?.strip_prefix("card")?.parse().ok()
-    };
-    let listed = sysfs::entries(&sys.join("class/drm"));
-    let mut numbered: Vec<(u32, PathBuf)> = listed.filter_map(|path| Some((number(&path)?, path))).collect();
-    numbered.sort();
-    numbered.into_iter().map(|(_, card)| DrmCard::of(card)).collect()
-}
-
-impl DrmCard {
-    fn of(card: PathBuf) -> Self {
-        let device = card.join("device");
-        let events = sysfs::text(&device.join("uevent")).unwrap_or_default();
-        let told = |key: &str| {
-            let line = events.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            line.map(str::to_owned)
-        };
-        let vendor = sysfs::text(&device.join("vendor"));
-        Self { driver: told("DRIVER"), slot: told("PCI_SLOT_NAME"), vendor, card, device }
-    }
-
-    pub fn is_amd(&self) -> bool {
-        self.vendor.as_deref() == Some("0x1002") && self.driver.as_deref() == Some("amdgpu")
-    }
-
-    pub fn is_intel(&self) -> bool {
-        self.vendor.as_deref() == Some("0x8086") && matches!(self.driver.as_deref(), Some("i915" | "xe"))
-    }
-
-    /// `None`: nobody whose cards are read here.
-    fn maker(&self) -> Option<Maker> {
-        match () {
-            () if self.is_amd() => Some(Maker::Amd),
-            () if self.is_intel() => Some(Maker::Intel),
-            () if self.is_asahi() => Some(Maker::Apple),
-            () => None,
-        }
-    }
-
-    /// Apple's GPU under Linux (Asahi): the driver tells that it is there and no more.
-    fn is_asahi(&self) -> bool {
-        self.driver.as_deref() == Some("asahi")
-    }
-
-    /// A part of an Intel processor: those are on the first bus, while a card has a bus of its own behind a bridge.
-    pub fn is_integrated(&self) -> bool {
-        self.is_intel() && self.slot.as_deref().is_some_and(|slot| slot.contains(":00:"))
-    }
-
-    pub fn name(&self) -> String {
-        let vendor = if self.is_amd() { "AMD" } else { "Intel" };
-        // `card` is `/sys/class/drm/card0`; what the distribution installs stands beside `/sys`.
-        let share = self.card.ancestors().nth(3).map(|sys| sys.join("../usr/share"));
-        sysfs::text(&self.device.join("product_name"))
-            .or_else(|| pci_ids::name(&share?, &self.device))
-            .unwrap_or_else(|| sysfs::pci_name(&self.device, vendor))
-    }
-
-    /// The folder of its sensors.
-    pub fn sensors(&self) -> Option<PathBuf> {
-        sysfs::entries(&self.device.join("hwmon")).min()
-    }
-}
-
 /// Whose cards are read: each maker's driver may hang for itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Maker {
     Amd,
     Intel,
     Apple,
+}
+
+impl Maker {
+    /// `None`: nobody whose cards are read here.
+    fn of(card: &DrmCard) -> Option<Self> {
+        match () {
+            () if card.is_amd() => Some(Self::Amd),
+            () if card.is_intel() => Some(Self::Intel),
+            () if card.is_asahi() => Some(Self::Apple),
+            () => None,
+        }
+    }
 }
 
 enum Reader {
@@ -143,7 +73,7 @@ impl Drm {
         let sys = &self.sys;
         let listed = self.listed.get(now, || cards(sys));
         let wanted = |maker: Option<Maker>| maker.is_some() && (self.maker.is_none() || maker == self.maker);
-        let readable = listed.iter().filter(|card| wanted(card.maker()));
+        let readable = listed.iter().filter(|card| wanted(Maker::of(card)));
         if !readable.clone().eq(self.readers.iter().map(|(card, _)| card)) {
             self.readers = readable.map(|card| (card.clone(), Reader::of(card))).collect();
         }

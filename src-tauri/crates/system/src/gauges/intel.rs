@@ -1,7 +1,7 @@
 //! Intel GPUs by the files of the kernel's drivers `i915` and `xe` (reference: telemetry, section 4.2).
 
 use super::{
-    drm::DrmCard,
+    drm_card::DrmCard,
     drm_clients::{BusyMeter, Client},
     slow::Slow,
     sysfs,

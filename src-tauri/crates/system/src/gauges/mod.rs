@@ -11,6 +11,8 @@ mod docker;
 #[cfg(target_os = "linux")]
 mod drm;
 #[cfg(target_os = "linux")]
+mod drm_card;
+#[cfg(target_os = "linux")]
 mod drm_clients;
 mod gpus;
 mod host;
@@ -38,7 +40,7 @@ pub use apple::{Accelerator, parse_accelerators};
 #[cfg(unix)]
 pub use docker::Docker;
 #[cfg(target_os = "linux")]
-pub(crate) use drm::{DrmCard, cards as drm_cards};
+pub(crate) use drm_card::{DrmCard, cards as drm_cards};
 #[cfg(not(target_os = "macos"))]
 pub(crate) use nvidia::{in_the_driver, open as open_nvml};
 pub use orphans::CommandLines;

@@ -1,6 +1,8 @@
 //! Memory and processor time of whole process trees.
 
 use crate::process::Identity;
+#[cfg(target_os = "linux")]
+use crate::process::stat;
 use pilothouse_domain::gauge::MemoryMeasure;
 use std::{
     collections::HashMap,
@@ -74,13 +76,12 @@ impl ProcessTable {
 #[cfg(target_os = "linux")]
 fn read_processes() -> Option<HashMap<u32, Process>> {
     let folder = std::fs::read_dir("/proc").ok()?;
-    let ticks = clock_ticks();
     // One open, read and close per process: hundreds of them are the greater part of a sample's cost.
     let mut line = [0; 1024];
     let mut process = |pid: u32| {
         let mut file = std::fs::File::open(format!("/proc/{pid}/stat")).ok()?;
         let length = std::io::Read::read(&mut file, &mut line).ok()?;
-        Some((pid, parse_stat(line.get(..length)?, ticks)?))
+        Some((pid, process_of(line.get(..length)?)?))
     };
     let pids = folder.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     Some(pids.filter_map(&mut process).collect())
@@ -218,25 +219,11 @@ fn read_proc(pid: u32, file: &str) -> std::io::Result<String> {
     std::fs::read_to_string(format!("/proc/{pid}/{file}"))
 }
 
+/// `None`: a dead one that nobody has reaped yet.
 #[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "sysconf has no safe wrapper in std")]
-fn clock_ticks() -> f64 {
-    // SAFETY: sysconf takes an integer and touches no memory of ours.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    if ticks > 0 { ticks as f64 } else { 100.0 }
-}
-
-/// Parent and processor time of a line of `/proc/<pid>/stat` (proc_pid_stat(5): fields 3, 4, 14 and 15). The program's
-/// name stands in brackets and may hold anything, also bytes that are no text; the fields after the last bracket count.
-#[cfg(target_os = "linux")]
-fn parse_stat(line: &[u8], ticks_per_s: f64) -> Option<Process> {
-    let bracket = line.iter().rposition(|byte| *byte == b')')?;
-    let mut fields = std::str::from_utf8(line.get(bracket + 1..)?).ok()?.split_ascii_whitespace();
-    (fields.next()? != "Z").then_some(())?;
-    let parent = fields.next()?.parse().ok()?;
-    let user: u64 = fields.nth(9)?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(Process { parent, cpu_s: (user + system) as f64 / ticks_per_s })
+fn process_of(line: &[u8]) -> Option<Process> {
+    let stat = stat::parse(line).filter(|stat| !matches!(stat.state, 'Z' | 'X'))?;
+    Some(Process { parent: u32::try_from(stat.ppid).ok()?, cpu_s: stat::cpu_s(&stat) })
 }
 
 /// The proportional share, or the resident size where the kernel does not tell it.
@@ -402,22 +389,5 @@ mod tests {
         assert_eq!(members, [2, 3, 4]);
         assert!(table.tree(77).is_empty());
         assert_eq!(table.tree(20).len(), 2);
-    }
-
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_program_name_with_brackets_and_spaces_does_not_confuse() {
-        let line = b"42 (a) b (c)) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20 0 1 0 1234 0 0";
-        assert_eq!(parse_stat(line, 100.0), Some(Process { parent: 7, cpu_s: 2.0 }));
-        let line = b"42 (\xff\xfe) S 7 42 42 0 -1 4194560 1 0 0 0 150 50 0 0 20";
-        assert_eq!(
-            parse_stat(line, 100.0),
-            Some(Process { parent: 7, cpu_s: 2.0 }),
-            "a name that is no text"
-        );
-        assert_eq!(parse_stat(b"43 (dead) Z 7 0 0 0 0 0 0 0 0 0 1 1", 100.0), None);
-        for junk in [&b""[..], b"junk", b"1 (a", b"1 (a)", b"1 (a) S", b"1 (a) S x 1 1", b"1 (a) S 1 2 3"] {
-            assert_eq!(parse_stat(junk, 100.0), None);
-        }
     }
 }

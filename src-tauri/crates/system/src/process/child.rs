@@ -4,9 +4,6 @@ use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{fs::OpenOptions, path::Path, process::Stdio, time::Duration};
 use tokio::sync::watch;
 
-/// How often the end of a process that is not our child any more is looked for.
-const READOPTED_POLL: Duration = Duration::from_millis(200);
-
 /// A server process that we started: in this life (a child), or in an earlier one that ended without stopping it.
 #[derive(Debug, Clone)]
 pub struct OwnedProcess {
@@ -48,9 +45,7 @@ impl OwnedProcess {
         identity.is_alive().then_some(())?;
         let (ended, end) = watch::channel(None);
         tokio::spawn(async move {
-            while !identity.has_ended() {
-                tokio::time::sleep(READOPTED_POLL).await;
-            }
+            identity.end().await;
             signal_group(identity.pid, Signal::Kill);
             ended.send_replace(Some(Exit { code: None, signal: None }));
         });

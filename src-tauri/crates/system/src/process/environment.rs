@@ -1,7 +1,7 @@
 use crate::process::ProcessSpec;
 
 /// Variables that packagings of our own program set for itself and that would make a child load the wrong libraries
-/// (reference/tauri.md section 13), and our own switches.
+/// (Tauri's AppImage sets them: tauri-bundler, appimage/AppRun), and our own switches.
 const NEVER_INHERITED: &[&str] =
     &["LD_LIBRARY_PATH", "LD_PRELOAD", "GDK_*", "GIO_*", "GTK_*", "APPDIR", "APPIMAGE", "PILOTHOUSE_*"];
 

@@ -1,5 +1,8 @@
 use serde::{Deserialize, Serialize};
-use std::io;
+use std::{io, time::Duration};
+
+/// How often the end of a process is looked for where the kernel does not tell it.
+const END_POLL: Duration = Duration::from_millis(200);
 
 /// A process beyond doubt: a pid alone can be handed out again, a pid with its start time cannot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,27 +33,43 @@ impl Identity {
     pub fn has_ended(&self) -> bool {
         Self::look(self.pid).is_ok_and(|now| now != Some(*self))
     }
+
+    /// Waits for the end of the process, also of one that is no child of ours.
+    pub async fn end(self) {
+        #[cfg(target_os = "linux")]
+        self.end_by_descriptor().await;
+        while !self.has_ended() {
+            tokio::time::sleep(END_POLL).await;
+        }
+    }
+
+    /// The kernel says when it ends. Returns early where it cannot be asked (before Linux 5.3, no descriptor left).
+    #[cfg(target_os = "linux")]
+    #[expect(deprecated, reason = "it asks for any raw descriptor; an owned one stays what it is")]
+    async fn end_by_descriptor(self) {
+        use tokio::io::{Interest, unix::AsyncFd};
+        let Some(process) = self.descriptor() else { return };
+        let Ok(process) = AsyncFd::with_interest(process, Interest::READABLE) else { return };
+        // It stays readable once the process has ended.
+        drop(process.readable().await);
+    }
+
+    /// A descriptor that means this process for as long as it is open, whoever gets its pid. `None`: it has ended, or it cannot
+    /// be had.
+    #[cfg(target_os = "linux")]
+    pub(super) fn descriptor(self) -> Option<std::os::fd::OwnedFd> {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let pid = Pid::from_raw(i32::try_from(self.pid).ok()?)?;
+        let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+        // The pid may have passed to another one before it was opened.
+        self.is_alive().then_some(descriptor)
+    }
 }
 
 /// `None`: there is none, or only a dead one. Errors: it could not be looked at.
 #[cfg(target_os = "linux")]
 fn start_time(pid: u32) -> io::Result<Option<u64>> {
-    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-        Ok(stat) => Ok(started(&stat)),
-        // No such file, or it ended while it was read.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-#[cfg(target_os = "linux")]
-fn started(stat: &str) -> Option<u64> {
-    // The program's name stands in brackets and may hold anything, so count fields from the last bracket:
-    // state is the first after it, starttime the twentieth (proc_pid_stat(5), fields 3 and 22).
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (*fields.first()? != "Z").then_some(())?;
-    fields.get(19)?.parse().ok()
+    Ok(super::stat::stat(pid)?.map(|stat| stat.starttime))
 }
 
 #[cfg(not(target_os = "linux"))]
@@ -74,5 +93,32 @@ mod tests {
         let other = Identity { started: me.started + 1, ..me };
         assert!(!other.is_alive() && other.has_ended());
         assert!(!me.has_ended());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn the_end_of_a_process_is_noticed_whoever_its_parent_is() {
+        use crate::process::{ProcessSpec, Signal, run_to_end, signal_process};
+        // The shell ends at once: the sleeper is nobody's child here.
+        let spec = ProcessSpec {
+            program: "/bin/sh".into(),
+            args: vec!["-c".into(), "setsid sleep 600 >/dev/null 2>&1 & echo $!".into()],
+            env: vec![],
+            env_remove: vec![],
+            cwd: None,
+        };
+        let said = run_to_end(&spec, Duration::from_secs(60)).await.unwrap().stdout;
+        let sleeper = Identity::of(said.trim().parse().unwrap()).unwrap();
+        let end = tokio::spawn(sleeper.end());
+        tokio::task::yield_now().await;
+        assert!(!end.is_finished() && sleeper.is_alive());
+        // A pid with another start is somebody else, who is not signalled.
+        signal_process(Identity { started: sleeper.started + 1, ..sleeper }, Signal::Kill);
+        assert!(sleeper.is_alive());
+        signal_process(sleeper, Signal::Terminate);
+        tokio::time::timeout(Duration::from_secs(60), end).await.unwrap().unwrap();
+        assert!(sleeper.has_ended());
+        // One that has ended already is not waited for.
+        sleeper.end().await;
     }
 }

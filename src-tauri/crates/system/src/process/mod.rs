@@ -11,6 +11,8 @@ mod login_path;
 mod output;
 mod run;
 mod spec;
+#[cfg(target_os = "linux")]
+pub(crate) mod stat;
 mod work;
 
 pub use child::OwnedProcess;
@@ -38,6 +40,10 @@ impl Processes for ThisSystem {
 
     fn work(&self, root: u32) -> Option<ProcessWork> {
         work_of_tree(root)
+    }
+
+    fn refuses(&self, base_url: &str) -> bool {
+        crate::connect::is_refused(base_url)
     }
 }
 
@@ -70,36 +76,40 @@ fn exit_of(status: ExitStatus) -> Exit {
     Exit { code: status.code(), signal }
 }
 
+#[cfg(unix)]
+impl Signal {
+    fn number(self) -> rustix::process::Signal {
+        match self {
+            Self::Terminate => rustix::process::Signal::TERM,
+            Self::Kill => rustix::process::Signal::KILL,
+        }
+    }
+}
+
+/// The number of a process or group that may be signalled: never 0 (our own group) or 1.
+#[cfg(unix)]
+fn number(pid: u32) -> Option<rustix::process::Pid> {
+    rustix::process::Pid::from_raw(i32::try_from(pid).ok().filter(|pid| *pid > 1)?)
+}
+
 /// Signals a whole process group; that it is gone already is no error.
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "killpg has no safe wrapper in std")]
 pub(crate) fn signal_group(group: u32, signal: Signal) {
-    let number = match signal {
-        Signal::Terminate => libc::SIGTERM,
-        Signal::Kill => libc::SIGKILL,
-    };
-    if let Ok(group) = libc::pid_t::try_from(group)
-        && group > 1
-    {
-        // SAFETY: killpg takes two integers and touches no memory of ours; the group is never 0 or 1.
-        unsafe { libc::killpg(group, number) };
+    if let Some(group) = number(group) {
+        let _ = rustix::process::kill_process_group(group, signal.number());
     }
 }
 
 /// Signals one process, unless its pid has passed to another one.
 #[cfg(unix)]
-#[expect(unsafe_code, reason = "kill has no safe wrapper in std")]
 pub fn signal_process(identity: Identity, signal: Signal) {
-    let number = match signal {
-        Signal::Terminate => libc::SIGTERM,
-        Signal::Kill => libc::SIGKILL,
-    };
-    if identity.is_alive()
-        && let Ok(pid) = libc::pid_t::try_from(identity.pid)
-        && pid > 1
-    {
-        // SAFETY: kill takes two integers and touches no memory of ours; the pid is never 0 or 1.
-        unsafe { libc::kill(pid, number) };
+    #[cfg(target_os = "linux")]
+    if let Some(process) = identity.descriptor() {
+        let _ = rustix::process::pidfd_send_signal(&process, signal.number());
+        return;
+    }
+    if let Some(pid) = number(identity.pid).filter(|_| identity.is_alive()) {
+        let _ = rustix::process::kill_process(pid, signal.number());
     }
 }
 

@@ -31,11 +31,13 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What the system tells of processes. Blocking.
+/// What the system tells of processes and of those who listen. Blocking.
 pub trait Processes: Send + Sync {
     /// The direct children that are alive. `None`: not told.
     fn children(&self, parent: u32) -> Option<Vec<Child>>;
     /// What a process and all its descendants have done since their start, read at this moment. `None`: not told, or the process
     /// is gone.
     fn work(&self, root: u32) -> Option<ProcessWork>;
+    /// Whether the system refuses connections to an address, because nobody listens there. `false` when that cannot be told.
+    fn refuses(&self, base_url: &str) -> bool;
 }

@@ -2,6 +2,8 @@
 //! could be old.
 
 #[cfg(target_os = "linux")]
+use super::stat::{cpu_s, stat, stat_at};
+#[cfg(target_os = "linux")]
 use pilothouse_domain::hang::{ProcessTime, ProcessWork};
 
 /// Processor time of a whole process tree. `None`: the system does not tell it, or the process is gone.
@@ -24,15 +26,10 @@ pub fn work_of_tree(root: u32) -> Option<ProcessWork> {
     Some(work)
 }
 
-/// proc_pid_stat(5): fields 3 (state), 12 (pages that were read from disk), 14 and 15 (processor time).
 #[cfg(target_os = "linux")]
 fn time_of(pid: u32) -> Option<ProcessTime> {
-    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-    let fields = fields(&stat)?;
-    (*fields.first()? != "Z").then_some(())?;
-    let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-    let cpu_s = (number(11)? + number(12)?) as f64 / clock_ticks();
-    Some(ProcessTime { cpu_s, waited_pages: number(9)?, wants: wants(pid) })
+    let stat = stat(pid).ok()??;
+    Some(ProcessTime { cpu_s: cpu_s(&stat), waited_pages: stat.majflt, wants: wants(pid) })
 }
 
 /// Whether any thread runs, would run if it got a processor, or waits for a disk or a driver.
@@ -40,24 +37,9 @@ fn time_of(pid: u32) -> Option<ProcessTime> {
 fn wants(pid: u32) -> bool {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return false };
     threads.flatten().any(|thread| {
-        let stat = std::fs::read(thread.path().join("stat")).unwrap_or_default();
-        fields(&stat).is_some_and(|fields| matches!(fields.first(), Some(&"R" | &"D")))
+        let stat = stat_at(&thread.path().join("stat")).ok().flatten();
+        stat.is_some_and(|stat| matches!(stat.state, 'R' | 'D'))
     })
-}
-
-/// The fields after the program's name, which stands in brackets and may hold anything.
-#[cfg(target_os = "linux")]
-fn fields(stat: &[u8]) -> Option<Vec<&str>> {
-    let bracket = stat.iter().rposition(|byte| *byte == b')')?;
-    Some(std::str::from_utf8(stat.get(bracket + 1..)?).ok()?.split_ascii_whitespace().collect())
-}
-
-#[cfg(target_os = "linux")]
-#[expect(unsafe_code, reason = "sysconf has no safe wrapper in std")]
-fn clock_ticks() -> f64 {
-    // SAFETY: sysconf takes an integer and touches no memory of ours.
-    let ticks = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
-    if ticks > 0 { ticks as f64 } else { 100.0 }
 }
 
 /// Processor time of a whole process tree. `None`: the system does not tell it, or the process is gone.

@@ -1,5 +1,5 @@
 //! Prompts that no cache has seen: only a different *first* token defeats a prefix cache, and some servers offer no
-//! other way to switch it off (reference/ollama.md section 7).
+//! other way to switch it off (Ollama keeps the prefix of the last prompt: `cache_prompt` in llm/llama_server.go).
 
 /// Plain words of one or two tokens each in the usual vocabularies.
 const WORDS: [&str; 48] = [

@@ -3,9 +3,9 @@
 use crate::actors::supervisors::Supervisors;
 use pilothouse_domain::{
     anatomy::Anatomy,
-    estimate::{corrected, estimate},
+    estimate::estimate,
     fit::{ModelNeed, place, usual},
-    learned::{Correction, LoadKey},
+    learned::{Correction, LoadKey, corrected},
     machine::Machine,
     model::{Model, ModelPurpose},
     server::ServerId,
@@ -62,8 +62,7 @@ impl Needs {
             let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
                 let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
                 let place = place(settings, server.kind, &model.name, machine, off_card.contains(&server.id));
-                let key = LoadKey::of(snapshot, model, wish, place);
-                let correction = key.and_then(|key| correction(&key));
+                let correction = correction(&LoadKey::of(model, server.version.clone(), wish, place));
                 let bytes = corrected(estimate(anatomy, &wish, place), correction).total_bytes();
                 ModelNeed { bytes, place }
             });

@@ -207,7 +207,7 @@ fn load_key(
     let ceiling = machine.ceiling();
     let usual = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
     let wish = Wish { context: instance.context.unwrap_or(usual.context), ..usual };
-    LoadKey::of(snapshot, model, wish, place)
+    Some(LoadKey::of(model, server.version.clone(), wish, place))
 }
 
 #[cfg(test)]

@@ -1,19 +1,25 @@
 use super::{
-    Ask, Done, Surroundings, SwitchReply, Wanted, borrow, ended,
+    Ask, Done, Surroundings, SwitchReply,
+    borrow::Lent,
+    ended,
+    event::Event,
+    late::LateLoad,
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
-    model::{Model, ModelPurpose, ModelRef},
+    model::{Model, ModelRef},
     notice::Happening,
-    residency::{Arrival, UnderWay, arrive},
-    server::{Ownership, ServerId, ServerKind},
+    server::ServerId,
     snapshot::Snapshot,
-    switch::{Active, SwitchOutcome, SwitchReport},
+    switch::{Active, SwitchReport},
 };
-use std::{cmp::Reverse, collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    time::Duration,
+};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinHandle,
@@ -25,53 +31,40 @@ use tokio_util::sync::CancellationToken;
 const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 /// How often it is looked around although nothing was reported.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Results of work that was done beside the actor.
-pub(super) enum Event {
-    /// The model of request number `number` is known, or not.
-    Resolved {
-        number: u64,
-        wanted: Wanted,
-        result: Result<Model, ApiError>,
-        reply: SwitchReply,
-    },
-    /// A stray was taken out of memory, or not yet.
-    Cleared(ModelRef, Result<(), ApiError>),
-    Borrow(borrow::Event),
-}
 
 /// The transaction under way.
 pub(super) struct Running {
-    to: ModelRef,
-    cause: Cause,
-    cancel: CancellationToken,
+    pub(super) to: ModelRef,
+    pub(super) cause: Cause,
+    pub(super) cancel: CancellationToken,
     /// Cuts the answers that a drain waits for.
-    now: CancellationToken,
-    task: JoinHandle<Finished>,
-    replies: Vec<SwitchReply>,
+    pub(super) now: CancellationToken,
+    pub(super) task: JoinHandle<Finished>,
+    pub(super) replies: Vec<SwitchReply>,
 }
 
 /// A request that waits for the transaction under way to be put back.
-struct Next {
-    model: Model,
-    now: bool,
-    replies: Vec<SwitchReply>,
+pub(super) struct Next {
+    pub model: Model,
+    pub now: bool,
+    pub replies: Vec<SwitchReply>,
 }
 
 pub(super) struct Residency {
     pub(super) around: Surroundings,
     pub(super) events: mpsc::Sender<Event>,
-    results: Option<mpsc::Receiver<Event>>,
+    pub(super) results: Option<mpsc::Receiver<Event>>,
     /// The choice: it stays until another model is active.
     pub(super) active: Option<Active>,
     pub(super) standing: Standing,
     pub(super) ever_used: bool,
     pub(super) running: Option<Running>,
-    next: Option<Next>,
+    pub(super) next: Option<Next>,
     /// Requests are numbered as they come; one that is known later than a younger one is too late.
-    numbers: u64,
-    latest: u64,
+    pub(super) numbers: u64,
+    pub(super) latest: u64,
     /// What a first start tries when the model before fails, the next one last.
-    first_choices: Vec<ModelRef>,
+    pub(super) first_choices: Vec<ModelRef>,
     /// When the active model was last tried to be brought back in vain.
     pub(super) tried_at: Option<Timestamp>,
     /// How often in a row that was in vain, and when it is tried again by itself.
@@ -80,13 +73,17 @@ pub(super) struct Residency {
     /// When it was brought back lately, so that a model that keeps dying is given up.
     pub(super) restores: VecDeque<Instant>,
     /// Whoever waits for the active model to answer.
-    available: Vec<Done>,
+    pub(super) available: Vec<Done>,
+    /// The servers of the settings, once they have been told.
+    pub(super) servers: Option<BTreeSet<ServerId>>,
     /// What only a transaction of ours can have left in memory.
     pub(super) strays: Vec<ModelRef>,
+    /// Loads that go on although nobody waits for them.
+    pub(super) late: Vec<LateLoad>,
     /// Takes a stray out of memory.
     pub(super) clearing: Option<JoinHandle<()>>,
     pub(super) cleared_at: Option<Instant>,
-    pub(super) lent: Option<borrow::Lent>,
+    pub(super) lent: Option<Lent>,
     /// Our own end: it cuts short whatever waits.
     pub(super) ending: CancellationToken,
 }
@@ -111,7 +108,9 @@ impl Residency {
             retry_at: None,
             restores: VecDeque::new(),
             available: Vec::new(),
+            servers: None,
             strays: Vec::new(),
+            late: Vec::new(),
             clearing: None,
             cleared_at: None,
             lent: None,
@@ -134,6 +133,10 @@ impl Residency {
                 }
                 ask = mailbox.recv() => match ask {
                     Some(Ask::Shutdown(reply)) => return self.shutdown(reply).await,
+                    Some(Ask::Servers(servers)) => {
+                        self.servers = Some(servers);
+                        self.forget_active_without_server().await;
+                    }
                     Some(ask) => self.on_ask(ask),
                     None => return,
                 },
@@ -161,11 +164,13 @@ impl Residency {
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
             Ask::Borrow(request) => self.lend(request),
+            Ask::Servers(servers) => self.servers = Some(servers),
             Ask::Shutdown(reply) => drop(reply.send(())),
         }
     }
 
     fn on_event(&mut self, event: Event) {
+        let was_lent = self.lent.is_some();
         match event {
             Event::Resolved { number, wanted, result, reply } => {
                 self.resolved(number, &wanted, result, reply)
@@ -180,84 +185,22 @@ impl Residency {
                     }
                 }
             }
-            Event::Borrow(event) => {
-                self.on_borrow(event);
-                if self.lent.is_none() {
-                    self.on_snapshot(&self.around.hub.now());
+            Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
+            Event::Lent(ready, reply) => self.lent(ready, reply),
+            Event::Returned(loaded, waits) => self.returned(loaded, waits),
+            Event::LoanOver(stray, waits) => {
+                self.loan_over(stray);
+                if let Some(waits) = waits {
+                    let _ = waits.send(());
                 }
             }
         }
-    }
-
-    /// The name is looked up beside everything that runs: a typo disturbs nothing.
-    fn resolve(&mut self, wanted: Wanted, reply: SwitchReply) {
-        self.numbers += 1;
-        let (number, around, events) = (self.numbers, self.around.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let result = around.resolve(&wanted).await;
-            drop(events.send(Event::Resolved { number, wanted, result, reply }).await);
-        });
-    }
-
-    fn resolved(
-        &mut self,
-        number: u64,
-        wanted: &Wanted,
-        result: Result<Model, ApiError>,
-        reply: SwitchReply,
-    ) {
-        let model = match result {
-            Ok(model) => model,
-            Err(error) => return drop(reply.send(Err(error))),
-        };
-        let to = model.reference();
-        if wanted.dry_run {
-            let transaction = self.transaction(Cause::Asked(model), CancellationToken::new());
-            return drop(reply.send(Ok(transaction.rehearse())));
-        }
-        if number < self.latest {
-            return drop(reply.send(Err(took_over())));
-        }
-        self.latest = number;
-        let answering = self.active.as_ref().filter(|_| self.answers()).map(Active::reference);
-        let under_way = self
-            .running
-            .as_ref()
-            .map(|running| UnderWay { to: running.to.clone(), cancelled: running.cancel.is_cancelled() });
-        match (arrive(&to, answering.as_ref(), under_way.as_ref()), &mut self.running) {
-            (Arrival::AlreadyActive, _) => drop(reply.send(Ok(already_active(&model)))),
-            (_, None) if self.lent.is_some() => drop(reply.send(Err(self.busy()))),
-            (Arrival::Join, Some(running)) => {
-                if wanted.now {
-                    running.now.cancel();
-                }
-                running.replies.push(reply);
-                self.replace_next(None);
-            }
-            (Arrival::Begin | Arrival::Join, _) => self.begin(Cause::Asked(model), wanted.now, vec![reply]),
-            (Arrival::Supersede, running) => {
-                if let Some(running) = running {
-                    running.cancel.cancel();
-                }
-                match &mut self.next {
-                    Some(next) if next.model.reference() == to => {
-                        next.now |= wanted.now;
-                        next.replies.push(reply);
-                    }
-                    _ => self.replace_next(Some(Next { model, now: wanted.now, replies: vec![reply] })),
-                }
-            }
+        if was_lent && self.lent.is_none() {
+            self.on_snapshot(&self.around.hub.now());
         }
     }
 
-    fn replace_next(&mut self, next: Option<Next>) {
-        let before = std::mem::replace(&mut self.next, next);
-        for reply in before.into_iter().flat_map(|next| next.replies) {
-            let _ = reply.send(Err(took_over()));
-        }
-    }
-
-    fn transaction(&self, cause: Cause, cancel: CancellationToken) -> Transaction {
+    pub(super) fn transaction(&self, cause: Cause, cancel: CancellationToken) -> Transaction {
         let answers = self.answers();
         Transaction::new(
             self.around.clone(),
@@ -269,12 +212,13 @@ impl Residency {
         )
     }
 
-    fn begin(&mut self, cause: Cause, now: bool, replies: Vec<SwitchReply>) {
+    pub(super) fn begin(&mut self, cause: Cause, now: bool, replies: Vec<SwitchReply>) {
         self.ever_used = true;
         let cancel = CancellationToken::new();
         let to = cause.to();
         let mut transaction = self.transaction(cause.clone(), cancel.clone());
         transaction.clear_first(self.clearing.take(), &mut self.strays);
+        transaction.join(self.late_load(&to));
         let hurry = transaction.now.clone();
         if now {
             hurry.cancel();
@@ -287,29 +231,6 @@ impl Residency {
     pub(super) fn restore(&mut self, to: ModelRef) {
         self.tried_at = Some(Timestamp::now());
         self.begin(Cause::Restore(to), false, Vec::new());
-    }
-
-    fn activate_first(&mut self) {
-        let snapshot = self.around.hub.now();
-        let embedded = |id: &ServerId| {
-            snapshot.server(id).is_some_and(|server| {
-                server.kind == ServerKind::LlamaServer && server.ownership == Some(Ownership::Ours)
-            })
-        };
-        let mut choices: Vec<_> = snapshot
-            .models
-            .iter()
-            .filter(|view| view.model.purpose == ModelPurpose::Llm && embedded(&view.model.server))
-            .collect();
-        choices.sort_by_key(|view| Reverse(view.model.size_bytes.unwrap_or(u64::MAX)));
-        self.first_choices = choices.into_iter().map(|view| view.model.reference()).collect();
-        self.try_first_choice();
-    }
-
-    fn try_first_choice(&mut self) {
-        if let Some(model) = self.first_choices.pop() {
-            self.begin(Cause::First(model), false, Vec::new());
-        }
     }
 
     /// Whether requests for the active model are answered now, as far as its server tells.
@@ -328,35 +249,16 @@ impl Residency {
         Some(snapshot.instances.iter().any(|i| i.server == active.server && i.id == active.instance))
     }
 
-    fn make_available(&mut self, reply: Done) {
-        if self.running.is_some() || self.next.is_some() {
-            self.available.push(reply);
-            return;
-        }
-        let Some(active) = &self.active else {
-            let error = ApiError::new(ErrorCode::NoActiveModel, "No model is active.");
-            return drop(reply.send(Err(error.hint("Switch to a model first."))));
-        };
-        if self.answers() {
-            return drop(reply.send(Ok(())));
-        }
-        if self.lent.is_some() {
-            return drop(reply.send(Err(self.busy())));
-        }
-        let to = active.reference();
-        self.available.push(reply);
-        self.restore(to);
-    }
-
     async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
-        let Finished { result, active, standing, strays } = finished.unwrap_or_else(|| {
+        let Finished { result, active, standing, strays, late } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
             Finished {
                 result: Err(error.hint("Look at Pilothouse's log.")),
                 active: self.active.clone(),
                 standing: Standing::Open,
                 strays: Vec::new(),
+                late: None,
             }
         });
         if let (Some(active), Standing::Open) = (&active, &standing) {
@@ -367,6 +269,9 @@ impl Residency {
         self.active.clone_from(&active);
         self.standing.clone_from(&standing);
         self.strays.extend(strays);
+        if let Some(late) = late {
+            self.follow_late(late);
+        }
         if active.is_some() {
             self.first_choices.clear();
         }
@@ -381,6 +286,7 @@ impl Residency {
         {
             tracing::warn!(%error, "the active model was not kept");
         }
+        self.forget_active_without_server().await;
         self.tell(&running.cause, &result);
         for reply in running.replies {
             let _ = reply.send(result.clone());
@@ -393,30 +299,6 @@ impl Residency {
         }
         self.tell_available(&result);
         self.try_first_choice();
-    }
-
-    /// What waited for the transaction before it to be put back. By now it may be what is active.
-    fn follow_up(&mut self, model: Model, now: bool, replies: Vec<SwitchReply>) {
-        let active = self.active.as_ref().is_some_and(|active| active.reference() == model.reference());
-        if active && self.answers() {
-            for reply in replies {
-                let _ = reply.send(Ok(already_active(&model)));
-            }
-            return self.tell_available(&Ok(already_active(&model)));
-        }
-        self.begin(Cause::Asked(model), now, replies);
-    }
-
-    fn tell_available(&mut self, result: &Result<SwitchReport, ApiError>) {
-        let failed = match (&self.standing, result) {
-            (Standing::Open, _) if self.active.is_some() => None,
-            (_, Err(error)) => Some(error.clone()),
-            (_, Ok(SwitchReport { error: Some(error), .. })) => Some(error.clone()),
-            _ => Some(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")),
-        };
-        for reply in self.available.drain(..) {
-            let _ = reply.send(failed.clone().map_or(Ok(()), Err));
-        }
     }
 
     fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
@@ -452,7 +334,7 @@ impl Residency {
         self.running.is_some() || self.next.is_some()
     }
 
-    fn busy(&self) -> ApiError {
+    pub(super) fn busy(&self) -> ApiError {
         let why = self.lent.as_ref().map_or("A measurement", |lent| lent.why.as_str());
         ApiError::new(
             ErrorCode::Busy,
@@ -491,27 +373,5 @@ async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
         None => std::future::pending().await,
-    }
-}
-
-fn took_over() -> ApiError {
-    ApiError::cancelled("Another switch took over.")
-}
-
-fn already_active(model: &Model) -> SwitchReport {
-    SwitchReport {
-        switch_id: 0,
-        from: Some(model.reference()),
-        to: model.reference(),
-        outcome: SwitchOutcome::Committed,
-        dry_run: false,
-        took_ms: 0,
-        load_ms: None,
-        first_token_ms: None,
-        steps: Vec::new(),
-        answers_cut: 0,
-        journalled: true,
-        reason: Some(format!("{} is already active.", model.title)),
-        error: None,
     }
 }

@@ -4,10 +4,18 @@
 //! something else is. Whoever wants to use an instance takes a lease (`pilothouse_leases`); whoever measures borrows a model.
 
 mod actor;
+mod arriving;
 mod borrow;
+mod event;
+#[cfg(test)]
+mod forget_tests;
 #[cfg(test)]
 mod journal_tests;
 mod journalling;
+mod late;
+#[cfg(test)]
+mod late_tests;
+mod lending;
 #[cfg(test)]
 mod random_tests;
 mod restoring;
@@ -34,7 +42,7 @@ use pilothouse_domain::{
 };
 use pilothouse_leases::Leases;
 use pilothouse_servers::{LoadProgress, LoadRequest, ServerClient};
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +77,7 @@ enum Ask {
     ActivateFirst,
     WasEverUsed(oneshot::Sender<bool>),
     Available(Done),
+    Servers(BTreeSet<ServerId>),
     Borrow(borrow::Request),
     Shutdown(oneshot::Sender<()>),
 }
@@ -115,6 +124,11 @@ impl ResidencyHandle {
     /// loaded. Errors: no_active_model, and why it could not.
     pub async fn available(&self) -> Result<(), ApiError> {
         self.ask(Ask::Available).await?
+    }
+
+    /// Tells which servers the settings name. What is active on another one is not active any more.
+    pub async fn servers_are(&self, servers: BTreeSet<ServerId>) {
+        let _ = self.0.send(Ask::Servers(servers)).await;
     }
 
     /// Lends a model for a measurement: loaded if need be, and nothing else is loaded or unloaded until it is given back.

@@ -6,6 +6,7 @@ use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::Expiry,
+    settings::SwitchingSettings,
     switch::SwitchOutcome,
 };
 use pilothouse_leases::Lease;
@@ -110,7 +111,9 @@ impl World {
     }
 
     async fn engine(&self) -> Scene {
-        Scene::start(&self.servers, &self.journal).await
+        let settings =
+            SwitchingSettings { load_floor_s: 20, load_ceiling_s: 60, ..SwitchingSettings::default() };
+        Scene::start_with(&self.servers, &self.journal, settings).await
     }
 
     fn of_model(&self, model: usize) -> (&FakeServer, &'static str) {
@@ -128,7 +131,6 @@ impl World {
 /// How a sequence is cut into lives of our engine.
 async fn live(world: &World, moves: &mut std::vec::IntoIter<Move>) -> Result<bool, TestCaseError> {
     let scene = world.engine().await;
-    scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (20, 60));
     let mut clicks = Vec::new();
     let mut answers: Vec<Lease> = Vec::new();
     let mut loans = Vec::new();

@@ -1,9 +1,6 @@
 //! How the active model comes back when it has left memory, and how strays leave it.
 
-use super::{
-    actor::{Event, Residency},
-    transaction::Cause,
-};
+use super::{actor::Residency, event::Event, transaction::Cause};
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{
     Timestamp,
@@ -11,7 +8,7 @@ use pilothouse_domain::{
     lifecycle::ServerState,
     model::ModelRef,
     notice::Happening,
-    server::Ownership,
+    server::{Ownership, ServerId},
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
@@ -50,6 +47,28 @@ impl Residency {
             }
             _ => {}
         }
+    }
+
+    /// Its server was taken out of the settings: nobody can answer for it any more, and nothing would bring it back.
+    pub(super) async fn forget_active_without_server(&mut self) {
+        let known = |id: &ServerId| self.servers.as_ref().is_none_or(|servers| servers.contains(id));
+        if self.running.is_some() || self.active.as_ref().is_none_or(|active| known(&active.server)) {
+            return;
+        }
+        let Some(active) = self.active.take() else { return };
+        tracing::info!(model = %active.reference(), "is not active any more: its server is gone");
+        self.standing = Standing::Open;
+        (self.tried_at, self.retry_at, self.vain) = (None, None, 0);
+        self.around.hub.report(Report::Active { active: None, standing: Standing::Open });
+        if let Some(journal) = &self.around.journal
+            && let Err(error) = journal.set_active(None).await
+        {
+            tracing::warn!(%error, "that no model is active was not kept");
+        }
+        self.around.notifier.tell(Happening::ActiveForgotten {
+            title: self.around.hub.now().model_title(&active.server, &active.model),
+            server: active.server,
+        });
     }
 
     /// It is in memory after all: whoever loaded it, requests can go there.

@@ -21,9 +21,9 @@ use pilothouse_domain::{
     snapshot::ServerView,
 };
 use pilothouse_servers::{Found, Installation, ServerAdapter};
-use pilothouse_system::process::{Exit, OutputTail, OwnedProcess, ProcessSpec};
+use pilothouse_system::process::{Exit, Identity, OutputTail, OwnedProcess, ProcessSpec};
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc,
@@ -70,6 +70,8 @@ pub(super) enum Inner {
     Read {
         generation: u64,
         reading: Reading,
+        /// The answers that were waited for when it began, by instance.
+        awaited: BTreeMap<String, usize>,
     },
     BackoffOver {
         generation: u64,
@@ -112,6 +114,8 @@ pub(super) struct Supervisor {
     /// Files that live as long as our process.
     pub(super) files: Vec<PathBuf>,
     pub(super) adopted_pid: Option<u32>,
+    /// The same process for sure, where the system shows it.
+    pub(super) adopted: Option<Identity>,
     /// How an adopted server can be asked to stop.
     pub(super) stop_commands: Option<Vec<ProcessSpec>>,
     pub(super) version: Option<String>,
@@ -194,6 +198,7 @@ impl Supervisor {
             process: None,
             files: Vec::new(),
             adopted_pid: None,
+            adopted: None,
             stop_commands: None,
             version: None,
             generation: 0,
@@ -371,7 +376,9 @@ impl Supervisor {
             Inner::Probed { generation, number, probe } if generation == self.generation => {
                 self.probed(number, probe);
             }
-            Inner::Read { generation, reading } if generation == self.generation => self.read(reading),
+            Inner::Read { generation, reading, awaited } if generation == self.generation => {
+                self.read(reading, &awaited);
+            }
             Inner::BackoffOver { generation } if generation == self.generation => {
                 self.transition(Event::BackoffOver, true);
             }

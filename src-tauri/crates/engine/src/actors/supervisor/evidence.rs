@@ -9,7 +9,7 @@ use crate::hub::Report;
 use pilothouse_domain::{
     Timestamp,
     gauge::Gauges,
-    hang::{Complaint, Finding, GpuWork, ProcessWork, Reading, Slot, find, gpu_work},
+    hang::{Complaint, Finding, GpuWork, ProcessWork, Reading, Slot, find, gpu_work, orphaned},
     lifecycle::Event,
     model::Instance,
     notice::Happening,
@@ -20,9 +20,12 @@ use pilothouse_system::{apart, process::OwnedProcess};
 use std::{
     collections::BTreeMap,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 use tokio::time::Instant;
 
+/// How long a slot with an answer that nobody waits for may be free before that is noticed.
+const ORPHAN_POLL: Duration = Duration::from_millis(250);
 /// Gauges older than this say nothing about now.
 const GAUGES_FRESH_S: i64 = 10;
 
@@ -34,6 +37,11 @@ impl Supervisor {
         let Some(pid) = pid.filter(|_| self.suspicion.is_aroused() || busy) else {
             return self.stop_reading();
         };
+        self.read_work(pid, Duration::ZERO);
+    }
+
+    /// Reads it once, `after` a pause.
+    fn read_work(&mut self, pid: u32, after: Duration) {
         if std::mem::replace(&mut self.suspicion.reading, true) {
             return;
         }
@@ -43,7 +51,9 @@ impl Supervisor {
         let client = self.connection.as_ref().map(|connection| connection.client.clone());
         let ports: Vec<u16> = self.ports.iter().map(|(_, port)| *port).collect();
         let gauges = self.around.hub.now().gauges.clone();
+        let awaited = self.awaited();
         self.later(async move {
+            tokio::time::sleep(after).await;
             // First the processes: answering for the slots is work too.
             let work = move || processes.work(pid);
             let work = apart::once("the work of processes", PROCESSES_LIMIT, work).await.ok().flatten();
@@ -52,7 +62,8 @@ impl Supervisor {
                 Some(client) => slots(client, &ports).await,
                 None => BTreeMap::new(),
             };
-            Inner::Read { generation, reading: Reading { processes: work, slots, lines, gpu } }
+            let reading = Reading { processes: work, slots, lines, gpu };
+            Inner::Read { generation, reading, awaited }
         });
     }
 
@@ -62,20 +73,32 @@ impl Supervisor {
         if shown {
             self.publish();
         }
-        self.show_orphans(&BTreeMap::new());
+        self.show_orphans(BTreeMap::new(), &BTreeMap::new());
     }
 
-    pub(super) fn read(&mut self, reading: Reading) {
+    /// How many answers of each instance are waited for here.
+    fn awaited(&self) -> BTreeMap<String, usize> {
+        let id = self.adapter.id();
+        self.instances.iter().map(|one| (one.id.clone(), self.around.leases.count(&id, &one.id))).collect()
+    }
+
+    pub(super) fn read(&mut self, reading: Reading, awaited: &BTreeMap<String, usize>) {
         self.suspicion.reading = false;
         let slots = reading.slots.clone();
         let now_ms = self.clock.elapsed().as_millis() as u64;
         self.suspicion.evidence.see(now_ms, reading);
-        self.show_orphans(&slots);
+        self.show_orphans(slots, awaited);
         if self.suspicion.evidence.answers_get_on() && self.suspicion.mute_since.take().is_some() {
             self.say("its answers get on; the token that did not come waited behind them");
             self.transition(Event::Spoke, true);
         }
         self.judge();
+        // Somebody may wait for the slot.
+        let orphaned = self.instances.iter().any(|one| one.orphaned_answers.is_some_and(|count| count > 0));
+        let pid = self.process.as_ref().map(OwnedProcess::pid).filter(|_| orphaned);
+        if let Some(pid) = pid {
+            self.read_work(pid, ORPHAN_POLL);
+        }
     }
 
     /// What complaint and evidence lead to.
@@ -130,17 +153,19 @@ impl Supervisor {
     }
 
     /// Busy slots for which nobody here waits. Only a server with a key of ours has no other clients that could.
-    fn show_orphans(&mut self, slots: &BTreeMap<u16, Vec<Slot>>) {
+    fn show_orphans(&mut self, slots: BTreeMap<u16, Vec<Slot>>, awaited: &BTreeMap<String, usize>) {
         let alone = self.ownership == Some(Ownership::Ours)
             && self.connection.as_ref().is_some_and(|connection| connection.endpoint.key.is_some());
         let id = self.adapter.id();
         let mut changed = false;
+        let before = std::mem::replace(&mut self.suspicion.slots, slots);
         for instance in &mut self.instances {
-            let told = instance.port.and_then(|port| slots.get(&port)).filter(|_| alone);
-            let orphans = told.map(|slots| {
-                let busy = slots.iter().filter(|slot| slot.busy).count();
-                let awaited = self.around.leases.count(&id, &instance.id);
-                busy.saturating_sub(awaited) as u32
+            let port = instance.port.filter(|_| alone);
+            let now = port.and_then(|port| self.suspicion.slots.get(&port));
+            let before = port.and_then(|port| before.get(&port)).map(Vec::as_slice).unwrap_or_default();
+            let orphans = now.map(|now| {
+                let begun = awaited.get(&instance.id).copied().unwrap_or(0);
+                orphaned(before, now, begun.max(self.around.leases.count(&id, &instance.id)))
             });
             changed |= std::mem::replace(&mut instance.orphaned_answers, orphans) != orphans;
         }

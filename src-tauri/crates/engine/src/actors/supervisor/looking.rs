@@ -2,7 +2,7 @@
 
 use super::{
     actor::{Inner, Supervisor},
-    work::{self, Probe},
+    work::{self, Absence, Looked, Probe},
 };
 use crate::hub::Report;
 use pilothouse_domain::{
@@ -122,12 +122,16 @@ impl Supervisor {
         self.probing = true;
         self.probes_begun += 1;
         let number = self.probes_begun;
-        let (generation, client, adapter) =
-            (self.generation, connection.client.clone(), self.adapter.clone());
+        let looked = Looked {
+            connection: connection.clone(),
+            pid: self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid),
+            found: self.adopted,
+            may_be_gone: self.ownership == Some(Ownership::Adopted),
+        };
+        let (generation, adapter) = (self.generation, self.adapter.clone());
         let processes = self.around.processes.clone();
-        let pid = self.process.as_ref().map(OwnedProcess::pid).or(self.adopted_pid);
         self.later(async move {
-            let probe = work::probe(&*client, &*adapter, &processes, pid, with_models).await;
+            let probe = work::probe(&looked, &*adapter, &processes, with_models).await;
             Inner::Probed { generation, number, probe }
         });
         number
@@ -212,7 +216,7 @@ impl Supervisor {
                 self.publish();
                 self.answered();
             }
-            Err(error) => self.unanswered(error),
+            Err(error) => self.unanswered(error, probe.absence),
         }
         self.waiting.listed(number);
         if std::mem::take(&mut self.probe_again) {
@@ -238,20 +242,22 @@ impl Supervisor {
         }
     }
 
-    pub(super) fn unanswered(&mut self, error: ApiError) {
+    pub(super) fn unanswered(&mut self, error: ApiError, absence: Absence) {
         // We could not even ask (no file descriptor left): that is no silence, and what was silence before is unproven.
         if error.code == ErrorCode::System {
             tracing::warn!(server = %self.adapter.id(), %error, "could not be asked");
             return self.suspicion.not_asked();
         }
-        let adopted = self.ownership == Some(Ownership::Adopted);
         if self.ownership == Some(Ownership::Remote) && !self.life.state.is_up() {
             return match is_loading(&error) && self.starting_since.elapsed() < LOADING_LIMIT {
                 true => self.loading(error),
                 false => self.unreached(error),
             };
         }
-        if adopted && error.code == ErrorCode::Unreachable {
+        // A connection that breaks off, or that nobody takes for a while, is no end. Where its process has ended another one may
+        // have taken its place already: that one gets a second look.
+        let gone = absence.refused || (absence.ended && self.suspicion.silent_since.is_some());
+        if gone {
             self.say("is gone");
             let stopping = self.life.state == ServerState::Stopping;
             self.disconnect();

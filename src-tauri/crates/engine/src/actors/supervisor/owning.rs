@@ -19,7 +19,7 @@ use pilothouse_domain::{
     server::Ownership,
 };
 use pilothouse_servers::{Found, Installation};
-use pilothouse_system::process::{Exit, OwnedProcess, ProcessSpec};
+use pilothouse_system::process::{Exit, Identity, OwnedProcess, ProcessSpec};
 use std::{path::PathBuf, time::Duration};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -172,6 +172,7 @@ impl Supervisor {
         self.connect(found.endpoint);
         self.ownership = Some(Ownership::Adopted);
         self.adopted_pid = found.pid;
+        self.adopted = found.pid.and_then(Identity::of);
         self.stop_commands = stop;
         self.carry_out(Effect::Stop);
     }
@@ -209,6 +210,7 @@ impl Supervisor {
         self.program = Some(program);
         self.ownership = Some(Ownership::Ours);
         self.adopted_pid = None;
+        self.adopted = None;
         let (generation, watched) = (self.generation, process.clone());
         self.process = Some(process);
         self.later(async move { Inner::Ended { generation, exit: watched.ended().await } });
@@ -229,6 +231,7 @@ impl Supervisor {
         self.connect(found.endpoint);
         self.ownership = Some(found_as);
         self.adopted_pid = found.pid;
+        self.adopted = found.pid.and_then(Identity::of);
         self.keeper = found.keeper;
         self.left_to_owner = found.left_to_owner;
         self.version = found.version.or(self.version.take());
@@ -297,6 +300,7 @@ impl Supervisor {
         self.foreign_tail = None;
         self.ownership = None;
         self.adopted_pid = None;
+        self.adopted = None;
         self.keeper = None;
         self.left_to_owner = false;
         self.ready_since = None;

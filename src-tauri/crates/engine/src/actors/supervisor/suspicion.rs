@@ -8,7 +8,7 @@ use super::{
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
-    hang::{Evidence, Finding},
+    hang::{Evidence, Finding, Slot},
     lifecycle::{Event, ServerState},
     model::{Instance, ModelPurpose},
     notice::Happening,
@@ -17,7 +17,7 @@ use pilothouse_domain::{
     snapshot::ModelView,
 };
 use pilothouse_leases::Lease;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tokio::time::Instant;
 
 /// The least time between two tokens that nobody asked for.
@@ -36,6 +36,8 @@ pub(super) struct Suspicion {
     pub(super) silent_since: Option<Instant>,
     /// What was seen of its work since there was a reason to look.
     pub(super) evidence: Evidence,
+    /// The slots as the last look saw them, by the port that told them.
+    pub(super) slots: BTreeMap<u16, Vec<Slot>>,
     /// A look at its work is under way.
     pub(super) reading: bool,
     /// What followed from the last one.
@@ -61,6 +63,7 @@ impl Suspicion {
 
     pub fn forget_readings(&mut self) {
         self.evidence = Evidence::default();
+        self.slots.clear();
         self.finding = Finding::Fine;
     }
 

@@ -9,6 +9,7 @@ use pilothouse_domain::{
     snapshot::{ServerView, Snapshot},
 };
 use pilothouse_leases::Lease;
+use pilothouse_system::process::{OwnedProcess, ProcessSpec};
 
 const MB: u64 = 1 << 20;
 /// Far beyond every limit of a supervisor.
@@ -205,6 +206,60 @@ async fn our_own_unload_is_no_loss_and_a_death_is_one() {
     scene.server.kill_child("m");
     scene.supervisor.refresh().await;
     until("a notice", || !scene.titles().is_empty()).await;
+    scene.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_adopted_server_is_gone_only_when_nobody_listens_or_its_process_has_ended() {
+    let broken = ApiError::new(ErrorCode::Unreachable, "The connection to a broke off.");
+    let unfound = ApiError::new(ErrorCode::Unreachable, "No machine named a is found.");
+    let silent = ApiError::new(ErrorCode::TimedOut, "It did not answer within 2 s.");
+    let odd = ApiError::new(ErrorCode::BadAnswer, "It answered something unexpected.");
+    let failing = ApiError::new(ErrorCode::ServerError, "HTTP 500");
+    for error in [broken, unfound, silent, odd, failing] {
+        let scene = scene(FakeServer::new("a")).await;
+        let (looks, since) = (scene.server.health_checks(), scene.view().since);
+        scene.server.faults(|faults| faults.health = Fault::Fail(error.clone()));
+        until("one look", || scene.server.health_checks() > looks).await;
+        scene.server.faults(|faults| faults.health = Fault::None);
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(format!("{:?}", scene.view().state), "Ready", "once: {error}");
+        assert_eq!(scene.view().since, since, "all the time: {error}");
+        assert_eq!(scene.now().instances.len(), 1, "its models were not forgotten: {error}");
+        scene.server.faults(|faults| faults.health = Fault::Fail(error.clone()));
+        tokio::time::sleep(LONG).await;
+        let view = scene.view();
+        assert_eq!(format!("{:?} {:?}", view.state, view.ownership), "Degraded Some(Adopted)", "{error}");
+        assert_eq!(view.reason.as_deref(), Some(error.message.as_str()));
+        scene.server.faults(|faults| faults.health = Fault::None);
+        until("its recovery", || format!("{:?}", scene.view().state) == "Ready").await;
+        scene.server.die();
+        until("its end", || format!("{:?}", scene.view().state) == "Stopped").await;
+        assert_eq!(scene.view().reason.as_deref(), Some("It was stopped by somebody else."));
+        scene.end().await;
+    }
+}
+
+/// Another program may have taken its port meanwhile.
+#[tokio::test(start_paused = true)]
+async fn an_adopted_server_whose_process_has_ended_is_gone_whoever_answers_in_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = ProcessSpec {
+        program: "/bin/sleep".into(),
+        args: vec!["1000".into()],
+        env: vec![],
+        env_remove: vec![],
+        cwd: None,
+    };
+    let process = OwnedProcess::spawn(&spec, &folder.path().join("output")).unwrap();
+    let scene = scene(FakeServer::new("a").with_pid(process.pid())).await;
+    let odd = || Fault::Fail(ApiError::new(ErrorCode::BadAnswer, "It answered something unexpected."));
+    scene.server.faults(|faults| faults.health = odd());
+    tokio::time::sleep(LONG).await;
+    assert_eq!(format!("{:?}", scene.view().state), "Degraded", "its process is there");
+    process.stop(Duration::from_secs(3)).await;
+    until("its end", || scene.titles().is_empty() && scene.view().ownership.is_none()).await;
+    assert_eq!(scene.view().reason.as_deref(), Some("It was stopped by somebody else."));
     scene.end().await;
 }
 

@@ -1,5 +1,6 @@
 //! The slow work of a supervisor, as free functions without its state.
 
+use super::Connection;
 use futures_util::StreamExt;
 use pilothouse_domain::{
     endpoint::Endpoint,
@@ -30,8 +31,6 @@ use tokio_util::sync::CancellationToken;
 const COMMAND_LIMIT: Duration = Duration::from_secs(90);
 /// How often a product that was asked to start is looked for.
 const ANSWER_POLL: Duration = Duration::from_millis(500);
-/// How often the end of a process that is not our child is looked for.
-const RUNNER_POLL: Duration = Duration::from_millis(250);
 
 /// What a start led to. The server does not answer yet.
 pub(super) enum Started {
@@ -118,33 +117,80 @@ pub(super) struct Probe {
     /// The children of the server that hold models; `None`: not told by the system, or no process known.
     pub runners: Option<Vec<RunnerProcess>>,
     pub backend: Option<Backend>,
+    /// What a look without an answer found instead.
+    pub absence: Absence,
+}
+
+/// What is left of a server that gave no answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Absence {
+    /// Nobody listens at its address.
+    pub refused: bool,
+    /// The process that it was found with has ended.
+    pub ended: bool,
+}
+
+impl Probe {
+    fn failed(error: ApiError, absence: Absence) -> Self {
+        Self { health: Err(error), instances: None, models: None, runners: None, backend: None, absence }
+    }
+}
+
+/// Looks for whom nobody answers. Blocking.
+fn absence(processes: &dyn Processes, base_url: &str, found: Option<Identity>) -> Absence {
+    Absence {
+        refused: processes.refuses(base_url),
+        ended: found.is_some_and(|identity| identity.has_ended()),
+    }
+}
+
+/// Whom a look is at.
+#[derive(Clone)]
+pub(super) struct Looked {
+    pub connection: Connection,
+    /// Its process.
+    pub pid: Option<u32>,
+    /// The process of one that is not ours, for sure.
+    pub found: Option<Identity>,
+    /// One that nobody here has started, on this machine or in front of it: whether it is there at all is a question.
+    pub may_be_gone: bool,
 }
 
 /// Probes health and, when it is well, lists instances and (when asked) models. A list that fails is left out: the
 /// old one stays, and the log says why.
 pub(super) async fn probe(
-    client: &dyn ServerClient,
+    looked: &Looked,
     adapter: &dyn ServerAdapter,
     processes: &Arc<dyn Processes>,
-    pid: Option<u32>,
     with_models: bool,
 ) -> Probe {
+    let client = &*looked.connection.client;
     let health = client.health().await;
-    if health.is_err() {
-        return Probe { health, instances: None, models: None, runners: None, backend: None };
+    if let Err(error) = health {
+        // It could not be asked, or it answered in its own way: that is no absence.
+        let silent =
+            matches!(error.code, ErrorCode::Unreachable | ErrorCode::TimedOut | ErrorCode::BadAnswer);
+        let absence = match looked.may_be_gone && silent {
+            true => {
+                let (processes, looked) = (processes.clone(), looked.clone());
+                let look = move || absence(&*processes, &looked.connection.endpoint.base_url, looked.found);
+                tokio::task::spawn_blocking(look).await.unwrap_or_default()
+            }
+            false => Absence::default(),
+        };
+        return Probe::failed(error, absence);
     }
     let models = if with_models { Some(client.models().await) } else { None };
     let instances = client.instances().await;
     // It answers, but not us: its lists say so before the first question of a person does.
     let refused = models.iter().filter_map(|list| list.as_ref().err()).chain(instances.as_ref().err());
     if let Some(error) = refused.into_iter().find(|error| error.code == ErrorCode::Unauthorized) {
-        let health = Err(error.clone());
-        return Probe { health, instances: None, models: None, runners: None, backend: None };
+        return Probe::failed(error.clone(), Absence::default());
     }
     let models = models.and_then(|list| kept(list, "models"));
     let instances = kept(instances, "instances");
     // After the list: a process that is gone by now cannot hold what the list still names.
-    let children = match pid {
+    let children = match looked.pid {
         Some(pid) => {
             let processes = processes.clone();
             let children = move || processes.children(pid);
@@ -157,7 +203,7 @@ pub(super) async fn probe(
         None => None,
     };
     let backend = if with_models { adapter.backend().await } else { None };
-    Probe { health, instances, models, runners, backend }
+    Probe { health, instances, models, runners, backend, absence: Absence::default() }
 }
 
 async fn runners(
@@ -239,9 +285,8 @@ async fn one_token(client: &dyn ServerClient, instance: &str, limit: Duration) -
 
 /// Returns when a process has ended.
 pub(super) async fn end_of(pid: u32) {
-    let Some(identity) = Identity::of(pid) else { return };
-    while !identity.has_ended() {
-        tokio::time::sleep(RUNNER_POLL).await;
+    if let Some(process) = Identity::of(pid) {
+        process.end().await;
     }
 }
 

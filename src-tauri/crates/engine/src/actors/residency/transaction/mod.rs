@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, Surroundings};
+use super::{Connection, Surroundings, late::LateLoad};
 use crate::{
     actors::supervisor::SupervisorHandle,
     hub::{Report, Standing},
@@ -47,6 +47,8 @@ pub(super) struct Finished {
     pub active: Option<Active>,
     pub standing: Standing,
     pub strays: Vec<ModelRef>,
+    /// The load of the target, which goes on.
+    pub late: Option<LateLoad>,
 }
 
 pub(super) struct Transaction {
@@ -74,6 +76,8 @@ pub(super) struct Transaction {
     target_was_loaded: bool,
     /// It is in memory only because an earlier transaction had to leave it there.
     target_is_stray: bool,
+    /// A load of it that goes on without us.
+    late: Option<LateLoad>,
     answers_cut: u32,
     /// It stands in the journal; marks and the end of one that does not are not written.
     in_journal: bool,
@@ -116,6 +120,7 @@ impl Transaction {
             connection: None,
             target_was_loaded: false,
             target_is_stray: false,
+            late: None,
             answers_cut: 0,
             in_journal: false,
             journalled: true,
@@ -132,6 +137,17 @@ impl Transaction {
         self.strays = std::mem::take(strays);
         self.target_is_stray = self.strays.contains(&self.to);
         self.strays.retain(|stray| *stray != self.to);
+    }
+
+    /// An earlier transaction began to load the target, and its server goes on with that.
+    pub fn join(&mut self, late: Option<LateLoad>) {
+        self.target_is_stray |= late.is_some();
+        self.late = late;
+    }
+
+    /// Whether the target is still on its way into memory.
+    fn is_arriving(&self) -> bool {
+        self.late.as_ref().is_some_and(|late| !late.is_over())
     }
 
     pub async fn run(mut self) -> Finished {
@@ -160,8 +176,9 @@ impl Transaction {
             tracing::warn!(%error, "the switch was not kept");
             report.journalled = false;
         }
-        let Self { active, standing, strays, .. } = self;
-        Finished { result: Ok(report), active, standing, strays }
+        let Self { active, standing, strays, late, .. } = self;
+        let late = late.filter(|late| !late.is_over());
+        Finished { result: Ok(report), active, standing, strays, late }
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {

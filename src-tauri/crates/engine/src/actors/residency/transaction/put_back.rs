@@ -29,7 +29,9 @@ impl Transaction {
     pub(super) async fn put_back(&mut self, error: &ApiError) {
         self.enter(SwitchPhase::PuttingBack).await;
         let Undo { unload_target, reload_previous } = undo(&self.done);
-        if (unload_target || self.target_is_stray) && !self.target_was_loaded {
+        if self.is_arriving() {
+            self.leave_arriving().await;
+        } else if (unload_target || self.target_is_stray) && !self.target_was_loaded {
             self.unload_target().await;
         }
         let Some(previous) = self.previous.clone() else {
@@ -51,6 +53,18 @@ impl Transaction {
                 self.stand(Standing::Refusing(reason));
             }
         }
+    }
+
+    /// What is still on its way into memory can be taken out only when it is there. The choice itself may arrive.
+    async fn leave_arriving(&mut self) {
+        if self.previous.as_ref().map(Active::reference).as_ref() == Some(&self.to) {
+            return;
+        }
+        self.around.note_stray(&self.to, true).await;
+        let server = self.around.hub.now().server_title(&self.to.server);
+        let text =
+            format!("{server} goes on loading {}; it is taken out when it has arrived.", self.to.model);
+        self.reasons.push(text);
     }
 
     async fn unload_target(&mut self) {

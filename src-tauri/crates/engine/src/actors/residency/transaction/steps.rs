@@ -12,7 +12,7 @@ use pilothouse_domain::{
     residency::Step,
     switch::{Active, SwitchPhase},
 };
-use pilothouse_servers::{GenerateRequest, LoadRequest};
+use pilothouse_servers::GenerateRequest;
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -41,23 +41,26 @@ impl Transaction {
         let begun = Instant::now();
         let connection = self.connection()?;
         let (hub, shown) = (self.around.hub.clone(), self.shown.clone());
+        // What goes on without us has no progress to show.
+        let waiting = Arc::new(());
+        let waits = Arc::downgrade(&waiting);
         let progress = Arc::new(move |fraction: f64| {
-            if let Some(mut shown) = shown.clone() {
+            if let (Some(_), Some(mut shown)) = (waits.upgrade(), shown.clone()) {
                 shown.phase = SwitchPhase::Loading;
                 shown.progress = Some(fraction.clamp(0.0, 1.0));
                 hub.report(Report::Switching(Some(shown)));
             }
         });
         let (limit, _) = self.around.load_limit(&self.to).await;
-        let request = LoadRequest { model: self.to.model.clone(), context: None };
         let never = CancellationToken::new();
-        let load = bounded(
-            "The load",
-            limit,
-            &never,
-            self.around.load(&self.to.server, &*connection.client, &request, progress),
-        );
-        let instance = self.until_cancelled(load).await.map_err(|error| self.too_long(error))?;
+        let joined = self.late.take().filter(|late| !late.is_over());
+        let loading = self.around.begin_load(&self.to, &connection, joined, progress);
+        let late = loading.late;
+        let load = bounded("The load", limit, &never, loading.instance);
+        let loaded = self.until_cancelled(load).await;
+        self.late = late;
+        drop(waiting);
+        let instance = loaded.map_err(|error| self.too_long(error))?;
         self.load_ms = Some(begun.elapsed().as_millis() as u64);
         self.instance = Some(instance);
         Ok(())

@@ -1,0 +1,107 @@
+//! Ranges and forms that types cannot say.
+
+use super::Settings;
+
+/// A value that is out of its range: the dotted key and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    pub key: String,
+    pub allowed: &'static str,
+}
+
+impl Settings {
+    /// Checks what types cannot say; the first mistake wins.
+    pub fn check(&self) -> Result<(), Mistake> {
+        let mistake = |key: &str, allowed| Err(Mistake { key: key.to_owned(), allowed });
+        if !(200..=60_000).contains(&self.gauges.interval_ms) {
+            return mistake("gauges.interval_ms", "200 to 60000");
+        }
+        if !(1..=600).contains(&self.gateway.wait_s) {
+            return mistake("gateway.wait_s", "1 to 600");
+        }
+        if !(1..=10_000).contains(&self.gateway.queue) {
+            return mistake("gateway.queue", "1 to 10000");
+        }
+        if !(1..=3600).contains(&self.gateway.queue_wait_s) {
+            return mistake("gateway.queue_wait_s", "1 to 3600");
+        }
+        if self.switching.drain_s > 3600 {
+            return mistake("switching.drain_s", "0 (cut at once) to 3600");
+        }
+        if !(1..=3600).contains(&self.switching.load_floor_s) {
+            return mistake("switching.load_floor_s", "1 to 3600");
+        }
+        if !(self.switching.load_floor_s..=7200).contains(&self.switching.load_ceiling_s) {
+            return mistake("switching.load_ceiling_s", "switching.load_floor_s to 7200");
+        }
+        if !(1..=100).contains(&self.restart.max_crashes) {
+            return mistake("restart.max_crashes", "1 to 100");
+        }
+        if self.restart.first_ms == 0 || self.restart.first_ms > self.restart.max_ms {
+            return mistake("restart.first_ms", "1 up to restart.max_ms");
+        }
+        if !(1..=86_400).contains(&self.restart.window_s) {
+            return mistake("restart.window_s", "1 to 86400");
+        }
+        if self.restart.hang_s > 86_400 {
+            return mistake("restart.hang_s", "0 (never) to 86400");
+        }
+        if !(1..=600).contains(&self.restart.token_s) {
+            return mistake("restart.token_s", "1 to 600");
+        }
+        if !(1..=64).contains(&self.servers.llama_server.parallel) {
+            return mistake("servers.llama-server.parallel", "1 to 64");
+        }
+        for (name, model) in &self.servers.llama_server.models {
+            let key = |field: &str| format!("servers.llama-server.models.{name}{field}");
+            if !model.parallel.is_none_or(|parallel| (1..=64).contains(&parallel)) {
+                return mistake(&key(".parallel"), "1 to 64");
+            }
+            let texts = model.options.iter().flat_map(|(name, value)| [name, value]);
+            let mut texts = texts.chain([name]).chain(&model.kv_type);
+            if texts.any(|text| text.is_empty() || text.contains(['\n', '\r', '[', ']', '='])) {
+                return mistake(&key(""), "names and values on one line, without [, ] and =");
+            }
+        }
+        if !["", "on", "off"].contains(&self.servers.ollama.flash_attention.as_str()) {
+            return mistake("servers.ollama.flash_attention", "empty, on or off");
+        }
+        if !["", "f16", "q8_0", "q4_0"].contains(&self.servers.ollama.kv_type.as_str()) {
+            return mistake("servers.ollama.kv_type", "empty, f16, q8_0 or q4_0");
+        }
+        if !self.servers.ollama.address.starts_with("http://") {
+            return mistake("servers.ollama.address", "an address such as http://127.0.0.1:11434");
+        }
+        let lmstudio = &self.servers.lmstudio.address;
+        if !lmstudio.is_empty() && !lmstudio.starts_with("http://") {
+            return mistake("servers.lmstudio.address", "empty, or an address such as http://127.0.0.1:1234");
+        }
+        for (name, remote) in &self.servers.remote {
+            if !is_id(name) {
+                let allowed =
+                    "a name of 1 to 32 of a-z, 0-9 and -, and none of llama-server, ollama, lmstudio";
+                return mistake(&format!("servers.remote.{name}"), allowed);
+            }
+            if !is_base(&remote.address) {
+                let allowed = "an address such as http://studio.local:11434/v1, without key, ? and #";
+                return mistake(&format!("servers.remote.{name}.address"), allowed);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A name that can stand in file names, calls and `<server>/<model>`.
+fn is_id(name: &str) -> bool {
+    let taken = ["llama-server", "ollama", "lmstudio"].contains(&name);
+    let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    !taken && (1..=32).contains(&name.len()) && name.chars().all(allowed)
+}
+
+/// A base address. A key inside it would end in logs and on screens.
+fn is_base(address: &str) -> bool {
+    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
+    rest.is_some_and(|rest| {
+        !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/')
+    })
+}

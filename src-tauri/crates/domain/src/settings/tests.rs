@@ -1,0 +1,29 @@
+use super::*;
+
+#[test]
+fn the_defaults_are_allowed() {
+    assert_eq!(Settings::default().check(), Ok(()));
+}
+
+#[test]
+fn a_value_out_of_range_is_named() {
+    let mut settings = Settings::default();
+    settings.gauges.interval_ms = 5;
+    assert_eq!(settings.check().unwrap_err().key, "gauges.interval_ms");
+}
+
+#[test]
+fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
+    let check = |name: &str, address: &str| {
+        let mut settings = Settings::default();
+        let remote = RemoteSettings { address: address.into(), ..RemoteSettings::default() };
+        settings.servers.remote.insert(name.into(), remote);
+        settings.check().map_err(|mistake| mistake.key)
+    };
+    assert_eq!(check("studio", "https://studio.local:8000/v1"), Ok(()));
+    assert_eq!(check("ollama", "https://studio.local/v1"), Err("servers.remote.ollama".into()));
+    assert_eq!(check("My Mac", "https://studio.local/v1"), Err("servers.remote.My Mac".into()));
+    for address in ["", "studio.local", "http://", "http://me:secret@studio/v1", "https://x/v1?key=1"] {
+        assert_eq!(check("studio", address), Err("servers.remote.studio.address".into()), "{address}");
+    }
+}

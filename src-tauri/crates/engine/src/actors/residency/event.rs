@@ -1,0 +1,27 @@
+//! What comes back to residency from work that is done beside it.
+
+use super::{
+    SwitchReply, Wanted,
+    borrow::{Borrowed, NotReady, Ready},
+};
+use pilothouse_domain::{
+    error::ApiError,
+    model::{Model, ModelRef},
+};
+use tokio::sync::oneshot;
+
+/// Results of work that was done beside the actor.
+pub(super) enum Event {
+    /// The model of request number `number` is known, or not.
+    Resolved { number: u64, wanted: Wanted, result: Result<Model, ApiError>, reply: SwitchReply },
+    /// A stray was taken out of memory, or not yet.
+    Cleared(ModelRef, Result<(), ApiError>),
+    /// A load that nobody waited for is over, well or not.
+    Arrived(ModelRef, Option<ApiError>),
+    /// A model is ready to be lent, or could not be made so.
+    Lent(Result<Ready, NotReady>, oneshot::Sender<Result<Borrowed, ApiError>>),
+    /// A lent model comes back: whether it was loaded for this, and who waits until memory is as before.
+    Returned(bool, Option<oneshot::Sender<()>>),
+    /// Memory is as before, but for what could not be taken out.
+    LoanOver(Option<ModelRef>, Option<oneshot::Sender<()>>),
+}

@@ -1,0 +1,102 @@
+//! Loads that go on when nobody waits for them any more: LM Studio finishes what it has begun, and lists it only then. Each is
+//! followed to its end; what has arrived by then and nobody wants is taken out, and whoever wants it again joins it.
+
+use super::{Connection, Surroundings, actor::Residency, event::Event};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    model::{Instance, ModelRef},
+    switch::Active,
+};
+use pilothouse_servers::{LoadProgress, LoadRequest};
+use std::time::Duration;
+
+/// The highest ceiling that the settings allow a load: longer nobody follows it.
+const FOLLOWED_FOR: Duration = Duration::from_secs(7200);
+
+/// A load that its server goes on with, whoever waits for it.
+#[derive(Clone)]
+pub(super) struct LateLoad {
+    pub model: ModelRef,
+    arrival: Shared<BoxFuture<'static, Result<Instance, ApiError>>>,
+}
+
+impl LateLoad {
+    pub fn is_over(&self) -> bool {
+        self.arrival.peek().is_some()
+    }
+}
+
+/// A load as its asker waits for it. Dropping it ends a load that ends with its asker, and leaves any other to go on.
+pub(super) struct Loading<'a> {
+    pub instance: BoxFuture<'a, Result<Instance, ApiError>>,
+    /// Where it goes on without its asker.
+    pub late: Option<LateLoad>,
+}
+
+impl Surroundings {
+    /// Begins to put a model into memory, or joins a load of it that still goes on. Errors of the load: what the server says.
+    pub(super) fn begin_load<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        connection: &'a Connection,
+        joined: Option<LateLoad>,
+        progress: LoadProgress,
+    ) -> Loading<'a> {
+        let request = LoadRequest { model: model.model.clone(), context: None };
+        if joined.is_none() && !connection.client.loads_go_on() {
+            let load = async move { self.load(&model.server, &*connection.client, &request, progress).await };
+            return Loading { instance: load.boxed(), late: None };
+        }
+        let late = joined.unwrap_or_else(|| {
+            let (around, server, client) = (self.clone(), model.server.clone(), connection.client.clone());
+            let load = async move {
+                let load = around.load(&server, &*client, &request, progress);
+                tokio::time::timeout(FOLLOWED_FOR, load).await.unwrap_or_else(|_| {
+                    let text = format!("{} was not loaded within two hours.", request.model);
+                    Err(ApiError::new(ErrorCode::TimedOut, text))
+                })
+            };
+            let load = tokio::spawn(load).map(|ended| {
+                ended.unwrap_or_else(|error| Err(ApiError::internal(format!("The load ended: {error}."))))
+            });
+            LateLoad { model: model.clone(), arrival: load.boxed().shared() }
+        });
+        Loading { instance: late.arrival.clone().boxed(), late: Some(late) }
+    }
+}
+
+impl Residency {
+    /// A load of this model that still goes on.
+    pub(super) fn late_load(&self, model: &ModelRef) -> Option<LateLoad> {
+        self.late.iter().find(|late| late.model == *model).cloned()
+    }
+
+    /// Nobody waits for this load any more; it is followed to its end.
+    pub(super) fn follow_late(&mut self, late: LateLoad) {
+        if self.late.iter().any(|one| one.model == late.model) {
+            return;
+        }
+        tracing::info!(model = %late.model, "is still being loaded, although nobody waits for it");
+        let (events, model, arrival) = (self.events.clone(), late.model.clone(), late.arrival.clone());
+        self.late.push(late);
+        tokio::spawn(async move {
+            let result = arrival.await;
+            drop(events.send(Event::Arrived(model, result.err())).await);
+        });
+    }
+
+    /// A late load is over. With an error it may have arrived all the same (a connection that broke off): it is looked at.
+    pub(super) fn arrived(&mut self, model: ModelRef, error: Option<&ApiError>) {
+        tracing::info!(%model, error = error.map(tracing::field::display), "the load that nobody waited for is over");
+        self.late.retain(|late| late.model != model);
+        let wanted = self.active.as_ref().map(Active::reference).as_ref() == Some(&model);
+        if !wanted && !self.strays.contains(&model) {
+            self.strays.push(model);
+        }
+        self.on_snapshot(&self.around.hub.now());
+    }
+}
