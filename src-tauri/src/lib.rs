@@ -41,6 +41,8 @@ pub fn run() -> ExitCode {
     match builder.build(tauri::generate_context!()) {
         Ok(app) => {
             let code = app.run_return(lifecycle::on_event);
+            // Else it would wait for calls into the system that may never come back.
+            runtime.shutdown_background();
             ExitCode::from(u8::try_from(code).unwrap_or(1))
         }
         Err(error) => {

@@ -4,6 +4,7 @@ use crate::RunningEngine;
 #[cfg(target_os = "macos")]
 use crate::panel;
 use pilothouse_engine::api::{ApiError, ErrorCode};
+use pilothouse_system::ending;
 use tauri::{AppHandle, Manager, RunEvent};
 
 /// The app's events. Closing the last window ends nothing; Quit and signals do.
@@ -11,9 +12,11 @@ pub fn on_event(app: &AppHandle, event: RunEvent) {
     match event {
         RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
         RunEvent::Exit => {
+            ending::end_within(ending::END_LIMIT, "the end");
             if let Some(engine) = app.try_state::<RunningEngine>().and_then(|running| running.take()) {
                 tauri::async_runtime::block_on(engine.shutdown());
             }
+            ending::end_within(ending::LAST_LIMIT, "what is left after the shutdown");
         }
         #[cfg(target_os = "macos")]
         RunEvent::Reopen { .. } => panel::open(app),
@@ -24,21 +27,14 @@ pub fn on_event(app: &AppHandle, event: RunEvent) {
 /// SIGTERM, SIGINT and SIGHUP would end the process without any clean-up.
 pub fn hear_signals(app: AppHandle) {
     #[cfg(unix)]
-    tauri::async_runtime::spawn(async move {
-        use tokio::signal::unix::{SignalKind, signal};
-        let streams =
-            (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
-        let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = streams else {
-            tracing::error!("signals could not be heard");
-            return;
-        };
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-        app.exit(0);
-    });
+    match ending::hear_signals() {
+        Ok(heard) => drop(tauri::async_runtime::spawn(async move {
+            if heard.await.is_ok() {
+                app.exit(0);
+            }
+        })),
+        Err(error) => tracing::error!(%error, "signals could not be heard"),
+    }
     #[cfg(not(unix))]
     let _ = app;
 }

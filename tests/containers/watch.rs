@@ -12,6 +12,7 @@ use pilothouse_engine::{
     actors::{
         containers::{ContainerWatch, Intervals},
         notifier::NotifierHandle,
+        silences::Silences,
     },
     hub::Hub,
     ports::NotifyDesktop,
@@ -58,9 +59,9 @@ impl Watched {
         };
         let hub = Hub::new(view, Leases::default());
         let (enabled, wanted) = watch::channel(false);
-        let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(NoDesktop), wanted);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted);
         let docker = Docker::at(&scene.sim.socket);
-        let actor = ContainerWatch::start(&hub, &notifier, docker, true, QUICK);
+        let actor = ContainerWatch::start(&hub, &notifier, docker, &Silences::new(hub.clone()), true, QUICK);
         Self { scene, hub, actor, _enabled: enabled }
     }
 

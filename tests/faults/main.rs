@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod answers;
+mod bounds;
 mod docker;
 mod doors;
 mod guardrail;

@@ -44,6 +44,8 @@ export class Store {
   now = $state(Date.now());
   /** When the last answer came, this machine's clock. */
   answeredAt = $state<number | null>(null);
+  /** The engine's clock at that moment; null: it does not tell. */
+  #engineNow = $state<string | null>(null);
   /** The model that was just clicked, until the engine reports the switch. */
   requested = $state.raw<ModelRef | null>(null);
   /** Why the last switch could not even begin. */
@@ -130,12 +132,13 @@ export class Store {
     return ended.report.from;
   }
 
-  /** Age of the gauges' last sample in ms; null while there is none. Both clocks are used only against themselves. */
+  /** Age of the gauges' last sample in ms; null while there is none. Both clocks are used only against themselves: the engine's
+   * at its last answer, because the snapshot stands still with the gauges, and ours since then. */
   get gaugeAge(): number | null {
     const snapshot = this.snapshot;
     if (!snapshot?.gauges || this.answeredAt === null) return null;
-    const inSnapshot = Date.parse(snapshot.at) - Date.parse(snapshot.gauges.at);
-    return Math.max(0, inSnapshot + (this.now - this.answeredAt));
+    const atAnswer = Date.parse(this.#engineNow ?? snapshot.at) - Date.parse(snapshot.gauges.at);
+    return Math.max(0, atAnswer + (this.now - this.answeredAt));
   }
 
   /** Older than two samples. */
@@ -179,6 +182,7 @@ export class Store {
       const fresh = known === undefined || this.offline !== null;
       const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : { call: 'snapshot', known });
       await this.#take(reply);
+      if (reply.reply === 'snapshot' || reply.reply === 'unchanged') this.#engineNow = reply.now ?? null;
       this.offline = null;
       this.answeredAt = Date.now();
     } catch (error) {

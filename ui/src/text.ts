@@ -53,6 +53,8 @@ export const errors: Record<ErrorCode, string> = {
   restart_needed: 'Some settings wait for a restart',
   folder_missing: 'A folder of the settings is not there',
   store_unavailable: 'History cannot be read',
+  not_journalled: 'Switches are not written down',
+  source_silent: 'Readings are missing',
   no_active_model: 'No active model',
   not_running: 'The server does not run',
   already_running: 'Already running',

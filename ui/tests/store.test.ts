@@ -140,6 +140,22 @@ describe('the store', () => {
     expect(store.gaugesStale).toBe(true);
   });
 
+  it('tells the age by the clock of the engine, although its snapshot stands still with the gauges', async () => {
+    const snapshot = snapshotOf('ready', { revision: 3 });
+    const after = (seconds: number) => new Date(Date.parse(snapshot.gauges?.at ?? '') + seconds * 1000).toISOString();
+    answerWith({ reply: 'snapshot', snapshot, now: after(65) });
+    stop = store.start();
+    await pass(0);
+    expect(store.gaugesStale).toBe(true);
+    expect(store.gaugeAge).toBeGreaterThanOrEqual(65_000);
+    // It goes on answering, with nothing new.
+    for (let second = 66; second < 70; second += 1) {
+      answerWith({ reply: 'unchanged', revision: 3, now: after(second) });
+      await pass(1000);
+    }
+    expect(store.gaugeAge).toBeGreaterThanOrEqual(69_000);
+  });
+
   it('takes the time between two samples from the engine, which samples slowly while nobody looks', async () => {
     const snapshot = snapshotOf('ready', { revision: 3 });
     const gauges = snapshot.gauges && { ...snapshot.gauges, interval_ms: 5000 };
@@ -216,6 +232,7 @@ describe('a switch', () => {
     first_token_ms: null,
     steps: [],
     answers_cut: 0,
+    journalled: true,
     reason: null,
     error: null,
   };

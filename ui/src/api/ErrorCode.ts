@@ -3,4 +3,4 @@
 /**
  * What went wrong, as a closed list. Views choose words and exit codes by it, never by the message.
  */
-export type ErrorCode = "invalid_call" | "not_found" | "ambiguous" | "busy" | "not_ours" | "not_installed" | "does_not_fit" | "unsupported" | "cancelled" | "timed_out" | "unreachable" | "server_error" | "bad_answer" | "unauthorized" | "load_failed" | "proof_failed" | "port_taken" | "server_crashed" | "cpu_too_old" | "download_failed" | "hash_mismatch" | "settings_invalid" | "restart_needed" | "folder_missing" | "store_unavailable" | "no_active_model" | "not_running" | "already_running" | "system" | "internal";
+export type ErrorCode = "invalid_call" | "not_found" | "ambiguous" | "busy" | "not_ours" | "not_installed" | "does_not_fit" | "unsupported" | "cancelled" | "timed_out" | "unreachable" | "server_error" | "bad_answer" | "unauthorized" | "load_failed" | "proof_failed" | "port_taken" | "server_crashed" | "cpu_too_old" | "download_failed" | "hash_mismatch" | "settings_invalid" | "restart_needed" | "folder_missing" | "store_unavailable" | "not_journalled" | "source_silent" | "no_active_model" | "not_running" | "already_running" | "system" | "internal";

@@ -4,6 +4,8 @@ import type { MemoryPressure } from "./MemoryPressure";
 import type { OrphanedRunner } from "./OrphanedRunner";
 import type { OwnUsage } from "./OwnUsage";
 import type { ServerUsage } from "./ServerUsage";
+import type { SilentSource } from "./SilentSource";
+import type { Sourced } from "./Sourced";
 
 /**
  * One sample of everything.
@@ -21,7 +23,15 @@ cpu_percent: number | null,
 /**
  * Logical cores.
  */
-cpu_cores: number, memory_used_bytes: number | null, memory_total_bytes: number | null, 
+cpu_cores: number, memory_used_bytes: number | null, 
+/**
+ * Of the machine, or what `memory_limit` leaves of it; what is in use is all of that which cannot be had.
+ */
+memory_total_bytes: number | null, 
+/**
+ * What holds the total down (the limit of a memory group). `None`: it is what the machine has.
+ */
+memory_limit: Sourced<number> | null, 
 /**
  * `None`: the system tells no level (all but macOS).
  */
@@ -29,4 +39,8 @@ memory_pressure: MemoryPressure | null, swap_used_bytes: number | null, swap_tot
 /**
  * Why `gpus` is empty.
  */
-gpus_absent: string | null, servers: Array<ServerUsage>, orphans: Array<OrphanedRunner>, self: OwnUsage, };
+gpus_absent: string | null, servers: Array<ServerUsage>, orphans: Array<OrphanedRunner>, self: OwnUsage, 
+/**
+ * Sources that have not answered for a while.
+ */
+silent: Array<SilentSource>, };

@@ -20,7 +20,12 @@ chip: string, cores: Cores,
 /**
  * `None`: a profile that does not tell.
  */
-cpu_features?: CpuFeatures | null, memory_bytes: number, memory_kind: MemoryKind, 
+cpu_features?: CpuFeatures | null, memory_bytes: number, 
+/**
+ * What holds the memory of this program and its servers down, where that is less than the machine has: the limit of a
+ * memory group (Linux). `None`: nothing.
+ */
+memory_limit: Sourced<number> | null, memory_kind: MemoryKind, 
 /**
  * GB/s (10^9 bytes) between the memory and what computes.
  */

@@ -19,4 +19,12 @@ import type { Together } from "./Together";
 /**
  * The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
  */
-export type Reply = { "reply": "snapshot", snapshot: Snapshot, } | { "reply": "unchanged", revision: number, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+export type Reply = { "reply": "snapshot", snapshot: Snapshot, 
+/**
+ * The engine's clock at the answer: by it readings are old, although the snapshot may be of long ago.
+ */
+now?: string, } | { "reply": "unchanged", revision: number, 
+/**
+ * As in `Snapshot`.
+ */
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

@@ -15,4 +15,9 @@ load_ms: number | null, first_token_ms: number | null, steps: Array<StepTiming>,
 /**
  * Answers of the previous model that were cut, because they went on beyond the limit of the drain.
  */
-answers_cut: number, reason: string | null, error: ApiError | null, };
+answers_cut: number, 
+/**
+ * Whether it was written down as it went on, so that a start after our death knows what to put back. `false`: the database
+ * did not take it in time; the switch went on without.
+ */
+journalled: boolean, reason: string | null, error: ApiError | null, };

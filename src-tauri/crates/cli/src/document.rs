@@ -1,6 +1,7 @@
 //! The JSON documents of the contract. Names and types stay, fields may be added.
 
 use pilothouse_domain::{
+    Timestamp,
     bench::{Run, RunState},
     container::ContainerReading,
     gauge::Gauges,
@@ -179,6 +180,8 @@ pub fn gauges(gauges: &Gauges, snapshot: &Snapshot) -> Value {
             );
         }
     }
+    // By the clock: the snapshot stands still with the gauges.
+    fields.insert("stale_s".into(), json!(gauges.stale_s(Timestamp::now())));
     let list = snapshot.containers.as_ref().map(|containers| &containers.list[..]).unwrap_or_default();
     fields.insert("containers".into(), list.iter().map(container).collect());
     if snapshot.containers.is_none() {

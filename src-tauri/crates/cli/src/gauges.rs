@@ -4,6 +4,7 @@ use crate::{
     session::Session,
 };
 use pilothouse_domain::{
+    Timestamp,
     container::ContainerReading,
     gauge::{Gauges, GpuReading, MemoryPressure},
     snapshot::Snapshot,
@@ -24,7 +25,7 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
         if let Some(snapshot) = session.news(known).await? {
             known = Some(snapshot.revision);
             match &snapshot.gauges {
-                Some(gauges) if last != Some(gauges.at) => {
+                Some(gauges) if last != Some(gauges.at) || gauges.stale_s(Timestamp::now()).is_some() => {
                     last = Some(gauges.at);
                     output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot));
                 }
@@ -51,7 +52,7 @@ fn text(gauges: &Gauges, snapshot: &Snapshot) -> String {
     let told = |value: Option<u64>| value.map_or_else(|| "not reported".into(), gigabytes);
     let percent = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.0} %"));
     let mut lines: Vec<String> = gauges
-        .stale_s(snapshot.at)
+        .stale_s(Timestamp::now())
         .map(|seconds| format!("Stale: no sample has come for {seconds} s.\n"))
         .into_iter()
         .collect();
@@ -60,6 +61,7 @@ fn text(gauges: &Gauges, snapshot: &Snapshot) -> String {
         format!("Memory  {} of {}", told(gauges.memory_used_bytes), told(gauges.memory_total_bytes)),
         format!("Swap    {}", told(gauges.swap_used_bytes)),
     ]);
+    lines.extend(gauges.memory_limit.as_ref().map(|limit| format!("        {}", limit.source)));
     if let Some(pressure) = gauges.memory_pressure {
         lines.push(format!("        pressure {}", pressure_word(pressure)));
     }

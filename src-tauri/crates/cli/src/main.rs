@@ -108,6 +108,9 @@ enum Verb {
     Completions { shell: clap_complete::Shell },
 }
 
+/// For the threads of the runtime that are still at work when everything is done.
+const RUNTIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -122,7 +125,10 @@ fn main() -> ExitCode {
                 .fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
         }
     };
-    match runtime.block_on(run(arguments.verb, &output)) {
+    let done = runtime.block_on(run(arguments.verb, &output));
+    // Else it would wait for calls into the system that may never come back.
+    runtime.shutdown_timeout(RUNTIME_LIMIT);
+    match done {
         Ok(code) => output.exit(code),
         Err(error) => output.fail(&error),
     }

@@ -10,7 +10,7 @@ use serde_json::json;
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     let snapshot = match session.call(Call::Refresh).await? {
-        Reply::Snapshot { snapshot } => snapshot,
+        Reply::Snapshot { snapshot, .. } => snapshot,
         other => return Err(unexpected(&other)),
     };
     let documents: Vec<_> = snapshot.models.iter().map(document::model).collect();

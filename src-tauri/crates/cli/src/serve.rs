@@ -5,6 +5,7 @@ use pilothouse_engine::{
     api::{ApiError, CallHandler, ErrorCode},
     logging,
 };
+use pilothouse_system::ending;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -36,6 +37,7 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
         }
     }
     engine.shutdown().await;
+    ending::end_within(ending::LAST_LIMIT, "what is left after the shutdown");
     Ok(0)
 }
 
@@ -96,26 +98,18 @@ pub async fn until_active(handle: &EngineHandle) -> Result<(), ApiError> {
 }
 
 fn listen_for_end() -> Result<impl Future<Output = ()>, ApiError> {
-    let deaf = |error| ApiError::new(ErrorCode::System, format!("Signals could not be heard: {error}."));
     #[cfg(unix)]
     {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminate = signal(SignalKind::terminate()).map_err(deaf)?;
-        let mut interrupt = signal(SignalKind::interrupt()).map_err(deaf)?;
-        let mut hangup = signal(SignalKind::hangup()).map_err(deaf)?;
-        Ok(async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-                _ = hangup.recv() => {}
-            }
-        })
+        let heard = ending::hear_signals().map_err(|error| {
+            ApiError::new(ErrorCode::System, format!("Signals could not be heard: {error}."))
+        })?;
+        Ok(async move { drop(heard.await) })
     }
     #[cfg(not(unix))]
     {
-        let _ = deaf;
         Ok(async {
             let _ = tokio::signal::ctrl_c().await;
+            ending::end_within(ending::END_LIMIT, "the end");
         })
     }
 }

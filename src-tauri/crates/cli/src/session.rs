@@ -91,7 +91,7 @@ impl Session {
 
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
         match self.call(Call::Snapshot { known: None }).await? {
-            Reply::Snapshot { snapshot } => Ok(snapshot),
+            Reply::Snapshot { snapshot, .. } => Ok(snapshot),
             other => Err(unexpected(&other)),
         }
     }
@@ -99,7 +99,7 @@ impl Session {
     /// The snapshot, unless it is still the one that is known by its revision.
     pub async fn news(&self, known: Option<u64>) -> Result<Option<Arc<Snapshot>>, ApiError> {
         match self.call(Call::Snapshot { known }).await? {
-            Reply::Snapshot { snapshot } => Ok(Some(snapshot)),
+            Reply::Snapshot { snapshot, .. } => Ok(Some(snapshot)),
             Reply::Unchanged { .. } => Ok(None),
             other => Err(unexpected(&other)),
         }

@@ -58,6 +58,10 @@ pub enum ErrorCode {
     FolderMissing,
     /// The database cannot be used; everything else goes on.
     StoreUnavailable,
+    /// Switches cannot be written down for the time being; they go on without.
+    NotJournalled,
+    /// A source of readings (a driver, the Docker engine) does not answer; its readings are missing.
+    SourceSilent,
     /// No model is active.
     NoActiveModel,
     /// No engine runs.

@@ -1,6 +1,11 @@
 //! Readings of the machine, each with its unit in the name. What could not be read is `None` with a reason.
 
-use crate::{Timestamp, server::ServerId};
+use crate::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+    machine::Sourced,
+    server::ServerId,
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -153,6 +158,46 @@ pub enum MemoryPressure {
     Critical,
 }
 
+/// A source of readings that does not answer. It is left behind, and everything else goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SilentSource {
+    /// "host", "processes", "nvidia", "amd", "intel", "apple", "docker".
+    pub source: String,
+    /// In words: "the NVIDIA driver".
+    pub what: String,
+    /// When it was asked.
+    #[ts(type = "string")]
+    pub since: Timestamp,
+}
+
+impl SilentSource {
+    /// Why its readings are missing: "the NVIDIA driver has not answered for 12 s".
+    pub fn reason(&self, now: Timestamp) -> String {
+        let seconds = now.duration_since(self.since).as_secs().max(0);
+        format!("{} has not answered for {seconds} s", self.what)
+    }
+}
+
+/// What is said of all sources that are silent; `None`: there is none. The words stay the same while they stay silent.
+pub fn silence(sources: &[SilentSource]) -> Option<ApiError> {
+    let names: Vec<&str> = sources.iter().map(|one| one.what.as_str()).collect();
+    let (last, before) = names.split_last()?;
+    let (who, verb) = match before {
+        [] => ((*last).to_owned(), "does"),
+        _ => (format!("{} and {last}", before.join(", ")), "do"),
+    };
+    let mut who = who;
+    if let Some(first) = who.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    let message = format!("{who} {verb} not answer, so those readings are missing. Everything else goes on.");
+    Some(
+        ApiError::new(ErrorCode::SourceSilent, message)
+            .hint("Readings come back by themselves. A graphics driver that hangs often needs a restart of the machine."),
+    )
+}
+
 /// One sample of everything.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
@@ -167,7 +212,11 @@ pub struct Gauges {
     /// Logical cores.
     pub cpu_cores: u32,
     pub memory_used_bytes: Option<u64>,
+    /// Of the machine, or what `memory_limit` leaves of it; what is in use is all of that which cannot be had.
     pub memory_total_bytes: Option<u64>,
+    /// What holds the total down (the limit of a memory group). `None`: it is what the machine has.
+    #[serde(default)]
+    pub memory_limit: Option<Sourced<u64>>,
     /// `None`: the system tells no level (all but macOS).
     #[serde(default)]
     pub memory_pressure: Option<MemoryPressure>,
@@ -180,11 +229,14 @@ pub struct Gauges {
     pub orphans: Vec<OrphanedRunner>,
     #[serde(rename = "self")]
     pub own: OwnUsage,
+    /// Sources that have not answered for a while.
+    #[serde(default)]
+    pub silent: Vec<SilentSource>,
 }
 
 impl Gauges {
     /// How old the sample is, in seconds, where that is more than two of its intervals. `None`: it is fresh, or a single
-    /// reading.
+    /// reading. `now`: by the clock; the moment of a snapshot stands still where nothing is reported any more.
     pub fn stale_s(&self, now: Timestamp) -> Option<u64> {
         let interval_ms = self.interval_ms?.max(1000);
         let age_ms = u64::try_from(now.duration_since(self.at).as_millis()).ok()?;
@@ -224,4 +276,40 @@ pub struct GaugeHistory {
     pub low: Option<GaugeColumns>,
     /// Where the columns are means: the greatest samples among them.
     pub high: Option<GaugeColumns>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_words_for_silent_sources_name_each() {
+        let of = |names: &[&str]| {
+            let one = |what: &&str| SilentSource {
+                source: "x".into(),
+                what: (*what).to_owned(),
+                since: Timestamp::UNIX_EPOCH,
+            };
+            silence(&names.iter().map(one).collect::<Vec<_>>()).map(|error| error.message)
+        };
+        assert_eq!(of(&[]), None);
+        assert!(of(&["the NVIDIA driver"]).unwrap().starts_with("The NVIDIA driver does not answer"));
+        let three = of(&["Docker", "the NVIDIA driver", "the list of processes"]).unwrap();
+        assert!(
+            three.starts_with("Docker, the NVIDIA driver and the list of processes do not answer"),
+            "{three}"
+        );
+    }
+
+    #[test]
+    fn a_reason_counts_by_the_clock() {
+        let silent = SilentSource {
+            source: "nvidia".into(),
+            what: "the NVIDIA driver".into(),
+            since: Timestamp::from_second(100).unwrap(),
+        };
+        let at = |second| silent.reason(Timestamp::from_second(second).unwrap());
+        assert_eq!(at(165), "the NVIDIA driver has not answered for 65 s");
+        assert_eq!(at(90), "the NVIDIA driver has not answered for 0 s", "a clock that was set back");
+    }
 }

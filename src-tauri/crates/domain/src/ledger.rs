@@ -92,7 +92,7 @@ impl Ledger {
 /// Draws up the ledger. `None`: the machine's memory could not be read.
 pub fn ledger(readings: &Readings<'_>, machine: &Machine) -> Option<Ledger> {
     let gauges = readings.gauges;
-    let ceiling = machine.ceiling();
+    let ceiling = machine.ceiling_under(gauges.memory_limit.as_ref());
     let mut unknown = Vec::new();
     let memory = pools::memory(readings, &mut unknown)?;
     let gpus: Vec<Pool> = gauges.gpus.iter().filter_map(|gpu| pools::gpu(readings, gpu)).collect();

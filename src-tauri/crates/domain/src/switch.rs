@@ -89,6 +89,15 @@ pub struct SwitchReport {
     /// Answers of the previous model that were cut, because they went on beyond the limit of the drain.
     #[serde(default)]
     pub answers_cut: u32,
+    /// Whether it was written down as it went on, so that a start after our death knows what to put back. `false`: the database
+    /// did not take it in time; the switch went on without.
+    #[serde(default = "yes")]
+    pub journalled: bool,
     pub reason: Option<String>,
     pub error: Option<ApiError>,
+}
+
+/// Reports of before this was told were written down.
+fn yes() -> bool {
+    true
 }

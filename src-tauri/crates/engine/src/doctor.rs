@@ -6,9 +6,10 @@ use crate::{
     setup::Embedded,
 };
 use pilothouse_domain::{
+    Timestamp,
     container::{ContainerProblem, ContainerReading, Containers},
     error::{ApiError, ErrorCode},
-    gauge::{GpuReading, OrphanedRunner},
+    gauge::{Gauges, GpuReading, OrphanedRunner, SilentSource},
     lifecycle::ServerState,
     model::Model,
     server::{KeyPlace, ServerId, ServerKind},
@@ -16,8 +17,11 @@ use pilothouse_domain::{
     units::gigabytes,
 };
 use pilothouse_servers::discovery::discover;
-use pilothouse_system::{connect::is_here, keys::Keys, paths::Paths, service};
-use std::path::Path;
+use pilothouse_system::{apart, connect::is_here, keys::Keys, paths::Paths, service};
+use std::{path::Path, time::Duration};
+
+/// Writing a file into each of a few folders.
+const FOLDERS_LIMIT: Duration = Duration::from_secs(10);
 
 /// What to do about a settings file that is not understood, while no engine runs.
 const UNREAD: &str = "Correct the file before the next start; otherwise the defaults are in force.";
@@ -30,7 +34,10 @@ pub async fn examine(
     keys: &Keys,
     is_off_card: impl Fn(&ServerId) -> bool,
 ) -> Vec<Check> {
-    let mut checks = examine_machine(paths);
+    let (own, limit) = (paths.clone(), FOLDERS_LIMIT);
+    let mut checks = apart::once("the folders of Pilothouse", limit, move || examine_machine(&own))
+        .await
+        .unwrap_or_else(|silence| vec![check("folders", CheckResult::Fail, silence.to_string())]);
     checks.extend(snapshot.servers.iter().map(server));
     for view in snapshot.servers.iter().filter(|view| view.abilities.key) {
         checks.extend(keys.kept(&view.id).await.map(|place| key(view, place)));
@@ -51,6 +58,7 @@ pub async fn examine(
         ),
     });
     let gauges = snapshot.gauges.as_ref();
+    checks.push(freshness(gauges, Timestamp::now()));
     checks.push(match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
         Some(([], reason)) => {
             check("GPU", CheckResult::Skipped, reason.clone().unwrap_or_else(|| "none found".into()))
@@ -61,7 +69,8 @@ pub async fn examine(
                 None => gpu.name.clone(),
             };
             let names: Vec<String> = gpus.iter().map(named).collect();
-            check("GPU", CheckResult::Ok, names.join(", "))
+            let silent = gauges.is_some_and(|gauges| gauges.silent.iter().any(is_gpu));
+            check("GPU", if silent { CheckResult::Warn } else { CheckResult::Ok }, names.join(", "))
         }
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
@@ -78,6 +87,26 @@ pub async fn examine(
         checks.push(found);
     }
     checks
+}
+
+/// Whether samples come, by the clock.
+fn freshness(gauges: Option<&Gauges>, now: Timestamp) -> Check {
+    let Some(gauges) = gauges else {
+        return check("gauges", CheckResult::Skipped, "no sample was taken yet");
+    };
+    let silent: Vec<String> = gauges.silent.iter().map(|source| source.reason(now)).collect();
+    match gauges.stale_s(now) {
+        Some(seconds) => check("gauges", CheckResult::Fail, format!("no sample has come for {seconds} s"))
+            .with("Look at Pilothouse's log; start it again."),
+        None if silent.is_empty() => check("gauges", CheckResult::Ok, "read a moment ago"),
+        None => check("gauges", CheckResult::Fail, silent.join("; ")).with(
+            "Its readings are missing, everything else goes on. A driver that hangs often needs a restart of the machine.",
+        ),
+    }
+}
+
+fn is_gpu(source: &SilentSource) -> bool {
+    matches!(source.source.as_str(), "nvidia" | "amd" | "intel" | "apple")
 }
 
 /// What can be looked at without an engine.
@@ -289,7 +318,7 @@ impl Check {
 mod tests {
     use super::*;
     use pilothouse_domain::{
-        Timestamp,
+        gauge::OwnUsage,
         server::{Abilities, Ownership},
     };
 
@@ -325,6 +354,43 @@ mod tests {
         assert!(mute.hint.unwrap().contains("pilothouse logs ollama"));
         let keyless = server(&degraded("LM Studio wants a key", Some("Give its key.")));
         assert_eq!(keyless.hint.as_deref(), Some("Give its key."));
+    }
+
+    fn gauges(silent: Vec<SilentSource>) -> Gauges {
+        Gauges {
+            at: Timestamp::from_second(1000).unwrap(),
+            interval_ms: Some(5000),
+            cpu_percent: None,
+            cpu_cores: 2,
+            memory_used_bytes: None,
+            memory_total_bytes: None,
+            memory_limit: None,
+            memory_pressure: None,
+            swap_used_bytes: None,
+            swap_total_bytes: None,
+            gpus: vec![],
+            gpus_absent: None,
+            servers: vec![],
+            orphans: vec![],
+            own: OwnUsage::default(),
+            silent,
+        }
+    }
+
+    #[test]
+    fn gauges_are_old_by_the_clock_and_who_is_silent_is_named() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let nvidia =
+            SilentSource { source: "nvidia".into(), what: "the NVIDIA driver".into(), since: at(900) };
+        let told = |silent: Vec<SilentSource>, second| {
+            let found = freshness(Some(&gauges(silent)), at(second));
+            (found.result, found.detail)
+        };
+        assert_eq!(told(vec![], 1003), (CheckResult::Ok, "read a moment ago".into()));
+        assert_eq!(told(vec![], 1065), (CheckResult::Fail, "no sample has come for 65 s".into()));
+        let silent = (CheckResult::Fail, "the NVIDIA driver has not answered for 101 s".into());
+        assert_eq!(told(vec![nvidia], 1001), silent);
+        assert_eq!(freshness(None, at(1)).result, CheckResult::Skipped);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::{
         notifier::NotifierHandle,
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
+        silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
     },
@@ -130,8 +131,8 @@ impl Engine {
         }
         let store = open_store(&paths, &hub).await;
         let (notify_on, notify_wanted) = watch::channel(settings.notifications.enabled);
-        let notifier =
-            NotifierHandle::start(hub.clone(), store.clone(), options.desktop.clone(), notify_wanted);
+        let notifier = NotifierHandle::start(hub.clone(), options.desktop.clone(), notify_wanted);
+        let silences = Silences::new(hub.clone());
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let pace = Pace::from(&settings);
         let sampler = Sampler::start(
@@ -139,13 +140,20 @@ impl Engine {
             MachineGauges::new(pilothouse_servers::ollama::COMMAND_LINES),
             pace,
             store.clone(),
+            silences.clone(),
         )
         .map_err(|error| {
             ApiError::new(ErrorCode::System, format!("The gauges could not be started: {error}."))
         })?;
         let docker = Docker::from_env(&paths.user_home);
-        let containers =
-            ContainerWatch::start(&hub, &notifier, docker, settings.gauges.docker, Intervals::default());
+        let containers = ContainerWatch::start(
+            &hub,
+            &notifier,
+            docker,
+            &silences,
+            settings.gauges.docker,
+            Intervals::default(),
+        );
         let keys = Keys::new(&paths);
         let supervisors = Supervisors::default();
         let fleet = Fleet {
@@ -205,6 +213,7 @@ impl Engine {
         fleet.look_around();
         let (named, seen) = watch::channel(settings.clone());
         let folders_task = folders::watch_folders(hub, seen);
+        look_for_damage(&inner);
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
         Ok(Self { inner, doors, settings_task, folders_task, _watch: watch_guard })
@@ -271,6 +280,17 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             None
         }
     }
+}
+
+/// Once the doors are open: it takes longer the more there is.
+fn look_for_damage(inner: &Arc<Inner>) {
+    let Some(store) = inner.store.clone() else { return };
+    let hub = inner.hub.clone();
+    tokio::spawn(async move {
+        if let Err(error) = store.look_for_damage().await {
+            hub.report(Report::Trouble(error));
+        }
+    });
 }
 
 /// Puts changed settings in force as far as that needs no restart, and tells of mistakes.

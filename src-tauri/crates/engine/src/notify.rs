@@ -4,7 +4,11 @@ use crate::ports::NotifyDesktop;
 use async_trait::async_trait;
 use notify_rust::{Notification, Timeout};
 use pilothouse_domain::notice::{Notice, NoticeLevel};
+use pilothouse_system::apart;
+use std::time::{Duration, Instant};
 
+/// A service that shows notifications answers at once; one that hangs holds up nothing.
+const LIMIT: Duration = Duration::from_secs(5);
 /// Longest time that a notice stands by itself. Problems stay until somebody takes them away.
 const SHOWN_MS: u32 = 8000;
 
@@ -17,18 +21,24 @@ impl NotifyDesktop for DesktopNotifications {
     async fn show(&self, notice: &Notice) -> Result<(), String> {
         let notification = notification(notice);
         // The library talks to the desktop's service in a blocking way.
-        tokio::task::spawn_blocking(move || notification.show().map(drop))
+        apart::once("The desktop's notification service", LIMIT, move || notification.show().map(drop))
             .await
-            .map_err(|error| format!("Showing a desktop notification broke off: {error}."))?
+            .map_err(|silence| format!("{silence}."))?
             .map_err(|error| format!("The desktop shows no notifications: {error}."))
     }
 }
 
-/// Shows something at once, before an engine is there. Waits for the desktop; that it shows nothing is no error.
+/// Shows something at once, before an engine is there. Waits a moment for the desktop; that it shows nothing is no error.
 pub fn show_now(title: &str, body: &str) {
-    let shown = Notification::new().appname("Pilothouse").summary(title).body(body).icon("pilothouse").show();
-    if let Err(error) = shown {
-        tracing::debug!(%error, "the desktop shows no notifications");
+    let mut notification = Notification::new();
+    notification.appname("Pilothouse").summary(title).body(body).icon("pilothouse");
+    let mut desktop = apart::Reader::start("notification", move || {
+        move |()| notification.show().map(drop).map_err(|error| error.to_string())
+    });
+    match desktop.read((), Instant::now() + LIMIT) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "the desktop shows no notifications"),
+        Err(_) => tracing::debug!("the desktop's notification service does not answer"),
     }
 }
 

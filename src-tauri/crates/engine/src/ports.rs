@@ -38,6 +38,8 @@ pub trait Journal: Send + Sync {
     /// has left.
     async fn set_stray(&self, model: &ModelRef, stray: bool) -> Result<(), ApiError>;
     async fn strays(&self) -> Result<Vec<ModelRef>, ApiError>;
+    /// Whether it can be written now; writes nothing.
+    async fn try_to_write(&self) -> Result<(), ApiError>;
 }
 
 /// Shows desktop notifications.

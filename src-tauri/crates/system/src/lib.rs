@@ -2,7 +2,9 @@
 //!
 //! Knows no server: what is particular to one comes in from outside.
 
+pub mod apart;
 pub mod connect;
+pub mod ending;
 pub mod files;
 pub mod gauges;
 pub mod hardware;

@@ -230,6 +230,7 @@ export class FakeBackend implements Backend {
       first_token_ms: 41,
       steps: [],
       answers_cut: 0,
+      journalled: true,
       reason: outcome === 'rolled_back' ? reason : null,
       error: null,
     };

@@ -243,6 +243,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
     cpu_cores: 8,
     memory_used_bytes: 9.2 * GB + 0.4 * GB * Math.sin(t / 90),
     memory_total_bytes: 16.8 * GB,
+    memory_limit: null,
     swap_used_bytes: scene === 'trouble' ? 1.2 * GB : 0,
     swap_total_bytes: 2.1 * GB,
     memory_pressure: null,
@@ -255,6 +256,7 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
       scene === 'first-start' ? [] : [usage('llama-server', 0.31 * GB, 41, 2), usage('ollama', 0.42 * GB, 1.2, 3)],
     orphans: [],
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
+    silent: [],
   };
 }
 

@@ -330,6 +330,7 @@ mod tests {
             cores: Cores { performance: Some(10), efficiency: Some(4) },
             cpu_features: None,
             memory_bytes: 36 << 30,
+            memory_limit: None,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s: Some(Sourced { value: 410.0, source: "table".into() }),
             bandwidth_gb_s_absent: None,

@@ -123,6 +123,7 @@ mod tests {
             cores: Cores::default(),
             cpu_features: None,
             memory_bytes: 64 << 30,
+            memory_limit: None,
             memory_kind,
             bandwidth_gb_s: None,
             bandwidth_gb_s_absent: None,

@@ -28,6 +28,7 @@ fn machine(memory: u64, kind: MemoryKind, gpus: Vec<Gpu>) -> Machine {
         cores: Cores::default(),
         cpu_features: None,
         memory_bytes: memory,
+        memory_limit: None,
         memory_kind: kind,
         bandwidth_gb_s: None,
         bandwidth_gb_s_absent: Some("not told".into()),
@@ -152,12 +153,14 @@ fn snapshot() -> Snapshot {
         memory_total_bytes: Some(24 * GB),
         swap_used_bytes: None,
         swap_total_bytes: None,
+        memory_limit: None,
         memory_pressure: None,
         gpus: vec![],
         gpus_absent: Some("no GPU found".into()),
         servers: vec![usage("ollama", Some(7 * GB), 4 * GB, vec![runner("qwen", 6 * GB, 4 * GB)])],
         orphans: vec![],
         own: OwnUsage { cpu_percent: None, memory_bytes: Some(GB / 10), measure: None },
+        silent: vec![],
     });
     snapshot
 }
@@ -430,4 +433,21 @@ fn a_footprint_without_the_weights_is_made_up_by_what_is_told_of_them() {
     // 4 GB of weights on disk.
     assert_eq!(with(GB), (4 * GB, Some((3 * GB, Certainty::Estimated))));
     assert_eq!(with(5 * GB), (5 * GB, None), "they are in it");
+}
+
+/// In a memory group the machine's own memory is out of reach.
+#[test]
+fn a_limit_of_memory_is_the_pool_and_the_ceiling() {
+    let mut snapshot = snapshot();
+    let gauges = snapshot.gauges.as_mut().unwrap();
+    let source = "limit of the memory group /a (memory.max)".to_owned();
+    gauges.memory_limit = Some(crate::machine::Sourced { value: 9 * GB, source: source.clone() });
+    // As the gauges give it: 2 GB are left under the limit.
+    (gauges.memory_used_bytes, gauges.memory_total_bytes) = (Some(7 * GB), Some(9 * GB));
+    // The hardware was read before the limit was set.
+    let ledger = ledger(&snapshot, &machine(24 * GB, MemoryKind::Separate, vec![])).unwrap();
+    adds_up(&ledger);
+    assert_eq!((ledger.ceiling.bytes, ledger.ceiling.source.as_str()), (9 * GB, source.as_str()));
+    assert_eq!(ledger.pools[0].total_bytes, 9 * GB);
+    assert!(ledger.headroom_bytes < 2 * GB, "{}", ledger.headroom_bytes);
 }

@@ -92,6 +92,10 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cpu_features: Option<CpuFeatures>,
     pub memory_bytes: u64,
+    /// What holds the memory of this program and its servers down, where that is less than the machine has: the limit of a
+    /// memory group (Linux). `None`: nothing.
+    #[serde(default)]
+    pub memory_limit: Option<Sourced<u64>>,
     pub memory_kind: MemoryKind,
     /// GB/s (10^9 bytes) between the memory and what computes.
     pub bandwidth_gb_s: Option<Sourced<f64>>,
@@ -120,8 +124,24 @@ pub struct Ceiling {
 
 impl Machine {
     /// GPU working set on Apple with its override, memory of the largest GPU, what a GPU without memory of its own can use
-    /// of the machine's where models run on it, or RAM.
+    /// of the machine's where models run on it, or RAM; what is the machine's is no more than its limit.
     pub fn ceiling(&self) -> Ceiling {
+        self.ceiling_under(self.memory_limit.as_ref())
+    }
+
+    /// As [`Self::ceiling`], under the limit of memory that is in force now.
+    pub fn ceiling_under(&self, limit: Option<&Sourced<u64>>) -> Ceiling {
+        let ceiling = self.unlimited_ceiling();
+        let own = self.gpus.iter().any(|gpu| !gpu.memory_shared && gpu.memory_bytes.is_some());
+        match limit {
+            Some(limit) if limit.value < ceiling.bytes && !(ceiling.on_gpu && own) => {
+                Ceiling { bytes: limit.value, source: limit.source.clone(), on_gpu: ceiling.on_gpu }
+            }
+            _ => ceiling,
+        }
+    }
+
+    fn unlimited_ceiling(&self) -> Ceiling {
         let ceiling = |bytes, source: &str, on_gpu| Ceiling { bytes, source: source.into(), on_gpu };
         if self.memory_kind == MemoryKind::Unified && self.gpus.iter().any(|gpu| gpu.vendor == "apple") {
             return match self.gpu_limit_override_bytes {
@@ -194,6 +214,7 @@ mod tests {
             cores: Cores::default(),
             cpu_features: None,
             memory_bytes: 120 * GIB,
+            memory_limit: None,
             memory_kind: if unified { MemoryKind::Unified } else { MemoryKind::Separate },
             bandwidth_gb_s: None,
             bandwidth_gb_s_absent: None,
@@ -241,5 +262,20 @@ mod tests {
                 ceiling.source
             );
         }
+    }
+
+    #[test]
+    fn a_limit_of_memory_is_the_ceiling_unless_models_lie_on_a_card() {
+        let source = "limit of the memory group /a (memory.max)";
+        let limit = |bytes| Some(Sourced { value: bytes, source: source.into() });
+        let under = |machine: Machine, bytes| Machine { memory_limit: limit(bytes), ..machine }.ceiling();
+        let plain = || machine("Ryzen", vec![]);
+        assert_eq!(under(plain(), 2 << 30).bytes, 2 << 30);
+        assert!(under(plain(), 2 << 30).source.contains("memory group"));
+        assert_eq!(under(plain(), u64::MAX), plain().ceiling(), "a limit beyond the machine is none");
+        let card = || machine("Ryzen", vec![gpu("nvidia", Some(24 << 30), false, None)]);
+        assert_eq!(under(card(), 2 << 30), card().ceiling(), "a card has memory of its own");
+        let shared = under(machine("Grace", vec![gpu("nvidia", None, true, None)]), 2 << 30);
+        assert_eq!((shared.bytes, shared.on_gpu), (2 << 30, true));
     }
 }

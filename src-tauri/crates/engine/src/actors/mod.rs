@@ -14,5 +14,6 @@ mod minutes;
 pub mod notifier;
 pub mod residency;
 pub mod sampler;
+pub mod silences;
 pub mod supervisor;
 pub mod supervisors;

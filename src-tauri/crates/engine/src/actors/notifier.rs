@@ -3,7 +3,6 @@
 use crate::{
     hub::{Hub, Report},
     ports::NotifyDesktop,
-    store::Store,
 };
 use pilothouse_domain::{
     Timestamp,
@@ -21,14 +20,9 @@ pub struct NotifierHandle(mpsc::Sender<Happening>);
 
 impl NotifierHandle {
     /// Starts the actor. `enabled` says whether the desktop shall show notices.
-    pub fn start(
-        hub: Hub,
-        store: Option<Store>,
-        desktop: Arc<dyn NotifyDesktop>,
-        enabled: watch::Receiver<bool>,
-    ) -> Self {
+    pub fn start(hub: Hub, desktop: Arc<dyn NotifyDesktop>, enabled: watch::Receiver<bool>) -> Self {
         let (sender, mailbox) = mpsc::channel(64);
-        tokio::spawn(run(mailbox, hub, store, desktop, enabled));
+        tokio::spawn(run(mailbox, hub, desktop, enabled));
         Self(sender)
     }
 
@@ -43,7 +37,6 @@ impl NotifierHandle {
 async fn run(
     mut mailbox: mpsc::Receiver<Happening>,
     hub: Hub,
-    store: Option<Store>,
     desktop: Arc<dyn NotifyDesktop>,
     enabled: watch::Receiver<bool>,
 ) {
@@ -71,12 +64,6 @@ async fn run(
         };
         tracing::info!(title = %notice.title, body = %notice.body, "notice");
         hub.report(Report::Notice(notice.clone()));
-        if let Some(store) = &store
-            && let Err(error) =
-                store.add_event(notice.at, notice.server.as_ref(), "notice", &notice.title).await
-        {
-            tracing::warn!(%error, "a notice was not kept");
-        }
         if *enabled.borrow()
             && let Err(reason) = desktop.show(&notice).await
             && !std::mem::replace(&mut desktop_silent, true)

@@ -1,11 +1,16 @@
 //! Takes samples on a thread of its own, at a pace that follows who looks, and keeps their past.
 
-use super::minutes::{self, MinuteWriter};
+use super::{
+    minutes::{self, MinuteWriter},
+    silences::Silences,
+};
 use crate::{
     hub::{Hub, Report},
     store::Store,
 };
 use pilothouse_domain::{
+    Timestamp,
+    gauge::SilentSource,
     gauge_history::{Bucket, Moment, values_of},
     lifecycle::ServerState,
     pace::{Attention, LOOKS_FOR_MS},
@@ -23,7 +28,17 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+/// The end of the thread is waited for at most so long: one sample and a minute of history.
+const END_LIMIT: Duration = Duration::from_millis(1500);
+/// How often it is looked whether samples come.
+const OVERSEEN_EVERY: Duration = Duration::from_secs(2);
+/// A sample that is so much later than two of its intervals is told of. Seconds.
+const LATE_S: u64 = 10;
 
 /// What the settings say about the pace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +68,10 @@ pub struct Sampler {
     past: GaugePast,
     orders: mpsc::Sender<Order>,
     looks: Arc<Looks>,
-    thread: Mutex<Option<thread::JoinHandle<()>>>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
     follower: JoinHandle<()>,
+    overseer: JoinHandle<()>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -65,6 +82,7 @@ impl Sampler {
         source: impl GaugeSource + 'static,
         pace: Pace,
         store: Option<Store>,
+        silences: Silences,
     ) -> std::io::Result<Self> {
         let past = GaugePast::default();
         let looks = Arc::new(Looks::default());
@@ -73,18 +91,31 @@ impl Sampler {
         let (minutes, writer) =
             writer.map_or((None, None), |MinuteWriter { minutes, task }| (Some(minutes), Some(task)));
         let mut snapshots = hub.snapshots();
-        let work =
-            Work { hub, source, past: past.clone(), looks: looks.clone(), orders: received, pace, minutes };
+        let overseer = tokio::spawn(oversee(hub.clone(), silences.clone()));
+        let (alive, ended) = oneshot::channel();
+        let (past_of_work, looks_of_work) = (past.clone(), looks.clone());
+        let work = Work {
+            hub,
+            source,
+            past: past_of_work,
+            looks: looks_of_work,
+            orders: received,
+            pace,
+            minutes,
+            silences,
+            _alive: alive,
+        };
         // Before the thread looks for the first time, so that no change falls between the two.
         let seen = Concern::of(&snapshots.borrow_and_update());
-        let thread = thread::Builder::new().name("sampler".into()).spawn(move || work.run())?;
+        thread::Builder::new().name("sampler".into()).spawn(move || work.run())?;
         let follower = tokio::spawn(follow(snapshots, seen, orders.clone()));
         Ok(Self {
             past,
             orders,
             looks,
-            thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(Some(ended)),
             follower,
+            overseer,
             writer: Mutex::new(writer),
         })
     }
@@ -104,11 +135,15 @@ impl Sampler {
         self.past.clone()
     }
 
-    /// Ends the thread and waits until its last minute is written.
+    /// Ends the thread and waits until its last minute is written; a thread that hangs is left behind.
     pub async fn shutdown(&self) {
+        self.overseer.abort();
         let _ = self.orders.send(Order::End);
-        if let Some(thread) = take(&self.thread) {
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if let Some(ended) = take(&self.ended)
+            && tokio::time::timeout(END_LIMIT, ended).await.is_err()
+        {
+            tracing::warn!("the gauges hang and are left behind");
+            return;
         }
         if let Some(writer) = take(&self.writer) {
             let _ = writer.await;
@@ -119,10 +154,8 @@ impl Sampler {
 impl Drop for Sampler {
     fn drop(&mut self) {
         self.follower.abort();
+        self.overseer.abort();
         let _ = self.orders.send(Order::End);
-        if let Some(thread) = take(&self.thread) {
-            let _ = thread.join();
-        }
     }
 }
 
@@ -172,6 +205,9 @@ struct Work<S> {
     orders: mpsc::Receiver<Order>,
     pace: Pace,
     minutes: Option<tokio::sync::mpsc::Sender<Bucket>>,
+    silences: Silences,
+    /// Dropped with the thread's end.
+    _alive: oneshot::Sender<()>,
 }
 
 impl<S: GaugeSource> Work<S> {
@@ -189,6 +225,7 @@ impl<S: GaugeSource> Work<S> {
             self.keep(closed);
             planned = self.interval_ms();
             gauges.interval_ms = Some(planned);
+            self.silences.tell("gauges", &gauges.silent);
             self.hub.report(Report::Gauges(gauges));
             if !self.wait(begun, planned) {
                 let closed = self.past.flush();
@@ -237,6 +274,25 @@ impl Concern {
     fn of(snapshot: &Snapshot) -> Self {
         let silent = snapshot.servers.iter().any(|server| server.state == ServerState::Degraded);
         Self { bench: snapshot.bench.is_some(), tense: silent || snapshot.switching.is_some() }
+    }
+}
+
+/// Says so when no sample comes any more, whatever the thread hangs in.
+async fn oversee(hub: Hub, silences: Silences) {
+    let mut tick = tokio::time::interval(OVERSEEN_EVERY);
+    loop {
+        tick.tick().await;
+        let snapshot = hub.now();
+        let late = snapshot.gauges.as_ref().filter(|gauges| {
+            let pause_s = gauges.interval_ms.unwrap_or_default() / 1000;
+            gauges.stale_s(Timestamp::now()).is_some_and(|age_s| age_s > 2 * pause_s + LATE_S)
+        });
+        let silent = late.map(|gauges| SilentSource {
+            source: "gauges".into(),
+            what: "the reader of the gauges".into(),
+            since: gauges.at,
+        });
+        silences.tell("sampler", silent.as_slice());
     }
 }
 

@@ -21,10 +21,18 @@ pub enum Reply {
     Snapshot {
         #[ts(as = "Snapshot")]
         snapshot: Arc<Snapshot>,
+        /// The engine's clock at the answer: by it readings are old, although the snapshot may be of long ago.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        now: Option<Timestamp>,
     },
     /// The snapshot still has the revision that the caller knows.
     Unchanged {
         revision: u64,
+        /// As in `Snapshot`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        now: Option<Timestamp>,
     },
     Server {
         server: ServerView,

@@ -11,6 +11,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
+    Timestamp,
     bench::BenchPlan,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
@@ -156,9 +157,10 @@ impl Inner {
 
     fn snapshot(&self, known: Option<u64>) -> Reply {
         let snapshot = self.hub.now();
+        let now = Some(Timestamp::now());
         match known == Some(snapshot.revision) {
-            true => Reply::Unchanged { revision: snapshot.revision },
-            false => Reply::Snapshot { snapshot },
+            true => Reply::Unchanged { revision: snapshot.revision, now },
+            false => Reply::Snapshot { snapshot, now },
         }
     }
 

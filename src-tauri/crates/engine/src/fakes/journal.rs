@@ -1,3 +1,4 @@
+use super::Fault;
 use crate::ports::Journal;
 use async_trait::async_trait;
 use pilothouse_domain::{
@@ -7,7 +8,10 @@ use pilothouse_domain::{
     residency::CutOffSwitch,
     switch::{Active, SwitchOutcome, SwitchPhase, SwitchReport},
 };
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 /// A switch as it is written down.
 #[derive(Debug, Clone)]
@@ -27,6 +31,8 @@ struct Pages {
     rows: Vec<Row>,
     active: Option<Active>,
     strays: Vec<ModelRef>,
+    /// How writes go.
+    writing: Fault,
 }
 
 /// A journal in memory, with the rules of the one in the store. It outlives the engine that writes it.
@@ -48,6 +54,27 @@ impl FakeJournal {
         self
     }
 
+    /// How writes go from now on. Locked by another program, they fail after a second.
+    pub fn set_writing(&self, fault: Fault) {
+        self.lock().writing = fault;
+    }
+
+    async fn writable(&self) -> Result<(), ApiError> {
+        let fault = self.lock().writing.clone();
+        match fault {
+            Fault::None => Ok(()),
+            Fault::Slow(time) => {
+                tokio::time::sleep(time).await;
+                Ok(())
+            }
+            Fault::Fail(error) => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Err(error)
+            }
+            Fault::Hang => std::future::pending().await,
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, Pages> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -62,6 +89,7 @@ impl FakeJournal {
 #[async_trait]
 impl Journal for FakeJournal {
     async fn begin(&self, from: Option<&Active>, to: &ModelRef, _at: Timestamp) -> Result<i64, ApiError> {
+        self.writable().await?;
         let mut pages = self.lock();
         let id = pages.rows.len() as i64 + 1;
         pages.rows.push(Row {
@@ -78,6 +106,7 @@ impl Journal for FakeJournal {
     }
 
     async fn mark(&self, id: i64, phase: SwitchPhase, to_was_loaded: Option<bool>) -> Result<(), ApiError> {
+        self.writable().await?;
         self.row(id, |row| {
             row.phase = phase;
             row.to_was_loaded = to_was_loaded.or(row.to_was_loaded);
@@ -86,6 +115,7 @@ impl Journal for FakeJournal {
     }
 
     async fn commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), ApiError> {
+        self.writable().await?;
         self.row(id, |row| {
             row.outcome = Some(SwitchOutcome::Committed);
             row.clearing = clearing;
@@ -95,6 +125,7 @@ impl Journal for FakeJournal {
     }
 
     async fn end(&self, report: &SwitchReport) -> Result<(), ApiError> {
+        self.writable().await?;
         self.row(report.switch_id, |row| {
             row.outcome = row.outcome.or(Some(report.outcome));
             row.clearing = false;
@@ -118,6 +149,7 @@ impl Journal for FakeJournal {
     }
 
     async fn close_cut_off(&self, _reason: &str) -> Result<(), ApiError> {
+        self.writable().await?;
         for row in &mut self.lock().rows {
             row.outcome = row.outcome.or(Some(SwitchOutcome::RolledBack));
             row.clearing = false;
@@ -126,6 +158,7 @@ impl Journal for FakeJournal {
     }
 
     async fn set_active(&self, active: Option<&Active>) -> Result<(), ApiError> {
+        self.writable().await?;
         self.lock().active = active.cloned();
         Ok(())
     }
@@ -145,12 +178,17 @@ impl Journal for FakeJournal {
     }
 
     async fn set_stray(&self, model: &ModelRef, stray: bool) -> Result<(), ApiError> {
+        self.writable().await?;
         let mut pages = self.lock();
         pages.strays.retain(|one| one != model);
         if stray {
             pages.strays.push(model.clone());
         }
         Ok(())
+    }
+
+    async fn try_to_write(&self) -> Result<(), ApiError> {
+        self.writable().await
     }
 
     async fn strays(&self) -> Result<Vec<ModelRef>, ApiError> {

@@ -54,7 +54,7 @@ impl Scene {
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(settings);
-        let notifier = NotifierHandle::start(hub.clone(), None, Arc::new(Quiet), off);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off);
         let residency = ResidencyHandle::start(ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),

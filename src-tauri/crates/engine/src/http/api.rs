@@ -8,6 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use pilothouse_domain::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 use std::time::Duration;
@@ -62,10 +63,11 @@ pub(super) async fn changes(
     let newer = snapshots.wait_for(|now| Some(now.revision) != known);
     let news =
         tokio::time::timeout(CHANGES_WAIT, newer).await.ok().and_then(Result::ok).map(|now| now.clone());
+    let now = Some(Timestamp::now());
     Json(match (news, known) {
-        (Some(snapshot), _) => Reply::Snapshot { snapshot },
-        (None, Some(revision)) => Reply::Unchanged { revision },
-        (None, None) => Reply::Snapshot { snapshot: shared.handler.snapshots().borrow().clone() },
+        (Some(snapshot), _) => Reply::Snapshot { snapshot, now },
+        (None, Some(revision)) => Reply::Unchanged { revision, now },
+        (None, None) => Reply::Snapshot { snapshot: shared.handler.snapshots().borrow().clone(), now },
     })
 }
 

@@ -14,22 +14,24 @@ use sqlx::{Row, query, sqlite::SqliteRow};
 
 /// More loads of one model than this teach nothing new.
 const KEPT: i64 = 200;
+/// So many of all models are taken up at a start.
+pub(super) const REMEMBERED: i64 = 2000;
+pub(super) const NEWEST_LOADS: &str = "SELECT * FROM load ORDER BY id DESC LIMIT ?";
 
 impl Store {
     /// Writes a load, or its new peak when `row` says where it stands; returns its row.
     pub async fn keep_load(&self, row: Option<i64>, load: &MeasuredLoad) -> Result<i64, ApiError> {
-        let written = match row {
-            Some(row) => self.raise_peak(row, load.peak_bytes).await.map(|()| row),
-            None => self.insert_load(load).await,
-        };
-        written.map_err(|error| self.cannot("write", &error))
+        match row {
+            Some(row) => self.patiently(|| self.raise_peak(row, load.peak_bytes)).await.map(|()| row),
+            None => self.patiently(|| self.insert_load(load)).await,
+        }
     }
 
     async fn raise_peak(&self, row: i64, peak_bytes: u64) -> Result<(), sqlx::Error> {
         query("UPDATE load SET peak_bytes = max(peak_bytes, ?) WHERE id = ?")
             .bind(integer(peak_bytes))
             .bind(row)
-            .execute(&self.pool)
+            .execute(&self.writer)
             .await
             .map(|_| ())
     }
@@ -50,7 +52,7 @@ impl Store {
         .bind(key.kv())
         .bind(key.on_gpu)
         .bind(integer(load.peak_bytes))
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         query(
             "DELETE FROM load WHERE server = ?1 AND model = ?2 AND id NOT IN \
@@ -59,14 +61,14 @@ impl Store {
         .bind(key.server.as_str())
         .bind(&key.model)
         .bind(KEPT)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(done.last_insert_rowid())
     }
 
-    /// All loads, newest first.
+    /// The newest loads, newest first.
     pub async fn loads(&self) -> Result<Vec<MeasuredLoad>, ApiError> {
-        let rows = query("SELECT * FROM load ORDER BY id DESC").fetch_all(&self.pool).await;
+        let rows = query(NEWEST_LOADS).bind(REMEMBERED).fetch_all(&self.readers).await;
         let loads = rows.and_then(|rows| rows.iter().map(load_of).collect());
         loads.map_err(|error| self.cannot("read", &error))
     }

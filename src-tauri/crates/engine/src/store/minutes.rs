@@ -11,11 +11,14 @@ use pilothouse_domain::{
 };
 use sqlx::{AssertSqlSafe, Row, query, sqlite::SqliteRow};
 
+/// Rows that are deleted by one write.
+const FORGOTTEN_AT_ONCE: i64 = 500;
+
 impl Store {
     /// Keeps minutes. Of two with the same begin, the one with more samples stays: after a restart, or when the clock was
     /// set back.
     pub async fn add_minutes(&self, minutes: &[Bucket]) -> Result<(), ApiError> {
-        self.insert_minutes(minutes).await.map_err(|e| self.cannot("write", &e))
+        self.patiently(|| self.insert_minutes(minutes)).await
     }
 
     async fn insert_minutes(&self, minutes: &[Bucket]) -> Result<(), sqlx::Error> {
@@ -26,7 +29,7 @@ impl Store {
              SELECT {marks} WHERE NOT EXISTS \
              (SELECT 1 FROM gauge_minute WHERE at_ms = ?1 AND count > ?2)"
         );
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.writer.begin().await?;
         for minute in minutes {
             // The text is made of our own names.
             let mut insert = query(AssertSqlSafe(sql.clone()))
@@ -65,20 +68,31 @@ impl Store {
              ) AS folded JOIN gauge_minute AS first ON first.at_ms = folded.first_ms ORDER BY folded.at_ms"
         );
         let rows =
-            query(AssertSqlSafe(sql)).bind(from).bind(to).bind(step.max(1)).fetch_all(&self.pool).await?;
+            query(AssertSqlSafe(sql)).bind(from).bind(to).bind(step.max(1)).fetch_all(&self.readers).await?;
         rows.iter().map(bucket_of).collect()
     }
 
-    /// Deletes the minutes before a moment.
+    /// Deletes the minutes before a moment, a few at a time: who else writes goes between.
     pub async fn forget_minutes(&self, before_ms: i64) -> Result<(), ApiError> {
-        let deleted =
-            query("DELETE FROM gauge_minute WHERE at_ms < ?").bind(before_ms).execute(&self.pool).await;
-        deleted.map(|_| ()).map_err(|e| self.cannot("write", &e))
+        loop {
+            let delete = || {
+                query(
+                    "DELETE FROM gauge_minute WHERE at_ms IN \
+                     (SELECT at_ms FROM gauge_minute WHERE at_ms < ? ORDER BY at_ms LIMIT ?)",
+                )
+                .bind(before_ms)
+                .bind(FORGOTTEN_AT_ONCE)
+                .execute(&self.writer)
+            };
+            if self.patiently(delete).await?.rows_affected() < FORGOTTEN_AT_ONCE.unsigned_abs() {
+                return Ok(());
+            }
+        }
     }
 
     /// Keeps what the gauges showed during a run. Errors: store_unavailable, also when there is no such run.
     pub async fn add_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), ApiError> {
-        self.insert_trace(run_id, trace).await.map_err(|e| self.cannot("write", &e))
+        self.patiently(|| self.insert_trace(run_id, trace)).await
     }
 
     async fn insert_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), sqlx::Error> {
@@ -88,7 +102,7 @@ impl Store {
             "INSERT INTO run_gauge (run, offset_ms, {names}) \
              VALUES (?1, ?2 - (SELECT started_ms FROM run WHERE id = ?1), {marks})"
         );
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.writer.begin().await?;
         for (index, at_ms) in trace.at_ms.iter().enumerate() {
             let mut insert = query(AssertSqlSafe(sql.clone())).bind(run_id).bind(*at_ms);
             for value in trace.columns.row(index) {
@@ -115,7 +129,7 @@ impl Store {
              JOIN run ON run.id = run_gauge.run WHERE run = ? ORDER BY offset_ms",
         )
         .bind(run_id)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         let Some(first) = rows.first() else { return Ok(None) };
         let step_ms = unsigned(first, "trace_step_ms")?.unwrap_or_default();

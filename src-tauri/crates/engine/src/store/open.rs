@@ -1,12 +1,12 @@
 //! Opening the file: pragmas, migrations, and what to do with a damaged, newer or older one.
 
-use super::{Store, unavailable};
+use super::{Store, WRITE_LIMIT, damage, unavailable};
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
 };
 use sqlx::{
-    ConnectOptions, Connection, SqliteConnection, SqlitePool, query, query_scalar, raw_sql,
+    ConnectOptions, Connection, SqliteConnection, query, query_scalar, raw_sql,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{
@@ -20,13 +20,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0002_gauges.sql"),
     include_str!("../../migrations/0003_loads.sql"),
     include_str!("../../migrations/0004_residency.sql"),
+    include_str!("../../migrations/0005_start.sql"),
 ];
 
-/// Longest wait for another connection's write.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// SQLite's codes of a file that is not a database, or no longer one.
-const DAMAGED: &[&str] = &["11", "26"];
+/// Readers at the same time.
+const READERS: u32 = 3;
+/// Longest wait for one of them: each may read a history of years.
+const READ_LIMIT: Duration = Duration::from_secs(10);
 
 /// An open history.
 #[derive(Debug)]
@@ -65,39 +65,47 @@ impl Store {
                 (store, Some(was_damaged(&why, &aside)))
             }
         };
-        store.close_cut_off_runs().await?;
+        if let Err(error) = store.close_cut_off_runs().await {
+            // Another program holds the file. They are shown as running until the next start.
+            tracing::warn!(%error, "runs that were cut off stay open");
+        }
         Ok(Opened { store, trouble })
     }
 
     async fn close_cut_off_runs(&self) -> Result<(), ApiError> {
-        query(
-            "UPDATE run SET state = 'cut_off', note = coalesce(note, 'Pilothouse ended before the run did.') \
-             WHERE state = 'running'",
-        )
-        .execute(&self.pool)
-        .await
-        .map_err(|error| self.cannot("write", &error))?;
+        query(CLOSE_CUT_OFF_RUNS)
+            .execute(&self.writer)
+            .await
+            .map_err(|error| self.cannot("write", &error))?;
         Ok(())
     }
 }
 
+/// Found by an index that holds runs under way only.
+pub(super) const CLOSE_CUT_OFF_RUNS: &str = "UPDATE run SET state = 'cut_off', \
+     note = coalesce(note, 'Pilothouse ended before the run did.') WHERE state = 'running'";
+
 async fn try_open(path: &Path, migrations: &[&'static str]) -> Result<Store, Failure> {
-    let options = SqliteConnectOptions::new()
+    let shared = SqliteConnectOptions::new()
         .filename(path)
-        .create_if_missing(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal)
-        .busy_timeout(BUSY_TIMEOUT)
+        .busy_timeout(WRITE_LIMIT)
         .foreign_keys(true)
         .disable_statement_logging();
+    let writing = shared
+        .clone()
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal);
     let failed = |error: sqlx::Error| failure(path, &error);
-    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed)?;
+    let mut connection = SqliteConnection::connect_with(&writing).await.map_err(failed)?;
     let prepared = prepare(&mut connection, path, migrations).await;
     let closed = connection.close().await.map_err(failed);
     prepared.and(closed)?;
-    let pool: SqlitePool =
-        SqlitePoolOptions::new().max_connections(4).connect_with(options).await.map_err(failed)?;
-    Ok(Store { pool, path: path.to_owned() })
+    let one = SqlitePoolOptions::new().max_connections(1).acquire_timeout(WRITE_LIMIT);
+    let writer = one.connect_with(writing).await.map_err(failed)?;
+    let several = SqlitePoolOptions::new().max_connections(READERS).acquire_timeout(READ_LIMIT);
+    let readers = several.connect_with(shared.read_only(true)).await.map_err(failed)?;
+    Ok(Store { writer, readers, path: path.to_owned() })
 }
 
 async fn prepare(
@@ -106,10 +114,11 @@ async fn prepare(
     migrations: &[&'static str],
 ) -> Result<(), Failure> {
     let failed = |error: sqlx::Error| failure(path, &error);
-    let check: String =
-        query_scalar("PRAGMA quick_check(1)").fetch_one(&mut *connection).await.map_err(failed)?;
-    if check != "ok" {
-        return Err(Failure::Damaged(check));
+    if damage::is_suspected(path) {
+        if let Some(why) = damage::find(connection).await.map_err(failed)? {
+            return Err(Failure::Damaged(why));
+        }
+        damage::forget(path);
     }
     let version: i64 =
         query_scalar("PRAGMA user_version").fetch_one(&mut *connection).await.map_err(failed)?;
@@ -160,10 +169,9 @@ async fn copy(connection: &mut SqliteConnection, path: &Path, version: i64) -> R
 }
 
 fn failure(path: &Path, error: &sqlx::Error) -> Failure {
-    let code = error.as_database_error().and_then(|e| e.code());
-    match code {
-        Some(code) if DAMAGED.contains(&code.as_ref()) => Failure::Damaged(error.to_string()),
-        _ => Failure::Other(unavailable(path, format!("Pilothouse cannot open its history: {error}."))),
+    match damage::is_damage(error) {
+        true => Failure::Damaged(error.to_string()),
+        false => Failure::Other(unavailable(path, format!("Pilothouse cannot open its history: {error}."))),
     }
 }
 
@@ -183,10 +191,11 @@ fn set_aside(path: &Path) -> Result<PathBuf, ApiError> {
             _ => {}
         }
     }
+    damage::forget(path);
     Ok(aside)
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()

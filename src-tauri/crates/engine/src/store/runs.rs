@@ -40,10 +40,14 @@ impl Default for RunFilter {
     }
 }
 
+/// In the order of the numbers, so that it ends with the last one that is wanted.
+pub(super) const NEWEST_RUNS: &str = "SELECT * FROM run WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) \
+     AND (?2 IS NULL OR server = ?2) ORDER BY id DESC LIMIT ?3";
+
 impl Store {
     /// Writes that a run has begun; returns its number.
     pub async fn begin_run(&self, run: &NewRun) -> Result<i64, ApiError> {
-        self.insert_run(run).await.map_err(|e| self.cannot("write", &e))
+        self.patiently(|| self.insert_run(run)).await
     }
 
     async fn insert_run(&self, run: &NewRun) -> Result<i64, sqlx::Error> {
@@ -58,14 +62,14 @@ impl Store {
         .bind(&run.server_version)
         .bind(json(&run.fingerprint)?)
         .bind(METRICS_VERSION)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(done.last_insert_rowid())
     }
 
     /// Adds one request of a run. Figures that are not finite are kept as absent.
     pub async fn add_trial(&self, run_id: i64, trial: &Trial) -> Result<(), ApiError> {
-        self.insert_trial(run_id, trial).await.map_err(|e| self.cannot("write", &e))
+        self.patiently(|| self.insert_trial(run_id, trial)).await
     }
 
     async fn insert_trial(&self, run_id: i64, trial: &Trial) -> Result<(), sqlx::Error> {
@@ -89,7 +93,7 @@ impl Store {
         .bind(finite(trial.server_prefill_tok_s))
         .bind(&trial.finish)
         .bind(&trial.flaw)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(())
     }
@@ -103,16 +107,16 @@ impl Store {
         peak_memory_bytes: Option<u64>,
     ) -> Result<(), ApiError> {
         let state = word(&state).map_err(|e| self.cannot("write", &e))?;
-        let done =
+        let end = || {
             query("UPDATE run SET ended_ms = ?, state = ?, note = ?, peak_memory_bytes = ? WHERE id = ?")
                 .bind(Timestamp::now().as_millisecond())
-                .bind(state)
+                .bind(&state)
                 .bind(note)
                 .bind(peak_memory_bytes.map(integer))
                 .bind(run_id)
-                .execute(&self.pool)
-                .await
-                .map_err(|e| self.cannot("write", &e))?;
+                .execute(&self.writer)
+        };
+        let done = self.patiently(end).await?;
         if done.rows_affected() == 0 {
             return Err(no_run(run_id));
         }
@@ -121,16 +125,13 @@ impl Store {
 
     /// Past runs and the one under way, newest first.
     pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, ApiError> {
-        let rows = query(
-            "SELECT * FROM run WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) \
-             AND (?2 IS NULL OR server = ?2) ORDER BY id DESC LIMIT ?3",
-        )
-        .bind(&filter.model)
-        .bind(filter.server.as_ref().map(ServerId::as_str))
-        .bind(filter.limit)
-        .fetch_all(&self.pool)
-        .await
-        .map_err(|e| self.cannot("read", &e))?;
+        let rows = query(NEWEST_RUNS)
+            .bind(&filter.model)
+            .bind(filter.server.as_ref().map(ServerId::as_str))
+            .bind(filter.limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
         let details = self.details(rows).await?;
         Ok(details.into_iter().map(|detail| detail.run).collect())
     }
@@ -143,7 +144,7 @@ impl Store {
         )
         .bind(server.as_str())
         .bind(of_each)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(|e| self.cannot("read", &e))?;
         let details = self.details(rows).await?;
@@ -154,7 +155,7 @@ impl Store {
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
         let rows = query("SELECT * FROM run WHERE id = ?")
             .bind(run_id)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
         let mut detail = self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))?;
@@ -185,7 +186,7 @@ impl Store {
              ORDER BY run, phase = 'measured', seq",
         )
         .bind(json(&ids)?)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await?;
         let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
         for row in &rows {

@@ -29,7 +29,7 @@ impl Journal for Store {
         .bind(from.map(|active| active.instance.as_str()))
         .bind(to.server.as_str())
         .bind(&to.model)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await
         .map_err(|e| self.cannot("write", &e))?;
         Ok(done.last_insert_rowid())
@@ -41,7 +41,7 @@ impl Journal for Store {
             .bind(phase)
             .bind(to_was_loaded.map(i64::from))
             .bind(id)
-            .execute(&self.pool)
+            .execute(&self.writer)
             .await
             .map_err(|e| self.cannot("write", &e))?;
         Ok(())
@@ -56,10 +56,7 @@ impl Journal for Store {
     }
 
     async fn cut_off(&self) -> Result<Vec<CutOffSwitch>, ApiError> {
-        let rows = query("SELECT * FROM switch WHERE outcome IS NULL OR clearing = 1 ORDER BY id")
-            .fetch_all(&self.pool)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
+        let rows = query(CUT_OFF).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
         let switches = rows.iter().map(cut_off_of).collect::<Result<_, _>>();
         switches.map_err(|e| self.cannot("read", &e))
     }
@@ -71,7 +68,7 @@ impl Journal for Store {
              WHERE outcome IS NULL OR clearing = 1",
         )
         .bind(reason)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await
         .map_err(|e| self.cannot("write", &e))?;
         Ok(())
@@ -79,15 +76,15 @@ impl Journal for Store {
 
     async fn set_active(&self, active: Option<&Active>) -> Result<(), ApiError> {
         let done = match active {
-            Some(active) => keep_active(active).execute(&self.pool).await,
-            None => query("DELETE FROM active").execute(&self.pool).await,
+            Some(active) => keep_active(active).execute(&self.writer).await,
+            None => query("DELETE FROM active").execute(&self.writer).await,
         };
         done.map(drop).map_err(|e| self.cannot("write", &e))
     }
 
     async fn active(&self) -> Result<Option<Active>, ApiError> {
         let row = query("SELECT server, model, instance FROM active")
-            .fetch_optional(&self.pool)
+            .fetch_optional(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
         let active = row.map(|row| active_of(&row, "server", "model", "instance"));
@@ -95,7 +92,7 @@ impl Journal for Store {
     }
 
     async fn has_switches(&self) -> Result<bool, ApiError> {
-        let row = query("SELECT 1 FROM switch LIMIT 1").fetch_optional(&self.pool).await;
+        let row = query("SELECT 1 FROM switch LIMIT 1").fetch_optional(&self.readers).await;
         Ok(row.map_err(|e| self.cannot("read", &e))?.is_some())
     }
 
@@ -107,7 +104,7 @@ impl Journal for Store {
         )
         .bind(to.server.as_str())
         .bind(&to.model)
-        .fetch_all(&self.pool)
+        .fetch_all(&self.readers)
         .await
         .map_err(|e| self.cannot("read", &e))?;
         Ok(times.into_iter().filter_map(|ms| u64::try_from(ms).ok()).collect())
@@ -118,12 +115,18 @@ impl Journal for Store {
             true => "INSERT OR IGNORE INTO stray (server, model) VALUES (?, ?)",
             false => "DELETE FROM stray WHERE server = ? AND model = ?",
         };
-        let done = query(sql).bind(model.server.as_str()).bind(&model.model).execute(&self.pool).await;
+        let done = query(sql).bind(model.server.as_str()).bind(&model.model).execute(&self.writer).await;
         done.map(drop).map_err(|e| self.cannot("write", &e))
     }
 
+    async fn try_to_write(&self) -> Result<(), ApiError> {
+        // An immediate transaction takes the right to write, which is what others may hold.
+        let tried = async { self.writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await };
+        tried.await.map_err(|e| self.cannot("write", &e))
+    }
+
     async fn strays(&self) -> Result<Vec<ModelRef>, ApiError> {
-        let rows = query("SELECT server, model FROM stray").fetch_all(&self.pool).await;
+        let rows = query("SELECT server, model FROM stray").fetch_all(&self.readers).await;
         let rows = rows.map_err(|e| self.cannot("read", &e))?;
         let models = rows.iter().map(|row| {
             Ok::<_, sqlx::Error>(ModelRef {
@@ -134,6 +137,9 @@ impl Journal for Store {
         models.collect::<Result<_, _>>().map_err(|e| self.cannot("read", &e))
     }
 }
+
+/// Found by an index that holds switches under way only.
+pub(super) const CUT_OFF: &str = "SELECT * FROM switch WHERE outcome IS NULL OR clearing = 1 ORDER BY id";
 
 type Write = sqlx::query::Query<'static, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>;
 
@@ -151,7 +157,7 @@ fn keep_active(active: &Active) -> Write {
 
 impl Store {
     async fn write_commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut transaction = self.writer.begin().await?;
         query("UPDATE switch SET outcome = 'committed', phase = 'committing', clearing = ? WHERE id = ?")
             .bind(i64::from(clearing))
             .bind(id)
@@ -175,7 +181,7 @@ impl Store {
         .bind(&report.reason)
         .bind(report.error.as_ref().map(json).transpose()?)
         .bind(report.switch_id)
-        .execute(&self.pool)
+        .execute(&self.writer)
         .await?;
         Ok(())
     }
@@ -184,7 +190,7 @@ impl Store {
     pub async fn switches(&self, limit: u32) -> Result<Vec<SwitchReport>, ApiError> {
         let rows = query("SELECT * FROM switch WHERE outcome IS NOT NULL ORDER BY id DESC LIMIT ?")
             .bind(limit)
-            .fetch_all(&self.pool)
+            .fetch_all(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
         let reports = rows.iter().map(report_of).collect::<Result<_, _>>();
@@ -238,6 +244,7 @@ fn report_of(row: &SqliteRow) -> Result<SwitchReport, sqlx::Error> {
         first_token_ms: unsigned(row, "first_token_ms")?,
         steps: from_json(row, "steps")?,
         answers_cut: u32::try_from(row.try_get::<i64, _>("answers_cut")?).unwrap_or_default(),
+        journalled: true,
         reason: row.try_get("reason")?,
         error: has_error.then(|| from_json(row, "error")).transpose()?,
     })

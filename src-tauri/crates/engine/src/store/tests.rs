@@ -1,6 +1,7 @@
 use super::{open::MIGRATIONS, *};
 use crate::ports::Journal;
 use pilothouse_domain::{
+    Timestamp,
     bench::{BenchPlan, Fingerprint, RunState, Trial, TrialPhase},
     model::ModelRef,
     residency::CutOffSwitch,
@@ -65,6 +66,7 @@ fn report(switch_id: i64, load_ms: Option<u64>) -> SwitchReport {
         first_token_ms: None,
         steps: vec![StepTiming { name: "load".into(), ms: 7 }],
         answers_cut: 2,
+        journalled: true,
         reason: None,
         error: None,
     }
@@ -254,7 +256,6 @@ async fn what_was_written_survives_a_killed_engine() {
     let measured = trial(0, TrialPhase::Measured, 10.0, None);
     store.add_trial(run, &measured).await.unwrap();
     let switch = store.begin(None, &ModelRef::new("ollama", "b"), Timestamp::now()).await.unwrap();
-    store.add_event(Timestamp::now(), Some(&"ollama".into()), "crashed", "signal 9").await.unwrap();
     let after = folder.path().join("after");
     std::fs::create_dir(&after).unwrap();
     for name in ["history.sqlite3", "history.sqlite3-wal"] {

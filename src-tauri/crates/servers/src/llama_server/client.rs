@@ -21,6 +21,7 @@ use pilothouse_domain::{
     model::{Expiry, Instance, Model},
     server::ServerId,
 };
+use pilothouse_system::apart;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -29,6 +30,8 @@ use std::{
 };
 use tokio::time::Instant;
 
+/// Looking through the folders of models, which may lie on another machine.
+const SCAN_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// The router itself kills a child that does not end within ten seconds.
 const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -179,9 +182,11 @@ impl ServerClient for LlamaClient {
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         let library = self.library.clone();
-        let scan = tokio::task::spawn_blocking(move || library.scan());
-        let (models, changed) =
-            scan.await.map_err(|_| ApiError::internal("Reading the models ended unexpectedly."))?;
+        let scan = apart::once("the folder of models", SCAN_LIMIT, move || library.scan()).await;
+        let (models, changed) = scan.map_err(|silence| {
+            ApiError::new(ErrorCode::TimedOut, format!("The models cannot be listed: {silence}."))
+                .hint("A folder of models on another machine may be gone; it is tried again.")
+        })?;
         if changed {
             let _: ModelList = self.http.get("/models?reload=1", LIST_LIMIT).await?;
         }

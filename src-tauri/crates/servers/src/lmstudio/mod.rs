@@ -22,6 +22,7 @@ use pilothouse_domain::{
     settings::LmStudioSettings,
 };
 use pilothouse_system::{
+    apart,
     connect::port_named,
     keys::Keys,
     model_files::ModelFiles,
@@ -34,6 +35,8 @@ use tokio::{sync::Mutex, time::Instant};
 pub(super) const ID: &str = "lmstudio";
 /// How long a list of the models on disk is used.
 const LISTED_LIMIT: Duration = Duration::from_secs(30);
+/// Looking through its folder of models, which may lie on another machine.
+const FOLDER_LIMIT: Duration = Duration::from_secs(20);
 
 /// The adapter.
 pub struct LmStudio {
@@ -141,7 +144,7 @@ impl ServerAdapter for LmStudio {
         let listed = self.listed(&home).await;
         let (models, key) = (home.models(), model.to_owned());
         let found = move || files::find(&models, &listed, &key, told_bytes);
-        tokio::task::spawn_blocking(found).await.ok().flatten()
+        apart::once("the folder of LM Studio's models", FOLDER_LIMIT, found).await.ok().flatten()
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {

@@ -3,7 +3,7 @@
 use super::{drm_card::DrmCard, slow::Slow, sysfs};
 use pilothouse_domain::gauge::GpuReading;
 use std::{
-    io::Read,
+    io::{ErrorKind, Read},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -26,13 +26,18 @@ pub(crate) struct AmdMemory {
 }
 
 impl AmdMemory {
-    pub fn of(device: &Path) -> Self {
+    /// `None`: the device sleeps, or has just gone to sleep, and reading it would wake it. Whether its memory is the machine's
+    /// is known only once it is awake.
+    pub fn of(device: &Path) -> Option<Self> {
+        if sysfs::is_asleep(device) {
+            return None;
+        }
         let total = |file: &str| sysfs::number(&device.join(file)).filter(|bytes| *bytes > 0);
-        Self {
+        Some(Self {
             vram_bytes: total("mem_info_vram_total"),
             gtt_bytes: total("mem_info_gtt_total"),
-            shared: is_apu(device),
-        }
+            shared: is_apu(device)?,
+        })
     }
 
     /// What the GPU can use for models.
@@ -44,12 +49,18 @@ impl AmdMemory {
     }
 }
 
-/// The head of the table of metrics is its size in two bytes and its format: 1 for cards, 2 and 3 for APUs.
-fn is_apu(device: &Path) -> bool {
+/// The head of the table of metrics is its size in two bytes and its format: 1 for cards, 2 and 3 for APUs. A card of a kind
+/// that has no such table is no APU. `None`: the table is there and is not told.
+fn is_apu(device: &Path) -> Option<bool> {
     let mut head = [0; 4];
     let read =
         std::fs::File::open(device.join("gpu_metrics")).and_then(|mut file| file.read_exact(&mut head));
-    read.is_ok() && matches!(head[2], 2 | 3)
+    match read {
+        Ok(()) => Some(matches!(head[2], 2 | 3)),
+        // An empty table is what a driver without metrics for this chip tells.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::UnexpectedEof) => Some(false),
+        Err(_) => None,
+    }
 }
 
 pub(super) struct AmdCard {
@@ -62,7 +73,8 @@ pub(super) struct AmdCard {
 
 /// What does not change.
 struct Built {
-    memory: AmdMemory,
+    /// `None`: it fell asleep before that was told.
+    memory: Option<AmdMemory>,
     sensors: Option<PathBuf>,
     temperature_file: Option<PathBuf>,
 }
@@ -83,7 +95,9 @@ impl AmdCard {
 
     /// The card is awake.
     pub fn read(&mut self, card: &DrmCard, now: Instant) -> GpuReading {
-        let built = self.built.get_or_insert_with(|| Built::of(card));
+        let known = self.built.take().filter(|built| built.memory.is_some());
+        let built = self.built.insert(known.unwrap_or_else(|| Built::of(card)));
+        let memory = built.memory.unwrap_or_default();
         let sensor = |file: &str| sysfs::number::<f64>(&built.sensors.as_ref()?.join(file));
         let positive = |value: &f64| *value > 0.0;
         let megahertz = |file: &str| {
@@ -97,8 +111,8 @@ impl AmdCard {
         };
         let watts = |file: &str| sensor(file).filter(positive).map(|microwatts| microwatts / 1e6);
         let power_limit_w = *self.power_limit.get(now, || watts("power1_cap"));
-        let memory_total_bytes = built.memory.usable();
-        let memory_used_bytes = used(&card.device, built.memory.shared)
+        let memory_total_bytes = memory.usable();
+        let memory_used_bytes = used(&card.device, memory.shared)
             .filter(|used| memory_total_bytes.is_none_or(|total| *used <= total));
         GpuReading {
             name: self.name.clone(),
@@ -107,7 +121,7 @@ impl AmdCard {
             load_percent_absent: busy.is_none().then(|| "the amdgpu driver tells no load of this GPU".into()),
             memory_used_bytes,
             memory_total_bytes,
-            memory_shared: built.memory.shared,
+            memory_shared: memory.shared,
             power_w: watts("power1_average").or_else(|| watts("power1_input")),
             power_limit_w,
             temperature_c: *self.temperature.get(now, temperature),

@@ -43,6 +43,13 @@ impl<T: Send + 'static> Background<T> {
         Ok(Self { every, asks, answers, latest: None, looked: None, asked: None, ended: false })
     }
 
+    /// How long it has been asked without an answer.
+    pub fn unanswered(&self, now: Instant) -> Option<Duration> {
+        let asked = self.asked?;
+        let answered = self.latest.as_ref().is_some_and(|(at, _)| *at >= asked);
+        (!answered).then(|| now.saturating_duration_since(asked))
+    }
+
     /// Nothing will be read any more.
     pub fn has_ended(&self) -> bool {
         self.ended

@@ -19,6 +19,26 @@ const LIST_EVERY: Duration = Duration::from_secs(60);
 /// Why a list of processes is not whole.
 pub(super) const OWN_PROCESSES: &str = "only processes of this user can be seen";
 
+/// Whose cards are read: each maker's driver may hang for itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Maker {
+    Amd,
+    Intel,
+    Apple,
+}
+
+impl Maker {
+    /// `None`: nobody whose cards are read here.
+    fn of(card: &DrmCard) -> Option<Self> {
+        match () {
+            () if card.is_amd() => Some(Self::Amd),
+            () if card.is_intel() => Some(Self::Intel),
+            () if card.is_asahi() => Some(Self::Apple),
+            () => None,
+        }
+    }
+}
+
 enum Reader {
     Amd(AmdCard),
     Intel(IntelCard),
@@ -30,27 +50,30 @@ pub(super) struct Drm {
     /// `/sys`.
     sys: PathBuf,
     listed: Slow<Vec<DrmCard>>,
+    /// `None`: of all.
+    maker: Option<Maker>,
     /// One per listed card that can be read.
     readers: Vec<(DrmCard, Reader)>,
     clients: Clients,
 }
 
-impl Default for Drm {
-    fn default() -> Self {
-        Self::at("/sys".into(), "/proc".into())
-    }
-}
-
 impl Drm {
-    pub fn at(sys: PathBuf, proc: PathBuf) -> Self {
-        Self { sys, listed: Slow::every(LIST_EVERY), readers: Vec::new(), clients: Clients::new(proc) }
+    /// The cards of one maker in this machine.
+    pub fn of(maker: Maker) -> Self {
+        Self::at(Some(maker), "/sys".into(), "/proc".into())
+    }
+
+    pub fn at(maker: Option<Maker>, sys: PathBuf, proc: PathBuf) -> Self {
+        let (listed, clients) = (Slow::every(LIST_EVERY), Clients::new(proc));
+        Self { sys, listed, maker, readers: Vec::new(), clients }
     }
 
     /// One reading per AMD, Intel or Asahi GPU; none where there is no such card. `memory_total`: of the machine.
     pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Vec<GpuReading> {
         let sys = &self.sys;
         let listed = self.listed.get(now, || cards(sys));
-        let readable = listed.iter().filter(|card| card.is_amd() || card.is_intel() || card.is_asahi());
+        let wanted = |maker: Option<Maker>| maker.is_some() && (self.maker.is_none() || maker == self.maker);
+        let readable = listed.iter().filter(|card| wanted(Maker::of(card)));
         if !readable.clone().eq(self.readers.iter().map(|(card, _)| card)) {
             self.readers = readable.map(|card| (card.clone(), Reader::of(card))).collect();
         }
@@ -150,7 +173,7 @@ pub(super) mod tests {
     }
 
     pub(crate) fn read(sys: &TempDir) -> Vec<GpuReading> {
-        let mut drm = Drm::at(sys.path().into(), sys.path().join("proc"));
+        let mut drm = Drm::at(None, sys.path().into(), sys.path().join("proc"));
         drm.read(Instant::now(), Some(64 << 30))
     }
 
@@ -214,7 +237,7 @@ pub(super) mod tests {
     #[test]
     fn a_card_that_comes_later_is_found() {
         let sys = tree(&[]);
-        let mut drm = Drm::at(sys.path().into(), sys.path().join("proc"));
+        let mut drm = Drm::at(None, sys.path().into(), sys.path().join("proc"));
         let start = Instant::now();
         let mut count = |s| drm.read(start + Duration::from_secs(s), None).len();
         assert_eq!(count(0), 0);

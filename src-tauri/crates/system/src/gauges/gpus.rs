@@ -1,6 +1,12 @@
-//! The GPUs of all vendors together.
+//! The GPUs of all vendors together. Each vendor's are read on a thread of their own.
 
-use pilothouse_domain::gauge::GpuReading;
+#[cfg(not(target_os = "macos"))]
+use super::bounded::BoundedSource;
+#[cfg(target_os = "linux")]
+use super::drm::{Drm, Maker};
+#[cfg(not(target_os = "macos"))]
+use pilothouse_domain::Timestamp;
+use pilothouse_domain::gauge::{GpuReading, SilentSource};
 use std::time::Instant;
 
 #[cfg(target_os = "macos")]
@@ -9,28 +15,106 @@ pub(super) struct Gpus(super::apple::Apple);
 
 #[cfg(target_os = "macos")]
 impl Gpus {
-    pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Result<Vec<GpuReading>, String> {
+    /// Its readers ask by themselves.
+    pub fn ask(&mut self, _memory_total: Option<u64>) {}
+
+    pub fn answer(
+        &mut self,
+        _deadline: Instant,
+        memory_total: Option<u64>,
+        silent: &mut Vec<SilentSource>,
+    ) -> Result<Vec<GpuReading>, String> {
+        let now = Instant::now();
+        silent.extend(self.0.silent(now));
         self.0.read(now, memory_total)
     }
 }
 
 #[cfg(not(target_os = "macos"))]
-#[derive(Default)]
 pub(super) struct Gpus {
-    nvidia: super::nvidia::Nvidia,
+    nvidia: BoundedSource<Option<u64>, Result<Vec<GpuReading>, super::nvidia::Absence>>,
     #[cfg(target_os = "linux")]
-    drm: super::drm::Drm,
+    others: Vec<BoundedSource<Option<u64>, Vec<GpuReading>>>,
+}
+
+#[cfg(not(target_os = "macos"))]
+impl Default for Gpus {
+    fn default() -> Self {
+        let nvidia = || {
+            let mut nvidia = super::nvidia::Nvidia::default();
+            move |memory_total| nvidia.read(memory_total)
+        };
+        #[cfg(target_os = "linux")]
+        let of = |id, what, maker| {
+            BoundedSource::start(id, what, move || {
+                let mut drm = Drm::of(maker);
+                move |memory_total| drm.read(Instant::now(), memory_total)
+            })
+        };
+        Self {
+            nvidia: BoundedSource::start("nvidia", "the NVIDIA driver", nvidia),
+            #[cfg(target_os = "linux")]
+            others: vec![
+                of("amd", "the AMD driver", Maker::Amd),
+                of("intel", "the Intel graphics driver", Maker::Intel),
+                of("apple", "the Apple graphics driver", Maker::Apple),
+            ],
+        }
+    }
 }
 
 #[cfg(not(target_os = "macos"))]
 impl Gpus {
-    /// One reading per GPU. `memory_total`: of the machine. Errors: why there is none.
-    pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Result<Vec<GpuReading>, String> {
+    /// `memory_total`: of the machine.
+    pub fn ask(&mut self, memory_total: Option<u64>) {
+        self.nvidia.ask(memory_total);
         #[cfg(target_os = "linux")]
-        let others = self.drm.read(now, memory_total);
-        #[cfg(not(target_os = "linux"))]
-        let (others, _) = (Vec::new(), now);
-        joined(self.nvidia.read(memory_total), others)
+        self.others.iter_mut().for_each(|other| other.ask(memory_total));
+    }
+
+    /// One reading per GPU; those of a source that is silent are absent, with the reason. Errors: why there is none.
+    pub fn answer(
+        &mut self,
+        deadline: Instant,
+        _memory_total: Option<u64>,
+        silent: &mut Vec<SilentSource>,
+    ) -> Result<Vec<GpuReading>, String> {
+        let mut others = Vec::new();
+        #[cfg(target_os = "linux")]
+        for other in &mut self.others {
+            match other.answer(deadline) {
+                Ok(readings) => others.extend(readings),
+                Err(silence) => {
+                    let reason = silence.reason(Timestamp::now());
+                    others.extend(other.last().into_iter().flatten().map(|before| without(before, &reason)));
+                    silent.push(silence);
+                }
+            }
+        }
+        let nvidia = self.nvidia.answer(deadline).unwrap_or_else(|silence| {
+            let reason = silence.reason(Timestamp::now());
+            silent.push(silence);
+            match self.nvidia.last() {
+                Some(Ok(before)) => Ok(before.iter().map(|before| without(before, &reason)).collect()),
+                _ => Err(super::nvidia::Absence::Silent(reason)),
+            }
+        });
+        joined(nvidia, others)
+    }
+}
+
+/// The GPU is there, its readings are not.
+#[cfg(not(target_os = "macos"))]
+fn without(before: &GpuReading, reason: &str) -> GpuReading {
+    GpuReading {
+        name: before.name.clone(),
+        vendor: before.vendor.clone(),
+        source: before.source.clone(),
+        // What it is built with does not change.
+        memory_shared: before.memory_shared,
+        absent: Some(reason.into()),
+        processes_absent: Some(reason.into()),
+        ..GpuReading::default()
     }
 }
 

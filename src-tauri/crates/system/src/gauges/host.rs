@@ -1,15 +1,25 @@
 //! Processor and memory of the whole machine.
 
-use pilothouse_domain::gauge::MemoryPressure;
+use pilothouse_domain::{gauge::MemoryPressure, machine::Sourced};
 use sysinfo::{MemoryRefreshKind, System};
 
 /// Memory and swap at one moment; `None`: the system did not tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Memory {
     pub used_bytes: Option<u64>,
     pub total_bytes: Option<u64>,
+    /// What holds the total down, where that is less than the machine has.
+    pub limit: Option<Sourced<u64>>,
     pub swap_used_bytes: Option<u64>,
     pub swap_total_bytes: Option<u64>,
+}
+
+/// Everything that the host tells at one moment.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(super) struct HostReading {
+    pub cpu_percent: Option<f64>,
+    pub memory: Memory,
+    pub pressure: Option<MemoryPressure>,
 }
 
 /// Remembers what the processor's rate is taken from.
@@ -24,15 +34,19 @@ impl Host {
         Self { system: System::new().ok(), cpu: CpuMeter::default() }
     }
 
+    pub fn read(&mut self) -> HostReading {
+        HostReading { cpu_percent: self.cpu_percent(), memory: self.memory(), pressure: memory_pressure() }
+    }
+
     /// All cores together since the last call, 0–100; `None` at the first call.
-    pub fn cpu_percent(&mut self) -> Option<f64> {
+    fn cpu_percent(&mut self) -> Option<f64> {
         #[cfg(target_os = "linux")]
         return self.cpu.since_last(parse_cpu_times(&std::fs::read_to_string("/proc/stat").ok()?)?);
         #[cfg(not(target_os = "linux"))]
         return self.cpu.since_last(self.system.as_mut()?);
     }
 
-    pub fn memory(&mut self) -> Memory {
+    fn memory(&mut self) -> Memory {
         let Some(system) = &mut self.system else {
             return Memory::default();
         };
@@ -41,9 +55,15 @@ impl Host {
         if system.total_memory() == 0 {
             return Memory::default();
         }
+        let (used, total) = (system.used_memory(), system.total_memory());
+        #[cfg(target_os = "linux")]
+        let (used, total, limit) = super::memory_group::MemoryLimit::of_this_process().applied(used, total);
+        #[cfg(not(target_os = "linux"))]
+        let limit = None;
         Memory {
-            used_bytes: Some(system.used_memory()),
-            total_bytes: Some(system.total_memory()),
+            used_bytes: Some(used),
+            total_bytes: Some(total),
+            limit,
             swap_used_bytes: Some(system.used_swap()),
             swap_total_bytes: Some(system.total_swap()),
         }
@@ -52,7 +72,7 @@ impl Host {
 
 /// How short of memory the system says that it is. Linux tells how long programs waited for memory, which is no such
 /// level: none is made of it.
-pub(super) fn memory_pressure() -> Option<MemoryPressure> {
+fn memory_pressure() -> Option<MemoryPressure> {
     #[cfg(target_os = "macos")]
     return super::apple::memory_pressure();
     #[cfg(not(target_os = "macos"))]

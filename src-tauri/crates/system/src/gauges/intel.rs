@@ -143,7 +143,7 @@ mod tests {
             ("hwmon/hwmon3/temp3_input", "66000\n"),
         ];
         put(&sys, 0, "8086:e20b", "xe", "0000:03:00.0", &files);
-        let mut drm = Drm::at(sys.path().into(), sys.path().join("proc"));
+        let mut drm = Drm::at(None, sys.path().into(), sys.path().join("proc"));
         let start = Instant::now();
         let mut at = |s| drm.read(start + Duration::from_secs(s), Some(64 << 30)).remove(0);
         let first = at(0);

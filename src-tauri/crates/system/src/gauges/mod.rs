@@ -5,6 +5,7 @@ mod amd;
 mod apple;
 #[cfg(any(test, target_os = "macos"))]
 mod background;
+mod bounded;
 #[cfg(unix)]
 mod docker;
 #[cfg(target_os = "linux")]
@@ -17,6 +18,8 @@ mod gpus;
 mod host;
 #[cfg(target_os = "linux")]
 mod intel;
+#[cfg(target_os = "linux")]
+mod memory_group;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
 mod orphans;
@@ -24,6 +27,7 @@ mod past;
 #[cfg(target_os = "linux")]
 mod pci_ids;
 mod process_tree;
+mod processes;
 #[cfg(not(target_os = "macos"))]
 mod slow;
 mod source;
@@ -38,7 +42,7 @@ pub use docker::Docker;
 #[cfg(target_os = "linux")]
 pub(crate) use drm_card::{DrmCard, cards as drm_cards};
 #[cfg(not(target_os = "macos"))]
-pub(crate) use nvidia::open as open_nvml;
+pub(crate) use nvidia::{in_the_driver, open as open_nvml};
 pub use orphans::CommandLines;
 pub use past::GaugePast;
 #[cfg(target_os = "linux")]
@@ -51,39 +55,30 @@ pub(crate) mod sysfs_tests {
     };
 }
 
+use bounded::BoundedSource;
 use gpus::Gpus;
-use host::Host;
-use orphans::Orphans;
+use host::{Host, HostReading};
+#[cfg(target_os = "linux")]
+pub(crate) use memory_group::MemoryLimit;
 use pilothouse_domain::{
     Timestamp,
-    gauge::{Gauges, GpuReading, OrphanedRunner, OwnUsage, RunnerUsage, ServerUsage},
+    gauge::{Gauges, OwnUsage, SilentSource},
 };
-use process_tree::{ProcessTable, TreeReader};
+use processes::{ProcessReader, Processes};
 pub use source::{GaugeSource, Watched};
 use std::time::{Duration, Instant};
 
-/// Reads host, process trees and GPUs. Blocking; made for the sampler's thread.
+/// A sample waits so long for all of its sources together; what comes later is in a later one.
+const WAIT: Duration = Duration::from_secs(1);
+/// A source that is silent for so long is told of: before, it may only be slow (a driver that wakes up its cards).
+const TOLD_AFTER_S: i64 = 10;
+
+/// Reads host, process trees and GPUs, each on a thread of its own: one that hangs takes only its own readings away.
 pub struct MachineGauges {
-    host: Host,
-    trees: TreeReader,
-    orphans: Orphans,
+    host: BoundedSource<(), HostReading>,
+    processes: BoundedSource<Vec<Watched>, Processes>,
     gpus: Gpus,
     cores: u32,
-    last: Option<Processes>,
-}
-
-/// Processes are read at most once a second, also at the pace of a benchmark: hundreds of them are the greater part of a
-/// sample's cost. A little less, because no timer is exact.
-const PROCESSES_EVERY: Duration = Duration::from_millis(900);
-
-/// What a reading of all processes gave.
-#[derive(Clone)]
-struct Processes {
-    at: Instant,
-    watched: Vec<Watched>,
-    servers: Vec<ServerUsage>,
-    orphans: Vec<OrphanedRunner>,
-    own: OwnUsage,
 }
 
 /// No containers on this system yet.
@@ -92,6 +87,8 @@ pub struct Docker;
 
 #[cfg(not(unix))]
 impl Docker {
+    pub const SILENT: &str = "Docker does not answer";
+
     pub fn from_env(_user_home: &std::path::Path) -> Self {
         Self
     }
@@ -105,138 +102,71 @@ impl Docker {
 impl MachineGauges {
     /// `runners`: what may be left behind when its server has died.
     pub fn new(runners: CommandLines) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let host = || {
+            let mut host = Host::new();
+            move |()| host.read()
+        };
+        let processes = move || {
+            let mut reader = ProcessReader::new(runners);
+            move |watched: Vec<Watched>| reader.read(&watched)
+        };
         Self {
-            host: Host::new(),
-            trees: TreeReader::default(),
-            orphans: Orphans::new(runners),
+            host: BoundedSource::start("host", "the kernel", host),
+            processes: BoundedSource::start("processes", "the list of processes", processes),
             gpus: Gpus::default(),
-            cores,
-            last: None,
+            cores: std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32),
         }
-    }
-
-    /// The GPUs, or none and why.
-    fn gpus(&mut self, memory_total: Option<u64>) -> (Vec<GpuReading>, Option<String>) {
-        match self.gpus.read(Instant::now(), memory_total) {
-            Ok(gpus) => (gpus, None),
-            Err(reason) => (Vec::new(), Some(reason)),
-        }
-    }
-
-    /// The processes that are watched, as they are or were a moment ago.
-    fn processes(&mut self, watched: &[Watched]) -> Processes {
-        let is_recent = |last: &&Processes| last.at.elapsed() < PROCESSES_EVERY && last.watched == watched;
-        if let Some(last) = self.last.as_ref().filter(is_recent) {
-            return last.clone();
-        }
-        let at = Instant::now();
-        let table = ProcessTable::read();
-        self.trees.begin(&table);
-        let servers = watched.iter().map(|watched| self.server(&table, watched)).collect();
-        let (orphans, own) = (self.orphans(&table), self.own(&table));
-        let processes = Processes { at, watched: watched.to_vec(), servers, orphans, own };
-        self.last = Some(processes.clone());
-        processes
-    }
-
-    fn orphans(&mut self, table: &ProcessTable) -> Vec<OrphanedRunner> {
-        let pids = self.orphans.find(table);
-        let read = |pid| {
-            let usage = self.trees.read(table, &format!("orphan {pid}"), &table.tree(pid));
-            let (memory_bytes, memory_bytes_absent) = match usage.memory_bytes {
-                Ok(bytes) => (Some(bytes), None),
-                Err(reason) => (None, Some(reason)),
-            };
-            OrphanedRunner { pid, memory_bytes, memory_bytes_absent, measure: usage.measure }
-        };
-        pids.into_iter().map(read).collect()
-    }
-
-    fn own(&mut self, table: &ProcessTable) -> OwnUsage {
-        let usage = self.trees.read(table, "pilothouse", &[std::process::id()]);
-        OwnUsage {
-            cpu_percent: usage.cpu_percent,
-            memory_bytes: usage.memory_bytes.ok(),
-            measure: usage.measure,
-        }
-    }
-
-    fn server(&mut self, table: &ProcessTable, watched: &Watched) -> ServerUsage {
-        let Some(root) = watched.pid else {
-            return ServerUsage {
-                id: watched.id.clone(),
-                memory_bytes: None,
-                memory_bytes_absent: Some(
-                    "no process of it is known here (not running, or on another machine)".into(),
-                ),
-                mapped_bytes: None,
-                cpu_percent: None,
-                measure: None,
-                processes: 0,
-                pids: Vec::new(),
-                runners: Vec::new(),
-            };
-        };
-        let members = table.tree(root);
-        let usage = self.trees.read(table, watched.id.as_str(), &members);
-        let (memory_bytes, memory_bytes_absent) = match usage.memory_bytes {
-            Ok(bytes) => (Some(bytes), None),
-            Err(reason) => (None, Some(reason)),
-        };
-        ServerUsage {
-            id: watched.id.clone(),
-            memory_bytes,
-            memory_bytes_absent,
-            mapped_bytes: usage.mapped_bytes,
-            cpu_percent: usage.cpu_percent,
-            measure: usage.measure,
-            processes: members.len() as u32,
-            runners: self.runners(&members, &watched.runners),
-            pids: members,
-        }
-    }
-
-    /// Their memory was read a moment ago as part of the tree and is remembered.
-    fn runners(&mut self, members: &[u32], runners: &[(u32, String)]) -> Vec<RunnerUsage> {
-        let mut usages = Vec::new();
-        for (pid, instance) in runners.iter().filter(|(pid, _)| members.contains(pid)) {
-            let memory = self.trees.memory_of(*pid).ok();
-            usages.push(RunnerUsage {
-                instance: instance.clone(),
-                pid: *pid,
-                memory_bytes: memory.map(|memory| memory.bytes),
-                mapped_bytes: memory.and_then(|memory| memory.mapped_bytes),
-                measure: memory.map(|memory| memory.measure),
-            });
-        }
-        usages
     }
 }
 
 impl GaugeSource for MachineGauges {
-    fn sample(&mut self, servers: &[Watched]) -> Gauges {
-        let cpu_percent = self.host.cpu_percent();
-        let memory = self.host.memory();
-        let Processes { servers, orphans, own, .. } = self.processes(servers);
-        let (gpus, gpus_absent) = self.gpus(memory.total_bytes);
+    fn sample(&mut self, watched: &[Watched]) -> Gauges {
+        let deadline = Instant::now() + WAIT;
+        self.processes.ask(watched.to_vec());
+        self.host.ask(());
+        let mut silent = Vec::new();
+        let host = heard(self.host.answer(deadline), &mut silent).unwrap_or_default();
+        let memory_total = host.memory.total_bytes;
+        self.gpus.ask(memory_total);
+        let (servers, orphans, own) = match self.processes.answer(deadline) {
+            Ok(processes) => (processes.of(watched), processes.orphans, processes.own),
+            Err(silence) => {
+                let reason = silence.reason(Timestamp::now());
+                silent.push(silence);
+                let absent = |watched: &Watched| processes::absent(watched, &reason);
+                (watched.iter().map(absent).collect(), Vec::new(), OwnUsage::default())
+            }
+        };
+        let (gpus, gpus_absent) = match self.gpus.answer(deadline, memory_total, &mut silent) {
+            Ok(gpus) => (gpus, None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        let at = Timestamp::now();
+        silent.retain(|one| at.duration_since(one.since).as_secs() >= TOLD_AFTER_S);
         Gauges {
-            at: Timestamp::now(),
+            at,
             interval_ms: None,
-            cpu_percent,
+            cpu_percent: host.cpu_percent,
             cpu_cores: self.cores,
-            memory_used_bytes: memory.used_bytes,
-            memory_total_bytes: memory.total_bytes,
-            memory_pressure: host::memory_pressure(),
-            swap_used_bytes: memory.swap_used_bytes,
-            swap_total_bytes: memory.swap_total_bytes,
+            memory_used_bytes: host.memory.used_bytes,
+            memory_total_bytes: memory_total,
+            memory_limit: host.memory.limit,
+            memory_pressure: host.pressure,
+            swap_used_bytes: host.memory.swap_used_bytes,
+            swap_total_bytes: host.memory.swap_total_bytes,
             gpus,
             gpus_absent,
             servers,
             orphans,
             own,
+            silent,
         }
     }
+}
+
+/// The answer, or none and who is silent.
+fn heard<T>(answer: Result<T, SilentSource>, silent: &mut Vec<SilentSource>) -> Option<T> {
+    answer.map_err(|silence| silent.push(silence)).ok()
 }
 
 #[cfg(test)]

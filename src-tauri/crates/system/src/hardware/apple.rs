@@ -173,6 +173,7 @@ impl Told {
                 false => plain.cpu_features,
             },
             memory_bytes: self.number("hw.memsize").unwrap_or(plain.memory_bytes),
+            memory_limit: None,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s_absent: match &bandwidth {
                 Some(_) => None,

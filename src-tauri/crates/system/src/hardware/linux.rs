@@ -1,7 +1,7 @@
 //! What the Linux kernel tells of its machine by small files (reference: telemetry, section 4).
 
-use crate::gauges::{AmdMemory, DrmCard, drm_cards, sysfs_text};
-use pilothouse_domain::machine::{Cores, Gpu, Sourced, card_bandwidth};
+use crate::gauges::{AmdMemory, DrmCard, MemoryLimit, drm_cards, sysfs_text};
+use pilothouse_domain::machine::{Cores, Gpu, Machine, MemoryKind, Sourced, card_bandwidth};
 use std::{collections::BTreeSet, path::Path};
 
 /// What firmware writes where nobody filled anything in.
@@ -48,16 +48,34 @@ fn list(text: &str) -> Option<Vec<u32>> {
     Some(ranges?.into_iter().flatten().collect())
 }
 
-/// AMD's and Intel's GPUs.
+/// AMD's and Intel's GPUs. One that sleeps is named and not read.
 pub(super) fn gpus(sys: &Path) -> Vec<Gpu> {
     drm_cards(sys).iter().filter_map(gpu).collect()
 }
 
-/// Read once, so that a card which sleeps may be woken by it once.
+/// The limit of memory, and the cards that slept when they were read and are awake now. Wakes nothing.
+pub(super) fn told_again(known: Machine, sys: &Path) -> Machine {
+    let memory_limit = MemoryLimit::of_this_process().below(known.memory_bytes);
+    let is_told = |gpu: &Gpu| gpu.vendor != "amd" || gpu.memory_bytes.is_some();
+    let mut gpus = known.gpus.clone();
+    if !gpus.iter().all(is_told) {
+        let mut awake: Vec<Gpu> = self::gpus(sys);
+        awake.retain(|gpu| gpu.vendor == "amd" && is_told(gpu));
+        for gpu in gpus.iter_mut().filter(|gpu| !is_told(gpu)) {
+            if let Some(place) = awake.iter().position(|awake| awake.name == gpu.name) {
+                *gpu = awake.remove(place);
+            }
+        }
+    }
+    let unified = !gpus.is_empty() && gpus.iter().all(|gpu| gpu.memory_shared);
+    let memory_kind = if unified { MemoryKind::Unified } else { MemoryKind::Separate };
+    Machine { memory_limit, gpus, memory_kind, ..known }
+}
+
 fn gpu(card: &DrmCard) -> Option<Gpu> {
     let name = card.name();
     let memory = match (card.is_amd(), card.is_intel()) {
-        (true, _) => AmdMemory::of(&card.device),
+        (true, _) => AmdMemory::of(&card.device).unwrap_or_default(),
         (_, true) => AmdMemory { shared: card.is_integrated(), ..AmdMemory::default() },
         _ => return None,
     };
@@ -143,5 +161,40 @@ mod tests {
         assert_eq!((bandwidth.value, bandwidth.source.as_str()), (960.0, "table of cards"));
         assert_eq!(gpus[1].bandwidth_gb_s, None);
         assert_eq!(gpus[0].driver.as_deref(), Some("amdgpu"));
+    }
+
+    fn machine(gpus: Vec<Gpu>) -> Machine {
+        let profile = include_str!("profiles/m4-max-36.json");
+        let told: Machine = serde_json::from_str(profile).unwrap();
+        let chip = "AMD RYZEN AI MAX+ 395 w/ Radeon 8060S".into();
+        Machine { gpus, chip, memory_kind: MemoryKind::Separate, gpu_limit_override_bytes: None, ..told }
+    }
+
+    #[test]
+    fn a_sleeping_card_is_not_opened_and_read_once_it_is_awake() {
+        let sys = tree(&[]);
+        // Nothing of it is used: reading it would wake the card.
+        let asleep = [
+            ("gpu_metrics", "\u{8}\u{1}\u{3}\0"),
+            ("mem_info_vram_total", "536870912\n"),
+            ("mem_info_gtt_total", "34359738368\n"),
+            ("power/runtime_status", "suspended\n"),
+        ];
+        put(&sys, 1, "1002:1586", "amdgpu", "0000:c4:00.0", &asleep);
+        let known = machine(gpus(sys.path()));
+        assert_eq!(known.gpus.len(), 1, "it is there");
+        assert_eq!((known.gpus[0].memory_bytes, known.gpus[0].memory_shared), (None, false));
+        assert_eq!(known.ceiling().bytes, known.memory_bytes, "no ceiling is made of what was not read");
+        let still = told_again(known.clone(), sys.path());
+        assert_eq!(still.gpus, known.gpus, "it sleeps on");
+        let awake = [("power/runtime_status", "active\n")];
+        put(&sys, 1, "1002:1586", "amdgpu", "0000:c4:00.0", &awake);
+        let now = told_again(known, sys.path());
+        assert_eq!(now.gpus[0].memory_bytes, Some(536_870_912));
+        assert_eq!(
+            (now.gpus[0].reachable_bytes, now.memory_kind),
+            (Some(34_359_738_368), MemoryKind::Unified)
+        );
+        assert_eq!(now.ceiling().bytes, 536_870_912 + 34_359_738_368, "the card's and what it reaches");
     }
 }

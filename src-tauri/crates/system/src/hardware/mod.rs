@@ -9,16 +9,23 @@ mod nvidia;
 
 pub use cpu_features::missing_cpu_feature;
 
+use crate::apart;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     machine::{Cores, Gpu, Machine, MemoryKind, STRIX_HALO_GB_S, Sourced, is_strix_halo},
 };
-use std::path::Path;
+use std::{path::Path, time::Duration};
 use sysinfo::{CpuRefreshKind, MemoryRefreshKind, RefreshKind, System};
 use tokio::sync::Mutex;
 
 /// Profiles that come with the program, by name.
 const PROFILES: &[(&str, &str)] = &[("m4-max-36", include_str!("profiles/m4-max-36.json"))];
+
+/// The first question to NVIDIA's driver may wake all cards; where they take longer, the gauges find them later.
+const DRIVER_LIMIT: Duration = Duration::from_secs(5);
+/// Small files of the kernel.
+const KERNEL_LIMIT: Duration = Duration::from_secs(5);
+const KERNEL: &str = "the kernel's list of the hardware";
 
 static THIS: Mutex<Option<Machine>> = Mutex::const_new(None);
 
@@ -31,18 +38,31 @@ pub async fn this_machine() -> Machine {
     }
 }
 
-/// Reads again what may change while a program runs: the limit of a Mac's GPU, which a person can set, and the GPUs, whose
-/// driver may come up after us. `gpus_seen`: by the gauges. `None`: all is as before.
+/// Reads again what may change while a program runs: limits of memory, the limit of a Mac's GPU, which a person can set, a card
+/// that slept when it was looked at, and the GPUs, whose driver may come up after us. `gpus_seen`: by the gauges. `None`: all
+/// is as before.
 pub async fn look_again(gpus_seen: usize) -> Option<Machine> {
     let known = this_machine().await;
     let now = match apple::limit_override_bytes().await {
         Some(gpu_limit_override_bytes) => Machine { gpu_limit_override_bytes, ..known.clone() },
         None if gpus_seen > known.gpus.len() => read().await,
-        None => return None,
+        None => told_again(known.clone()).await,
     };
     let changed = now != known;
     *THIS.lock().await = Some(now.clone());
     changed.then_some(now)
+}
+
+/// What small files of the kernel tell anew, without waking or asking any driver.
+async fn told_again(known: Machine) -> Machine {
+    #[cfg(target_os = "linux")]
+    {
+        let before = known.clone();
+        let again = move || linux::told_again(known, Path::new("/sys"));
+        return apart::once(KERNEL, KERNEL_LIMIT, again).await.unwrap_or(before);
+    }
+    #[cfg(not(target_os = "linux"))]
+    known
 }
 
 /// A profile that comes with the program, or a file that `pilothouse machine --json` has written.
@@ -65,8 +85,12 @@ pub fn profile(name_or_file: &str) -> Result<Machine, ApiError> {
 
 async fn read() -> Machine {
     let told = apple::ask().await;
-    // Drivers answer in their own time.
-    let plain = tokio::task::spawn_blocking(plain).await.unwrap_or_else(|_| unknown());
+    // Drivers answer in their own time, and one that never does costs its own figures alone.
+    let left_out = |error: &apart::Unanswered| tracing::warn!(%error, "a part of the hardware is not known");
+    let nvidia = apart::once("the NVIDIA driver", DRIVER_LIMIT, nvidia_gpus).await;
+    let nvidia = nvidia.inspect_err(left_out).unwrap_or_default();
+    let plain = apart::once(KERNEL, KERNEL_LIMIT, move || plain(nvidia)).await.inspect_err(left_out);
+    let plain = plain.unwrap_or_else(|_| unknown());
     match told {
         Some(told) => told.onto(plain),
         None => plain,
@@ -74,26 +98,28 @@ async fn read() -> Machine {
 }
 
 /// What every system tells.
-fn plain() -> Machine {
+fn plain(nvidia: Vec<Gpu>) -> Machine {
     let kind = RefreshKind::nothing()
         .with_cpu(CpuRefreshKind::nothing())
         .with_memory(MemoryRefreshKind::nothing().with_ram());
     let system = System::new_with_specifics(kind).ok();
     let brand =
         system.as_ref().and_then(|system| system.cpus().first()).map(|cpu| cpu.brand().trim().to_owned());
-    let gpus = gpus();
+    let gpus: Vec<Gpu> = nvidia.into_iter().chain(listed_gpus()).collect();
     let driver = gpus.iter().find_map(|gpu| gpu.driver.clone());
     let unified = !gpus.is_empty() && gpus.iter().all(|gpu| gpu.memory_shared);
     let chip = brand.filter(|brand| !brand.is_empty()).unwrap_or_else(|| std::env::consts::ARCH.into());
     let bandwidth = is_strix_halo(&chip)
         .then(|| Sourced { value: STRIX_HALO_GB_S, source: "table of chips, nominal".into() });
+    let memory_bytes = system.map_or(0, |system| system.total_memory());
     Machine {
         model: model(),
         cores: hybrid_cores().unwrap_or_else(|| Cores {
             performance: System::physical_core_count().ok().map(|cores| cores as u32),
             efficiency: None,
         }),
-        memory_bytes: system.map_or(0, |system| system.total_memory()),
+        memory_limit: memory_limit(memory_bytes),
+        memory_bytes,
         memory_kind: if unified { MemoryKind::Unified } else { MemoryKind::Separate },
         bandwidth_gb_s_absent: match &bandwidth {
             Some(_) => None,
@@ -111,14 +137,31 @@ fn plain() -> Machine {
     }
 }
 
-/// The GPUs of all vendors; Apple's are told with the rest of a Mac.
-fn gpus() -> Vec<Gpu> {
-    #[cfg(target_os = "linux")]
-    return nvidia::built().into_iter().chain(linux::gpus(Path::new("/sys"))).collect();
+/// Apple's are told with the rest of a Mac.
+fn nvidia_gpus() -> Vec<Gpu> {
+    #[cfg(not(target_os = "macos"))]
+    return nvidia::built();
     #[cfg(target_os = "macos")]
-    return Vec::new();
-    #[cfg(not(any(target_os = "linux", target_os = "macos")))]
-    nvidia::built()
+    Vec::new()
+}
+
+/// The GPUs that the kernel reads itself.
+fn listed_gpus() -> Vec<Gpu> {
+    #[cfg(target_os = "linux")]
+    return linux::gpus(Path::new("/sys"));
+    #[cfg(not(target_os = "linux"))]
+    Vec::new()
+}
+
+/// What holds the memory of this program and its servers down.
+fn memory_limit(memory_bytes: u64) -> Option<Sourced<u64>> {
+    #[cfg(target_os = "linux")]
+    return crate::gauges::MemoryLimit::of_this_process().below(memory_bytes);
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = memory_bytes;
+        None
+    }
 }
 
 fn model() -> Option<String> {
@@ -142,6 +185,7 @@ fn unknown() -> Machine {
         cores: Cores::default(),
         cpu_features: Some(cpu_features::vector_instructions()),
         memory_bytes: 0,
+        memory_limit: None,
         memory_kind: MemoryKind::Separate,
         bandwidth_gb_s: None,
         bandwidth_gb_s_absent: Some("the hardware could not be read".into()),

@@ -1,6 +1,6 @@
 //! How NVIDIA GPUs are built, by NVML (reference: telemetry, section 3).
 
-use crate::gauges::open_nvml;
+use crate::gauges::{in_the_driver, open_nvml};
 use nvml_wrapper::{Device, enum_wrappers::device::Clock, error::NvmlError};
 use pilothouse_domain::machine::{Gpu, Sourced, card_bandwidth};
 
@@ -9,6 +9,7 @@ const APART: f64 = 0.1;
 
 /// The GPUs; none where there is no driver.
 pub(super) fn built() -> Vec<Gpu> {
+    let _alone = in_the_driver();
     let Ok(nvml) = open_nvml() else {
         return Vec::new();
     };

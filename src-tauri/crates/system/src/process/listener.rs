@@ -3,7 +3,15 @@
 #[cfg(target_os = "linux")]
 mod procfs;
 
+#[cfg(target_os = "linux")]
+use crate::apart;
 use std::fmt;
+
+/// Looking at the open files of all processes.
+#[cfg(target_os = "linux")]
+const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+#[cfg(target_os = "linux")]
+const SOCKETS: &str = "the list of sockets";
 
 /// A process that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +140,7 @@ impl Holder {
         fits: impl Fn(u32, &[String]) -> bool + Send + 'static,
     ) -> Result<Self, Option<User>> {
         #[cfg(target_os = "linux")]
-        return tokio::task::spawn_blocking(move || procfs::Proc::default().listener(port, &fits))
+        return apart::once(SOCKETS, LIMIT, move || procfs::Proc::default().listener(port, &fits))
             .await
             .unwrap_or(Err(None));
         #[cfg(target_os = "macos")]
@@ -199,7 +207,7 @@ pub async fn listener(port: u16) -> Option<Holder> {
 /// All ports with a listener whose process can be told.
 pub async fn listeners() -> Vec<(u16, Holder)> {
     #[cfg(target_os = "linux")]
-    return tokio::task::spawn_blocking(|| procfs::Proc::default().listeners()).await.unwrap_or_default();
+    return apart::once(SOCKETS, LIMIT, || procfs::Proc::default().listeners()).await.unwrap_or_default();
     #[cfg(target_os = "macos")]
     return output("/usr/sbin/lsof", &["-nP", "-iTCP", "-sTCP:LISTEN", "-Fpcn"])
         .await

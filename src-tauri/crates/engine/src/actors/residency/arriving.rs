@@ -171,6 +171,7 @@ fn already_active(model: &Model) -> SwitchReport {
         first_token_ms: None,
         steps: Vec::new(),
         answers_cut: 0,
+        journalled: true,
         reason: Some(format!("{} is already active.", model.title)),
         error: None,
     }

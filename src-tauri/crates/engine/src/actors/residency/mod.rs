@@ -9,6 +9,9 @@ mod borrow;
 mod event;
 #[cfg(test)]
 mod forget_tests;
+#[cfg(test)]
+mod journal_tests;
+mod journalling;
 mod late;
 #[cfg(test)]
 mod late_tests;
@@ -30,6 +33,7 @@ use super::{
     supervisors::Supervisors,
 };
 use crate::{hub::Hub, ports::Journal};
+use journalling::BoundedJournal;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_model, find_models},
@@ -85,7 +89,10 @@ pub struct ResidencyHandle(mpsc::Sender<Ask>);
 
 impl ResidencyHandle {
     /// Starts the actor, which takes up what was active before our last end.
-    pub fn start(around: ResidencyWiring) -> Self {
+    pub fn start(mut around: ResidencyWiring) -> Self {
+        let bounded =
+            |journal| -> Arc<dyn Journal> { Arc::new(BoundedJournal::new(journal, around.hub.clone())) };
+        around.journal = around.journal.take().map(bounded);
         let (sender, mailbox) = mpsc::channel(64);
         tokio::spawn(actor::Residency::new(around).run(mailbox));
         Self(sender)

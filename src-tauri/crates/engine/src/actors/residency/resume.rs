@@ -15,8 +15,8 @@ use pilothouse_domain::{
 use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// Reading a few rows.
-const JOURNAL_LIMIT: Duration = Duration::from_secs(10);
+/// Reading a few rows; requests wait for it.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(3);
 /// A server takes up to 30 s to let go of a model, and its list is read before and after.
 const TAKE_OUT_LIMIT: Duration = Duration::from_secs(60);
 
@@ -35,6 +35,7 @@ impl Residency {
             Ok(read) => read,
             Err(error) => {
                 tracing::warn!(%error, "what was active before is not known");
+                self.around.hub.report(Report::Trouble(unknown(&error)));
                 return;
             }
         };
@@ -66,19 +67,31 @@ async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
     let mut resumption = resume(&cut_off, kept.as_ref());
     // Noted before the rows are closed: we may die again before they have left.
     for stray in &resumption.strays {
-        journal.set_stray(stray, true).await?;
+        written(journal.set_stray(stray, true).await);
     }
     for stray in journal.strays().await? {
         if Some(&stray) == resumption.active.as_ref() {
-            journal.set_stray(&stray, false).await?;
+            written(journal.set_stray(&stray, false).await);
         } else if !resumption.strays.contains(&stray) {
             resumption.strays.push(stray);
         }
     }
     if !cut_off.is_empty() {
-        journal.close_cut_off("Pilothouse ended while it was under way.").await?;
+        written(journal.close_cut_off("Pilothouse ended while it was under way.").await);
     }
     Ok((resumption, kept, ever_used))
+}
+
+/// What cannot be written now is written later; what was read counts all the same.
+fn written(result: Result<(), ApiError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "the journal is written later");
+    }
+}
+
+fn unknown(error: &ApiError) -> ApiError {
+    let text = format!("Which model was active before is not known: {}", error.message);
+    ApiError::new(ErrorCode::StoreUnavailable, text).hint("Switch to a model.")
 }
 
 impl ResidencyWiring {

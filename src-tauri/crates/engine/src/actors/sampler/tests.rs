@@ -25,6 +25,7 @@ impl GaugeSource for Machine {
             cpu_cores: 2,
             memory_used_bytes: Some(1_000_000_000),
             memory_total_bytes: Some(2_000_000_000),
+            memory_limit: None,
             memory_pressure: None,
             swap_used_bytes: None,
             swap_total_bytes: None,
@@ -33,6 +34,7 @@ impl GaugeSource for Machine {
             orphans: vec![],
             servers: vec![],
             own: OwnUsage::default(),
+            silent: vec![],
         }
     }
 }
@@ -46,9 +48,37 @@ fn machine(at_s: i64) -> (Machine, UnboundedReceiver<()>) {
     (Machine { at: Timestamp::from_second(at_s).unwrap(), asked }, samples)
 }
 
+fn start(
+    hub: Hub,
+    source: impl GaugeSource + 'static,
+    pace: Pace,
+    store: Option<Store>,
+) -> std::io::Result<Sampler> {
+    let silences = Silences::new(hub.clone());
+    Sampler::start(hub, source, pace, store, silences)
+}
+
 async fn wait_for(samples: &mut UnboundedReceiver<()>, count: usize) {
     for _ in 0..count {
         samples.recv().await.unwrap();
+    }
+}
+
+/// Gives one sample and then hangs, as a driver may.
+struct Hanging {
+    first: Option<Machine>,
+    gate: mpsc::Receiver<()>,
+}
+
+impl GaugeSource for Hanging {
+    fn sample(&mut self, watched: &[Watched]) -> Gauges {
+        match self.first.take() {
+            Some(mut machine) => machine.sample(watched),
+            None => {
+                let _ = self.gate.recv();
+                machine(0).0.sample(watched)
+            }
+        }
     }
 }
 
@@ -61,18 +91,18 @@ async fn minutes_are_kept_and_are_there_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("history.sqlite3");
     // Kept minutes must be of the last 30 days.
-    let start = Timestamp::now().as_second() / 60 * 60 - 3600;
-    for (begin, samples) in [(start, 7), (start + 1800, 4)] {
+    let first = Timestamp::now().as_second() / 60 * 60 - 3600;
+    for (begin, samples) in [(first, 7), (first + 1800, 4)] {
         let store = Store::open(&path).await.unwrap().store;
         let (machine, mut asked) = machine(begin - 20);
-        let sampler = Sampler::start(hub(), machine, FAST, Some(store.clone())).unwrap();
+        let sampler = start(hub(), machine, FAST, Some(store.clone())).unwrap();
         wait_for(&mut asked, samples).await;
         sampler.shutdown().await;
         store.close().await;
     }
     let store = Store::open(&path).await.unwrap().store;
-    let minutes = store.minutes(start * 1000, i64::MAX, 60_000).await.unwrap();
-    let at: Vec<i64> = minutes.iter().map(|minute| minute.at_ms / 1000 - start).collect();
+    let minutes = store.minutes(first * 1000, i64::MAX, 60_000).await.unwrap();
+    let at: Vec<i64> = minutes.iter().map(|minute| minute.at_ms / 1000 - first).collect();
     assert!(at.starts_with(&[0, 60, 120]), "the open minute, too: {at:?}");
     assert!(at.contains(&1800) && at.contains(&1860), "after the restart: {at:?}");
     assert_eq!(minutes[0].count, 3);
@@ -83,7 +113,7 @@ async fn minutes_are_kept_and_are_there_after_a_restart() {
 #[tokio::test]
 async fn without_a_store_the_past_is_kept_in_memory() {
     let (machine, mut asked) = machine(1_700_000_000);
-    let sampler = Sampler::start(hub(), machine, FAST, None).unwrap();
+    let sampler = start(hub(), machine, FAST, None).unwrap();
     wait_for(&mut asked, 10).await;
     sampler.shutdown().await;
     assert!(sampler.past().buckets(Resolution::Minutes, 0).len() >= 3);
@@ -94,7 +124,7 @@ async fn without_a_store_the_past_is_kept_in_memory() {
 async fn a_benchmark_and_new_settings_wake_the_thread() {
     let (machine, mut asked) = machine(1_700_000_000);
     let hub = hub();
-    let sampler = Sampler::start(hub.clone(), machine, NEVER, None).unwrap();
+    let sampler = start(hub.clone(), machine, NEVER, None).unwrap();
     wait_for(&mut asked, 1).await;
     let progress = BenchProgress {
         run_id: 1,
@@ -114,7 +144,7 @@ async fn a_benchmark_and_new_settings_wake_the_thread() {
     sampler.shutdown().await;
 
     let (machine, mut asked) = self::machine(1_700_000_000);
-    let sampler = Sampler::start(super::tests::hub(), machine, NEVER, None).unwrap();
+    let sampler = start(super::tests::hub(), machine, NEVER, None).unwrap();
     wait_for(&mut asked, 1).await;
     sampler.set_pace(FAST);
     wait_for(&mut asked, 3).await;
@@ -125,7 +155,7 @@ async fn a_look_makes_the_next_samples_come_at_the_pace_of_the_settings() {
     let (machine, mut asked) = machine(1_700_000_000);
     let hub = hub();
     // Unwatched, a sample would come every five seconds.
-    let sampler = Sampler::start(hub.clone(), machine, Pace { interval_ms: 20, hang_ms: 0 }, None).unwrap();
+    let sampler = start(hub.clone(), machine, Pace { interval_ms: 20, hang_ms: 0 }, None).unwrap();
     wait_for(&mut asked, 1).await;
     sampler.look();
     let mut snapshots = hub.snapshots();
@@ -141,4 +171,25 @@ fn only_the_first_look_after_a_while_is_news() {
     assert!(!Looks::is_recent(1001, 1000 + LOOKS_FOR_MS));
     let looks = Looks::default();
     assert!(looks.note() && !looks.note() && looks.are_recent());
+}
+
+#[tokio::test]
+async fn a_reader_that_hangs_is_told_of_and_does_not_hold_up_the_end() {
+    let (go, gate) = std::sync::mpsc::channel();
+    let hub = hub();
+    let (machine, _asked) = machine(1_700_000_000);
+    let sampler = start(hub.clone(), Hanging { first: Some(machine), gate }, FAST, None).unwrap();
+    let mut snapshots = hub.snapshots();
+    let troubled = |snapshot: &Arc<Snapshot>| {
+        snapshot
+            .troubles
+            .iter()
+            .any(|trouble| trouble.message.starts_with("The reader of the gauges does not"))
+    };
+    let seen = tokio::time::timeout(Duration::from_secs(60), snapshots.wait_for(troubled));
+    seen.await.expect("nothing was said").unwrap();
+    let stale = hub.now().gauges.as_ref().unwrap().stale_s(Timestamp::now());
+    assert!(stale.is_some(), "by the clock it is old, although the snapshot is of that moment");
+    tokio::time::timeout(Duration::from_secs(60), sampler.shutdown()).await.expect("the end waits for it");
+    drop(go);
 }

@@ -1,7 +1,9 @@
 //! What can be seen of a server's work, read by the supervisor itself while there is a reason to ask for it. Nothing that
 //! somebody else measured some time ago counts.
 
-use super::{actor::Supervisor, memory::SlotsByPort, outcome::Outcome, suspicion::Suspicion};
+use super::{
+    PROCESSES_LIMIT, actor::Supervisor, memory::SlotsByPort, outcome::Outcome, suspicion::Suspicion,
+};
 use pilothouse_domain::{
     Timestamp,
     gauge::Gauges,
@@ -11,7 +13,7 @@ use pilothouse_domain::{
     server::Ownership,
 };
 use pilothouse_servers::ServerClient;
-use pilothouse_system::process::OwnedProcess;
+use pilothouse_system::{apart, process::OwnedProcess};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long a slot with an answer that nobody waits for may be free before that is noticed.
@@ -43,7 +45,8 @@ impl Supervisor {
         self.later(async move {
             tokio::time::sleep(after).await;
             // First the processes: answering for the slots is work too.
-            let work = tokio::task::spawn_blocking(move || processes.work(pid)).await.ok().flatten();
+            let work = move || processes.work(pid);
+            let work = apart::once("the work of processes", PROCESSES_LIMIT, work).await.ok().flatten();
             let gpu = gauges.map_or(GpuWork::NotTold, |gauges| gpu_of(&gauges, work.as_ref()));
             let slots = match client {
                 Some(client) => slots(client, &ports).await,

@@ -15,7 +15,10 @@ use pilothouse_domain::{
     server::{ServerId, ServerKind},
 };
 use pilothouse_servers::ServerAdapter;
-use pilothouse_system::model_files::{is_damage, read_files};
+use pilothouse_system::{
+    apart,
+    model_files::{is_damage, read_files},
+};
 use std::{sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,6 +35,8 @@ pub struct SupervisorHandle {
     asks: mpsc::Sender<Ask>,
 }
 
+/// Heads of files that may lie on another machine.
+const FILES_LIMIT: Duration = Duration::from_secs(30);
 /// The bound of a refresh: a server that stalls must not stall its askers.
 const REFRESH_LIMIT: Duration = Duration::from_secs(15);
 
@@ -93,9 +98,12 @@ impl SupervisorHandle {
                 .hint("That works for models of this machine in folders that you may read."));
         };
         let shown = files.to_string();
-        let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
-        let read = read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?;
-        read.map_err(|error| match is_damage(&error) {
+        let read = apart::once(&shown, FILES_LIMIT, move || read_files(&files)).await;
+        let silent = |silence: apart::Unanswered| {
+            ApiError::new(ErrorCode::TimedOut, format!("Reading files: {silence}."))
+                .hint("A folder on another machine may be gone; it is tried again.")
+        };
+        read.map_err(silent)?.map_err(|error| match is_damage(&error) {
             true => ApiError::new(ErrorCode::LoadFailed, format!("{shown} is damaged: {error}."))
                 .hint("Fetch it again, or remove it."),
             false => ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),

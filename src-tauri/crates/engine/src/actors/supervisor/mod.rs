@@ -37,6 +37,11 @@ mod waiting;
 mod wiring;
 mod work;
 
+use std::time::Duration;
+
 pub use connection::Connection;
 pub use handle::SupervisorHandle;
 pub use wiring::SupervisorWiring;
+
+/// Small files of the kernel, which may hang for a process that does.
+const PROCESSES_LIMIT: Duration = Duration::from_secs(5);

@@ -15,8 +15,9 @@ use pilothouse_servers::{
     Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
     slots,
 };
-use pilothouse_system::process::{
-    Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until,
+use pilothouse_system::{
+    apart,
+    process::{Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until},
 };
 use std::{
     path::{Path, PathBuf},
@@ -202,7 +203,8 @@ pub(super) async fn probe(
     let children = match probed.pid {
         Some(pid) => {
             let processes = processes.clone();
-            tokio::task::spawn_blocking(move || processes.children(pid)).await.ok().flatten()
+            let children = move || processes.children(pid);
+            apart::once("the list of processes", super::PROCESSES_LIMIT, children).await.ok().flatten()
         }
         None => None,
     };

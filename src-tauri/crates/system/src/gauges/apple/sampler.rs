@@ -5,7 +5,10 @@ use crate::{
     gauges::background::Background,
     process::{ProcessSpec, run_blocking},
 };
-use pilothouse_domain::gauge::{GpuReading, MemoryPressure};
+use pilothouse_domain::{
+    Timestamp,
+    gauge::{GpuReading, MemoryPressure, SilentSource},
+};
 use std::time::{Duration, Instant};
 
 /// The shortest time that a reading of the counters may span, in ms. Each reading is the average since the one before, so
@@ -38,6 +41,18 @@ impl Default for Apple {
 }
 
 impl Apple {
+    /// Which of its readers have not answered for a while.
+    pub fn silent(&self, now: Instant) -> Vec<SilentSource> {
+        let counters = self.counters.as_ref().ok().and_then(|reader| reader.unanswered(now));
+        let registry = self.registry.as_ref().ok().and_then(|reader| reader.unanswered(now));
+        let told = [("the GPU's counters", counters), ("the GPU's registry", registry)];
+        let silent = |(what, so_long): (&str, Option<Duration>)| {
+            let since = Timestamp::now().checked_sub(so_long?).ok()?;
+            Some(SilentSource { source: "apple".into(), what: what.into(), since })
+        };
+        told.into_iter().filter_map(silent).collect()
+    }
+
     /// One reading per GPU. `memory_total`: of the machine. Errors: why there is none.
     pub fn read(&mut self, now: Instant, memory_total: Option<u64>) -> Result<Vec<GpuReading>, String> {
         let registry = latest(&mut self.registry, now);

@@ -8,6 +8,7 @@ mod sockets;
 mod transport;
 mod wire;
 
+use crate::apart;
 use bollard::{
     Docker as Api,
     errors::Error,
@@ -40,8 +41,6 @@ const ASKED: usize = 64;
 /// States that every version of the API has, by which a list with others in it can still be had.
 const OLD_STATES: [&str; 7] = ["created", "running", "paused", "restarting", "removing", "exited", "dead"];
 
-const SILENT: &str = "Docker does not answer";
-
 /// Reads the containers of one engine, and finds it again when it went away.
 pub struct Docker {
     /// Or why there are none.
@@ -69,6 +68,9 @@ enum Absence {
 }
 
 impl Docker {
+    /// The reason when an engine is there and does not answer.
+    pub const SILENT: &str = "Docker does not answer";
+
     /// Looks where this process's environment says, else at the usual places.
     pub fn from_env(user_home: &Path) -> Self {
         Self::new(sockets::sockets(&|name| std::env::var_os(name), user_home), user_home)
@@ -89,8 +91,9 @@ impl Docker {
             Some(engine) if !self.is_asleep(&engine.socket).await => engine,
             _ => self.find().await?,
         };
-        let containers =
-            timeout(READING_LIMIT, self.read_from(&engine)).await.unwrap_or_else(|_| Err(SILENT.into()))?;
+        let containers = timeout(READING_LIMIT, self.read_from(&engine))
+            .await
+            .unwrap_or_else(|_| Err(Docker::SILENT.into()))?;
         self.engine = Some(engine);
         Ok(containers)
     }
@@ -120,13 +123,16 @@ impl Docker {
             ErrorKind::ConnectionRefused => Absence::Refused(shown.clone()),
             _ => Absence::Broken(format!("{shown} cannot be asked: {error}")),
         };
-        tokio::fs::metadata(socket).await.map_err(|error| refused(&error))?;
+        let file = socket.to_owned();
+        let there =
+            apart::once("the folder of Docker's socket", LIMIT, move || std::fs::metadata(file)).await;
+        there.map_err(|_| Absence::Broken(Docker::SILENT.into()))?.map_err(|error| refused(&error))?;
         if self.is_asleep(socket).await {
             return Err(Absence::Asleep(shown));
         }
         match timeout(LIMIT, UnixStream::connect(socket)).await {
             Ok(connected) => drop(connected.map_err(|error| refused(&error))?),
-            Err(_) => return Err(Absence::Broken(SILENT.into())),
+            Err(_) => return Err(Absence::Broken(Docker::SILENT.into())),
         }
         let begin = async {
             let api = transport::client(socket)?.negotiate_version().await?;
@@ -138,7 +144,9 @@ impl Docker {
 
     async fn is_asleep(&self, socket: &Path) -> bool {
         let (socket, home) = (socket.to_owned(), self.user_home.clone());
-        tokio::task::spawn_blocking(move || sockets::is_asleep(&socket, &home)).await.unwrap_or(false)
+        let asleep = move || sockets::is_asleep(&socket, &home);
+        // Where that cannot be told, its own bounds hold.
+        apart::once("the units of Docker's sockets", LIMIT, asleep).await.unwrap_or(false)
     }
 
     async fn read_from(&mut self, engine: &Engine) -> Result<Containers, String> {
@@ -178,7 +186,7 @@ async fn list(api: &Api) -> Result<(Vec<ContainerSummary>, Option<String>), Stri
     let whole = match timeout(LIMIT, api.list_containers(Some(all.build()))).await {
         Ok(Err(Error::JsonDataError { .. })) => None,
         Ok(answer) => Some(answer.map_err(|error| reason(&error))?),
-        Err(_) => return Err(SILENT.into()),
+        Err(_) => return Err(Docker::SILENT.into()),
     };
     if let Some(whole) = whole {
         return Ok((whole, None));
@@ -202,7 +210,7 @@ async fn detail(api: &Api, id: &str, is_up: bool) -> Detail {
     let stats = match timeout(LIMIT, answer.next()).await {
         Ok(Some(stats)) => stats.map_err(|error| reason(&error)),
         Ok(None) => Err("the engine does not tell it".into()),
-        Err(_) => Err(SILENT.into()),
+        Err(_) => Err(Docker::SILENT.into()),
     };
     Detail { inspected, stats: Some(stats) }
 }
@@ -210,13 +218,13 @@ async fn detail(api: &Api, id: &str, is_up: bool) -> Detail {
 async fn limited<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
     match timeout(LIMIT, question).await {
         Ok(answer) => answer.map_err(|error| reason(&error)),
-        Err(_) => Err(SILENT.into()),
+        Err(_) => Err(Docker::SILENT.into()),
     }
 }
 
 fn reason(error: &Error) -> String {
     match error {
-        Error::RequestTimeoutError => SILENT.into(),
+        Error::RequestTimeoutError => Docker::SILENT.into(),
         Error::DockerResponseServerError { status_code, message } => {
             let message: String = message.chars().take(200).collect();
             format!("Docker refused the question (HTTP {status_code}): {message}")

@@ -9,6 +9,7 @@ use raw::{RawReading, merge};
 use std::{
     ffi::OsStr,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -20,6 +21,14 @@ const LIMIT_EVERY: Duration = Duration::from_secs(60);
 const PROCESSES_EVERY: Duration = Duration::from_secs(5);
 /// The vendor's number on the PCI bus.
 const VENDOR: &str = "0x10de";
+
+/// Only one thread at a time is in the driver: where a call hangs, none is added.
+static IN_THE_DRIVER: Mutex<()> = Mutex::new(());
+
+/// Held while the driver is asked.
+pub(crate) fn in_the_driver() -> MutexGuard<'static, ()> {
+    IN_THE_DRIVER.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Why there are no readings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +117,7 @@ impl Nvidia {
         {
             return Ok(listed.iter().map(|(_, name)| asleep(name.clone())).collect());
         }
+        let _alone = in_the_driver();
         let result = self.read_now(memory_total).map_err(|error| reason(&error));
         match &result {
             Ok(_) => self.absent = None,

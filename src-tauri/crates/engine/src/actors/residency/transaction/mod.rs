@@ -80,6 +80,10 @@ pub(super) struct Transaction {
     /// A load of it that goes on without us.
     late: Option<LateLoad>,
     answers_cut: u32,
+    /// It stands in the journal; marks and the end of one that does not are not written.
+    in_journal: bool,
+    /// All of it was written in time.
+    journalled: bool,
     reasons: Vec<String>,
     /// What is active now, and whether it answers.
     active: Option<Active>,
@@ -119,6 +123,8 @@ impl Transaction {
             target_is_stray: false,
             late: None,
             answers_cut: 0,
+            in_journal: false,
+            journalled: true,
             reasons: Vec::new(),
             standing: Standing::Open,
             strays: Vec::new(),
@@ -148,7 +154,7 @@ impl Transaction {
     pub async fn run(mut self) -> Finished {
         let switch_id = self.open_journal().await;
         self.show(switch_id).await;
-        let report = match self.forward().await {
+        let mut report = match self.forward().await {
             Ok(()) => self.report(switch_id, SwitchOutcome::Committed, None),
             Err(error) => {
                 tracing::warn!(to = %self.to, %error, "the switch failed, putting back");
@@ -163,12 +169,13 @@ impl Transaction {
         // What our own end cut short stays open in the journal, so that the next start finishes it.
         let whole =
             !self.ending.is_cancelled() || (self.strays.is_empty() && self.standing == Standing::Open);
-        if matches!(self.cause, Cause::Asked(_))
+        if self.in_journal
             && whole
             && let Some(journal) = &self.around.journal
             && let Err(error) = journal.end(&report).await
         {
             tracing::warn!(%error, "the switch was not kept");
+            report.journalled = false;
         }
         let Self { active, standing, strays, late, .. } = self;
         let late = late.filter(|late| !late.is_over());
@@ -214,13 +221,19 @@ impl Transaction {
 
     async fn open_journal(&mut self) -> i64 {
         let fallback = Timestamp::now().as_millisecond();
-        let (Some(journal), Cause::Asked(_)) = (&self.around.journal, &self.cause) else {
+        let journal = self.around.journal.clone().filter(|_| matches!(self.cause, Cause::Asked(_)));
+        let Some(journal) = journal else {
+            self.journalled = !matches!(self.cause, Cause::Asked(_));
             return fallback;
         };
         match journal.begin(self.previous.as_ref(), &self.to, Timestamp::now()).await {
-            Ok(id) => id,
+            Ok(id) => {
+                self.in_journal = true;
+                id
+            }
             Err(error) => {
                 tracing::warn!(%error, "this switch is not journalled");
+                self.not_journalled(&error);
                 fallback
             }
         }
@@ -248,10 +261,12 @@ impl Transaction {
         shown.phase = phase;
         shown.progress = None;
         self.around.hub.report(Report::Switching(Some(shown.clone())));
-        if let (Some(journal), Cause::Asked(_)) = (&self.around.journal, &self.cause)
+        // Nobody waits for a journal that has just failed: the commit tries it again.
+        if let Some(journal) = self.around.journal.clone().filter(|_| self.in_journal && self.journalled)
             && let Err(error) = journal.mark(shown.switch_id, phase, to_was_loaded).await
         {
             tracing::warn!(%error, "the journal was not written");
+            self.not_journalled(&error);
         }
     }
 
@@ -327,6 +342,12 @@ impl Transaction {
         self.strays.push(stray);
     }
 
+    fn not_journalled(&mut self, error: &ApiError) {
+        if std::mem::replace(&mut self.journalled, false) {
+            self.reasons.push(format!("Not journalled: {}", error.message));
+        }
+    }
+
     fn is_committed(&self) -> bool {
         self.done.contains(&Step::Commit)
     }
@@ -357,6 +378,7 @@ impl Transaction {
             first_token_ms: self.first_token_ms,
             steps: std::mem::take(&mut self.timings),
             answers_cut: self.answers_cut,
+            journalled: self.journalled,
             reason: (!reasons.is_empty()).then(|| reasons.join(" ")),
             error,
         }

@@ -113,14 +113,14 @@ impl Transaction {
         let active = Active { server: self.to.server.clone(), model: self.to.model.clone(), instance };
         let same = self.previous.as_ref().is_some_and(|previous| previous.reference() == self.to);
         let clearing = self.previous.is_some() && !same && !self.done.contains(&Step::UnloadPrevious);
-        if let Some(journal) = &self.around.journal {
-            let written = match (&self.cause, &self.shown) {
-                (Cause::Asked(_), Some(shown)) => journal.commit(shown.switch_id, &active, clearing).await,
+        if let Some(journal) = self.around.journal.clone() {
+            let written = match &self.shown {
+                Some(shown) if self.in_journal => journal.commit(shown.switch_id, &active, clearing).await,
                 _ => journal.set_active(Some(&active)).await,
             };
             if let Err(error) = written {
-                tracing::warn!(%error, "the active model was not kept");
-                self.reasons.push(format!("It was not written down: {error}"));
+                tracing::warn!(%error, "the active model is written down later");
+                self.not_journalled(&error);
             }
         }
         self.around.note_stray(&self.to, false).await;
