@@ -15,7 +15,7 @@ pub fn packed_bytes(matrices: &[Matrices], cpu: CpuFeatures) -> u64 {
 /// The rules of llama.cpp's ggml/src/ggml-cpu/repack.cpp (`ggml_repack_get_optimal_repack_type`), without those for s390x and
 /// RISC-V. There "matrix products of bytes" (i8mm) stand beside `dotprod`; no processor has the one without the other.
 fn is_packed(matrices: &Matrices, cpu: CpuFeatures) -> bool {
-    let (eight, four) = (matrices.rows_by % 8 == 0, matrices.rows_by % 4 == 0);
+    let (eight, four) = (matrices.rows_by.is_multiple_of(8), matrices.rows_by.is_multiple_of(4));
     let arm = cpu.neon && cpu.dotprod;
     match matrices.block {
         BlockType::Q4_0 | BlockType::Mxfp4 => (cpu.avx2 && eight) || (arm && four),
