@@ -99,10 +99,9 @@ async fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_none() 
                 let mut arguments = words(verb);
                 arguments.extend((json && verb[0] != "--help").then_some(OsStr::new("--json")));
                 let what = format!("{arguments:?} {engine}");
-                let whole = match verb.contains(&"--watch") {
-                    true => None,
-                    false => Some(run(&sandbox, &arguments, Stdio::piped(), Stdio::piped())),
-                };
+                // With an engine it goes on for ever.
+                let endless = verb.contains(&"--watch") && engine == "with one";
+                let whole = (!endless).then(|| run(&sandbox, &arguments, Stdio::piped(), Stdio::piped()));
                 let lost = run(&sandbox, &arguments, full(), Stdio::piped());
                 let said = String::from_utf8_lossy(&lost.stderr).into_owned();
                 assert!(matches!(lost.status.code(), Some(1..=5)), "{what}: {:?} {said}", lost.status);
@@ -113,7 +112,7 @@ async fn output_that_cannot_be_written_is_a_failure_and_a_closed_pipe_is_none() 
 
                 let left = run(&sandbox, &arguments, closed(), Stdio::piped());
                 let Some(whole) = whole else {
-                    assert_eq!(left.status.code(), Some(if engine == "with one" { 0 } else { 3 }), "{what}");
+                    assert_eq!((left.status.code(), left.stderr), (Some(0), vec![]), "{what}");
                     continue;
                 };
                 let said = String::from_utf8_lossy(&left.stderr).into_owned();

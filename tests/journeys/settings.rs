@@ -1,7 +1,8 @@
 //! A settings file that is wrong.
 
-use pilothouse_tests::sandbox::{
-    GGUF, Group, LIMIT, Sandbox, Tools, built, command, free_port, or_skip, until,
+use pilothouse_tests::{
+    sandbox::{GGUF, Group, LIMIT, Sandbox, Tools, command, free_port, until},
+    sims::lmstudio::{LmStudioSim, Options},
 };
 use std::{net::TcpListener, process::Stdio};
 
@@ -94,12 +95,13 @@ async fn saving_the_settings_of_an_engine_with_a_port_of_its_own_needs_no_restar
 #[tokio::test(flavor = "multi_thread")]
 async fn a_remote_server_that_is_removed_takes_the_active_model_along_and_says_so_simulated() {
     let Some(tools) = Tools::find() else { return };
-    let Some(simulated) = or_skip(built("sim-ollama")) else { return };
-    let tools = Tools { ollama: simulated, ..tools };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    let folder = tempfile::tempdir().unwrap();
+    let quick = Options { load_seconds: 0.1, ttft_ms: 5, ..Options::new(folder.path()) };
+    let studio = LmStudioSim::start(quick).await.unwrap();
     let sandbox = Sandbox::new(&tools, "[servers.llama-server]\nautostart = false\n\n");
     let mut engine = sandbox.serve().await;
-    sandbox.until_ready(&mut engine, "ollama").await;
-    let address = format!("http://127.0.0.1:{}/v1", sandbox.ollama_port);
+    let address = format!("{}/v1", studio.base_url().unwrap());
     assert_eq!(sandbox.run(&["servers", "add", "studio", &address]).code, Some(0));
     let model = until("a model of it", LIMIT, || async {
         let models = sandbox.ask(&["models"])?["models"].as_array()?.clone();
@@ -121,8 +123,9 @@ async fn a_remote_server_that_is_removed_takes_the_active_model_along_and_says_s
     engine.terminate();
     sandbox.assert_clean_end(&mut engine).await;
     let mut again = sandbox.serve().await;
-    sandbox.until_ready(&mut again, "ollama").await;
-    assert!(sandbox.ask(&["status"]).unwrap()["active"].is_null(), "nor after the next start");
+    let status = sandbox.until(&mut again, "the next start", |status| Some(status.clone())).await;
+    assert!(status["active"].is_null(), "nor after the next start: {status:#}");
+    studio.stop().await;
 }
 
 /// As people write it, and as they sort their files.
