@@ -190,6 +190,7 @@ mod tests {
             chip: "Xeon".into(),
             cores: Cores::default(),
             cpu_features: Some(all),
+            memory_limit: None,
             memory_bytes: 64 << 30,
             memory_kind: MemoryKind::Separate,
             bandwidth_gb_s: None,

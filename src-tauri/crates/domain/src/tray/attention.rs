@@ -92,6 +92,7 @@ mod tests {
             load_ms: None,
             first_token_ms: None,
             steps: vec![],
+            journalled: true,
             answers_cut: 0,
             reason: None,
             error: Some(error),
