@@ -83,6 +83,7 @@ pub struct Engine {
     /// The address of the web UI with its token.
     web_url: Option<String>,
     settings_task: JoinHandle<()>,
+    keys_task: JoinHandle<()>,
     _watch: Option<settings::WatchGuard>,
     lock: EngineLock,
 }
@@ -205,9 +206,10 @@ impl Engine {
         publish_record(&lock, &hub, door.as_ref(), gateway.as_ref(), &token, started_at);
         first_start(inner.clone(), &settings);
         fleet.look_around();
+        let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, settings, (notify_on, switching));
-        Ok(Self { inner, gateway, door, web_url, settings_task, _watch: watch_guard, lock })
+        Ok(Self { inner, gateway, door, web_url, settings_task, keys_task, _watch: watch_guard, lock })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -229,6 +231,7 @@ impl Engine {
     pub async fn shutdown(self) {
         let ladder = async {
             self.settings_task.abort();
+            self.keys_task.abort();
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();
