@@ -7,7 +7,7 @@ from pathlib import Path
 
 TABLE = Path(__file__).parent.parent / "tests" / "FAULTS.md"
 # The rows name tests of these programs.
-OF_ROWS = ("faults", "journeys", "storms")
+OF_ROWS = ("faults", "journeys", "storms", "containers", "machines")
 # With --nocapture such a line may stand behind what the runner has begun to write.
 SKIPPED = re.compile(r"^(?:test \S+ \.\.\. |[.iF]+)?skipped: ", re.M)
 

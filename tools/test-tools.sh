@@ -53,6 +53,17 @@ if [ ! -f "$cache/python/openai-$openai" ]; then
     touch "$cache/python/openai-$openai"
 fi
 
+# Another machine for the tests: a Debian with systemd and little else, above all without certificates. Only root can boot
+# one.
+debian="$cache/debian-12"
+if [ ! -d "$debian" ] && [ "$(id -u)" = 0 ] && command -v mmdebstrap >/dev/null; then
+    say "Building a minimal Debian"
+    rm -rf "$debian.new"
+    mmdebstrap --quiet --variant=minbase --include=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd \
+        bookworm "$debian.new" >&2
+    mv "$debian.new" "$debian"
+fi
+
 # Servers that tests start themselves wait for each other as those of Pilothouse do (servers/openmp.rs): several at
 # once on few cores would hardly get on otherwise.
 printf 'export GOMP_SPINCOUNT=1000\n'
@@ -60,3 +71,4 @@ printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"
 printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$cache/ollama-$fits/bin/ollama"
 printf 'export PILOTHOUSE_TEST_OLLAMA_TOO_NEW=%q\n' "$cache/ollama-$too_new/bin/ollama"
 printf 'export PILOTHOUSE_TEST_PYTHON=%q\n' "$cache/python/bin/python"
+printf 'export PILOTHOUSE_TEST_DEBIAN=%q\n' "$debian"

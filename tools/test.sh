@@ -34,7 +34,8 @@ side_by_side() {
 
 need_commands cargo node npm go python3 || exit 1
 need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel dunst xdotool openbox dbus dbus-x11 imagemagick \
-    chromium webkit2gtk-driver python3-venv curl procps faketime libayatana-appindicator3-1 fonts-dejavu-core || exit 1
+    chromium webkit2gtk-driver python3-venv curl procps faketime libayatana-appindicator3-1 fonts-dejavu-core \
+    mmdebstrap systemd-container gnome-keyring docker.io podman busybox-static || exit 1
 build_ui || exit 1
 
 build() { cargo build --quiet --workspace && cargo test --quiet -p pilothouse-tests --no-run; }
@@ -44,7 +45,7 @@ storms_lane() {
 journeys_lane() {
     section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
     section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
-    section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim --test containers
+    section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim
     section macos tools/macos-check.sh
 }
 
@@ -64,6 +65,8 @@ if [ "$fast" != --fast ]; then
         side_by_side storms_lane journeys_lane
         # Without --quiet these name their tests: the count of the faults needs that.
         section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
+        section containers cargo test -p pilothouse-tests --test containers -- --nocapture --test-threads=4
+        section machines cargo test -p pilothouse-tests --test machines -- --nocapture --test-threads=1
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
         section browser tools/browser-test.sh
     else

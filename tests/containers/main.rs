@@ -1,9 +1,11 @@
-//! What Pilothouse makes of a Docker engine's answers: its reader and its actor against a simulated socket.
+//! What Pilothouse makes of a Docker engine's answers: its reader and its actor against a simulated socket,
+//! and against real engines (Docker, Podman) where they are installed and may be started.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod reader;
+mod real;
 mod watch;
 
 use pilothouse_tests::sims::docker::{Container, DockerSim, Fault};

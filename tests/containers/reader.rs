@@ -181,7 +181,7 @@ fn a_socket_without_the_right_to_use_it_is_said() {
 }
 
 #[expect(unsafe_code, reason = "the standard library has no call for it")]
-fn act_as_nobody() {
+pub(crate) fn act_as_nobody() {
     // SAFETY: setfsuid takes a plain number and concerns this thread alone; without the right to it, nothing changes.
     unsafe { libc::setfsuid(65_534) };
 }

@@ -38,14 +38,34 @@ impl NotifyDesktop for NoDesktop {
 
 struct Watched {
     scene: Scene,
-    hub: Hub,
-    actor: ContainerWatch,
-    _enabled: watch::Sender<bool>,
+    seen: Seen,
 }
 
 impl Watched {
     fn start(containers: Vec<Container>) -> Self {
         let scene = Scene::new(containers, Fault::None);
+        let seen = Seen::start(Docker::at(&scene.sim.socket), QUICK);
+        Self { scene, seen }
+    }
+}
+
+impl std::ops::Deref for Watched {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+/// What Pilothouse makes of an engine.
+pub(crate) struct Seen {
+    hub: Hub,
+    actor: ContainerWatch,
+    _enabled: watch::Sender<bool>,
+}
+
+impl Seen {
+    pub(crate) fn start(docker: Docker, intervals: Intervals) -> Self {
         let view = EngineView {
             version: "0".into(),
             pid: 0,
@@ -60,13 +80,13 @@ impl Watched {
         let hub = Hub::new(view, Leases::default());
         let (enabled, wanted) = watch::channel(false);
         let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted);
-        let docker = Docker::at(&scene.sim.socket);
-        let actor = ContainerWatch::start(&hub, &notifier, docker, &Silences::new(hub.clone()), true, QUICK);
-        Self { scene, hub, actor, _enabled: enabled }
+        let actor =
+            ContainerWatch::start(&hub, &notifier, docker, &Silences::new(hub.clone()), true, intervals);
+        Self { hub, actor, _enabled: enabled }
     }
 
     /// Waits for a snapshot that has what is looked for.
-    async fn until<T>(&self, what: &str, found: impl Fn(&Snapshot) -> Option<T>) -> T {
+    pub(crate) async fn until<T>(&self, what: &str, found: impl Fn(&Snapshot) -> Option<T>) -> T {
         let mut snapshots = self.hub.snapshots();
         let looking = async {
             loop {

@@ -10,6 +10,7 @@ mod docker;
 mod doors;
 mod guardrail;
 mod hangs;
+mod keyring;
 mod launches;
 mod leaving;
 mod limits;

@@ -221,6 +221,67 @@ async fn a_certificate_that_is_not_trusted_or_of_another_name_is_said() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_system_without_certificates_loses_https_and_nothing_else() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let models = r#"{"object":"list","data":[{"id":"small","object":"model"}]}"#;
+    let upstream = axum::Router::new().route("/models", axum::routing::get(async move || models));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, upstream).await });
+    let certificate = Certificate::for_names(&["localhost"]).unwrap();
+    let tls = Front::open(0, &base, Some(&certificate)).await.unwrap();
+    let plain = Front::open(0, &base, None).await.unwrap();
+    let remotes = [
+        ("plain", format!("http://127.0.0.1:{}", plain.port)),
+        ("tls", format!("https://localhost:{}", tls.port)),
+        ("elsewhere", "http://no-such-machine.invalid:8000/v1".to_owned()),
+    ];
+    let tables = remotes.map(|(id, address)| format!("[servers.remote.{id}]\naddress = {address:?}\n\n"));
+    let mut sandbox = Sandbox::new(&tools, &format!("{NO_LLAMA}{}", tables.concat()));
+    let none = sandbox.folder().join("none");
+    std::fs::create_dir(&none).unwrap();
+    sandbox.set("SSL_CERT_FILE", "/nonexistent");
+    sandbox.set("SSL_CERT_DIR", &none);
+    let mut engine = sandbox.serve().await;
+    until_state(&sandbox, &mut engine, "plain", "ready").await;
+    let failed = until_state(&sandbox, &mut engine, "elsewhere", "failed").await;
+    assert!(reason(&failed).contains("No machine named"), "{failed:#}");
+    let failed = sandbox
+        .until(&mut engine, "a way out", |status| {
+            let hinted = |tls: &&serde_json::Value| tls["hint"].to_string().contains("ca-certificates");
+            server(status, "tls").filter(|tls| tls["state"] == "failed").filter(hinted).cloned()
+        })
+        .await;
+    assert!(reason(&failed).contains("knows no issuer of certificates"), "{failed:#}");
+    let gateway = format!("http://127.0.0.1:{}/v1/models", sandbox.gateway_port);
+    assert_eq!(reqwest::get(gateway).await.unwrap().status(), 200);
+    let doctor = sandbox.run(&["doctor"]).json;
+    let checks = doctor["checks"].as_array().unwrap();
+    let named = checks.iter().find(|check| check["name"] == "certificates").unwrap();
+    assert_eq!(named["result"], "warn", "{doctor:#}");
+
+    // As soon as there are some, they are used: nothing need be started again.
+    std::fs::write(none.join("issuer.pem"), &certificate.issuer).unwrap();
+    until_state(&sandbox, &mut engine, "tls", "ready").await;
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+
+    std::fs::remove_file(none.join("issuer.pem")).unwrap();
+    sandbox.set("PILOTHOUSE_EMBEDDED", sandbox.folder().join("embedded"));
+    for (index, words) in [
+        (format!("https://localhost:{}/simple", tls.port), "knows no issuer of certificates"),
+        (format!("http://127.0.0.1:{}/simple", plain.port), "answered 404"),
+    ] {
+        sandbox.set("PILOTHOUSE_INDEX_URL", &index);
+        let setup = sandbox.run(&["setup", "--yes"]);
+        assert!(setup.code == Some(1) && setup.stdout.contains(words), "{index}: {setup:?}");
+    }
+    plain.close().await;
+    tls.close().await;
+    serving.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_name_that_leads_nowhere_is_said() {
     let Some(tools) = Tools::find().map(without_ollama) else { return };
     let sandbox = Sandbox::new(&tools, &remote("http://no-such-machine.invalid:8000/v1"));

@@ -31,8 +31,8 @@ fn every_fault_has_a_test_and_every_test_a_row() {
         .collect();
     let rows: BTreeSet<&str> = named.iter().copied().collect();
     assert_eq!(rows.len(), named.len(), "a test is named twice");
-    // Folders of faults only; of the journeys those that the table names.
-    let journeys = sources("journeys");
+    // Folders of faults only; of the others those that the table names.
+    let journeys = [sources("journeys"), sources("containers"), sources("machines")].concat();
     let faults = [sources("faults"), sources("storms"), sources("storms/kills")].concat();
     let faults: BTreeSet<&str> = faults.iter().flat_map(|source| tests_in(source)).collect();
     let all: BTreeSet<&str> =

@@ -47,13 +47,17 @@ async fn a_service_is_installed_and_removed_and_a_failure_leaves_nothing() {
     let unit = std::fs::read_to_string(&file).unwrap();
     assert!(unit.contains(&format!("ExecStart=\"{}\" serve", tools.cli.display())), "{unit}");
     assert!(unit.contains(&format!("PILOTHOUSE_HOME={}", sandbox.home().display())), "{unit}");
+    // Another unit than before is put in force, the same one cuts nothing off.
+    assert_eq!(service(&sandbox, &tools, &well, "install").0, Some(0));
+    std::fs::write(&file, unit.replace("serve", "serve --port 1")).unwrap();
+    assert_eq!(service(&sandbox, &tools, &well, "install").0, Some(0));
     let (code, said) = service(&sandbox, &tools, &well, "remove");
     assert!(code == Some(0) && !file.exists(), "{said}");
     let calls = std::fs::read_to_string(well.join("calls")).unwrap();
-    let wanted = [
-        "--user daemon-reload",
-        "--user enable --now pilothouse.service",
-        "--user disable --now pilothouse.service",
-    ];
-    assert_eq!(calls.lines().collect::<Vec<_>>(), wanted);
+    let verbs: Vec<&str> = calls.lines().filter_map(|call| call.strip_prefix("--user ")).collect();
+    let installed = |verb| ["daemon-reload", "enable pilothouse.service", verb];
+    let start = installed("start pilothouse.service");
+    let wanted = [&start, &start, &installed("restart pilothouse.service")[..]].concat();
+    assert_eq!(verbs[..9], wanted);
+    assert_eq!(verbs[9..], ["disable --now pilothouse.service"]);
 }

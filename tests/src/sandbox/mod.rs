@@ -11,11 +11,11 @@ mod group;
 mod tools;
 
 pub use group::{Group, command, limit_descriptors, marked, parent, signal};
-pub use tools::{GGUF, Tools, built, free_port, named, or_skip, until};
+pub use tools::{GGUF, Tools, built, found, free_port, is_root, named, or_skip, skip, until};
 
 use serde_json::Value;
 use std::{
-    ffi::OsStr,
+    ffi::{OsStr, OsString},
     fs,
     io::Write,
     path::{Path, PathBuf},
@@ -40,6 +40,9 @@ pub struct Sandbox {
     pub cli: PathBuf,
     pub embedded: PathBuf,
     home: PathBuf,
+    /// Further variables of everything that is started here.
+    variables: Vec<(String, OsString)>,
+    is_at_home: bool,
     folder: tempfile::TempDir,
 }
 
@@ -76,12 +79,43 @@ impl Sandbox {
         }
         fs::write(home.join("config/settings.toml"), text).unwrap();
         let (cli, embedded) = (tools.cli.clone(), tools.embedded.clone());
-        Self { gateway_port, ollama_port, cli, embedded, home, folder }
+        let (variables, is_at_home) = (Vec::new(), false);
+        Self { gateway_port, ollama_port, cli, embedded, home, variables, is_at_home, folder }
     }
 
     /// `PILOTHOUSE_HOME`.
     pub fn home(&self) -> &Path {
         &self.home
+    }
+
+    /// Sets a variable for everything that is started from now on.
+    pub fn set(&mut self, name: &str, value: impl Into<OsString>) {
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// From now on Pilothouse lives in the home of a person, as usual, and not in a portable one. The folders are the same.
+    pub fn move_home(&mut self) {
+        for (variable, own, below) in [
+            ("XDG_CONFIG_HOME", "config", "pilothouse"),
+            ("XDG_DATA_HOME", "data", "pilothouse"),
+            ("XDG_CACHE_HOME", "cache", "pilothouse"),
+            ("XDG_STATE_HOME", "logs", "pilothouse/logs"),
+            ("XDG_RUNTIME_DIR", "run", "pilothouse"),
+        ] {
+            let (folder, target) = (self.folder.path().join("xdg").join(own), self.home.join(own));
+            let link = folder.join(below);
+            fs::create_dir_all(&target).unwrap();
+            fs::create_dir_all(link.parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(&target, &link).unwrap();
+            fs::set_permissions(&folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+            self.set(variable, folder);
+        }
+        self.is_at_home = true;
+    }
+
+    /// A folder for what else the test needs; gone at its end.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn settings_file(&self) -> PathBuf {
@@ -101,7 +135,11 @@ impl Sandbox {
             .env("TMPDIR", self.folder.path().join("tmp"))
             // A real Docker of this machine is left alone.
             .env("DOCKER_HOST", format!("unix://{}", self.folder.path().join("no-docker.sock").display()))
-            .env(MARK, self.folder.path());
+            .env(MARK, self.folder.path())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
+        if self.is_at_home {
+            command.env_remove("PILOTHOUSE_HOME");
+        }
     }
 
     /// Starts `pilothouse serve` and waits until it answers.

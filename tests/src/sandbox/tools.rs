@@ -49,12 +49,32 @@ pub fn or_skip<T>(found: Result<T, String>) -> Option<T> {
     }
 }
 
+/// Says what this person may not do here: the test counts as skipped, in a strict run too, as nobody can install rights.
+pub fn skip<T>(reason: &str) -> Option<T> {
+    println!("skipped: {reason}");
+    None
+}
+
+#[expect(unsafe_code, reason = "the standard library does not say who we are")]
+pub fn is_root() -> bool {
+    // SAFETY: geteuid takes nothing, touches no memory of ours and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
 /// The path that a variable names.
 pub fn named(variable: &str) -> Result<PathBuf, String> {
     std::env::var_os(variable)
         .map(PathBuf::from)
         .filter(|path| path.exists())
         .ok_or(format!("{variable} names nothing that exists"))
+}
+
+/// A program of this system, by its name.
+pub fn found(program: &str) -> Result<PathBuf, String> {
+    // Some live where only root looks.
+    let path = std::env::var("PATH").unwrap_or_default() + ":/usr/local/sbin:/usr/sbin:/sbin";
+    let mut places = std::env::split_paths(&path).map(|folder| folder.join(program));
+    places.find(|place| place.is_file()).ok_or(format!("{program} is not installed"))
 }
 
 /// A program that was built together with the running test: `<target>/debug/<name>`.

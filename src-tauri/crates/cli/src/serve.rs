@@ -5,9 +5,9 @@ use pilothouse_engine::{
     api::{ApiError, CallHandler, ErrorCode},
     logging,
 };
-use pilothouse_system::ending;
+use pilothouse_system::{ending, service::writes_to_journal};
 use serde_json::json;
-use std::{sync::Arc, time::Duration};
+use std::{io::IsTerminal, sync::Arc, time::Duration};
 use tokio::sync::watch;
 
 /// How long a first model may take to become active.
@@ -25,7 +25,12 @@ pub async fn run(port: Option<u16>, output: &Output) -> Result<u8, ApiError> {
     output.line(&first.to_string());
     if !output.is_json() {
         let absent = || snapshot.engine.gateway_absent.clone().unwrap_or_default();
-        output.remark(&format!("Web UI   {}", url.as_deref().unwrap_or("none: its port is taken")));
+        // Behind the hash is the token. A file or a journal is read by more people than a terminal.
+        let shown = match std::io::stderr().is_terminal() {
+            true => url.as_deref(),
+            false => url.as_deref().and_then(|url| url.split('#').next()),
+        };
+        output.remark(&format!("Web UI   {}", shown.unwrap_or("none: its port is taken")));
         output.remark(&format!("Gateway  {}", gateway.unwrap_or_else(|| format!("none: {}", absent()))));
         output.remark("Ctrl-C ends it.");
     }
@@ -73,7 +78,7 @@ pub async fn start(port: Option<u16>) -> Result<Engine, ApiError> {
     let mut options = EngineOptions::from_env()?;
     options.web_port = port;
     options.paths.create_all()?;
-    logging::init(&options.paths, false);
+    logging::init(&options.paths, writes_to_journal());
     Engine::start(options).await
 }
 

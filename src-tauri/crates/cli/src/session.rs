@@ -5,7 +5,7 @@ use pilothouse_engine::{
     api::{ApiError, Call, CallResult, ErrorCode, Reply},
     single_engine::EngineRecord,
 };
-use pilothouse_system::paths::Paths;
+use pilothouse_system::{connect::client_for, paths::Paths};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
@@ -31,12 +31,7 @@ impl Session {
             ApiError::new(ErrorCode::NotRunning, "Pilothouse does not run.")
                 .hint("Start it: `pilothouse serve`, or open the tray app.")
         })?;
-        let http = reqwest::Client::builder()
-            .no_proxy()
-            .connect_timeout(Duration::from_secs(2))
-            .build()
-            .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
-        Ok(Self { http, record })
+        Ok(Self { http: client_for(&record.web_url), record })
     }
 
     /// The address of the web UI with its token.

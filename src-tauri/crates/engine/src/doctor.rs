@@ -17,7 +17,13 @@ use pilothouse_domain::{
     units::gigabytes,
 };
 use pilothouse_servers::discovery::discover;
-use pilothouse_system::{apart, connect::is_here, keys::Keys, paths::Paths, service};
+use pilothouse_system::{
+    apart,
+    connect::{has_roots, is_here},
+    keys::Keys,
+    paths::Paths,
+    service,
+};
 use std::{path::Path, time::Duration};
 
 /// Writing a file into each of a few folders.
@@ -38,9 +44,16 @@ pub async fn examine(
     let mut checks = apart::once("the folders of Pilothouse", limit, move || examine_machine(&own))
         .await
         .unwrap_or_else(|silence| vec![check("folders", CheckResult::Fail, silence.to_string())]);
+    checks.extend(was_replaced());
     checks.extend(snapshot.servers.iter().map(server));
     for view in snapshot.servers.iter().filter(|view| view.abilities.key) {
-        checks.extend(keys.kept(&view.id).await.map(|place| key(view, place)));
+        match keys.kept(&view.id).await {
+            Ok(place) => checks.extend(place.map(|place| key(view, place))),
+            Err(why) => checks.push(
+                check(&format!("key of {}", view.title), CheckResult::Warn, format!("not read: {why}"))
+                    .with("It is looked for again by itself."),
+            ),
+        }
     }
     checks.extend(discover_unused(snapshot).await);
     let orphans = snapshot.gauges.as_ref().map(|gauges| &gauges.orphans[..]).unwrap_or_default();
@@ -109,6 +122,16 @@ fn is_gpu(source: &SilentSource) -> bool {
     matches!(source.source.as_str(), "nvidia" | "amd" | "intel" | "apple")
 }
 
+/// The program's file is another one since this engine was started: an upgrade.
+fn was_replaced() -> Option<Check> {
+    let program = std::fs::read_link("/proc/self/exe").ok()?;
+    program.to_str()?.ends_with(" (deleted)").then(|| {
+        let detail = "its program was replaced since it was started; the old one still runs";
+        check("Pilothouse", CheckResult::Warn, detail)
+            .with("Start it again. As a service: systemctl --user restart pilothouse")
+    })
+}
+
 /// What can be looked at without an engine.
 pub fn examine_machine(paths: &Paths) -> Vec<Check> {
     let embedded = Embedded::new(paths.embedded.clone());
@@ -128,6 +151,13 @@ pub fn examine_machine(paths: &Paths) -> Vec<Check> {
             }
         },
     ];
+    if !has_roots() {
+        let detail = "this system knows no issuer of certificates, so nothing can be asked by https";
+        checks.push(
+            check("certificates", CheckResult::Warn, detail)
+                .with("Install the package ca-certificates. Servers of this machine need none."),
+        );
+    }
     checks.push(service(paths));
     if cfg!(target_os = "linux") {
         checks.push(match std::env::var_os("DBUS_SESSION_BUS_ADDRESS") {

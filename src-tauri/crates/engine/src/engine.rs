@@ -81,6 +81,7 @@ pub struct Engine {
     doors: Doors,
     settings_task: JoinHandle<()>,
     folders_task: JoinHandle<()>,
+    keys_task: JoinHandle<()>,
     _watch: Option<settings::WatchGuard>,
 }
 
@@ -214,9 +215,10 @@ impl Engine {
         let (named, seen) = watch::channel(settings.clone());
         let folders_task = folders::watch_folders(hub, seen);
         look_for_damage(&inner);
+        let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
-        Ok(Self { inner, doors, settings_task, folders_task, _watch: watch_guard })
+        Ok(Self { inner, doors, settings_task, folders_task, keys_task, _watch: watch_guard })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -240,6 +242,7 @@ impl Engine {
         let ladder = async {
             self.settings_task.abort();
             self.folders_task.abort();
+            self.keys_task.abort();
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();

@@ -8,9 +8,9 @@ use pilothouse_domain::{
     server::ServerId,
 };
 use pilothouse_system::connect::{
-    causes, client_for, forget_certificates, lacks_descriptors, moved_to, no_descriptors,
+    Made, causes, forget_certificates, lacks_descriptors, made_for, moved_to, no_descriptors, no_roots,
 };
-use reqwest::{Client, Method, RequestBuilder, Response, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use std::{
@@ -32,23 +32,31 @@ pub const LIST_LIMIT: Duration = Duration::from_secs(10);
 /// A client for one server.
 #[derive(Clone)]
 pub struct ServerHttp {
-    client: Client,
+    made: Made,
     endpoint: Endpoint,
     /// The server's name in messages.
     title: Arc<str>,
     /// Whose key it is, for hints.
     keyed_by: Option<ServerId>,
+    /// Why the key that there may be could not be read.
+    key_unread: Option<String>,
 }
 
 impl ServerHttp {
     pub fn new(endpoint: &Endpoint, title: &str) -> Self {
-        let client = client_for(&endpoint.base_url);
-        Self { client, endpoint: endpoint.clone(), title: title.into(), keyed_by: None }
+        let made = made_for(&endpoint.base_url);
+        Self { made, endpoint: endpoint.clone(), title: title.into(), keyed_by: None, key_unread: None }
     }
 
     /// Says where a person can give the key, when the server refuses.
     pub fn keyed_by(mut self, server: &ServerId) -> Self {
         self.keyed_by = Some(server.clone());
+        self
+    }
+
+    /// Says that there may be a key which could not be read.
+    pub fn key_unread(mut self, why: Option<String>) -> Self {
+        self.key_unread = why;
         self
     }
 
@@ -96,7 +104,7 @@ impl ServerHttp {
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let request = self.client.request(method, format!("{}{path}", self.endpoint.base_url));
+        let request = self.made.client.request(method, format!("{}{path}", self.endpoint.base_url));
         match &self.endpoint.key {
             Some(key) => request.bearer_auth(key.expose()),
             None => request,
@@ -145,11 +153,13 @@ impl ServerHttp {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let what = if self.endpoint.key.is_some() { "refused the key" } else { "wants a key" };
                 let error = ApiError::new(ErrorCode::Unauthorized, format!("{} {what}: {said}", self.title));
-                match &self.keyed_by {
-                    Some(server) => {
+                match (&self.keyed_by, &self.key_unread) {
+                    (Some(_), Some(why)) => error
+                        .hint(format!("Its key could not be read: {why}. It is looked for again by itself.")),
+                    (Some(server), None) => {
                         error.hint(format!("Give its key: `pilothouse keys set {server}`, or in the panel."))
                     }
-                    None => error.hint("Switch its authentication off."),
+                    (None, _) => error.hint("Switch its authentication off."),
                 }
             }
             StatusCode::NOT_FOUND => ApiError::not_found(format!("{}: {said}", self.title)),
@@ -191,6 +201,9 @@ impl ServerHttp {
         }
         if said_any(&["certificate"]) {
             forget_certificates(base);
+            if self.made.rootless {
+                return no_roots(base);
+            }
             let last = said.last().map_or("", String::as_str);
             return ApiError::new(ErrorCode::BadAnswer, format!("The certificate of {base} is not trusted: {last}."))
                 .hint("Add the certificate's issuer to the trusted ones of this system, or use the name it was made for.");

@@ -44,35 +44,81 @@ impl Place {
         }
     }
 
-    fn build(self) -> Client {
-        let builder = match self {
-            // Proxies of the environment have no business between us and our own machine. Without TLS nobody is trusted:
-            // the system's certificates are read from hundreds of files.
-            Self::Here => local().tls_certs_only([]),
-            Self::HereWithTls => local(),
-            // Nor do they know the way into a private network.
-            Self::Near => Client::builder().no_proxy().connect_timeout(REMOTE_CONNECT_LIMIT),
-            Self::Elsewhere => Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT),
-        };
+    fn build(self) -> Made {
         // A key is for the address in the settings, not for where that may point to.
-        builder.redirect(Policy::none()).pool_idle_timeout(IDLE_LIMIT).build().unwrap_or_default()
+        let usual = |builder: ClientBuilder| builder.redirect(Policy::none()).pool_idle_timeout(IDLE_LIMIT);
+        // Proxies of the environment have no business between us and our own machine.
+        let local = || usual(Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT));
+        match self {
+            // Without TLS nobody need be trusted: the system's certificates are read from hundreds of files.
+            Self::Here => Made { client: trusting_nobody(local()), rootless: false },
+            Self::HereWithTls => Made::with_roots(local),
+            // Nor do they know the way into a private network.
+            Self::Near => {
+                Made::with_roots(|| usual(Client::builder().no_proxy().connect_timeout(REMOTE_CONNECT_LIMIT)))
+            }
+            Self::Elsewhere => {
+                Made::with_roots(|| usual(Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT)))
+            }
+        }
     }
 }
 
-fn local() -> ClientBuilder {
-    Client::builder().no_proxy().connect_timeout(CONNECT_LIMIT)
+/// A client, and what it can be used for.
+#[derive(Clone)]
+pub struct Made {
+    pub client: Client,
+    /// The system has no certificates of issuers, so this client trusts nobody: only `http` works.
+    pub rootless: bool,
+}
+
+impl Made {
+    /// A client that trusts whom the system trusts. Where that is nobody, as on a machine without the package
+    /// ca-certificates, it is one for `http` alone.
+    pub fn with_roots(builder: impl Fn() -> ClientBuilder) -> Self {
+        match builder().build() {
+            Ok(client) => Self { client, rootless: false },
+            Err(error) => {
+                tracing::warn!(causes = ?causes(&error), "https cannot be used");
+                Self { client: trusting_nobody(builder()), rootless: true }
+            }
+        }
+    }
+}
+
+/// Reads no certificates, which is all that can fail here.
+fn trusting_nobody(builder: ClientBuilder) -> Client {
+    builder.tls_certs_only([]).build().unwrap_or_default()
 }
 
 /// The clients made so far, one for each place.
-fn clients() -> MutexGuard<'static, [Option<Client>; 4]> {
-    static CLIENTS: Mutex<[Option<Client>; 4]> = Mutex::new([const { None }; 4]);
+fn clients() -> MutexGuard<'static, [Option<Made>; 4]> {
+    static CLIENTS: Mutex<[Option<Made>; 4]> = Mutex::new([const { None }; 4]);
     CLIENTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The client for an address. Clones share connections; there is one for all servers of each kind of place.
 pub fn client_for(base_url: &str) -> Client {
+    made_for(base_url).client
+}
+
+/// The same with what it can be used for.
+pub fn made_for(base_url: &str) -> Made {
     let place = Place::of(base_url);
     clients()[place as usize].get_or_insert_with(|| place.build()).clone()
+}
+
+/// What is said when an address needs a certificate's issuer and the system knows none.
+pub fn no_roots(address: &str) -> ApiError {
+    let text = format!("{address} cannot be trusted: this system knows no issuer of certificates at all.");
+    ApiError::new(ErrorCode::BadAnswer, text).hint(
+        "Install them (Debian, Ubuntu, Fedora: the package ca-certificates), or name a file of them in SSL_CERT_FILE.",
+    )
+}
+
+/// Whether this system knows issuers of certificates. Reads all of them.
+pub fn has_roots() -> bool {
+    !Made::with_roots(Client::builder).rootless
 }
 
 /// Makes the next client for this address read the system's certificates anew: one may have been added since.
@@ -421,6 +467,21 @@ mod tests {
             assert_eq!(lacks_descriptors(&Outer(io::Error::from_raw_os_error(code))), lacks, "{code}");
         }
         assert!(!lacks_descriptors(&io::Error::other("too many open files")));
+    }
+
+    /// The system's certificates are read anew by each client; see `tests/faults/remotes.rs` for a system without any.
+    #[test]
+    fn a_client_that_cannot_be_built_with_certificates_is_one_without() {
+        let mends = std::cell::Cell::new(0);
+        let made = Made::with_roots(|| {
+            mends.set(mends.get() + 1);
+            // The first one cannot be built: a user agent with a line break is none.
+            match mends.get() {
+                1 => Client::builder().user_agent("a\nb"),
+                _ => Client::builder(),
+            }
+        });
+        assert!(made.rootless && mends.get() == 2);
     }
 
     #[tokio::test]

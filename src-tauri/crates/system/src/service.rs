@@ -32,9 +32,11 @@ pub async fn install(paths: &Paths, program: &Path) -> Result<Service, ApiError>
         ApiError::new(ErrorCode::System, format!("{} could not be written: {error}.", file.display()))
     };
     let before = std::fs::read(&file).ok();
+    // One that runs goes on with what it was started with, unless it is told.
+    let is_changed = before.as_ref().is_some_and(|before| before != text.as_bytes());
     std::fs::create_dir_all(file.parent().unwrap_or(&file)).map_err(unwritten)?;
     std::fs::write(&file, text).map_err(unwritten)?;
-    if let Err(error) = run_all(&commands(&file, true)).await {
+    if let Err(error) = run_all(&commands(&file, Some(is_changed))).await {
         match before {
             Some(before) => drop(std::fs::write(&file, before)),
             None => drop(std::fs::remove_file(&file)),
@@ -55,7 +57,7 @@ pub async fn remove(paths: &Paths) -> Result<Service, ApiError> {
         return Err(ApiError::not_found(format!("No service is installed: there is no {}.", file.display())));
     }
     // Its manager may be gone; the file goes all the same.
-    let stopped = run_all(&commands(&file, false)).await;
+    let stopped = run_all(&commands(&file, None)).await;
     std::fs::remove_file(&file).map_err(|error| {
         ApiError::new(ErrorCode::System, format!("{} could not be removed: {error}.", file.display()))
     })?;
@@ -86,7 +88,8 @@ pub fn program(text: &str) -> Option<PathBuf> {
     Some(escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").into())
 }
 
-fn commands(file: &Path, install: bool) -> Vec<(&'static str, Vec<String>)> {
+/// What installs the file, with whether it replaces another; `None`: what takes it away.
+fn commands(file: &Path, install: Option<bool>) -> Vec<(&'static str, Vec<String>)> {
     let texts = |args: &[&str]| args.iter().map(ToString::to_string).collect::<Vec<_>>();
     if cfg!(target_os = "macos") {
         #[cfg(unix)]
@@ -95,16 +98,17 @@ fn commands(file: &Path, install: bool) -> Vec<(&'static str, Vec<String>)> {
         let user = 0;
         let domain = format!("gui/{user}");
         return match install {
-            true => vec![("/bin/launchctl", texts(&["bootstrap", &domain, &file.display().to_string()]))],
-            false => vec![("/bin/launchctl", texts(&["bootout", &format!("{domain}/{LABEL}")]))],
+            Some(_) => vec![("/bin/launchctl", texts(&["bootstrap", &domain, &file.display().to_string()]))],
+            None => vec![("/bin/launchctl", texts(&["bootout", &format!("{domain}/{LABEL}")]))],
         };
     }
     match install {
-        true => vec![
+        Some(is_changed) => vec![
             ("systemctl", texts(&["--user", "daemon-reload"])),
-            ("systemctl", texts(&["--user", "enable", "--now", UNIT])),
+            ("systemctl", texts(&["--user", "enable", UNIT])),
+            ("systemctl", texts(&["--user", if is_changed { "restart" } else { "start" }, UNIT])),
         ],
-        false => vec![("systemctl", texts(&["--user", "disable", "--now", UNIT]))],
+        None => vec![("systemctl", texts(&["--user", "disable", "--now", UNIT]))],
     }
 }
 
@@ -137,13 +141,28 @@ async fn run_all(commands: &[(&'static str, Vec<String>)]) -> Result<(), ApiErro
     Ok(())
 }
 
-/// The address with its token is not printed: a journal is read by more people than its owner.
+/// Whether what this process writes to its standard error goes to systemd's journal.
+#[cfg(target_os = "linux")]
+pub fn writes_to_journal() -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    // The variable is inherited by those who write elsewhere, too.
+    std::fs::metadata("/proc/self/fd/2").is_ok_and(|file| stream == format!("{}:{}", file.dev(), file.ino()))
+}
+
+#[cfg(not(target_os = "linux"))]
+pub fn writes_to_journal() -> bool {
+    false
+}
+
+/// The address with its token stands on standard output, which goes nowhere: a journal is read by more people than its
+/// owner. Standard error would go the same way, were it not named.
 fn unit(paths: &Paths, program: &Path) -> String {
     let home =
         portable_home(paths).map(|home| format!("Environment=\"PILOTHOUSE_HOME={}\"\n", quoted(&home)));
     format!(
         "[Unit]\nDescription=Pilothouse: one active model for this machine\n\n[Service]\nExecStart=\"{}\" serve\n{}\
-         StandardOutput=null\nRestart=on-failure\nRestartSec=5\n# Pilothouse stops its servers itself.\nKillMode=mixed\n\
+         StandardOutput=null\nStandardError=journal\nRestart=on-failure\nRestartSec=5\n# Pilothouse stops its servers itself.\nKillMode=mixed\n\
          TimeoutStopSec=20\n\n[Install]\nWantedBy=default.target\n",
         quoted(&program.display().to_string()).replace('$', "$$"),
         home.unwrap_or_default()
@@ -200,7 +219,11 @@ mod tests {
         let text = unit(&paths(None), Path::new("/opt/50% off/pilothouse"));
         assert!(text.contains("ExecStart=\"/opt/50%% off/pilothouse\" serve\n"), "{text}");
         assert_eq!(program(&text).unwrap(), Path::new("/opt/50% off/pilothouse"));
-        assert!(text.contains("StandardOutput=null\n") && !text.contains("PILOTHOUSE_HOME"), "{text}");
+        assert!(
+            text.contains("StandardOutput=null\nStandardError=journal\n")
+                && !text.contains("PILOTHOUSE_HOME"),
+            "{text}"
+        );
         let text = unit(&paths(Some("/srv/p")), Path::new("/opt/pilothouse"));
         assert!(text.contains("Environment=\"PILOTHOUSE_HOME=/srv/p\"\n"), "{text}");
     }

@@ -80,7 +80,11 @@ impl Inner {
             Call::RemoveServer { server } => {
                 self.settings.remove_remote(server.as_str())?;
                 // Nobody could name it any more.
-                let _ = self.keys.remove(&server).await;
+                if let Err(error) = self.keys.remove(&server).await
+                    && error.code != ErrorCode::NotFound
+                {
+                    tracing::warn!(%server, %error, "its key stays");
+                }
                 self.until_forgotten(&server).await;
                 Ok(Reply::Done)
             }
@@ -88,8 +92,12 @@ impl Inner {
             Call::SetKey { server, key } => self.set_key(&server, &key).await,
             Call::RemoveKey { server } => {
                 let supervisor = self.keyed(&server)?;
-                self.keys.remove(&server).await?;
-                supervisor.key_changed().await;
+                let removed = self.keys.remove(&server).await;
+                // What is left of it in the keyring is not read again before its owner wants that.
+                if removed.is_ok() || self.keys.get(&server).await.is_none() {
+                    supervisor.key_changed().await;
+                }
+                removed?;
                 Ok(Reply::Done)
             }
             Call::Switch { model, server, dry_run, now } => {

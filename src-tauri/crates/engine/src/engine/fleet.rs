@@ -19,6 +19,7 @@ use pilothouse_leases::Leases;
 use pilothouse_servers::{ServerAdapter, discovery::discover, llama_server, lmstudio, ollama, openai};
 use pilothouse_system::{keys::Keys, paths::Paths, process::ThisSystem};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::task::JoinHandle;
 
 /// The time in which known servers are mostly found or started.
 const LOOK_AROUND_AFTER: Duration = Duration::from_secs(5);
@@ -70,6 +71,19 @@ impl Fleet {
             let found = discover(&hub.now()).await;
             hub.report(Report::Discovered(found));
         });
+    }
+
+    /// Connects servers anew whose key can be read at last: the keyring was locked, say.
+    pub fn follow_keys(&self) -> JoinHandle<()> {
+        let (keys, supervisors) = (self.keys.clone(), self.supervisors.clone());
+        tokio::spawn(async move {
+            loop {
+                let server = keys.newly_read().await;
+                if let Ok(supervisor) = supervisors.get(&server) {
+                    supervisor.key_changed().await;
+                }
+            }
+        })
     }
 
     fn add_remote(&self, name: &str, remote: &RemoteSettings, settings: &Settings) {

@@ -3,6 +3,7 @@
 use super::{cannot_write, index, parts::Part};
 use futures_util::StreamExt;
 use pilothouse_domain::error::{ApiError, ErrorCode};
+use pilothouse_system::connect::Made;
 use reqwest::{Client, StatusCode, Url, header::RANGE};
 use sha2::{Digest, Sha256};
 use std::{
@@ -35,15 +36,18 @@ impl<'a> Download<'a> {
     /// Fetches the file from the index at `base`; returns where it lies. `sink` hears the bytes that are there.
     /// Dropping the future ends the download; what came stays for the next try.
     pub async fn run(&self, base: &str, sink: &Sink<'_>) -> Result<PathBuf, ApiError> {
-        let client = Client::builder()
-            .connect_timeout(CONNECT_LIMIT)
-            .read_timeout(SILENCE)
-            .user_agent(concat!("pilothouse/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| ApiError::internal(format!("No HTTP client: {error}.")))?;
+        let made = Made::with_roots(|| {
+            Client::builder()
+                .connect_timeout(CONNECT_LIMIT)
+                .read_timeout(SILENCE)
+                .user_agent(concat!("pilothouse/", env!("CARGO_PKG_VERSION")))
+        });
         sink(0);
-        let url = index::find(&client, base, self.part).await?;
-        self.from(&client, &url, sink).await
+        let url = index::find(&made, base, self.part).await?;
+        if made.rootless && url.scheme() == "https" {
+            return Err(index::untrusted(url.host_str()));
+        }
+        self.from(&made.client, &url, sink).await
     }
 
     /// The same from a known address.

@@ -2,7 +2,8 @@
 
 use super::parts::Part;
 use pilothouse_domain::error::{ApiError, ErrorCode};
-use reqwest::{Client, Url, header::ACCEPT};
+use pilothouse_system::connect::{Made, no_roots};
+use reqwest::{Url, header::ACCEPT};
 use serde::Deserialize;
 
 const PUBLIC_INDEX: &str = "https://pypi.org/simple";
@@ -36,10 +37,14 @@ pub(super) fn base() -> String {
 }
 
 /// The address of the file with the part's hash. Errors: download_failed.
-pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url, ApiError> {
+pub(super) async fn find(made: &Made, base: &str, part: &Part) -> Result<Url, ApiError> {
+    if made.rootless && base.starts_with("https:") {
+        let host = Url::parse(base).ok().and_then(|url| url.host_str().map(str::to_owned));
+        return Err(untrusted(host.as_deref()));
+    }
     let page = format!("{base}/{}/", part.package);
     let accept = "application/vnd.pypi.simple.v1+json, text/html;q=0.5";
-    let answer = client.get(&page).header(ACCEPT, accept).send().await;
+    let answer = made.client.get(&page).header(ACCEPT, accept).send().await;
     let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| failed(&error))?;
     let at = answer.url().clone();
     let text = page_text(answer).await?;
@@ -49,6 +54,11 @@ pub(super) async fn find(client: &Client, base: &str, part: &Part) -> Result<Url
             format!("The package index has no {} {} with the expected hash.", part.package, part.version);
         ApiError::new(ErrorCode::DownloadFailed, text).hint(OTHER_INDEX)
     })
+}
+
+/// A host cannot be asked by https, as no issuer of certificates is known here.
+pub(super) fn untrusted(host: Option<&str>) -> ApiError {
+    ApiError { code: ErrorCode::DownloadFailed, ..no_roots(host.unwrap_or("The package index")) }
 }
 
 /// The page, unless it is longer than any page of an index.

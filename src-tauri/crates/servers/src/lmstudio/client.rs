@@ -55,8 +55,9 @@ enum Library {
 }
 
 impl LmStudioClient {
-    pub fn new(endpoint: &Endpoint, home: Home) -> Self {
-        let http = ServerHttp::new(endpoint, "LM Studio").keyed_by(&ServerId::new(ID));
+    /// `key_unread`: why there may be a key that could not be read.
+    pub fn new(endpoint: &Endpoint, home: Home, key_unread: Option<String>) -> Self {
+        let http = ServerHttp::new(endpoint, "LM Studio").keyed_by(&ServerId::new(ID)).key_unread(key_unread);
         Self {
             http,
             home,

@@ -120,7 +120,7 @@ impl ServerAdapter for LmStudio {
 
     async fn find_running(&self) -> Option<Found> {
         let endpoint = Endpoint { base_url: self.address(), key: self.keys.get(&self.id()).await };
-        let client = LmStudioClient::new(&endpoint, self.home());
+        let client = LmStudioClient::new(&endpoint, self.home(), None);
         client.health().await.ok()?;
         let backend = self.home().backend().await;
         let (version, pid) = backend.map_or((None, None), |backend| (backend.version, backend.pid));
@@ -139,7 +139,7 @@ impl ServerAdapter for LmStudio {
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
         let home = self.home();
         let endpoint = Endpoint { base_url: self.address(), key: self.keys.get(&self.id()).await };
-        let told = LmStudioClient::new(&endpoint, self.home()).models().await.unwrap_or_default();
+        let told = LmStudioClient::new(&endpoint, self.home(), None).models().await.unwrap_or_default();
         let told_bytes = told.into_iter().find(|one| one.name == model).and_then(|one| one.size_bytes);
         let listed = self.listed(&home).await;
         let (models, key) = (home.models(), model.to_owned());
@@ -162,7 +162,7 @@ impl ServerAdapter for LmStudio {
     }
 
     fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient> {
-        Arc::new(LmStudioClient::new(endpoint, self.home()))
+        Arc::new(LmStudioClient::new(endpoint, self.home(), self.keys.why_unread(&self.id())))
     }
 
     fn start_limit(&self) -> Duration {

@@ -28,9 +28,10 @@ pub(super) struct OpenAiClient {
 }
 
 impl OpenAiClient {
-    pub fn new(endpoint: &Endpoint, server: ServerId, title: &str) -> Self {
+    /// `key_unread`: why there may be a key that could not be read.
+    pub fn new(endpoint: &Endpoint, server: ServerId, title: &str, key_unread: Option<String>) -> Self {
         Self {
-            http: ServerHttp::new(endpoint, title).keyed_by(&server),
+            http: ServerHttp::new(endpoint, title).keyed_by(&server).key_unread(key_unread),
             server,
             title: title.to_owned(),
             asking: Asking::default(),

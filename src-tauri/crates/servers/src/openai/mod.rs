@@ -111,7 +111,7 @@ impl ServerAdapter for OpenAi {
     }
 
     fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient> {
-        Arc::new(OpenAiClient::new(endpoint, self.id.clone(), &self.title()))
+        Arc::new(OpenAiClient::new(endpoint, self.id.clone(), &self.title(), self.keys.why_unread(&self.id)))
     }
 
     fn start_limit(&self) -> Duration {

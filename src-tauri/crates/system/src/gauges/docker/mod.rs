@@ -88,7 +88,8 @@ impl Docker {
     /// One reading of everything. Errors: why there is none, in words; the next reading looks for the engine anew.
     pub async fn read(&mut self) -> Result<Containers, String> {
         let engine = match self.engine.take() {
-            Some(engine) if !self.is_asleep(&engine.socket).await => engine,
+            Some(engine) if self.reach(&engine.socket).await.is_ok() => engine,
+            // Gone, or another one is there: the sockets tell which, and why.
             _ => self.find().await?,
         };
         let containers = timeout(READING_LIMIT, self.read_from(&engine))
@@ -115,7 +116,8 @@ impl Docker {
         })
     }
 
-    async fn try_at(&self, socket: &Path) -> Result<Engine, Absence> {
+    /// Whether somebody who is awake listens there, and we may ask.
+    async fn reach(&self, socket: &Path) -> Result<(), Absence> {
         let shown = socket.display().to_string();
         let refused = |error: &std::io::Error| match error.kind() {
             ErrorKind::NotFound => Absence::NotThere(shown.clone()),
@@ -131,9 +133,13 @@ impl Docker {
             return Err(Absence::Asleep(shown));
         }
         match timeout(LIMIT, UnixStream::connect(socket)).await {
-            Ok(connected) => drop(connected.map_err(|error| refused(&error))?),
-            Err(_) => return Err(Absence::Broken(Docker::SILENT.into())),
+            Ok(connected) => connected.map(drop).map_err(|error| refused(&error)),
+            Err(_) => Err(Absence::Broken(Docker::SILENT.into())),
         }
+    }
+
+    async fn try_at(&self, socket: &Path) -> Result<Engine, Absence> {
+        self.reach(socket).await?;
         let begin = async {
             let api = transport::client(socket)?.negotiate_version().await?;
             let version = api.version().await?.version;

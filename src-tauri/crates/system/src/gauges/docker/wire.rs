@@ -74,7 +74,9 @@ pub(super) fn reading(id: String, summary: ContainerSummary, detail: &Detail) ->
         health,
         status,
         problem: None,
-        exit_code: told_code.or(seen_code).filter(|_| has_ended),
+        // The list first, as the state is the list's: one that keeps restarting may run again when it is asked about, and
+        // then its code is 0.
+        exit_code: seen_code.or(told_code).filter(|_| has_ended),
         oom_killed: told.and_then(|told| told.oom_killed),
         ports: ports(summary.ports.unwrap_or_default().into_iter().take(MAX_TEXT).map(port).collect()),
         memory_bytes: memory.as_ref().map(|(bytes, ..)| *bytes),
@@ -159,4 +161,32 @@ fn instant(text: &str) -> Option<Timestamp> {
 
 fn clipped(text: &str) -> String {
     text.chars().take(MAX_TEXT).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bollard::models::ContainerState as Told;
+
+    #[test]
+    fn the_exit_code_is_of_the_same_moment_as_the_state() {
+        for (state, status, told, code) in [
+            (State::RESTARTING, "Restarting (1) 26 seconds ago", Some(0), Some(1)),
+            (State::RESTARTING, "Restarting (1) 26 seconds ago", None, Some(1)),
+            (State::EXITED, "Exited (137) 2 hours ago", Some(137), Some(137)),
+            (State::EXITED, "Exited (0) 2 hours ago", Some(3), Some(0)),
+            (State::DEAD, "Dead", Some(2), Some(2)),
+            (State::RUNNING, "Up 2 hours", Some(0), None),
+            (State::EXITED, "", None, None),
+        ] {
+            let summary =
+                ContainerSummary { state: Some(state), status: Some(status.into()), ..Default::default() };
+            let inspected = told.map(|exit_code| ContainerInspectResponse {
+                state: Some(Told { exit_code: Some(exit_code), ..Default::default() }),
+                ..Default::default()
+            });
+            let read = reading("a".into(), summary, &Detail { inspected, stats: None });
+            assert_eq!(read.exit_code, code, "{status}, told {told:?}");
+        }
+    }
 }
