@@ -29,8 +29,18 @@ async fn the_first_start_passes_over_a_damaged_model() {
     sandbox.until_active(&mut engine, "llama-server").await;
     let status = sandbox.ask(&["status"]).unwrap();
     assert_eq!(status["active"]["model"], EMBEDDED_MODEL, "{status:#}");
-    let notice = &status["notices"][0];
-    assert!(notice["body"].as_str().unwrap().contains("damaged"), "it says which and why: {notice}");
+    let notices = status["notices"].as_array().unwrap();
+    let named = |notice: &serde_json::Value| notice.to_string().contains("damaged");
+    assert!(!notices.iter().any(named), "it was never tried: {notices:?}");
+    let models = sandbox.ask(&["models"]).unwrap();
+    let listed =
+        models["models"].as_array().unwrap().iter().find(|model| model["name"] == "damaged").unwrap();
+    let why = listed["damaged"].as_str().unwrap_or_default();
+    assert!(why.contains(&format!("{} bytes of {}", whole.len() / 3, whole.len())), "{listed:#}");
+    let refused = sandbox.run(&["switch", "damaged"]);
+    assert_eq!(refused.code, Some(5), "{refused:?}");
+    let asked = sandbox.run(&["fit", "damaged"]);
+    assert_eq!(asked.code, Some(5), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

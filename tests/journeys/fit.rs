@@ -47,6 +47,11 @@ async fn an_estimate_is_near_what_a_real_server_takes() {
     assert_eq!(part(&other, "weights"), part(&report, "weights"), "the same weights in Ollama's store");
     assert_eq!(part(&other, "kv_cache"), 30 * 3 * 128 * 2 * 8192 * 4);
 
+    // SmolLM2 was trained for 8192 tokens; "0.5b" is a size although nothing here has it.
+    let beyond = sandbox.run(&["fit", EMBEDDED_MODEL, "--context", "8193"]);
+    assert_eq!(beyond.code, Some(5), "{beyond:?}");
+    assert_eq!(sandbox.run(&["fit", "0.5b"]).code, Some(0));
+
     let together = sandbox.ask(&["fit", "--together"]).unwrap();
     let set = &together["sets"][0];
     assert_eq!((together["complete"].as_bool(), set["models"].as_array().unwrap().len()), (Some(true), 2));

@@ -9,6 +9,10 @@ export type GatewaySettings = { enabled: boolean,
  */
 port: number, 
 /**
+ * Names by which it may be asked besides those of loopback: exact, without scheme, port and wildcard.
+ */
+hosts: Array<string>, 
+/**
  * Longest wait of a request for a switch to end, in seconds.
  */
 wait_s: number, 

@@ -49,4 +49,8 @@ size_bytes: number | null,
 /**
  * Context length that the model was trained for, in tokens.
  */
-context_max: number | null, };
+context_max: number | null, 
+/**
+ * Why its files cannot be loaded by anything ("it is cut off, …"). It is listed, and nothing else.
+ */
+damaged?: string | null, };

@@ -99,6 +99,7 @@ pub fn model(view: &ModelView) -> Value {
         "fits": view.fits,
         "fits_reason": view.fits_reason,
         "needed_bytes": view.needed_bytes,
+        "damaged": view.model.damaged,
     });
     let silent = "not reported by the server";
     let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];
@@ -108,7 +109,7 @@ pub fn model(view: &ModelView) -> Value {
 /// One run in the list of past runs.
 pub fn run(run: &Run) -> Value {
     let reason = match run.state {
-        RunState::Done => "the server does not count its tokens",
+        RunState::Done if run.trials > 0 => "the server does not count its tokens",
         _ => "no trial that counts",
     };
     with_reasons(

@@ -19,10 +19,11 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
             return "No server has a model.\n\nhint: `pilothouse setup` fetches a small one.".into();
         }
         let rows = snapshot.models.iter().map(|view| {
-            let mark = match (view.active, view.loaded) {
-                (true, _) => "active",
-                (false, true) => "loaded",
-                (false, false) => "",
+            let mark = match (view.active, view.loaded, &view.model.damaged) {
+                (true, ..) => "active".into(),
+                (false, true, _) => "loaded".into(),
+                (false, false, Some(why)) => format!("damaged: {why}"),
+                (false, false, None) => String::new(),
             };
             let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".into());
             vec![
@@ -32,7 +33,7 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
                 told(&view.model.quantization),
                 view.model.size_bytes.map_or_else(|| "–".into(), gigabytes),
                 view.model.context_max.map_or_else(|| "–".into(), |tokens| tokens.to_string()),
-                mark.into(),
+                mark,
             ]
         });
         table(&["MODEL", "SERVER", "PARAMETERS", "QUANT", "SIZE", "CONTEXT", ""], rows.collect())

@@ -26,6 +26,28 @@ pub enum Origin {
     Reckoned,
 }
 
+/// Block types of ggml that llama.cpp can keep in another order on the processor (see [`crate::estimate::packed_bytes`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockType {
+    Q4_0,
+    Q8_0,
+    Q2K,
+    Q4K,
+    Q5K,
+    Q6K,
+    Iq4Nl,
+    Mxfp4,
+}
+
+/// Weights of one block type that tokens are multiplied with, all of them together; no table of which rows are looked up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Matrices {
+    pub block: BlockType,
+    /// The number of rows of each can be divided by this: 1, 2, 4 or 8.
+    pub rows_by: u32,
+    pub bytes: u64,
+}
+
 /// The build of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Anatomy {
@@ -54,6 +76,15 @@ pub struct Anatomy {
     pub beside_bytes: u64,
     /// Context length in training, in tokens.
     pub context_max: Option<u64>,
+    /// The part of the weights that llama.cpp may keep in another order on the processor.
+    pub matrices: Vec<Matrices>,
+}
+
+impl Matrices {
+    /// The largest figure of `rows_by` for so many rows.
+    pub fn rows_by(rows: u64) -> u32 {
+        1 << rows.trailing_zeros().min(3)
+    }
 }
 
 impl Anatomy {

@@ -1,6 +1,7 @@
 //! Where something answers, and the key for it.
 
 use std::fmt;
+use url::Url;
 
 /// A key or token. Never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -36,19 +37,18 @@ impl Endpoint {
     /// The same, at another port of the same host. An address without a host stays as it is.
     #[must_use]
     pub fn at_port(&self, port: u16) -> Self {
-        let (scheme, rest) = self.base_url.split_once("://").unwrap_or(("http", &self.base_url));
-        let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        // A colon inside brackets belongs to the address.
-        let after_brackets = authority.rfind(']').map_or(0, |end| end + 1);
-        let host = match authority[after_brackets..].find(':') {
-            Some(colon) => &authority[..after_brackets + colon],
-            None => authority,
-        };
-        if host.is_empty() {
-            return self.clone();
-        }
-        Self { base_url: format!("{scheme}://{host}:{port}{path}"), key: self.key.clone() }
+        let moved = parsed(&self.base_url).and_then(|mut url| url.set_port(Some(port)).ok().map(|()| url));
+        let base_url =
+            moved.map_or_else(|| self.base_url.clone(), |url| url.as_str().trim_end_matches('/').to_owned());
+        Self { base_url, key: self.key.clone() }
     }
+}
+
+/// An address as people write it, also without a scheme: then `http` is meant. `None`: it names no host.
+pub fn parsed(address: &str) -> Option<Url> {
+    let text = if address.contains("://") { address.to_owned() } else { format!("http://{address}") };
+    // Browsers take `http:///a` for `http://a`; nobody means that.
+    Url::parse(&text).ok().filter(|url| url.has_host() && !text.contains(":///"))
 }
 
 #[cfg(test)]
@@ -67,6 +67,12 @@ mod tests {
             ("http://[::1]:80/v1", "http://[::1]:9/v1"),
             ("http://[::1]/v1", "http://[::1]:9/v1"),
             ("http:///v1", "http:///v1"),
+            ("", ""),
+            ("127.0.0.1:80/v1", "http://127.0.0.1:9/v1"),
+            ("localhost:80", "http://localhost:9"),
+            ("http://user:pass:word@a.b:1/v1", "http://user:pass%3Aword@a.b:9/v1"),
+            ("https://a.b:443/x:1/v1", "https://a.b:9/x:1/v1"),
+            ("http://a.b/x?y=http://c:1", "http://a.b:9/x?y=http://c:1"),
         ] {
             assert_eq!(at(from), Endpoint { base_url: to.into(), key: Some(Secret::new("k")) }, "{from}");
         }

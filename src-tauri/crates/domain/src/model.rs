@@ -1,6 +1,10 @@
 //! Models (weights a server can load) and instances (models in a server's memory).
 
-use crate::{Timestamp, server::ServerId};
+use crate::{
+    Timestamp,
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use ts_rs::TS;
@@ -45,6 +49,7 @@ pub enum ModelPurpose {
     #[default]
     Llm,
     Embedding,
+    /// None of these, or its files are damaged.
     Other,
 }
 
@@ -68,9 +73,24 @@ pub struct Model {
     pub size_bytes: Option<u64>,
     /// Context length that the model was trained for, in tokens.
     pub context_max: Option<u64>,
+    /// Why its files cannot be loaded by anything ("it is cut off, …"). It is listed, and nothing else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
 }
 
 impl Model {
+    /// As it is listed when its files are damaged: whatever offers, counts or tries models passes over it.
+    pub fn damaged(self, why: impl Into<String>) -> Self {
+        Self { purpose: ModelPurpose::Other, damaged: Some(why.into()), ..self }
+    }
+
+    /// That it cannot be loaded. `None`: its files are not known to be damaged.
+    pub fn damage(&self) -> Option<ApiError> {
+        let why = self.damaged.as_ref()?;
+        let text = format!("{} cannot be loaded: {why}.", self.title);
+        Some(ApiError::new(ErrorCode::Unsupported, text).hint("Fetch it again, or remove its file."))
+    }
+
     pub fn reference(&self) -> ModelRef {
         ModelRef { server: self.server.clone(), model: self.name.clone() }
     }
@@ -113,25 +133,69 @@ pub struct Instance {
     pub orphaned_answers: Option<u32>,
 }
 
-/// Finds the models that a person may have meant by `wanted`: an exact `server/name` or name first, then a name
-/// without regard to case, then a unique beginning or part. Several hits mean that the name is ambiguous.
+/// Whether `asked` is another spelling of a name that Ollama lists, one that Ollama takes itself: without the tag `latest`,
+/// with its default registry and namespace in front, in other letters' case (ollama, types/model/name.go). Ollama lists every
+/// name with its tag, and nobody else has tags, so that names of other servers are never taken for one.
+pub fn is_spelling_of(listed: &str, asked: &str) -> bool {
+    fn whole(name: &str) -> String {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_prefix("registry.ollama.ai/").unwrap_or(&name);
+        let name = name.strip_prefix("library/").unwrap_or(name);
+        let last = name.rsplit('/').next().unwrap_or_default();
+        if last.contains(':') { name.to_owned() } else { format!("{name}:latest") }
+    }
+    let tagged = listed.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    tagged && !asked.is_empty() && whole(listed) == whole(asked)
+}
+
+/// Finds the models that a person may have meant by `wanted`: those of [`find_exactly`], else those whose name begins with it,
+/// else those whose name has it as a part. Several hits mean that the name is ambiguous.
 pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
+    let exact = find_exactly(models, wanted, server);
+    if !exact.is_empty() || wanted.trim().is_empty() {
+        return exact;
+    }
+    let lower = wanted.trim().to_lowercase();
+    first_hits(
+        models,
+        server,
+        &[&|m| m.name.to_lowercase().starts_with(&lower), &|m| m.name.to_lowercase().contains(&lower)],
+    )
+}
+
+/// Finds the models that have this name: an exact `server/name` or name first, then another
+/// spelling of it (see [`is_spelling_of`]), then name or title
+/// without regard to case.
+pub fn find_exactly<'a>(models: &'a [Model], wanted: &str, server: Option<&ServerId>) -> Vec<&'a Model> {
     let wanted = wanted.trim();
-    let candidates: Vec<&Model> = models.iter().filter(|m| server.is_none_or(|s| &m.server == s)).collect();
-    let lower = wanted.to_lowercase();
-    let rungs: [&dyn Fn(&Model) -> bool; 5] = [
-        &|m| m.reference().id() == wanted || m.name == wanted,
-        &|m| m.name.strip_suffix(":latest") == Some(wanted),
-        &|m| m.name.to_lowercase() == lower || m.title.to_lowercase() == lower,
-        &|m| m.name.to_lowercase().starts_with(&lower),
-        &|m| m.name.to_lowercase().contains(&lower),
-    ];
     if wanted.is_empty() {
         return Vec::new();
     }
-    rungs
+    let lower = wanted.to_lowercase();
+    first_hits(
+        models,
+        server,
+        &[
+            &|m| m.reference().id() == wanted || m.name == wanted,
+            &|m| {
+                is_spelling_of(&m.name, wanted)
+                    || m.server.named_in(wanted).is_some_and(|name| is_spelling_of(&m.name, name))
+            },
+            &|m| m.name.to_lowercase() == lower || m.title.to_lowercase() == lower,
+        ],
+    )
+}
+
+/// What the first of these rules finds that finds anything.
+fn first_hits<'a>(
+    models: &'a [Model],
+    server: Option<&ServerId>,
+    rules: &[&dyn Fn(&Model) -> bool],
+) -> Vec<&'a Model> {
+    let candidates: Vec<&Model> = models.iter().filter(|m| server.is_none_or(|s| &m.server == s)).collect();
+    rules
         .iter()
-        .map(|rung| candidates.iter().copied().filter(|m| rung(m)).collect::<Vec<_>>())
+        .map(|rule| candidates.iter().copied().filter(|m| rule(m)).collect::<Vec<_>>())
         .find(|hits| !hits.is_empty())
         .unwrap_or_default()
 }
@@ -151,6 +215,33 @@ mod tests {
             parameters: None,
             size_bytes: None,
             context_max: None,
+            damaged: None,
+        }
+    }
+
+    #[test]
+    fn a_name_may_be_spelled_as_ollama_takes_it() {
+        for (listed, asked) in [
+            ("qwen2.5:latest", "qwen2.5"),
+            ("qwen2.5:latest", "Qwen2.5:Latest"),
+            ("qwen2.5:7b", "library/qwen2.5:7b"),
+            ("qwen2.5:latest", "registry.ollama.ai/library/qwen2.5"),
+            ("hf.co/someone/Model-GGUF:latest", "hf.co/someone/model-gguf"),
+            ("me/own:latest", "me/own"),
+        ] {
+            assert!(is_spelling_of(listed, asked), "{asked} for {listed}");
+        }
+        for (listed, asked) in [
+            ("qwen2.5:7b", "qwen2.5"),
+            ("qwen2.5:latest", "qwen2"),
+            ("qwen2.5:latest", "me/qwen2.5"),
+            ("me/own:latest", "own"),
+            ("qwen2.5", "qwen2.5:latest"),
+            ("Qwen/Qwen2.5", "qwen/qwen2.5"),
+            ("host:80/qwen2.5", "HOST:80/qwen2.5"),
+            (":latest", ""),
+        ] {
+            assert!(!is_spelling_of(listed, asked), "{asked} for {listed}");
         }
     }
 
@@ -174,7 +265,27 @@ mod tests {
         assert_eq!(names("gemma3", Some("ollama")), ["ollama/gemma3:latest"]);
         assert_eq!(names("smol", None).len(), 2, "a shared beginning is ambiguous");
         assert_eq!(names("instruct", None), ["llama-server/SmolLM2-135M-Instruct.Q4_1"]);
+        for wanted in [
+            "ollama/gemma3",
+            "gemma3:latest",
+            "ollama/library/Gemma3",
+            "registry.ollama.ai/library/gemma3:latest",
+        ] {
+            assert_eq!(names(wanted, None), ["ollama/gemma3:latest"], "{wanted}");
+        }
+        assert_eq!(names("lmstudio/gemma3", None), ["lmstudio/gemma3"]);
         assert!(names("", None).is_empty());
         assert!(names("qwen", None).is_empty());
+    }
+
+    #[test]
+    fn what_is_damaged_is_listed_for_nothing_and_says_why() {
+        let whole = model("llama-server", "a");
+        assert_eq!(whole.damage(), None);
+        let damaged = whole.damaged("it is cut off, 3 bytes of 9");
+        assert_eq!(damaged.purpose, ModelPurpose::Other);
+        let damage = damaged.damage().unwrap();
+        assert_eq!(damage.message, "a cannot be loaded: it is cut off, 3 bytes of 9.");
+        assert!(damage.hint.is_some());
     }
 }

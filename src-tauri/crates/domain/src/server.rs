@@ -62,6 +62,11 @@ impl ServerId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What follows in `text` behind `<this server>/`.
+    pub fn named_in<'a>(&self, text: &'a str) -> Option<&'a str> {
+        text.strip_prefix(&self.0)?.strip_prefix('/')
+    }
 }
 
 impl fmt::Display for ServerId {

@@ -37,6 +37,8 @@ pub struct GatewaySettings {
     pub enabled: bool,
     /// 0 lets the system choose.
     pub port: u16,
+    /// Names by which it may be asked besides those of loopback: exact, without scheme, port and wildcard.
+    pub hosts: Vec<String>,
     /// Longest wait of a request for a switch to end, in seconds.
     pub wait_s: u32,
     /// The most requests that wait at a time, for a switch or for a model that has as many answers under way as it gives at
@@ -48,7 +50,7 @@ pub struct GatewaySettings {
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        Self { enabled: true, port: 11480, wait_s: 30, queue: 1024, queue_wait_s: 600 }
+        Self { enabled: true, port: 11480, hosts: vec![], wait_s: 30, queue: 1024, queue_wait_s: 600 }
     }
 }
 

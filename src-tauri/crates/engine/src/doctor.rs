@@ -10,6 +10,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     gauge::{GpuReading, OrphanedRunner},
     lifecycle::ServerState,
+    model::Model,
     server::{KeyPlace, ServerId, ServerKind},
     snapshot::{ServerView, Snapshot},
     units::gigabytes,
@@ -65,6 +66,7 @@ pub async fn examine(
         None => check("GPU", CheckResult::Skipped, "no sample was taken yet"),
     });
     checks.extend(snapshot.servers.iter().filter(|view| is_off_card(&view.id)).map(off_card));
+    checks.extend(snapshot.models.iter().filter_map(|view| damaged(&view.model)));
     checks.extend(containers(snapshot));
     for trouble in &snapshot.troubles {
         let result = match trouble.code {
@@ -131,6 +133,15 @@ pub fn examine_settings(paths: &Paths) -> Vec<Check> {
         }
         Err(error) => vec![failed("settings file", ApiError { hint: Some(UNREAD.into()), ..error })],
     }
+}
+
+fn damaged(model: &Model) -> Option<Check> {
+    let damage = model.damage()?;
+    let check = check("model files", CheckResult::Warn, damage.message);
+    Some(match damage.hint {
+        Some(hint) => check.with(&hint),
+        None => check,
+    })
 }
 
 /// A server that computes on the processor although there is a card: nobody would wait so long on purpose.

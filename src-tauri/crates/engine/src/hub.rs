@@ -13,7 +13,7 @@ use pilothouse_domain::{
     discovery::Discovered,
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    fit::ModelNeed,
+    fit::{ModelNeed, NoNeed},
     gauge::Gauges,
     machine::Machine,
     model::{Instance, Model, ModelPurpose},
@@ -65,7 +65,7 @@ pub enum Report {
     /// The hardware, read once.
     Machine(Machine),
     /// What models would take, by `<server>/<name>`; why that is not known.
-    Needs(BTreeMap<String, Result<ModelNeed, String>>),
+    Needs(BTreeMap<String, Result<ModelNeed, NoNeed>>),
     /// Or why there are none.
     Containers(Result<Containers, String>),
     Bench(Option<BenchProgress>),
@@ -219,9 +219,9 @@ impl State {
                 let differs = *self.known.needs != needs;
                 if differs {
                     self.known.needs = Arc::new(needs);
-                    self.known.fits_number += 1;
                 }
-                differs
+                // Whether a model is damaged is found when its need is reckoned.
+                differs && self.derive_models()
             }
             Report::Containers(containers) => {
                 let (containers, absent) = match containers {
@@ -301,13 +301,14 @@ impl State {
             .iter()
             .filter_map(|id| self.models.get(id))
             .flatten()
+            .map(|model| self.told_damaged(model))
             .map(|model| {
                 let loaded = instances.iter().any(|i| i.server == model.server && i.model == model.name);
                 let active =
                     self.snapshot.active.as_ref().is_some_and(|a| a.reference() == model.reference());
                 ModelView {
                     id: model.reference().id(),
-                    model: model.clone(),
+                    model,
                     loaded,
                     active,
                     // What fits is drawn up beside the lock.
@@ -322,6 +323,14 @@ impl State {
         self.snapshot.instances = instances;
         self.known.fits_number += 1;
         true
+    }
+
+    /// A model whose files turned out to be damaged when they were read for its need.
+    fn told_damaged(&self, model: &Model) -> Model {
+        match self.known.needs.get(&model.reference().id()) {
+            Some(Err(NoNeed { why, damaged: true })) if model.damaged.is_none() => model.clone().damaged(why),
+            _ => model.clone(),
+        }
     }
 
     fn routes(&self) -> Routes {

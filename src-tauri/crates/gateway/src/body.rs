@@ -17,7 +17,7 @@ use std::{
     },
     time::Duration,
 };
-use tokio::time::timeout;
+use tokio::{sync::Semaphore, time::timeout};
 
 /// The largest request body: prompts with images fit, floods do not.
 pub(super) const BODY_LIMIT: usize = 64 << 20;
@@ -29,6 +29,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(30);
 const WHOLE_LIMIT: Duration = Duration::from_secs(320);
 /// How long the rest of a refused body is still read: a client that is cut off while it sends seldom reads why.
 const DRAIN_LIMIT: Duration = Duration::from_secs(10);
+/// Bodies that are unpacked at a time, a processor for each.
+const UNPACKING: usize = 2;
 /// Bodies are read and answered in seconds to minutes.
 const RETRY_AFTER_S: u32 = 5;
 
@@ -37,31 +39,43 @@ const RETRY_AFTER_S: u32 = 5;
 pub(super) struct Budget {
     taken: Arc<AtomicUsize>,
     limit: usize,
+    /// Turns of those that unpack a compressed body.
+    pub unpacking: Arc<Semaphore>,
 }
 
 impl Budget {
     pub fn new(limit: usize) -> Self {
-        Self { taken: Arc::default(), limit }
+        Self { taken: Arc::default(), limit, unpacking: Arc::new(Semaphore::new(UNPACKING)) }
     }
 
-    fn share(&self) -> Share {
+    pub fn share(&self) -> Share {
         Share { budget: self.clone(), bytes: 0 }
     }
 }
 
 /// What one body has of the budget; given back when dropped.
-struct Share {
+pub(super) struct Share {
     budget: Budget,
     bytes: usize,
 }
 
 impl Share {
     /// Takes more; `false`, and nothing taken, when there is not so much left.
-    fn take(&mut self, bytes: usize) -> bool {
+    pub fn take(&mut self, bytes: usize) -> bool {
         let fits = |taken: usize| taken.checked_add(bytes).filter(|sum| *sum <= self.budget.limit);
         let took = self.budget.taken.fetch_update(Ordering::AcqRel, Ordering::Acquire, fits).is_ok();
         self.bytes += if took { bytes } else { 0 };
         took
+    }
+
+    /// Why nothing more was taken.
+    pub fn used_up(&self) -> Refusal {
+        used_up(&self.budget)
+    }
+
+    /// The bytes that it was taken for; it is given back with the last clone or slice of them.
+    pub fn hold(self, bytes: Bytes) -> Bytes {
+        Bytes::from_owner(Held { bytes, _share: self })
     }
 }
 
@@ -91,7 +105,7 @@ pub(super) async fn read(body: Body, budget: &Budget) -> Result<Bytes, Refusal> 
     let announced = body.size_hint().exact().and_then(|bytes| usize::try_from(bytes).ok());
     let mut stream = body.into_data_stream();
     let why = if announced.is_some_and(|bytes| bytes > BODY_LIMIT) {
-        too_large()
+        too_large("")
     } else {
         match timeout(WHOLE_LIMIT, collect(&mut stream, announced.unwrap_or(0), budget)).await {
             Ok(Ok(bytes)) => return Ok(bytes),
@@ -126,14 +140,14 @@ async fn collect<E: std::fmt::Display>(
             }
         };
         if whole.len() + chunk.len() > BODY_LIMIT {
-            return Err(too_large());
+            return Err(too_large(""));
         }
         if !share.take(chunk.len()) {
-            return Err(used_up(budget));
+            return Err(share.used_up());
         }
         whole.extend_from_slice(&chunk);
     }
-    Ok(Bytes::from_owner(Held { bytes: whole.freeze(), _share: share }))
+    Ok(share.hold(whole.freeze()))
 }
 
 /// Reads on without keeping anything, up to the length of the largest body.
@@ -147,8 +161,9 @@ async fn drain<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
     }
 }
 
-fn too_large() -> Refusal {
-    let text = format!("The request's body is larger than {} MB.", BODY_LIMIT >> 20);
+/// `how`: a word before "body", with a space behind it.
+pub(super) fn too_large(how: &str) -> Refusal {
+    let text = format!("The request's {how}body is larger than {} MB.", BODY_LIMIT >> 20);
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
 }
 

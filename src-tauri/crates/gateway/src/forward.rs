@@ -7,14 +7,15 @@ use super::{
     cut::Cut,
     headers,
     heard::Heard,
-    refusal::Refusal,
+    refusal::{self, Refusal},
     splice::{self, Named},
+    unpack::Coding,
     upstream::{self, Onward},
 };
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header},
     response::Response,
 };
 use bytes::Bytes;
@@ -39,14 +40,21 @@ enum Sent {
 
 pub(super) async fn forward(
     State(shared): State<Shared>,
+    method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    if method != Method::POST {
+        return Err(refusal::wrong_method(&method, uri.path()));
+    }
     let onward = Onward::new(&uri, &headers)?;
     let body = body::read(body, &shared.bodies).await?;
-    let named =
-        splice::find(&body).map_err(|text| Refusal::new(StatusCode::BAD_REQUEST, "invalid_json", text))?;
+    let body = match Coding::of(&headers)? {
+        Some(coding) => coding.unpacked(body, &shared.bodies).await?,
+        None => body,
+    };
+    let named = splice::find(&headers, &body)?;
     let asked = Asked::new(named.model.as_deref());
     let mut tries = 0;
     loop {

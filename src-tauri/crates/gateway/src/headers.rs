@@ -77,7 +77,8 @@ fn speaks_for_the_origin(name: &str) -> bool {
     NAMES.contains(&name) || name.starts_with("access-control-") || name.starts_with("x-pilothouse-")
 }
 
-/// The headers of a client's request that its server gets. The length is the new body's matter.
+/// The headers of a client's request that its server gets. Length and encoding are the new body's matter: it is sent
+/// unpacked.
 pub fn to_server(client: &HeaderMap) -> HeaderMap {
     let hop = named_by_connection(client);
     let keeps = |name: &HeaderName| {
@@ -87,6 +88,7 @@ pub fn to_server(client: &HeaderMap) -> HeaderMap {
             && !is_a_credential(text)
             && !tells_the_way(text)
             && *name != header::CONTENT_LENGTH
+            && *name != header::CONTENT_ENCODING
     };
     kept(client, keeps)
 }
@@ -148,6 +150,7 @@ mod tests {
             "origin",
             "referer",
             "content-length",
+            "content-encoding",
             "transfer-encoding",
             "te",
             "trailer",
@@ -166,7 +169,6 @@ mod tests {
     fn what_a_dialect_needs_travels() {
         let all = headers(&[
             ("content-type", "application/json"),
-            ("content-encoding", "zstd"),
             ("accept", "text/event-stream"),
             ("accept-encoding", "gzip"),
             ("user-agent", "a"),

@@ -8,6 +8,7 @@ mod answer;
 mod body;
 mod cut;
 pub mod door;
+mod form;
 mod forward;
 mod headers;
 mod heard;
@@ -20,12 +21,13 @@ mod splice;
 mod switch_tests;
 #[cfg(test)]
 mod tests;
+mod unpack;
 mod upstream;
 
 use crate::door::{ConnectionLimits, Guard, Listener};
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{any, get},
 };
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
@@ -43,11 +45,12 @@ struct Shared {
 pub struct Gateway(Listener);
 
 impl Gateway {
-    /// Binds 127.0.0.1:`port` (0: the system chooses). Errors: port_taken, internal.
-    pub async fn start(port: u16, leases: Leases) -> Result<Self, ApiError> {
+    /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
+    /// port_taken, internal.
+    pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
         let shared = Shared { leases, bodies: body::Budget::new(body::BUDGET) };
         let bound = Listener::bind(port, "gateway.port").await?;
-        let guard = Guard::new(bound.address());
+        let guard = Guard::with_hosts(hosts, "gateway.hosts");
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
     }
 
@@ -65,9 +68,10 @@ fn router(shared: Shared, guard: Guard) -> Router {
     Router::new()
         .route("/v1/models", get(listing::list))
         .route("/v1/models/{*id}", get(listing::one))
-        .route("/v1/{*path}", post(forward::forward))
-        .method_not_allowed_fallback(refusal::wrong_method)
+        .route("/v1/{*path}", any(forward::forward))
+        .method_not_allowed_fallback(refusal::no_such_method)
         .fallback(refusal::no_such_path)
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
+        .layer(middleware::from_fn(refusal::in_the_clients_words))
         .with_state(shared)
 }

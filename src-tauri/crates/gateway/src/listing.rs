@@ -7,7 +7,7 @@ use axum::{
     http::{StatusCode, Uri},
 };
 use pilothouse_domain::model::ModelRef;
-use pilothouse_leases::{ActiveRoute, Routes};
+use pilothouse_leases::{ActiveRoute, Routes, known_by};
 use serde_json::{Value, json};
 
 /// The name of a model here: its own, with the server in front where two servers have the same.
@@ -37,8 +37,10 @@ pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
 pub(super) async fn one(State(shared): State<Shared>, uri: Uri) -> Result<Json<Value>, Refusal> {
     let raw = uri.path().strip_prefix("/v1/models/").unwrap_or_default();
     let routes = shared.leases.routes();
-    let id = path::model_id(raw);
-    let hit = id.and_then(|id| entries(&routes).into_iter().find(|entry| entry["id"] == id.as_str()));
+    let hit = path::model_id(raw).and_then(|id| {
+        let entry = |id: &str| entries(&routes).into_iter().find(|entry| entry["id"] == id);
+        entry(&id).or_else(|| entry(&public_name(known_by(&routes.known, &id)?, &routes.known)))
+    });
     hit.map(Json).ok_or_else(|| {
         let text = format!("There is no model {} here.", path::shown(raw));
         Refusal::new(StatusCode::NOT_FOUND, "model_not_found", text).about("model")

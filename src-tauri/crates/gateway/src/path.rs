@@ -4,6 +4,7 @@
 //! they matched, under the server's base. No spelling (`..`, `%2F`, `%252e`, a backslash, a query in the path) leads
 //! anywhere else. No I/O and none of the engine's types: the fuzzer compiles this file by itself.
 
+use percent_encoding::percent_decode_str;
 use std::fmt::Write;
 use url::Url;
 
@@ -39,6 +40,8 @@ pub const PATHS: &[ApiPath] = &[
     path(Dialect::OpenAi, &["audio", "translations"]),
     path(Dialect::OpenAi, &["audio", "speech"]),
     path(Dialect::OpenAi, &["images", "generations"]),
+    path(Dialect::OpenAi, &["images", "edits"]),
+    path(Dialect::OpenAi, &["images", "variations"]),
     path(Dialect::OpenAi, &["moderations"]),
     path(Dialect::Anthropic, &["messages"]),
     path(Dialect::Anthropic, &["messages", "count_tokens"]),
@@ -95,20 +98,18 @@ pub fn model_id(raw: &str) -> Option<String> {
     decoded(raw).filter(|id| !id.is_empty() && !id.chars().any(char::is_control))
 }
 
-/// Percent-decodes once. `None`: a `%` without two digits, or no UTF-8.
+/// Percent-decodes once; a `%` without two digits stays one. `None`: no UTF-8.
 fn decoded(raw: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(raw.len());
-    let mut rest = raw.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || char::from(rest.next()?).to_digit(16);
-        let (high, low) = (digit()?, digit()?);
-        bytes.push(u8::try_from(high * 16 + low).ok()?);
+    percent_decode_str(raw).decode_utf8().ok().map(Into::into)
+}
+
+/// In whose words a refusal is said. `below`: the path behind `/v1/`, also one that is not in the list.
+pub fn dialect_of(below: &str) -> Dialect {
+    match ApiPath::find(below) {
+        Some(path) => path.dialect,
+        None if below.split('/').next() == Some("messages") => Dialect::Anthropic,
+        None => Dialect::OpenAi,
     }
-    String::from_utf8(bytes).ok()
 }
 
 /// A client's path as a message may repeat it: short, and on one line.
@@ -152,6 +153,8 @@ mod tests {
             "audio/translations",
             "audio/speech",
             "images/generations",
+            "images/edits",
+            "images/variations",
             "moderations",
             "messages",
             "messages/count_tokens",
@@ -189,6 +192,10 @@ mod tests {
             "chat/completions%0d%0aHost:%20x",
             "chat/completions%20",
             "chat/completions;a=b",
+            "chat;a=b/completions",
+            "chat/..;/models/unload",
+            "chat/completions%3Badmin",
+            "..%255Cmodels%255Cunload",
             "Chat/Completions",
             "completions%ff",
             "completions%",

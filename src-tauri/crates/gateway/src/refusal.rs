@@ -1,11 +1,14 @@
-//! Refusals in the shape that OpenAI clients understand.
+//! Refusals in the shape that a client understands: OpenAI's, or Anthropic's where its API is asked for.
 
-use super::path;
+use super::path::{self, ApiPath, Dialect};
 use crate::door::Guard;
 use axum::{
     Json,
     extract::{Request, State},
-    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    http::{
+        HeaderName, HeaderValue, Method, StatusCode,
+        header::{ALLOW, RETRY_AFTER},
+    },
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -21,11 +24,13 @@ pub(super) struct Refusal {
     /// The field that is wrong.
     pub param: Option<&'static str>,
     pub retry_after_s: Option<u32>,
+    /// A header that says what would do instead.
+    pub instead: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after_s: None }
+        Self { status, code, message: message.into(), param: None, retry_after_s: None, instead: None }
     }
 
     pub fn about(mut self, param: &'static str) -> Self {
@@ -36,6 +41,50 @@ impl Refusal {
     pub fn retry_after(mut self, seconds: u32) -> Self {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    pub fn with(mut self, header: HeaderName, value: &'static str) -> Self {
+        self.instead = Some((header, value));
+        self
+    }
+
+    fn said_in(&self, dialect: Dialect) -> Response {
+        let body = match dialect {
+            Dialect::Anthropic => {
+                let error = json!({ "type": anthropic_type(self.status), "message": self.message });
+                json!({ "type": "error", "error": error })
+            }
+            Dialect::OpenAi | Dialect::LlamaCpp => {
+                let kind =
+                    if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+                let error =
+                    json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
+                json!({ "error": error })
+            }
+        };
+        let mut response = (self.status, Json(body)).into_response();
+        if let Some(seconds) = self.retry_after_s {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some((name, value)) = &self.instead {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+        response
+    }
+}
+
+/// The kinds of errors that Anthropic's clients know (platform.claude.com/docs/en/api/errors).
+fn anthropic_type(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 | 529 => "overloaded_error",
+        504 => "timeout_error",
+        code if code >= 500 => "api_error",
+        _ => "invalid_request_error",
     }
 }
 
@@ -61,19 +110,34 @@ impl From<Refused> for Refusal {
 }
 
 impl IntoResponse for Refusal {
+    /// In OpenAI's words, until `in_the_clients_words` knows better.
     fn into_response(self) -> Response {
-        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
-        let error = json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
-        let mut response = (self.status, Json(json!({ "error": error }))).into_response();
-        if let Some(seconds) = self.retry_after_s {
-            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        let mut response = self.said_in(Dialect::OpenAi);
+        response.extensions_mut().insert(self);
         response
     }
 }
 
+/// Says every refusal in the words of the API that was asked for. A client of Anthropic's tells its version wherever it asks.
+pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Response {
+    let below = request.uri().path().strip_prefix("/v1/").unwrap_or_default();
+    let tells_version = request.headers().contains_key("anthropic-version");
+    let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
+    let response = next.run(request).await;
+    match response.extensions().get::<Refusal>() {
+        Some(refusal) if dialect != Dialect::OpenAi => refusal.said_in(dialect),
+        _ => response,
+    }
+}
+
+/// Where no route leads.
 pub(super) async fn no_such_path(request: Request) -> Refusal {
     unknown_path(request.method().as_str(), request.uri().path())
+}
+
+/// Where a route leads, but not by this method.
+pub(super) async fn no_such_method(request: Request) -> Refusal {
+    wrong_method(request.method(), request.uri().path())
 }
 
 /// A path that no dialect names.
@@ -85,10 +149,20 @@ pub(super) fn unknown_path(method: &str, path: &str) -> Refusal {
     Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text)
 }
 
-/// A path that is there for another method.
-pub(super) async fn wrong_method(request: Request) -> Refusal {
-    let text = format!("{} is no method of {} here.", request.method(), path::shown(request.uri().path()));
-    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", text)
+/// A path that is there for another method, or none at all.
+pub(super) fn wrong_method(method: &Method, path: &str) -> Refusal {
+    let Some(allowed) = allowed(path) else { return unknown_path(method.as_str(), path) };
+    let text = format!("{method} is no method of {} here; it takes {allowed}.", path::shown(path));
+    Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "wrong_method", text).with(ALLOW, allowed)
+}
+
+/// The methods of a path. `None`: no dialect names it.
+fn allowed(path: &str) -> Option<&'static str> {
+    let below = path.strip_prefix("/v1/")?;
+    if below == "models" || below.strip_prefix("models/").is_some_and(|id| !id.is_empty()) {
+        return Some("GET, HEAD");
+    }
+    ApiPath::find(below).map(|_| "POST")
 }
 
 /// Only programs on this machine: web pages of other origins and foreign host names are turned away.

@@ -73,7 +73,7 @@ impl Scene {
     fn new(active: &Target) -> Self {
         let leases = Leases::default();
         let shared = Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20) };
-        let scene = Self { leases, gateway: router(shared, Guard::new(([127, 0, 0, 1], 1234).into())) };
+        let scene = Self { leases, gateway: router(shared, Guard::new()) };
         scene.activate(active);
         scene
     }

@@ -1,6 +1,11 @@
 //! The gateway against a fake server that says what it was asked.
 
-use super::{Shared, body, router};
+use super::{
+    Shared, body,
+    path::{Dialect, PATHS},
+    router,
+    unpack::tests::packed,
+};
 use crate::door::Guard;
 use axum::{
     Json, Router,
@@ -80,7 +85,7 @@ impl Before {
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
         let shared = Shared { leases, bodies: body::Budget::new(budget) };
-        let gateway = router(shared, Guard::new(([127, 0, 0, 1], 1234).into()));
+        let gateway = router(shared, Guard::new());
         Self { gateway, serving }
     }
 
@@ -151,11 +156,135 @@ async fn whatever_no_dialect_names_reaches_no_server() {
         let code = said["error"]["code"].as_str().unwrap();
         assert!(matches!(code, "unknown_path" | "wrong_method"), "{path}: {said}");
     }
-    let answer = before.ask("DELETE", "/v1/chat/completions", &[], Body::empty()).await;
+}
+
+/// The kind of an error in the shape of each API, and the words of the other one nowhere.
+fn kind(said: &Value, dialect: Dialect) -> Option<&str> {
+    match dialect {
+        Dialect::Anthropic => {
+            let whole = said["type"] == "error" && said["error"]["message"].is_string();
+            said["error"]["type"].as_str().filter(|_| whole && said["error"].get("code").is_none())
+        }
+        Dialect::OpenAi | Dialect::LlamaCpp => {
+            said["error"]["code"].as_str().filter(|_| said.get("type").is_none())
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_would_do() {
+    let before = Before::start(1 << 20).await;
+    for path in PATHS {
+        let wanted = match path.dialect {
+            Dialect::Anthropic => "invalid_request_error",
+            Dialect::OpenAi | Dialect::LlamaCpp => "wrong_method",
+        };
+        for method in ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH", "TRACE", "QUERY"] {
+            let answer = before.ask(method, &format!("/v1/{}?a=b", path.text()), &[], Body::empty()).await;
+            assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {}", path.text());
+            assert_eq!(answer.headers()["allow"], "POST");
+            if method != "HEAD" {
+                assert_eq!(
+                    kind(&document(answer).await, path.dialect),
+                    Some(wanted),
+                    "{method} {}",
+                    path.text()
+                );
+            }
+        }
+    }
+    for path in ["/v1/models", "/v1/models/active", "/v1/models/hf.co%2Fa"] {
+        for method in ["POST", "DELETE", "OPTIONS", "PUT"] {
+            let answer = before.ask(method, path, &[], Body::empty()).await;
+            assert_eq!(answer.headers()["allow"], "GET, HEAD", "{method} {path}");
+            assert_eq!(document(answer).await["error"]["code"], "wrong_method");
+        }
+    }
+    for path in ["/v1/nonsense", "/v1/models/", "/v1/", "/v1/..%2Fmodels", "/v1", "/"] {
+        for method in ["GET", "DELETE", "OPTIONS"] {
+            let answer = before.ask(method, path, &[], Body::empty()).await;
+            assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
+            assert!(answer.headers().get("allow").is_none());
+            assert_eq!(document(answer).await["error"]["code"], "unknown_path");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_refusal_of_the_messages_api_is_in_anthropics_words() {
+    let before = Before::start(200).await;
+    let long = |bytes: usize| Body::from(format!(r#"{{"x":"{}"}}"#, "y".repeat(bytes)));
+    type Case = (&'static str, &'static [(&'static str, &'static str)], Body, u16, &'static str);
+    let cases: [Case; 9] = [
+        ("/v1/messages", &[], Body::from("[]"), 400, "invalid_request_error"),
+        ("/v1/messages", &[], Body::from(r#"{"model":"nobody"}"#), 404, "not_found_error"),
+        ("/v1/messages/count_tokens", &[], Body::from(r#"{"model":3}"#), 400, "invalid_request_error"),
+        ("/v1/messages/batches", &[], Body::empty(), 404, "not_found_error"),
+        ("/v1/messages", &[], long(300), 503, "overloaded_error"),
+        ("/v1/messages", &[], long(65 << 20), 413, "request_too_large"),
+        ("/v1/messages", &[("content-encoding", "br")], Body::from("x"), 415, "invalid_request_error"),
+        ("/v1/messages", &[("origin", "https://evil.example")], Body::from("{}"), 403, "permission_error"),
+        ("/v1/nothing", &[("anthropic-version", "2023-06-01")], Body::empty(), 404, "not_found_error"),
+    ];
+    for (path, headers, body, status, wanted) in cases {
+        let answer = before.ask("POST", path, headers, body).await;
+        assert_eq!(answer.status().as_u16(), status, "{path} {headers:?}");
+        let said = document(answer).await;
+        assert_eq!(kind(&said, Dialect::Anthropic), Some(wanted), "{path}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn a_compressed_body_arrives_unpacked_or_is_refused_by_name() {
+    let before = Before::start(1 << 20).await;
+    let text = format!(r#"{{"x":"{}","model":"active"}}"#, "y".repeat(5000));
+    for (coding, bytes) in packed(text.as_bytes()) {
+        let answer =
+            before.ask("POST", "/v1/responses", &[("content-encoding", coding)], Body::from(bytes)).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{coding}");
+        let said = document(answer).await;
+        assert!(said["body"] == text.replace("active", "instance-1"), "{coding}: {}", said["body"]);
+        let names = said["names"].as_array().unwrap();
+        assert!(!names.contains(&"content-encoding".into()), "{coding}: it is not packed any more");
+    }
+    for coding in ["br", "gzip, gzip", "snappy"] {
+        let answer =
+            before.ask("POST", "/v1/responses", &[("content-encoding", coding)], Body::from("x")).await;
+        assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{coding}");
+        assert!(answer.headers()["accept-encoding"].to_str().unwrap().contains("gzip"));
+        assert_eq!(document(answer).await["error"]["code"], "unsupported_encoding");
+    }
+}
+
+#[tokio::test]
+async fn a_form_goes_on_as_it_came_with_its_model_renamed() {
+    let before = Before::start(1 << 20).await;
+    let form = |model: &str| {
+        format!(
+            "--b0\r\nContent-Disposition: form-data; name=\"file\"; filename=\"a.wav\"\r\n\r\nRIFF{}\r\n\
+             --b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{model}\r\n--b0--\r\n",
+            "\0".repeat(1000)
+        )
+    };
+    let kind = [("content-type", "multipart/form-data; boundary=b0")];
+    for path in
+        ["/v1/audio/transcriptions", "/v1/audio/translations", "/v1/images/edits", "/v1/images/variations"]
+    {
+        let said = document(before.ask("POST", path, &kind, Body::from(form("active"))).await).await;
+        assert!(said["body"] == form("instance-1"), "{path}: {said}");
+        assert_eq!(said["length"], form("instance-1").len().to_string());
+    }
+    let refused = before.ask("POST", "/v1/audio/transcriptions", &kind, Body::from(form("nobody"))).await;
     assert_eq!(
-        (answer.status(), &document(answer).await["error"]["code"]),
-        (StatusCode::METHOD_NOT_ALLOWED, &"wrong_method".into())
+        (refused.status(), &document(refused).await["error"]["code"]),
+        (StatusCode::NOT_FOUND, &"model_not_found".into())
     );
+    let cut = Body::from(form("active").replace("--b0--", ""));
+    let refused = before.ask("POST", "/v1/audio/transcriptions", &kind, cut).await;
+    assert_eq!(document(refused).await["error"]["code"], "invalid_form");
+    let small = Before::start(500).await;
+    let refused = small.ask("POST", "/v1/audio/transcriptions", &kind, Body::from(form("active"))).await;
+    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE, "within the budget of all bodies");
 }
 
 #[tokio::test]
@@ -163,6 +292,13 @@ async fn a_model_is_described_by_its_id_with_slashes_encoded_or_not() {
     let before = Before::start(1 << 20).await;
     for id in ["hf.co/someone/model:Q4", "hf.co%2Fsomeone%2Fmodel%3AQ4", "active"] {
         let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{id}");
+    }
+    for id in ["HF.co%2Fsomeone%2Fmodel:q4", "studio/hf.co/someone/model:Q4"] {
+        let answer = before.ask("GET", &format!("/v1/models/{id}"), &[], Body::empty()).await;
+        assert_eq!(document(answer).await["id"], MODEL, "another spelling of it: {id}");
+        let body = Body::from(format!(r#"{{"model":"{}"}}"#, id.replace("%2F", "/")));
+        let answer = before.ask("POST", "/v1/chat/completions", &[], body).await;
         assert_eq!(answer.status(), StatusCode::OK, "{id}");
     }
     for id in ["nobody", "..%2Fmodels", "hf.co%252Fsomeone%252Fmodel%253AQ4", "a%ff"] {

@@ -1,7 +1,10 @@
 //! Which copy of a model a name means.
 
 use super::{ActiveRoute, Routes, Target};
-use pilothouse_domain::{model::ModelRef, server::ServerId};
+use pilothouse_domain::{
+    model::{ModelRef, is_spelling_of},
+    server::ServerId,
+};
 use std::fmt;
 
 /// What is asked for by name.
@@ -98,11 +101,30 @@ pub(super) fn choose(routes: &Routes, asked: &Asked) -> Choice {
     }
 }
 
+/// Whether a name means a model by its own name, alone or behind its server's.
+fn is_exact(server: &ServerId, model: &str, name: &str) -> bool {
+    model == name || server.named_in(name) == Some(model)
+}
+
+/// Whether it means the model by another spelling that its server takes.
+fn is_spelled(server: &ServerId, model: &str, name: &str) -> bool {
+    is_spelling_of(model, name) || server.named_in(name).is_some_and(|name| is_spelling_of(model, name))
+}
+
+/// What a name means: an exact one first, wherever it is known, then another spelling of one.
 fn named(routes: &Routes, name: &str) -> Choice {
-    let means = |server: &str, model: &str| {
-        model == name || name.strip_prefix(server).and_then(|rest| rest.strip_prefix('/')) == Some(model)
-    };
-    let fits = |target: &&Target| means(target.server.as_str(), &target.model) || target.instance == name;
+    let exact = by(routes, |target| target.instance == name, |server, model| is_exact(server, model, name));
+    exact
+        .or_else(|| by(routes, |_| false, |server, model| is_spelled(server, model, name)))
+        .unwrap_or_else(|| Choice::Refuse(Refused::Unknown(name.to_owned())))
+}
+
+fn by(
+    routes: &Routes,
+    is_instance: impl Fn(&Target) -> bool,
+    means: impl Fn(&ServerId, &str) -> bool,
+) -> Option<Choice> {
+    let fits = |target: &&Target| means(&target.server, &target.model) || is_instance(target);
     let mut hits = routes.loaded.iter().filter(fits);
     if let Some(first) = hits.next() {
         // The same name on two servers: the active one is what the user sees as this model.
@@ -110,11 +132,78 @@ fn named(routes: &Routes, name: &str) -> Choice {
             ActiveRoute::Open(target) if fits(&target) => Some(target),
             _ => None,
         };
-        return Choice::Use(active.unwrap_or(first).clone());
+        return Some(Choice::Use(active.unwrap_or(first).clone()));
     }
-    let known = routes.known.iter().find(|ModelRef { server, model }| means(server.as_str(), model));
-    Choice::Refuse(match known {
-        Some(known) => Refused::NotLoaded(known.clone()),
-        None => Refused::Unknown(name.to_owned()),
-    })
+    let known = routes.known.iter().find(|ModelRef { server, model }| means(server, model))?;
+    Some(Choice::Refuse(Refused::NotLoaded(known.clone())))
+}
+
+/// The model in a list that a name means, exactly or by another spelling.
+pub fn known_by<'a>(known: &'a [ModelRef], name: &str) -> Option<&'a ModelRef> {
+    let find = |means: fn(&ServerId, &str, &str) -> bool| {
+        known.iter().find(|ModelRef { server, model }| means(server, model, name))
+    };
+    find(is_exact).or_else(|| find(is_spelled))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::endpoint::Endpoint;
+
+    fn routes(loaded: &[(&str, &str)], known: &[(&str, &str)]) -> Routes {
+        let target = |(server, model): &(&str, &str)| Target {
+            server: ServerId::new(*server),
+            model: (*model).into(),
+            instance: format!("instance of {model}"),
+            openai: Endpoint { base_url: "http://127.0.0.1:1/v1".into(), key: None },
+            slots: 1,
+        };
+        let reference = |(server, model): &(&str, &str)| ModelRef::new(*server, *model);
+        Routes {
+            active: ActiveRoute::None,
+            loaded: loaded.iter().map(target).collect(),
+            known: known.iter().chain(loaded).map(reference).collect(),
+        }
+    }
+
+    /// The model that a name means, "-" before one that is not loaded.
+    fn meant(routes: &Routes, name: &str) -> String {
+        match choose(routes, &Asked::Named(name.into())) {
+            Choice::Use(target) => format!("{}/{}", target.server, target.model),
+            Choice::Refuse(Refused::NotLoaded(model)) => format!("-{}", model.id()),
+            Choice::Refuse(Refused::Unknown(_)) => "Unknown".into(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_name_of_ollama_is_understood_as_ollama_itself_would() {
+        let routes = routes(
+            &[("ollama", "qwen2.5:latest"), ("ollama", "gemma3:270m"), ("studio", "gemma3")],
+            &[("ollama", "hf.co/someone/Model-GGUF:latest"), ("ollama", "gemma3:latest")],
+        );
+        for (name, wanted) in [
+            ("qwen2.5", "ollama/qwen2.5:latest"),
+            ("qwen2.5:latest", "ollama/qwen2.5:latest"),
+            ("Qwen2.5", "ollama/qwen2.5:latest"),
+            ("ollama/qwen2.5", "ollama/qwen2.5:latest"),
+            ("library/qwen2.5", "ollama/qwen2.5:latest"),
+            ("instance of qwen2.5:latest", "ollama/qwen2.5:latest"),
+            ("gemma3", "studio/gemma3"),
+            ("ollama/gemma3", "-ollama/gemma3:latest"),
+            ("gemma3:270M", "ollama/gemma3:270m"),
+            ("hf.co/someone/model-gguf", "-ollama/hf.co/someone/Model-GGUF:latest"),
+            ("qwen2.5:7b", "Unknown"),
+            ("qwen2", "Unknown"),
+            ("studio/Gemma3", "Unknown"),
+        ] {
+            assert_eq!(meant(&routes, name), wanted, "{name}");
+            let known = known_by(&routes.known, name).map(ModelRef::id);
+            let wanted = Some(wanted.trim_start_matches('-')).filter(|id| *id != "Unknown");
+            if !name.starts_with("instance") {
+                assert_eq!(known.as_deref(), wanted, "{name} in the list");
+            }
+        }
+    }
 }

@@ -12,5 +12,5 @@ mod routes;
 mod tests;
 
 pub use book::{Lease, Leases, Limits};
-pub use choose::{Asked, Refused};
+pub use choose::{Asked, Refused, known_by};
 pub use routes::{ActiveRoute, Routes, Target};

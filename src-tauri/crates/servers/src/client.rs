@@ -91,6 +91,10 @@ pub trait ServerClient: Send + Sync {
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
     /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
     fn openai(&self) -> Endpoint;
+    /// What was odd in its lists and has not been told yet, a sentence for each, for the server's log.
+    fn oddities(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// The slots of the process at this port, one of the server's own that holds a model. Waits for two seconds at most.
     /// `None`: it does not tell them, or not now.
     async fn slots(&self, _port: u16) -> Option<Vec<Slot>> {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use pilothouse_domain::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, parsed},
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
@@ -17,6 +17,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use url::Url;
 
 /// The longest answer that is read whole; lists of thousands of models are far below.
 const BODY_LIMIT: usize = 16 << 20;
@@ -139,7 +140,7 @@ impl ServerHttp {
                 .hint(format!("If it has moved, put {address} into the settings as its address.")));
         }
         let body = self.body(response).await.unwrap_or_default();
-        let said = error_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
+        let said = failure_text(&body).unwrap_or_else(|| format!("HTTP {status}"));
         Err(match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let what = if self.endpoint.key.is_some() { "refused the key" } else { "wants a key" };
@@ -182,8 +183,8 @@ impl ServerHttp {
             |words: &[&str]| said.iter().any(|cause| words.iter().any(|word| cause.contains(word)));
         tracing::debug!(?said, "no connection");
         if said_any(&["dns error", "failed to lookup address"]) {
-            let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
-            let host = host.split(['/', ':']).next().unwrap_or(host);
+            let url = parsed(base);
+            let host = url.as_ref().and_then(Url::host_str).unwrap_or(base);
             return ApiError::new(ErrorCode::Unreachable, format!("No machine named {host} is found."))
                 .hint("Check the name, and that this machine is on the network.")
                 .retryable();
@@ -269,6 +270,17 @@ pub fn error_text(body: &[u8]) -> Option<String> {
     Some(shorten(text.trim()))
 }
 
+/// The same of an answer whose status says that it is an error: there also `{"detail": …}` (FastAPI) and `{"message": "text"}`.
+fn failure_text(body: &[u8]) -> Option<String> {
+    let said = || {
+        let value: Value = serde_json::from_slice(body).ok()?;
+        let detail = value.get("detail").or_else(|| value.get("message"))?;
+        let text = detail.as_str().or_else(|| detail.get(0)?.get("msg")?.as_str())?;
+        Some(shorten(text.trim()))
+    };
+    error_text(body).or_else(said)
+}
+
 fn shorten(text: &str) -> String {
     match text.char_indices().nth(ERROR_LIMIT) {
         Some((end, _)) => format!("{}…", &text[..end]),
@@ -339,6 +351,18 @@ mod tests {
         );
         assert_eq!(error_text(br#"{"error":null,"data":[]}"#), None);
         assert_eq!(error_text(b"junk"), None);
+        for (body, said) in [
+            (r#"{"detail":"Not Found"}"#, Some("Not Found")),
+            (
+                r#"{"detail":[{"loc":["body","stream_options"],"msg":"extra fields not permitted"}]}"#,
+                Some("extra fields not permitted"),
+            ),
+            (r#"{"object":"error","message":"no such model","code":404}"#, Some("no such model")),
+            (r#"{"detail":{"a":1}}"#, None),
+        ] {
+            assert_eq!(failure_text(body.as_bytes()).as_deref(), said);
+            assert_eq!(error_text(body.as_bytes()), None, "an answer that is none");
+        }
         let long = format!(r#"{{"error":"{}"}}"#, "ü".repeat(1000));
         assert_eq!(error_text(long.as_bytes()).unwrap().chars().count(), ERROR_LIMIT + 1);
     }

@@ -7,10 +7,14 @@ pub mod discovery;
 mod http;
 pub mod llama_server;
 pub mod lmstudio;
+#[cfg(test)]
+mod oddity_tests;
 pub mod ollama;
 pub mod openai;
 mod openmp;
 pub mod places;
+mod reading;
+mod rows;
 pub mod slots;
 
 pub use adapter::{ForeignLog, Found, Installation, Launch, ServerAdapter};

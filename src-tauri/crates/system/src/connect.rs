@@ -1,12 +1,18 @@
 //! How servers are connected to. Supervisors and the gateway use the same clients, so that what a probe sees of a slow
 //! or proxied server is what a request meets.
+//!
+//! One rule for proxies: this machine and private addresses are asked directly, whatever the environment says; for the rest its
+//! word counts (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, and NO_PROXY against them).
 
-use pilothouse_domain::error::{ApiError, ErrorCode};
+use pilothouse_domain::{
+    endpoint::parsed,
+    error::{ApiError, ErrorCode},
+};
 use reqwest::{Client, ClientBuilder, Response, Url, header::LOCATION, redirect::Policy};
 use std::{
     error::Error,
     io,
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv6Addr, SocketAddr, TcpStream},
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -23,6 +29,8 @@ const IDLE_LIMIT: Duration = Duration::from_secs(2);
 enum Place {
     Here,
     HereWithTls,
+    /// Another machine of a private network.
+    Near,
     Elsewhere,
 }
 
@@ -31,6 +39,7 @@ impl Place {
         match (is_here(base_url), base_url.starts_with("https:")) {
             (true, false) => Self::Here,
             (true, true) => Self::HereWithTls,
+            (false, _) if is_private(base_url) => Self::Near,
             (false, _) => Self::Elsewhere,
         }
     }
@@ -41,6 +50,8 @@ impl Place {
             // the system's certificates are read from hundreds of files.
             Self::Here => local().tls_certs_only([]),
             Self::HereWithTls => local(),
+            // Nor do they know the way into a private network.
+            Self::Near => Client::builder().no_proxy().connect_timeout(REMOTE_CONNECT_LIMIT),
             Self::Elsewhere => Client::builder().connect_timeout(REMOTE_CONNECT_LIMIT),
         };
         // A key is for the address in the settings, not for where that may point to.
@@ -53,13 +64,12 @@ fn local() -> ClientBuilder {
 }
 
 /// The clients made so far, one for each place.
-fn clients() -> MutexGuard<'static, [Option<Client>; 3]> {
-    static CLIENTS: Mutex<[Option<Client>; 3]> = Mutex::new([None, None, None]);
+fn clients() -> MutexGuard<'static, [Option<Client>; 4]> {
+    static CLIENTS: Mutex<[Option<Client>; 4]> = Mutex::new([const { None }; 4]);
     CLIENTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The client for an address. Clones share connections; there is one for all servers on this machine and one for all
-/// others.
+/// The client for an address. Clones share connections; there is one for all servers of each kind of place.
 pub fn client_for(base_url: &str) -> Client {
     let place = Place::of(base_url);
     clients()[place as usize].get_or_insert_with(|| place.build()).clone()
@@ -70,20 +80,55 @@ pub fn forget_certificates(base_url: &str) {
     clients()[Place::of(base_url) as usize] = None;
 }
 
-/// The port of an address.
+/// The port of an address: the one that it names, else that of its scheme.
 pub fn port_of(base_url: &str) -> u16 {
-    let (scheme, rest) = base_url.split_once("://").unwrap_or(("http", base_url));
-    let named = rest.split('/').next().and_then(|host| host.rsplit_once(':')?.1.parse().ok());
-    named.unwrap_or(if scheme == "https" { 443 } else { 80 })
+    parsed(base_url).and_then(|url| url.port_or_known_default()).unwrap_or(80)
+}
+
+/// The port that an address names itself, also where it is that of its scheme.
+pub fn port_named(base_url: &str) -> Option<u16> {
+    base_url.parse::<http::Uri>().ok()?.port_u16()
 }
 
 /// Whether an address is on this machine: 127.0.0.0/8, `localhost` and `::1`, and no name that only begins so.
 pub fn is_here(base_url: &str) -> bool {
-    let with_host = |text: &str| Url::parse(text).ok().filter(Url::has_host);
-    let url = with_host(base_url).or_else(|| with_host(&format!("http://{base_url}")));
-    let Some(host) = url.as_ref().and_then(Url::host_str) else { return false };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    match Whom::of(base_url) {
+        Some(Whom::Address(address)) => address.is_loopback(),
+        Some(Whom::Name(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+/// Whether an address is of a private network: RFC 1918, link-local, unique local IPv6 (RFC 4193), `.local` names (RFC 6762).
+fn is_private(base_url: &str) -> bool {
+    match Whom::of(base_url) {
+        Some(Whom::Address(IpAddr::V4(v4))) => v4.is_private() || v4.is_link_local() || v4.is_unspecified(),
+        Some(Whom::Address(IpAddr::V6(v6))) => {
+            v6.is_unicast_link_local() || v6.is_unique_local() || v6 == Ipv6Addr::UNSPECIFIED
+        }
+        Some(Whom::Name(name)) => name.trim_end_matches('.').ends_with(".local"),
+        None => false,
+    }
+}
+
+/// Whom an address names.
+enum Whom {
+    Address(IpAddr),
+    /// In lower case.
+    Name(String),
+}
+
+impl Whom {
+    fn of(base_url: &str) -> Option<Self> {
+        let url = parsed(base_url)?;
+        let host = url.host_str()?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        Some(match bare.parse::<IpAddr>() {
+            // 10.0.0.1 may be written as ::ffff:10.0.0.1.
+            Ok(address) => Self::Address(address.to_canonical()),
+            Err(_) => Self::Name(host.to_ascii_lowercase()),
+        })
+    }
 }
 
 /// Whether connections to an address are refused, by every place that its name stands for: nobody listens there. A connection
@@ -198,6 +243,7 @@ mod tests {
             "http://[::1]:8080",
             "127.0.0.1:11434",
             "localhost:11434",
+            "http://[::ffff:127.0.0.1]/",
         ] {
             assert!(is_here(here), "{here}");
         }
@@ -217,6 +263,119 @@ mod tests {
         ] {
             assert!(!is_here(elsewhere), "{elsewhere}");
         }
+    }
+
+    #[test]
+    fn a_port_is_the_named_one_else_that_of_the_scheme() {
+        for (address, port, named) in [
+            ("http://127.0.0.1:11434", 11434, Some(11434)),
+            ("http://127.0.0.1", 80, None),
+            ("http://127.0.0.1:80/v1", 80, Some(80)),
+            ("https://studio.local/openai:9/v1", 443, None),
+            ("http://[::1]:8080/v1", 8080, Some(8080)),
+            ("http://[fd00::9]/v1", 80, None),
+            ("127.0.0.1:1234", 1234, Some(1234)),
+            ("", 80, None),
+        ] {
+            assert_eq!((port_of(address), port_named(address)), (port, named), "{address}");
+        }
+    }
+
+    #[test]
+    fn private_networks_are_asked_directly() {
+        for (address, place) in [
+            ("http://127.0.0.1:1", Place::Here),
+            ("https://localhost", Place::HereWithTls),
+            ("http://10.1.2.3:11434/v1", Place::Near),
+            ("http://172.16.0.1", Place::Near),
+            ("http://172.31.255.255", Place::Near),
+            ("https://192.168.0.7:8443/v1", Place::Near),
+            ("http://169.254.7.7", Place::Near),
+            ("http://[fe80::1]:80", Place::Near),
+            ("http://[fd12::1]/v1", Place::Near),
+            ("http://[::ffff:10.0.0.1]/", Place::Near),
+            ("http://Studio.LOCAL:1234", Place::Near),
+            ("http://studio.local.", Place::Near),
+            ("192.168.0.7:1234", Place::Near),
+            ("http://172.32.0.1", Place::Elsewhere),
+            ("http://11.0.0.1", Place::Elsewhere),
+            ("http://192.169.0.1", Place::Elsewhere),
+            ("http://8.8.8.8", Place::Elsewhere),
+            ("http://[2001:db8::1]", Place::Elsewhere),
+            ("http://10.0.0.1.example", Place::Elsewhere),
+            ("http://studio.local.example", Place::Elsewhere),
+            ("http://notlocal", Place::Elsewhere),
+            ("http://10.0.0.1@models.example", Place::Elsewhere),
+            ("https://api.example/10.0.0.1", Place::Elsewhere),
+        ] {
+            assert_eq!(Place::of(address), place, "{address}");
+        }
+    }
+
+    /// What stands in `ASK`, asked by a process with an environment of its own: clients read it when they are built.
+    #[tokio::test]
+    #[ignore = "only as a child of the next test"]
+    async fn asks_what_it_is_told() {
+        let Ok(addresses) = std::env::var("ASK") else { return };
+        let asked = addresses.split(' ').map(|address| client_for(address).get(address).send());
+        futures_util::future::join_all(asked).await;
+    }
+
+    #[tokio::test]
+    async fn the_environments_proxy_is_asked_for_the_rest_and_for_nobody_else() {
+        use crate::process::{ProcessSpec, run_to_end};
+        use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+        let proxy = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = proxy.local_addr().unwrap().port();
+        let (heard, mut lines) = tokio::sync::mpsc::unbounded_channel();
+        let serving = tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = proxy.accept().await.unwrap();
+                let heard = heard.clone();
+                tokio::spawn(async move {
+                    let mut line = String::new();
+                    let _ = BufReader::new(&mut stream).read_line(&mut line).await;
+                    let _ = stream.write_all(b"HTTP/1.1 502 no\r\ncontent-length: 0\r\n\r\n").await;
+                    let _ = heard.send(line.split(' ').take(2).collect::<Vec<_>>().join(" "));
+                });
+            }
+        });
+        let asked = [
+            "http://models.example/v1".to_owned(),
+            "https://secure.example/v1".into(),
+            "http://spared.example/v1".into(),
+            "http://studio.local/v1".into(),
+            "http://192.168.255.254:9/v1".into(),
+            "http://[fd00::1]:9/v1".into(),
+            format!("http://127.0.0.1:{port}/direct"),
+        ];
+        let at = format!("http://127.0.0.1:{port}");
+        let set = [
+            ("HTTP_PROXY", at.as_str()),
+            ("HTTPS_PROXY", &at),
+            ("NO_PROXY", "spared.example"),
+            ("ASK", &asked.join(" ")),
+        ];
+        let child = ProcessSpec {
+            program: std::env::current_exe().unwrap(),
+            args: ["--exact", "connect::tests::asks_what_it_is_told", "--ignored"].map(Into::into).to_vec(),
+            env: set
+                .iter()
+                .flat_map(|(name, value)| [(name.to_string(), value), (name.to_lowercase(), value)])
+                .map(|(name, value)| (name.into(), (*value).into()))
+                .collect(),
+            env_remove: vec!["REQUEST_METHOD".into()],
+            cwd: None,
+        };
+        let ended = run_to_end(&child, Duration::from_secs(60)).await.unwrap();
+        assert_eq!(ended.exit.code, Some(0), "{}", ended.stderr);
+        serving.abort();
+        let mut told = Vec::new();
+        while let Ok(line) = lines.try_recv() {
+            told.push(line);
+        }
+        told.sort();
+        assert_eq!(told, ["CONNECT secure.example:443", "GET /direct", "GET http://models.example/v1"]);
     }
 
     #[test]

@@ -66,6 +66,8 @@ pub struct RawTrial {
     pub end_ns: u64,
     /// Events that bore text.
     pub token_events: u32,
+    /// Those of them that came by the same read as the first: one stamp for all.
+    pub first_events: u32,
     /// Output tokens as the server counts them.
     pub output_tokens: Option<u32>,
     /// Prompt tokens, cached ones included.
@@ -105,12 +107,51 @@ pub fn ttft_ms(raw: &RawTrial) -> Option<f64> {
     raw.first_token_ns.map(|ns| ns as f64 / 1e6)
 }
 
-/// Decode rate `(N - k1) / (tL - t4)` with k1 = 1 token at the first read. `None` below two tokens or
-/// when all of them came in one read.
+impl RawTrial {
+    /// An event with text came at this instant.
+    pub fn text_came(&mut self, ns: u64) {
+        let first = *self.first_token_ns.get_or_insert(ns);
+        self.last_token_ns = Some(ns);
+        self.token_events += 1;
+        self.first_events += u32::from(ns == first);
+    }
+
+    /// Whether more than one token came, all by one read: a whole answer instead of a stream, or a stream that somebody on the
+    /// way has collected. Then nothing is known of the instant of its first token.
+    pub fn came_at_once(&self) -> bool {
+        let several = self.output_tokens.is_none_or(|tokens| tokens > 1);
+        several && self.first_token_ns.is_some() && self.first_token_ns == self.last_token_ns
+    }
+
+    /// Tokens that were there with the first read (k1): usually one, more where a server puts several into an event, or a read
+    /// takes several events.
+    fn first_tokens(&self) -> Option<u32> {
+        let tokens = f64::from(self.output_tokens?);
+        let in_event = (tokens / f64::from(self.token_events.max(1))).round().max(1.0);
+        Some((in_event * f64::from(self.first_events.max(1))) as u32)
+    }
+}
+
+/// Why a trial does not count, in words; `None`: it does. One without the server's count of tokens counts too: it only has no
+/// rates. `max_tokens`: what was asked for.
+pub fn flaw(raw: &RawTrial, max_tokens: u32) -> Option<String> {
+    let short = raw.output_tokens.filter(|tokens| *tokens < max_tokens.div_ceil(2));
+    match short {
+        Some(tokens) => Some(format!("stopped after {tokens} of {max_tokens} tokens")),
+        None if raw.first_token_ns.is_none() => Some("no text came".into()),
+        None if raw.came_at_once() => {
+            Some("the whole answer came at once, so its first token and its rate cannot be told".into())
+        }
+        None => None,
+    }
+}
+
+/// Decode rate `(N - k1) / (tL - t4)`, k1 being the tokens that came with the first read. `None` below two tokens or when all
+/// of them came in one read.
 pub fn decode_tok_s(raw: &RawTrial) -> Option<f64> {
-    let tokens = raw.output_tokens?;
+    let later = raw.output_tokens?.checked_sub(raw.first_tokens()?)?;
     let span = raw.last_token_ns?.checked_sub(raw.first_token_ns?)?;
-    (tokens >= 2 && span > 0).then(|| f64::from(tokens - 1) / (span as f64 / 1e9))
+    (later > 0 && span > 0).then(|| f64::from(later) / (span as f64 / 1e9))
 }
 
 /// Prefill rate `(P - Pc) / ttft`: it includes the fixed cost of a request, so it is a lower bound.
@@ -200,6 +241,7 @@ mod tests {
             last_token_ns: Some(1_200_000_000),
             end_ns: 1_210_000_000,
             token_events: 101,
+            first_events: 1,
             output_tokens: Some(101),
             prompt_tokens: Some(60),
             cached_tokens: Some(10),
@@ -212,6 +254,48 @@ mod tests {
         assert_eq!(ttft_ms(&raw), Some(200.0));
         assert_eq!(decode_tok_s(&raw), Some(100.0));
         assert_eq!(prefill_tok_s(&raw), Some(250.0));
+    }
+
+    /// A trial whose events with text came at these instants, in milliseconds.
+    fn events(at_ms: &[u64], output_tokens: Option<u32>) -> RawTrial {
+        let mut raw = RawTrial { output_tokens, ..RawTrial::default() };
+        at_ms.iter().for_each(|ms| raw.text_came(ms * 1_000_000));
+        raw
+    }
+
+    #[test]
+    fn several_tokens_in_a_read_are_counted_where_they_came() {
+        for (what, at_ms, tokens, rate) in [
+            ("one by one", vec![100, 200, 300, 400, 500], 5, Some(10.0)),
+            ("a blank token", vec![100, 200, 300, 400, 500], 6, Some(12.5)),
+            ("two events in the first read", vec![100, 100, 200, 300, 400, 500], 6, Some(10.0)),
+            ("two events in a later read", vec![100, 200, 200, 300, 400, 500], 6, Some(12.5)),
+            ("four tokens in an event", vec![100, 500, 900], 12, Some(10.0)),
+            ("four tokens in an event, two in the first read", vec![100, 100, 500], 12, Some(10.0)),
+            ("all at once", vec![100, 100, 100], 3, None),
+            ("one event for all", vec![100], 12, None),
+        ] {
+            assert_eq!(decode_tok_s(&events(&at_ms, Some(tokens))), rate, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_flaw_is_of_the_answer_and_not_of_the_counting() {
+        let at_once = Some("the whole answer came at once, so its first token and its rate cannot be told");
+        for (what, raw, wanted) in [
+            ("as it should be", events(&[1, 2], Some(8)), None),
+            ("nobody counts", events(&[1, 2], None), None),
+            ("short", events(&[1, 2], Some(3)), Some("stopped after 3 of 8 tokens")),
+            ("short and at once", events(&[1], Some(1)), Some("stopped after 1 of 8 tokens")),
+            ("one event", events(&[1], Some(8)), at_once),
+            ("one read", events(&[1, 1, 1], Some(8)), at_once),
+            ("one event, and nobody counts", events(&[1], None), at_once),
+            ("no text", events(&[], Some(8)), Some("no text came")),
+            ("nothing", events(&[], None), Some("no text came")),
+        ] {
+            assert_eq!(flaw(&raw, 8).as_deref(), wanted, "{what}");
+        }
+        assert!(!events(&[5], Some(1)).came_at_once(), "a single token may come alone");
     }
 
     #[test]

@@ -19,9 +19,11 @@ pub enum Warmth {
     Unsettled,
 }
 
-/// Judges by the time to the first token (ms) and decode rate (tok/s) of the warm-up requests so far.
+/// Judges by the time to the first token (ms) and decode rate (tok/s) of the warm-up requests so far. Of a server that tells no
+/// rate at all, by the time alone.
 pub fn judge(ttft_ms: &[f64], decode_tok_s: &[f64]) -> Warmth {
-    let settled = last_agree(ttft_ms, TTFT_SLACK_MS) && last_agree(decode_tok_s, 0.0);
+    let rates_agree = decode_tok_s.is_empty() || last_agree(decode_tok_s, 0.0);
+    let settled = last_agree(ttft_ms, TTFT_SLACK_MS) && rates_agree;
     if settled {
         Warmth::Warm
     } else if ttft_ms.len() >= MAX_WARMUPS as usize {
@@ -45,6 +47,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_server_without_rates_is_warm_by_its_times() {
+        assert_eq!(judge(&[100.0, 100.0], &[]), Warmth::GoOn);
+        assert_eq!(judge(&[100.0, 100.0, 101.0], &[]), Warmth::Warm);
+        // One that tells some is not.
+        assert_eq!(judge(&[100.0, 100.0, 101.0], &[50.0]), Warmth::GoOn);
+        assert_eq!(judge(&[5.0; 4], &[50.0, 51.0]), Warmth::GoOn);
+    }
+
+    #[test]
     fn the_recorded_h100_trace_is_not_warm_after_two() {
         // nvidia-h100/llama-server-h100.log: prefill 1456, 1202 and 5 ms; decode 380, 424, 418 tok/s.
         assert_eq!(judge(&[1456.0, 1202.0], &[380.0, 424.0]), Warmth::GoOn);
@@ -57,10 +68,5 @@ mod tests {
     fn a_server_that_never_settles_is_said_to_be_so() {
         let swinging: Vec<f64> = (0..MAX_WARMUPS).map(|n| if n % 2 == 0 { 50.0 } else { 100.0 }).collect();
         assert_eq!(judge(&swinging, &swinging), Warmth::Unsettled);
-    }
-
-    #[test]
-    fn without_rates_it_never_counts_as_warm() {
-        assert_eq!(judge(&[5.0; 4], &[]), Warmth::GoOn);
     }
 }

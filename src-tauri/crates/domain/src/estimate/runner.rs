@@ -1,22 +1,20 @@
 //! What a runner takes beside weights and cache: buffers of a computation, the program itself, the vocabulary.
 
 use super::{
-    cache::{BATCH, MLX_STEP},
+    cache::MLX_STEP,
     parts::{Estimate, PartKind},
     wish::Wish,
 };
 use crate::anatomy::Anatomy;
 
-/// What a runner keeps per token of the vocabulary: text, score, type and their indexes. Measured: llama-server build 10068
-/// with vocabularies of 49 152 and 262 144 tokens, idle, less its cache.
-const BYTES_PER_TOKEN_KEPT: u64 = 219;
-/// The same per token while it samples: candidates and their sorted copies. Measured likewise, after prompts.
-const BYTES_PER_TOKEN_SAMPLED: u64 = 118;
-/// The same for each further request at a time, which samples with arrays of its own. Between what llama-server (27 to 85)
-/// and Ollama (75 to 161) kept with four requests, with both vocabularies.
-const BYTES_PER_TOKEN_SAMPLED_BESIDE: u64 = 85;
-/// Program, libraries and graph of a runner on the processor, as resident memory. Measured likewise.
-const RUNNER_ON_CPU: u64 = 36 << 20;
+/// What a runner on the processor keeps per token of the vocabulary, after prompts: text, score, type, their indexes,
+/// candidates and their sorted copies. Fitted, like the two below, to what four models with vocabularies of 49 152, 151 936
+/// and 262 144 tokens held in llama-server build 10068 and Ollama 0.32.0 beside weights, cache and compute buffer.
+const BYTES_PER_TOKEN: u64 = 215;
+/// The same for each further request at a time, which samples with arrays of its own.
+const BYTES_PER_TOKEN_BESIDE: u64 = 60;
+/// Program, libraries and graph of a runner on the processor, as resident memory.
+const RUNNER_ON_CPU: u64 = 32_000_000;
 /// A runner beside a card under Vulkan: what the driver and its context hold on the card. Measured: llama-server build 10068
 /// on an H100 (driver 580) with five models; see the test.
 const RUNNER_ON_VULKAN: u64 = 24 << 20;
@@ -39,16 +37,16 @@ pub(super) fn add_mlx(estimate: &mut Estimate, anatomy: &Anatomy) {
 
 /// Activations of the widest layer for a batch, and the mask of one request's context in 16 bits: what llama-server logs as
 /// its compute buffer, to the megabyte with Llama shapes of 0.1 to 7 billion parameters.
-fn batch_on_gpu(anatomy: &Anatomy, wish: &Wish) -> u64 {
+fn batch_on_gpu(anatomy: &Anatomy, wish: &Wish, batch: u64) -> u64 {
     let (feed_forward, width) = (u64::from(anatomy.feed_forward_length), u64::from(anatomy.embedding_length));
-    (BATCH * 4)
+    (batch * 4)
         .saturating_mul(feed_forward * 3 + width * 2)
-        .saturating_add((BATCH * 2).saturating_mul(wish.context))
+        .saturating_add((batch * 2).saturating_mul(wish.context))
 }
 
-pub(super) fn add_vulkan(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish) {
-    let source = format!("a batch of {BATCH} tokens");
-    estimate.add(PartKind::Compute, batch_on_gpu(anatomy, wish), source);
+pub(super) fn add_vulkan(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish, batch: u64) {
+    let source = format!("a batch of {batch} tokens");
+    estimate.add(PartKind::Compute, batch_on_gpu(anatomy, wish, batch), source);
     let runner = RUNNER_ON_VULKAN + u64::from(anatomy.vocabulary) * SCRATCH_PER_TOKEN_ON_VULKAN;
     let source = "measured on one card: the driver's part, and a vocabulary of this size";
     estimate.add(PartKind::Runner, runner, source);
@@ -56,20 +54,20 @@ pub(super) fn add_vulkan(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish
 
 /// Older servers reserve the output layer for the whole batch: the larger of the two counts (reference: telemetry,
 /// section 6.3).
-pub(super) fn add_gpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish, runner: u64) {
-    let output = BATCH * (u64::from(anatomy.vocabulary) + u64::from(anatomy.embedding_length)) * 4;
-    let compute = output.max(batch_on_gpu(anatomy, wish));
-    estimate.add(PartKind::Compute, compute, format!("a batch of {BATCH} tokens, at most"));
+pub(super) fn add_gpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish, batch: u64, runner: u64) {
+    let output = batch * (u64::from(anatomy.vocabulary) + u64::from(anatomy.embedding_length)) * 4;
+    let compute = output.max(batch_on_gpu(anatomy, wish, batch));
+    estimate.add(PartKind::Compute, compute, format!("a batch of {batch} tokens, at most"));
     estimate.add(PartKind::Runner, runner, "what Ollama reserves for a runner beside a GPU: an upper bound");
 }
 
-pub(super) fn add_cpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish) {
+/// The compute buffer is what llama-server logs, to a tenth of a megabyte with SmolLM2 and Qwen 2.5 (Gemma's heads are wider
+/// than its layers: two megabytes more).
+pub(super) fn add_cpu(estimate: &mut Estimate, anatomy: &Anatomy, wish: &Wish, batch: u64) {
     let (vocabulary, width) = (u64::from(anatomy.vocabulary), u64::from(anatomy.embedding_length));
-    let layer = BATCH * (u64::from(anatomy.feed_forward_length) * 8 + width * 16);
-    let mask = BATCH * wish.context * 4;
-    let beside = u64::from(wish.parallel.saturating_sub(1)) * BYTES_PER_TOKEN_SAMPLED_BESIDE;
-    let compute = layer + mask + vocabulary * (BYTES_PER_TOKEN_SAMPLED + beside);
-    estimate.add(PartKind::Compute, compute, format!("a batch of {BATCH} tokens, as far as it is touched"));
-    let runner = RUNNER_ON_CPU + vocabulary * BYTES_PER_TOKEN_KEPT;
+    let row = u64::from(anatomy.feed_forward_length) * 12 + width * 16 + wish.context * 2;
+    estimate.add(PartKind::Compute, batch * row, format!("a batch of {batch} tokens"));
+    let beside = u64::from(wish.parallel.saturating_sub(1)) * BYTES_PER_TOKEN_BESIDE;
+    let runner = RUNNER_ON_CPU + vocabulary * (BYTES_PER_TOKEN + beside);
     estimate.add(PartKind::Runner, runner, "measured: the program and a vocabulary of this size");
 }

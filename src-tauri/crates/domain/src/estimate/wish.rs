@@ -3,7 +3,11 @@
 use crate::{
     anatomy::KvType,
     error::{ApiError, ErrorCode},
+    machine::CpuFeatures,
 };
+
+/// Tokens that llama.cpp computes at a time (`--ubatch-size`, its default; Ollama's too).
+const BATCH: u64 = 512;
 
 /// How a model shall be loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -35,12 +39,27 @@ impl Wish {
         };
         Ok(Self { context, parallel, kv })
     }
+
+    /// The same with a context that the model was trained for.
+    pub fn within(self, context_max: Option<u64>) -> Self {
+        Self { context: self.context.min(context_max.unwrap_or(u64::MAX)).max(1), ..self }
+    }
+}
+
+/// How a runner on the processor loads a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnCpu {
+    /// It maps the file; what it keeps in another order for these instructions comes beside it (llama-server).
+    Mapped(CpuFeatures),
+    /// It reads the file into memory of its own, where each weight is kept once, and takes larger batches with longer
+    /// contexts (Ollama since 0.30; its server/sched.go says so: "disabling mmap", reason "cpu").
+    Read,
 }
 
 /// Where the model's buffers will be, and through what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    Cpu,
+    Cpu(OnCpu),
     /// The GPU of a Mac.
     Metal,
     /// A card with memory of its own, through the llama-server that Pilothouse brings.
@@ -50,7 +69,19 @@ pub enum Place {
 }
 
 impl Place {
+    /// Tokens that are computed at a time. llama.cpp's default; Ollama goes by all requests' contexts together
+    /// (server/sched.go, `generationBatchForContext`). How far it does so beside a GPU depends on what is free there, and
+    /// is not reckoned.
+    pub(super) fn batch(self, wish: &Wish) -> u64 {
+        let contexts = wish.context.saturating_mul(wish.parallel.into());
+        match self {
+            Self::Cpu(OnCpu::Read) if contexts > 32_768 => 4 * BATCH,
+            Self::Cpu(OnCpu::Read) if contexts > 4096 => 2 * BATCH,
+            _ => BATCH,
+        }
+    }
+
     pub fn on_gpu(self) -> bool {
-        self != Self::Cpu
+        !matches!(self, Self::Cpu(_))
     }
 }

@@ -1,6 +1,6 @@
 //! Quantisations that whole files come in. A file of one name holds several block types, some tensors in larger ones.
 
-use crate::anatomy::{Anatomy, Origin};
+use crate::anatomy::{Anatomy, BlockType, Matrices, Origin};
 
 /// A quantisation of a whole file.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -8,30 +8,34 @@ pub(super) struct Mix {
     pub name: &'static str,
     /// Per weight, over the whole file.
     pub bits: f64,
+    /// The types of its matrices that llama.cpp may keep in another order, each with its share of the bytes.
+    blocks: &'static [(BlockType, f64)],
 }
 
-const fn mix(name: &'static str, bits: f64) -> Mix {
-    Mix { name, bits }
+const fn mix(name: &'static str, bits: f64, blocks: &'static [(BlockType, f64)]) -> Mix {
+    Mix { name, bits, blocks }
 }
 
-/// Llama 3.1 8B in llama.cpp's quantize table (reference: telemetry, section 6.1). Largest first.
+/// Llama 3.1 8B in llama.cpp's quantize table (reference: telemetry, section 6.1). Largest first. The shares are
+/// reckoned from its shapes and llama.cpp's rules for these mixes; Qwen 2.5 1.5B in Q4_K_M has 64 % in Q4_K.
 pub(super) const GGUF: &[Mix] = &[
-    mix("F16", 16.0005),
-    mix("Q8_0", 8.5008),
-    mix("Q6_K", 6.5633),
-    mix("Q5_K_M", 5.7036),
-    mix("Q5_K_S", 5.5704),
-    mix("Q4_K_M", 4.8944),
-    mix("Q4_K_S", 4.6672),
-    mix("IQ4_XS", 4.4597),
-    mix("Q3_K_L", 4.2979),
-    mix("Q3_K_M", 3.996),
-    mix("Q3_K_S", 3.6429),
-    mix("Q2_K", 3.1593),
+    mix("F16", 16.0005, &[]),
+    mix("Q8_0", 8.5008, &[(BlockType::Q8_0, 1.0)]),
+    mix("Q6_K", 6.5633, &[(BlockType::Q6K, 1.0)]),
+    mix("Q5_K_M", 5.7036, &[(BlockType::Q5K, 0.76), (BlockType::Q6K, 0.24)]),
+    mix("Q5_K_S", 5.5704, &[(BlockType::Q5K, 0.91), (BlockType::Q6K, 0.09)]),
+    mix("Q4_K_M", 4.8944, &[(BlockType::Q4K, 0.72), (BlockType::Q6K, 0.28)]),
+    mix("Q4_K_S", 4.6672, &[(BlockType::Q4K, 0.86), (BlockType::Q6K, 0.1), (BlockType::Q5K, 0.04)]),
+    mix("IQ4_XS", 4.4597, &[(BlockType::Q6K, 0.1)]),
+    mix("Q3_K_L", 4.2979, &[(BlockType::Q6K, 0.11), (BlockType::Q5K, 0.34)]),
+    mix("Q3_K_M", 3.996, &[(BlockType::Q6K, 0.11), (BlockType::Q4K, 0.34)]),
+    mix("Q3_K_S", 3.6429, &[(BlockType::Q6K, 0.12)]),
+    mix("Q2_K", 3.1593, &[(BlockType::Q2K, 0.5), (BlockType::Q6K, 0.14)]),
 ];
 
 /// Affine in groups of 64 with a scale and a bias of 16 bits (same section).
-const MLX: &[Mix] = &[mix("8-bit", 8.5), mix("6-bit", 6.5), mix("4-bit", 4.5), mix("3-bit", 3.5)];
+const MLX: &[Mix] =
+    &[mix("8-bit", 8.5, &[]), mix("6-bit", 6.5, &[]), mix("4-bit", 4.5, &[]), mix("3-bit", 3.5, &[])];
 
 /// Less than this beside the present bits is no other quantisation: files of one name differ by as much.
 const DIFFERENCE: f64 = 0.93;
@@ -51,6 +55,7 @@ pub(super) fn smaller(anatomy: &Anatomy) -> impl Iterator<Item = (Mix, Anatomy)>
             weights_bytes: scaled(anatomy.weights_bytes),
             lookup_bytes: scaled(anatomy.lookup_bytes),
             expert_bytes: scaled(anatomy.expert_bytes),
+            matrices: mix.matrices(scaled(anatomy.weights_bytes.saturating_sub(anatomy.lookup_bytes))),
             ..anatomy.clone()
         };
         (*mix, smaller)
@@ -58,6 +63,16 @@ pub(super) fn smaller(anatomy: &Anatomy) -> impl Iterator<Item = (Mix, Anatomy)>
 }
 
 impl Mix {
+    /// So many bytes of weights in this mix. The rows of real models can be divided by eight.
+    pub fn matrices(self, bytes: u64) -> Vec<Matrices> {
+        let of = |(block, share): &(BlockType, f64)| Matrices {
+            block: *block,
+            rows_by: 8,
+            bytes: (bytes as f64 * share) as u64,
+        };
+        self.blocks.iter().map(of).collect()
+    }
+
     /// What answers lose beside a larger one, in words.
     pub fn loss(self) -> &'static str {
         match self.bits {

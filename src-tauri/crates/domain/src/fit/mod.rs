@@ -3,6 +3,7 @@
 //! [`judge`] is the answer beside each model of a list; [`report`] is the full one, with its arithmetic; [`together`] finds
 //! what can share the memory.
 
+mod asked;
 mod mixes;
 mod report;
 mod sizes;
@@ -10,6 +11,7 @@ mod together;
 mod typical;
 mod usual;
 
+pub use asked::{Meant, check_context, meant};
 pub use report::{Candidate, Evicted, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
 pub use sizes::{Noted, SizeRow, SizeTable, size_table};
 pub use together::{Together, TogetherSet, together};
@@ -49,6 +51,14 @@ pub struct ModelNeed {
     pub bytes: u64,
     /// Where that is.
     pub place: Place,
+}
+
+/// Why it is not known what a model takes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoNeed {
+    pub why: String,
+    /// Bytes or files of it are missing.
+    pub damaged: bool,
 }
 
 /// What one model would take, as [`judge`] wants to know it.

@@ -254,7 +254,10 @@ fn evicts(room: &Room, free: u64, needed: u64) -> Vec<Evicted> {
 /// Only what really would fit is offered. What was measured at another wish says nothing here.
 fn offers(candidates: &[Candidate], wish: &Wish, room: &Room, free: u64, needed: u64) -> Vec<Offer> {
     let total = |wish: &Wish| -> u64 {
-        candidates.iter().map(|one| estimate(&one.anatomy, wish, one.place).total_bytes()).sum()
+        let of = |one: &Candidate| {
+            estimate(&one.anatomy, &wish.within(one.anatomy.context_max), one.place).total_bytes()
+        };
+        candidates.iter().map(of).sum()
     };
     let mut offers = Vec::new();
     let mut offer = |what: String, change, needed_bytes, cost: String| {
@@ -288,7 +291,9 @@ fn offers(candidates: &[Candidate], wish: &Wish, room: &Room, free: u64, needed:
     }
     // Of several the heaviest: that is where most is to be gained.
     if let Some(heaviest) = candidates.iter().max_by_key(|one| one.anatomy.weights_bytes) {
-        let of = |anatomy: &Anatomy| estimate(anatomy, wish, heaviest.place).total_bytes();
+        let of = |anatomy: &Anatomy| {
+            estimate(anatomy, &wish.within(anatomy.context_max), heaviest.place).total_bytes()
+        };
         let others = total(wish).saturating_sub(of(&heaviest.anatomy));
         let fitting = smaller(&heaviest.anatomy)
             .map(|(mix, anatomy)| (mix, others.saturating_add(of(&anatomy))))
@@ -323,6 +328,7 @@ mod tests {
             model: Some("Mac Studio".into()),
             chip: "Apple M4 Max".into(),
             cores: Cores { performance: Some(10), efficiency: Some(4) },
+            cpu_features: None,
             memory_bytes: 36 << 30,
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s: Some(Sourced { value: 410.0, source: "table".into() }),

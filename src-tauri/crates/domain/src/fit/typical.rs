@@ -49,8 +49,10 @@ pub fn typical(name: &str) -> Option<Anatomy> {
     let lower = name.to_lowercase();
     let (size, mix) = lower.split_once(':').unwrap_or((&lower, "q4_k_m"));
     let model = MODELS.iter().find(|model| model.size == size)?;
-    let bits = GGUF.iter().find(|known| known.name.eq_ignore_ascii_case(mix))?.bits;
-    let factor = if model.width.is_multiple_of(SUPER_BLOCK) || bits > 8.0 { 1.0 } else { FALLBACK_FACTOR };
+    let mix = GGUF.iter().find(|known| known.name.eq_ignore_ascii_case(mix))?;
+    let bits = mix.bits;
+    let whole_blocks = model.width.is_multiple_of(SUPER_BLOCK) || bits > 8.0;
+    let factor = if whole_blocks { 1.0 } else { FALLBACK_FACTOR };
     let bytes = |parameters: u64| (parameters as f64 * bits * factor / 8.0) as u64;
     let head_length = model.width / model.heads;
     let [width, kv_width] = [model.width, model.kv_heads * head_length].map(u64::from);
@@ -69,6 +71,8 @@ pub fn typical(name: &str) -> Option<Anatomy> {
         parameters,
         weights_bytes: bytes(parameters),
         lookup_bytes: if model.tied { 0 } else { bytes(table) },
+        // The larger block types that it falls back to are seldom kept in another order.
+        matrices: if whole_blocks { mix.matrices(bytes(parameters - table)) } else { Vec::new() },
         embedding_length: model.width,
         feed_forward_length: model.feed_forward,
         vocabulary: model.vocabulary,

@@ -2,16 +2,19 @@
 
 use crate::{
     anatomy::KvType,
-    estimate::{Place, Wish},
-    machine::{Ceiling, Machine, MemoryKind},
+    estimate::{OnCpu, Place, Wish},
+    machine::{Ceiling, CpuFeatures, Machine, MemoryKind},
     server::ServerKind,
-    settings::Settings,
+    settings::{LlamaModelSettings, Settings},
 };
 
 /// Ollama's choice of context by the memory of the GPUs, from so many bytes on (since 0.15.5; reference: ollama, section 3).
 const OLLAMA_CONTEXTS: [(u64, u64); 2] = [(47 << 30, 262_144), (23 << 30, 32_768)];
 /// Below the first of these, and what LM Studio and unknown servers load with.
 const USUAL_CONTEXT: u64 = 4096;
+
+/// Flags of llama-server with which it keeps each weight once.
+const ONCE: [&str; 3] = ["no-repack", "nr", "no-mmap"];
 
 /// The wish with which a server loads a model by the settings in force. `context_max`: what the model was trained for; no
 /// server goes beyond it.
@@ -45,11 +48,8 @@ pub fn usual(
         }
         ServerKind::LmStudio | ServerKind::OpenAi => (USUAL_CONTEXT, 1, String::new()),
     };
-    Wish {
-        context: context.min(context_max.unwrap_or(u64::MAX)).max(1),
-        parallel: parallel.max(1),
-        kv: KvType::parse(&kv).unwrap_or_default(),
-    }
+    let kv = KvType::parse(&kv).unwrap_or_default();
+    Wish { context, parallel: parallel.max(1), kv }.within(context_max)
 }
 
 /// Where a server puts a model by the settings in force. `off_card`: it has been seen to compute on the processor although
@@ -58,8 +58,9 @@ pub fn place(settings: &Settings, kind: ServerKind, model: &str, machine: &Machi
     let llama_server = &settings.servers.llama_server;
     let layers = llama_server.models.get(model).and_then(|own| own.gpu_layers);
     match kind {
-        _ if off_card || !machine.ceiling().on_gpu => Place::Cpu,
-        ServerKind::LlamaServer if layers == Some(0) => Place::Cpu,
+        _ if off_card || !machine.ceiling().on_gpu => Place::Cpu(on_cpu(settings, kind, model, machine)),
+        // Beside a card that it could use it keeps no weights in another order.
+        ServerKind::LlamaServer if layers == Some(0) => Place::Cpu(OnCpu::Mapped(CpuFeatures::default())),
         _ if machine.gpus.iter().any(|gpu| gpu.vendor == "apple") => Place::Metal,
         // Without a program of somebody else's it is the one that comes with Pilothouse.
         ServerKind::LlamaServer
@@ -68,6 +69,28 @@ pub fn place(settings: &Settings, kind: ServerKind, model: &str, machine: &Machi
             Place::Vulkan
         }
         _ => Place::Gpu,
+    }
+}
+
+/// How a server on the processor loads a model.
+fn on_cpu(settings: &Settings, kind: ServerKind, model: &str, machine: &Machine) -> OnCpu {
+    let features = machine.cpu_features.unwrap_or(CpuFeatures::USUAL);
+    let llama_server = &settings.servers.llama_server;
+    match kind {
+        ServerKind::Ollama => OnCpu::Read,
+        ServerKind::LmStudio | ServerKind::OpenAi => OnCpu::Mapped(features),
+        ServerKind::LlamaServer => {
+            let own = llama_server.models.get(model);
+            let once = |own: &LlamaModelSettings| ONCE.iter().any(|flag| own.options.contains_key(*flag));
+            match own {
+                Some(own) if once(own) => OnCpu::Mapped(CpuFeatures::default()),
+                // The one that comes with Pilothouse is built for AVX2 and nothing beyond.
+                _ if llama_server.program.is_empty() => {
+                    OnCpu::Mapped(CpuFeatures { avx512: false, ..features })
+                }
+                _ => OnCpu::Mapped(features),
+            }
+        }
     }
 }
 
@@ -98,6 +121,7 @@ mod tests {
             model: None,
             chip: chip.into(),
             cores: Cores::default(),
+            cpu_features: None,
             memory_bytes: 64 << 30,
             memory_kind,
             bandwidth_gb_s: None,
@@ -124,9 +148,11 @@ mod tests {
         settings.servers.llama_server.models.insert("slow".into(), on_processor);
         let of = |settings: &Settings, kind, model, machine| place(settings, kind, model, machine, false);
         for (kind, model, machine, wanted) in [
-            (ServerKind::LlamaServer, "m", &none, Place::Cpu),
+            (ServerKind::LlamaServer, "m", &none, Place::Cpu(OnCpu::Mapped(CpuFeatures::USUAL))),
+            (ServerKind::LmStudio, "m", &none, Place::Cpu(OnCpu::Mapped(CpuFeatures::USUAL))),
+            (ServerKind::Ollama, "m", &none, Place::Cpu(OnCpu::Read)),
             (ServerKind::LlamaServer, "m", &card, Place::Vulkan),
-            (ServerKind::LlamaServer, "slow", &card, Place::Cpu),
+            (ServerKind::LlamaServer, "slow", &card, Place::Cpu(OnCpu::Mapped(CpuFeatures::default()))),
             (ServerKind::Ollama, "slow", &card, Place::Gpu),
             (ServerKind::LlamaServer, "m", &mac, Place::Metal),
             (ServerKind::LmStudio, "m", &mac, Place::Metal),
@@ -134,7 +160,8 @@ mod tests {
         ] {
             assert_eq!(of(&settings, kind, model, machine), wanted, "{kind:?} {model} {}", machine.chip);
         }
-        assert_eq!(place(&settings, ServerKind::Ollama, "m", &card, true), Place::Cpu, "as it was seen");
+        let seen = place(&settings, ServerKind::Ollama, "m", &card, true);
+        assert_eq!(seen, Place::Cpu(OnCpu::Read), "as it was seen");
         settings.servers.llama_server.program = "/opt/llama/llama-server".into();
         assert_eq!(of(&settings, ServerKind::LlamaServer, "m", &card), Place::Gpu, "of unknown parts");
     }
@@ -152,5 +179,45 @@ mod tests {
         let of = |name| usual(&settings, ServerKind::LlamaServer, name, Some(8192), &ceiling(8, false));
         assert_eq!(of("tiny"), Wish { context: 8192, parallel: 3, kv: KvType::Q8_0 });
         assert_eq!(of("other"), Wish { context: 4096, parallel: 1, kv: KvType::F16 });
+    }
+
+    #[test]
+    fn what_is_kept_twice_depends_on_the_program_and_its_flags() {
+        let all = CpuFeatures { avx2: true, avx512: true, ..CpuFeatures::default() };
+        let this = Machine {
+            model: None,
+            chip: "Xeon".into(),
+            cores: Cores::default(),
+            cpu_features: Some(all),
+            memory_bytes: 64 << 30,
+            memory_kind: MemoryKind::Separate,
+            bandwidth_gb_s: None,
+            bandwidth_gb_s_absent: None,
+            gpus: Vec::new(),
+            neural_engine: None,
+            metal: None,
+            os: None,
+            driver: None,
+            gpu_limit_override_bytes: None,
+        };
+        let with = |program: &str, options: &[&str]| {
+            let mut settings = Settings::default();
+            settings.servers.llama_server.program = program.into();
+            let options = options.iter().map(|name| ((*name).to_owned(), String::new())).collect();
+            let own = LlamaModelSettings { options, ..LlamaModelSettings::default() };
+            settings.servers.llama_server.models.insert("m".into(), own);
+            place(&settings, ServerKind::LlamaServer, "m", &this, false)
+        };
+        let mapped = |features| Place::Cpu(OnCpu::Mapped(features));
+        for (program, options, wanted) in [
+            ("", &[][..], CpuFeatures { avx512: false, ..all }),
+            ("/opt/llama-server", &[], all),
+            ("/opt/llama-server", &["temp"], all),
+            ("", &["no-repack"], CpuFeatures::default()),
+            ("/opt/llama-server", &["nr"], CpuFeatures::default()),
+            ("", &["no-mmap", "temp"], CpuFeatures::default()),
+        ] {
+            assert_eq!(with(program, options), mapped(wanted), "{program} {options:?}");
+        }
     }
 }

@@ -139,6 +139,7 @@ fn machine(chip: &str, gpu: Gpu, gb_s: f64) -> Machine {
         model: None,
         chip: chip.into(),
         cores: Cores::default(),
+        cpu_features: None,
         memory_bytes: 64 << 30,
         memory_kind: if gpu.memory_shared { MemoryKind::Unified } else { MemoryKind::Separate },
         bandwidth_gb_s: Some(Sourced { value: gb_s, source: "table".into() }),

@@ -26,6 +26,7 @@ fn machine(memory: u64, kind: MemoryKind, gpus: Vec<Gpu>) -> Machine {
         model: None,
         chip: "test".into(),
         cores: Cores::default(),
+        cpu_features: None,
         memory_bytes: memory,
         memory_kind: kind,
         bandwidth_gb_s: None,
@@ -82,6 +83,7 @@ fn model(server: &str, name: &str, size_bytes: Option<u64>) -> ModelView {
         parameters: None,
         size_bytes,
         context_max: None,
+        damaged: None,
     };
     ModelView {
         id: model.reference().id(),

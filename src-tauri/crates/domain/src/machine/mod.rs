@@ -26,6 +26,26 @@ pub struct Cores {
     pub efficiency: Option<u32>,
 }
 
+/// Vector instructions of the processor, as far as llama.cpp keeps weights in another order for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct CpuFeatures {
+    /// x86.
+    pub avx2: bool,
+    /// x86, AVX-512F.
+    pub avx512: bool,
+    /// Arm.
+    pub neon: bool,
+    /// Arm, products of four bytes at a time.
+    pub dotprod: bool,
+}
+
+impl CpuFeatures {
+    /// What is taken where it is not told: nearly every x86 processor since 2013 has it.
+    pub const USUAL: Self = Self { avx2: true, avx512: false, neon: false, dotprod: false };
+}
+
 /// How GPU and processor share memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -68,6 +88,9 @@ pub struct Machine {
     /// "Apple M4 Max", "AMD Ryzen 9 7950X".
     pub chip: String,
     pub cores: Cores,
+    /// `None`: a profile that does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_features: Option<CpuFeatures>,
     pub memory_bytes: u64,
     pub memory_kind: MemoryKind,
     /// GB/s (10^9 bytes) between the memory and what computes.
@@ -169,6 +192,7 @@ mod tests {
             model: None,
             chip: chip.into(),
             cores: Cores::default(),
+            cpu_features: None,
             memory_bytes: 120 * GIB,
             memory_kind: if unified { MemoryKind::Unified } else { MemoryKind::Separate },
             bandwidth_gb_s: None,

@@ -1,6 +1,8 @@
 //! Ranges and forms that types cannot say.
 
 use super::Settings;
+use crate::endpoint::parsed;
+use url::Url;
 
 /// A value that is out of its range: the dotted key and what is allowed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,12 @@ impl Settings {
         }
         if !(1..=3600).contains(&self.gateway.queue_wait_s) {
             return mistake("gateway.queue_wait_s", "1 to 3600");
+        }
+        if !self.gateway.hosts.iter().all(|host| is_host(host)) {
+            return mistake(
+                "gateway.hosts",
+                "names such as \"host.docker.internal\", without scheme, port, path and *",
+            );
         }
         if self.switching.drain_s > 3600 {
             return mistake("switching.drain_s", "0 (cut at once) to 3600");
@@ -98,10 +106,22 @@ fn is_id(name: &str) -> bool {
     !taken && (1..=32).contains(&name.len()) && name.chars().all(allowed)
 }
 
+/// A name or address of a machine by itself, as a `Host` header has it; an IPv6 address in brackets.
+fn is_host(host: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    match bracketed {
+        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => (1..=253).contains(&host.len()) && host.chars().all(plain),
+    }
+}
+
 /// A base address. A key inside it would end in logs and on screens.
 fn is_base(address: &str) -> bool {
-    let rest = address.strip_prefix("http://").or_else(|| address.strip_prefix("https://"));
-    rest.is_some_and(|rest| {
-        !rest.is_empty() && !rest.contains(['@', '?', '#', ' ']) && !rest.starts_with('/')
-    })
+    let web = ["http://", "https://"].iter().any(|scheme| address.starts_with(scheme));
+    let plain = |url: Url| {
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        anonymous && url.query().is_none() && url.fragment().is_none()
+    };
+    web && !address.contains(['@', ' ']) && parsed(address).is_some_and(plain)
 }

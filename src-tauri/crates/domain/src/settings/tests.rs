@@ -13,6 +13,23 @@ fn a_value_out_of_range_is_named() {
 }
 
 #[test]
+fn hosts_of_the_gateway_are_exact_names() {
+    let check = |host: &str| {
+        let mut settings = Settings::default();
+        settings.gateway.hosts = vec!["ok.example".into(), host.into()];
+        settings.check().map_err(|mistake| mistake.key)
+    };
+    for host in ["host.docker.internal", "192.168.1.5", "[fd00::1]", "my_box", "xn--bcher-kva.example"] {
+        assert_eq!(check(host), Ok(()), "{host}");
+    }
+    for host in
+        ["", "*", "*.example", "http://a", "a:80", "a/b", "a b", "a@b", "fd00::1", "[x]", "bücher.example"]
+    {
+        assert_eq!(check(host), Err("gateway.hosts".into()), "{host}");
+    }
+}
+
+#[test]
 fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
     let check = |name: &str, address: &str| {
         let mut settings = Settings::default();
@@ -23,7 +40,20 @@ fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
     assert_eq!(check("studio", "https://studio.local:8000/v1"), Ok(()));
     assert_eq!(check("ollama", "https://studio.local/v1"), Err("servers.remote.ollama".into()));
     assert_eq!(check("My Mac", "https://studio.local/v1"), Err("servers.remote.My Mac".into()));
-    for address in ["", "studio.local", "http://", "http://me:secret@studio/v1", "https://x/v1?key=1"] {
+    for address in [
+        "",
+        "studio.local",
+        "http://",
+        "http:///v1",
+        "http://me:secret@studio/v1",
+        "http://@studio/v1",
+        "https://x/v1?key=1",
+        "https://x/v1#key",
+        "http://x:99999/v1",
+        "http://x y/v1",
+        "http://[::1/v1",
+        "ftp://x/v1",
+    ] {
         assert_eq!(check("studio", address), Err("servers.remote.studio.address".into()), "{address}");
     }
 }

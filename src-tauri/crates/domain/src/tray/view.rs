@@ -261,6 +261,7 @@ pub(super) mod tests {
                     parameters: None,
                     size_bytes: None,
                     context_max: None,
+                    damaged: None,
                 };
                 let active = kind == ServerKind::Ollama && number == 0;
                 let fit = fit::judge(Need::AtLeast(None, "its size is not told"), None, None);

@@ -123,7 +123,8 @@ impl Answers {
             server: now.from.server,
             model: now.from.model,
             waiting: now.waiting,
-            ttft_ms: bench::ttft_ms(&now.raw),
+            // An answer that came at once says nothing of its first token.
+            ttft_ms: bench::ttft_ms(&now.raw).filter(|_| !(now.done && now.raw.came_at_once())),
             decode_tok_s: bench::decode_tok_s(&now.raw),
             output_tokens: now.raw.output_tokens,
             error: now.error,
@@ -238,9 +239,7 @@ async fn read(
             let raw = &mut progress.raw;
             raw.end_ns = at;
             if !event.text.is_empty() {
-                raw.first_token_ns.get_or_insert(at);
-                raw.last_token_ns = Some(at);
-                raw.token_events += 1;
+                raw.text_came(at);
                 progress.text.push_str(&event.text);
             }
             if let Some(GenerateEnd { output_tokens, prompt_tokens, cached_tokens, .. }) = event.end {

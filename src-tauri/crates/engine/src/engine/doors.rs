@@ -37,6 +37,7 @@ struct Open {
     token: Secret,
     /// `None`: switched off.
     gateway_port: Option<u16>,
+    gateway_hosts: Vec<String>,
     web_port: u16,
     gateway: Option<Gateway>,
     web: Option<Door>,
@@ -62,6 +63,7 @@ impl Doors {
             lock,
             token,
             gateway_port: settings.gateway.enabled.then_some(settings.gateway.port),
+            gateway_hosts: settings.gateway.hosts.clone(),
             web_port: settings.web.port,
             gateway: None,
             web: None,
@@ -114,7 +116,7 @@ impl Open {
         let before = (self.gateway.is_some(), self.web.is_some());
         let mut refused = Vec::new();
         if let (None, Some(port)) = (&self.gateway, self.gateway_port) {
-            match Gateway::start(port, self.inner.leases.clone()).await {
+            match Gateway::start(port, &self.gateway_hosts, self.inner.leases.clone()).await {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }

@@ -6,12 +6,15 @@ use pilothouse_domain::{
     bench::Run,
     error::{ApiError, ErrorCode},
     estimate::{Place, Wish},
-    fit::{Candidate, FitReport, Room, Together, place, report, together, typical, unknown_model, usual},
+    fit::{
+        Candidate, FitReport, Meant, Room, Together, check_context, meant, place, report, together,
+        unknown_model, usual,
+    },
     forecast::{History, Measured},
     learned::LoadKey,
     ledger::{Ledger, Resident},
     machine::Machine,
-    model::{Model, ModelPurpose, ModelRef, find_models},
+    model::{Model, ModelPurpose, ModelRef},
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
@@ -45,6 +48,9 @@ impl Inner {
         for name in &asked.models {
             named.push(self.named(&snapshot, name, asked.server.as_ref()).await?);
         }
+        for named in &named {
+            check_context(&named.title, asked.context, named.anatomy.context_max)?;
+        }
         let wish = self.wish(&asked, named.first(), &snapshot, &machine)?;
         let models: Vec<ModelRef> =
             named.iter().filter_map(|named| named.model.as_ref()).map(Model::reference).collect();
@@ -71,6 +77,7 @@ impl Inner {
             match self.supervisors.get(&model.server)?.anatomy(model).await {
                 Ok(anatomy) => {
                     let named = Named { title: model.title.clone(), anatomy, model: Some(model.clone()) };
+                    // One that was trained for less gets what it was trained for.
                     let wish = self.wish(&asked, Some(&named), &snapshot, &machine)?;
                     let candidate = self.candidate(&snapshot, named, wish, &machine, here);
                     known.push((model.reference().id(), candidate.estimate().total_bytes()));
@@ -110,6 +117,7 @@ impl Inner {
         machine: &Machine,
         here: bool,
     ) -> Candidate {
+        let wish = wish.within(anatomy.context_max);
         let server = model.as_ref().and_then(|model| snapshot.server(&model.server));
         let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
         let name = model.as_ref().map_or("", |model| model.name.as_str());
@@ -192,16 +200,18 @@ impl Inner {
         server: Option<&ServerId>,
     ) -> Result<Named, ApiError> {
         let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
-        match find_models(&models, name, server)[..] {
-            [] => typical(name)
-                .map(|anatomy| Named { title: name.to_owned(), anatomy, model: None })
-                .ok_or_else(|| unknown_model(name)),
-            [model] => {
+        match meant(&models, name, server) {
+            Meant::Nothing => Err(unknown_model(name)),
+            Meant::Typical(anatomy) => Ok(Named { title: name.to_owned(), anatomy: *anatomy, model: None }),
+            Meant::Model(model) => {
+                model.damage().map_or(Ok(()), Err)?;
                 let anatomy = self.supervisors.get(&model.server)?.anatomy(model).await?;
                 Ok(Named { title: model.title.clone(), anatomy, model: Some(model.clone()) })
             }
-            _ => Err(ApiError::new(ErrorCode::Ambiguous, format!("{name} fits several models."))
-                .hint("Name one of them in full, or add --server.")),
+            Meant::Several => {
+                Err(ApiError::new(ErrorCode::Ambiguous, format!("{name} fits several models."))
+                    .hint("Name one of them in full, or add --server."))
+            }
         }
     }
 }

@@ -124,8 +124,8 @@ impl Fleet {
     }
 }
 
-fn gateway_door(settings: &Settings) -> (bool, u16) {
-    (settings.gateway.enabled, settings.gateway.port)
+fn gateway_door(settings: &Settings) -> (bool, u16, &[String]) {
+    (settings.gateway.enabled, settings.gateway.port, &settings.gateway.hosts)
 }
 
 fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
@@ -163,5 +163,8 @@ mod tests {
         wanted.gateway.port = 1;
         wanted.servers.ollama.context = 8192;
         assert_eq!(needing_restart(&start, &wanted), ["gateway", "servers.ollama"]);
+        let mut wanted = start.clone();
+        wanted.gateway.hosts.push("host.docker.internal".into());
+        assert_eq!(needing_restart(&start, &wanted), ["gateway"]);
     }
 }

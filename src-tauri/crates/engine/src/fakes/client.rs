@@ -1,5 +1,5 @@
 use super::{
-    faults::Fault,
+    faults::{Fault, Shape},
     world::{Act, FakeServer},
 };
 use async_trait::async_trait;
@@ -93,6 +93,7 @@ impl ServerClient for FakeServer {
         let life = self.life(&name)?;
         let place = self.place().await?;
         let answer = UnderWay::begin(self, name, life, place);
+        let shape = self.lock().faults.shape;
         let tokens = u64::from(request.max_tokens.max(1));
         let events = stream::unfold((answer, 0), move |(answer, given)| async move {
             if given > tokens {
@@ -101,21 +102,34 @@ impl ServerClient for FakeServer {
             if given == tokens {
                 let end = GenerateEnd {
                     finish: Some("length".into()),
-                    output_tokens: Some(given as u32),
+                    output_tokens: (shape != Shape::Uncounted).then_some(given as u32),
                     ..GenerateEnd::default()
                 };
                 return Some((Ok(event(String::new(), Some(end))), (answer, given + 1)));
             }
-            match answer.token(given).await {
-                Ok(text) => Some((Ok(event(text, None)), (answer, given + 1))),
-                Err(error) => Some((Err(error), (answer, tokens + 1))),
+            let together = match shape {
+                Shape::Stream | Shape::Uncounted => 1,
+                Shape::Batches(size) => size.min(tokens - given),
+                Shape::Whole => tokens,
+            };
+            let mut text = String::new();
+            for token in given..given + together {
+                match answer.token(token).await {
+                    Ok(more) => text.push_str(&more),
+                    Err(error) => return Some((Err(error), (answer, tokens + 1))),
+                }
             }
+            Some((Ok(event(text, None)), (answer, given + together)))
         });
         Ok(events.boxed())
     }
 
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.endpoint().base_url), key: None }
+    }
+
+    fn oddities(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().faults.odd)
     }
 
     async fn slots(&self, _port: u16) -> Option<Vec<Slot>> {

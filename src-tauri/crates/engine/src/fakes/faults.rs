@@ -28,4 +28,22 @@ pub struct Faults {
     pub next_loads: VecDeque<Fault>,
     /// Nothing answers at its address, and nothing is found there.
     pub down: bool,
+    /// How an answer comes.
+    pub shape: Shape,
+    /// What its client has found odd in its lists and has not told yet.
+    pub odd: Vec<String>,
+}
+
+/// How a server gives an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// An event for each token, and their count at the end.
+    #[default]
+    Stream,
+    /// The same without the count.
+    Uncounted,
+    /// Several tokens in each event.
+    Batches(u64),
+    /// All of it in one event.
+    Whole,
 }

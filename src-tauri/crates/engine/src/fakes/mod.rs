@@ -12,7 +12,7 @@ mod scene;
 mod surroundings;
 mod world;
 
-pub use faults::{Fault, Faults};
+pub use faults::{Fault, Faults, Shape};
 pub use journal::FakeJournal;
 pub use scene::{Scene, active, wanted};
 pub use surroundings::{Quiet, hub, surroundings};

@@ -370,6 +370,7 @@ impl FakeServer {
             parameters: None,
             size_bytes: Some(bytes),
             context_max: None,
+            damaged: None,
         }
     }
 

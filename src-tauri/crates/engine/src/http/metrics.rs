@@ -1,95 +1,145 @@
-//! Prometheus text (exposition format 0.0.4). A value that is not known has no line.
+//! What scrapers read (OpenMetrics 1.0). A value that is not known has no line.
 
 use super::Shared;
-use axum::{extract::State, http::header, response::IntoResponse};
+use axum::{
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use pilothouse_domain::{gauge::GpuReading, snapshot::Snapshot};
-use std::fmt::Write;
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric, text::encode},
+    metrics::{MetricType, gauge::ConstGauge},
+    registry::Registry,
+};
+use std::{fmt, sync::Arc};
 
-pub(super) async fn metrics(State(shared): State<Shared>) -> impl IntoResponse {
+pub(super) async fn metrics(State(shared): State<Shared>) -> Response {
     let snapshot = shared.handler.snapshots().borrow().clone();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text(&snapshot))
+    match text(snapshot) {
+        Ok(text) => {
+            let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+            ([(header::CONTENT_TYPE, kind)], text).into_response()
+        }
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
 }
 
-fn text(snapshot: &Snapshot) -> String {
-    let mut out = Lines(String::new());
-    out.family("pilothouse_server_up", "Whether the server answers.");
-    for server in &snapshot.servers {
-        out.line(
-            "pilothouse_server_up",
-            &[("server", server.id.as_str())],
-            f64::from(u8::from(server.state.is_up())),
-        );
-    }
-    out.family("pilothouse_server_restarts", "Restarts after a crash since Pilothouse started.");
-    for server in &snapshot.servers {
-        out.line("pilothouse_server_restarts", &[("server", server.id.as_str())], server.restarts.into());
-    }
-    if let Some(active) = &snapshot.active {
-        out.family("pilothouse_active_model_info", "The active model; the value is always 1.");
-        let labels = [("server", active.server.as_str()), ("model", active.model.as_str())];
-        out.line("pilothouse_active_model_info", &labels, 1.0);
-    }
-    let Some(gauges) = &snapshot.gauges else {
-        return out.0;
-    };
-    let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
-    for (name, help, value) in [
-        ("pilothouse_cpu_percent", "All cores together, 0 to 100.", gauges.cpu_percent),
-        ("pilothouse_memory_used_bytes", "Memory in use.", bytes(gauges.memory_used_bytes)),
-        ("pilothouse_memory_total_bytes", "Memory of the machine.", bytes(gauges.memory_total_bytes)),
-        ("pilothouse_swap_used_bytes", "Swap in use.", bytes(gauges.swap_used_bytes)),
-        ("pilothouse_own_cpu_percent", "Pilothouse itself; 100 is one core.", gauges.own.cpu_percent),
-        ("pilothouse_own_memory_bytes", "Pilothouse itself.", bytes(gauges.own.memory_bytes)),
-    ] {
-        if let Some(value) = value {
-            out.family(name, help);
-            out.line(name, &[], value);
+fn text(snapshot: Arc<Snapshot>) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Shown(snapshot)));
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+/// A snapshot as families of gauges.
+#[derive(Debug)]
+struct Shown(Arc<Snapshot>);
+
+/// A line of a family: its labels and its value.
+type Line<'a> = (Vec<(&'static str, &'a str)>, f64);
+
+impl Collector for Shown {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
+        let out = &mut encoder;
+        let Snapshot { servers, active, gauges, .. } = &*self.0;
+        let up = |server: &pilothouse_domain::snapshot::ServerView| f64::from(u8::from(server.state.is_up()));
+        let of_server = |value: &dyn Fn(&_) -> f64| -> Vec<Line> {
+            servers.iter().map(|server| (vec![("server", server.id.as_str())], value(server))).collect()
+        };
+        family(out, "server_up", "Whether the server answers", of_server(&up))?;
+        let restarts = of_server(&|server| server.restarts.into());
+        family(out, "server_restarts", "Restarts after a crash since Pilothouse started", restarts)?;
+        let active = active
+            .as_ref()
+            .map(|active| (vec![("server", active.server.as_str()), ("model", active.model.as_str())], 1.0));
+        family(out, "active_model_info", "The active model; the value is always 1", active)?;
+        let Some(gauges) = gauges else { return Ok(()) };
+        let bytes = |value: Option<u64>| value.map(|bytes| bytes as f64);
+        for (name, help, value) in [
+            ("cpu_percent", "All cores together, 0 to 100", gauges.cpu_percent),
+            ("memory_used_bytes", "Memory in use", bytes(gauges.memory_used_bytes)),
+            ("memory_total_bytes", "Memory of the machine", bytes(gauges.memory_total_bytes)),
+            ("swap_used_bytes", "Swap in use", bytes(gauges.swap_used_bytes)),
+            ("own_cpu_percent", "Pilothouse itself; 100 is one core", gauges.own.cpu_percent),
+            ("own_memory_bytes", "Pilothouse itself", bytes(gauges.own.memory_bytes)),
+        ] {
+            family(out, name, help, value.map(|value| (vec![], value)))?;
         }
+        let memory = gauges
+            .servers
+            .iter()
+            .filter_map(|usage| Some((vec![("server", usage.id.as_str())], bytes(usage.memory_bytes)?)));
+        family(out, "server_memory_bytes", "Memory of the server's process tree", memory)?;
+        gpus(out, &gauges.gpus)
     }
-    out.family("pilothouse_server_memory_bytes", "Memory of the server's process tree.");
-    for usage in &gauges.servers {
-        if let Some(value) = usage.memory_bytes {
-            out.line("pilothouse_server_memory_bytes", &[("server", usage.id.as_str())], value as f64);
-        }
-    }
-    gpus(&mut out, &gauges.gpus);
-    out.0
 }
 
 /// Two cards may have one name: their number tells them apart.
-fn gpus(out: &mut Lines, gpus: &[GpuReading]) {
+fn gpus(out: &mut DescriptorEncoder, gpus: &[GpuReading]) -> Result<(), fmt::Error> {
     type Read = fn(&GpuReading) -> Option<f64>;
     let families: [(&str, &str, Read); 5] = [
-        ("pilothouse_gpu_load_percent", "Share of time in which the GPU had work.", |gpu| gpu.load_percent),
-        ("pilothouse_gpu_memory_used_bytes", "Memory of the GPU in use.", |gpu| {
+        ("gpu_load_percent", "Share of time in which the GPU had work", |gpu| gpu.load_percent),
+        ("gpu_memory_used_bytes", "Memory of the GPU in use", |gpu| {
             gpu.memory_used_bytes.map(|bytes| bytes as f64)
         }),
-        ("pilothouse_gpu_power_watts", "Power that the GPU takes.", |gpu| gpu.power_w),
-        ("pilothouse_gpu_temperature_celsius", "Temperature of the GPU.", |gpu| gpu.temperature_c),
-        ("pilothouse_gpu_clock_mhz", "Clock of the GPU's cores.", |gpu| gpu.clock_mhz.map(f64::from)),
+        ("gpu_power_watts", "Power that the GPU takes", |gpu| gpu.power_w),
+        ("gpu_temperature_celsius", "Temperature of the GPU", |gpu| gpu.temperature_c),
+        ("gpu_clock_mhz", "Clock of the GPU's cores", |gpu| gpu.clock_mhz.map(f64::from)),
     ];
+    let numbers: Vec<String> = (0..gpus.len()).map(|index| index.to_string()).collect();
     for (name, help, read) in families {
-        out.family(name, help);
-        for (index, gpu) in gpus.iter().enumerate() {
-            if let Some(value) = read(gpu) {
-                out.line(name, &[("gpu", &gpu.name), ("index", &index.to_string())], value);
-            }
-        }
+        let lines = gpus.iter().zip(&numbers).filter_map(|(gpu, index)| {
+            Some((vec![("gpu", gpu.name.as_str()), ("index", index.as_str())], read(gpu)?))
+        });
+        family(out, name, help, lines)?;
     }
+    Ok(())
 }
 
-struct Lines(String);
-
-impl Lines {
-    fn family(&mut self, name: &str, help: &str) {
-        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} gauge");
+fn family<'a>(
+    out: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    lines: impl IntoIterator<Item = Line<'a>>,
+) -> Result<(), fmt::Error> {
+    let mut lines = lines.into_iter().peekable();
+    if lines.peek().is_none() {
+        return Ok(());
     }
+    let name = format!("pilothouse_{name}");
+    let mut family = out.encode_descriptor(&name, help, None, MetricType::Gauge)?;
+    for (labels, value) in lines {
+        // prometheus-client 0.24 writes labels as they are.
+        let labels: Vec<(&str, String)> =
+            labels.into_iter().map(|(label, value)| (label, escaped(value))).collect();
+        ConstGauge::new(value).encode(family.encode_family(&labels.as_slice())?)?;
+    }
+    Ok(())
+}
 
-    fn line(&mut self, name: &str, labels: &[(&str, &str)], value: f64) {
-        let escape = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
-        let labels: Vec<String> =
-            labels.iter().map(|(key, text)| format!("{key}=\"{}\"", escape(text))).collect();
-        let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-        let _ = writeln!(self.0, "{name}{labels} {value}");
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pilothouse_domain::{Timestamp, snapshot::EngineView, switch::Active};
+
+    #[test]
+    fn what_is_known_has_a_line_and_names_may_hold_anything() {
+        let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
+        let model = "a \"quoted\" \\ name\nof two lines".to_owned();
+        snapshot.active = Some(Active { server: "ollama".into(), model: model.clone(), instance: model });
+        let shown = text(Arc::new(snapshot)).unwrap();
+        assert!(shown.contains("# TYPE pilothouse_active_model_info gauge\n"), "{shown}");
+        let line =
+            r#"pilothouse_active_model_info{server="ollama",model="a \"quoted\" \\ name\nof two lines"} 1.0"#;
+        assert!(shown.lines().any(|one| one == line), "{shown}");
+        assert!(!shown.contains("pilothouse_cpu_percent") && !shown.contains("gpu"), "{shown}");
+        assert!(shown.ends_with("# EOF\n"), "{shown}");
     }
 }

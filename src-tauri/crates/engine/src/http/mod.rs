@@ -32,11 +32,10 @@ struct Shared {
 pub struct Door(Listener);
 
 impl Door {
-    /// Binds 127.0.0.1:`port` (0: the system chooses). Errors: port_taken.
+    /// Binds `port` of both loopbacks (0: the system chooses). Errors: port_taken.
     pub async fn start(port: u16, token: Secret, handler: Arc<dyn CallHandler>) -> Result<Self, ApiError> {
         let bound = Listener::bind(port, "web.port").await?;
-        let guard = Guard::new(bound.address());
-        let router = router(Shared { handler, token }, guard);
+        let router = router(Shared { handler, token }, Guard::new());
         Ok(Self(bound.serve(router, ConnectionLimits::own().web)))
     }
 
@@ -95,7 +94,7 @@ mod tests {
 
     async fn answer(method: &str, path: &str, token: Option<&str>, body: Body) -> Response {
         let shared = Shared { handler: Arc::new(Handler), token: Secret::new("right") };
-        let router = router(shared, Guard::new(([127, 0, 0, 1], 1234).into()));
+        let router = router(shared, Guard::new());
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:1234");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));

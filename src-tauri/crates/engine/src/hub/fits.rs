@@ -1,7 +1,7 @@
 //! What memory holds and what would fit into it, drawn up from what was folded: once per change, beside the hub's lock.
 
 use pilothouse_domain::{
-    fit::{self, Fit, ModelNeed, Need},
+    fit::{self, Fit, ModelNeed, Need, NoNeed},
     ledger::{Ledger, Resident, ledger},
     machine::Machine,
     model::Model,
@@ -10,7 +10,7 @@ use pilothouse_domain::{
 use std::{collections::BTreeMap, sync::Arc};
 
 /// What models would take, by `<server>/<name>`; why that is not known.
-pub(super) type Needs = BTreeMap<String, Result<ModelNeed, String>>;
+pub(super) type Needs = BTreeMap<String, Result<ModelNeed, NoNeed>>;
 
 /// What is known beside the snapshot. The numbers count the changes after which ledger and judgement are drawn up anew.
 #[derive(Clone, Default)]
@@ -107,16 +107,19 @@ impl<'a> Judge<'a> {
         &self,
         model: &Model,
         loaded: bool,
-        need: Option<&Result<ModelNeed, String>>,
+        need: Option<&Result<ModelNeed, NoNeed>>,
         off_card: bool,
     ) -> Fit {
         if self.snapshot.is_elsewhere(&model.server) {
             return Fit::Unknown { reason: "it runs on another machine".into() };
         }
+        if let Some(why) = &model.damaged {
+            return Fit::Unknown { reason: format!("damaged: {why}") };
+        }
         let need = match need {
             _ if loaded => Need::Loaded,
             Some(Ok(need)) => Need::About(need.bytes),
-            Some(Err(why)) => Need::AtLeast(model.size_bytes, why),
+            Some(Err(NoNeed { why, .. })) => Need::AtLeast(model.size_bytes, why),
             None => Need::AtLeast(model.size_bytes, "its memory is not reckoned yet"),
         };
         let (ledger, active) = match &self.beside {

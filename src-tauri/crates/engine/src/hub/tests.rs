@@ -129,6 +129,35 @@ fn what_changes_nothing_gets_no_revision() {
 }
 
 #[test]
+fn a_model_whose_files_turned_out_to_be_damaged_is_only_listed() {
+    let (hub, leases) = hub(None, None);
+    let model = Model {
+        server: "s".into(),
+        name: "b".into(),
+        title: "B".into(),
+        purpose: ModelPurpose::Llm,
+        format: None,
+        quantization: None,
+        parameters: None,
+        size_bytes: Some(9),
+        context_max: None,
+        damaged: None,
+    };
+    hub.report(Report::Models { server: "s".into(), models: vec![model] });
+    let need = |need| hub.report(Report::Needs(BTreeMap::from([("s/b".to_owned(), need)])));
+    let seen = || (hub.now().models[0].model.purpose, leases.routes().known.len());
+    let cut = "it is cut off, 3 bytes of 9".to_owned();
+    need(Err(NoNeed { why: cut.clone(), damaged: false }));
+    assert_eq!(seen(), (ModelPurpose::Llm, 1), "not understood is not damaged");
+    need(Err(NoNeed { why: cut.clone(), damaged: true }));
+    assert_eq!(seen(), (ModelPurpose::Other, 0));
+    let view = hub.now().models[0].clone();
+    assert_eq!((view.model.damaged, view.fits), (Some(cut), None));
+    need(Ok(ModelNeed { bytes: 9, place: pilothouse_domain::estimate::Place::Gpu }));
+    assert_eq!(seen(), (ModelPurpose::Llm, 1), "somebody has mended it");
+}
+
+#[test]
 fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
     let (hub, _) = hub(None, None);
     let seen = hub.snapshots();

@@ -1,5 +1,6 @@
 use crate::api::Fetched;
 use pilothouse_servers::places::find_program;
+use pilothouse_system::model_files::look_at;
 use std::path::{Path, PathBuf};
 
 /// What an archive holds.
@@ -93,7 +94,8 @@ impl Embedded {
         let Ok(entries) = std::fs::read_dir(self.models_dir()) else {
             return false;
         };
-        entries.flatten().any(|entry| entry.path().extension().is_some_and(|extension| extension == "gguf"))
+        let is_gguf = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "gguf");
+        entries.flatten().map(|entry| entry.path()).filter(is_gguf).any(|path| is_whole(&path))
     }
 
     pub(super) fn server_dir(&self) -> PathBuf {
@@ -118,7 +120,9 @@ impl Embedded {
     /// A part that is in place.
     pub(super) fn installed(&self, part: &Part) -> Option<Fetched> {
         let path = match part.kind {
-            Kind::Model { file, .. } => Some(self.models_dir().join(file)).filter(|path| path.is_file())?,
+            Kind::Model { file, .. } => {
+                Some(self.models_dir().join(file)).filter(|path| path.is_file() && is_whole(path))?
+            }
             _ => {
                 let line = std::fs::read_to_string(self.version_file()).ok()?;
                 (line.trim() == Self::version_line(part)).then_some(())?;
@@ -133,4 +137,9 @@ impl Embedded {
             path: path.display().to_string(),
         })
     }
+}
+
+/// A file that is known to lack bytes is none that could be loaded.
+fn is_whole(path: &Path) -> bool {
+    !matches!(look_at(path), Ok((_, Some(_))))
 }

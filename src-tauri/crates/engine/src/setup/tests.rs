@@ -225,3 +225,17 @@ fn versions_of_the_c_library_are_compared_as_numbers() {
         assert_eq!(at_least(version, NEEDED_GLIBC), suits, "{version:?}");
     }
 }
+
+#[test]
+fn a_model_that_was_cut_short_does_not_count_as_one_that_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let embedded = Embedded::new(folder.path().to_owned());
+    std::fs::create_dir(embedded.models_dir()).unwrap();
+    assert!(!embedded.has_model());
+    for cut in [&b""[..], b"GGUF", b"GGUF\x03\0\0\0"] {
+        std::fs::write(embedded.models_dir().join("a.gguf"), cut).unwrap();
+        assert!(!embedded.has_model(), "{cut:?}");
+    }
+    std::fs::write(embedded.models_dir().join("b.gguf"), [7; 100]).unwrap();
+    assert!(embedded.has_model(), "of what is not understood nothing is known to be missing");
+}

@@ -1,43 +1,101 @@
-use axum::http::{HeaderMap, HeaderName, Uri, header};
-use std::net::SocketAddr;
+use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Turns away what does not come from this machine's own programs or pages. Binding to loopback is not enough: a web
 /// page in the user's browser can reach it too, by its address or by a host name that points here (DNS rebinding).
-#[derive(Debug, Clone)]
+///
+/// A request is let in by the name that it was sent to. The names of loopback are always good, with any port: behind `ssh -L`
+/// it is another one than ours, and no page of elsewhere can have its name. Other names must be in a setting. A page may ask only
+/// where it came from: its origin must be the very address that it asks.
+#[derive(Debug, Clone, Default)]
 pub struct Guard {
-    /// `host:port` spellings of our own address.
-    hosts: [String; 3],
+    /// Further names, in lower case and without a port.
+    hosts: Vec<String>,
+    /// The setting that they come from; `None`: there are none at this door.
+    setting: Option<&'static str>,
 }
 
 impl Guard {
-    pub fn new(address: SocketAddr) -> Self {
-        Self { hosts: ["127.0.0.1", "localhost", "[::1]"].map(|host| format!("{host}:{}", address.port())) }
+    /// Lets in by loopback names only.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets in by these names too. `setting`: where they stand, for hints.
+    #[must_use]
+    pub fn with_hosts(hosts: &[String], setting: &'static str) -> Self {
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
+        Self { hosts, setting: Some(setting) }
     }
 
     /// Errors: why the request is refused.
     pub fn check(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), String> {
         // A name in the request line takes the place of the header (RFC 9112 section 3.2.2).
-        if let Some(host) = uri.authority().filter(|host| !self.is_own(host.as_str())) {
-            return Err(format!("Requests for the host {host} are refused."));
+        if let Some(host) = uri.authority() {
+            self.admit(host.as_str())?;
         }
         let mut hosts = texts(headers, header::HOST);
-        match (hosts.next(), hosts.next()) {
-            (Some(host), None) if self.is_own(&host) => {}
-            (Some(host), None) => return Err(format!("Requests for the host {host} are refused.")),
+        let host = match (hosts.next(), hosts.next()) {
+            (Some(host), None) => self.admit(&host)?,
             (None, _) => return Err("Requests without a Host header are refused.".into()),
             (Some(_), Some(_)) => return Err("Requests with two Host headers are refused.".into()),
-        }
-        let foreign = texts(headers, header::ORIGIN)
-            .find(|origin| !origin.strip_prefix("http://").is_some_and(|host| self.is_own(host)));
-        match foreign {
+        };
+        match texts(headers, header::ORIGIN).find(|origin| !is_own_page(origin, &host)) {
             None => Ok(()),
-            Some(origin) => Err(format!("Web pages of {origin} may not use this address.")),
+            Some(origin) => Err(format!("Web pages of {} may not use this address.", origin.escape_debug())),
         }
     }
 
-    fn is_own(&self, host: &str) -> bool {
-        self.hosts.iter().any(|own| own.eq_ignore_ascii_case(host))
+    fn admit(&self, host: &str) -> Result<Authority, String> {
+        let authority = plain(host);
+        let known = |authority: &Authority| is_loopback(authority.host()) || self.is_named(authority.host());
+        authority.filter(known).ok_or_else(|| self.refusal(host))
     }
+
+    fn is_named(&self, host: &str) -> bool {
+        self.hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    fn refusal(&self, host: &str) -> String {
+        let text = format!(
+            "Requests for the host {} are refused, as web pages can come by any name.",
+            host.escape_debug()
+        );
+        let name = plain(host).filter(|name| !name.host().contains(['"', '\\']));
+        match (self.setting, name) {
+            (Some(setting), Some(name)) => format!(
+                "{text} Ask for localhost, or, if this is a name that a container or a tunnel of yours has for this machine, \
+                 add \"{}\" to {setting} in the settings file.",
+                name.host()
+            ),
+            _ => format!("{text} Ask for localhost, by a tunnel (ssh -L) if need be."),
+        }
+    }
+}
+
+/// A host with or without a port, and nothing else: what goes by `Authority` may hold a user, or a name behind brackets.
+fn plain(text: &str) -> Option<Authority> {
+    let authority: Authority = text.parse().ok()?;
+    let port = text.strip_prefix(authority.host())?;
+    (port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
+        .then_some(authority)
+}
+
+/// Whether a page of this origin was served by what it asks now: by the same port of loopback.
+fn is_own_page(origin: &str, asked: &Authority) -> bool {
+    let page = origin.strip_prefix("http://").and_then(plain);
+    let port = |authority: &Authority| authority.port_u16().unwrap_or(80);
+    page.is_some_and(|page| {
+        is_loopback(page.host()) && is_loopback(asked.host()) && port(&page) == port(asked)
+    })
+}
+
+/// Names that are this machine's own for every program on it, and that nobody's DNS can give away.
+fn is_loopback(host: &str) -> bool {
+    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
+        || v6.is_some_and(|host| host.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback()))
 }
 
 /// All values of a header, as text.
@@ -50,6 +108,10 @@ mod tests {
     use super::*;
     use axum::http::HeaderValue;
 
+    fn guard() -> Guard {
+        Guard::with_hosts(&["Box.example".into()], "gateway.hosts")
+    }
+
     fn check(host: Option<&str>, origin: Option<&str>) -> bool {
         let lines = [("host", host), ("origin", origin)];
         let lines: Vec<_> = lines.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
@@ -61,7 +123,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Guard::new(([127, 0, 0, 1], 1234).into()).check(&Uri::from_static(uri), &headers).is_ok()
+        guard().check(&Uri::from_static(uri), &headers).is_ok()
     }
 
     #[test]
@@ -87,9 +149,99 @@ mod tests {
         assert!(check(Some("LOCALHOST:1234"), Some("http://127.0.0.1:1234")));
         assert!(!check(None, None));
         assert!(!check(Some("evil.example:1234"), None), "DNS rebinding");
-        assert!(!check(Some("127.0.0.1:99"), None));
         assert!(!check(Some("127.0.0.1:1234"), Some("https://evil.example")));
         assert!(!check(Some("127.0.0.1:1234"), Some("null")));
         assert!(!check(Some("127.0.0.1:1234"), Some("http://127.0.0.1:99")));
+    }
+
+    #[test]
+    fn loopback_is_good_with_any_port_and_other_names_only_by_the_setting() {
+        for host in [
+            "localhost",
+            "localhost:9000",
+            "LocalHost:1",
+            "127.0.0.1:99",
+            "127.0.0.1",
+            "127.9.9.9:80",
+            "[::1]:9000",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]:80",
+            "box.example:5",
+            "BOX.example",
+        ] {
+            assert!(check(Some(host), None), "{host}");
+        }
+        for host in [
+            "",
+            ":1234",
+            "host.docker.internal:11480",
+            "gateway.docker.internal",
+            "host.containers.internal:11480",
+            "localhost.evil.example:1234",
+            "evil.localhost:1234",
+            "127.0.0.1.evil.example",
+            "127.1:1234",
+            "2130706433:1234",
+            "0x7f.0.0.1",
+            "localhost:80@evil.example",
+            "evil.example@localhost:1234",
+            "::1",
+            "[::1].evil.example",
+            "[::2]:80",
+            "[::ffff:127.0.0.1]:80",
+            "a.box.example",
+            "box.example.evil.example",
+            "0.0.0.0:1234",
+            "localhost:x",
+            "localhost localhost",
+            "192.168.1.5:1234",
+        ] {
+            assert!(!check(Some(host), None), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_page_may_only_ask_the_port_that_it_came_from() {
+        for (host, origin) in [
+            ("localhost:9000", "http://localhost:9000"),
+            ("127.0.0.1:9000", "http://localhost:9000"),
+            ("[::1]:9000", "http://127.0.0.1:9000"),
+            ("localhost", "http://localhost"),
+            ("localhost:80", "http://localhost"),
+        ] {
+            assert!(check(Some(host), Some(origin)), "{origin} at {host}");
+        }
+        for (host, origin) in [
+            ("localhost:1234", "http://localhost:3000"),
+            ("localhost:1234", "http://localhost"),
+            ("localhost:1234", "https://localhost:1234"),
+            ("localhost:1234", "http://evil.localhost:1234"),
+            ("localhost:1234", "http://localhost:1234.evil.example"),
+            ("localhost:1234", "http://x@localhost:1234"),
+            ("localhost:1234", "http://localhost:1234/path"),
+            // Whoever has the name in the setting may not get pages in by it.
+            ("box.example:1234", "http://box.example:1234"),
+            ("box.example:1234", "http://localhost:1234"),
+        ] {
+            assert!(!check(Some(host), Some(origin)), "{origin} at {host}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_the_setting_that_would_let_it_in() {
+        let refused = |guard: &Guard, host: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            guard.check(&Uri::from_static("/"), &headers).unwrap_err()
+        };
+        for name in
+            ["host.docker.internal", "gateway.docker.internal", "host.containers.internal", "192.168.1.5"]
+        {
+            let words = refused(&guard(), &format!("{name}:11480"));
+            assert!(words.contains(&format!("add \"{name}\" to gateway.hosts")), "{words}");
+            let words = refused(&Guard::new(), &format!("{name}:11480"));
+            assert!(words.contains("ssh -L") && !words.contains("gateway.hosts"), "{words}");
+        }
+        assert!(!refused(&guard(), "x@host.docker.internal").contains("add"));
     }
 }

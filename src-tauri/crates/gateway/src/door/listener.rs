@@ -5,7 +5,7 @@ use axum::Router;
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{
     io,
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -22,10 +22,15 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often that is logged while it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// A port on 127.0.0.1, not serving yet.
-pub struct Bound(TcpListener, SocketAddr);
+/// A port on both loopbacks, not serving yet.
+pub struct Bound {
+    v4: TcpListener,
+    /// `None`: this machine has no IPv6, or somebody else has that port there.
+    v6: Option<TcpListener>,
+    address: SocketAddr,
+}
 
-/// A serving port on 127.0.0.1.
+/// A serving port on 127.0.0.1, and on ::1 where there is IPv6: `localhost` means either, as a client program likes.
 pub struct Listener {
     address: SocketAddr,
     end: CancellationToken,
@@ -36,9 +41,16 @@ impl Listener {
     /// Takes a port (0: the system chooses). `setting` is named in the hint. Errors: port_taken, system.
     pub async fn bind(port: u16, setting: &str) -> Result<Bound, ApiError> {
         let bound = async {
-            let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
-            let address = listener.local_addr()?;
-            Ok(Bound(listener, address))
+            let v4 = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+            let address = v4.local_addr()?;
+            let v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, address.port())).await;
+            let v6 = v6.inspect_err(|error| match error.kind() {
+                // Programs that ask `localhost` may meet that one.
+                io::ErrorKind::AddrInUse => tracing::warn!(%address, "another program has this port on ::1"),
+                _ => tracing::info!(%error, "nothing listens on ::1"),
+            });
+            let v6 = v6.ok();
+            Ok(Bound { v4, v6, address })
         };
         bound.await.map_err(|error: std::io::Error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -66,19 +78,30 @@ impl Listener {
 
 impl Bound {
     pub fn address(&self) -> SocketAddr {
-        self.1
+        self.address
     }
 
     /// Serves at most so many connections at a time; the others wait in the system's queue.
     pub fn serve(self, router: Router, connections: usize) -> Listener {
-        let Self(listener, address) = self;
-        let end = CancellationToken::new();
-        let task = tokio::spawn(serve(listener, router, Seats::new(connections), end.clone()));
+        let (address, end) = (self.address, CancellationToken::new());
+        let task = tokio::spawn(serve(self, router, Seats::new(connections), end.clone()));
         Listener { address, end, task }
+    }
+
+    /// The next connection on either loopback.
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let stream = match &self.v6 {
+            None => self.v4.accept().await,
+            Some(v6) => tokio::select! {
+                stream = self.v4.accept() => stream,
+                stream = v6.accept() => stream,
+            },
+        };
+        stream.map(|(stream, _)| stream)
     }
 }
 
-async fn serve(listener: TcpListener, router: Router, seats: Arc<Seats>, end: CancellationToken) {
+async fn serve(bound: Bound, router: Router, seats: Arc<Seats>, end: CancellationToken) {
     let connections = TaskTracker::new();
     // Also when this task is aborted: no connection outlives its door.
     let cut = CancellationToken::new();
@@ -86,7 +109,7 @@ async fn serve(listener: TcpListener, router: Router, seats: Arc<Seats>, end: Ca
     let accepting = async {
         let mut told = None;
         loop {
-            let stream = accepted(&listener, &seats, &mut told).await;
+            let stream = accepted(&bound, &seats, &mut told).await;
             // A token must not wait for the next one to fill a packet.
             let _ = stream.set_nodelay(true);
             // Behind the newcomer, so that nobody is asked to go for nobody.
@@ -98,17 +121,17 @@ async fn serve(listener: TcpListener, router: Router, seats: Arc<Seats>, end: Ca
         () = accepting => {}
         () = end.cancelled() => {}
     }
-    drop(listener);
+    drop(bound);
     connections.close();
     connections.wait().await;
 }
 
 /// The next connection. Without a descriptor for it, it waits in the system's queue until one is free. `told`: when that
 /// was logged last.
-async fn accepted(listener: &TcpListener, seats: &Seats, told: &mut Option<Instant>) -> TcpStream {
+async fn accepted(bound: &Bound, seats: &Seats, told: &mut Option<Instant>) -> TcpStream {
     loop {
-        let error = match listener.accept().await {
-            Ok((stream, _)) => return stream,
+        let error = match bound.accept().await {
+            Ok(stream) => return stream,
             Err(error) => error,
         };
         // The client's own doing; the next one may be there already.
@@ -150,5 +173,34 @@ mod tests {
         tokio::time::timeout(Duration::from_secs(60), listener.stop()).await.unwrap();
         assert!(waiting.await.unwrap().is_err(), "an answer that does not end is cut");
         assert!(TcpStream::connect(address).await.is_err(), "the port is free");
+    }
+
+    #[tokio::test]
+    async fn both_loopbacks_are_one_door_and_ipv6_is_not_needed() {
+        if TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.is_err() {
+            eprintln!("no IPv6 on this machine");
+            return;
+        }
+        let router = || Router::new().route("/", get(|| async { "well" }));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let ask = async |host: &str, port: u16| {
+            http.get(format!("http://{host}:{port}/")).send().await?.text().await
+        };
+        let bound = Listener::bind(0, "gateway.port").await.unwrap();
+        let port = bound.address().port();
+        let listener = bound.serve(router(), 4);
+        for host in ["127.0.0.1", "[::1]", "localhost"] {
+            assert_eq!(ask(host, port).await.unwrap(), "well", "{host}");
+        }
+        let taken = Listener::bind(port, "gateway.port").await.err().unwrap();
+        assert_eq!(taken.code, ErrorCode::PortTaken);
+        listener.stop().await;
+        assert!(ask("[::1]", port).await.is_err(), "the port is free there too");
+        // Somebody else has it on ::1 only, or there is no such address: the door opens all the same.
+        let stranger = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).await.unwrap();
+        let port = stranger.local_addr().unwrap().port();
+        let listener = Listener::bind(port, "gateway.port").await.unwrap().serve(router(), 4);
+        assert_eq!(ask("127.0.0.1", port).await.unwrap(), "well");
+        listener.stop().await;
     }
 }

@@ -1,22 +1,19 @@
 use super::{
     ID,
     library::Library,
-    wire::{
-        Chat, ChatEvent, Completion, CompletionEvent, Message, ModelEntry, ModelList, ModelName, Props,
-        Success, Timings,
-    },
+    wire::{Chat, Completion, CompletionEvent, ModelEntry, ModelList, ModelName, Props, Success},
 };
 use crate::{
-    GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
-    ServerClient,
+    GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
+    openai::{Message, OpenAiAnswer},
+    reading::{AnswerReader, Document, events},
+    rows::Oddities,
     slots,
 };
 use async_trait::async_trait;
-use futures_util::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::stream::BoxStream;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
@@ -45,6 +42,7 @@ pub(super) struct LlamaClient {
     /// What those children have said of themselves. It stays the same for as long as one lives, and under load the question
     /// might go unanswered: a server that gives one answer at a time must not be taken for one that does not tell.
     told: Mutex<BTreeMap<(String, u16), Told>>,
+    oddities: Oddities,
 }
 
 /// Context in tokens, and answers at a time.
@@ -57,11 +55,13 @@ impl LlamaClient {
             library,
             children: Mutex::default(),
             told: Mutex::default(),
+            oddities: Oddities::default(),
         }
     }
 
     async fn entries(&self) -> Result<Vec<ModelEntry>, ApiError> {
-        let entries = self.http.get::<ModelList>("/models", LIST_LIMIT).await?.data;
+        let list = self.http.get::<ModelList>("/models", LIST_LIMIT).await?;
+        let entries = self.oddities.sorted("models", list.data, |entry| &entry.id);
         let children: BTreeMap<String, u16> =
             entries.iter().filter_map(|entry| Some((entry.id.clone(), entry.port()?))).collect();
         let lives = |(id, port): &(String, u16)| children.get(id) == Some(port);
@@ -249,9 +249,7 @@ impl ServerClient for LlamaClient {
                 stream: true,
             };
             let lines = self.stream(&request.instance, "/completion", &body).await?;
-            return Ok(lines
-                .flat_map(|line| stream::iter(line.and_then(|l| completion_event(&l)).transpose()))
-                .boxed());
+            return Ok(events(lines, CompletionAnswer::default()));
         }
         let body = Chat {
             model: &request.instance,
@@ -261,7 +259,7 @@ impl ServerClient for LlamaClient {
             stream: true,
         };
         let lines = self.stream(&request.instance, "/v1/chat/completions", &body).await?;
-        Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| chat_event(&l)).transpose())).boxed())
+        Ok(events(lines, OpenAiAnswer::new("llama-server")))
     }
 
     fn openai(&self) -> Endpoint {
@@ -269,69 +267,58 @@ impl ServerClient for LlamaClient {
         Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
     }
 
+    fn oddities(&self) -> Vec<String> {
+        self.oddities.untold()
+    }
+
     async fn slots(&self, port: u16) -> Option<Vec<Slot>> {
         slots::told_by(&self.at(port)).await
     }
 }
 
-fn completion_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    let Some(data) = payload(line)? else {
-        return Ok(None);
-    };
-    let event: CompletionEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
-    let end = event.stop.then(|| end(event.timings.as_ref(), event.stop_type.as_deref()));
-    Ok(Some(GenerateEvent { at: line.at, text: event.content, end }))
+/// An answer of `/completion`: events, the last of which says `stop`, or one document.
+#[derive(Default)]
+struct CompletionAnswer {
+    streams: bool,
+    document: Document,
 }
 
-fn chat_event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    let Some(data) = payload(line)? else {
-        return Ok(None);
-    };
-    let event: ChatEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
-    let choice = event.choices.into_iter().next();
-    let (delta, finish) = choice.map_or((None, None), |choice| (Some(choice.delta), choice.finish_reason));
-    let text = delta.and_then(|delta| delta.content.or(delta.reasoning_content)).unwrap_or_default();
-    let end = event
-        .timings
-        .as_ref()
-        .filter(|_| finish.is_some())
-        .map(|timings| end(Some(timings), finish.as_deref()));
-    Ok(Some(GenerateEvent { at: line.at, text, end }))
+impl AnswerReader for CompletionAnswer {
+    fn line(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
+        if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
+            return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
+        }
+        let Some(data) = sse_data(&line.text) else {
+            if !self.streams {
+                self.document.keep(&line.text)?;
+            }
+            return Ok(None);
+        };
+        self.streams = true;
+        // Only the other APIs have a closing mark.
+        if data == "[DONE]" { Ok(None) } else { completion_event(line.at, data) }
+    }
+
+    fn end(&mut self, at: std::time::Instant) -> Result<Option<GenerateEvent>, ApiError> {
+        self.document.take().map_or(Ok(None), |document| completion_event(at, &document))
+    }
 }
 
-/// What an event line carries; comments, blank lines and the closing mark carry nothing.
-fn payload(line: &Line) -> Result<Option<&str>, ApiError> {
-    if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
+fn completion_event(at: std::time::Instant, data: &str) -> Result<Option<GenerateEvent>, ApiError> {
+    if let Some(said) = error_text(data.as_bytes()) {
         return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
     }
-    let Some(data) = sse_data(&line.text).filter(|data| *data != "[DONE]") else {
-        return Ok(None);
-    };
-    match error_text(data.as_bytes()) {
-        Some(said) => Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}"))),
-        None => Ok(Some(data)),
-    }
-}
-
-fn end(timings: Option<&Timings>, finish: Option<&str>) -> GenerateEnd {
-    let timings = timings.cloned().unwrap_or_default();
-    let rate = |tokens: Option<u32>, ms: Option<f64>| match (tokens, ms) {
-        (Some(tokens), Some(ms)) if tokens > 0 && ms > 0.0 => Some(f64::from(tokens) / ms * 1000.0),
-        _ => None,
-    };
-    GenerateEnd {
-        // `/completion` has words of its own for what every other answer calls "stop" and "length".
-        finish: finish.map(|word| match word {
+    let event: CompletionEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
+    let end = event.stop.then(|| {
+        // It has words of its own for what every other answer calls "stop" and "length".
+        let finish = event.stop_type.map(|word| match word.as_str() {
             "eos" | "word" => "stop".into(),
             "limit" => "length".into(),
-            other => other.to_owned(),
-        }),
-        output_tokens: timings.predicted_n,
-        prompt_tokens: timings.prompt_n.map(|computed| computed + timings.cache_n.unwrap_or(0)),
-        cached_tokens: timings.cache_n,
-        decode_tok_s: rate(timings.predicted_n, timings.predicted_ms),
-        prefill_tok_s: rate(timings.prompt_n, timings.prompt_ms),
-    }
+            _ => word,
+        });
+        event.timings.unwrap_or_default().end(finish)
+    });
+    Ok(Some(GenerateEvent { at, text: event.content, end }))
 }
 
 fn unknown(id: &str) -> ApiError {
@@ -342,32 +329,33 @@ fn not_understood() -> ApiError {
     ApiError::new(ErrorCode::BadAnswer, "llama-server sent an event that is not understood.")
 }
 
-/// Percent-encoding of everything that is not plainly allowed in a query value.
+/// A text as the value of a query.
 fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
+    const ALL_BUT_UNRESERVED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ALL_BUT_UNRESERVED).to_string()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Line {
-        Line { at: std::time::Instant::now(), text: text.into() }
+    fn event(text: &str) -> Result<Option<GenerateEvent>, ApiError> {
+        CompletionAnswer::default().line(&Line { at: std::time::Instant::now(), text: text.into() })
     }
 
     #[test]
     fn the_last_event_carries_counts_and_rates() {
-        let text =
-            r#"data: {"content":"","stop":true,"stop_type":"limit","timings":{"cache_n":2,"prompt_n":8,
-            "prompt_ms":100.0,"predicted_n":64,"predicted_ms":800.0,"draft_n":0}}"#
-                .replace('\n', "");
-        let end = completion_event(&line(&text)).unwrap().unwrap().end.unwrap();
+        let last = |word: &str| {
+            let text = format!(
+                r#"data: {{"content":"","stop":true,"stop_type":"{word}","timings":{{"cache_n":2,"prompt_n":8,"prompt_ms":100.0,"predicted_n":64,"predicted_ms":800.0,"draft_n":0}}}}"#
+            );
+            event(&text).unwrap().unwrap().end.unwrap()
+        };
+        let end = last("limit");
         assert_eq!(end.finish.as_deref(), Some("length"));
         for word in ["eos", "word", "stop"] {
-            assert_eq!(super::end(None, Some(word)).finish.as_deref(), Some("stop"));
+            assert_eq!(last(word).finish.as_deref(), Some("stop"));
         }
         assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(64), Some(10), Some(2)));
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
@@ -376,10 +364,10 @@ mod tests {
     #[test]
     fn an_error_inside_a_stream_is_an_error() {
         let text = r#"data: {"error":{"code":500,"message":"out of slots"}}"#;
-        assert_eq!(completion_event(&line(text)).unwrap_err().message, "llama-server: out of slots");
-        assert!(completion_event(&line("data: {\"content\":")).is_err());
-        assert!(completion_event(&line(": ping")).unwrap().is_none());
-        assert!(chat_event(&line("data: [DONE]")).unwrap().is_none());
+        assert_eq!(event(text).unwrap_err().message, "llama-server: out of slots");
+        assert!(event("data: {\"content\":").is_err());
+        assert!(event(": ping").unwrap().is_none());
+        assert!(event("data: [DONE]").unwrap().is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use pilothouse_domain::{
     model::{Model, ModelPurpose},
     server::ServerId,
 };
-use pilothouse_system::model_files::{gguf_files, is_later_part, parts_of, read_header};
+use pilothouse_system::model_files::{gguf_files, is_later_part, look_at, parts_of};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
@@ -124,14 +124,11 @@ fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
 
 /// What the file says of itself; one that cannot be read is listed by its name and size.
 fn describe(name: &str, path: &Path, size: u64) -> Model {
-    let header = std::fs::File::open(path).ok().and_then(|file| {
-        read_header(file)
-            .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"))
-            .ok()
-    });
-    let header = header.unwrap_or_default();
+    let looked = look_at(path)
+        .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"));
+    let (header, damaged) = looked.unwrap_or_default();
     let embedding = header.architecture.as_deref().is_some_and(|name| name.contains("bert"));
-    Model {
+    let model = Model {
         server: ServerId::new(ID),
         name: name.to_owned(),
         // The name in the file is often a training run's; people know the file's.
@@ -142,6 +139,14 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
         parameters: header.parameters,
         size_bytes: Some(size),
         context_max: header.context,
+        damaged: None,
+    };
+    match damaged {
+        Some(why) => {
+            tracing::warn!(path = %path.display(), %why, "a damaged model");
+            model.damaged(why)
+        }
+        None => model,
     }
 }
 
@@ -216,5 +221,49 @@ mod tests {
         let library = Library::new(vec![models], root.path().join("links"));
         let found = names(&library);
         assert!(found.contains(&"at-3".to_owned()) && !found.contains(&"at-39".to_owned()), "{found:?}");
+    }
+
+    /// The head of a GGUF file of version 3 with one tensor of 256 bytes, and its data.
+    fn file() -> Vec<u8> {
+        let text = |text: &str| [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat();
+        let number = |number: u32| number.to_le_bytes().to_vec();
+        let long = |number: u64| number.to_le_bytes().to_vec();
+        let mut file = [
+            b"GGUF".to_vec(),
+            number(3),
+            long(1),
+            long(1),
+            text("general.architecture"),
+            number(8),
+            text("llama"),
+            text("output_norm.weight"),
+            number(1),
+            long(64),
+            number(0),
+            long(0),
+        ]
+        .concat();
+        file.resize(file.len().next_multiple_of(32) + 256, 0);
+        file
+    }
+
+    #[test]
+    fn a_file_that_is_cut_short_is_listed_as_damaged_until_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let models = folder.path().join("models");
+        std::fs::create_dir(&models).unwrap();
+        let library = Library::new(vec![models.clone()], folder.path().join("links"));
+        let whole = file();
+        let listed = |length: usize| {
+            std::fs::write(models.join("m.gguf"), &whole[..length]).unwrap();
+            let (models, _) = library.scan();
+            (models[0].purpose, models[0].damaged.clone())
+        };
+        for length in [0, 10, whole.len() / 2, whole.len() - 1] {
+            let (purpose, damaged) = listed(length);
+            assert_eq!(purpose, ModelPurpose::Other, "{length}");
+            assert!(damaged.is_some_and(|why| why.contains("cut off")), "{length}");
+        }
+        assert_eq!(listed(whole.len()), (ModelPurpose::Llm, None));
     }
 }

@@ -1,26 +1,35 @@
 //! The JSON of llama-server b10068 in router mode. Unknown keys are ignored; builds differ.
 
+use crate::{
+    openai::{Message, Timings},
+    rows::{Rows, maybe, name, or_default, words},
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Props {
+    #[serde(default, deserialize_with = "maybe")]
     pub build_info: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub default_generation_settings: Option<GenerationSettings>,
+    #[serde(default, deserialize_with = "maybe")]
     pub total_slots: Option<u32>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct GenerationSettings {
+    #[serde(default, deserialize_with = "maybe")]
     pub n_ctx: Option<u64>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelList {
-    pub data: Vec<ModelEntry>,
+    pub data: Rows<ModelEntry>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelEntry {
+    #[serde(deserialize_with = "name")]
     pub id: String,
     pub status: ModelStatus,
 }
@@ -29,11 +38,12 @@ pub(super) struct ModelEntry {
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelStatus {
     pub value: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub failed: bool,
+    #[serde(default, deserialize_with = "maybe")]
     pub exit_code: Option<i64>,
     /// The command line of its child.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub args: Vec<String>,
 }
 
@@ -59,23 +69,14 @@ pub(super) struct Completion<'a> {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct CompletionEvent {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "words")]
     pub content: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub stop: bool,
+    #[serde(default, deserialize_with = "maybe")]
     pub stop_type: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub timings: Option<Timings>,
-}
-
-/// Milliseconds and tokens; `prompt_n` leaves cached tokens out.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Timings {
-    pub cache_n: Option<u32>,
-    pub prompt_n: Option<u32>,
-    pub prompt_ms: Option<f64>,
-    pub predicted_n: Option<u32>,
-    pub predicted_ms: Option<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -85,32 +86,6 @@ pub(super) struct Chat<'a> {
     pub max_tokens: u32,
     pub temperature: f32,
     pub stream: bool,
-}
-
-#[derive(Debug, Serialize)]
-pub(super) struct Message<'a> {
-    pub role: &'a str,
-    pub content: &'a str,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct ChatEvent {
-    #[serde(default)]
-    pub choices: Vec<Choice>,
-    pub timings: Option<Timings>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct Choice {
-    #[serde(default)]
-    pub delta: Delta,
-    pub finish_reason: Option<String>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Delta {
-    pub content: Option<String>,
-    pub reasoning_content: Option<String>,
 }
 
 impl ModelEntry {

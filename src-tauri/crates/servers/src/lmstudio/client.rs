@@ -4,16 +4,19 @@ use super::{
     launch::lms,
     told::server_error,
     v0::{instances_v0, models_v0},
-    v1::{event_v1, instances_v1, model_v1},
-    wire::{ChatV1, Greeting, Load, Loaded, ModelV1, ModelsV0, ModelsV1, RowV0, Unload, Unloaded},
+    v1::{AnswerV1, instances_v1, model_v1},
+    wire::{
+        ChatV1, Greeting, InstanceV1, Load, Loaded, ModelV1, ModelsV0, ModelsV1, RowV0, Unload, Unloaded,
+    },
 };
 use crate::{
     GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
-    openai::{Chat, Completion, Message, OpenAiAnswer, StreamOptions},
+    openai::Asking,
+    reading::events,
+    rows::{Oddities, Rows},
 };
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
@@ -22,6 +25,7 @@ use pilothouse_domain::{
 };
 use pilothouse_system::process::run_until;
 use std::{
+    collections::BTreeSet,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -39,6 +43,9 @@ pub(super) struct LmStudioClient {
     home: Home,
     /// Whether the last list came by v1, so that an answer need not wait for another.
     speaks_v1: Mutex<Option<bool>>,
+    /// How hosts before 0.4 are asked.
+    asking: Asking,
+    oddities: Oddities,
 }
 
 /// What the server knows, in whichever dialect it speaks.
@@ -50,7 +57,13 @@ enum Library {
 impl LmStudioClient {
     pub fn new(endpoint: &Endpoint, home: Home) -> Self {
         let http = ServerHttp::new(endpoint, "LM Studio").keyed_by(&ServerId::new(ID));
-        Self { http, home, speaks_v1: Mutex::default() }
+        Self {
+            http,
+            home,
+            speaks_v1: Mutex::default(),
+            asking: Asking::default(),
+            oddities: Oddities::default(),
+        }
     }
 
     /// v1 first. Hosts before 0.4 answer an unknown path with 200 and an error text, so only the shape counts; a
@@ -64,14 +77,26 @@ impl LmStudioClient {
 
     async fn asked_library(&self) -> Result<Library, ApiError> {
         match self.http.get::<ModelsV1>("/api/v1/models", LIST_LIMIT).await {
-            Ok(list) => Ok(Library::V1(list.models)),
+            Ok(mut list) => {
+                // What is odd in a model's copies is odd in the list.
+                let copies =
+                    list.models.rows.iter_mut().map(|model| std::mem::take(&mut model.loaded_instances.odd));
+                list.models.odd += copies.sum::<usize>();
+                let mut models = self.oddities.sorted("models", list.models, |model| &model.key);
+                for model in &mut models {
+                    let copies = std::mem::take(&mut model.loaded_instances.rows);
+                    model.loaded_instances = Rows { rows: each_once(copies), odd: 0 };
+                }
+                Ok(Library::V1(models))
+            }
             Err(error)
                 if matches!(
                     error.code,
                     ErrorCode::ServerError | ErrorCode::BadAnswer | ErrorCode::NotFound
                 ) =>
             {
-                Ok(Library::V0(self.http.get::<ModelsV0>("/api/v0/models", LIST_LIMIT).await?.data))
+                let list = self.http.get::<ModelsV0>("/api/v0/models", LIST_LIMIT).await?;
+                Ok(Library::V0(self.oddities.sorted("models", list.data, |row| &row.id)))
             }
             Err(error) => Err(error),
         }
@@ -214,34 +239,25 @@ impl ServerClient for LmStudioClient {
                 max_output_tokens: max_tokens,
             };
             let lines = self.http.stream("/api/v1/chat", &body).await?;
-            return Ok(lines
-                .flat_map(|line| stream::iter(line.and_then(|l| event_v1(&l)).transpose()))
-                .boxed());
+            return Ok(events(lines, AnswerV1::default()));
         }
-        let stream_options = StreamOptions { include_usage: true };
-        let lines = if request.raw {
-            let body = Completion {
-                model,
-                prompt: &request.prompt,
-                stream: true,
-                stream_options,
-                temperature: 0.0,
-                max_tokens,
-            };
-            self.http.stream("/v1/completions", &body).await?
-        } else {
-            let messages = [Message { role: "user", content: &request.prompt }];
-            let body = Chat { model, messages, stream: true, stream_options, temperature: 0.0, max_tokens };
-            self.http.stream("/v1/chat/completions", &body).await?
-        };
-        let mut answer = OpenAiAnswer::new("LM Studio");
-        Ok(lines.flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose())).boxed())
+        self.asking.generate(&self.http, "/v1", "LM Studio", request).await
+    }
+
+    fn oddities(&self) -> Vec<String> {
+        self.oddities.untold()
     }
 
     fn openai(&self) -> Endpoint {
         let endpoint = self.http.endpoint();
         Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
     }
+}
+
+/// A copy that is there twice is one.
+fn each_once(copies: Vec<InstanceV1>) -> Vec<InstanceV1> {
+    let mut seen = BTreeSet::new();
+    copies.into_iter().filter(|copy| seen.insert(copy.id.clone())).collect()
 }
 
 fn load_error(error: ApiError) -> ApiError {

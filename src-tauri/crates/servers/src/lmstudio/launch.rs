@@ -1,5 +1,5 @@
 use super::home::Home;
-use pilothouse_system::process::ProcessSpec;
+use pilothouse_system::{connect::port_named, process::ProcessSpec};
 use std::{ffi::OsString, path::Path};
 
 /// A call of `lms`. Its stdin is closed by `engine::process`, or it might wait at a prompt.
@@ -17,7 +17,7 @@ pub(super) fn lms(program: &Path, args: &[&str]) -> ProcessSpec {
 /// in the app, so both are passed again.
 pub(super) fn start(program: &Path, home: &Home, base_url: &str) -> ProcessSpec {
     let config = home.config();
-    let port = base_url.rsplit_once(':').map_or("1234", |(_, port)| port).to_owned();
+    let port = port_named(base_url).unwrap_or(1234).to_string();
     let mut args = vec!["server".to_owned(), "start".into(), "--port".into(), port];
     if let Some(bind) = config.network_interface.filter(|bind| !bind.is_empty() && bind != "127.0.0.1") {
         args.extend(["--bind".into(), bind]);

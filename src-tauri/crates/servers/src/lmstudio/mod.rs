@@ -22,6 +22,7 @@ use pilothouse_domain::{
     settings::LmStudioSettings,
 };
 use pilothouse_system::{
+    connect::port_named,
     keys::Keys,
     model_files::ModelFiles,
     process::{Exit, ProcessSpec},
@@ -129,8 +130,7 @@ impl ServerAdapter for LmStudio {
     }
 
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
-        let port = self.address().rsplit_once(':')?.1.parse().ok()?;
-        Some((port, "servers.lmstudio.address"))
+        Some((port_named(&self.address())?, "servers.lmstudio.address"))
     }
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {

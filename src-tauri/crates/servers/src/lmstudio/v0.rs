@@ -41,6 +41,7 @@ pub(super) fn models_v0(rows: &[RowV0]) -> Vec<Model> {
             parameters: None,
             size_bytes: None,
             context_max: row.max_context_length,
+            damaged: None,
         });
     }
     models
@@ -62,15 +63,15 @@ mod tests {
             {"id":"text-embedding-nomic-embed-text-v1.5","type":"embeddings","state":"not-loaded"}],"object":"list"}"#,
         )
         .unwrap();
-        let instances = instances_v0(&list.data);
+        let instances = instances_v0(&list.data.rows);
         assert!(instances.iter().all(|instance| instance.model == "qwen3-0.6b-mlx"));
         assert_eq!(instances[1].id, "qwen3-0.6b-mlx:2");
-        let models = models_v0(&list.data);
+        let models = models_v0(&list.data.rows);
         assert_eq!(models.len(), 2);
         assert_eq!(models[1].purpose, ModelPurpose::Embedding);
         assert_eq!(models[0].size_bytes, None, "v0 reports no sizes");
         let row = r#"{"data":[{"id":"smollm2:135","type":"llm","state":"loaded"}]}"#;
         let list: ModelsV0 = serde_json::from_str(row).unwrap();
-        assert_eq!(instances_v0(&list.data)[0].model, "smollm2:135", "no copy without a first one");
+        assert_eq!(instances_v0(&list.data.rows)[0].model, "smollm2:135", "no copy without a first one");
     }
 }

@@ -3,17 +3,19 @@
 use super::{
     ID,
     told::{instance, not_understood, purpose, server_error},
-    wire::{DeltaV1, EndV1, EventV1, FailedV1, InstanceV1, ModelV1, StatsV1},
+    wire::{DeltaV1, EndV1, EventV1, FailedV1, InstanceV1, ModelV1, ResultV1, StatsV1},
 };
 use crate::{
     GenerateEnd, GenerateEvent,
     http::{Line, error_text, sse_data},
+    reading::{AnswerReader, Document},
 };
 use pilothouse_domain::{
     error::ApiError,
     model::{Instance, Model},
     server::ServerId,
 };
+use std::time::Instant;
 
 pub(super) fn model_v1(model: ModelV1) -> Model {
     Model {
@@ -25,6 +27,7 @@ pub(super) fn model_v1(model: ModelV1) -> Model {
         parameters: model.params_string,
         size_bytes: model.size_bytes,
         context_max: model.max_context_length,
+        damaged: None,
         name: model.key,
     }
 }
@@ -34,7 +37,7 @@ pub(super) fn instances_v1(model: &ModelV1) -> Vec<Instance> {
         slots: copy.config.parallel.filter(|slots| *slots > 0),
         ..instance(&copy.id, &model.key, copy.config.context_length)
     };
-    model.loaded_instances.iter().map(instance).collect()
+    model.loaded_instances.rows.iter().map(instance).collect()
 }
 
 pub(super) fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
@@ -48,10 +51,38 @@ pub(super) fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
         }
         "error" => Err(server_error(&understood::<FailedV1>(data)?.error.message)),
         "chat.end" => {
-            let end = end_v1(&understood::<EndV1>(data)?.result.stats);
+            let end = end_v1(&understood::<EndV1>(data)?.result.stats.unwrap_or_default());
             Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }))
         }
         _ => Ok(None),
+    }
+}
+
+/// An answer of `/api/v1/chat`: events, or one document.
+#[derive(Default)]
+pub(super) struct AnswerV1 {
+    streams: bool,
+    document: Document,
+}
+
+impl AnswerReader for AnswerV1 {
+    fn line(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
+        if sse_data(&line.text).is_some() {
+            self.streams = true;
+        } else if !self.streams {
+            self.document.keep(&line.text)?;
+        }
+        event_v1(line)
+    }
+
+    fn end(&mut self, at: Instant) -> Result<Option<GenerateEvent>, ApiError> {
+        let Some(document) = self.document.take() else { return Ok(None) };
+        if let Some(said) = error_text(document.as_bytes()) {
+            return Err(server_error(&said));
+        }
+        let whole: ResultV1 = understood(&document)?;
+        let Some(stats) = whole.stats else { return Err(not_understood()) };
+        Ok(Some(GenerateEvent { at, text: whole.output, end: Some(end_v1(&stats)) }))
     }
 }
 
@@ -79,7 +110,7 @@ mod tests {
     use super::*;
 
     fn line(text: &str) -> Line {
-        Line { at: std::time::Instant::now(), text: text.into() }
+        Line { at: Instant::now(), text: text.into() }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The JSON of LM Studio: v1 (0.4 and later) and v0 (0.3.6 and later). Bodies that carry an `error`
 //! come with HTTP 200 too; the shared decoder refuses those.
 
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use crate::rows::{Rows, count, maybe, name, or_default, words};
+use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Greeting {
@@ -10,13 +11,14 @@ pub(super) struct Greeting {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelsV1 {
-    pub models: Vec<ModelV1>,
+    pub models: Rows<ModelV1>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelV1 {
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
     pub kind: String,
+    #[serde(deserialize_with = "name")]
     pub key: String,
     #[serde(default, deserialize_with = "maybe")]
     pub display_name: Option<String>,
@@ -27,7 +29,7 @@ pub(super) struct ModelV1 {
     #[serde(default, deserialize_with = "maybe")]
     pub params_string: Option<String>,
     #[serde(default)]
-    pub loaded_instances: Vec<InstanceV1>,
+    pub loaded_instances: Rows<InstanceV1>,
     #[serde(default, deserialize_with = "maybe")]
     pub max_context_length: Option<u64>,
     #[serde(default, deserialize_with = "maybe")]
@@ -42,8 +44,9 @@ pub(super) struct Quantization {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct InstanceV1 {
+    #[serde(deserialize_with = "name")]
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub config: ConfigV1,
 }
 
@@ -58,19 +61,21 @@ pub(super) struct ConfigV1 {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ModelsV0 {
-    pub data: Vec<RowV0>,
+    pub data: Rows<RowV0>,
 }
 
 /// A model, or one instance of it when it is loaded.
 #[derive(Debug, Deserialize)]
 pub(super) struct RowV0 {
+    #[serde(deserialize_with = "name")]
     pub id: String,
-    #[serde(rename = "type", default)]
+    #[serde(rename = "type", default, deserialize_with = "or_default")]
     pub kind: String,
     #[serde(default, deserialize_with = "maybe")]
     pub compatibility_type: Option<String>,
     #[serde(default, deserialize_with = "maybe")]
     pub quantization: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
     pub state: String,
     #[serde(default, deserialize_with = "maybe")]
     pub max_context_length: Option<u64>,
@@ -119,6 +124,7 @@ pub(super) struct EventV1 {
 /// `message.delta`, `reasoning.delta`.
 #[derive(Debug, Deserialize)]
 pub(super) struct DeltaV1 {
+    #[serde(default, deserialize_with = "words")]
     pub content: String,
 }
 
@@ -136,29 +142,29 @@ pub(super) struct ErrorV1 {
 /// `chat.end`.
 #[derive(Debug, Deserialize)]
 pub(super) struct EndV1 {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub result: ResultV1,
 }
 
+/// Also the whole answer where it is no stream.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct ResultV1 {
-    #[serde(default)]
-    pub stats: StatsV1,
+    /// Thoughts and text, part by part.
+    #[serde(deserialize_with = "words")]
+    pub output: String,
+    #[serde(deserialize_with = "maybe")]
+    pub stats: Option<StatsV1>,
 }
 
 /// Seconds and tokens per second. The decode rate leaves the time to the first token out.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StatsV1 {
-    #[serde(deserialize_with = "maybe")]
+    #[serde(deserialize_with = "count")]
     pub input_tokens: Option<u32>,
-    #[serde(deserialize_with = "maybe")]
+    #[serde(deserialize_with = "count")]
     pub total_output_tokens: Option<u32>,
     #[serde(deserialize_with = "maybe")]
     pub tokens_per_second: Option<f64>,
-}
-
-/// A field of another type than expected counts as not told: one odd value must not cost the whole list.
-fn maybe<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(serde_json::from_value(serde_json::Value::deserialize(deserializer)?).ok())
 }

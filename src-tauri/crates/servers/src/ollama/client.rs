@@ -8,11 +8,12 @@ use super::{
 use crate::{
     GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
     ServerClient,
-    http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
+    http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text},
+    reading::{AnswerReader, Document, events},
+    rows::{Oddities, first_said},
     slots,
 };
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use jiff::{SignedDuration, Timestamp};
 use pilothouse_domain::{
     anatomy::Anatomy,
@@ -34,11 +35,12 @@ const PINNED: SignedDuration = SignedDuration::from_hours(50 * 365 * 24);
 
 pub(super) struct OllamaClient {
     http: ServerHttp,
+    oddities: Oddities,
 }
 
 impl OllamaClient {
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self { http: ServerHttp::new(endpoint, "Ollama") }
+        Self { http: ServerHttp::new(endpoint, "Ollama"), oddities: Oddities::default() }
     }
 
     /// Makes sure that it is Ollama: gateways imitate `/api/version`, so the greeting counts too.
@@ -54,8 +56,7 @@ impl OllamaClient {
     /// The build of a model as the server tells it, for those whose files belong to another user. Does not load it.
     /// Errors: not_found, or an answer that does not say enough.
     pub async fn anatomy(&self, name: &str) -> Result<Anatomy, ApiError> {
-        let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
-        let tag = tags.models.into_iter().find(|tag| same_name(&tag.name, name) && !is_cloud(tag));
+        let tag = self.tags().await?.into_iter().find(|tag| same_name(&tag.name, name) && !is_cloud(tag));
         let size = tag
             .and_then(|tag| tag.size)
             .ok_or_else(|| ApiError::not_found(format!("Ollama tells no size of a model {name}.")))?;
@@ -77,7 +78,13 @@ impl OllamaClient {
     }
 
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
-        Ok(self.http.get::<Running>("/api/ps", LIST_LIMIT).await?.models)
+        let list = self.http.get::<Running>("/api/ps", LIST_LIMIT).await?;
+        Ok(self.oddities.sorted("models in memory", list.models, |running| &running.name))
+    }
+
+    async fn tags(&self) -> Result<Vec<Tag>, ApiError> {
+        let list = self.http.get::<Tags>("/api/tags", LIST_LIMIT).await?;
+        Ok(self.oddities.sorted("models", list.models, |tag| &tag.name))
     }
 }
 
@@ -89,8 +96,7 @@ impl ServerClient for OllamaClient {
     }
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
-        let tags: Tags = self.http.get("/api/tags", LIST_LIMIT).await?;
-        Ok(tags.models.into_iter().filter(|tag| !is_cloud(tag)).map(model).collect())
+        Ok(self.tags().await?.into_iter().filter(|tag| !is_cloud(tag)).map(model).collect())
     }
 
     async fn instances(&self) -> Result<Vec<Instance>, ApiError> {
@@ -151,7 +157,7 @@ impl ServerClient for OllamaClient {
                 options,
             };
             let lines = self.http.stream("/api/generate", &body).await?;
-            return Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed());
+            return Ok(events(lines, OllamaAnswer::default()));
         }
         let body = Chat {
             model: &request.instance,
@@ -160,11 +166,15 @@ impl ServerClient for OllamaClient {
             options,
         };
         let lines = self.http.stream("/api/chat", &body).await?;
-        Ok(lines.flat_map(|line| stream::iter(line.and_then(|l| event(&l)).transpose())).boxed())
+        Ok(events(lines, OllamaAnswer::default()))
     }
 
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
+    }
+
+    fn oddities(&self) -> Vec<String> {
+        self.oddities.untold()
     }
 
     /// Its runner is a llama-server since 0.30, with its slots open to this machine. That of an earlier one answers "not found".
@@ -248,6 +258,7 @@ fn model(tag: Tag) -> Model {
         parameters: told(tag.details.parameter_size),
         size_bytes: tag.size.filter(|bytes| *bytes > 0),
         context_max: tag.details.context_length.filter(|tokens| *tokens > 0),
+        damaged: None,
     }
 }
 
@@ -272,23 +283,49 @@ fn instance(running: RunningModel, now: Timestamp) -> Instance {
     }
 }
 
-fn event(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-    if line.text.is_empty() {
-        return Ok(None);
+/// An answer of Ollama: a document on each line, or a single one on several.
+#[derive(Default)]
+struct OllamaAnswer {
+    streams: bool,
+    document: Document,
+}
+
+impl AnswerReader for OllamaAnswer {
+    fn line(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
+        if line.text.is_empty() {
+            return Ok(None);
+        }
+        match event(line.at, &line.text) {
+            Err(error)
+                if error.code == ErrorCode::BadAnswer
+                    && !self.streams
+                    && self.document.keep(&line.text)? =>
+            {
+                Ok(None)
+            }
+            read => {
+                self.streams |= read.is_ok();
+                read
+            }
+        }
     }
-    let answer: AnswerLine = serde_json::from_str(&line.text)
-        .map_err(|_| ApiError::new(ErrorCode::BadAnswer, "Ollama sent a line that is not understood."))?;
+
+    fn end(&mut self, at: std::time::Instant) -> Result<Option<GenerateEvent>, ApiError> {
+        self.document.take().map_or(Ok(None), |document| event(at, &document))
+    }
+}
+
+fn event(at: std::time::Instant, text: &str) -> Result<Option<GenerateEvent>, ApiError> {
     // After the first line an error comes inside a stream whose status was 200.
-    if let Some(said) = answer.error {
+    if let Some(said) = error_text(text.as_bytes()) {
         return Err(ApiError::new(ErrorCode::ServerError, format!("Ollama: {said}")));
     }
+    let answer: AnswerLine = serde_json::from_str(text)
+        .map_err(|_| ApiError::new(ErrorCode::BadAnswer, "Ollama sent a line that is not understood."))?;
     let end = answer.done.then(|| end(&answer));
-    let (content, thinking) = match answer.message {
-        Some(message) => (Some(message.content), message.thinking),
-        None => (answer.response, answer.thinking),
-    };
-    let text = content.filter(|text| !text.is_empty()).or(thinking).unwrap_or_default();
-    Ok(Some(GenerateEvent { at: line.at, text, end }))
+    let text =
+        first_said([answer.message.content, answer.message.thinking, answer.response, answer.thinking]);
+    Ok(Some(GenerateEvent { at, text, end }))
 }
 
 fn end(answer: &AnswerLine) -> GenerateEnd {
@@ -313,8 +350,8 @@ fn end(answer: &AnswerLine) -> GenerateEnd {
 mod tests {
     use super::*;
 
-    fn line(text: &str) -> Line {
-        Line { at: std::time::Instant::now(), text: text.into() }
+    fn event(text: &str) -> Result<Option<GenerateEvent>, ApiError> {
+        OllamaAnswer::default().line(&Line { at: std::time::Instant::now(), text: text.into() })
     }
 
     #[test]
@@ -322,16 +359,16 @@ mod tests {
         let text = r#"{"model":"qwen3:8b","created_at":"2026-08-21T12:00:01.9Z","response":"","done":true,
             "done_reason":"stop","context":[1],"total_duration":1834211000,"load_duration":31211000,
             "prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":98,"eval_duration":1960000000}"#;
-        let end = event(&line(&text.replace('\n', ""))).unwrap().unwrap().end.unwrap();
+        let end = event(&text.replace('\n', "")).unwrap().unwrap().end.unwrap();
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(50.0), Some(200.0)));
         assert_eq!((end.output_tokens, end.prompt_tokens), (Some(98), Some(26)));
     }
 
     #[test]
     fn an_error_inside_a_good_stream_is_an_error() {
-        let error = event(&line(r#"{"error":"model runner has unexpectedly stopped"}"#)).unwrap_err();
+        let error = event(r#"{"error":"model runner has unexpectedly stopped"}"#).unwrap_err();
         assert!(error.message.contains("unexpectedly stopped"));
-        assert!(event(&line("<html>")).is_err());
+        assert!(event("<html>").is_err());
     }
 
     #[test]
@@ -377,7 +414,7 @@ mod tests {
         )
         .unwrap();
         let now: Timestamp = "2026-08-21T12:00:00Z".parse().unwrap();
-        let all: Vec<Instance> = running.models.into_iter().map(|model| instance(model, now)).collect();
+        let all: Vec<Instance> = running.models.rows.into_iter().map(|model| instance(model, now)).collect();
         assert_eq!(
             (all[0].memory_bytes, all[0].gpu_memory_bytes, all[0].expiry),
             (None, None, Expiry::Never)

@@ -4,11 +4,14 @@ use crate::{
     places::{find_program_of_user, held, port_taken},
 };
 use pilothouse_domain::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, parsed},
     error::{ApiError, ErrorCode},
     settings::OllamaSettings,
 };
-use pilothouse_system::process::{Holder, ProcessSpec};
+use pilothouse_system::{
+    connect::port_named,
+    process::{Holder, ProcessSpec},
+};
 use std::{
     ffi::OsString,
     net::{SocketAddr, TcpListener},
@@ -89,19 +92,15 @@ fn environment(settings: &OllamaSettings) -> Vec<(OsString, OsString)> {
     free.chain(own.map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
-/// The port of an address.
+/// The port of an address; Ollama's own where none is named.
 pub(super) fn port(base_url: &str) -> u16 {
-    host_and_port(base_url).rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(11434)
+    port_named(base_url).unwrap_or(11434)
 }
 
 /// `http://host` without a port would mean port 80 to Ollama, so the default is spelled out.
 fn host_and_port(base_url: &str) -> String {
-    let host = base_url.trim_start_matches("http://");
-    if host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
-        host.to_owned()
-    } else {
-        format!("{host}:11434")
-    }
+    let host = parsed(base_url).and_then(|url| url.host_str().map(str::to_owned)).unwrap_or_default();
+    format!("{host}:{}", port(base_url))
 }
 
 #[cfg(test)]
@@ -126,5 +125,9 @@ mod tests {
     fn the_default_port_is_spelled_out() {
         assert_eq!(host_and_port("http://127.0.0.1"), "127.0.0.1:11434");
         assert_eq!(host_and_port("http://127.0.0.1:9"), "127.0.0.1:9");
+        assert_eq!(host_and_port("http://127.0.0.1:80"), "127.0.0.1:80");
+        assert_eq!(host_and_port("http://127.0.0.1/"), "127.0.0.1:11434");
+        assert_eq!(host_and_port("http://[::1]"), "[::1]:11434");
+        assert_eq!(host_and_port("http://[::1]:9/"), "[::1]:9");
     }
 }

@@ -1,5 +1,6 @@
 //! The JSON of Ollama's native API. All durations are nanoseconds; metrics that are missing are absent, not zero.
 
+use crate::rows::{Rows, count, maybe, name, or_default, words};
 use jiff::Timestamp;
 use pilothouse_system::model_files::ToldTensor;
 use serde::{Deserialize, Serialize};
@@ -11,28 +12,39 @@ pub(super) struct Version {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Tags {
-    pub models: Vec<Tag>,
+    pub models: Rows<Tag>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Tag {
+    #[serde(deserialize_with = "name")]
     pub name: String,
+    #[serde(default, deserialize_with = "maybe")]
     pub size: Option<u64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_default")]
     pub details: Details,
     /// Since v0.30.
+    #[serde(default, deserialize_with = "maybe")]
     pub capabilities: Option<Vec<String>>,
     /// A stub for a model in the cloud; never takes local memory.
+    #[serde(default, deserialize_with = "maybe")]
     pub remote_model: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
     pub remote_host: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct Details {
+    #[serde(deserialize_with = "maybe")]
     pub format: Option<String>,
+    #[serde(deserialize_with = "maybe")]
     pub family: Option<String>,
+    #[serde(deserialize_with = "maybe")]
     pub parameter_size: Option<String>,
+    #[serde(deserialize_with = "maybe")]
     pub quantization_level: Option<String>,
+    #[serde(deserialize_with = "maybe")]
     pub context_length: Option<u64>,
 }
 
@@ -51,16 +63,21 @@ pub(super) struct Show {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct Running {
-    pub models: Vec<RunningModel>,
+    pub models: Rows<RunningModel>,
 }
 
 #[derive(Debug, Deserialize)]
 pub(super) struct RunningModel {
+    #[serde(deserialize_with = "name")]
     pub name: String,
     /// 0 where the runner's log was not understood: not reported.
+    #[serde(default, deserialize_with = "maybe")]
     pub size: Option<u64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub size_vram: Option<u64>,
+    #[serde(default, deserialize_with = "maybe")]
     pub expires_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "maybe")]
     pub context_length: Option<u64>,
 }
 
@@ -113,26 +130,37 @@ pub(super) struct Options {
 }
 
 /// A line of an answer, of `generate` or of `chat`.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct AnswerLine {
-    pub error: Option<String>,
-    pub response: Option<String>,
-    pub thinking: Option<String>,
-    pub message: Option<AnswerMessage>,
-    #[serde(default)]
+    #[serde(deserialize_with = "words")]
+    pub response: String,
+    #[serde(deserialize_with = "words")]
+    pub thinking: String,
+    #[serde(deserialize_with = "or_default")]
+    pub message: AnswerMessage,
+    #[serde(deserialize_with = "or_default")]
     pub done: bool,
+    #[serde(deserialize_with = "maybe")]
     pub done_reason: Option<String>,
+    #[serde(deserialize_with = "count")]
     pub prompt_eval_count: Option<u32>,
     /// Merged after v0.33; cached tokens of the prompt.
+    #[serde(deserialize_with = "count")]
     pub prompt_eval_cached_count: Option<u32>,
+    #[serde(deserialize_with = "maybe")]
     pub prompt_eval_duration: Option<u64>,
+    #[serde(deserialize_with = "count")]
     pub eval_count: Option<u32>,
+    #[serde(deserialize_with = "maybe")]
     pub eval_duration: Option<u64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 pub(super) struct AnswerMessage {
-    #[serde(default)]
+    #[serde(deserialize_with = "words")]
     pub content: String,
-    pub thinking: Option<String>,
+    #[serde(deserialize_with = "words")]
+    pub thinking: String,
 }

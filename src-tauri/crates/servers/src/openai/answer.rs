@@ -1,67 +1,126 @@
-use super::wire::{Chunk, Usage};
+use super::wire::{Chunk, Timings, Usage};
 use crate::{
     GenerateEnd, GenerateEvent,
     http::{Line, error_text, sse_data},
+    reading::{AnswerReader, Document},
+    rows::first_said,
 };
 use pilothouse_domain::error::{ApiError, ErrorCode};
+use serde_json::Value;
+use std::time::Instant;
 
-/// A streamed answer in OpenAI's shape. The usage comes after the last piece, in a chunk without choices; `[DONE]` closes
-/// the answer.
+/// An answer in OpenAI's shape: a stream of events, or one document from a server that does not stream. The usage comes after
+/// the last piece, in a chunk without choices; `[DONE]` closes the answer, but not everywhere: one that has told why it ended
+/// has ended.
 pub struct OpenAiAnswer {
     title: String,
     finish: Option<String>,
     usage: Option<Usage>,
+    timings: Option<Timings>,
+    /// It has come as events so far.
+    streams: bool,
+    document: Document,
+    ended: bool,
 }
 
 impl OpenAiAnswer {
     /// `title`: the server's name in errors.
     pub fn new(title: impl Into<String>) -> Self {
-        Self { title: title.into(), finish: None, usage: None }
+        Self {
+            title: title.into(),
+            finish: None,
+            usage: None,
+            timings: None,
+            streams: false,
+            document: Document::default(),
+            ended: false,
+        }
     }
 
-    pub fn event(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-        let Some(data) = sse_data(&line.text) else {
-            return Ok(None);
-        };
-        if data == "[DONE]" {
-            let usage = self.usage;
-            let end = GenerateEnd {
-                finish: self.finish.take(),
-                output_tokens: usage.and_then(|usage| usage.completion_tokens),
-                prompt_tokens: usage.and_then(|usage| usage.prompt_tokens),
-                cached_tokens: usage.and_then(|usage| usage.prompt_tokens_details?.cached_tokens),
-                ..GenerateEnd::default()
-            };
-            return Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }));
-        }
+    /// The text of a chunk. `None`: it is none, and of a kind that nobody knows.
+    fn text(&mut self, data: &str) -> Result<Option<String>, ApiError> {
         if let Some(said) = error_text(data.as_bytes()) {
             return Err(ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)));
         }
-        let chunk: Chunk = serde_json::from_str(data).map_err(|_| {
-            let text = format!("{} sent an event that is not understood.", self.title);
-            ApiError::new(ErrorCode::BadAnswer, text)
-        })?;
+        let value: Value = serde_json::from_str(data).map_err(|_| self.not_understood())?;
+        let Ok(chunk) = serde_json::from_value::<Chunk>(value) else { return Ok(None) };
         self.usage = chunk.usage.or(self.usage);
-        let Some(choice) = chunk.choices.into_iter().next() else {
+        self.timings = chunk.timings.or(self.timings.take());
+        let Some(choice) = chunk.choices.rows.into_iter().next() else { return Ok(None) };
+        self.finish = choice.finish_reason.filter(|word| !word.is_empty()).or(self.finish.take());
+        let (piece, whole) = (choice.delta, choice.message);
+        // Empty ones stand beside those that say something.
+        Ok(Some(first_said([
+            choice.text,
+            piece.content,
+            piece.reasoning_content,
+            piece.reasoning,
+            whole.content,
+            whole.reasoning_content,
+            whole.reasoning,
+        ])))
+    }
+
+    fn closed(&mut self) -> GenerateEnd {
+        self.ended = true;
+        let usage = self.usage.unwrap_or_default();
+        let timings = self.timings.take().unwrap_or_default();
+        let told = timings.end(self.finish.take());
+        GenerateEnd {
+            output_tokens: usage.completion_tokens.or(told.output_tokens),
+            prompt_tokens: usage.prompt_tokens.or(told.prompt_tokens),
+            cached_tokens: usage
+                .prompt_tokens_details
+                .and_then(|details| details.cached_tokens)
+                .or(told.cached_tokens),
+            ..told
+        }
+    }
+
+    fn not_understood(&self) -> ApiError {
+        let text = format!("{} sent an event that is not understood.", self.title);
+        ApiError::new(ErrorCode::BadAnswer, text)
+    }
+}
+
+impl AnswerReader for OpenAiAnswer {
+    fn line(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
+        // Earlier builds of llama-server had a field of this name.
+        if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
+            return Err(ApiError::new(ErrorCode::ServerError, format!("{}: {said}", self.title)));
+        }
+        let Some(data) = sse_data(&line.text) else {
+            if !self.streams {
+                self.document.keep(&line.text)?;
+            }
             return Ok(None);
         };
-        self.finish = choice.finish_reason.or(self.finish.take());
-        let delta = choice.delta;
-        let text =
-            choice.text.or(delta.content).or(delta.reasoning_content).or(delta.reasoning).unwrap_or_default();
-        Ok(Some(GenerateEvent { at: line.at, text, end: None }))
+        self.streams = true;
+        if data == "[DONE]" {
+            let end = Some(self.closed());
+            return Ok(Some(GenerateEvent { at: line.at, text: String::new(), end }));
+        }
+        Ok(self.text(data)?.map(|text| GenerateEvent { at: line.at, text, end: None }))
+    }
+
+    fn end(&mut self, at: Instant) -> Result<Option<GenerateEvent>, ApiError> {
+        if let Some(document) = self.document.take() {
+            let text = self.text(&document)?.ok_or_else(|| self.not_understood())?;
+            return Ok(Some(GenerateEvent { at, text, end: Some(self.closed()) }));
+        }
+        let closes = !self.ended && self.finish.is_some();
+        Ok(closes.then(|| GenerateEvent { at, text: String::new(), end: Some(self.closed()) }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     #[test]
     fn pieces_usage_and_errors_are_told_apart() {
         let mut answer = OpenAiAnswer::new("Studio");
-        let mut read = |text: &str| answer.event(&Line { at: Instant::now(), text: text.into() });
+        let mut read = |text: &str| answer.line(&Line { at: Instant::now(), text: text.into() });
         assert!(read(": keep-alive").unwrap().is_none());
         let piece = read(r#"data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":null}]}"#);
         assert_eq!(piece.unwrap().unwrap().text, "Hi");

@@ -1,23 +1,20 @@
 use super::{
-    answer::OpenAiAnswer,
-    wire::{Chat, Completion, Message, ModelList, ModelRow, StreamOptions},
+    asking::Asking,
+    wire::{ModelList, ModelRow},
 };
 use crate::{
     GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{LIST_LIMIT, ServerHttp},
+    rows::Oddities,
 };
 use async_trait::async_trait;
-use futures_util::{StreamExt, stream};
 use pilothouse_domain::{
     endpoint::Endpoint,
-    error::{ApiError, ErrorCode},
+    error::ApiError,
     model::{Expiry, Instance, Model, ModelPurpose},
     server::ServerId,
 };
-use std::{
-    sync::atomic::{AtomicBool, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
 /// A network in between makes answers later than on the same machine.
 const HEALTH_LIMIT: Duration = Duration::from_secs(5);
@@ -26,8 +23,8 @@ pub(super) struct OpenAiClient {
     http: ServerHttp,
     server: ServerId,
     title: String,
-    /// It has no plain completions, only chats; found out by asking.
-    chats_only: AtomicBool,
+    asking: Asking,
+    oddities: Oddities,
 }
 
 impl OpenAiClient {
@@ -36,7 +33,8 @@ impl OpenAiClient {
             http: ServerHttp::new(endpoint, title).keyed_by(&server),
             server,
             title: title.to_owned(),
-            chats_only: AtomicBool::new(false),
+            asking: Asking::default(),
+            oddities: Oddities::default(),
         }
     }
 
@@ -53,6 +51,7 @@ impl OpenAiClient {
             parameters: None,
             size_bytes: row.meta.as_ref().and_then(|meta| meta.size),
             context_max: row.max_model_len.or(row.meta.as_ref().and_then(|meta| meta.n_ctx_train)),
+            damaged: None,
             name: row.id,
         }
     }
@@ -67,7 +66,8 @@ impl ServerClient for OpenAiClient {
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
         let list: ModelList = self.http.get("/models", LIST_LIMIT).await?;
-        Ok(list.data.into_iter().map(|row| self.model(row)).collect())
+        let rows = self.oddities.sorted("models", list.data, |row| &row.id);
+        Ok(rows.into_iter().map(|row| self.model(row)).collect())
     }
 
     /// What is in its memory is not told.
@@ -100,46 +100,11 @@ impl ServerClient for OpenAiClient {
     }
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
-        let (model, max_tokens) = (request.instance.as_str(), request.max_tokens);
-        let options = || StreamOptions { include_usage: true };
-        let mut lines = None;
-        if request.raw && !self.chats_only.load(Ordering::Relaxed) {
-            let body = Completion {
-                model,
-                prompt: &request.prompt,
-                stream: true,
-                stream_options: options(),
-                temperature: 0.0,
-                max_tokens,
-            };
-            match self.http.stream("/completions", &body).await {
-                Ok(answer) => lines = Some(answer),
-                // An unknown path, or a model that only chats: the chat will tell whether it is more than that.
-                Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::ServerError) => {
-                    tracing::info!(server = %self.server, %error, "no plain completions, asking by chat");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let lines = match lines {
-            Some(lines) => lines,
-            None => {
-                let messages = [Message { role: "user", content: &request.prompt }];
-                let body = Chat {
-                    model,
-                    messages,
-                    stream: true,
-                    stream_options: options(),
-                    temperature: 0.0,
-                    max_tokens,
-                };
-                let lines = self.http.stream("/chat/completions", &body).await?;
-                self.chats_only.fetch_or(request.raw, Ordering::Relaxed);
-                lines
-            }
-        };
-        let mut answer = OpenAiAnswer::new(self.title.clone());
-        Ok(lines.flat_map(move |line| stream::iter(line.and_then(|l| answer.event(&l)).transpose())).boxed())
+        self.asking.generate(&self.http, "", &self.title, request).await
+    }
+
+    fn oddities(&self) -> Vec<String> {
+        self.oddities.untold()
     }
 
     fn openai(&self) -> Endpoint {

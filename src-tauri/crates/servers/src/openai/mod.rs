@@ -2,17 +2,19 @@
 //! Pilothouse. Watched and used; never started, stopped, or told what to load.
 
 mod answer;
+mod asking;
 mod client;
 mod wire;
 
 pub(super) use answer::OpenAiAnswer;
-pub(super) use wire::{Chat, Completion, Message, StreamOptions};
+pub(super) use asking::Asking;
+pub(super) use wire::{Message, Timings};
 
 use crate::{Found, Installation, Launch, ServerAdapter, ServerClient};
 use async_trait::async_trait;
 use client::OpenAiClient;
 use pilothouse_domain::{
-    endpoint::Endpoint,
+    endpoint::{Endpoint, parsed},
     error::{ApiError, ErrorCode},
     server::{Abilities, Ownership, ServerId, ServerKind},
     settings::RemoteSettings,
@@ -40,8 +42,8 @@ impl OpenAi {
     /// The base of its API. An address without a path gets the usual one.
     fn base_url(&self) -> String {
         let address = self.settings.address.trim_end_matches('/');
-        let host = address.split_once("://").map_or(address, |(_, rest)| rest);
-        if host.contains('/') { address.to_owned() } else { format!("{address}/v1") }
+        let bare = parsed(address).is_none_or(|url| url.path() == "/");
+        if bare { format!("{address}/v1") } else { address.to_owned() }
     }
 }
 

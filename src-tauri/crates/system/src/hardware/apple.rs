@@ -1,7 +1,7 @@
 //! What macOS tells of its machine: `sysctl` and `system_profiler` (reference: telemetry, sections 1.3 and 2.1).
 
 use crate::process::{ProcessSpec, run_to_end};
-use pilothouse_domain::machine::{Cores, Gpu, Machine, MemoryKind, Sourced, apple_chip};
+use pilothouse_domain::machine::{Cores, CpuFeatures, Gpu, Machine, MemoryKind, Sourced, apple_chip};
 use serde::Deserialize;
 use std::{collections::HashMap, time::Duration};
 
@@ -168,6 +168,10 @@ impl Told {
         Machine {
             model: model.or_else(|| self.text("hw.model")),
             cores: if cores.performance.is_some() { cores } else { plain.cores },
+            cpu_features: match chip.starts_with("Apple") {
+                true => Some(CpuFeatures { neon: true, dotprod: true, ..CpuFeatures::default() }),
+                false => plain.cpu_features,
+            },
             memory_bytes: self.number("hw.memsize").unwrap_or(plain.memory_bytes),
             memory_kind: MemoryKind::Unified,
             bandwidth_gb_s_absent: match &bandwidth {

@@ -1,7 +1,7 @@
 //! The build of a model from the keys and tensors of its GGUF file (reference: telemetry, sections 6.2 and 7.1).
 
 use super::gguf::{Metadata, Tensor};
-use pilothouse_domain::anatomy::{Anatomy, CachedLayer};
+use pilothouse_domain::anatomy::{Anatomy, CachedLayer, Matrices};
 
 /// Models of one layer in so many look at everything, the others through a window. Files do not say it; llama.cpp knows it
 /// by the architecture. An architecture that is not here uses no window, whatever its file says.
@@ -47,6 +47,14 @@ pub(super) fn of(metadata: &Metadata, tensors: &[Tensor]) -> Result<Anatomy, Str
         if tensor.name == "token_embd.weight" && !tied {
             anatomy.lookup_bytes = bytes;
         }
+        // Tables of which rows are looked up are multiplied with nothing; the one that is the output too, is.
+        let is_table = tensor.name.contains("embd") && !(tied && tensor.name == "token_embd.weight");
+        if let Some(block) = tensor.block.filter(|_| !is_table) {
+            add_matrix(
+                &mut anatomy.matrices,
+                Matrices { block, rows_by: Matrices::rows_by(tensor.rows), bytes },
+            );
+        }
         if tensor.name.contains("_exps.") {
             anatomy.expert_bytes = anatomy.expert_bytes.saturating_add(bytes);
         }
@@ -55,6 +63,13 @@ pub(super) fn of(metadata: &Metadata, tensors: &[Tensor]) -> Result<Anatomy, Str
     anatomy.recurrent_bytes = recurrent_bytes(metadata, &architecture, &anatomy.layers);
     anatomy.architecture = architecture;
     Ok(anatomy)
+}
+
+fn add_matrix(matrices: &mut Vec<Matrices>, one: Matrices) {
+    match matrices.iter_mut().find(|known| (known.block, known.rows_by) == (one.block, one.rows_by)) {
+        Some(known) => known.bytes = known.bytes.saturating_add(one.bytes),
+        None => matrices.push(one),
+    }
 }
 
 fn layers(metadata: &Metadata, architecture: &str, count: usize, anatomy: &Anatomy) -> Vec<CachedLayer> {

@@ -40,7 +40,8 @@ pub(super) fn read_each(config: &Path, weights: &[PathBuf]) -> io::Result<Anatom
         let length = file.metadata()?.len();
         let head = SafetensorsHead::read(file).map_err(named)?;
         if length < head.file_bytes {
-            return Err(named(bad(format!("it is cut off, {length} bytes of {}", head.file_bytes))));
+            let text = format!("it is cut off, {length} bytes of {}", head.file_bytes);
+            return Err(named(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
         }
         tensors += head.tensors.len();
         if tensors > MAX_TENSORS {

@@ -16,7 +16,7 @@ mod told;
 pub use folder::read_index;
 pub use gguf::{Header, read as read_header};
 pub use mlx::read_mlx_anatomy;
-pub use parts::{is_later_part, parts_of};
+pub use parts::{is_damage, is_later_part, look_at, parts_of};
 pub use safetensors::SafetensorsHead;
 pub use search::{gguf_files, is_gguf};
 pub use told::{ToldTensor, read_told};

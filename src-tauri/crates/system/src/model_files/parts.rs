@@ -1,7 +1,11 @@
 //! GGUF files in parts: `name-00001-of-00003.gguf` and so on (llama.cpp's gguf-split). The first part has the metadata; each
 //! has its own tensors.
 
-use super::{anatomy, bad, gguf, open};
+use super::{
+    anatomy, bad,
+    gguf::{self, Header},
+    open,
+};
 use pilothouse_domain::anatomy::Anatomy;
 use std::{
     io,
@@ -40,9 +44,40 @@ pub fn parts_of(first: &Path) -> Vec<PathBuf> {
     }
 }
 
+fn named(file: &Path, error: &io::Error) -> io::Error {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
+/// What a file says of itself, or the first of its parts; and why it cannot be loaded, when bytes or parts of it are missing.
+/// Errors: it cannot be read, or is not understood.
+pub fn look_at(first: &Path) -> io::Result<(Header, Option<String>)> {
+    let read = || -> io::Result<Header> {
+        let (metadata, _) = gguf::read_complete(&open(first)?)?;
+        for file in parts_of(first).iter().skip(1) {
+            gguf::read_complete(&open(file)?).map_err(|error| named(file, &error))?;
+        }
+        Ok(metadata.header())
+    };
+    match read() {
+        Ok(header) => Ok((header, None)),
+        Err(error) if is_damage(&error) => {
+            // What its head says is worth knowing although the rest is missing.
+            let header = open(first).and_then(gguf::read).unwrap_or_default();
+            Ok((header, Some(error.to_string())))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether an error means that bytes or files are missing, so that nothing can load the model.
+pub fn is_damage(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound)
+}
+
 /// The build of a model from all its parts.
 pub(super) fn read(first: &Path) -> io::Result<Anatomy> {
-    let (metadata, mut tensors) = gguf::read_whole(open(first)?)?;
+    let (metadata, mut tensors) = gguf::read_complete(&open(first)?)?;
     let files = parts_of(first);
     let told = metadata.number("split.count").unwrap_or(1).max(1);
     if metadata.number("split.no").unwrap_or(0) > 0 {
@@ -53,7 +88,7 @@ pub(super) fn read(first: &Path) -> io::Result<Anatomy> {
     }
     if told > 1 {
         for file in &files[1..] {
-            let (_, more) = gguf::read_whole(open(file)?)?;
+            let (_, more) = gguf::read_complete(&open(file)?).map_err(|error| named(file, &error))?;
             tensors.extend(more);
         }
     }
@@ -93,15 +128,60 @@ mod tests {
     fn the_parts_make_one_model_and_a_missing_one_is_said() {
         let folder = tempfile::tempdir().unwrap();
         let name = |number| folder.path().join(format!("m-0000{number}-of-00002.gguf"));
-        std::fs::write(name(1), sample::part(0, 2, 2)).unwrap();
+        let part = |number, count, tensors| sample::with_data(sample::part(number, count, tensors), 256);
+        std::fs::write(name(1), part(0, 2, 2)).unwrap();
         assert_eq!(read(&name(1)).unwrap_err().to_string(), "m-00002-of-00002.gguf is missing");
-        std::fs::write(name(2), sample::part(1, 2, 2)).unwrap();
+        std::fs::write(name(2), part(1, 2, 2)).unwrap();
         assert_eq!(read(&name(1)).unwrap().weights_bytes, 2 * 256);
         assert!(read(&name(2)).is_err(), "the second part describes nothing");
-        std::fs::write(name(1), sample::part(0, 2, 3)).unwrap();
+        std::fs::write(name(1), part(0, 2, 3)).unwrap();
         assert!(read(&name(1)).unwrap_err().to_string().contains("2 tensors"));
         let renamed = folder.path().join("whole.gguf");
-        std::fs::write(&renamed, sample::part(0, 2, 2)).unwrap();
+        std::fs::write(&renamed, part(0, 2, 2)).unwrap();
         assert!(read(&renamed).unwrap_err().to_string().contains("2 parts"));
+    }
+
+    #[test]
+    fn missing_bytes_are_seen_in_the_head() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.gguf");
+        let head = sample::part(0, 1, 1).len();
+        let whole = sample::with_data(sample::part(0, 1, 1), 256);
+        let looked = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
+            look_at(&path).map(|(header, damage)| (header.architecture, damage))
+        };
+        let llama = || Some("llama".to_owned());
+        assert_eq!(looked(&whole).unwrap(), (llama(), None));
+        let longer = [&whole[..], &[0; 7]].concat();
+        assert_eq!(looked(&longer).unwrap(), (llama(), None), "bytes behind the last tensor harm nobody");
+        for length in [0, 3, 20, head / 2, head - 1, head, head + 1, whole.len() - 256, whole.len() - 1] {
+            let (architecture, damage) = looked(&whole[..length]).unwrap();
+            let damage = damage.unwrap_or_else(|| panic!("cut at {length}"));
+            assert!(damage.starts_with("it is cut off, "), "{damage}");
+            assert!(architecture.is_some() || length < head, "what the head says is still told");
+            assert!(
+                length < head || damage.contains(&format!("{length} bytes of {}", whole.len())),
+                "{damage}"
+            );
+            assert!(is_damage(&read(&path).unwrap_err()), "cut at {length}");
+        }
+        let other = looked(b"not a model at all, but a text that is long enough").unwrap_err();
+        assert!(!is_damage(&other), "nothing is known to be missing: {other}");
+    }
+
+    #[test]
+    fn a_part_that_is_cut_or_missing_is_damage_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let name = |number| folder.path().join(format!("m-0000{number}-of-00002.gguf"));
+        let part = |number| sample::with_data(sample::part(number, 2, 2), 256);
+        std::fs::write(name(1), part(0)).unwrap();
+        let damage = || look_at(&name(1)).unwrap().1;
+        assert_eq!(damage().unwrap(), "m-00002-of-00002.gguf is missing");
+        let second = part(1);
+        std::fs::write(name(2), &second[..second.len() - 1]).unwrap();
+        assert!(damage().unwrap().starts_with("m-00002-of-00002.gguf: it is cut off"), "{:?}", damage());
+        std::fs::write(name(2), &second).unwrap();
+        assert_eq!(damage(), None);
     }
 }

@@ -2,7 +2,10 @@
 //! end soon, without a panic and without asking for more memory than the file can fill.
 
 use super::{ollama_store::Manifest, *};
-use pilothouse_domain::estimate::{Place, Wish, estimate};
+use pilothouse_domain::{
+    estimate::{OnCpu, Place, Wish, estimate},
+    machine::CpuFeatures,
+};
 use proptest::prelude::*;
 use std::{
     cell::Cell,
@@ -32,7 +35,7 @@ impl Seek for Counted<'_> {
 
 fn reckon(anatomy: &Anatomy) {
     let wish = Wish::checked(1 << 24, Some(256), Some("f32")).unwrap();
-    for place in [Place::Cpu, Place::Gpu] {
+    for place in [Place::Cpu(OnCpu::Mapped(CpuFeatures::USUAL)), Place::Cpu(OnCpu::Read), Place::Gpu] {
         assert!(estimate(anatomy, &wish, place).total_bytes() >= anatomy.weights_bytes);
     }
     assert!(anatomy.bytes_per_token() <= anatomy.weights_bytes);

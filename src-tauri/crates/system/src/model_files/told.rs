@@ -3,7 +3,7 @@
 
 use super::{
     anatomy,
-    gguf::{Metadata, Tensor, bytes_of},
+    gguf::{Metadata, Tensor, block_type, bytes_of, number_of},
 };
 use pilothouse_domain::anatomy::{Anatomy, Origin};
 use serde::Deserialize;
@@ -54,7 +54,15 @@ fn projector_bytes(files_bytes: u64, weights_bytes: u64) -> u64 {
 
 fn tensor(told: &ToldTensor) -> Option<Tensor> {
     let elements = told.shape.iter().try_fold(1u64, |product, length| product.checked_mul(*length))?;
-    Some(Tensor { name: told.name.clone(), elements, bytes: Some(bytes_of(&told.kind, elements)?) })
+    let kind = number_of(&told.kind)?;
+    Some(Tensor {
+        name: told.name.clone(),
+        elements,
+        bytes: Some(bytes_of(kind, elements)?),
+        block: block_type(kind),
+        rows: told.shape.get(1).copied().unwrap_or(1),
+        offset: 0,
+    })
 }
 
 #[cfg(test)]

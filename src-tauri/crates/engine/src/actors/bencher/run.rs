@@ -141,7 +141,8 @@ impl BenchRun {
         loop {
             self.progress(arm, TrialPhase::Warmup, ttft.len() as u32, MAX_WARMUPS, decode.last().copied());
             let trial = self.trial(arm, trials, TrialPhase::Warmup, run).await?;
-            ttft.extend(trial.ttft_ms);
+            // An answer that came at once has no first token, but a time.
+            ttft.push(trial.ttft_ms.unwrap_or(trial.total_ms));
             decode.extend(trial.decode_tok_s);
             run.warmups += 1;
             match warmup::judge(&ttft, &decode) {
@@ -278,9 +279,7 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
     while let Some(event) = answer.next().await {
         let event = event?;
         if !event.text.is_empty() {
-            raw.first_token_ns.get_or_insert(since(event.at));
-            raw.last_token_ns = Some(since(event.at));
-            raw.token_events += 1;
+            raw.text_came(since(event.at));
         }
         end = event.end.or(end);
     }
@@ -298,18 +297,15 @@ async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, Gener
 }
 
 fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) -> Trial {
-    let short = raw.output_tokens.is_some_and(|tokens| tokens < max_tokens.div_ceil(2));
-    let flaw = match raw.output_tokens {
-        None => Some("the server did not count its tokens".to_owned()),
-        Some(tokens) if short => Some(format!("stopped after {tokens} of {max_tokens} tokens")),
-        Some(_) => None,
-    };
+    let flaw = bench::flaw(raw, max_tokens);
+    // What came at once says nothing of its first token.
+    let timed = !raw.came_at_once();
     Trial {
         seq,
         phase,
-        ttft_ms: bench::ttft_ms(raw),
+        ttft_ms: bench::ttft_ms(raw).filter(|_| timed),
         decode_tok_s: bench::decode_tok_s(raw),
-        prefill_tok_s: bench::prefill_tok_s(raw),
+        prefill_tok_s: bench::prefill_tok_s(raw).filter(|_| timed),
         total_ms: raw.end_ns as f64 / 1e6,
         output_tokens: raw.output_tokens,
         prompt_tokens: raw.prompt_tokens,
@@ -328,9 +324,21 @@ fn sum_up(run: &mut Run, trials: &[Trial]) {
         summarize(&counted.iter().filter_map(|trial| figure(trial)).collect::<Vec<f64>>(), source)
     };
     run.trials = counted.len() as u32;
+    run.note = run.note.take().or_else(|| why_incomplete(trials, &counted));
     run.ttft_ms = over(|t| t.ttft_ms, "client");
     run.decode_tok_s = over(|t| t.decode_tok_s, "client");
     run.prefill_tok_s = over(|t| t.prefill_tok_s, "client");
     run.server_decode_tok_s = over(|t| t.server_decode_tok_s, "server");
     run.server_prefill_tok_s = over(|t| t.server_prefill_tok_s, "server");
+}
+
+/// What is missing in a run that went to its end, and why.
+fn why_incomplete(trials: &[Trial], counted: &[&Trial]) -> Option<String> {
+    let measured = || trials.iter().filter(|trial| trial.phase == TrialPhase::Measured);
+    if counted.is_empty() {
+        let flaw = measured().find_map(|trial| trial.flaw.as_deref())?;
+        return Some(format!("No trial counts: {flaw}."));
+    }
+    let uncounted = measured().all(|trial| trial.output_tokens.is_none());
+    uncounted.then(|| "The server does not tell how many tokens it gave, so there are no rates.".into())
 }

@@ -1,5 +1,5 @@
 use super::{BenchRequest, BencherHandle, Surroundings};
-use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, wanted};
+use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
 use pilothouse_domain::{
     bench::BenchPlan,
     error::{ApiError, ErrorCode},
@@ -89,4 +89,28 @@ async fn a_cancelled_or_failed_run_gives_back_what_it_borrowed() {
     assert_eq!(bencher.bench(request("b")).await.unwrap_err().code, ErrorCode::ServerError);
     one.faults(|faults| *faults = Default::default());
     assert_eq!(scene.switch("b").await.unwrap().answers_cut, 0, "nothing is lent any more");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_in_another_shape_is_measured_as_far_as_it_goes_and_nobody_else_is_blamed() {
+    let (scene, one, bencher) = scene().await;
+    for (shape, counts, has_rate, note) in [
+        (Shape::Stream, true, true, None),
+        (Shape::Batches(4), true, true, None),
+        (Shape::Batches(40), true, true, None),
+        (Shape::Uncounted, true, false, Some("does not tell how many tokens")),
+        (Shape::Whole, false, false, Some("No trial counts: the whole answer came at once")),
+    ] {
+        one.faults(|faults| faults.shape = shape);
+        let detail = bencher.bench(request("a")).await.unwrap();
+        let run = detail.run;
+        assert_eq!(run.trials, if counts { 5 } else { 0 }, "{shape:?}");
+        assert_eq!((run.ttft_ms.is_some(), run.decode_tok_s.is_some()), (counts, has_rate), "{shape:?}");
+        let said = run.note.unwrap_or_default();
+        assert!(note.is_none_or(|note| said.contains(note)), "{shape:?}: {said}");
+        assert!(note.is_none() || run.warmups < 12, "{shape:?}: it is warm without rates");
+        let flaws = detail.trials.iter().filter(|trial| trial.flaw.is_some()).count();
+        assert_eq!(flaws > 0, !counts, "{shape:?}");
+    }
+    assert_eq!(scene.held(), ["a"]);
 }

@@ -167,7 +167,8 @@ impl Books {
         };
         let learned = !due.is_empty();
         self.keep(due).await;
-        let changed = self.look_at_the_machine(snapshot).await || moved;
+        let again = self.read.elapsed() >= READ_AGAIN && self.needs.may_be_mended();
+        let changed = self.look_at_the_machine(snapshot).await || moved || again;
         if self.needs.differ(snapshot) || learned || changed {
             let off_card = self.off_card.borrow().clone();
             let needs = self

@@ -3,8 +3,9 @@
 use crate::actors::supervisors::Supervisors;
 use pilothouse_domain::{
     anatomy::Anatomy,
+    error::{ApiError, ErrorCode},
     estimate::estimate,
-    fit::{ModelNeed, place, usual},
+    fit::{ModelNeed, NoNeed, place, usual},
     learned::{Correction, LoadKey, corrected},
     machine::Machine,
     model::{Model, ModelPurpose},
@@ -23,6 +24,8 @@ pub(super) struct Needs {
     anatomies: HashMap<Stamp, Anatomy>,
     /// What was reckoned last.
     reckoned: Vec<(Stamp, Option<String>)>,
+    /// Some model's files were damaged at the last reckoning.
+    damaged: bool,
 }
 
 impl Needs {
@@ -39,6 +42,11 @@ impl Needs {
         differ
     }
 
+    /// Whether files may have been mended although the lists are as before.
+    pub fn may_be_mended(&self) -> bool {
+        self.damaged
+    }
+
     /// By `<server>/<name>`: what it takes, or why that is not known.
     pub async fn reckon(
         &mut self,
@@ -48,7 +56,7 @@ impl Needs {
         off_card: &BTreeSet<ServerId>,
         supervisors: &Supervisors,
         correction: impl Fn(&LoadKey) -> Option<Correction>,
-    ) -> BTreeMap<String, Result<ModelNeed, String>> {
+    ) -> BTreeMap<String, Result<ModelNeed, NoNeed>> {
         let ceiling = machine.ceiling();
         let mut needs = BTreeMap::new();
         let mut kept = HashMap::new();
@@ -59,7 +67,7 @@ impl Needs {
                 // What could not be read last time (its server was down, its folder not mounted) is tried again.
                 None => anatomy(supervisors, model).await,
             };
-            let need = anatomy.as_ref().map_err(String::clone).map(|anatomy| {
+            let need = anatomy.as_ref().map_err(NoNeed::clone).map(|anatomy| {
                 let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
                 let place = place(settings, server.kind, &model.name, machine, off_card.contains(&server.id));
                 let correction = correction(&LoadKey::of(model, server.version.clone(), wish, place));
@@ -72,6 +80,7 @@ impl Needs {
             }
         }
         self.anatomies = kept;
+        self.damaged = needs.values().any(|need| matches!(need, Err(NoNeed { damaged: true, .. })));
         needs
     }
 }
@@ -81,11 +90,16 @@ fn stamp(model: &Model) -> Stamp {
 }
 
 fn models(snapshot: &Snapshot) -> impl Iterator<Item = &Model> {
-    let here = |model: &&Model| model.purpose == ModelPurpose::Llm && !snapshot.is_remote(&model.server);
+    // Those that were found damaged stay among them: they may have been mended.
+    let here = |model: &&Model| {
+        let wanted = model.purpose == ModelPurpose::Llm || model.damaged.is_some();
+        wanted && !snapshot.is_remote(&model.server)
+    };
     snapshot.models.iter().map(|view| &view.model).filter(here)
 }
 
-async fn anatomy(supervisors: &Supervisors, model: &Model) -> Result<Anatomy, String> {
-    let supervisor = supervisors.get(&model.server).map_err(|error| error.message)?;
-    supervisor.anatomy(model).await.map_err(|error| error.message)
+async fn anatomy(supervisors: &Supervisors, model: &Model) -> Result<Anatomy, NoNeed> {
+    let unknown =
+        |error: ApiError| NoNeed { damaged: error.code == ErrorCode::LoadFailed, why: error.message };
+    supervisors.get(&model.server).map_err(unknown)?.anatomy(model).await.map_err(unknown)
 }

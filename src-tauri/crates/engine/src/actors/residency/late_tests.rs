@@ -36,6 +36,7 @@ fn model(name: &str) -> Model {
         parameters: None,
         size_bytes: Some(10),
         context_max: None,
+        damaged: None,
     }
 }
 

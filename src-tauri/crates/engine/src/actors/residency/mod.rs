@@ -208,10 +208,11 @@ impl Surroundings {
             [] => Err(ApiError::not_found(format!("No server has a model named {}.", wanted.model))
                 .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
             [model] if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
-            [model] => Err(ApiError::new(
-                ErrorCode::Unsupported,
-                format!("{} cannot answer prompts, so it cannot become the active model.", model.title),
-            )),
+            [model] => Err(model.damage().unwrap_or_else(|| {
+                let text =
+                    format!("{} cannot answer prompts, so it cannot become the active model.", model.title);
+                ApiError::new(ErrorCode::Unsupported, text)
+            })),
             _ => {
                 let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();
                 let text = format!("{} fits {} models: {}.", wanted.model, hits.len(), names.join(", "));

@@ -194,6 +194,9 @@ impl Supervisor {
                     self.version = backend.version.clone().or(self.version.take());
                     self.backend = Some(backend);
                 }
+                for odd in &probe.odd {
+                    self.say(odd);
+                }
                 if health.version.is_some() {
                     self.version = health.version;
                 }

@@ -27,7 +27,10 @@ use pilothouse_domain::{
 };
 use pilothouse_leases::{Leases, Target};
 use pilothouse_servers::{ServerAdapter, ServerClient};
-use pilothouse_system::{model_files::read_files, process::Processes};
+use pilothouse_system::{
+    model_files::{is_damage, read_files},
+    process::Processes,
+};
 use std::{path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -145,7 +148,8 @@ impl SupervisorHandle {
         }
     }
 
-    /// The build of a model, read from its files. Errors: unsupported (they cannot be read or are not understood).
+    /// The build of a model, read from its files. Errors: unsupported (they cannot be read or are not understood), load_failed
+    /// (they are damaged: bytes or files are missing).
     pub async fn anatomy(&self, model: &Model) -> Result<Anatomy, ApiError> {
         let Some(files) = self.adapter.model_files(&model.name).await else {
             let text =
@@ -155,9 +159,12 @@ impl SupervisorHandle {
         };
         let shown = files.to_string();
         let read = tokio::task::spawn_blocking(move || read_files(&files)).await;
-        read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?.map_err(
-            |error| ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
-        )
+        let read = read.map_err(|error| ApiError::internal(format!("Reading {shown} ended: {error}.")))?;
+        read.map_err(|error| match is_damage(&error) {
+            true => ApiError::new(ErrorCode::LoadFailed, format!("{shown} is damaged: {error}."))
+                .hint("Fetch it again, or remove it."),
+            false => ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
+        })
     }
 
     /// Puts another restart policy in force.

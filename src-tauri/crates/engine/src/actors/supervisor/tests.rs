@@ -191,6 +191,24 @@ async fn a_refresh_is_answered_by_a_look_that_began_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_odd_in_a_list_stands_in_the_log_of_the_server() {
+    let server = FakeServer::new("a").with_model("m", MB);
+    let folder = tempfile::tempdir().unwrap();
+    let leases = Leases::default();
+    let around = surroundings(&server, &hub(&leases), &leases, folder.path());
+    let log = around.log.clone();
+    let supervisor = SupervisorHandle::start(Arc::new(server.clone()), around, false);
+    supervisor.ensure_ready().await.unwrap();
+    let words = "its list of models is odd: 1 row cannot be read and is left out";
+    server.faults(|faults| faults.odd = vec![words.into()]);
+    for _ in 0..3 {
+        supervisor.refresh().await;
+    }
+    assert_eq!(log.last(100).iter().filter(|line| line.line.contains(words)).count(), 1);
+    supervisor.shutdown().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn our_own_unload_is_no_loss_and_a_death_is_one() {
     let scene = scene(FakeServer::new("a").with_children()).await;
     assert!(scene.now().instances[0].pid.is_some());

@@ -116,6 +116,8 @@ pub(super) struct Probe {
     pub backend: Option<Backend>,
     /// What a look without an answer found instead.
     pub absence: Absence,
+    /// What was odd in its lists, a sentence for each.
+    pub odd: Vec<String>,
 }
 
 /// What is left of a server that gave no answer.
@@ -129,7 +131,15 @@ pub(super) struct Absence {
 
 impl Probe {
     fn failed(error: ApiError, absence: Absence) -> Self {
-        Self { health: Err(error), instances: None, models: None, runners: None, backend: None, absence }
+        Self {
+            health: Err(error),
+            instances: None,
+            models: None,
+            runners: None,
+            backend: None,
+            absence,
+            odd: vec![],
+        }
     }
 }
 
@@ -199,7 +209,7 @@ pub(super) async fn probe(
         None => None,
     };
     let backend = if with_models { adapter.backend().await } else { None };
-    Probe { health, instances, models, runners, backend, absence: Absence::default() }
+    Probe { health, instances, models, runners, backend, absence: Absence::default(), odd: client.oddities() }
 }
 
 async fn runners(

@@ -7,12 +7,14 @@ mod reader;
 pub(super) mod sample;
 mod types;
 
+use pilothouse_domain::anatomy::BlockType;
 use reader::{MAX_KEY_BYTES, Reader, Value, bad};
 use std::{
     collections::HashMap,
+    fs::File,
     io::{self, BufReader, Read, Seek},
 };
-pub(super) use types::bytes_of;
+pub(super) use types::{block_type, bytes_of, number_of};
 use types::{file_type, short_count};
 
 /// What the head says, as far as it does.
@@ -34,6 +36,12 @@ pub(super) struct Tensor {
     pub elements: u64,
     /// `None`: a type that is not known yet.
     pub bytes: Option<u64>,
+    /// `None`: a type that is never kept in another order.
+    pub block: Option<BlockType>,
+    /// Elements of the second dimension; 1 where there is none.
+    pub rows: u64,
+    /// Where it begins, after the end of the list; 0 where it was told by a server.
+    pub offset: u64,
 }
 
 /// Numbers and texts by key, and lengths of arrays.
@@ -43,6 +51,9 @@ pub(super) struct Metadata {
 }
 
 const MAGIC: &[u8; 4] = b"GGUF";
+/// Tensors begin at multiples of this after the head, unless the file says otherwise.
+const ALIGNMENT: u64 = 32;
+const MAX_ALIGNMENT: u64 = 1 << 20;
 /// Real files have a few dozen keys.
 const MAX_KEYS: u64 = 2048;
 /// The largest models have some ten thousand tensors.
@@ -56,12 +67,45 @@ pub fn read(file: impl Read + Seek) -> io::Result<Header> {
 
 /// Reads metadata and tensors. Errors: as `read`.
 pub(super) fn read_whole(file: impl Read + Seek) -> io::Result<(Metadata, Vec<Tensor>)> {
+    let (metadata, tensors, _) = read_head(file)?;
+    Ok((metadata, tensors))
+}
+
+/// The same of a file that has all that it announces. Errors: as `read`, and of the kind `UnexpectedEof` when bytes are missing.
+pub(super) fn read_complete(file: &File) -> io::Result<(Metadata, Vec<Tensor>)> {
+    let there = file.metadata()?.len();
+    let (metadata, tensors, end) = read_head(file).map_err(|error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => cut_off(format!("after {there} bytes, within its head")),
+        _ => error,
+    })?;
+    let wanted = file_bytes(&metadata, &tensors, end);
+    if there < wanted {
+        return Err(cut_off(format!("{there} bytes of {wanted}")));
+    }
+    Ok((metadata, tensors))
+}
+
+fn cut_off(where_to: String) -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, format!("it is cut off, {where_to}"))
+}
+
+/// The least length of a file whose list of tensors ends there. A tensor of a type that is not known has one byte at least.
+fn file_bytes(metadata: &Metadata, tensors: &[Tensor], end: u64) -> u64 {
+    let alignment = metadata.number("general.alignment").unwrap_or(ALIGNMENT).clamp(1, MAX_ALIGNMENT);
+    let begin = end.div_ceil(alignment).saturating_mul(alignment);
+    let ends = tensors.iter().filter(|tensor| tensor.elements > 0);
+    let last = ends.map(|tensor| tensor.offset.saturating_add(tensor.bytes.unwrap_or(1))).max();
+    last.map_or(end, |last| begin.saturating_add(last))
+}
+
+fn read_head(file: impl Read + Seek) -> io::Result<(Metadata, Vec<Tensor>, u64)> {
     let (mut reader, metadata, count) = open(file)?;
     if count > MAX_TENSORS {
         return Err(bad("too many tensors"));
     }
     let tensors = (0..count).map(|_| reader.tensor()).collect::<io::Result<_>>()?;
-    Ok((metadata, tensors))
+    let end = reader.0.stream_position()?;
+    Ok((metadata, tensors, end))
 }
 
 fn open<F: Read + Seek>(file: F) -> io::Result<(Reader<F>, Metadata, u64)> {
@@ -123,7 +167,7 @@ impl Metadata {
         }
     }
 
-    fn header(&self) -> Header {
+    pub(super) fn header(&self) -> Header {
         let architecture = self.text("general.architecture").map(str::to_owned);
         let own = |key: &str| self.number(&format!("{}.{key}", architecture.as_deref()?));
         Header {
@@ -145,6 +189,7 @@ mod tests {
         *,
     };
     use crate::model_files::read_anatomy;
+    use pilothouse_domain::anatomy::Matrices;
     use std::io::Cursor;
 
     #[test]
@@ -177,6 +222,10 @@ mod tests {
         assert_eq!(anatomy.weights_bytes, 12_800 + 6800 + experts + 256);
         assert_eq!((anatomy.lookup_bytes, anatomy.expert_bytes), (12_800, experts));
         assert_eq!((anatomy.experts, anatomy.experts_used), (8, 2));
+        let of = |block, rows_by, bytes| Matrices { block, rows_by, bytes };
+        // The output has 100 rows, an expert 128; the table of embeddings is only looked up.
+        let matrices = [of(BlockType::Q8_0, 4, 6800), of(BlockType::Q4K, 8, experts)];
+        assert_eq!(anatomy.matrices, matrices);
         let of = |kv_heads| pilothouse_domain::anatomy::CachedLayer {
             kv_heads,
             key_length: 16,

@@ -2,7 +2,7 @@
 
 use super::{
     Tensor,
-    types::{block, size},
+    types::{block, block_type, size},
 };
 use std::io::{self, BufReader, Read, Seek};
 
@@ -155,15 +155,18 @@ impl<F: Read + Seek> Reader<F> {
         if dimensions > MAX_DIMENSIONS {
             return Err(bad("a tensor with too many dimensions"));
         }
-        let mut elements = 1u64;
-        for _ in 0..dimensions {
+        let (mut elements, mut rows) = (1u64, 1);
+        for index in 0..dimensions {
             let length = self.u64()?;
+            if index == 1 {
+                rows = length;
+            }
             elements = elements.checked_mul(length).ok_or_else(|| bad("a tensor is beyond reason"))?;
         }
         let kind = self.u32()?;
-        let _offset = self.u64()?;
+        let offset = self.u64()?;
         let bytes = block(kind).and_then(|block| size(elements, block));
-        Ok(Tensor { name, elements, bytes })
+        Ok(Tensor { name, elements, bytes, block: block_type(kind), rows, offset })
     }
 }
 

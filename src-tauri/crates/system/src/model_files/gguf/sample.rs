@@ -102,3 +102,9 @@ pub fn part(number: u16, count: u16, tensors: i32) -> Vec<u8> {
     tensor(&mut out, &format!("blk.{number}.attn_norm.weight"), &[64], 0);
     out
 }
+
+/// A head with so many bytes of tensors behind it.
+pub fn with_data(mut head: Vec<u8>, bytes: usize) -> Vec<u8> {
+    head.resize(head.len().next_multiple_of(32) + bytes, 0);
+    head
+}

@@ -1,5 +1,7 @@
 //! The types of ggml and llama.cpp by their numbers.
 
+use pilothouse_domain::anatomy::BlockType;
+
 /// Elements and bytes of a block of this `ggml_type` (ggml.h; reference: telemetry, section 6.1).
 pub(super) fn block(kind: u32) -> Option<(u64, u64)> {
     Some(match kind {
@@ -37,8 +39,28 @@ pub(super) fn size(elements: u64, (block, bytes): (u64, u64)) -> Option<u64> {
     elements.div_ceil(block).checked_mul(bytes)
 }
 
-/// Bytes of so many elements of a type by its name in ggml. `None`: a type that is not known.
-pub(in crate::model_files) fn bytes_of(kind: &str, elements: u64) -> Option<u64> {
+/// Those that llama.cpp may keep in another order on the processor.
+pub(in crate::model_files) fn block_type(kind: u32) -> Option<BlockType> {
+    Some(match kind {
+        2 => BlockType::Q4_0,
+        8 => BlockType::Q8_0,
+        10 => BlockType::Q2K,
+        12 => BlockType::Q4K,
+        13 => BlockType::Q5K,
+        14 => BlockType::Q6K,
+        20 => BlockType::Iq4Nl,
+        39 => BlockType::Mxfp4,
+        _ => return None,
+    })
+}
+
+/// Bytes of so many elements of a type. `None`: a type that is not known.
+pub(in crate::model_files) fn bytes_of(kind: u32, elements: u64) -> Option<u64> {
+    size(elements, block(kind)?)
+}
+
+/// A type by its name in ggml. `None`: one that is not known.
+pub(in crate::model_files) fn number_of(kind: &str) -> Option<u32> {
     const NAMES: [(&str, u32); 26] = [
         ("F32", 0),
         ("F16", 1),
@@ -67,8 +89,7 @@ pub(in crate::model_files) fn bytes_of(kind: &str, elements: u64) -> Option<u64>
         ("I32", 26),
         ("MXFP4", 39),
     ];
-    let (_, number) = NAMES.iter().find(|(name, _)| *name == kind)?;
-    size(elements, block(*number)?)
+    NAMES.iter().find(|(name, _)| *name == kind).map(|(_, number)| *number)
 }
 
 /// The names of `llama_ftype` in llama.cpp's llama.h; numbers that are missing there have no name here.

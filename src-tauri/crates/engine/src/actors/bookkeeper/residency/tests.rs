@@ -1,5 +1,6 @@
 use super::*;
 use pilothouse_domain::{
+    estimate::OnCpu,
     gauge::GpuReading,
     server::Abilities,
     snapshot::{EngineView, ServerView},
@@ -185,7 +186,7 @@ fn on_unified_memory_the_largest_of_what_is_told_counts() {
 #[test]
 fn a_model_that_the_settings_keep_off_the_card_is_measured_by_its_process() {
     let snapshot = snapshot(300 * MB);
-    let bytes = held(&snapshot, &machine(true), &snapshot.instances[0], Place::Cpu);
+    let bytes = held(&snapshot, &machine(true), &snapshot.instances[0], Place::Cpu(OnCpu::Read));
     assert_eq!(bytes, Some(300 * MB));
 }
 

@@ -16,6 +16,7 @@ fn model(server: &str, name: &str) -> Model {
         parameters: None,
         size_bytes: Some(10),
         context_max: None,
+        damaged: None,
     }
 }
 
