@@ -73,14 +73,14 @@ async fn saving_the_settings_of_an_engine_with_a_port_of_its_own_needs_no_restar
     // What is in force at once tells that the file was read again.
     std::fs::write(sandbox.settings_file(), format!("{text}\n[tray]\ngauge = \"both\"\n[gateway2]\n"))
         .unwrap();
-    sandbox.until(&mut engine, "a mistake", |status| first_trouble(status)).await;
+    sandbox.until(&mut engine, "a mistake", first_trouble).await;
     std::fs::write(sandbox.settings_file(), format!("{text}\n[tray]\ngauge = \"both\"\n")).unwrap();
     sandbox
         .until(&mut engine, "its end", |status| status["troubles"].as_array()?.is_empty().then_some(()))
         .await;
     let moved = text.replace("[web]\nport = ", "[web]\nport = 1");
     std::fs::write(sandbox.settings_file(), format!("{moved}\n[gateway2]\n")).unwrap();
-    sandbox.until(&mut engine, "another mistake", |status| first_trouble(status)).await;
+    sandbox.until(&mut engine, "another mistake", first_trouble).await;
     std::fs::write(sandbox.settings_file(), text.replace("wait_s = 20", "wait_s = 20\nenabled = false"))
         .unwrap();
     let needed = sandbox

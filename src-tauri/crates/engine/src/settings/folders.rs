@@ -48,6 +48,7 @@ fn wrong_with(path: &Path, wanted: bool) -> Option<String> {
     }
 }
 
+#[cfg(unix)]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -150,7 +150,8 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(unix)]
+#[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

@@ -91,6 +91,7 @@ mod tests {
         let start = Instant::now();
         let at = |s| start + Duration::from_secs(s);
         assert_eq!(reading.latest(at(0)), None, "it is still being read");
+        assert!(reading.unanswered(at(20)).is_some_and(|silent| silent >= Duration::from_secs(19)));
         go.send(7).unwrap();
         finished.recv().unwrap();
         let deadline = Instant::now() + Duration::from_secs(30);
@@ -102,6 +103,7 @@ mod tests {
             std::thread::yield_now();
         };
         assert_eq!(seven, 7);
+        assert_eq!(reading.unanswered(at(1)), None, "it has answered");
         let mut look = |s| reading.latest(at(s)).map(|(_, value)| *value);
         assert_eq!(look(9), Some(7), "a second reading hangs");
         assert_eq!(look(60), Some(7), "seldom looked at: the last reading is the one before");
