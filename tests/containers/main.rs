@@ -2,7 +2,7 @@
 //! and against real engines (Docker, Podman) where they are installed and may be started.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "all of it is a test")]
 
 mod reader;
 mod real;

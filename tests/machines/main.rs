@@ -2,7 +2,7 @@
 //! root. Nothing of this machine is seen there, so ports may be the usual ones.
 
 #![cfg(target_os = "linux")]
-#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "all of it is a test")]
 
 mod machine;
 mod ollama;

@@ -89,7 +89,9 @@ async fn upgrade(machine: &Machine) {
     assert_eq!(machine.check("Pilothouse"), None);
     machine.install(&machine.tools.cli, "pilothouse");
     machine
-        .until("an answer of the old one", |status| (status["pid"].to_string() == pid).then_some(()))
+        .until("an answer of the old one", |status| {
+            (status["pid"].as_u64() == pid.parse().ok()).then_some(())
+        })
         .await;
     let replaced = machine.check("Pilothouse").unwrap();
     assert!(replaced["detail"].as_str().unwrap().contains("replaced"), "{replaced:#}");

@@ -14,7 +14,7 @@ autostart: boolean,
  */
 program: string, 
 /**
- * A folder with GGUF files; empty: `models` in the data directory.
+ * A folder with GGUF files, also in folders below it; empty: `models` in the data directory.
  */
 models_dir: string, 
 /**

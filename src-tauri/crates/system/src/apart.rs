@@ -14,7 +14,9 @@ use std::{
 };
 
 /// Work under way, by what it asks: when it began, how long it may take, and its number.
-static UNDER_WAY: Mutex<BTreeMap<String, Vec<(Instant, Duration, u64)>>> = Mutex::new(BTreeMap::new());
+type UnderWay = BTreeMap<String, Vec<(Instant, Duration, u64)>>;
+
+static UNDER_WAY: Mutex<UnderWay> = Mutex::new(BTreeMap::new());
 static NUMBERS: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
 /// What was asked has not answered.
@@ -111,7 +113,7 @@ impl Drop for Entry {
     }
 }
 
-fn under_way() -> MutexGuard<'static, BTreeMap<String, Vec<(Instant, Duration, u64)>>> {
+fn under_way() -> MutexGuard<'static, UnderWay> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
