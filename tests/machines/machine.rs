@@ -31,7 +31,10 @@ impl Machine {
         if !is_root() {
             return skip("another machine can be booted by root alone");
         }
-        let debian = or_skip(named("PILOTHOUSE_TEST_DEBIAN"))?;
+        // A mirror of Debian that cannot be reached is no fault of the program.
+        let Ok(debian) = named("PILOTHOUSE_TEST_DEBIAN") else {
+            return skip("the minimal Debian could not be built");
+        };
         or_skip(found("systemd-nspawn"))?;
         let folder = tempfile::Builder::new().prefix("machine-").tempdir().unwrap();
         let machine = Self { tools, folder, running: None };
