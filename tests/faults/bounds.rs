@@ -27,7 +27,7 @@ fn driver(sandbox: &Sandbox, source: &str) -> PathBuf {
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("nvml.c");
     std::fs::write(&file, source).unwrap();
-    let library = folder.join("libnvidia-ml.so");
+    let library = folder.join("libnvidia-ml.so.1");
     let built = command("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&file).status().unwrap();
     assert!(built.success(), "the library was not built");
     folder
