@@ -74,6 +74,10 @@ impl Engine {
         for name in ["pid", "exec/containerd/containerd.pid"] {
             let _ = std::fs::remove_file(self.at(name));
         }
+        let data = self.at("data").display().to_string();
+        for at in self.mounts().iter().filter(|at| **at == data) {
+            assert!(command("umount").arg(at).status().unwrap().success());
+        }
         let mut command = self.engine_command();
         let log = std::fs::File::create(self.at("log")).unwrap();
         command.env(MARK, self.folder.path()).env_remove("DOCKER_HOST").stdin(Stdio::null());

@@ -32,6 +32,9 @@ use wire::Detail;
 
 /// For one question. An engine that is alive answers within milliseconds.
 const LIMIT: Duration = Duration::from_secs(5);
+/// For the first questions to an engine, once in its life: who it is. Podman on Debian searches the lists of all packages
+/// for that, which takes seconds on a busy machine.
+const GREETING_LIMIT: Duration = Duration::from_secs(20);
 /// For all questions of one reading together.
 const READING_LIMIT: Duration = Duration::from_secs(20);
 /// Questions at the same time.
@@ -145,7 +148,7 @@ impl Docker {
             let version = api.version().await?.version;
             Ok(Engine { socket: socket.to_owned(), api, version })
         };
-        limited(begin).await.map_err(Absence::Broken)
+        limited(GREETING_LIMIT, begin).await.map_err(Absence::Broken)
     }
 
     async fn is_asleep(&self, socket: &Path) -> bool {
@@ -200,13 +203,13 @@ async fn list(api: &Api) -> Result<(Vec<ContainerSummary>, Option<String>), Stri
     // A later engine may have a word that the client does not know; then the others are still worth showing.
     let known = HashMap::from([("status", OLD_STATES.to_vec())]);
     let some = ListContainersOptionsBuilder::new().all(true).filters(&known);
-    let some = limited(api.list_containers(Some(some.build()))).await?;
+    let some = limited(LIMIT, api.list_containers(Some(some.build()))).await?;
     Ok((some, Some("some are in a state that this version of Pilothouse cannot read".into())))
 }
 
 /// What fails here costs this container's details only.
 async fn detail(api: &Api, id: &str, is_up: bool) -> Detail {
-    let inspected = limited(api.inspect_container(id, None::<InspectContainerOptions>)).await.ok();
+    let inspected = limited(LIMIT, api.inspect_container(id, None::<InspectContainerOptions>)).await.ok();
     if !is_up {
         return Detail { inspected, stats: None };
     }
@@ -221,8 +224,8 @@ async fn detail(api: &Api, id: &str, is_up: bool) -> Detail {
     Detail { inspected, stats: Some(stats) }
 }
 
-async fn limited<T>(question: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
-    match timeout(LIMIT, question).await {
+async fn limited<T>(limit: Duration, question: impl Future<Output = Result<T, Error>>) -> Result<T, String> {
+    match timeout(limit, question).await {
         Ok(answer) => answer.map_err(|error| reason(&error)),
         Err(_) => Err(Docker::SILENT.into()),
     }
