@@ -29,6 +29,27 @@ pub(super) async fn until_cancelled<T>(
     }
 }
 
+/// Asks the system something that may never be answered, on a thread of its own. `None`: not told within `limit`.
+#[cfg(not(test))]
+pub(super) async fn apart<T: Send + 'static>(
+    what: &str,
+    limit: Duration,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    pilothouse_system::apart::once(what, limit, work).await.ok().flatten()
+}
+
+/// The same of a fake, which answers. A paused clock stands still for work of the runtime; while a thread is waited for it would
+/// run on to the limit.
+#[cfg(test)]
+pub(super) async fn apart<T: Send + 'static>(
+    _what: &str,
+    _limit: Duration,
+    work: impl FnOnce() -> Option<T> + Send + 'static,
+) -> Option<T> {
+    tokio::task::spawn_blocking(work).await.ok().flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@
 use super::{
     PROCESSES_LIMIT, actor::Supervisor, memory::SlotsByPort, outcome::Outcome, suspicion::Suspicion,
 };
+use crate::actors::bounds::apart;
 use pilothouse_domain::{
     Timestamp,
     gauge::Gauges,
@@ -13,7 +14,7 @@ use pilothouse_domain::{
     server::Ownership,
 };
 use pilothouse_servers::ServerClient;
-use pilothouse_system::{apart, process::OwnedProcess};
+use pilothouse_system::process::OwnedProcess;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 /// How long a slot with an answer that nobody waits for may be free before that is noticed.
@@ -46,7 +47,7 @@ impl Supervisor {
             tokio::time::sleep(after).await;
             // First the processes: answering for the slots is work too.
             let work = move || processes.work(pid);
-            let work = apart::once("the work of processes", PROCESSES_LIMIT, work).await.ok().flatten();
+            let work = apart("the work of processes", PROCESSES_LIMIT, work).await;
             let gpu = gauges.map_or(GpuWork::NotTold, |gauges| gpu_of(&gauges, work.as_ref()));
             let slots = match client {
                 Some(client) => slots(client, &ports).await,

@@ -1,6 +1,7 @@
 //! The slow work of a supervisor, as free functions without its state.
 
 use super::connection::Connection;
+use crate::actors::bounds::apart;
 use futures_util::StreamExt;
 use pilothouse_domain::{
     endpoint::Endpoint,
@@ -15,9 +16,8 @@ use pilothouse_servers::{
     Found, GenerateRequest, Health, Installation, Launch, ServerAdapter, ServerClient, places::port_taken,
     slots,
 };
-use pilothouse_system::{
-    apart,
-    process::{Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until},
+use pilothouse_system::process::{
+    Child, Identity, OwnedProcess, ProcessSpec, Processes, run_to_end, run_until,
 };
 use std::{
     path::{Path, PathBuf},
@@ -204,7 +204,7 @@ pub(super) async fn probe(
         Some(pid) => {
             let processes = processes.clone();
             let children = move || processes.children(pid);
-            apart::once("the list of processes", super::PROCESSES_LIMIT, children).await.ok().flatten()
+            apart("the list of processes", super::PROCESSES_LIMIT, children).await
         }
         None => None,
     };
