@@ -49,6 +49,7 @@ impl<Q: Send + 'static, A: Clone + Send + 'static> BoundedSource<Q, A> {
     }
 
     /// The last reading, however old.
+    #[cfg(not(target_os = "macos"))]
     pub fn last(&self) -> Option<&A> {
         self.reader.last()
     }

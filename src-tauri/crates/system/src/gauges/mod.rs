@@ -202,9 +202,10 @@ mod tests {
             "{:?}",
             second.servers[0]
         );
-        assert_eq!(second.servers[0].processes, first.servers[0].processes);
         let [runner] = &second.servers[0].runners[..] else { panic!("{:?}", second.servers[0].runners) };
-        assert_eq!((runner.instance.as_str(), runner.memory_bytes), ("one", second.servers[0].memory_bytes));
+        assert_eq!(runner.instance, "one");
+        // The tree also holds what tests beside this one have started.
+        assert!(runner.memory_bytes.is_some() && runner.memory_bytes <= second.servers[0].memory_bytes);
         assert_eq!(second.servers[1].memory_bytes, None);
         assert!(second.servers[1].memory_bytes_absent.is_some());
         let other = Watched { id: ServerId::new("other"), pid: Some(std::process::id()), runners: vec![] };

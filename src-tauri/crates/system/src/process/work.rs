@@ -4,7 +4,8 @@
 #[cfg(target_os = "linux")]
 use super::stat::{cpu_s, stat, stat_at};
 #[cfg(target_os = "linux")]
-use pilothouse_domain::hang::{ProcessTime, ProcessWork};
+use pilothouse_domain::hang::ProcessTime;
+use pilothouse_domain::hang::ProcessWork;
 
 /// Processor time of a whole process tree. `None`: the system does not tell it, or the process is gone.
 #[cfg(target_os = "linux")]
