@@ -92,7 +92,8 @@ pub async fn examine(
     checks.extend(containers(snapshot));
     for trouble in &snapshot.troubles {
         let result = match trouble.code {
-            ErrorCode::RestartNeeded => CheckResult::Warn,
+            // Whose silence is a fault is judged with the readings.
+            ErrorCode::RestartNeeded | ErrorCode::SourceSilent => CheckResult::Warn,
             _ => CheckResult::Fail,
         };
         let mut found = check("Pilothouse", result, trouble.message.clone());
@@ -107,7 +108,9 @@ fn freshness(gauges: Option<&Gauges>, now: Timestamp) -> Check {
     let Some(gauges) = gauges else {
         return check("gauges", CheckResult::Skipped, "no sample was taken yet");
     };
-    let silent: Vec<String> = gauges.silent.iter().map(|source| source.reason(now)).collect();
+    // Docker has a line of its own.
+    let drivers = gauges.silent.iter().filter(|source| source.source != "docker");
+    let silent: Vec<String> = drivers.map(|source| source.reason(now)).collect();
     match gauges.stale_s(now) {
         Some(seconds) => check("gauges", CheckResult::Fail, format!("no sample has come for {seconds} s"))
             .with("Look at Pilothouse's log; start it again."),
