@@ -5,6 +5,7 @@ use crate::{
     settings::missing_folders,
 };
 use pilothouse_domain::{error::ErrorCode, settings::Settings};
+use pilothouse_system::apart;
 use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -18,18 +19,16 @@ pub(super) fn watch_folders(hub: Hub, mut settings: watch::Receiver<Settings>) -
         let mut told = false;
         loop {
             let now = settings.borrow_and_update().clone();
-            let mut look = tokio::task::spawn_blocking(move || missing_folders(&now));
-            match tokio::time::timeout(LOOK_LIMIT, &mut look).await {
-                Ok(Ok(Some(error))) => {
+            let look = move || missing_folders(&now);
+            match apart::once("the folders of the settings", LOOK_LIMIT, look).await {
+                Ok(Some(error)) => {
                     hub.report(Report::Trouble(error));
                     told = true;
                 }
-                Ok(Ok(None)) if told => {
+                Ok(None) if told => {
                     hub.report(Report::TroubleOver(ErrorCode::FolderMissing));
                     told = false;
                 }
-                // One look that hangs is enough.
-                Err(_) => drop(look.await),
                 _ => {}
             }
             tokio::select! {
