@@ -80,9 +80,16 @@ impl Known {
     }
 }
 
+fn keyring_of_this_system() -> Arc<dyn Keyring> {
+    #[cfg(target_os = "linux")]
+    return Arc::new(secret_service::SecretService);
+    #[cfg(not(target_os = "linux"))]
+    Arc::new(native::Native)
+}
+
 impl Keys {
     pub fn new(paths: &Paths) -> Self {
-        let keyring = (!paths.portable).then(keyring::of_this_system);
+        let keyring = (!paths.portable).then(keyring_of_this_system);
         Self::with(Some(paths.data.join("keys.json")), keyring)
     }
 

@@ -1,7 +1,7 @@
 //! Damage inside the file. Looking through all of it takes longer the more it holds, so a start does that only when something
 //! has found damage before; else it is looked for beside everything that runs.
 
-use super::{Store, open::with_suffix, unavailable};
+use super::{Store, unavailable};
 use pilothouse_domain::error::ApiError;
 use sqlx::{SqliteConnection, query_scalar};
 use std::path::{Path, PathBuf};
@@ -12,6 +12,12 @@ const CODES: [u32; 2] = [11, 26];
 pub(super) fn is_damage(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| CODES.contains(&(code & 0xff)))
+}
+
+pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// Stands beside the file while it is suspected.

@@ -1,6 +1,10 @@
 //! Opening the file: pragmas, migrations, and what to do with a damaged, newer or older one.
 
-use super::{Store, WRITE_LIMIT, damage, unavailable};
+use super::{
+    Store, WRITE_LIMIT,
+    damage::{self, with_suffix},
+    unavailable,
+};
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -193,12 +197,6 @@ fn set_aside(path: &Path) -> Result<PathBuf, ApiError> {
     }
     damage::forget(path);
     Ok(aside)
-}
-
-pub(super) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
 }
 
 fn was_damaged(why: &str, aside: &Path) -> ApiError {

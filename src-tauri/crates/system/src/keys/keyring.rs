@@ -1,7 +1,7 @@
 //! What is asked of the system's keyring, and why it may not answer.
 
 use futures_util::future::BoxFuture;
-use std::{fmt, sync::Arc};
+use std::fmt;
 
 /// The name of Pilothouse in the keyring.
 pub(super) const SERVICE: &str = "pilothouse";
@@ -55,11 +55,4 @@ impl Fault {
             }
         }
     }
-}
-
-pub(super) fn of_this_system() -> Arc<dyn Keyring> {
-    #[cfg(target_os = "linux")]
-    return Arc::new(super::secret_service::SecretService);
-    #[cfg(not(target_os = "linux"))]
-    Arc::new(super::native::Native)
 }
