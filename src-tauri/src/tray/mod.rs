@@ -82,7 +82,15 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },
         TrayAction::Restart(server) => Call::RestartServer { server },
-        TrayAction::Bench => Call::Bench { model: None, server: None, plan: None, trials: None },
+        TrayAction::Bench => Call::Bench {
+            model: None,
+            server: None,
+            plan: None,
+            trials: None,
+            up_to: None,
+            when_disturbed: None,
+            against: None,
+        },
         TrayAction::CancelBench => Call::CancelBench,
     };
     let engine = engine.clone();

@@ -6,6 +6,22 @@ import type { TrialPhase } from "./TrialPhase";
  */
 export type Trial = { seq: number, phase: TrialPhase, 
 /**
+ * Of a comparison: the block, from 1, that it belongs to; each has one trial of either side.
+ */
+block: number | null, 
+/**
+ * Of a sweep: requests at a time. `None`: one.
+ */
+concurrency: number | null, 
+/**
+ * Since the begin of the run until it was sent. `None`: of rows that were kept before this was.
+ */
+begun_ms: number | null, 
+/**
+ * Between the moment in which it was due and that in which it was sent; 0 where the next request waits for the last.
+ */
+late_ms: number | null, 
+/**
  * Time to the first token, client clock.
  */
 ttft_ms: number | null, 

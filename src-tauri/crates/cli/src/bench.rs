@@ -53,6 +53,9 @@ async fn measure(session: &Session, arguments: Bench, output: &Output) -> Result
         server: arguments.server.map(ServerId),
         plan: Some(arguments.plan),
         trials: arguments.trials,
+        up_to: None,
+        when_disturbed: None,
+        against: None,
     };
     let bar = output.progress();
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {

@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Ambiguous,
     /// Something else is under way that must end first.
     Busy,
+    /// Other programs use the machine, so that nothing can be measured.
+    NotQuiet,
     /// The server belongs to somebody else and Pilothouse may not do this to it.
     NotOurs,
     /// The server's program is not on this machine.
@@ -82,7 +84,7 @@ impl ErrorCode {
             Self::InvalidCall => 2,
             Self::NotRunning => 3,
             Self::NotFound | Self::Ambiguous => 4,
-            Self::Busy | Self::NotOurs | Self::DoesNotFit | Self::Unsupported => 5,
+            Self::Busy | Self::NotQuiet | Self::NotOurs | Self::DoesNotFit | Self::Unsupported => 5,
             Self::Cancelled => 130,
             _ => 1,
         }

@@ -5,6 +5,7 @@ mod doors;
 mod fitting;
 mod fleet;
 mod folders;
+mod lab;
 mod options;
 mod past;
 

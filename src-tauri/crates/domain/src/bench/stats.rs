@@ -8,8 +8,23 @@ const RESAMPLES: usize = 10_000;
 /// Fixed, so that the same trials give the same interval.
 const SEED: u64 = 0x5049_4c4f_5448_4f55;
 
-/// A figure over several trials: the median with its 95 % percentile-bootstrap interval. With fewer than six values
-/// such an interval is too narrow to believe, so `low` and `high` are then the smallest and largest value.
+/// What `low` and `high` of a summary are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub enum Interval {
+    /// In 95 of 100 such samples it holds the true median.
+    #[serde(rename = "95 %")]
+    Confidence95,
+    /// The smallest and the largest value, of too few for an interval.
+    #[default]
+    #[serde(rename = "range")]
+    Range,
+}
+
+/// Fewer values than these have a range and no interval: of five the bootstrap's holds the true median too seldom.
+pub const MIN_FOR_INTERVAL: usize = 6;
+
+/// A figure over several trials: the median with its 95 % percentile-bootstrap interval, or the range of too few values.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Summary {
@@ -17,6 +32,9 @@ pub struct Summary {
     pub low: f64,
     pub high: f64,
     pub n: u32,
+    /// What `low` and `high` are.
+    #[serde(default)]
+    pub interval: Interval,
     /// "client" (our clock) or "server" (its own figures).
     pub source: String,
 }
@@ -42,9 +60,11 @@ pub fn summarize(values: &[f64], source: &str) -> Option<Summary> {
     let mut sorted: Vec<f64> = values.iter().copied().filter(|v| v.is_finite()).collect();
     sorted.sort_by(f64::total_cmp);
     let median = median_of_sorted(&sorted)?;
-    let (low, high) =
-        if sorted.len() < 6 { (sorted[0], sorted[sorted.len() - 1]) } else { bootstrap_interval(&sorted) };
-    Some(Summary { median, low, high, n: sorted.len() as u32, source: source.into() })
+    let (interval, (low, high)) = match sorted.len() < MIN_FOR_INTERVAL {
+        true => (Interval::Range, (sorted[0], sorted[sorted.len() - 1])),
+        false => (Interval::Confidence95, bootstrap_interval(&sorted)),
+    };
+    Some(Summary { median, low, high, n: sorted.len() as u32, interval, source: source.into() })
 }
 
 fn bootstrap_interval(sorted: &[f64]) -> (f64, f64) {

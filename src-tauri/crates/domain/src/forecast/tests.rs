@@ -4,7 +4,7 @@ use super::{
 };
 use crate::{
     anatomy::CachedLayer,
-    bench::Summary,
+    bench::{Interval, Summary},
     machine::{Cores, Gpu, MemoryKind, Sourced},
 };
 
@@ -263,7 +263,7 @@ fn an_unknown_machine_has_no_forecast_and_says_why() {
 }
 
 fn summary(median: f64, low: f64, high: f64) -> Option<Summary> {
-    Some(Summary { median, low, high, n: 5, source: "client".into() })
+    Some(Summary { median, low, high, n: 5, interval: Interval::Range, source: "client".into() })
 }
 
 fn measured(tok_s: f64) -> Measured {
@@ -271,31 +271,18 @@ fn measured(tok_s: f64) -> Measured {
 }
 
 fn run(state: crate::bench::RunState, decode_tok_s: Option<Summary>) -> crate::bench::Run {
-    use crate::bench::{BenchPlan, Fingerprint, Run};
-    Run {
-        run_id: 1,
-        started_at: crate::Timestamp::UNIX_EPOCH,
-        state,
-        plan: BenchPlan::named("quick", None).unwrap(),
-        server: "llama-server".into(),
-        model: "m".into(),
-        server_version: None,
-        trials: 5,
-        warmups: 1,
-        ttft_ms: None,
-        prefill_tok_s: decode_tok_s.clone().map(|s| Summary {
-            median: s.median * 10.0,
-            low: s.low * 10.0,
-            high: s.high * 10.0,
-            ..s
-        }),
-        decode_tok_s,
-        server_decode_tok_s: None,
-        server_prefill_tok_s: None,
-        peak_memory_bytes: None,
-        fingerprint: Fingerprint::new(),
-        note: None,
-    }
+    use crate::bench::{BenchPlan, Run};
+    let plan = BenchPlan::named("quick", None).unwrap();
+    let mut run = Run::begun(1, crate::Timestamp::UNIX_EPOCH, plan, "llama-server".into(), "m");
+    run.state = state;
+    run.prefill_tok_s = decode_tok_s.clone().map(|s| Summary {
+        median: s.median * 10.0,
+        low: s.low * 10.0,
+        high: s.high * 10.0,
+        ..s
+    });
+    run.decode_tok_s = decode_tok_s;
+    run
 }
 
 #[test]

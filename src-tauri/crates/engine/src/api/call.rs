@@ -1,9 +1,21 @@
 use pilothouse_domain::{
+    bench::plan::WhenDisturbed,
     machine::Machine,
     server::{KeyText, ServerId},
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
+
+/// One side of a comparison.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(deny_unknown_fields)]
+#[ts(export)]
+pub struct BenchSide {
+    pub model: String,
+    #[serde(default)]
+    #[ts(optional)]
+    pub server: Option<ServerId>,
+}
 
 /// Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
@@ -137,8 +149,9 @@ pub enum Call {
     },
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,
-    /// Runs a benchmark and waits for its end. Without a model: the active one.
-    /// Errors: busy, not_found, ambiguous, no_active_model, cancelled, server_error, unreachable.
+    /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison
+    /// where there is a side to measure against. Errors: busy, not_found, ambiguous, no_active_model, does_not_fit, cancelled,
+    /// server_error, unreachable; not_quiet where it shall stop then.
     Bench {
         #[serde(default)]
         #[ts(optional)]
@@ -146,14 +159,31 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
-        /// "quick" (default) or "standard".
+        /// "quick" (default), "standard", "ab" (default with `against`) or "sweep".
         #[serde(default)]
         #[ts(optional)]
         plan: Option<String>,
-        /// 5 to 100.
+        /// 5 to 100; of a comparison the blocks to begin with, 5 to 60.
         #[serde(default)]
         #[ts(optional)]
         trials: Option<u32>,
+        /// The most requests at a time of a sweep, 1 to 64; default 8.
+        #[serde(default)]
+        #[ts(optional)]
+        up_to: Option<u32>,
+        /// What shall be done when the machine does not become quiet; by default the run is marked.
+        #[serde(default)]
+        #[ts(optional)]
+        when_disturbed: Option<WhenDisturbed>,
+        /// The other side of a comparison; may be the same model.
+        #[serde(default)]
+        #[ts(optional)]
+        against: Option<BenchSide>,
+    },
+    /// Holds two runs against each other, the first being side A. Errors: not_found, store_unavailable.
+    Compare {
+        a: i64,
+        b: i64,
     },
     /// Cancels the benchmark under way. Errors: not_found when none is under way.
     CancelBench,

@@ -6,7 +6,7 @@ mod call;
 mod handler;
 mod reply;
 
-pub use call::Call;
+pub use call::{BenchSide, Call};
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
 pub use reply::{AnswerChunk, Check, CheckResult, Fetched, LogLine, LogMatch, LogSource, Reply};

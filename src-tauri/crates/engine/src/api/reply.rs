@@ -1,6 +1,6 @@
 use pilothouse_domain::{
     Timestamp,
-    bench::{Run, RunDetail},
+    bench::{Comparison, Run, RunDetail},
     discovery::Discovered,
     fit::{FitReport, Together},
     gauge::GaugeHistory,
@@ -45,6 +45,9 @@ pub enum Reply {
     },
     Runs {
         runs: Vec<Run>,
+    },
+    Comparison {
+        comparison: Comparison,
     },
     Switches {
         switches: Vec<SwitchReport>,

@@ -1,8 +1,8 @@
 //! One arm per call: checks the arguments and hands on to the actor that owns the matter.
 
-use super::{Inner, fitting};
+use super::{Inner, fitting, lab};
 use crate::{
-    actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
+    actors::{residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
@@ -12,7 +12,6 @@ use crate::{
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
-    bench::BenchPlan,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
@@ -115,11 +114,11 @@ impl Inner {
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
-            Call::Bench { model, server, plan, trials } => {
-                let plan = bench_plan(plan.as_deref(), trials)?;
-                let detail = self.bencher.bench(BenchRequest { model, server, plan }).await?;
-                Ok(Reply::Run { detail })
+            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against } => {
+                let asked = lab::Asked { model, server, plan, trials, up_to, when_disturbed, against };
+                self.bench(asked).await
             }
+            Call::Compare { a, b } => self.compare(a, b).await,
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
             Call::History { model, server, limit } => {
                 let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
@@ -248,7 +247,7 @@ impl Inner {
         view.map(|server| Reply::Server { server }).ok_or_else(|| ApiError::not_found("The server is gone."))
     }
 
-    fn store(&self) -> Result<&Store, ApiError> {
+    pub(super) fn store(&self) -> Result<&Store, ApiError> {
         self.store.as_ref().ok_or_else(|| {
             ApiError::new(
                 ErrorCode::StoreUnavailable,
@@ -266,12 +265,4 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
-}
-
-fn bench_plan(name: Option<&str>, trials: Option<u32>) -> Result<BenchPlan, ApiError> {
-    let name = name.unwrap_or("quick");
-    BenchPlan::named(name, trials).ok_or_else(|| {
-        ApiError::new(ErrorCode::InvalidCall, format!("There is no benchmark plan {name}."))
-            .hint("Plans: quick, standard.")
-    })
 }

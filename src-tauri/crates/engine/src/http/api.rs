@@ -25,9 +25,11 @@ impl IntoResponse for Failure {
             ErrorCode::InvalidCall => StatusCode::BAD_REQUEST,
             ErrorCode::Unauthorized => StatusCode::UNAUTHORIZED,
             ErrorCode::NotFound | ErrorCode::Ambiguous => StatusCode::NOT_FOUND,
-            ErrorCode::Busy | ErrorCode::NotOurs | ErrorCode::DoesNotFit | ErrorCode::Unsupported => {
-                StatusCode::CONFLICT
-            }
+            ErrorCode::Busy
+            | ErrorCode::NotQuiet
+            | ErrorCode::NotOurs
+            | ErrorCode::DoesNotFit
+            | ErrorCode::Unsupported => StatusCode::CONFLICT,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             _ => StatusCode::UNPROCESSABLE_ENTITY,
         };

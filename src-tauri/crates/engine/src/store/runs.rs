@@ -203,25 +203,16 @@ fn no_run(run_id: i64) -> ApiError {
 /// The run without what its trials say.
 fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
-    Ok(Run {
-        run_id: row.try_get("id")?,
-        started_at: started.map_err(|e| decode("started_ms", e))?,
-        state: from_word(row, "state")?,
-        plan: from_json(row, "plan")?,
-        server: ServerId::new(row.try_get::<String, _>("server")?),
-        model: row.try_get("model")?,
-        server_version: row.try_get("server_version")?,
-        trials: 0,
-        warmups: 0,
-        ttft_ms: None,
-        decode_tok_s: None,
-        prefill_tok_s: None,
-        server_decode_tok_s: None,
-        server_prefill_tok_s: None,
-        peak_memory_bytes: unsigned(row, "peak_memory_bytes")?,
-        fingerprint: from_json(row, "fingerprint")?,
-        note: row.try_get("note")?,
-    })
+    let started_at = started.map_err(|e| decode("started_ms", e))?;
+    let server = ServerId::new(row.try_get::<String, _>("server")?);
+    let model: String = row.try_get("model")?;
+    let mut run = Run::begun(row.try_get("id")?, started_at, from_json(row, "plan")?, server, model);
+    run.state = from_word(row, "state")?;
+    run.server_version = row.try_get("server_version")?;
+    run.peak_memory_bytes = unsigned(row, "peak_memory_bytes")?;
+    run.fingerprint = from_json(row, "fingerprint")?;
+    run.note = row.try_get("note")?;
+    Ok(run)
 }
 
 fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
@@ -239,6 +230,7 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
         server_prefill_tok_s: row.try_get("server_prefill_tok_s")?,
         finish: row.try_get("finish")?,
         flaw: row.try_get("flaw")?,
+        ..Trial::default()
     })
 }
 

@@ -38,15 +38,12 @@ fn trial(seq: u32, phase: TrialPhase, decode: f64, flaw: Option<&str>) -> Trial 
         phase,
         ttft_ms: Some(12.5),
         decode_tok_s: Some(decode),
-        prefill_tok_s: None,
         total_ms: 900.0,
         output_tokens: Some(64),
         prompt_tokens: Some(70),
-        cached_tokens: None,
-        server_decode_tok_s: None,
-        server_prefill_tok_s: None,
         finish: Some("length".into()),
         flaw: flaw.map(Into::into),
+        ..Trial::default()
     }
 }
 

@@ -108,25 +108,16 @@ impl BenchRun {
         let snapshot = self.around.hub.now();
         let server = snapshot.server(&model.server);
         let fingerprint = fingerprint(&snapshot, model, context, machine);
-        Run {
-            run_id: Timestamp::now().as_millisecond(),
-            started_at: Timestamp::now(),
-            state: RunState::Running,
-            plan: self.request.plan.clone(),
-            server: model.server.clone(),
-            model: model.name.clone(),
-            server_version: server.and_then(|s| s.version.clone()),
-            trials: 0,
-            warmups: 0,
-            ttft_ms: None,
-            decode_tok_s: None,
-            prefill_tok_s: None,
-            server_decode_tok_s: None,
-            server_prefill_tok_s: None,
-            peak_memory_bytes: None,
-            fingerprint,
-            note: None,
-        }
+        let mut run = Run::begun(
+            Timestamp::now().as_millisecond(),
+            Timestamp::now(),
+            self.request.plan.clone(),
+            model.server.clone(),
+            model.name.clone(),
+        );
+        run.server_version = server.and_then(|s| s.version.clone());
+        run.fingerprint = fingerprint;
+        run
     }
 
     async fn measure(&self, arm: &Arm, run: &mut Run, trials: &mut Vec<Trial>) -> Result<(), ApiError> {
@@ -158,13 +149,11 @@ impl BenchRun {
 
     fn progress(&self, arm: &Arm, phase: TrialPhase, done: u32, total: u32, rate: Option<f64>) {
         self.around.hub.report(Report::Bench(Some(BenchProgress {
-            run_id: arm.run_id,
-            server: arm.target.server.clone(),
-            model: arm.target.model.clone(),
             phase,
             done,
             total,
             last_decode_tok_s: rate,
+            ..BenchProgress::of(arm.run_id, arm.target.server.clone(), &arm.target.model)
         })));
     }
 
@@ -298,6 +287,7 @@ fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tok
         server_prefill_tok_s: end.prefill_tok_s,
         finish: end.finish.clone(),
         flaw,
+        ..Trial::default()
     }
 }
 

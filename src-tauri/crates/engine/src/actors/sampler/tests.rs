@@ -1,7 +1,7 @@
 use super::*;
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchProgress, TrialPhase},
+    bench::BenchProgress,
     gauge::{Gauges, OwnUsage},
     gauge_history::Resolution,
     snapshot::EngineView,
@@ -126,15 +126,7 @@ async fn a_benchmark_and_new_settings_wake_the_thread() {
     let hub = hub();
     let sampler = start(hub.clone(), machine, NEVER, None).unwrap();
     wait_for(&mut asked, 1).await;
-    let progress = BenchProgress {
-        run_id: 1,
-        server: "ollama".into(),
-        model: "a".into(),
-        phase: TrialPhase::Warmup,
-        done: 0,
-        total: 6,
-        last_decode_tok_s: None,
-    };
+    let progress = BenchProgress { total: 6, ..BenchProgress::of(1, "ollama".into(), "a") };
     hub.report(Report::Bench(Some(progress)));
     wait_for(&mut asked, 3).await;
     let mut snapshots = hub.snapshots();
