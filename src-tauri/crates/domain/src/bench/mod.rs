@@ -1,12 +1,17 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
 pub mod comparison;
+mod matching;
+mod metrics;
+mod paired;
 pub mod plan;
 pub mod quiet;
 pub mod run;
 pub mod stats;
 pub mod sweep;
 pub mod trial;
+mod unpaired;
+mod verdict_words;
 pub mod warmup;
 
 pub use comparison::{Comparison, Verdict};
