@@ -199,4 +199,4 @@ fn disturbed(a: &Run, b: &Run) -> Vec<Disturbance> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,7 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
 pub mod comparison;
+mod knee;
 mod matching;
 mod metrics;
 mod paired;
