@@ -1,5 +1,6 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
+pub mod change_point;
 pub mod comparison;
 mod knee;
 mod matching;
@@ -7,8 +8,11 @@ mod metrics;
 mod paired;
 pub mod plan;
 pub mod quiet;
+pub mod regression;
 pub mod run;
+pub mod series;
 pub mod stats;
+mod student;
 pub mod sweep;
 pub mod trace;
 pub mod trial;
