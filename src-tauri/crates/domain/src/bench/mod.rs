@@ -2,6 +2,7 @@
 
 pub mod change_point;
 pub mod comparison;
+pub mod drift;
 mod knee;
 mod matching;
 mod metrics;
