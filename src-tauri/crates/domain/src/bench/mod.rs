@@ -16,6 +16,7 @@ pub mod stats;
 mod student;
 pub mod sweep;
 pub mod trace;
+pub mod trace_reasons;
 pub mod trial;
 mod unpaired;
 mod verdict_words;
