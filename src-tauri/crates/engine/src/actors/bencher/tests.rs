@@ -41,6 +41,7 @@ async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherH
         notifier: scene.notifier.clone(),
         store: None,
         residency: scene.residency.clone(),
+        supervisors: scene.supervisors.clone(),
         past: GaugePast::default(),
         neighbours: Arc::new(neighbours.clone()),
     });
