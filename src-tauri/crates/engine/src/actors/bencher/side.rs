@@ -7,7 +7,10 @@ use crate::{
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase},
+    bench::{
+        BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase,
+        sweep::{LevelGauges, Sweep},
+    },
     error::{ApiError, ErrorCode},
     machine::Machine,
     model::{Model, ModelRef},
@@ -142,7 +145,12 @@ impl Measured {
         run.sum_up(&trials);
         run.weigh(&trials, &seen.cards);
         if run.plan.is_sweep() {
-            run.sweep = None;
+            let beside = |from: f64, to: f64| LevelGauges {
+                memory_bytes: seen.cards.memory_bytes(&[(from, to)]),
+                gpu_load_percent: seen.cards.gpu_load_percent(&[(from, to)]),
+                power_w: seen.cards.power_w(&[(from, to)]),
+            };
+            run.sweep = Some(Sweep::of(&trials, beside));
         }
         let notes: Vec<String> = run.note.take().into_iter().chain(why_incomplete(&trials)).collect();
         run.note = Some(notes.join(" ")).filter(|note| !note.is_empty());
