@@ -1,0 +1,86 @@
+/** Words of benchmarks and of a run. */
+import type { RunState } from '../api/RunState';
+import type { TrialPhase } from '../api/TrialPhase';
+import type { Column } from '../series';
+import type { Tone } from './states';
+
+export const runStates: Record<RunState, { word: string; tone: Tone }> = {
+  running: { word: 'running', tone: 'busy' },
+  done: { word: 'done', tone: 'good' },
+  cut_off: { word: 'cut off', tone: 'attention' },
+  cancelled: { word: 'cancelled', tone: 'idle' },
+};
+
+export const trialPhases: Record<TrialPhase, { one: string; many: string }> = {
+  warmup: { one: 'Warm-up', many: 'Warm-ups' },
+  measured: { one: 'Trial', many: 'Trials' },
+};
+
+export const bench = {
+  title: 'Benchmark',
+  model: 'Model',
+  activeModel: 'Active model',
+  plan: 'Plan',
+  plans: [
+    ['quick', 'Quick'],
+    ['standard', 'Standard'],
+  ] as [string, string][],
+  start: 'Start benchmark',
+  again: 'Run again',
+  noModel: 'A benchmark needs a model: switch to one first.',
+  warmup: (done: number, most: number) => `Warm-up ${done} of at most ${most}`,
+  trial: (k: number, n: number) => `Trial ${k} of ${n}`,
+  starting: 'Preparing',
+  lastRate: (rate: string) => `last ${rate}`,
+  runs: 'Last runs',
+  none: 'No benchmark has been run yet.',
+  noneHint: 'A quick one takes about half a minute and shows how fast the active model answers here.',
+  noneMatch: 'No run matches this filter.',
+  last: 'Last benchmark',
+  time: 'Time',
+  server: 'Server',
+  decode: 'Decode',
+  prefill: 'Prefill',
+  ttft: 'First token',
+  trials: 'Trials',
+  tableOf: (title: string) => `${title}, table`,
+  state: 'State',
+  interval: '95 % interval',
+  spread: 'decode tok/s, median and interval',
+  unitRate: 'tok/s',
+  intervalMeaning: (n: number) =>
+    n < 6 ? `Median of ${n}; low and high are the smallest and largest value` : `Median of ${n} with its 95 % interval`,
+  noFigure: 'This run has no figure for it',
+  runTitle: (model: string, server: string) => `${model} on ${server}`,
+  client: 'Client clock',
+  serverFigures: 'Server’s own figures',
+  figures: 'Figures',
+  everyTrial: 'Every trial, decode tok/s',
+  perTrial: 'Trials',
+  warmups: 'Warm-ups, not counted',
+  fingerprint: 'Measured on',
+  noFingerprint: 'Nothing about the machine was recorded.',
+  peak: 'Peak memory',
+  total: 'Whole request',
+  output: 'Output tokens',
+  prompt: 'Prompt tokens',
+  cached: 'Cached',
+  finish: 'Ended by',
+  flaw: 'Does not count because',
+  planIs: (words: number, tokens: number, trials: number) =>
+    `${words} words in, ${tokens} tokens out, ${trials} trials`,
+  loading: 'Reading the run',
+  trace: 'Gauges during the run',
+  traceMeaning: 'Least to greatest value, from the begin of the run to its end',
+  noTrace: 'Of this run the gauges were not kept.',
+  traceColumns: {
+    cpu_percent: 'CPU',
+    memory_used_bytes: 'Memory',
+    swap_used_bytes: 'Swap',
+    gpu_load_percent: 'GPU',
+    gpu_memory_used_bytes: 'GPU memory',
+    gpu_power_w: 'GPU power',
+    servers_memory_bytes: 'Servers',
+  } satisfies Record<Column, string>,
+  between: (low: string, high: string) => (low === high ? low : `${low} – ${high}`),
+};
