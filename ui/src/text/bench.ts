@@ -1,6 +1,8 @@
 /** Words of benchmarks and of a run. */
 import type { RunState } from '../api/RunState';
 import type { TrialPhase } from '../api/TrialPhase';
+import type { WhenDisturbed } from '../api/WhenDisturbed';
+import type { Estimate, PlanName } from '../bench/plans';
 import type { Column } from '../series';
 import type { Tone } from './states';
 
@@ -16,6 +18,22 @@ export const trialPhases: Record<TrialPhase, { one: string; many: string }> = {
   measured: { one: 'Trial', many: 'Trials' },
 };
 
+export const whenDisturbed: Record<WhenDisturbed, string> = {
+  mark: 'measure and say who disturbed',
+  stop: 'do not measure',
+};
+
+/** "about 40 s", "about 2 min", "1 to 4 min"; null where nothing is known. */
+export function benchTime(estimate: Estimate): string | null {
+  if (estimate === null) return null;
+  const coarse = (seconds: number): [number, string] =>
+    seconds < 52 ? [Math.max(5, Math.round(seconds / 5) * 5), 's'] : [Math.max(1, Math.round(seconds / 60)), 'min'];
+  const [low, unit] = coarse(estimate.low);
+  const [high, highUnit] = coarse(estimate.high);
+  if (low === high && unit === highUnit) return `about ${high}\u00a0${highUnit}`;
+  return unit === highUnit ? `${low} to ${high}\u00a0${unit}` : `${low}\u00a0${unit} to ${high}\u00a0${highUnit}`;
+}
+
 export const bench = {
   title: 'Benchmark',
   model: 'Model',
@@ -24,7 +42,37 @@ export const bench = {
   plans: [
     ['quick', 'Quick'],
     ['standard', 'Standard'],
-  ] as [string, string][],
+    ['ab', 'Compare with …'],
+    ['sweep', 'Requests at a time'],
+  ] as [PlanName, string][],
+  planMeanings: {
+    quick: 'Short prompts and answers, one after the other.',
+    standard: 'Long prompts and answers, one after the other.',
+    ab: 'Both in turns, so that whatever else happens hits both alike.',
+    sweep: 'More and more requests at a time, to see from where on more gain nothing.',
+  } satisfies Record<PlanName, string>,
+  planNames: { quick: 'Quick', standard: 'Standard', ab: 'Comparison', sweep: 'Requests at a time' } as Record<
+    string,
+    string
+  >,
+  other: 'Compare with',
+  chooseOther: 'Compare with …',
+  withItself: (title: string) => `itself: ${title}`,
+  upTo: 'up to',
+  timeUnknown: 'a minute or two',
+  /** `cold`: what has to be loaded first. */
+  does: (time: string, cold: string | null) =>
+    `Takes ${time}. ` +
+    (cold === null ? '' : `Loads ${cold} first; afterwards memory is as before. `) +
+    'Nothing is switched or loaded beside it; other programs still get answers, and are named if they disturb.',
+  ifNotQuiet: 'If the machine does not become quiet',
+  blockOf: (k: number, n: number) => `Block ${k} of ${n}`,
+  atATime: (n: number) => `${n} at a time`,
+  waitsFor: (what: string) => `Waiting for a quiet machine: ${what}`,
+  soFar: (n: number, last: string) => `${n === 1 ? '1 answer' : `${n} answers`} so far, the last at ${last}`,
+  measured: (title: string) => `Measured ${title}.`,
+  showResult: 'Show',
+  flawed: 'flawed',
   start: 'Start benchmark',
   again: 'Run again',
   noModel: 'A benchmark needs a model: switch to one first.',

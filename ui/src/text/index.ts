@@ -4,6 +4,7 @@
  */
 export * from './app';
 export * from './bench';
+export * from './comparison';
 export * from './containers';
 export * from './gauges';
 export * from './history';
