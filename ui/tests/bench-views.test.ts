@@ -10,6 +10,7 @@ import { Store } from '../src/store.svelte';
 import BenchControl from '../src/views/BenchControl.svelte';
 import BenchProgress from '../src/views/BenchProgress.svelte';
 import ComparisonPage from '../src/views/ComparisonPage.svelte';
+import RunPage from '../src/views/RunPage.svelte';
 import { ScriptedBackend, snapshotOf, TestVisibility } from './support';
 
 const plain = (text: string | null | undefined) => text?.replaceAll(/\s+/g, ' ').trim();
@@ -172,5 +173,74 @@ describe('the comparison page', () => {
     backend.answers.compare = () => ({ code: 'not_found', message: 'There is no run 99.', hint: null, retry: false });
     show(ComparisonPage, { a: 99, b: 3 }, backend);
     expect((await screen.findByRole('alert')).textContent).toMatch(/There is no run 99/);
+  });
+});
+
+describe('the page of a sweep', () => {
+  it('says the best, draws three plots and has their figures in a table', async () => {
+    show(RunPage, { id: 1 }, new FakeBackend('gpu', 0));
+    const title = await screen.findByRole('heading', { level: 1 });
+    expect(title.textContent).toBe('6 at a time is the best use of SmolLM2 135M Instruct');
+    const plots = screen.getAllByRole('img').map((one) => plain(one.getAttribute('aria-label')));
+    expect(plots.filter((label) => /: [\d.]+ (tok\/s|ms) at 1, .* at 16$/.test(label ?? ''))).toHaveLength(3);
+    const rows = screen.getAllByTestId('sweep-row');
+    expect(rows.map((row) => row.dataset.level)).toEqual(['1', '2', '3', '4', '6', '8', '12', '16']);
+    expect(plain(rows[4]?.querySelector('th')?.textContent)).toBe('6 best');
+    expect(rows[4]?.classList.contains('marked')).toBe(true);
+    expect(plain(rows[5]?.textContent)).toMatch(/later than in time:/);
+    expect(screen.getByTestId('sweep-again').textContent).toMatch(/0\.5\s% less than at the start/);
+    expect(screen.getByTestId('sweep-why').textContent).toMatch(/the fewest with 90 % of the most/);
+    expect(screen.getByTestId('disturbed').textContent).toMatch(/cc1plus \(PID 4711\) uses 96\s% of a core, for 14/);
+  });
+});
+
+describe('the page of a run', () => {
+  it('calls a range a range and an interval an interval', async () => {
+    show(RunPage, { id: 12 }, new FakeBackend('gpu', 0));
+    const figures = await screen.findByTestId('run-figures');
+    expect(plain(figures.textContent)).toMatch(/range of 5/);
+    expect(plain(figures.textContent)).not.toMatch(/% interval/);
+  });
+
+  it('opens a figure to its meaning, source, spread and time', async () => {
+    show(RunPage, { id: 11 }, new FakeBackend('gpu', 0));
+    const button = await screen.findByRole('button', { name: 'Decode, tok/s' });
+    const about = document.getElementById(button.getAttribute('aria-controls') ?? '');
+    expect(about?.hidden).toBe(true);
+    button.focus();
+    await userEvent.keyboard('{Enter}');
+    expect(about?.hidden).toBe(false);
+    expect(button.getAttribute('aria-expanded')).toBe('true');
+    expect(plain(about?.textContent)).toMatch(
+      /^Tokens after the first.* Client clock:.* Median of 10 with its 95 % interval, by bootstrap\. Measured /,
+    );
+  });
+
+  it('leads to the comparison of which it is a side, side A first, and says what does not count', async () => {
+    show(RunPage, { id: 3 }, new FakeBackend('gpu', 0));
+    expect((await screen.findByTestId('to-comparison')).getAttribute('href')).toBe('#/benchmarks/2-3');
+    expect(plain(screen.getByTestId('flaws').textContent)).toBe(
+      '1 of 10 trials do not count: another request came in between.',
+    );
+    expect(screen.getByRole('button', { name: 'Peak memory of GPUs' })).toBeTruthy();
+    expect(screen.queryByTestId('bench-again')).toBeNull();
+  });
+
+  it('runs again as it was run', async () => {
+    const backend = new ScriptedBackend();
+    const one = run(7, 0, 'ollama', 'smollm2:135m', 60, 10);
+    backend.answers.run = () => ({ reply: 'run', detail: { run: one, trials: trials(one), trace: null } });
+    show(RunPage, { id: 7 }, backend);
+    await userEvent.click(await screen.findByRole('button', { name: /^Run again, about/ }));
+    expect(backend.of('bench')).toEqual([
+      {
+        call: 'bench',
+        model: 'ollama/smollm2:135m',
+        server: 'ollama',
+        plan: 'standard',
+        trials: 10,
+        when_disturbed: 'mark',
+      },
+    ]);
   });
 });

@@ -15,6 +15,11 @@ const shapes: Record<PlanName, { words: number; tokens: number; trials: number }
   sweep: { words: 64, tokens: 64, trials: 6 },
 };
 
+/** Whether a plan of a run is one that can be chosen: a row of history may have one of another version. */
+export function benchable(name: string): name is PlanName {
+  return name in shapes;
+}
+
 export const MOST_AT_A_TIME = 64;
 const LEVELS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 /** Requests of each worker at a level of a sweep. */

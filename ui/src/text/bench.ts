@@ -1,5 +1,6 @@
 /** Words of benchmarks and of a run. */
 import type { RunState } from '../api/RunState';
+import type { Summary } from '../api/Summary';
 import type { TrialPhase } from '../api/TrialPhase';
 import type { WhenDisturbed } from '../api/WhenDisturbed';
 import type { Estimate, PlanName } from '../bench/plans';
@@ -93,11 +94,13 @@ export const bench = {
   trials: 'Trials',
   tableOf: (title: string) => `${title}, table`,
   state: 'State',
-  interval: '95 % interval',
-  spread: 'decode tok/s, median and interval',
   unitRate: 'tok/s',
-  intervalMeaning: (n: number) =>
-    n < 6 ? `Median of ${n}; low and high are the smallest and largest value` : `Median of ${n} with its 95 % interval`,
+  spreadOf: ({ interval, n }: Summary) => (interval === 'range' ? `range of ${n}` : `${interval} interval`),
+  intervalMeaning: ({ interval, n }: Summary) =>
+    interval === 'range'
+      ? `Median of ${n}, too few for an interval: low and high are the smallest and the largest`
+      : `Median of ${n} with its ${interval} interval, by bootstrap`,
+  spreadHead: 'median, interval or range',
   noFigure: 'This run has no figure for it',
   runTitle: (model: string, server: string) => `${model} on ${server}`,
   client: 'Client clock',
@@ -109,6 +112,30 @@ export const bench = {
   fingerprint: 'Measured on',
   noFingerprint: 'Nothing about the machine was recorded.',
   peak: 'Peak memory',
+  peakGpu: 'Peak memory of GPUs',
+  energy: 'Energy',
+  perToken: 'J per token',
+  about: (figure: string) => `About ${figure.toLowerCase()}`,
+  meanings: {
+    decode: 'Tokens after the first, divided by the time between the first and the last.',
+    prefill: 'Prompt tokens that were not cached, divided by the time to the first token.',
+    ttft: 'From sending the request to the first token.',
+    e2e: 'From sending the request to the end of the answer.',
+    peak: 'The highest memory of the process that holds the model, or of all processes of its server where that is not told apart; without what it holds on a GPU of its own memory.',
+    peakGpu: 'The highest memory of the same on GPUs with memory of their own.',
+    energy:
+      'What the GPUs took while requests were measured, divided by output tokens; what they take at rest is in it.',
+  },
+  clientSource: 'Client clock: as a program that asks sees it, HTTP included.',
+  serverSource: 'The server’s own figure stands beside it as a check.',
+  gaugeSource: 'From the gauges, read while it measured.',
+  measuredAt: (time: string) => `Measured ${time}.`,
+  oneReading: 'One reading, the highest: it has no spread.',
+  oneSum: 'One figure of all measured requests: it has no spread.',
+  disturbed: 'Disturbed',
+  flaws: (n: number, all: number) => `${n} of ${all} trials do not count:`,
+  measuredAgainst: 'Measured in turns with another:',
+  comparison: 'comparison',
   total: 'Whole request',
   output: 'Output tokens',
   prompt: 'Prompt tokens',

@@ -15,4 +15,5 @@ export * from './now';
 export * from './servers';
 export * from './setup';
 export * from './states';
+export * from './sweep';
 export * from './whatif';

@@ -85,9 +85,9 @@ export function pair(firstId: number, at: number, n = 10): [Run, Run] {
 
 /** One level of a server with a little over six places: beyond them answers wait. */
 function point(concurrency: number): SweepPoint {
-  const out = 233 / (1 + (3 / concurrency) ** 1.35);
+  const out = 233 / (1 + (2.2 / concurrency) ** 2.2);
   const queued = Math.max(0, concurrency - 6.5);
-  const median = 180 + 14 * concurrency + 190 * queued;
+  const median = 180 + 9 * concurrency + 190 * queued;
   return {
     concurrency,
     requests: Math.max(6, concurrency * 4),
@@ -106,7 +106,7 @@ export function sweepOf(levels: number[]): Sweep {
   const points = levels.map(point);
   const most = Math.max(...points.map((one) => one.out_tok_s ?? 0));
   const knee = points.find((one) => (one.out_tok_s ?? 0) >= 0.9 * most) ?? null;
-  const best = points.find((one) => (one.out_tok_s ?? 0) >= 0.7 * most && (one.ttft_ms?.p95 ?? 1e9) <= 330) ?? null;
+  const best = points.find((one) => (one.out_tok_s ?? 0) >= 0.9 * most && (one.ttft_ms?.p95 ?? 1e9) <= 300) ?? null;
   return {
     points,
     knee: knee && { concurrency: knee.concurrency, method: 'the fewest with 90 % of the most that was seen' },
