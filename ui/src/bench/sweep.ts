@@ -58,6 +58,15 @@ export function clippedTop(values: (number | null)[], limit: number): number {
   return axisTop(Math.max(limit * 2, ...known.filter((value) => value <= bound)));
 }
 
+/** Round values of an axis, which need no three digits. */
+export function rateTick(value: number): string {
+  return `${value}\u00a0tok/s`;
+}
+
+export function timeTick(ms: number): string {
+  return ms < 1000 ? `${ms}\u00a0ms` : `${Number((ms / 1000).toPrecision(3))}\u00a0s`;
+}
+
 /** The highest rate of all answers together. */
 export function mostSeen(sweep: Sweep): number | null {
   const rates = sweep.points.flatMap((point) => (point.out_tok_s === null ? [] : [point.out_tok_s]));

@@ -56,6 +56,7 @@ export const comparison = {
   clientClock: 'client clock',
   words: (n: number) => `${n}-word prompt`,
   inOut: (words: number, tokens: number) => `${words} words in, ${tokens} tokens out`,
+  out: (tokens: number) => `${tokens} tokens out`,
   context: (tokens: string) => `context ${tokens}`,
   perToken: 'J per token',
   blocks: (n: number) => (n === 1 ? '1 interleaved block' : `${n} interleaved blocks`),

@@ -85,7 +85,7 @@ export function pair(firstId: number, at: number, n = 10): [Run, Run] {
 
 /** One level of a server with a little over six places: beyond them answers wait. */
 function point(concurrency: number): SweepPoint {
-  const out = 233 / (1 + (2.2 / concurrency) ** 2.2);
+  const out = 225 * Math.tanh(concurrency / 4);
   const queued = Math.max(0, concurrency - 6.5);
   const median = 180 + 9 * concurrency + 190 * queued;
   return {
