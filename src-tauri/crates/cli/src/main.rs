@@ -3,6 +3,7 @@
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
 mod bench;
+mod compare;
 mod doctor;
 mod document;
 mod fit;
@@ -59,6 +60,10 @@ enum Verb {
     Switch(switch::Switch),
     /// Measure a model (default: the active one) and keep the result.
     Bench(bench::Bench),
+    /// Measure a model with more and more requests at a time, and say how many are its best use.
+    Sweep(bench::Sweep),
+    /// Hold two past runs against each other.
+    Compare(compare::Compare),
     /// List past benchmark runs.
     History(history::History),
     /// Show processor, memory and GPU, now or over a past span.
@@ -166,6 +171,8 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
+        Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
+        Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Memory => memory::run(output).await,
         Verb::Machine => machine::run(output).await,

@@ -182,7 +182,9 @@ impl Engine {
             notifier: notifier.clone(),
             store: store.clone(),
             residency: residency.clone(),
+            supervisors: supervisors.clone(),
             past: sampler.past(),
+            neighbours: Arc::new(bencher::ThisMachine),
         });
         let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),
