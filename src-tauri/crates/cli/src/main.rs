@@ -5,6 +5,7 @@
 mod bench;
 mod doctor;
 mod document;
+mod exchange;
 mod fit;
 mod gauge_history;
 mod gauges;
@@ -15,6 +16,7 @@ mod machine;
 mod memory;
 mod models;
 mod output;
+mod report;
 mod serve;
 mod servers;
 mod service;
@@ -59,8 +61,14 @@ enum Verb {
     Switch(switch::Switch),
     /// Measure a model (default: the active one) and keep the result.
     Bench(bench::Bench),
-    /// List past benchmark runs.
+    /// List past benchmark runs, delete some, or say how large the history is.
     History(history::History),
+    /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
+    Report(report::Report),
+    /// Write benchmark runs into a file, to keep them or to take them to another machine.
+    Export(exchange::Export),
+    /// Take in benchmark runs that `export` has written.
+    Import(exchange::Import),
     /// Show processor, memory and GPU, now or over a past span.
     Gauges {
         /// Go on, one sample per interval.
@@ -167,6 +175,9 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,
+        Verb::Export(arguments) => Box::pin(exchange::export(arguments, output)).await,
+        Verb::Import(arguments) => Box::pin(exchange::import(arguments, output)).await,
         Verb::Memory => memory::run(output).await,
         Verb::Machine => machine::run(output).await,
         Verb::Fit(arguments) => Box::pin(fit::run(arguments, output)).await,
