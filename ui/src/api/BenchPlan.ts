@@ -24,4 +24,8 @@ trials: number,
 /**
  * Requests at a time, one level after the other. `[1]` for all but sweeps.
  */
-concurrency: Array<number>, when_disturbed: WhenDisturbed, };
+concurrency: Array<number>, when_disturbed: WhenDisturbed, 
+/**
+ * How long it is waited altogether for a quiet machine. Seconds.
+ */
+quiet_wait_s: number, };

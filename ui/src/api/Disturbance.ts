@@ -2,7 +2,7 @@
 import type { DisturbedBy } from "./DisturbedBy";
 
 /**
- * Something that took the machine's strength while a run measured.
+ * Something that took the machine's strength while a run measured, or before it could.
  */
 export type Disturbance = { what: DisturbedBy, 
 /**
@@ -10,7 +10,7 @@ export type Disturbance = { what: DisturbedBy,
  */
 name: string, pid: number | null, 
 /**
- * Of one core, of one card's time, or of memory; the highest that was seen. `None`: it has no measure.
+ * The highest that was seen: of one core (a program on two cores has 200), of a card's time. `None`: it has no measure.
  */
 percent: number | null, 
 /**

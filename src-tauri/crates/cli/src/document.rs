@@ -2,7 +2,7 @@
 
 use pilothouse_domain::{
     Timestamp,
-    bench::{Run, RunState},
+    bench::{Comparison, Run, RunState},
     container::ContainerReading,
     gauge::Gauges,
     snapshot::{ModelView, ServerView, Snapshot},
@@ -127,12 +127,17 @@ pub fn run(run: &Run) -> Value {
             "decode_tok_s": run.decode_tok_s,
             "prefill_tok_s": run.prefill_tok_s,
             "ttft_ms": run.ttft_ms,
+            "e2e_ms": run.e2e_ms,
+            "disturbed": run.disturbed,
+            "against": run.against,
             "note": run.note,
         }),
         &[
             ("decode_tok_s", reason),
             ("prefill_tok_s", reason),
             ("ttft_ms", "no trial that counts"),
+            ("e2e_ms", "no trial that counts"),
+            ("against", "measured by itself"),
             ("server_version", "not reported by the server"),
         ],
     )
@@ -148,16 +153,48 @@ pub fn bench(detail: &Run) -> Value {
             "server_decode_tok_s": detail.server_decode_tok_s,
             "server_prefill_tok_s": detail.server_prefill_tok_s,
             "peak_memory_bytes": detail.peak_memory_bytes,
+            "peak_gpu_memory_bytes": detail.peak_gpu_memory_bytes,
+            "energy_j_per_token": detail.energy_j_per_token,
             "fingerprint": detail.fingerprint,
         }),
         &[
             ("server_decode_tok_s", "not reported by the server"),
             ("server_prefill_tok_s", "not reported by the server"),
             ("peak_memory_bytes", "the server's process could not be measured"),
+            ("peak_gpu_memory_bytes", "no card tells what it holds"),
+            ("energy_j_per_token", "no card tells its power"),
         ],
     );
     if let Value::Object(more) = more {
         fields.extend(more);
+    }
+    if let Some(sweep) = &detail.sweep
+        && let Value::Object(sweep) =
+            with_reasons(json!(sweep), &[("best", "no level has its first tokens in time")])
+    {
+        fields.extend(sweep);
+    }
+    Value::Object(fields)
+}
+
+/// Two runs held against each other.
+pub fn comparison(comparison: &Comparison) -> Value {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(comparison) else {
+        return Value::Null;
+    };
+    fields.insert("a".into(), bench(&comparison.a));
+    fields.insert("b".into(), bench(&comparison.b));
+    let absent = [
+        ("a", "not measured"),
+        ("b", "not measured"),
+        ("ratio", "too few values for an interval"),
+        ("p", "too few values"),
+        ("reason", "the interval and the figures say it"),
+    ];
+    if let Some(Value::Array(metrics)) = fields.get_mut("metrics") {
+        for metric in metrics {
+            *metric = with_reasons(metric.take(), &absent);
+        }
     }
     Value::Object(fields)
 }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
 mod bench;
+mod compare;
 mod doctor;
 mod document;
 mod exchange;
@@ -61,6 +62,10 @@ enum Verb {
     Switch(switch::Switch),
     /// Measure a model (default: the active one) and keep the result.
     Bench(bench::Bench),
+    /// Measure a model with more and more requests at a time, and say how many are its best use.
+    Sweep(bench::Sweep),
+    /// Hold two past runs against each other.
+    Compare(compare::Compare),
     /// List past benchmark runs, delete some, or say how large the history is.
     History(history::History),
     /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
@@ -174,6 +179,8 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
+        Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
+        Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,
         Verb::Export(arguments) => Box::pin(exchange::export(arguments, output)).await,

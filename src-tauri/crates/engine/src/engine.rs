@@ -187,6 +187,7 @@ impl Engine {
             store: store.clone(),
             residency: residency.clone(),
             past: sampler.past(),
+            neighbours: Arc::new(bencher::ThisMachine),
         });
         let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),

@@ -4,7 +4,7 @@ use super::{
 };
 use pilothouse_domain::server::ServerId;
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -54,7 +54,7 @@ struct Book {
     used: BTreeMap<Key, Use>,
     queue: VecDeque<Waiter>,
     /// Whoever measures on this server wants no question beside it.
-    measured: Option<ServerId>,
+    measured: BTreeSet<ServerId>,
     numbers: u64,
     closed: bool,
 }
@@ -282,16 +282,22 @@ impl Leases {
         u32::try_from(cut).unwrap_or(u32::MAX)
     }
 
-    /// Wants no question of health beside a measurement on this server; `None`: it is over.
-    pub fn set_measured(&self, server: Option<ServerId>) {
-        self.lock().measured = server;
+    /// Wants no question of health beside a measurement on these servers; none: it is over.
+    pub fn set_measured(&self, servers: BTreeSet<ServerId>) {
+        self.lock().measured = servers;
     }
 
     /// Whether any answer of this server is under way, or something is measured there.
     pub fn busy(&self, server: &ServerId) -> bool {
         let book = self.lock();
         let used = book.used.iter().any(|((one, _), used)| one == server && !used.held.is_empty());
-        used || book.measured.as_ref() == Some(server)
+        used || book.measured.contains(server)
+    }
+
+    /// Answers under way at any instance of a server.
+    pub fn under_way(&self, server: &ServerId) -> usize {
+        let book = self.lock();
+        book.used.iter().filter(|((one, _), _)| one == server).map(|(_, used)| used.held.len()).sum()
     }
 
     pub fn count(&self, server: &ServerId, instance: &str) -> usize {

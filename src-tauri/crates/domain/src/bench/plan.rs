@@ -45,6 +45,9 @@ pub struct BenchPlan {
     pub concurrency: Vec<u32>,
     #[serde(default)]
     pub when_disturbed: WhenDisturbed,
+    /// How long it is waited altogether for a quiet machine. Seconds.
+    #[serde(default)]
+    pub quiet_wait_s: u32,
 }
 
 fn one_at_a_time() -> Vec<u32> {
@@ -72,6 +75,7 @@ impl BenchPlan {
             trials: trials.unwrap_or(usual).clamp(fewest, most),
             concurrency,
             when_disturbed: WhenDisturbed::default(),
+            quiet_wait_s: if name == "quick" { 10 } else { 60 },
         })
     }
 

@@ -5,6 +5,7 @@ use super::{
     quiet::Disturbance,
     stats::{self, Summary},
     sweep::Sweep,
+    trace::{self, RunTrace},
     trial::{Trial, TrialPhase},
 };
 use crate::{Timestamp, gauge::GaugeHistory, server::ServerId};
@@ -127,6 +128,14 @@ impl Run {
         self.server_decode_tok_s = over(|trial| trial.server_decode_tok_s, "server");
         self.server_prefill_tok_s = over(|trial| trial.server_prefill_tok_s, "server");
     }
+
+    /// What the cards took for its requests.
+    pub fn weigh(&mut self, trials: &[Trial], cards: &RunTrace) {
+        let counted = || trials.iter().filter(|trial| trial.counts() && trial.is_alone());
+        let tokens: u32 = counted().filter_map(|trial| trial.output_tokens).sum();
+        let energy = cards.energy_j(&trace::windows(counted()));
+        self.energy_j_per_token = energy.filter(|_| tokens > 0).map(|joules| joules / f64::from(tokens));
+    }
 }
 
 /// A run with each of its requests.
@@ -138,6 +147,9 @@ pub struct RunDetail {
     /// What the gauges showed from its begin to its end; `None` for runs of which that was not kept.
     #[serde(default)]
     pub trace: Option<GaugeHistory>,
+    /// The same card by card, on the run's own time axis.
+    #[serde(default)]
+    pub cards: Option<RunTrace>,
 }
 
 /// A run under way.

@@ -50,9 +50,16 @@ impl Asked {
 impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
         let plan = asked.plan()?;
-        let detail =
-            self.bencher.bench(BenchRequest { model: asked.model, server: asked.server, plan }).await?;
-        Ok(Reply::Run { detail })
+        let against = asked.against.map(|side| (side.model, side.server));
+        let request = BenchRequest { model: asked.model, server: asked.server, plan, against };
+        let mut runs = self.bencher.bench(request).await?.into_iter();
+        match (runs.next(), runs.next()) {
+            (Some(a), Some(b)) => {
+                Ok(Reply::Comparison { comparison: compare(&a, &b, NoiseFloor::assumed()) })
+            }
+            (Some(detail), None) => Ok(Reply::Run { detail }),
+            (None, _) => Err(ApiError::internal("The benchmark gave no run.")),
+        }
     }
 
     pub(super) async fn compare(&self, a: i64, b: i64) -> CallResult {

@@ -199,7 +199,12 @@ impl Inner {
             match form {
                 ExportForm::JsonLines => text.push_str(&exchange::line(&run)?),
                 ExportForm::Csv => {
-                    text.push_str(&trial_rows(&RunDetail { run: run.run, trials: run.trials, trace: None }));
+                    text.push_str(&trial_rows(&RunDetail {
+                        run: run.run,
+                        trials: run.trials,
+                        trace: None,
+                        cards: None,
+                    }));
                 }
             }
             last = Some(id);

@@ -4,7 +4,7 @@
 use super::figures::MachineKey;
 use pilothouse_domain::{
     Timestamp,
-    bench::{Fingerprint, Run, RunDetail, RunState, Trial},
+    bench::{Fingerprint, Run, RunDetail, RunState, RunTrace, Trial},
     error::{ApiError, ErrorCode},
     gauge::GaugeHistory,
     server::ServerId,
@@ -36,6 +36,7 @@ pub struct Exchanged {
     pub run: Run,
     pub trials: Vec<Trial>,
     pub trace: Option<GaugeHistory>,
+    pub cards: Option<RunTrace>,
 }
 
 /// By what a run is known again in another history.
@@ -61,8 +62,8 @@ impl Identity {
 
 impl Exchanged {
     pub fn new(detail: RunDetail, metrics_version: u32, ended_at: Option<Timestamp>) -> Self {
-        let RunDetail { run, trials, trace } = detail;
-        Self { metrics_version, ended_at, run, trials, trace }
+        let RunDetail { run, trials, trace, cards } = detail;
+        Self { metrics_version, ended_at, run, trials, trace, cards }
     }
 }
 
@@ -173,7 +174,7 @@ fn unknown_field(given: &Value, known: &Value) -> Option<String> {
 }
 
 fn check(exchanged: &Exchanged) -> Result<(), String> {
-    let Exchanged { run, trials, trace, .. } = exchanged;
+    let Exchanged { run, trials, trace, cards, .. } = exchanged;
     let name = |what: &str, text: &str| {
         let fine = !text.trim().is_empty() && text.len() <= LONGEST_NAME && !text.contains(char::is_control);
         if fine { Ok(()) } else { Err(format!("{what} is no name")) }
@@ -192,7 +193,8 @@ fn check(exchanged: &Exchanged) -> Result<(), String> {
         return Err("a text or the fingerprint is too long".into());
     }
     check_trials(trials)?;
-    trace.as_ref().map_or(Ok(()), check_trace)
+    trace.as_ref().map_or(Ok(()), check_trace)?;
+    cards.as_ref().map_or(Ok(()), check_cards)
 }
 
 fn check_trials(trials: &[Trial]) -> Result<(), String> {
@@ -247,6 +249,27 @@ fn check_trace(trace: &GaugeHistory) -> Result<(), String> {
     }
     if trace.low.is_some() || trace.high.is_some() {
         return Err("the trace is of means".into());
+    }
+    Ok(())
+}
+
+fn check_cards(trace: &RunTrace) -> Result<(), String> {
+    let rows = trace.at_ms.len();
+    let columns = trace.cards.iter().flat_map(|card| {
+        [
+            card.load_percent.len(),
+            card.memory_used_bytes.len(),
+            card.power_w.len(),
+            card.temperature_c.len(),
+            card.clock_mhz.len(),
+            card.throttle.len(),
+        ]
+    });
+    if columns.chain([trace.instance_memory_bytes.len()]).any(|length| length != rows) {
+        return Err("the columns of the cards differ in length".into());
+    }
+    if rows > MOST_SAMPLES || trace.cards.len() > 64 {
+        return Err(format!("it has {rows} samples of {} cards", trace.cards.len()));
     }
     Ok(())
 }
@@ -344,6 +367,14 @@ mod tests {
             ("a model without a name", changed("\"model\":\"m\"", "\"model\":\" \""), "model is no name"),
             ("a trial twice", changed("\"seq\":1,", "\"seq\":0,"), "trial 0 is there twice"),
             ("a rate below zero", changed("\"ttft_ms\":", "\"ttft_ms\":-1,\"x\":"), "Line 3 "),
+            (
+                "a card without its samples",
+                changed(
+                    "\"cards\":null",
+                    r#""cards":{"at_ms":[1],"instance_memory_bytes":[null],"cards":[{"name":"x","load_percent":[],"memory_used_bytes":[null],"power_w":[null],"temperature_c":[null],"clock_mhz":[null],"throttle":[null]}]}"#,
+                ),
+                "columns of the cards",
+            ),
             (
                 "time that goes back",
                 changed("\"at_ms\":[", "\"at_ms\":[9999999999999,"),

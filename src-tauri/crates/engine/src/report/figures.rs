@@ -1,7 +1,7 @@
 //! Figures of runs as tables and plots want them. What a run does not tell stays absent.
 
 use pilothouse_domain::{
-    bench::{Fingerprint, Run, RunDetail, Trial, stats},
+    bench::{Fingerprint, Run, RunDetail, Trial, stats, trace},
     machine::Machine,
     units::gigabytes,
 };
@@ -132,15 +132,16 @@ pub fn peak_words(run: &Run) -> Option<String> {
 
 /// Mean GPU load while its requests were measured; `None`: no card told it.
 pub fn gpu_load_percent(detail: &RunDetail) -> Option<f64> {
+    let windows = trace::windows(counted(detail));
+    if let Some(load) = detail.cards.as_ref().and_then(|cards| cards.gpu_load_percent(&windows)) {
+        return Some(load);
+    }
     let trace = detail.trace.as_ref()?;
     let start = detail.run.started_at.as_millisecond() as f64;
-    let measured = || counted(detail).filter_map(|trial| Some((trial.begun_ms?, trial.total_ms)));
-    let from = measured().map(|(begun, _)| start + begun).reduce(f64::min);
-    let until = measured().map(|(begun, total)| start + begun + total).reduce(f64::max);
     // Without the instants of its requests: all of the run, its warm-up included.
     let within = |at: &i64| {
-        let at = *at as f64;
-        from.is_none_or(|from| at >= from) && until.is_none_or(|until| at <= until)
+        let at = *at as f64 - start;
+        windows.is_empty() || windows.iter().any(|(from, to)| (*from..=*to).contains(&at))
     };
     let loads = trace.at_ms.iter().zip(&trace.columns.gpu_load_percent);
     let loads: Vec<f64> = loads.filter(|(at, _)| within(at)).filter_map(|(_, load)| *load).collect();
@@ -201,5 +202,7 @@ mod tests {
         assert!(gpu_load_percent(&detail).unwrap() < 80.0, "without instants all of it counts");
         detail.trace = None;
         assert_eq!(gpu_load_percent(&detail), None);
+        let two = RunDetail { cards: Some(seeds::cards()), ..seeds::detail(1, "ollama", "m", 50.0) };
+        assert!((gpu_load_percent(&two).unwrap() - 97.0).abs() < 1e-9, "that of the busiest card");
     }
 }

@@ -180,8 +180,14 @@ pub fn footnotes(details: &[RunDetail], made: &Made) -> Vec<String> {
     for machine in &machines {
         let runs = details.iter().filter(|detail| machine_of(&detail.run).title() == *machine);
         let runs: Vec<String> = runs.map(|detail| detail.run.run_id.to_string()).collect();
-        let power = details.iter().find_map(|detail| told_by(&detail.run, &["power", "power_source"]));
-        let power = power.map(|power| format!(", power: {power}")).unwrap_or_default();
+        let sources: BTreeSet<&str> = details
+            .iter()
+            .filter(|detail| machine_of(&detail.run).title() == *machine)
+            .filter_map(|detail| told(&detail.run, "power_source"))
+            .collect();
+        let sources: Vec<&str> = sources.into_iter().collect();
+        let power =
+            if sources.is_empty() { String::new() } else { format!(", on {}", sources.join(" and ")) };
         let which = if machines.len() > 1 { format!(" (runs {})", runs.join(", ")) } else { String::new() };
         notes.push(format!("Measured on: {machine}{power}{which}."));
     }

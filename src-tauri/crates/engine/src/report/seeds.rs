@@ -3,8 +3,9 @@
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        BenchPlan, Fingerprint, Run, RunDetail, RunState, Trial, TrialPhase,
+        BenchPlan, Fingerprint, Run, RunDetail, RunState, RunTrace, Trial, TrialPhase,
         sweep::{Knee, Sweep, SweepPoint, TtftSpread},
+        trace::CardTrace,
     },
     gauge::GaugeHistory,
 };
@@ -67,7 +68,25 @@ pub fn detail(run_id: i64, server: &str, model: &str, rate: f64) -> RunDetail {
     }
     run.sum_up(&trials);
     let trace = Some(trace(run.started_at));
-    RunDetail { run, trials, trace }
+    RunDetail { run, trials, trace, cards: None }
+}
+
+/// Two cards, of which the second does nothing and tells no power.
+pub fn cards() -> RunTrace {
+    let card = |name: &str, load: f64, watts: Option<f64>| CardTrace {
+        name: name.into(),
+        load_percent: vec![Some(load); 88],
+        memory_used_bytes: vec![Some(8 << 30); 88],
+        power_w: vec![watts; 88],
+        temperature_c: vec![None; 88],
+        clock_mhz: vec![Some(1500); 88],
+        throttle: vec![Some(vec![]); 88],
+    };
+    RunTrace {
+        at_ms: (0..88).map(|index| 250.0 * f64::from(index)).collect(),
+        instance_memory_bytes: vec![Some(5_000_000_000); 88],
+        cards: vec![card("RTX 4090", 97.0, Some(310.0)), card("RTX <3060>", 0.0, None)],
+    }
 }
 
 /// Two seconds of rest, then 20 s of work, four samples a second.
@@ -100,7 +119,7 @@ pub fn bare(run_id: i64, server: &str, model: &str) -> RunDetail {
     let trial = |seq| Trial { seq, ttft_ms: Some(400.0), total_ms: 900.0, ..Trial::default() };
     let trials: Vec<Trial> = (0..5).map(trial).collect();
     run.sum_up(&trials);
-    RunDetail { run, trials, trace: None }
+    RunDetail { run, trials, trace: None, cards: None }
 }
 
 /// Both sides of a comparison in turns.

@@ -3,6 +3,7 @@
 use super::{
     Store,
     rows::{decode, integer, json, word},
+    runs::StoredSummary,
 };
 use crate::{
     api::{HistorySize, TableSize},
@@ -95,6 +96,16 @@ impl Store {
                 }
             };
             numbers.insert(run.run.run_id, number);
+        }
+        for run in runs.iter().map(|run| &run.run) {
+            let other = run.against.and_then(|other| numbers.get(&other));
+            if let (Some(number), Some(other)) = (numbers.get(&run.run_id), other) {
+                query("UPDATE run SET against = coalesce(against, ?) WHERE id = ?")
+                    .bind(other)
+                    .bind(number)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
         }
         transaction.commit().await?;
         Ok(done)
@@ -203,7 +214,8 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     let run = &exchanged.run;
     let done = query(
         "INSERT INTO run (started_ms, ended_ms, state, plan, server, model, server_version, note, peak_memory_bytes, \
-         fingerprint, metrics_version, trace_step_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         fingerprint, metrics_version, trace_step_ms, summary, disturbed) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run.started_at.as_millisecond())
     .bind(exchanged.ended_at.map(|at| at.as_millisecond()))
@@ -217,6 +229,8 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     .bind(json(&run.fingerprint)?)
     .bind(exchanged.metrics_version)
     .bind(exchanged.trace.as_ref().map(|trace| integer(trace.step_ms)))
+    .bind(json(&StoredSummary::of(run))?)
+    .bind(json(&run.disturbed)?)
     .execute(&mut *connection)
     .await?;
     let run_id = done.last_insert_rowid();
@@ -225,6 +239,11 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     }
     if let Some(trace) = &exchanged.trace {
         insert_trace(connection, run_id, run.started_at, trace).await?;
+    }
+    if let Some(cards) = &exchanged.cards {
+        let insert =
+            query("INSERT INTO run_cards (run, cards) VALUES (?, ?)").bind(run_id).bind(json(cards)?);
+        insert.execute(&mut *connection).await?;
     }
     Ok(run_id)
 }
@@ -236,8 +255,8 @@ async fn insert_trial(
 ) -> Result<(), sqlx::Error> {
     query(
         "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
-         prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, concurrency, \
+         begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run_id)
     .bind(trial.seq)
@@ -253,6 +272,10 @@ async fn insert_trial(
     .bind(trial.server_prefill_tok_s)
     .bind(&trial.finish)
     .bind(&trial.flaw)
+    .bind(trial.block)
+    .bind(trial.concurrency)
+    .bind(trial.begun_ms)
+    .bind(trial.late_ms)
     .execute(connection)
     .await?;
     Ok(())

@@ -1,4 +1,5 @@
-//! Benchmark runs and their trials. Summaries are computed from the trials each time, never stored.
+//! Benchmark runs and their trials. A run's summary is computed when it ends, and kept; of rows from before that, when they
+//! are read.
 
 use super::{
     Store,
@@ -6,11 +7,14 @@ use super::{
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunState, Trial},
+    bench::{
+        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial, sweep::Sweep,
+    },
     error::ApiError,
     server::ServerId,
 };
-use sqlx::{Row, query, sqlite::SqliteRow};
+use serde::{Deserialize, Serialize};
+use sqlx::{Row, ValueRef, query, sqlite::SqliteRow};
 use std::collections::HashMap;
 
 /// What is known when a run begins.
@@ -22,6 +26,8 @@ pub struct NewRun {
     pub model: String,
     pub server_version: Option<String>,
     pub fingerprint: Fingerprint,
+    /// The first side of the comparison that it is the second of.
+    pub against: Option<i64>,
 }
 
 /// Which runs to list.
@@ -52,8 +58,8 @@ impl Store {
 
     async fn insert_run(&self, run: &NewRun) -> Result<i64, sqlx::Error> {
         let done = query(
-            "INSERT INTO run (started_ms, state, plan, server, model, server_version, fingerprint, metrics_version) \
-             VALUES (?, 'running', ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO run (started_ms, state, plan, server, model, server_version, fingerprint, against, \
+             metrics_version) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(run.started_at.as_millisecond())
         .bind(json(&run.plan)?)
@@ -61,6 +67,7 @@ impl Store {
         .bind(&run.model)
         .bind(&run.server_version)
         .bind(json(&run.fingerprint)?)
+        .bind(run.against)
         .bind(METRICS_VERSION)
         .execute(&self.writer)
         .await?;
@@ -76,8 +83,8 @@ impl Store {
         let finite = |figure: Option<f64>| figure.filter(|f| f.is_finite());
         query(
             "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
-             prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, \
+             concurrency, begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(run_id)
         .bind(trial.seq)
@@ -93,34 +100,51 @@ impl Store {
         .bind(finite(trial.server_prefill_tok_s))
         .bind(&trial.finish)
         .bind(&trial.flaw)
+        .bind(trial.block)
+        .bind(trial.concurrency)
+        .bind(finite(trial.begun_ms))
+        .bind(finite(trial.late_ms))
         .execute(&self.writer)
         .await?;
         Ok(())
     }
 
-    /// Writes how a run ended. Errors: not_found, store_unavailable.
-    pub async fn end_run(
-        &self,
-        run_id: i64,
-        state: RunState,
-        note: Option<&str>,
-        peak_memory_bytes: Option<u64>,
-    ) -> Result<(), ApiError> {
-        let state = word(&state).map_err(|e| self.cannot("write", &e))?;
-        let end = || {
-            query("UPDATE run SET ended_ms = ?, state = ?, note = ?, peak_memory_bytes = ? WHERE id = ?")
-                .bind(Timestamp::now().as_millisecond())
-                .bind(&state)
-                .bind(note)
-                .bind(peak_memory_bytes.map(integer))
-                .bind(run_id)
-                .execute(&self.writer)
-        };
-        let done = self.patiently(end).await?;
-        if done.rows_affected() == 0 {
+    /// Writes how a run ended, with its summary. Errors: not_found, store_unavailable.
+    pub async fn end_run(&self, detail: &RunDetail) -> Result<(), ApiError> {
+        let run_id = detail.run.run_id;
+        if self.patiently(|| self.update_run(detail)).await? == 0 {
             return Err(no_run(run_id));
         }
+        if let Some(trace) = &detail.trace {
+            self.add_trace(run_id, trace).await?;
+        }
         Ok(())
+    }
+
+    async fn update_run(&self, detail: &RunDetail) -> Result<u64, sqlx::Error> {
+        let run = &detail.run;
+        let done = query(
+            "UPDATE run SET ended_ms = ?, state = ?, note = ?, peak_memory_bytes = ?, summary = ?, disturbed = ?, \
+             against = ? WHERE id = ?",
+        )
+        .bind(Timestamp::now().as_millisecond())
+        .bind(word(&run.state)?)
+        .bind(&run.note)
+        .bind(run.peak_memory_bytes.map(integer))
+        .bind(json(&StoredSummary::of(run))?)
+        .bind(json(&run.disturbed)?)
+        .bind(run.against)
+        .bind(run.run_id)
+        .execute(&self.writer)
+        .await?;
+        if let Some(cards) = &detail.cards {
+            query("INSERT OR REPLACE INTO run_cards (run, cards) VALUES (?, ?)")
+                .bind(run.run_id)
+                .bind(json(cards)?)
+                .execute(&self.writer)
+                .await?;
+        }
+        Ok(done.rows_affected())
     }
 
     /// Past runs and the one under way, newest first.
@@ -132,8 +156,7 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
-        let details = self.details(rows).await?;
-        Ok(details.into_iter().map(|detail| detail.run).collect())
+        self.summaries(rows).await
     }
 
     /// The newest done runs of each model on one server, newest first.
@@ -147,8 +170,7 @@ impl Store {
         .fetch_all(&self.readers)
         .await
         .map_err(|e| self.cannot("read", &e))?;
-        let details = self.details(rows).await?;
-        Ok(details.into_iter().map(|detail| detail.run).collect())
+        self.summaries(rows).await
     }
 
     /// One run with its trials and its trace. Errors: not_found, store_unavailable.
@@ -160,32 +182,55 @@ impl Store {
             .map_err(|e| self.cannot("read", &e))?;
         let mut detail = self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))?;
         detail.trace = self.trace(run_id).await?;
+        detail.cards = self.cards(run_id).await.map_err(|e| self.cannot("read", &e))?;
         Ok(detail)
+    }
+
+    async fn cards(&self, run_id: i64) -> Result<Option<RunTrace>, sqlx::Error> {
+        let row = query("SELECT cards FROM run_cards WHERE run = ?").bind(run_id);
+        row.fetch_optional(&self.readers).await?.map(|row| from_json(&row, "cards")).transpose()
+    }
+
+    /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
+    async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
+        let kept = |row: &SqliteRow| Ok((run_of(row)?, row.try_get_raw("summary")?.is_null()));
+        let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(kept).collect();
+        let runs = runs.map_err(|e| self.cannot("read", &e))?;
+        let of_before: Vec<i64> = runs.iter().filter(|(_, bare)| *bare).map(|(run, _)| run.run_id).collect();
+        let mut trials = self.trials(&of_before).await.map_err(|e| self.cannot("read", &e))?;
+        let summed = tokio::task::spawn_blocking(move || {
+            let sum = |(mut run, bare): (Run, bool)| {
+                if bare {
+                    run.sum_up(&trials.remove(&run.run_id).unwrap_or_default());
+                }
+                run
+            };
+            runs.into_iter().map(sum).collect()
+        });
+        summed.await.map_err(|error| ApiError::internal(format!("Summarising the runs broke off: {error}.")))
     }
 
     /// The runs of these rows with their trials, in the rows' order.
     async fn details(&self, rows: Vec<SqliteRow>) -> Result<Vec<RunDetail>, ApiError> {
-        let runs = rows.iter().map(run_of).collect::<Result<Vec<_>, _>>();
-        let runs = runs.map_err(|e| self.cannot("read", &e))?;
-        let mut trials = self.trials(&runs).await.map_err(|e| self.cannot("read", &e))?;
-        // The intervals of many runs are work for whole milliseconds; other tasks go on meanwhile.
-        let details = tokio::task::spawn_blocking(move || {
-            let detail = |run: Run| {
-                let trials = trials.remove(&run.run_id).unwrap_or_default();
-                detail_of(run, trials)
-            };
-            runs.into_iter().map(detail).collect()
-        });
-        details.await.map_err(|error| ApiError::internal(format!("Summarising the runs broke off: {error}.")))
+        let runs = self.summaries(rows).await?;
+        let ids: Vec<i64> = runs.iter().map(|run| run.run_id).collect();
+        let mut trials = self.trials(&ids).await.map_err(|e| self.cannot("read", &e))?;
+        let detail = |run: Run| {
+            let trials = trials.remove(&run.run_id).unwrap_or_default();
+            RunDetail { run, trials, trace: None, cards: None }
+        };
+        Ok(runs.into_iter().map(detail).collect())
     }
 
-    async fn trials(&self, runs: &[Run]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
-        let ids: Vec<i64> = runs.iter().map(|run| run.run_id).collect();
+    async fn trials(&self, runs: &[i64]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
+        if runs.is_empty() {
+            return Ok(HashMap::new());
+        }
         let rows = query(
             "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?)) \
              ORDER BY run, phase = 'measured', seq",
         )
-        .bind(json(&ids)?)
+        .bind(json(&runs)?)
         .fetch_all(&self.readers)
         .await?;
         let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
@@ -212,6 +257,13 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     run.peak_memory_bytes = unsigned(row, "peak_memory_bytes")?;
     run.fingerprint = from_json(row, "fingerprint")?;
     run.note = row.try_get("note")?;
+    run.against = row.try_get("against")?;
+    if !row.try_get_raw("disturbed")?.is_null() {
+        run.disturbed = from_json(row, "disturbed")?;
+    }
+    if !row.try_get_raw("summary")?.is_null() {
+        from_json::<StoredSummary>(row, "summary")?.put_into(&mut run);
+    }
     Ok(run)
 }
 
@@ -230,11 +282,57 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
         server_prefill_tok_s: row.try_get("server_prefill_tok_s")?,
         finish: row.try_get("finish")?,
         flaw: row.try_get("flaw")?,
-        ..Trial::default()
+        block: unsigned(row, "block")?,
+        concurrency: unsigned(row, "concurrency")?,
+        begun_ms: row.try_get("begun_ms")?,
+        late_ms: row.try_get("late_ms")?,
     })
 }
 
-fn detail_of(mut run: Run, trials: Vec<Trial>) -> RunDetail {
-    run.sum_up(&trials);
-    RunDetail { run, trials, trace: None }
+/// What the trials of a run say together, as it is kept.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StoredSummary {
+    trials: u32,
+    warmups: u32,
+    ttft_ms: Option<Summary>,
+    decode_tok_s: Option<Summary>,
+    prefill_tok_s: Option<Summary>,
+    e2e_ms: Option<Summary>,
+    server_decode_tok_s: Option<Summary>,
+    server_prefill_tok_s: Option<Summary>,
+    peak_gpu_memory_bytes: Option<u64>,
+    energy_j_per_token: Option<f64>,
+    sweep: Option<Sweep>,
+}
+
+impl StoredSummary {
+    pub(super) fn of(run: &Run) -> Self {
+        Self {
+            trials: run.trials,
+            warmups: run.warmups,
+            ttft_ms: run.ttft_ms.clone(),
+            decode_tok_s: run.decode_tok_s.clone(),
+            prefill_tok_s: run.prefill_tok_s.clone(),
+            e2e_ms: run.e2e_ms.clone(),
+            server_decode_tok_s: run.server_decode_tok_s.clone(),
+            server_prefill_tok_s: run.server_prefill_tok_s.clone(),
+            peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
+            energy_j_per_token: run.energy_j_per_token,
+            sweep: run.sweep.clone(),
+        }
+    }
+
+    fn put_into(self, run: &mut Run) {
+        run.trials = self.trials;
+        run.warmups = self.warmups;
+        run.ttft_ms = self.ttft_ms;
+        run.decode_tok_s = self.decode_tok_s;
+        run.prefill_tok_s = self.prefill_tok_s;
+        run.e2e_ms = self.e2e_ms;
+        run.server_decode_tok_s = self.server_decode_tok_s;
+        run.server_prefill_tok_s = self.server_prefill_tok_s;
+        run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
+        run.energy_j_per_token = self.energy_j_per_token;
+        run.sweep = self.sweep;
+    }
 }

@@ -2,7 +2,8 @@ use super::{open::MIGRATIONS, *};
 use crate::ports::Journal;
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchPlan, Fingerprint, RunState, Trial, TrialPhase},
+    bench::{BenchPlan, Fingerprint, Run, RunDetail, RunState, Trial, TrialPhase},
+    error::ApiError,
     model::ModelRef,
     residency::CutOffSwitch,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport},
@@ -29,7 +30,23 @@ pub(super) fn new_run(server: &str, model: &str) -> NewRun {
         model: model.into(),
         server_version: Some("b1".into()),
         fingerprint: Fingerprint::from([("cpu".into(), "x".into())]),
+        against: None,
     }
+}
+
+/// Ends a run with what its trials say.
+async fn end(
+    store: &Store,
+    id: i64,
+    state: RunState,
+    note: Option<&str>,
+    peak: Option<u64>,
+) -> Result<(), ApiError> {
+    let mut detail = store.run(id).await?;
+    detail.run.sum_up(&detail.trials);
+    (detail.run.state, detail.run.peak_memory_bytes) = (state, peak);
+    detail.run.note = note.map(Into::into);
+    store.end_run(&detail).await
 }
 
 fn trial(seq: u32, phase: TrialPhase, decode: f64, flaw: Option<&str>) -> Trial {
@@ -84,7 +101,7 @@ async fn a_run_is_summarised_over_the_trials_that_count() {
     for trial in &trials {
         store.add_trial(id, trial).await.unwrap();
     }
-    store.end_run(id, RunState::Done, Some("fine"), Some(42)).await.unwrap();
+    end(&store, id, RunState::Done, Some("fine"), Some(42)).await.unwrap();
     let detail = store.run(id).await.unwrap();
     assert_eq!(detail.trials, trials);
     let run = &detail.run;
@@ -112,7 +129,7 @@ async fn the_newest_done_runs_of_each_model_of_a_server_are_told() {
     ] {
         let id = store.begin_run(&new_run(server, model)).await.unwrap();
         store.add_trial(id, &trial(0, TrialPhase::Measured, id as f64, None)).await.unwrap();
-        store.end_run(id, state, None, None).await.unwrap();
+        end(&store, id, state, None, None).await.unwrap();
     }
     let runs = store.newest_runs(&"ollama".into(), 2).await.unwrap();
     assert_eq!(runs.iter().map(|run| run.run_id).collect::<Vec<_>>(), [6, 4, 2]);
@@ -142,7 +159,8 @@ async fn what_is_not_there_is_not_found() {
     let (_folder, path) = folder();
     let store = open(&path).await;
     assert_eq!(store.run(7).await.unwrap_err().code, ErrorCode::NotFound);
-    let ended = store.end_run(7, RunState::Done, None, None).await;
+    let run = Run::begun(7, Timestamp::UNIX_EPOCH, BenchPlan::named("quick", None).unwrap(), "a".into(), "m");
+    let ended = store.end_run(&RunDetail { run, trials: vec![], trace: None, cards: None }).await;
     assert_eq!(ended.unwrap_err().code, ErrorCode::NotFound);
     let orphan = store.add_trial(7, &trial(0, TrialPhase::Measured, 1.0, None)).await;
     let error = orphan.unwrap_err();
@@ -314,29 +332,71 @@ async fn a_newer_file_is_left_alone_and_an_older_one_is_copied_first() {
     Store::open_with(&path, &more).await.unwrap();
 }
 
-#[tokio::test]
-async fn the_first_version_s_file_is_brought_up_to_date_and_kept() {
-    let (folder, path) = folder();
-    let store = Store::open_with(&path, &MIGRATIONS[..1]).await.unwrap().store;
-    let run = store.begin_run(&new_run("ollama", "a")).await.unwrap();
-    store.end_run(run, RunState::Done, None, Some(42)).await.unwrap();
-    store.close().await;
+/// A run with three trials as programs of that time wrote them, raw because nobody writes them so any more.
+const OLD_RUN: &str = r#"
+INSERT INTO run (started_ms, ended_ms, state, plan, server, model, server_version, note, peak_memory_bytes, fingerprint,
+    metrics_version) VALUES (1700000000123, 1700000009000, 'done',
+    '{"name":"quick","prompt_words":64,"max_tokens":64,"trials":5}', 'ollama', 'a', 'b1', NULL, 42, '{"cpu":"x"}', 1);
+INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, total_ms) VALUES (1, 0, 'warmup', 99, 1, 900),
+    (1, 1, 'measured', 10, 20, 900), (1, 2, 'measured', 12, 30, 900);
+"#;
 
-    let store = open(&path).await;
-    let detail = store.run(run).await.unwrap();
-    assert_eq!((detail.run.peak_memory_bytes, detail.trace), (Some(42), None));
-    assert!(store.minutes(0, i64::MAX, 60_000).await.unwrap().is_empty());
-    let copy = folder.path().join("history.sqlite3.version-1");
-    let copy = Store::open_with(&copy, &MIGRATIONS[..1]).await.unwrap().store;
-    assert_eq!(copy.runs(&RunFilter::default()).await.unwrap().len(), 1);
+#[tokio::test]
+async fn a_file_of_every_earlier_version_is_brought_up_to_date_and_kept() {
+    for version in 1..MIGRATIONS.len() {
+        let (folder, path) = folder();
+        let store = Store::open_with(&path, &MIGRATIONS[..version]).await.unwrap().store;
+        sqlx::raw_sql(OLD_RUN).execute(&store.writer).await.unwrap();
+        store.close().await;
+
+        let store = open(&path).await;
+        let detail = store.run(1).await.unwrap();
+        let run = &detail.run;
+        assert_eq!((run.peak_memory_bytes, detail.trace, detail.cards), (Some(42), None, None), "{version}");
+        assert_eq!((run.trials, run.warmups, run.plan.concurrency.as_slice()), (2, 1, &[1][..]), "{version}");
+        assert_eq!(run.decode_tok_s.as_ref().map(|decode| decode.median), Some(25.0), "{version}");
+        assert_eq!(store.runs(&RunFilter::default()).await.unwrap(), std::slice::from_ref(run), "{version}");
+        assert!(store.minutes(0, i64::MAX, 60_000).await.unwrap().is_empty());
+        assert!(folder.path().join(format!("history.sqlite3.version-{version}")).exists(), "{version}");
+        // It is written on as any other.
+        let new = store.begin_run(&new_run("ollama", "b")).await.unwrap();
+        end(&store, new, RunState::Done, None, None).await.unwrap();
+    }
 }
 
 #[tokio::test]
-async fn a_migration_that_fails_leaves_nothing_behind() {
+async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
     let (_folder, path) = folder();
-    open(&path).await.close().await;
-    let broken = with("CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT; CREATE TABLE run (id);");
-    assert!(Store::open_with(&path, &broken).await.is_err());
-    let good = with("CREATE TABLE half (id INTEGER PRIMARY KEY) STRICT;");
-    Store::open_with(&path, &good).await.unwrap();
+    let store = open(&path).await;
+    let first = store.begin_run(&new_run("ollama", "a")).await.unwrap();
+    let second = store.begin_run(&NewRun { against: Some(first), ..new_run("ollama", "b") }).await.unwrap();
+    let mut detail = store.run(second).await.unwrap();
+    let told = Trial {
+        block: Some(3),
+        concurrency: Some(4),
+        begun_ms: Some(1.5),
+        late_ms: Some(0.5),
+        ..trial(0, TrialPhase::Measured, 10.0, None)
+    };
+    store.add_trial(second, &told).await.unwrap();
+    detail.trials = vec![told];
+    detail.run.sum_up(&[trial(0, TrialPhase::Measured, 77.0, None)]);
+    detail.run.energy_j_per_token = Some(0.5);
+    detail.run.peak_gpu_memory_bytes = Some(9);
+    detail.run.disturbed = vec![pilothouse_domain::bench::Disturbance {
+        what: pilothouse_domain::bench::quiet::DisturbedBy::Processor,
+        name: "make".into(),
+        pid: Some(7),
+        percent: Some(99.0),
+        seconds: 2.0,
+    }];
+    detail.cards = Some(pilothouse_domain::bench::RunTrace {
+        at_ms: vec![1.0],
+        instance_memory_bytes: vec![None],
+        cards: vec![],
+    });
+    store.end_run(&detail).await.unwrap();
+    assert_eq!(store.run(second).await.unwrap(), detail);
+    assert_eq!(detail.run.against, Some(first));
+    assert_eq!(store.runs(&RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap(), [detail.run]);
 }

@@ -6,8 +6,10 @@ mod cpu_features;
 mod linux;
 #[cfg(not(target_os = "macos"))]
 mod nvidia;
+mod power;
 
 pub use cpu_features::missing_cpu_feature;
+pub use power::{Power, power};
 
 use crate::apart;
 use pilothouse_domain::{

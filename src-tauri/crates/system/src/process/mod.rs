@@ -13,6 +13,7 @@ mod run;
 mod spec;
 #[cfg(target_os = "linux")]
 pub(crate) mod stat;
+mod times;
 mod work;
 
 pub use child::OwnedProcess;
@@ -24,6 +25,7 @@ pub use login_path::login_path;
 pub use output::{OutputTail, output_file};
 pub use run::{Finished, run_blocking, run_to_end, run_until};
 pub use spec::{Exit, ProcessSpec, Processes};
+pub use times::cpu_times;
 pub use work::work_of_tree;
 
 use pilothouse_domain::hang::ProcessWork;

@@ -1,19 +1,21 @@
 //! What a run was measured on: two runs with the same fingerprint may be compared.
 
+use super::side::Begin;
 use pilothouse_domain::{
     bench::Fingerprint,
-    machine::{Gpu, Machine, MemoryKind},
+    machine::{Gpu, MemoryKind},
     model::{Instance, Model},
     snapshot::Snapshot,
 };
 
-/// `context`: of the instance that is measured, in tokens. What is not known is said to be so.
+/// `instance`: the one that is measured. What is not known is said to be so.
 pub(super) fn fingerprint(
     snapshot: &Snapshot,
     model: &Model,
-    context: Option<u64>,
-    machine: &Machine,
+    instance: &Instance,
+    begin: &Begin<'_>,
 ) -> Fingerprint {
+    let Begin { machine, power, .. } = begin;
     let mut fingerprint = Fingerprint::new();
     let mut note = |key: &str, value: Option<String>| {
         fingerprint.insert(key.into(), value.unwrap_or_else(|| "not reported".into()));
@@ -26,8 +28,12 @@ pub(super) fn fingerprint(
     note("model", Some(model.name.clone()));
     note("format", model.format.clone());
     note("quantization", model.quantization.clone());
+    note("parameters", model.parameters.clone());
     note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
-    note("context", context.map(|tokens| tokens.to_string()));
+    note("context", instance.context.map(|tokens| tokens.to_string()));
+    note("parallel", instance.slots.map(|slots| slots.to_string()));
+    note("power_source", power.on_battery.map(|on| if on { "battery" } else { "mains" }.into()));
+    note("power_mode", power.mode.clone());
     note("os", machine.os.clone().or_else(|| sysinfo::System::long_os_version().ok()));
     note("kernel", sysinfo::System::kernel_version().ok());
     note("architecture", Some(std::env::consts::ARCH.into()));

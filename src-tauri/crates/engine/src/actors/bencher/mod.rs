@@ -1,10 +1,17 @@
-//! The owner of the benchmark under way: one at a time. Its model is lent by residency, so that nothing is switched, loaded or
+//! The owner of the benchmark under way: one at a time. Its models are lent by residency, so that nothing is switched, loaded or
 //! asked for a token of health beside it, and memory afterwards is as before.
+//!
+//! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when; `request`: one
+//! request; `quiet_gate`: who disturbs; `beside`: what the gauges show meanwhile.
 
 mod beside;
+mod course;
 mod fingerprint;
 mod prompt;
+mod quiet_gate;
+mod request;
 mod run;
+mod side;
 #[cfg(test)]
 mod tests;
 
@@ -14,13 +21,14 @@ use crate::{
     store::Store,
 };
 use pilothouse_domain::{
-    bench::{BenchPlan, RunDetail},
+    bench::{BenchPlan, RunDetail, quiet::CpuTimes},
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
 use pilothouse_leases::Leases;
-use pilothouse_system::gauges::GaugePast;
+use pilothouse_system::{gauges::GaugePast, hardware::Power};
 use run::BenchRun;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -34,6 +42,27 @@ pub struct BencherWiring {
     /// Lends the model that is measured.
     pub residency: ResidencyHandle,
     pub past: GaugePast,
+    pub neighbours: Arc<dyn Neighbours>,
+}
+
+/// What the system tells of the programs beside a run. Blocking.
+pub trait Neighbours: Send + Sync {
+    /// `None`: not told.
+    fn cpu_times(&self) -> Option<CpuTimes>;
+    fn power(&self) -> Power;
+}
+
+/// What this system tells.
+pub struct ThisMachine;
+
+impl Neighbours for ThisMachine {
+    fn cpu_times(&self) -> Option<CpuTimes> {
+        pilothouse_system::process::cpu_times()
+    }
+
+    fn power(&self) -> Power {
+        pilothouse_system::hardware::power()
+    }
 }
 
 /// What shall be measured.
@@ -43,9 +72,13 @@ pub struct BenchRequest {
     pub model: Option<String>,
     pub server: Option<ServerId>,
     pub plan: BenchPlan,
+    /// The other side of a comparison, and its server where it is named.
+    pub against: Option<(String, Option<ServerId>)>,
 }
 
-type BenchReply = oneshot::Sender<Result<RunDetail, ApiError>>;
+/// One run, or one for each side of a comparison.
+type Runs = Vec<RunDetail>;
+type BenchReply = oneshot::Sender<Result<Runs, ApiError>>;
 
 enum Ask {
     Bench(BenchRequest, BenchReply),
@@ -64,9 +97,9 @@ impl BencherHandle {
         Self(sender)
     }
 
-    /// Runs a benchmark and waits for its end.
-    /// Errors: busy, not_found, ambiguous, no_active_model, cancelled, and what the server says.
-    pub async fn bench(&self, request: BenchRequest) -> Result<RunDetail, ApiError> {
+    /// Runs a benchmark and waits for its end: one run, or one for each side.
+    /// Errors: busy, not_quiet, does_not_fit, not_found, ambiguous, no_active_model, cancelled, and what the server says.
+    pub async fn bench(&self, request: BenchRequest) -> Result<Runs, ApiError> {
         let (reply, answer) = oneshot::channel();
         self.0.send(Ask::Bench(request, reply)).await.map_err(|_| ended())?;
         answer.await.map_err(|_| ended())?
@@ -94,7 +127,7 @@ fn ended() -> ApiError {
 
 struct Running {
     cancel: CancellationToken,
-    task: tokio::task::JoinHandle<Result<RunDetail, ApiError>>,
+    task: tokio::task::JoinHandle<Result<Runs, ApiError>>,
     reply: BenchReply,
 }
 
@@ -131,7 +164,7 @@ async fn serve(around: BencherWiring, mut mailbox: mpsc::Receiver<Ask>) {
     }
 }
 
-type Begun = (CancellationToken, tokio::task::JoinHandle<Result<RunDetail, ApiError>>);
+type Begun = (CancellationToken, tokio::task::JoinHandle<Result<Runs, ApiError>>);
 
 fn begin(around: &BencherWiring, request: BenchRequest, busy: bool) -> Result<Begun, ApiError> {
     if busy {
@@ -142,7 +175,7 @@ fn begin(around: &BencherWiring, request: BenchRequest, busy: bool) -> Result<Be
     Ok((cancel, tokio::spawn(run.run())))
 }
 
-async fn end_of(running: &mut Option<Running>) -> Result<RunDetail, ApiError> {
+async fn end_of(running: &mut Option<Running>) -> Result<Runs, ApiError> {
     match running {
         Some(running) => (&mut running.task).await.unwrap_or_else(|_| {
             Err(ApiError::internal("The benchmark ended unexpectedly.").hint("Look at Pilothouse's log."))

@@ -1,51 +1,34 @@
-use super::{BenchRequest, BencherWiring, beside::Beside, fingerprint::fingerprint, prompt};
+use super::{
+    BenchRequest, BencherWiring, Runs,
+    course::{Course, Spent},
+    quiet_gate::QuietGate,
+    side::{Asked, Begin, Measured},
+};
 use crate::{
-    actors::{
-        bounds::{until_cancelled, within},
-        residency::Borrowed,
-        supervisor::Connection,
-    },
+    actors::{bounds::apart, residency::Borrowed},
     hub::Report,
-    store::NewRun,
 };
-use futures_util::StreamExt;
 use pilothouse_domain::{
-    Timestamp,
-    bench::{
-        self, BenchProgress, RawTrial, Run, RunDetail, RunState, Trial, TrialPhase,
-        warmup::{self, MAX_WARMUPS, Warmth},
-    },
+    bench::RunDetail,
     error::{ApiError, ErrorCode},
-    machine::Machine,
-    model::{Model, ModelRef, find_model},
+    model::{Model, find_model},
     notice::Happening,
+    server::ServerId,
 };
-use pilothouse_leases::Target;
-use pilothouse_servers::{GenerateEnd, GenerateRequest};
-use pilothouse_system::hardware::this_machine;
-use std::time::{Duration, Instant};
+use pilothouse_system::hardware::{Power, this_machine};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
-/// A run from its preparation to its row.
+/// Small files of the kernel, or a short program.
+const POWER_LIMIT: Duration = Duration::from_secs(3);
+/// Requests that are thrown away of a model that was loaded again for its block.
+const REWARM: u32 = 2;
+
+/// A run or a comparison from its request to its rows.
 pub(super) struct BenchRun {
     around: BencherWiring,
     request: BenchRequest,
     cancel: CancellationToken,
-}
-
-/// What stays the same over all requests of a run.
-struct Arm {
-    run_id: i64,
-    target: ModelRef,
-    title: String,
-    lease: Target,
-    connection: Connection,
-}
-
-/// Beyond reading the prompt, half a token a second is slower than anything that is worth a benchmark: a trial that takes
-/// longer has hung.
-fn trial_limit(max_tokens: u32) -> Duration {
-    Duration::from_secs(120) + Duration::from_secs(2) * max_tokens
 }
 
 impl BenchRun {
@@ -53,44 +36,18 @@ impl BenchRun {
         Self { around, request, cancel }
     }
 
-    pub async fn run(self) -> Result<RunDetail, ApiError> {
-        let model = self.model()?;
-        let why = format!("A benchmark of {}", model.title);
-        let borrowed = self.around.residency.borrow(model.clone(), why, self.cancel.clone()).await?;
-        let result = self.measured(&model, &borrowed).await;
-        borrowed.give_back().await;
-        result
-    }
-
-    async fn measured(&self, model: &Model, borrowed: &Borrowed) -> Result<RunDetail, ApiError> {
-        let target = model.reference();
-        let mut run = self.new_run(model, borrowed.instance.context, &this_machine().await);
-        if let Some(store) = &self.around.store {
-            let new = NewRun {
-                started_at: run.started_at,
-                plan: run.plan.clone(),
-                server: run.server.clone(),
-                model: run.model.clone(),
-                server_version: run.server_version.clone(),
-                fingerprint: run.fingerprint.clone(),
-            };
-            match store.begin_run(&new).await {
-                Ok(id) => run.run_id = id,
-                Err(error) => tracing::warn!(%error, "this run is not kept"),
-            }
+    pub async fn run(self) -> Result<Runs, ApiError> {
+        let models = self.models()?;
+        let mut course = self.course(&models).await;
+        match &models[..] {
+            [model] => self.alone(model, &mut course).await,
+            [a, b] => self.compared([a, b], &mut course).await,
+            _ => Err(ApiError::internal("A benchmark has one side or two.")),
         }
-        let connection = borrowed.connection.clone();
-        let lease = connection.target(&target.server, &target.model, &borrowed.instance.id);
-        let arm = Arm { run_id: run.run_id, target, title: model.title.clone(), lease, connection };
-        let mut trials = Vec::new();
-        let beside = Beside::begin(&self.around, &arm.target.server, run.started_at);
-        let result = self.measure(&arm, &mut run, &mut trials).await;
-        let (peak, trace) = beside.end().await;
-        run.peak_memory_bytes = peak;
-        self.close(&arm, RunDetail { run, trials, trace }, result).await
     }
 
-    fn model(&self) -> Result<Model, ApiError> {
+    /// The models to be measured, one or two. Errors: no_active_model, not_found, ambiguous.
+    fn models(&self) -> Result<Vec<Model>, ApiError> {
         let snapshot = self.around.hub.now();
         let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
         let (name, server) = match (&self.request.model, &snapshot.active) {
@@ -101,136 +58,193 @@ impl BenchRun {
                     .hint("Switch to a model first, or name one."));
             }
         };
-        find_model(&models, &name, server.as_ref()).cloned()
+        let mut sides = vec![find_model(&models, &name, server.as_ref())?.clone()];
+        if let Some((name, server)) = &self.request.against {
+            sides.push(find_model(&models, name, server.as_ref())?.clone());
+        }
+        Ok(sides)
     }
 
-    fn new_run(&self, model: &Model, context: Option<u64>, machine: &Machine) -> Run {
-        let snapshot = self.around.hub.now();
-        let server = snapshot.server(&model.server);
-        let fingerprint = fingerprint(&snapshot, model, context, machine);
-        let mut run = Run::begun(
-            Timestamp::now().as_millisecond(),
-            Timestamp::now(),
-            self.request.plan.clone(),
-            model.server.clone(),
-            model.name.clone(),
-        );
-        run.server_version = server.and_then(|s| s.version.clone());
-        run.fingerprint = fingerprint;
-        run
+    async fn course(&self, models: &[Model]) -> Course {
+        let (around, plan) = (self.around.clone(), self.request.plan.clone());
+        let servers: BTreeSet<ServerId> = models.iter().map(|model| model.server.clone()).collect();
+        let power = self.power().await;
+        let gate = QuietGate::new(&around, servers, &plan, power.on_battery);
+        Course { around, plan, cancel: self.cancel.clone(), gate, spent: Spent::default(), power }
     }
 
-    async fn measure(&self, arm: &Arm, run: &mut Run, trials: &mut Vec<Trial>) -> Result<(), ApiError> {
-        let (mut ttft, mut decode) = (Vec::new(), Vec::new());
-        loop {
-            self.progress(arm, TrialPhase::Warmup, ttft.len() as u32, MAX_WARMUPS, decode.last().copied());
-            let trial = self.trial(arm, trials, TrialPhase::Warmup, run).await?;
-            // An answer that came at once has no first token, but a time.
-            ttft.push(trial.ttft_ms.unwrap_or(trial.total_ms));
-            decode.extend(trial.decode_tok_s);
-            run.warmups += 1;
-            match warmup::judge(&ttft, &decode) {
-                Warmth::Warm => break,
-                Warmth::GoOn if run.warmups < MAX_WARMUPS => {}
-                Warmth::GoOn | Warmth::Unsettled => {
-                    run.note =
-                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
-                    break;
+    async fn power(&self) -> Power {
+        let neighbours = Arc::clone(&self.around.neighbours);
+        let asked = apart("the power supply", POWER_LIMIT, move || Some(neighbours.power()));
+        asked.await.unwrap_or_default()
+    }
+
+    async fn borrow(&self, models: &[&Model]) -> Result<Borrowed, ApiError> {
+        let titles: Vec<&str> = models.iter().map(|model| model.title.as_str()).collect();
+        let why = format!("A benchmark of {}", titles.join(" and "));
+        let models = models.iter().map(|model| (*model).clone()).collect();
+        self.around.residency.borrow(models, why, self.cancel.clone()).await
+    }
+
+    /// One model by itself.
+    async fn alone(&self, model: &Model, course: &mut Course) -> Result<Runs, ApiError> {
+        let borrowed = self.borrow(&[model]).await?;
+        let Some(side) = borrowed.sides.first() else { return Err(nothing_lent()) };
+        let machine = this_machine().await;
+        let begin =
+            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
+        let mut measured = Measured::begin(&self.around, model, side, &begin).await;
+        let result = async {
+            course.quiet_before(&measured).await?;
+            course.warm_up(&mut measured).await?;
+            match self.request.plan.is_sweep() {
+                true => course.sweep(&mut measured).await,
+                false => course.trials(&mut measured).await,
+            }
+        };
+        let result = result.await;
+        measured.run.disturbed = course.gate.end().await;
+        let detail = measured.close(&self.around, result.as_ref().map(|()| ()).map_err(|error| error)).await;
+        borrowed.give_back().await;
+        self.tell(vec![detail], result)
+    }
+
+    /// Two models in turns, block by block; both in memory where they fit, else each for its trial.
+    async fn compared(&self, models: [&Model; 2], course: &mut Course) -> Result<Runs, ApiError> {
+        let same = models[0].reference() == models[1].reference();
+        let distinct = if same { &models[..1] } else { &models[..] };
+        match self.borrow(distinct).await {
+            Ok(borrowed) => {
+                let result = self.together(models, &borrowed, course).await;
+                borrowed.give_back().await;
+                result
+            }
+            Err(error) if error.code == ErrorCode::DoesNotFit && !same => self.in_turns(models, course).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn together(
+        &self,
+        models: [&Model; 2],
+        borrowed: &Borrowed,
+        course: &mut Course,
+    ) -> Result<Runs, ApiError> {
+        let Some((first, last)) = borrowed.sides.first().zip(borrowed.sides.last()) else {
+            return Err(nothing_lent());
+        };
+        let machine = this_machine().await;
+        let mut begin =
+            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
+        let mut a = Measured::begin(&self.around, models[0], first, &begin).await;
+        begin.against = Some(a.run.run_id);
+        let mut b = Measured::begin(&self.around, models[1], last, &begin).await;
+        let result = async {
+            course.quiet_before(&a).await?;
+            course.warm_up(&mut a).await?;
+            course.warm_up(&mut b).await?;
+            let mut block = 0;
+            while !course.is_enough(block, &a, &b) {
+                block += 1;
+                course.quiet_before(&a).await?;
+                // The same words for both, and nobody knows who is first.
+                let (text, a_first): (u64, bool) = (rand::random(), rand::random());
+                let (first, second) = if a_first { (&mut a, &mut b) } else { (&mut b, &mut a) };
+                course.block_trial(first, block, text).await?;
+                course.block_trial(second, block, text).await?;
+            }
+            Ok(())
+        };
+        let result = result.await;
+        self.close_both(a, b, course, result).await
+    }
+
+    /// Each model is borrowed for its trial, so that one is in memory at a time beside what was there.
+    async fn in_turns(&self, models: [&Model; 2], course: &mut Course) -> Result<Runs, ApiError> {
+        let machine = this_machine().await;
+        let mut begin =
+            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
+        let mut a = self.begun_alone(models[0], &begin).await?;
+        begin.against = Some(a.run.run_id);
+        let b = self.begun_alone(models[1], &begin).await;
+        let mut b = match b {
+            Ok(b) => b,
+            Err(error) => {
+                a.run.disturbed = course.gate.end().await;
+                let detail = a.close(&self.around, Err(&error)).await;
+                return self.tell(vec![detail], Err(error));
+            }
+        };
+        let result = async {
+            let mut block = 0;
+            while !course.is_enough(block, &a, &b) {
+                block += 1;
+                let (text, a_first): (u64, bool) = (rand::random(), rand::random());
+                let order = if a_first { [0, 1] } else { [1, 0] };
+                for which in order {
+                    let side = if which == 0 { &mut a } else { &mut b };
+                    let borrowed = self.borrow(&[models[which]]).await?;
+                    let turn = async {
+                        let Some(lent) = borrowed.sides.first() else { return Err(nothing_lent()) };
+                        side.asked = Asked::of(&side.target, lent);
+                        course.quiet_before(side).await?;
+                        course.rewarm(side, REWARM).await?;
+                        course.block_trial(side, block, text).await
+                    };
+                    let turn = turn.await;
+                    borrowed.give_back().await;
+                    turn?;
                 }
             }
-        }
-        let mut last = None;
-        for done in 0..run.plan.trials {
-            self.progress(arm, TrialPhase::Measured, done, run.plan.trials, last);
-            last = self.trial(arm, trials, TrialPhase::Measured, run).await?.decode_tok_s;
-        }
-        Ok(())
-    }
-
-    fn progress(&self, arm: &Arm, phase: TrialPhase, done: u32, total: u32, rate: Option<f64>) {
-        self.around.hub.report(Report::Bench(Some(BenchProgress {
-            phase,
-            done,
-            total,
-            last_decode_tok_s: rate,
-            ..BenchProgress::of(arm.run_id, arm.target.server.clone(), &arm.target.model)
-        })));
-    }
-
-    async fn trial(
-        &self,
-        arm: &Arm,
-        trials: &mut Vec<Trial>,
-        phase: TrialPhase,
-        run: &mut Run,
-    ) -> Result<Trial, ApiError> {
-        let request = GenerateRequest {
-            instance: arm.lease.instance.clone(),
-            prompt: prompt::unique(rand::random(), run.plan.prompt_words),
-            max_tokens: run.plan.max_tokens,
-            raw: true,
+            Ok(())
         };
-        // Counted as under way: nobody asks the server for a token of proof beside a measurement.
-        let lease = self.around.leases.enter(&arm.lease);
-        let limit = trial_limit(run.plan.max_tokens);
-        let streamed = within("A request of the benchmark", limit, stream(arm, &request));
-        let (raw, end) = until_cancelled(&self.cancel, "The benchmark was cancelled.", streamed)
-            .await
-            .map_err(|error| {
-                let unexplained = error.code == ErrorCode::TimedOut && error.hint.is_none();
-                let hint = format!("Look at the server's log: pilothouse logs {}", arm.target.server);
-                if unexplained { error.hint(hint) } else { error }
-            })?;
-        drop(lease);
-        let trial = judge(trials.len() as u32, phase, &raw, &end, run.plan.max_tokens);
-        if let Some(store) = &self.around.store
-            && let Err(error) = store.add_trial(arm.run_id, &trial).await
-        {
-            tracing::warn!(%error, "a trial was not kept");
-        }
-        trials.push(trial.clone());
-        Ok(trial)
+        let result = result.await;
+        self.close_both(a, b, course, result).await
     }
 
-    async fn close(
+    async fn begun_alone(&self, model: &Model, begin: &Begin<'_>) -> Result<Measured, ApiError> {
+        let borrowed = self.borrow(&[model]).await?;
+        let begun = match borrowed.sides.first() {
+            Some(side) => Ok(Measured::begin(&self.around, model, side, begin).await),
+            None => Err(nothing_lent()),
+        };
+        borrowed.give_back().await;
+        begun
+    }
+
+    async fn close_both(
         &self,
-        arm: &Arm,
-        detail: RunDetail,
+        mut a: Measured,
+        mut b: Measured,
+        course: &mut Course,
         result: Result<(), ApiError>,
-    ) -> Result<RunDetail, ApiError> {
-        let RunDetail { mut run, trials, trace } = detail;
-        run.state = match &result {
-            Ok(()) => RunState::Done,
-            Err(error) if error.code == ErrorCode::Cancelled => RunState::Cancelled,
-            Err(_) => RunState::CutOff,
-        };
-        if let Err(error) = &result {
-            run.note = Some(error.message.clone());
-        }
-        run.sum_up(&trials);
-        run.note = run.note.take().or_else(|| why_incomplete(&trials));
-        if let Some(store) = &self.around.store
-            && let Err(error) =
-                store.end_run(run.run_id, run.state, run.note.as_deref(), run.peak_memory_bytes).await
-        {
-            tracing::warn!(%error, "the end of the run was not kept");
-        }
-        if let (Some(store), Some(trace)) = (&self.around.store, &trace)
-            && let Err(error) = store.add_trace(run.run_id, trace).await
-        {
-            tracing::warn!(%error, "the gauges of the run were not kept");
-        }
-        let title = arm.title.clone();
+    ) -> Result<Runs, ApiError> {
+        let disturbed = course.gate.end().await;
+        a.run.disturbed.clone_from(&disturbed);
+        b.run.disturbed = disturbed;
+        // Each knows the other.
+        a.run.against = Some(b.run.run_id);
+        let ended = || result.as_ref().map(|()| ());
+        let a = a.close(&self.around, ended()).await;
+        let b = b.close(&self.around, ended()).await;
+        self.tell(vec![a, b], result)
+    }
+
+    /// Tells everybody how it ended.
+    fn tell(&self, runs: Runs, result: Result<(), ApiError>) -> Result<Runs, ApiError> {
+        let Some(RunDetail { run, .. }) = runs.first() else { return Err(nothing_lent()) };
+        let snapshot = self.around.hub.now();
+        let title = snapshot.model_title(&run.server, &run.model);
         match result {
             Ok(()) => {
                 self.around.hub.report(Report::LastRun(run.clone()));
                 self.around.notifier.tell(Happening::BenchDone {
                     title,
-                    server_title: self.around.hub.now().server_title(&arm.target.server),
+                    server_title: snapshot.server_title(&run.server),
                     decode_tok_s: run.decode_tok_s.as_ref().map(|summary| summary.median),
                     ttft_ms: run.ttft_ms.as_ref().map(|summary| summary.median),
                 });
-                Ok(RunDetail { run, trials, trace })
+                Ok(runs)
             }
             Err(error) => {
                 if error.code != ErrorCode::Cancelled {
@@ -242,62 +256,6 @@ impl BenchRun {
     }
 }
 
-/// One streamed answer, stamped by our clock as its bytes are read.
-async fn stream(arm: &Arm, request: &GenerateRequest) -> Result<(RawTrial, GenerateEnd), ApiError> {
-    let begun = Instant::now();
-    let since = |at: Instant| at.saturating_duration_since(begun).as_nanos() as u64;
-    let mut answer = arm.connection.client.generate(request).await?;
-    let mut raw = RawTrial::default();
-    let mut end = None;
-    while let Some(event) = answer.next().await {
-        let event = event?;
-        if !event.text.is_empty() {
-            raw.text_came(since(event.at));
-        }
-        end = event.end.or(end);
-    }
-    raw.end_ns = since(Instant::now());
-    let end = end.ok_or_else(|| {
-        ApiError::new(
-            ErrorCode::BadAnswer,
-            "The answer ended without its last record; the server cut it off.",
-        )
-    })?;
-    raw.output_tokens = end.output_tokens;
-    raw.prompt_tokens = end.prompt_tokens;
-    raw.cached_tokens = end.cached_tokens;
-    Ok((raw, end))
-}
-
-fn judge(seq: u32, phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) -> Trial {
-    let flaw = bench::flaw(raw, max_tokens);
-    // What came at once says nothing of its first token.
-    let timed = !raw.came_at_once();
-    Trial {
-        seq,
-        phase,
-        ttft_ms: bench::ttft_ms(raw).filter(|_| timed),
-        decode_tok_s: bench::decode_tok_s(raw),
-        prefill_tok_s: bench::prefill_tok_s(raw).filter(|_| timed),
-        total_ms: raw.end_ns as f64 / 1e6,
-        output_tokens: raw.output_tokens,
-        prompt_tokens: raw.prompt_tokens,
-        cached_tokens: raw.cached_tokens,
-        server_decode_tok_s: end.decode_tok_s,
-        server_prefill_tok_s: end.prefill_tok_s,
-        finish: end.finish.clone(),
-        flaw,
-        ..Trial::default()
-    }
-}
-
-/// What is missing in a run that went to its end, and why.
-fn why_incomplete(trials: &[Trial]) -> Option<String> {
-    let measured = || trials.iter().filter(|trial| trial.phase == TrialPhase::Measured);
-    if !measured().any(Trial::counts) {
-        let flaw = measured().find_map(|trial| trial.flaw.as_deref())?;
-        return Some(format!("No trial counts: {flaw}."));
-    }
-    let uncounted = measured().all(|trial| trial.output_tokens.is_none());
-    uncounted.then(|| "The server does not tell how many tokens it gave, so there are no rates.".into())
+fn nothing_lent() -> ApiError {
+    ApiError::internal("Nothing was lent for the benchmark.")
 }

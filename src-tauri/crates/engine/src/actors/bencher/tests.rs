@@ -1,22 +1,40 @@
-use super::{BenchRequest, BencherHandle, BencherWiring};
+use super::{BenchRequest, BencherHandle, BencherWiring, Neighbours, Runs};
 use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
 use pilothouse_domain::{
-    bench::BenchPlan,
+    bench::{
+        BenchPlan, Run,
+        plan::WhenDisturbed,
+        quiet::{CpuTimes, ProcessTime},
+    },
     error::{ApiError, ErrorCode},
 };
-use pilothouse_system::gauges::GaugePast;
-use std::time::Duration;
+use pilothouse_system::{gauges::GaugePast, hardware::Power};
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 /// `a` is active; `b` fits beside it, `huge` never does.
 async fn scene() -> (Scene, FakeServer, BencherHandle) {
+    scene_beside(&Scripted::default()).await
+}
+
+/// The same beside these programs.
+async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandle) {
     let one = FakeServer::new("one")
         .in_memory(&Memory::of(100))
         .with_pace(Duration::from_secs(2), Duration::from_millis(10))
         .with_model("a", 10)
         .with_model("b", 10)
         .with_model("huge", 1000);
-    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
+    let (scene, bencher) = started(&one, neighbours).await;
     scene.switch("a").await.unwrap();
+    (scene, one, bencher)
+}
+
+async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherHandle) {
+    let scene = Scene::start(std::slice::from_ref(server), &FakeJournal::default()).await;
     let bencher = BencherHandle::start(BencherWiring {
         hub: scene.hub.clone(),
         leases: scene.leases.clone(),
@@ -24,13 +42,42 @@ async fn scene() -> (Scene, FakeServer, BencherHandle) {
         store: None,
         residency: scene.residency.clone(),
         past: GaugePast::default(),
+        neighbours: Arc::new(neighbours.clone()),
     });
-    (scene, one, bencher)
+    (scene, bencher)
 }
 
 fn request(model: &str) -> BenchRequest {
     let plan = BenchPlan::named("quick", Some(5)).unwrap();
-    BenchRequest { model: Some(model.into()), server: None, plan }
+    BenchRequest { model: Some(model.into()), server: None, plan, against: None }
+}
+
+/// Programs beside the run, by script: each look takes a second, and the next of these shares of a core is used in it; then it
+/// is quiet.
+#[derive(Clone, Default)]
+struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>)>>);
+
+impl Scripted {
+    fn busy(shares: &[f64]) -> Self {
+        Self(Arc::new(Mutex::new((CpuTimes::default(), shares.iter().copied().collect()))))
+    }
+}
+
+impl Neighbours for Scripted {
+    fn cpu_times(&self) -> Option<CpuTimes> {
+        let mut script = self.0.lock().unwrap();
+        let share = script.1.pop_front().unwrap_or(0.0);
+        script.0.at_s += 1.0;
+        if script.0.processes.is_empty() {
+            script.0.processes.push(ProcessTime { pid: 4711, name: "cc1plus".into(), cpu_s: 0.0 });
+        }
+        script.0.processes[0].cpu_s += share;
+        Some(script.0.clone())
+    }
+
+    fn power(&self) -> Power {
+        Power { on_battery: Some(false), mode: Some("performance".into()) }
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -46,7 +93,7 @@ async fn a_run_leaves_memory_as_it_was_and_answers_of_others_go_on() {
     let refused = scene.switch("b").await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::Busy);
     assert_eq!(bencher.bench(request("a")).await.unwrap_err().code, ErrorCode::Busy, "one at a time");
-    let run = running.await.unwrap().unwrap().run;
+    let run = only(running.await.unwrap().unwrap());
     assert_eq!((run.model.as_str(), run.trials), ("b", 5));
     assert_eq!(scene.held(), ["a"]);
 }
@@ -68,7 +115,8 @@ async fn a_trial_that_hangs_ends_by_its_limit_and_memory_is_as_before() {
     let (scene, one, bencher) = scene().await;
     one.faults(|faults| faults.generate = Fault::Hang);
     let failed = bencher.bench(request("b")).await.unwrap_err();
-    assert_eq!(failed.code, ErrorCode::TimedOut);
+    assert_eq!(failed.code, ErrorCode::ServerError);
+    assert!(failed.message.contains("took longer than"), "{failed}");
     assert!(failed.hint.is_some_and(|hint| hint.contains("pilothouse logs one")));
     assert_eq!(scene.held(), ["a"]);
 }
@@ -102,7 +150,7 @@ async fn an_answer_in_another_shape_is_measured_as_far_as_it_goes_and_nobody_els
         (Shape::Whole, false, false, Some("No trial counts: the whole answer came at once")),
     ] {
         one.faults(|faults| faults.shape = shape);
-        let detail = bencher.bench(request("a")).await.unwrap();
+        let detail = bencher.bench(request("a")).await.unwrap().remove(0);
         let run = detail.run;
         assert_eq!(run.trials, if counts { 5 } else { 0 }, "{shape:?}");
         assert_eq!((run.ttft_ms.is_some(), run.decode_tok_s.is_some()), (counts, has_rate), "{shape:?}");
@@ -113,4 +161,122 @@ async fn an_answer_in_another_shape_is_measured_as_far_as_it_goes_and_nobody_els
         assert_eq!(flaws > 0, !counts, "{shape:?}");
     }
     assert_eq!(scene.held(), ["a"]);
+}
+
+fn only(runs: Runs) -> Run {
+    assert_eq!(runs.len(), 1);
+    runs.into_iter().next().unwrap().run
+}
+
+fn against(model: &str, other: &str) -> BenchRequest {
+    let plan = BenchPlan::named("ab", Some(10)).unwrap();
+    BenchRequest { model: Some(model.into()), server: None, plan, against: Some((other.into(), None)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_fails_is_a_flawed_trial_and_three_in_a_row_end_the_run() {
+    let (scene, one, bencher) = scene().await;
+    let fails = || Fault::Fail(ApiError::new(ErrorCode::ServerError, "out of luck"));
+    let running = tokio::spawn({
+        let bencher = bencher.clone();
+        async move { bencher.bench(request("a")).await }
+    });
+    // Into the measured ones.
+    while scene.now().bench.as_ref().is_none_or(|bench| bench.done < 2 || bench.total != 5) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    one.faults(|faults| faults.generate = Fault::Hang);
+    let before = scene.now().bench.as_ref().unwrap().done;
+    while scene.now().bench.as_ref().is_some_and(|bench| bench.done < before + 2) {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    one.faults(|faults| *faults = Default::default());
+    let detail = running.await.unwrap().unwrap().remove(0);
+    let flaws: Vec<&str> = detail.trials.iter().filter_map(|trial| trial.flaw.as_deref()).collect();
+    assert!((1..3).contains(&flaws.len()), "{flaws:?}");
+    assert!(
+        flaws.iter().all(|flaw| flaw.starts_with("failed: A request of the benchmark took")),
+        "{flaws:?}"
+    );
+    assert_eq!(detail.run.trials, 5 - flaws.len() as u32);
+    assert!(detail.run.note.unwrap().contains("do not count"));
+    one.faults(|faults| faults.generate = fails());
+    let ended = bencher.bench(request("a")).await.unwrap_err();
+    assert!(ended.message.contains("one after another failed: out of luck"), "{ended}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn both_sides_are_measured_in_blocks_and_memory_is_as_before() {
+    let (scene, one, bencher) = scene().await;
+    let runs = bencher.bench(against("a", "b")).await.unwrap();
+    assert_eq!(scene.held(), ["a"]);
+    assert_eq!(one.loads(), 2, "both were in memory at the same time");
+    let [a, b] = &runs[..] else { panic!("two sides") };
+    assert_eq!((a.run.model.as_str(), b.run.model.as_str()), ("a", "b"));
+    assert_eq!((a.run.against, b.run.against), (Some(b.run.run_id), Some(a.run.run_id)));
+    for side in [a, b] {
+        let blocks: Vec<u32> = side.trials.iter().filter_map(|trial| trial.block).collect();
+        assert_eq!(blocks, (1..=blocks.len() as u32).collect::<Vec<_>>());
+        assert!(blocks.len() >= 10);
+    }
+    // A model against itself is one copy in memory.
+    let runs = bencher.bench(against("b", "b")).await.unwrap();
+    assert_eq!((runs[0].run.model.as_str(), runs[1].run.model.as_str()), ("b", "b"));
+    assert_eq!((scene.held(), one.loads()), (vec!["a".to_owned()], 3));
+    assert_eq!(bencher.bench(against("a", "nonsense")).await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_for_both_each_is_loaded_for_its_trial() {
+    let one = FakeServer::new("one")
+        .in_memory(&Memory::of(25))
+        .with_pace(Duration::from_secs(2), Duration::from_millis(10))
+        .with_model("a", 10)
+        .with_model("b", 10)
+        .with_model("c", 10);
+    let (scene, bencher) = started(&one, &Scripted::default()).await;
+    scene.switch("a").await.unwrap();
+    let runs = bencher.bench(against("b", "c")).await.unwrap();
+    assert!(runs.iter().all(|side| side.run.trials >= 10), "{runs:#?}");
+    assert_eq!(scene.held(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_sends_more_and_more_at_a_time_and_one_again() {
+    let (scene, _, bencher) = scene().await;
+    let mut plan = BenchPlan::named("sweep", Some(5)).unwrap();
+    plan.concurrency = vec![1, 2, 4];
+    let sweep = BenchRequest { plan, ..request("a") };
+    let detail = bencher.bench(sweep).await.unwrap().remove(0);
+    let mut levels: Vec<u32> = detail.trials.iter().filter_map(|trial| trial.concurrency).collect();
+    levels.dedup();
+    assert_eq!(levels, [1, 2, 4, 1]);
+    let at = |level: u32| detail.trials.iter().filter(|trial| trial.concurrency == Some(level)).count();
+    assert_eq!((at(1), at(2), at(4)), (10, 8, 16));
+    assert_eq!(detail.run.trials, 10, "only those that were alone are summed up");
+    assert_eq!(scene.held(), ["a"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_machine_is_waited_for_and_then_marked_or_left() {
+    // Quiet at once, after three seconds, never.
+    for (shares, stop, disturbed, error) in [
+        (vec![], false, false, None),
+        (vec![0.0, 0.9, 0.9, 0.9], false, false, None),
+        (vec![0.9; 400], false, true, None),
+        (vec![0.0, 0.9, 0.9, 0.9], true, false, None),
+        (vec![0.9; 400], true, false, Some(ErrorCode::NotQuiet)),
+    ] {
+        let (scene, _, bencher) = scene_beside(&Scripted::busy(&shares)).await;
+        let mut asked = request("b");
+        asked.plan.when_disturbed = if stop { WhenDisturbed::Stop } else { WhenDisturbed::Mark };
+        let result = bencher.bench(asked).await;
+        assert_eq!(result.as_ref().err().map(|error| error.code), error, "{shares:?}");
+        if let Err(error) = &result {
+            assert!(error.message.contains("cc1plus (pid 4711) uses 90 % of a core"), "{error}");
+        }
+        let named = result.ok().map(|runs| only(runs).disturbed);
+        assert_eq!(named.is_some_and(|named| !named.is_empty()), disturbed, "{shares:?}, {stop}");
+        assert_eq!(scene.held(), ["a"]);
+    }
 }

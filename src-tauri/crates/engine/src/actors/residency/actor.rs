@@ -188,8 +188,8 @@ impl Residency {
             Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
             Event::Lent(ready, reply) => self.lent(ready, reply),
             Event::Returned(loaded, waits) => self.returned(loaded, waits),
-            Event::LoanOver(stray, waits) => {
-                self.loan_over(stray);
+            Event::LoanOver(strays, waits) => {
+                self.loan_over(strays);
                 if let Some(waits) = waits {
                     let _ = waits.send(());
                 }

@@ -1,4 +1,4 @@
-//! A model lent for a measurement, and what it takes to have it in memory.
+//! Models lent for a measurement, and what it takes to have them in memory.
 
 use super::{
     Connection, ResidencyWiring, bounded,
@@ -13,7 +13,8 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 pub(super) struct Request {
-    pub model: Model,
+    /// All of them at the same time; none twice.
+    pub models: Vec<Model>,
     /// What is done with it, for whoever is refused meanwhile: "A benchmark of X".
     pub why: String,
     pub cancel: CancellationToken,
@@ -23,43 +24,49 @@ pub(super) struct Request {
 /// Who has borrowed what.
 pub(super) struct Lent {
     pub why: String,
-    pub model: ModelRef,
 }
 
-/// Why a model was not lent, and what had to be left in memory.
+/// Why nothing was lent, and what had to be left in memory.
 pub(super) struct NotReady {
     pub error: ApiError,
-    pub stray: Option<ModelRef>,
+    pub strays: Vec<ModelRef>,
     /// Its load goes on although nobody waits for it.
     pub late: Option<LateLoad>,
 }
 
 impl From<ApiError> for NotReady {
     fn from(error: ApiError) -> Self {
-        Self { error, stray: None, late: None }
+        Self { error, strays: vec![], late: None }
     }
 }
 
-/// A model in memory, ready to be measured.
+/// Models in memory, ready to be measured.
 pub(super) struct Ready {
-    pub instance: Instance,
-    pub connection: Connection,
-    pub loaded: bool,
+    pub sides: Vec<Side>,
+    /// Those that were loaded for it.
+    pub loaded: Vec<ModelRef>,
 }
 
-/// Says that it comes back, to whoever lent it; the sender hears when memory is as before.
-type GiveBack = Box<dyn FnOnce(Option<oneshot::Sender<()>>) + Send + Sync>;
-
-/// The right to measure a model. Comes back when it is dropped; [`Borrowed::give_back`] waits until memory is as before.
-pub struct Borrowed {
+/// One lent model: how it is asked.
+#[derive(Clone)]
+pub struct Side {
     pub instance: Instance,
     pub connection: Connection,
+}
+
+/// Says that everything comes back, to whoever lent it; the sender hears when memory is as before.
+type GiveBack = Box<dyn FnOnce(Option<oneshot::Sender<()>>) + Send + Sync>;
+
+/// The right to measure models. Comes back when it is dropped; [`Borrowed::give_back`] waits until memory is as before.
+pub struct Borrowed {
+    /// In the order in which they were asked for.
+    pub sides: Vec<Side>,
     back: Option<GiveBack>,
 }
 
 impl Borrowed {
-    pub(super) fn new(instance: Instance, connection: Connection, back: GiveBack) -> Self {
-        Self { instance, connection, back: Some(back) }
+    pub(super) fn new(sides: Vec<Side>, back: GiveBack) -> Self {
+        Self { sides, back: Some(back) }
     }
 
     pub async fn give_back(mut self) {
@@ -79,16 +86,62 @@ impl Drop for Borrowed {
 }
 
 impl ResidencyWiring {
+    /// All models in memory at the same time, or none of those that were not there before.
     pub(super) async fn ready_to_measure(
+        &self,
+        models: Vec<(Model, Option<LateLoad>)>,
+        cancel: &CancellationToken,
+    ) -> Result<Ready, NotReady> {
+        let mut ready = Ready { sides: vec![], loaded: vec![] };
+        let references: Vec<ModelRef> = models.iter().map(|(model, _)| model.reference()).collect();
+        for (model, joined) in models {
+            match self.one_ready(&model, joined, cancel).await {
+                Ok((side, loaded)) => {
+                    ready.sides.push(side);
+                    ready.loaded.extend(loaded.then(|| model.reference()));
+                }
+                Err(not_ready) => return Err(self.none_ready(ready.loaded, not_ready).await),
+            }
+        }
+        if references.len() > 1
+            && let Err(error) = self.all_held(&references, &ready.sides).await
+        {
+            return Err(self.none_ready(ready.loaded, error.into()).await);
+        }
+        Ok(ready)
+    }
+
+    /// Takes out again what was loaded before something else could not be.
+    async fn none_ready(&self, loaded: Vec<ModelRef>, mut not_ready: NotReady) -> NotReady {
+        for model in loaded {
+            not_ready.strays.extend(self.give_up(&model, &CancellationToken::new()).await);
+        }
+        not_ready
+    }
+
+    /// A server may drop one model for another. Errors: does_not_fit.
+    async fn all_held(&self, models: &[ModelRef], sides: &[Side]) -> Result<(), ApiError> {
+        for (model, side) in models.iter().zip(sides) {
+            let held = side.connection.client.instances().await?;
+            if !held.iter().any(|instance| instance.model == model.model) {
+                let text = format!("{} dropped {} for the other model.", model.server, model.model);
+                return Err(ApiError::new(ErrorCode::DoesNotFit, text)
+                    .hint("It may hold one model at a time; look into its settings."));
+            }
+        }
+        Ok(())
+    }
+
+    async fn one_ready(
         &self,
         model: &Model,
         joined: Option<LateLoad>,
         cancel: &CancellationToken,
-    ) -> Result<Ready, NotReady> {
+    ) -> Result<(Side, bool), NotReady> {
         let supervisor = self.supervisor(&model.server)?;
         let (connection, instances) = self.reach(&model.server, cancel).await?;
         if let Some(instance) = instances.into_iter().find(|instance| instance.model == model.name) {
-            return Ok(Ready { instance, connection, loaded: false });
+            return Ok((Side { instance, connection }, false));
         }
         self.want_room(model)?;
         let reference = model.reference();
@@ -99,13 +152,13 @@ impl ResidencyWiring {
         let result = bounded("The load", limit, cancel, instance).await;
         supervisor.refresh().await;
         match result {
-            Ok(instance) => Ok(Ready { instance, connection, loaded: true }),
+            Ok(instance) => Ok((Side { instance, connection }, true)),
             Err(error) if late.as_ref().is_some_and(|late| !late.is_over()) => {
-                Err(NotReady { error, stray: None, late })
+                Err(NotReady { error, strays: vec![], late })
             }
             Err(error) => {
                 let stray = self.give_up(&reference, &CancellationToken::new()).await;
-                Err(NotReady { error, stray, late: None })
+                Err(NotReady { error, strays: stray.into_iter().collect(), late: None })
             }
         }
     }

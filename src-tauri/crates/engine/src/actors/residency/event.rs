@@ -18,10 +18,10 @@ pub(super) enum Event {
     Cleared(ModelRef, Result<(), ApiError>),
     /// A load that nobody waited for is over, well or not.
     Arrived(ModelRef, Option<ApiError>),
-    /// A model is ready to be lent, or could not be made so.
+    /// What was asked for is ready to be lent, or could not be made so.
     Lent(Result<Ready, NotReady>, oneshot::Sender<Result<Borrowed, ApiError>>),
-    /// A lent model comes back: whether it was loaded for this, and who waits until memory is as before.
-    Returned(bool, Option<oneshot::Sender<()>>),
+    /// What was lent comes back: what was loaded for it, and who waits until memory is as before.
+    Returned(Vec<ModelRef>, Option<oneshot::Sender<()>>),
     /// Memory is as before, but for what could not be taken out.
-    LoanOver(Option<ModelRef>, Option<oneshot::Sender<()>>),
+    LoanOver(Vec<ModelRef>, Option<oneshot::Sender<()>>),
 }

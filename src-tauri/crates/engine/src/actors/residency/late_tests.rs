@@ -108,7 +108,8 @@ async fn what_a_cancelled_benchmark_was_loading_leaves_too() {
     let (scene, _) = scene().await;
     let cancel = CancellationToken::new();
     let (residency, stop) = (scene.residency.clone(), cancel.clone());
-    let lending = tokio::spawn(async move { residency.borrow(model("b"), "A benchmark".into(), stop).await });
+    let lending =
+        tokio::spawn(async move { residency.borrow(vec![model("b")], "A benchmark".into(), stop).await });
     scene.rest(5).await;
     cancel.cancel();
     assert_eq!(lending.await.unwrap().err().unwrap().code, ErrorCode::Cancelled);

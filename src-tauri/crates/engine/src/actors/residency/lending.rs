@@ -7,8 +7,9 @@ use super::{
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::ModelRef,
+    model::{Model, ModelRef},
 };
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 impl Residency {
@@ -22,13 +23,14 @@ impl Residency {
             let _ = request.reply.send(Err(ApiError::new(ErrorCode::Busy, text).retryable()));
             return;
         }
-        let model = request.model.reference();
-        self.around.leases.set_measured(Some(model.server.clone()));
-        self.lent = Some(Lent { why: request.why, model });
+        let servers = request.models.iter().map(|model| model.server.clone()).collect();
+        self.around.leases.set_measured(servers);
+        self.lent = Some(Lent { why: request.why });
         let (around, events) = (self.around.clone(), self.events.clone());
-        let joined = self.late_load(&request.model.reference());
+        let late = |model: Model| (self.late_load(&model.reference()), model);
+        let models = request.models.into_iter().map(late).map(|(late, model)| (model, late)).collect();
         tokio::spawn(async move {
-            let ready = around.ready_to_measure(&request.model, joined, &request.cancel).await;
+            let ready = around.ready_to_measure(models, &request.cancel).await;
             drop(events.send(Event::Lent(ready, request.reply)).await);
         });
     }
@@ -39,36 +41,38 @@ impl Residency {
         reply: oneshot::Sender<Result<Borrowed, ApiError>>,
     ) {
         match ready {
-            Ok(Ready { instance, connection, loaded }) => {
+            Ok(Ready { sides, loaded }) => {
                 let events = self.events.clone();
                 let back = move |waits| {
                     tokio::spawn(async move { drop(events.send(Event::Returned(loaded, waits)).await) });
                 };
                 // Whoever has gone meanwhile gives it back at once.
-                drop(reply.send(Ok(Borrowed::new(instance, connection, Box::new(back)))));
+                drop(reply.send(Ok(Borrowed::new(sides, Box::new(back)))));
             }
-            Err(NotReady { error, stray, late }) => {
+            Err(NotReady { error, strays, late }) => {
                 if let Some(late) = late {
                     self.follow_late(late);
                 }
-                self.loan_over(stray);
+                self.loan_over(strays);
                 drop(reply.send(Err(error)));
             }
         }
     }
 
-    pub(super) fn returned(&self, loaded: bool, waits: Option<oneshot::Sender<()>>) {
-        let Some(model) = self.lent.as_ref().map(|lent| lent.model.clone()) else { return };
+    pub(super) fn returned(&self, loaded: Vec<ModelRef>, waits: Option<oneshot::Sender<()>>) {
         let (around, events, ending) = (self.around.clone(), self.events.clone(), self.ending.clone());
         tokio::spawn(async move {
-            let stray = if loaded { around.give_up(&model, &ending).await } else { None };
-            drop(events.send(Event::LoanOver(stray, waits)).await);
+            let mut strays = vec![];
+            for model in &loaded {
+                strays.extend(around.give_up(model, &ending).await);
+            }
+            drop(events.send(Event::LoanOver(strays, waits)).await);
         });
     }
 
-    pub(super) fn loan_over(&mut self, stray: Option<ModelRef>) {
+    pub(super) fn loan_over(&mut self, strays: Vec<ModelRef>) {
         self.lent = None;
-        self.strays.extend(stray);
-        self.around.leases.set_measured(None);
+        self.strays.extend(strays);
+        self.around.leases.set_measured(BTreeSet::new());
     }
 }

@@ -24,7 +24,7 @@ mod resume;
 mod tests;
 mod transaction;
 
-pub use borrow::Borrowed;
+pub use borrow::{Borrowed, Side};
 
 use super::{
     bounds::{until_cancelled, within},
@@ -132,15 +132,15 @@ impl ResidencyHandle {
         let _ = self.0.send(Ask::Servers(servers)).await;
     }
 
-    /// Lends a model for a measurement: loaded if need be, and nothing else is loaded or unloaded until it is given back.
-    /// `cancel` ends the wait for it. Errors: busy, does_not_fit, cancelled, and what the server says.
+    /// Lends models for a measurement, all at the same time: loaded if need be, and nothing else is loaded or unloaded until they
+    /// are given back. `cancel` ends the wait for them. Errors: busy, does_not_fit, cancelled, and what the server says.
     pub async fn borrow(
         &self,
-        model: Model,
+        models: Vec<Model>,
         why: String,
         cancel: CancellationToken,
     ) -> Result<Borrowed, ApiError> {
-        self.ask(|reply| Ask::Borrow(borrow::Request { model, why, cancel, reply })).await?
+        self.ask(|reply| Ask::Borrow(borrow::Request { models, why, cancel, reply })).await?
     }
 
     /// Cancels what is under way, puts it back as far as the time allows, and ends.

@@ -164,7 +164,7 @@ async fn live(world: &World, moves: &mut std::vec::IntoIter<Move>) -> Result<boo
                 let hit = view.models.iter().find(|view| view.model.name == MODELS[model].0);
                 if let Some(hit) = hit {
                     let borrow =
-                        scene.residency.borrow(hit.model.clone(), "A test".into(), Default::default());
+                        scene.residency.borrow(vec![hit.model.clone()], "A test".into(), Default::default());
                     loans.extend(
                         tokio::time::timeout(Duration::from_secs(5), borrow).await.ok().and_then(Result::ok),
                     );

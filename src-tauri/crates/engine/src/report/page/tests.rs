@@ -121,6 +121,23 @@ fn every_request_every_level_and_every_lane_is_drawn() {
 }
 
 #[test]
+fn each_card_has_lanes_of_its_own() {
+    let detail = RunDetail { cards: Some(seeds::cards()), ..seeds::detail(1, "ollama", "m", 50.0) };
+    let html = of(&[detail]);
+    for lane in [
+        "GPU load, RTX 4090",
+        "GPU power, RTX 4090",
+        "GPU load, RTX &lt;3060&gt;",
+        "Memory of the instance",
+        "Processor",
+    ] {
+        assert!(html.contains(&format!(">{lane}</text>")), "{lane}");
+    }
+    assert!(!html.contains("GPU power, RTX &lt;3060"), "it tells none");
+    assert!(!html.contains(">GPU load</text>"), "no sum beside the parts");
+}
+
+#[test]
 fn a_comparison_stands_before_its_runs_and_once() {
     let html = of(&whole());
     assert_eq!(html.matches("(run 21) against").count(), 1);

@@ -1,7 +1,10 @@
 //! What the gauges showed during a run, on the run's own time.
 
 use super::{plot, plot::Scale};
-use pilothouse_domain::bench::{RunDetail, TrialPhase};
+use pilothouse_domain::{
+    bench::{RunDetail, RunTrace, TrialPhase},
+    gauge::GaugeHistory,
+};
 
 const LANE: f64 = 64.0;
 const GAP: f64 = 14.0;
@@ -9,10 +12,11 @@ const TOP: f64 = 4.0;
 /// More points than these are not to be told apart.
 const MOST_POINTS: usize = 480;
 
-struct Lane {
-    title: &'static str,
+struct Lane<'a> {
+    title: String,
     unit: &'static str,
     class: &'static str,
+    seconds: &'a [f64],
     values: Vec<Option<f64>>,
     /// The end of the axis where that is given by the unit.
     to: Option<f64>,
@@ -20,62 +24,30 @@ struct Lane {
 
 /// Empty where no trace was kept, or nothing is known in it.
 pub fn figure(detail: &RunDetail) -> String {
-    let Some(trace) = &detail.trace else { return String::new() };
     let start = detail.run.started_at.as_millisecond();
-    let seconds: Vec<f64> = trace.at_ms.iter().map(|at| (at - start) as f64 / 1000.0).collect();
-    let Some(last) = seconds.last().copied().filter(|last| *last > 0.0) else { return String::new() };
-    let gigabytes = |values: &[Option<u64>]| -> Vec<Option<f64>> {
-        values.iter().map(|bytes| bytes.map(|bytes| bytes as f64 / 1e9)).collect()
+    let machine_s: Vec<f64> = match &detail.trace {
+        Some(trace) => trace.at_ms.iter().map(|at| (at - start) as f64 / 1000.0).collect(),
+        None => Vec::new(),
     };
-    let columns = &trace.columns;
-    let lanes = [
-        Lane {
-            title: "GPU load",
-            unit: "%",
-            class: "one",
-            values: columns.gpu_load_percent.clone(),
-            to: Some(100.0),
-        },
-        Lane { title: "GPU power", unit: "W", class: "two", values: columns.gpu_power_w.clone(), to: None },
-        Lane {
-            title: "Memory of GPUs",
-            unit: "GB",
-            class: "three",
-            values: gigabytes(&columns.gpu_memory_used_bytes),
-            to: None,
-        },
-        Lane {
-            title: "Memory of servers",
-            unit: "GB",
-            class: "three",
-            values: gigabytes(&columns.servers_memory_bytes),
-            to: None,
-        },
-        Lane {
-            title: "Processor",
-            unit: "%",
-            class: "four",
-            values: columns.cpu_percent.clone(),
-            to: Some(100.0),
-        },
-        Lane {
-            title: "Swap",
-            unit: "GB",
-            class: "two",
-            values: gigabytes(&columns.swap_used_bytes),
-            to: None,
-        },
-    ];
-    let known = |lane: &Lane| lane.values.iter().flatten().any(|value| *value > 0.0 || lane.unit == "%");
-    let (lanes, absent): (Vec<Lane>, Vec<Lane>) = lanes.into_iter().partition(known);
-    if lanes.is_empty() {
+    let cards_s: Vec<f64> = match &detail.cards {
+        Some(cards) => cards.at_ms.iter().map(|ms| ms / 1000.0).collect(),
+        None => Vec::new(),
+    };
+    let mut lanes = detail.cards.as_ref().map(|cards| of_cards(cards, &cards_s)).unwrap_or_default();
+    lanes.retain(is_known);
+    let by_card = lanes.iter().any(|lane| lane.class == "one");
+    let mut of_machine = detail.trace.as_ref().map(|trace| of_trace(trace, &machine_s)).unwrap_or_default();
+    of_machine.retain(|lane| is_known(lane) && !(by_card && lane.title.contains("GPU")));
+    lanes.extend(of_machine);
+    let last = machine_s.iter().chain(&cards_s).copied().fold(0.0, f64::max);
+    if lanes.is_empty() || last <= 0.0 {
         return String::new();
     }
     let x = Scale::new((0.0, last), (plot::LEFT, plot::PAGE - 8.0));
     let height = TOP + lanes.len() as f64 * (LANE + GAP) + 18.0;
     let mut inner = requests(detail, &x, height - 22.0);
     for (index, lane) in lanes.iter().enumerate() {
-        inner.push_str(&draw(lane, &seconds, &x, TOP + index as f64 * (LANE + GAP)));
+        inner.push_str(&draw(lane, &x, TOP + index as f64 * (LANE + GAP)));
     }
     for tick in x.ticks(6) {
         inner.push_str(&plot::words(
@@ -85,16 +57,57 @@ pub fn figure(detail: &RunDetail) -> String {
             &(plot::tick(tick) + " s"),
         ));
     }
-    let names: Vec<&str> = lanes.iter().map(|lane| lane.title).collect();
+    let names: Vec<&str> = lanes.iter().map(|lane| lane.title.as_str()).collect();
     let label = format!("{} over the {last:.0} s of the run", names.join(", "));
-    let no_gpu = absent.iter().any(|lane| lane.title == "GPU load");
+    let no_gpu = !lanes.iter().any(|lane| lane.class == "one");
     let remark = if no_gpu { " No GPU told its load." } else { "" };
-    let coarse = if seconds.len() > MOST_POINTS { " Each point is the mean of several samples." } else { "" };
+    let many = lanes.iter().any(|lane| lane.seconds.len() > MOST_POINTS);
+    let coarse = if many { " Each point is the mean of several samples." } else { "" };
     format!(
         "<figure><figcaption><b>Time line</b> seconds since the run began; requests are shaded, warm-ups faintly.\
          {coarse}{remark}</figcaption>{}</figure>",
         plot::image(plot::PAGE, height, &label, &inner)
     )
+}
+
+/// What never was anything is left out, but for loads: a card that does nothing is worth a look.
+fn is_known(lane: &Lane<'_>) -> bool {
+    lane.values.iter().flatten().any(|value| *value > 0.0 || lane.unit == "%")
+}
+
+fn gigabytes(values: &[Option<u64>]) -> Vec<Option<f64>> {
+    values.iter().map(|bytes| bytes.map(|bytes| bytes as f64 / 1e9)).collect()
+}
+
+fn of_cards<'a>(cards: &RunTrace, seconds: &'a [f64]) -> Vec<Lane<'a>> {
+    let lane = |title: String, unit, class, values, to| Lane { title, unit, class, seconds, values, to };
+    let mut lanes = Vec::new();
+    let several = cards.cards.len() > 1;
+    for card in &cards.cards {
+        let of = |what: &str| if several { format!("{what}, {}", card.name) } else { what.to_owned() };
+        lanes.push(lane(of("GPU load"), "%", "one", card.load_percent.clone(), Some(100.0)));
+        lanes.push(lane(of("GPU power"), "W", "two", card.power_w.clone(), None));
+        lanes.push(lane(of("Memory of the GPU"), "GB", "three", gigabytes(&card.memory_used_bytes), None));
+    }
+    let memory = gigabytes(&cards.instance_memory_bytes);
+    lanes.push(lane("Memory of the instance".into(), "GB", "three", memory, None));
+    lanes
+}
+
+fn of_trace<'a>(trace: &GaugeHistory, seconds: &'a [f64]) -> Vec<Lane<'a>> {
+    let columns = &trace.columns;
+    let lane = |title: &str, unit, class, values, to| {
+        let title = title.to_owned();
+        Lane { title, unit, class, seconds, values, to }
+    };
+    vec![
+        lane("GPU load", "%", "one", columns.gpu_load_percent.clone(), Some(100.0)),
+        lane("GPU power", "W", "two", columns.gpu_power_w.clone(), None),
+        lane("Memory of GPUs", "GB", "three", gigabytes(&columns.gpu_memory_used_bytes), None),
+        lane("Memory of servers", "GB", "three", gigabytes(&columns.servers_memory_bytes), None),
+        lane("Processor", "%", "four", columns.cpu_percent.clone(), Some(100.0)),
+        lane("Swap", "GB", "two", gigabytes(&columns.swap_used_bytes), None),
+    ]
 }
 
 /// When each request was under way, as far as that was kept.
@@ -108,7 +121,7 @@ fn requests(detail: &RunDetail, x: &Scale, height: f64) -> String {
     bands.collect()
 }
 
-fn draw(lane: &Lane, seconds: &[f64], x: &Scale, top: f64) -> String {
+fn draw(lane: &Lane<'_>, x: &Scale, top: f64) -> String {
     let highest = lane.values.iter().flatten().copied().fold(0.0, f64::max);
     let to = lane.to.unwrap_or_else(|| plot::round_up(highest * 1.05)).max(highest);
     let y = Scale::new((0.0, to), (top + LANE, top + 16.0));
@@ -120,8 +133,8 @@ fn draw(lane: &Lane, seconds: &[f64], x: &Scale, top: f64) -> String {
             "end",
             &format!("{} {}", plot::tick(to), lane.unit),
         )
-        + &plot::words("lane", (x.start + 4.0, top + 10.0), "start", lane.title);
-    let points: Vec<Option<(f64, f64)>> = thin(seconds, &lane.values)
+        + &plot::words("lane", (x.start + 4.0, top + 10.0), "start", &lane.title);
+    let points: Vec<Option<(f64, f64)>> = thin(lane.seconds, &lane.values)
         .into_iter()
         .map(|(second, value)| value.map(|value| (x.at(second), y.at(value))))
         .collect();

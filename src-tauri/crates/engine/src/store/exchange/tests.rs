@@ -6,7 +6,7 @@ use crate::{
         tests::{folder, new_run, open},
     },
 };
-use pilothouse_domain::bench::{RunDetail, RunState};
+use pilothouse_domain::bench::{Run, RunDetail, RunState};
 
 /// Writes a run as a measurement does.
 async fn measured(store: &Store, detail: &RunDetail) -> i64 {
@@ -18,15 +18,14 @@ async fn measured(store: &Store, detail: &RunDetail) -> i64 {
         model: run.model.clone(),
         server_version: run.server_version.clone(),
         fingerprint: run.fingerprint.clone(),
+        against: None,
     };
     let id = store.begin_run(&new).await.unwrap();
     for trial in &detail.trials {
         store.add_trial(id, trial).await.unwrap();
     }
-    if let Some(trace) = &detail.trace {
-        store.add_trace(id, trace).await.unwrap();
-    }
-    store.end_run(id, run.state, run.note.as_deref(), run.peak_memory_bytes).await.unwrap();
+    let ended = RunDetail { run: Run { run_id: id, against: None, ..run.clone() }, ..detail.clone() };
+    store.end_run(&ended).await.unwrap();
     id
 }
 
@@ -47,21 +46,24 @@ async fn import(store: &Store, text: &str) -> (u32, u32) {
 async fn what_was_exported_imported_and_exported_again_is_the_same() {
     let (_here, path) = folder();
     let here = open(&path).await;
-    for detail in
-        [seeds::detail(1, "ollama", "m", 49.7), seeds::bare(2, "x", "y"), seeds::detail(3, "a", "b", 33.3)]
-    {
+    let two_cards = RunDetail { cards: Some(seeds::cards()), ..seeds::detail(1, "ollama", "m", 49.7) };
+    for detail in [two_cards, seeds::bare(2, "x", "y"), seeds::sweep(3, "a", "b")] {
         measured(&here, &detail).await;
     }
-    let [a, b] = seeds::pair(4, "m", (50.0, 58.2));
-    for side in [a, b] {
-        measured(&here, &side).await;
-    }
+    let [mut a, b] = seeds::pair(4, "m", (50.0, 58.2));
+    a.run.run_id = measured(&here, &a).await;
+    a.run.against = Some(measured(&here, &b).await);
+    here.end_run(&RunDetail { trace: None, ..a.clone() }).await.unwrap();
     let text = file(&here).await;
     assert_eq!(text.lines().count(), 6);
     let (_there, path) = folder();
     let there = open(&path).await;
     assert_eq!(import(&there, &text).await, (5, 0));
     assert_eq!(file(&there).await, text);
+    let whole = there.run(4).await.unwrap();
+    assert_eq!((whole.run.against, whole.trials[2].block), (Some(5), Some(1)), "sides stay together");
+    assert!(there.run(1).await.unwrap().cards.is_some());
+    assert!(there.run(3).await.unwrap().run.sweep.is_some(), "what was summed up stays");
     assert_eq!(import(&there, &text).await, (0, 5), "twice imported is once there");
     assert_eq!(import(&here, &text).await, (0, 5), "its own runs are known again");
     assert_eq!(file(&there).await, text);
@@ -116,9 +118,12 @@ async fn the_newest_done_run_of_each_kind_is_found() {
         detail.run.state = state;
         ids.push(measured(&store, &detail).await);
     }
-    let empty = NewRun { started_at: seeds::at(99), ..new_run("ollama", "nothing") };
-    let empty = store.begin_run(&empty).await.unwrap();
-    store.end_run(empty, RunState::Done, None, None).await.unwrap();
+    let fresh = new_run("ollama", "nothing");
+    let empty = NewRun { started_at: seeds::at(99), ..fresh };
+    let id = store.begin_run(&empty).await.unwrap();
+    let mut run = Run::begun(id, empty.started_at, empty.plan, empty.server, empty.model);
+    run.state = RunState::Done;
+    store.end_run(&RunDetail { run, trials: vec![], trace: None, cards: None }).await.unwrap();
     assert_eq!(store.newest_of_each(10).await.unwrap(), [ids[1], ids[4], ids[3]]);
     assert_eq!(store.newest_of_each(1).await.unwrap(), [ids[1]]);
 }

@@ -26,7 +26,7 @@ async fn a_loan_excludes_switches_and_leaves_memory_as_it_was() {
     let go_on = CancellationToken::new();
     let lend = |name: &str| {
         let cancel = go_on.clone();
-        scene.residency.borrow(model("one", name), "A benchmark of it".into(), cancel)
+        scene.residency.borrow(vec![model("one", name)], "A benchmark of it".into(), cancel)
     };
     let borrowed = lend("b").await.unwrap();
     assert_eq!(scene.held(), ["a", "b"]);
@@ -55,7 +55,7 @@ async fn a_loan_that_fails_or_dies_with_us_leaves_nothing() {
     let (scene, one) = roomy().await;
     one.faults(|faults| faults.next_loads.push_back(failing()));
     let never = CancellationToken::new();
-    let failed = scene.residency.borrow(model("one", "b"), "A benchmark".into(), never.clone()).await;
+    let failed = scene.residency.borrow(vec![model("one", "b")], "A benchmark".into(), never.clone()).await;
     assert_eq!(failed.err().unwrap().code, ErrorCode::LoadFailed);
     assert_eq!(
         scene.switch("a").await.unwrap().outcome,
@@ -65,12 +65,13 @@ async fn a_loan_that_fails_or_dies_with_us_leaves_nothing() {
     let cancel = CancellationToken::new();
     let (handle, stop) = (scene.residency.clone(), cancel.clone());
     let lending =
-        tokio::spawn(async move { handle.borrow(model("one", "b"), "A benchmark".into(), stop).await });
+        tokio::spawn(async move { handle.borrow(vec![model("one", "b")], "A benchmark".into(), stop).await });
     scene.rest(1).await;
     cancel.cancel();
     assert_eq!(lending.await.unwrap().err().unwrap().code, ErrorCode::Cancelled);
 
-    let _borrowed = scene.residency.borrow(model("one", "b"), "A benchmark".into(), never).await.unwrap();
+    let _borrowed =
+        scene.residency.borrow(vec![model("one", "b")], "A benchmark".into(), never).await.unwrap();
     // Our own death: what was borrowed is known to the next start.
     let journal = scene.journal.clone();
     let next = Scene::start(&[one], &journal).await;

@@ -1,0 +1,92 @@
+use crate::{
+    bench::disturbed,
+    document,
+    output::{Output, table},
+    session::{Session, unexpected},
+};
+use clap::Args;
+use pilothouse_domain::bench::{
+    Comparison, Verdict,
+    comparison::{ComparedMetric, Ratio},
+};
+use pilothouse_engine::api::{ApiError, Call, Reply};
+
+#[derive(Args)]
+pub struct Compare {
+    /// Number of the first run; `pilothouse history` lists them.
+    a: i64,
+    b: i64,
+}
+
+pub async fn run(arguments: Compare, output: &Output) -> Result<u8, ApiError> {
+    let reply = Session::connect()?.call(Call::Compare { a: arguments.a, b: arguments.b }).await?;
+    let Reply::Comparison { comparison } = reply else {
+        return Err(unexpected(&reply));
+    };
+    output.answer(document::comparison(&comparison), || text(&comparison));
+    Ok(0)
+}
+
+/// The verdict, the figures of both sides, and what they do not have in common.
+pub fn text(comparison: &Comparison) -> String {
+    let Comparison { a, b, .. } = comparison;
+    let header = ["", "A", "B", "B AGAINST A", "VERDICT"];
+    let rows = comparison.metrics.iter().map(row).collect();
+    let mut lines = vec![
+        comparison.sentence.clone(),
+        String::new(),
+        format!("A: {} on {}, run {}, {} trials", a.model, a.server, a.run_id, a.trials),
+        format!("B: {} on {}, run {}, {} trials", b.model, b.server, b.run_id, b.trials),
+        table(&header, rows),
+    ];
+    let metric = comparison.metrics.iter();
+    lines.extend(
+        metric.filter_map(|metric| Some(format!("{}: {}", title(&metric.name), metric.reason.as_ref()?))),
+    );
+    let unmatched = comparison.unmatched.iter();
+    lines.extend(
+        unmatched.map(|one| format!("not the same {}: {} and {}; {}", one.what, one.a, one.b, one.meaning)),
+    );
+    lines.extend(disturbed(&comparison.disturbed));
+    lines.join("\n")
+}
+
+fn title(name: &str) -> &str {
+    match name {
+        "decode_tok_s" => "decode tok/s",
+        "prefill_tok_s" => "prefill tok/s",
+        "ttft_ms" => "first token ms",
+        "e2e_ms" => "whole answer ms",
+        "memory_bytes" => "memory GB",
+        "energy_j_per_token" => "energy J/token",
+        other => other,
+    }
+}
+
+fn row(metric: &ComparedMetric) -> Vec<String> {
+    let scale = if metric.name == "memory_bytes" { 1e-9 } else { 1.0 };
+    let digits = if scale < 1.0 || metric.name == "energy_j_per_token" { 2 } else { 1 };
+    let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{:.digits$}", v * scale));
+    vec![
+        title(&metric.name).to_owned(),
+        figure(metric.a),
+        figure(metric.b),
+        metric.ratio.as_ref().map_or_else(|| "–".into(), percent),
+        verdict(metric.verdict).to_owned(),
+    ]
+}
+
+/// "+17 % (15 to 19)".
+fn percent(ratio: &Ratio) -> String {
+    let percent = |ratio: f64| 100.0 * (ratio - 1.0);
+    format!("{:+.1} % ({:+.1} to {:+.1})", percent(ratio.median), percent(ratio.low), percent(ratio.high))
+}
+
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::AFaster => "A is better",
+        Verdict::BFaster => "B is better",
+        Verdict::NoDifference => "no difference found",
+        Verdict::NotComparable => "not comparable",
+    }
+}

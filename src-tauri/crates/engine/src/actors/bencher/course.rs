@@ -1,0 +1,343 @@
+//! Which request comes when: trial by trial, side by side in blocks, or more and more at a time.
+
+use super::{
+    BencherWiring, prompt,
+    quiet_gate::QuietGate,
+    request::{failed, has_failed, judge, stream, trial_limit},
+    side::{Asked, Measured},
+};
+use crate::{
+    actors::bounds::{until_cancelled, within},
+    hub::Report,
+};
+use pilothouse_domain::{
+    bench::{
+        BenchPlan, BenchProgress, Disturbance, RunDetail, Trial, TrialPhase,
+        comparison::{NoiseFloor, compare},
+        plan::MAX_BLOCKS,
+        warmup::{self, MAX_WARMUPS, Warmth},
+    },
+    error::{ApiError, ErrorCode},
+    server::ServerId,
+};
+use pilothouse_servers::GenerateRequest;
+use pilothouse_system::hardware::Power;
+use std::time::Instant;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// So many failures one after another end a run: the server has gone, or cannot.
+const FAILURES: u32 = 3;
+/// Blocks that are added while the intervals of a comparison are too wide.
+const MORE_BLOCKS: u32 = 5;
+/// Half the width of an interval that is narrow enough, as a ratio.
+const NARROW: f64 = 0.02;
+/// The most blocks, as a multiple of those that were asked for.
+const BLOCKS_FACTOR: u32 = 3;
+
+/// The course of one run or comparison.
+pub(super) struct Course {
+    pub around: BencherWiring,
+    pub plan: BenchPlan,
+    pub cancel: CancellationToken,
+    pub gate: QuietGate,
+    /// As it was at the begin.
+    pub power: Power,
+    /// Time that the requests so far took, and their number: what is left is reckoned from it.
+    pub spent: Spent,
+}
+
+#[derive(Default)]
+pub(super) struct Spent {
+    seconds: f64,
+    requests: u32,
+}
+
+/// Where a run is.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    done: u32,
+    total: u32,
+    block: Option<(u32, u32)>,
+    concurrency: Option<u32>,
+    rate: Option<f64>,
+}
+
+impl Course {
+    /// Requests that are thrown away, until the server answers evenly.
+    pub async fn warm_up(&mut self, side: &mut Measured) -> Result<(), ApiError> {
+        let (mut ttft, mut decode) = (Vec::new(), Vec::new());
+        loop {
+            let place = Place {
+                done: side.run.warmups,
+                total: MAX_WARMUPS,
+                rate: decode.last().copied(),
+                ..Place::default()
+            };
+            self.progress(side, TrialPhase::Warmup, place, &[]);
+            let trial = self.one(side, TrialPhase::Warmup, rand::random(), None).await?;
+            if !has_failed(&trial) {
+                // An answer that came at once has no first token, but a time.
+                ttft.push(trial.ttft_ms.unwrap_or(trial.total_ms));
+                decode.extend(trial.decode_tok_s);
+            }
+            match warmup::judge(&ttft, &decode) {
+                Warmth::Warm => return Ok(()),
+                Warmth::GoOn if side.run.warmups < MAX_WARMUPS => {}
+                Warmth::GoOn | Warmth::Unsettled => {
+                    side.run.note =
+                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// So many requests that are thrown away, of a model that was only just loaded again.
+    pub async fn rewarm(&mut self, side: &mut Measured, requests: u32) -> Result<(), ApiError> {
+        for _ in 0..requests {
+            self.one(side, TrialPhase::Warmup, rand::random(), None).await?;
+        }
+        Ok(())
+    }
+
+    /// Trial after trial, from where the run is on.
+    pub async fn trials(&mut self, side: &mut Measured) -> Result<(), ApiError> {
+        let mut rate = None;
+        for done in side.measured().count() as u32..self.plan.trials {
+            let place = Place { done, total: self.plan.trials, rate, ..Place::default() };
+            self.quiet(side, place).await?;
+            self.progress(side, TrialPhase::Measured, place, &[]);
+            rate = self.one(side, TrialPhase::Measured, rand::random(), None).await?.decode_tok_s;
+        }
+        Ok(())
+    }
+
+    /// Whether a comparison has as many blocks as it needs after this one.
+    pub fn is_enough(&self, block: u32, a: &Measured, b: &Measured) -> bool {
+        if block < self.plan.trials {
+            return false;
+        }
+        let most = self.plan.trials.saturating_mul(BLOCKS_FACTOR).min(MAX_BLOCKS).max(self.plan.trials);
+        if block >= most {
+            return true;
+        }
+        // Stopping on the width of an interval biases nothing; stopping on a verdict would.
+        (block - self.plan.trials).is_multiple_of(MORE_BLOCKS) && is_narrow(a, b)
+    }
+
+    /// One trial of a side within a block.
+    pub async fn block_trial(&mut self, side: &mut Measured, block: u32, text: u64) -> Result<(), ApiError> {
+        let blocks = self.plan.trials.max(block);
+        let place = Place {
+            done: block - 1,
+            total: blocks,
+            block: Some((block, blocks)),
+            rate: side.measured().last().and_then(|trial| trial.decode_tok_s),
+            ..Place::default()
+        };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+        self.one(side, TrialPhase::Measured, text, Some(block)).await?;
+        Ok(())
+    }
+
+    /// The gate before a block or trial.
+    pub async fn quiet_before(&mut self, side: &Measured) -> Result<(), ApiError> {
+        let done = side.measured().count() as u32;
+        self.quiet(side, Place { done, total: self.plan.trials, ..Place::default() }).await
+    }
+
+    async fn quiet(&mut self, side: &Measured, place: Place) -> Result<(), ApiError> {
+        let Self { around, gate, cancel, spent, .. } = self;
+        let waits = |disturbing: &[Disturbance]| {
+            report(around, spent, side, TrialPhase::Measured, place, disturbing);
+        };
+        gate.pass(cancel, waits).await
+    }
+
+    /// More and more requests at a time, then one at a time again.
+    pub async fn sweep(&mut self, side: &mut Measured) -> Result<(), ApiError> {
+        let mut levels = self.plan.concurrency.clone();
+        let total = levels.iter().map(|level| self.plan.requests_at(*level)).sum::<u32>() + self.plan.trials;
+        // Has the machine grown slower meanwhile?
+        levels.push(1);
+        for level in levels {
+            let done = side.measured().count() as u32;
+            let place = Place { done, total, concurrency: Some(level), ..Place::default() };
+            self.quiet(side, place).await?;
+            self.level(side, level, place).await?;
+        }
+        Ok(())
+    }
+
+    /// Closed loop: each worker sends its next request when its last has ended. What is written down is written afterwards, so
+    /// that nothing is late for a token.
+    async fn level(&mut self, side: &mut Measured, level: u32, place: Place) -> Result<(), ApiError> {
+        let mut ended = vec![];
+        let result = self.workers(side, level, place, &mut ended).await;
+        for trial in ended {
+            side.add(&self.around, trial).await;
+        }
+        result
+    }
+
+    async fn workers(
+        &mut self,
+        side: &Measured,
+        level: u32,
+        place: Place,
+        ended: &mut Vec<Trial>,
+    ) -> Result<(), ApiError> {
+        let wanted = self.plan.requests_at(level) as usize;
+        let (mut sent, mut failures) = (0, 0);
+        // Dropped with this future, it ends what is under way.
+        let mut under_way = JoinSet::new();
+        while ended.len() < wanted {
+            while sent < wanted && under_way.len() < level as usize {
+                let (around, asked) = (self.around.clone(), side.asked.clone());
+                let (plan, cancel) = (self.plan.clone(), self.cancel.clone());
+                let text = rand::random();
+                under_way.spawn(async move {
+                    ask(&around, &asked, &plan, &cancel, TrialPhase::Measured, text).await
+                });
+                sent += 1;
+            }
+            let Some(answered) = under_way.join_next().await else { break };
+            let (begun, answered) =
+                answered.map_err(|error| ApiError::internal(format!("A request broke off: {error}.")))?;
+            let mut trial = answered?;
+            self.spent.take(&trial, level);
+            trial.concurrency = Some(level);
+            trial.begun_ms = Some(side.since_begin(begun));
+            let place =
+                Place { done: place.done + ended.len() as u32 + 1, rate: trial.decode_tok_s, ..place };
+            self.progress(side, TrialPhase::Measured, place, &[]);
+            let failed = trial.flaw.clone().filter(|_| has_failed(&trial));
+            ended.push(trial);
+            failures = if failed.is_some() { failures + 1 } else { 0 };
+            if let Some(flaw) = failed.filter(|_| failures >= FAILURES.max(level)) {
+                return Err(given_up(&side.target.server, &flaw));
+            }
+        }
+        Ok(())
+    }
+
+    async fn one(
+        &mut self,
+        side: &mut Measured,
+        phase: TrialPhase,
+        text: u64,
+        block: Option<u32>,
+    ) -> Result<Trial, ApiError> {
+        let asked = ask(&self.around, &side.asked, &self.plan, &self.cancel, phase, text);
+        let (begun, answered) = asked.await;
+        let mut trial = answered?;
+        self.spent.take(&trial, 1);
+        trial.block = block;
+        trial.begun_ms = Some(side.since_begin(begun));
+        self.take(side, trial.clone()).await?;
+        Ok(trial)
+    }
+
+    /// Errors: server_error, where too many failed one after another.
+    async fn take(&self, side: &mut Measured, trial: Trial) -> Result<(), ApiError> {
+        let flaw = trial.flaw.clone();
+        side.add(&self.around, trial).await;
+        match flaw {
+            Some(flaw) if side.failed_in_a_row >= FAILURES => Err(given_up(&side.target.server, &flaw)),
+            _ => Ok(()),
+        }
+    }
+
+    fn progress(&self, side: &Measured, phase: TrialPhase, place: Place, waits_for: &[Disturbance]) {
+        report(&self.around, &self.spent, side, phase, place, waits_for);
+    }
+}
+
+impl Spent {
+    fn take(&mut self, trial: &Trial, at_a_time: u32) {
+        self.seconds += trial.total_ms / 1000.0 / f64::from(at_a_time.max(1));
+        self.requests += 1;
+    }
+
+    fn left_s(&self, requests: u32) -> Option<f64> {
+        (self.requests > 0).then(|| self.seconds / f64::from(self.requests) * f64::from(requests))
+    }
+}
+
+fn report(
+    around: &BencherWiring,
+    spent: &Spent,
+    side: &Measured,
+    phase: TrialPhase,
+    place: Place,
+    waits_for: &[Disturbance],
+) {
+    // Both sides of each block that is to come.
+    let times = if place.block.is_some() { 2 } else { 1 };
+    let left = place.total.saturating_sub(place.done) * times;
+    around.hub.report(Report::Bench(Some(BenchProgress {
+        phase,
+        done: place.done,
+        total: place.total,
+        last_decode_tok_s: place.rate,
+        block: place.block,
+        concurrency: place.concurrency,
+        waits_for: waits_for.to_vec(),
+        left_s: spent.left_s(left).filter(|_| phase == TrialPhase::Measured),
+        ..BenchProgress::of(side.run.run_id, side.target.server.clone(), &side.target.model)
+    })));
+}
+
+/// One request and when it was sent. What fails becomes a trial with a flaw. Errors: cancelled.
+async fn ask(
+    around: &BencherWiring,
+    asked: &Asked,
+    plan: &BenchPlan,
+    cancel: &CancellationToken,
+    phase: TrialPhase,
+    text: u64,
+) -> (Instant, Result<Trial, ApiError>) {
+    let request = GenerateRequest {
+        instance: asked.lease.instance.clone(),
+        prompt: prompt::unique(rand::random(), text, plan.prompt_words),
+        max_tokens: plan.max_tokens,
+        raw: true,
+    };
+    // Counted as under way: nobody asks the server for a token of proof beside a measurement.
+    let lease = around.leases.enter(&asked.lease);
+    let begun = Instant::now();
+    let streamed =
+        within("A request of the benchmark", trial_limit(plan.max_tokens), stream(asked, &request));
+    let answered = until_cancelled(cancel, "The benchmark was cancelled.", streamed).await;
+    drop(lease);
+    let trial = match answered {
+        Ok((raw, end)) => Ok(judge(phase, &raw, &end, plan.max_tokens)),
+        Err(error) if error.code == ErrorCode::Cancelled => Err(error),
+        Err(error) => Ok(failed(phase, &error, begun.elapsed())),
+    };
+    (begun, trial)
+}
+
+/// Whether the interval of the decode ratio, or of the whole requests' where there are no rates, is as narrow as it needs to be:
+/// two per cent to either side.
+fn is_narrow(a: &Measured, b: &Measured) -> bool {
+    let detail = |side: &Measured| RunDetail {
+        run: side.run.clone(),
+        trials: side.trials.clone(),
+        trace: None,
+        cards: None,
+    };
+    let (a, mut b) = (detail(a), detail(b));
+    b.run.against = Some(a.run.run_id);
+    let compared = compare(&a, &b, NoiseFloor::assumed());
+    let ratio = |name: &str| compared.metrics.iter().find(|metric| metric.name == name)?.ratio;
+    let ratio = ratio("decode_tok_s").or_else(|| ratio("e2e_ms"));
+    ratio.is_some_and(|ratio| (ratio.high - ratio.low) / 2.0 <= NARROW)
+}
+
+fn given_up(server: &ServerId, flaw: &str) -> ApiError {
+    let text = format!("{FAILURES} requests of the benchmark one after another {flaw}");
+    ApiError::new(ErrorCode::ServerError, text)
+        .hint(format!("Look at the server's log: pilothouse logs {server}"))
+}
