@@ -24,6 +24,8 @@ pub struct Subject<'a> {
     pub counts: bool,
     /// Whether this version tells its own rate of answering, of those whose adapter can.
     pub tells_rate: bool,
+    /// The same of a message through the chat template.
+    pub tells_rate_of_messages: bool,
     /// Whether this version tells sizes, of those whose adapter can.
     pub tells_size: bool,
 }
@@ -139,6 +141,9 @@ impl Subject<'_> {
         let (text, end) = self.answer(&request(instance, "Say hello.", 12, false)).await?;
         assert!(!text.trim().is_empty());
         self.check_counts(&end, 12);
+        if self.adapter.abilities().timings && self.tells_rate_of_messages {
+            assert!(end.decode_tok_s.is_some_and(|rate| rate.is_finite() && rate > 0.0), "{end:?}");
+        }
         Ok(())
     }
 

@@ -46,6 +46,7 @@ async fn llama_server_keeps_the_contract() -> Result<()> {
         exact_length: true,
         counts: true,
         tells_rate: true,
+        tells_rate_of_messages: true,
         tells_size: true,
     };
     running.explain(contract(&subject).await)?;

@@ -60,7 +60,8 @@ fn subject<'a>(
         model,
         exact_length: false,
         counts: true,
-        tells_rate: has_v1,
+        tells_rate: false,
+        tells_rate_of_messages: has_v1,
         tells_size: has_v1,
     }
 }

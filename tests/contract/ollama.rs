@@ -140,6 +140,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
         exact_length: false,
         counts: true,
         tells_rate: true,
+        tells_rate_of_messages: true,
         tells_size: true,
     };
     running.explain(contract(&subject).await)?;

@@ -40,6 +40,7 @@ fn subject<'a>(adapter: &'a OpenAi, client: &'a dyn ServerClient, model: &'a str
         exact_length: false,
         counts: true,
         tells_rate: false,
+        tells_rate_of_messages: false,
         tells_size: false,
     }
 }

@@ -3,8 +3,14 @@
 /**
  * Side B's figure divided by side A's, with the interval in which it lies.
  */
-export type Ratio = { median: number, low: number, high: number, 
+export type Ratio = { 
 /**
- * Confidence of the interval, 0–1.
+ * The best estimate. Of pairs it is the geometric mean of their ratios, those far off drawn in, and so need not be exactly
+ * the ratio of both medians.
+ */
+median: number, low: number, high: number, 
+/**
+ * Confidence of the interval, 0–1. 0: `low` and `high` are no interval but the least and the greatest ratio of too few
+ * pairs, or the ratio itself where each side has one value.
  */
 level: number, };

@@ -186,6 +186,7 @@ impl Engine {
             notifier: notifier.clone(),
             store: store.clone(),
             residency: residency.clone(),
+            supervisors: supervisors.clone(),
             past: sampler.past(),
             neighbours: Arc::new(bencher::ThisMachine),
         });

@@ -11,7 +11,7 @@ use pilothouse_system::{
     model_files::ModelFiles,
     process::{Exit, ProcessSpec},
 };
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc};
 
 /// Whether a server's program is on this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,11 @@ pub trait ServerAdapter: Send + Sync {
     /// else's.
     async fn model_files(&self, _model: &str) -> Option<ModelFiles> {
         None
+    }
+    /// How one of ours loads a model, as the settings say: "kv_type", "flash_attention", "gpu_layers", "batch", "parallel",
+    /// "draft_model". What is left to the server is left out.
+    fn loads_with(&self, _model: &str) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
     }
     /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,
     /// cpu_too_old, system.

@@ -1,8 +1,11 @@
 //! Two runs held against each other: what differs besides what was meant to, and what may be concluded.
 
 use super::{
+    matching::{self, Matching},
+    metrics,
     quiet::Disturbance,
-    run::{Run, RunDetail},
+    run::{Run, RunDetail, RunState},
+    verdict_words,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -25,10 +28,13 @@ pub enum Verdict {
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Ratio {
+    /// The best estimate. Of pairs it is the geometric mean of their ratios, those far off drawn in, and so need not be exactly
+    /// the ratio of both medians.
     pub median: f64,
     pub low: f64,
     pub high: f64,
-    /// Confidence of the interval, 0–1.
+    /// Confidence of the interval, 0–1. 0: `low` and `high` are no interval but the least and the greatest ratio of too few
+    /// pairs, or the ratio itself where each side has one value.
     pub level: f64,
 }
 
@@ -98,19 +104,99 @@ impl NoiseFloor {
     pub fn assumed() -> Self {
         Self { ratio: ASSUMED_NOISE, source: "assumed".into() }
     }
+
+    /// Of the ratios (1.01) that comparisons of a model with itself gave on this machine: 95 of 100 are no further from one; of
+    /// fewer than 20 none is. At least [`LEAST_NOISE`]. Without any it is assumed.
+    pub fn measured(ratios: &[f64]) -> Self {
+        let mut away: Vec<f64> =
+            ratios.iter().map(|ratio| (ratio - 1.0).abs()).filter(|x| x.is_finite()).collect();
+        away.sort_by(f64::total_cmp);
+        let at = if away.len() < 20 { away.len() } else { (away.len() * 95).div_ceil(100) };
+        match at.checked_sub(1).and_then(|at| away.get(at)) {
+            Some(ratio) => Self { ratio: ratio.max(LEAST_NOISE), source: "measured".into() },
+            None => Self::assumed(),
+        }
+    }
 }
 
+/// No machine is quieter: the least spread of repeats of llama-bench (0.1 %), for both sides of a comparison.
+pub const LEAST_NOISE: f64 = 0.002;
+
+/// The name of the metric whose verdict leads.
+pub(super) const DECODE: &str = "decode_tok_s";
+
 /// Holds two runs against each other; paired by block where they were measured in turns.
+///
+/// A side is called better only where three things agree: the corrected p is below 0.05, the 95 % interval leaves out one, and
+/// the difference is larger than the noise floor. Which test: see `paired` and `unpaired` in this room.
 pub fn compare(a: &RunDetail, b: &RunDetail, noise_floor: NoiseFloor) -> Comparison {
     let paired = a.run.against == Some(b.run.run_id) || b.run.against == Some(a.run.run_id);
+    let mut metrics = metrics::timed(a, b, paired, &noise_floor);
+    metrics.extend(metrics::single(&a.run, &b.run, &noise_floor));
+    let decode = metrics.iter().find(|metric| metric.name == DECODE).and_then(|metric| metric.ratio);
+    let mut matching = matching::matching(a, b, decode.map(|ratio| ratio.median));
+    unfinished(&mut matching, &a.run, &b.run);
+    refuse(&mut metrics, &matching);
+    let disturbed = disturbed(&a.run, &b.run);
+    let sentence = verdict_words::sentence(&a.run, &b.run, &metrics, &matching, &disturbed);
     Comparison {
         a: a.run.clone(),
         b: b.run.clone(),
         paired,
-        metrics: vec![],
-        unmatched: vec![],
-        disturbed: vec![],
+        metrics,
+        unmatched: matching.unmatched,
+        disturbed,
         noise_floor,
-        sentence: String::new(),
+        sentence,
     }
 }
+
+/// Takes back what was concluded where the runs do not allow it. Memory may be judged between any two runs of one length.
+fn refuse(metrics: &mut [ComparedMetric], matching: &Matching) {
+    for metric in metrics {
+        let of_all = matching.refusal.as_ref().filter(|_| metric.name != metrics::MEMORY);
+        let reason = of_all.or(matching.e2e_refusal.as_ref().filter(|_| metric.name == metrics::E2E));
+        if let Some(reason) = reason {
+            metric.verdict = Verdict::NotComparable;
+            metric.reason = Some(verdict_words::upper_first(reason));
+        }
+    }
+}
+
+/// A run that did not come to its end is named.
+fn unfinished(matching: &mut Matching, a: &Run, b: &Run) {
+    let words = |state: RunState| match state {
+        RunState::Running => "under way",
+        RunState::Done => "done",
+        RunState::CutOff => "cut off",
+        RunState::Cancelled => "cancelled",
+    };
+    if a.state != RunState::Done || b.state != RunState::Done {
+        matching.unmatched.push(Unmatched {
+            what: "end of the run".into(),
+            a: words(a.state).into(),
+            b: words(b.state).into(),
+            meaning: "a run that did not come to its end has fewer trials".into(),
+        });
+    }
+}
+
+/// Who disturbed either run, each once: the highest share, and the longer of both times, since runs in turns saw the same.
+fn disturbed(a: &Run, b: &Run) -> Vec<Disturbance> {
+    let mut all: Vec<Disturbance> = Vec::new();
+    for one in a.disturbed.iter().chain(&b.disturbed) {
+        let same =
+            |known: &&mut Disturbance| (known.what, &known.name, known.pid) == (one.what, &one.name, one.pid);
+        match all.iter_mut().find(same) {
+            Some(known) => {
+                known.percent = known.percent.into_iter().chain(one.percent).reduce(f64::max);
+                known.seconds = known.seconds.max(one.seconds);
+            }
+            None => all.push(one.clone()),
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+pub(super) mod tests;

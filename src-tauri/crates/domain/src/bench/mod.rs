@@ -1,6 +1,10 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
 pub mod comparison;
+mod knee;
+mod matching;
+mod metrics;
+mod paired;
 pub mod plan;
 pub mod quiet;
 pub mod run;
@@ -8,6 +12,8 @@ pub mod stats;
 pub mod sweep;
 pub mod trace;
 pub mod trial;
+mod unpaired;
+mod verdict_words;
 pub mod warmup;
 
 pub use comparison::{Comparison, Verdict};

@@ -6,7 +6,7 @@ use ts_rs::TS;
 /// Resamples of the percentile bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 const RESAMPLES: usize = 10_000;
 /// Fixed, so that the same trials give the same interval.
-const SEED: u64 = 0x5049_4c4f_5448_4f55;
+pub(super) const SEED: u64 = 0x5049_4c4f_5448_4f55;
 
 /// What `low` and `high` of a summary are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
@@ -84,10 +84,10 @@ fn bootstrap_interval(sorted: &[f64]) -> (f64, f64) {
 }
 
 /// Steele, Lea and Flood's SplitMix64: small, and good enough to draw indices.
-struct SplitMix64(u64);
+pub(super) struct SplitMix64(pub(super) u64);
 
 impl SplitMix64 {
-    fn next(&mut self) -> u64 {
+    pub(super) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -95,7 +95,7 @@ impl SplitMix64 {
         z ^ (z >> 31)
     }
 
-    fn below(&mut self, n: usize) -> usize {
+    pub(super) fn below(&mut self, n: usize) -> usize {
         ((u128::from(self.next()) * n as u128) >> 64) as usize
     }
 }

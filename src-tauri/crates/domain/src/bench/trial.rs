@@ -135,7 +135,12 @@ pub fn prefill_tok_s(raw: &RawTrial) -> Option<f64> {
 impl Trial {
     /// Whether it counts in the summary of its run.
     pub fn counts(&self) -> bool {
-        self.phase == TrialPhase::Measured && self.flaw.is_none()
+        self.is_measured() && self.flaw.is_none()
+    }
+
+    /// Whether it was sent to be measured, whatever came of it.
+    pub fn is_measured(&self) -> bool {
+        self.phase == TrialPhase::Measured
     }
 
     /// Whether no other request of the run was under way with it.

@@ -15,6 +15,7 @@ use pilothouse_system::{
     redact,
 };
 use std::{
+    collections::BTreeMap,
     ffi::OsString,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -100,6 +101,25 @@ pub(super) async fn launch(
         endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
         files: vec![key_file, preset_file, library.folder().to_owned()],
     })
+}
+
+/// How a model is loaded, as its server is told. The types of the cache are llama.cpp's own where nobody says otherwise.
+pub(super) fn loads_with(settings: &LlamaServerSettings, model: &str) -> BTreeMap<&'static str, String> {
+    let own = settings.models.get(model).cloned().unwrap_or_default();
+    let option = |name: &str| own.options.get(name).cloned();
+    let mut with = BTreeMap::from([
+        ("parallel", own.parallel.unwrap_or(settings.parallel).to_string()),
+        ("kv_type", own.kv_type.clone().unwrap_or_else(|| "f16".into())),
+        ("batch", option("batch-size").unwrap_or_else(|| BATCH.to_string())),
+        ("draft_model", option("model-draft").unwrap_or_else(|| "none".into())),
+    ]);
+    if let Some(on) = own.flash_attention {
+        with.insert("flash_attention", if on { "on" } else { "off" }.into());
+    }
+    if let Some(layers) = own.gpu_layers {
+        with.insert("gpu_layers", layers.to_string());
+    }
+    with
 }
 
 /// Router mode came in December 2025; an older program would end with a puzzling message.

@@ -24,7 +24,7 @@ use pilothouse_system::{
     model_files::ModelFiles,
     process::{Exit, ProcessSpec},
 };
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "llama-server";
@@ -134,6 +134,10 @@ impl ServerAdapter for LlamaServer {
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
         self.library.file(model).map(ModelFiles::gguf)
+    }
+
+    fn loads_with(&self, model: &str) -> BTreeMap<&'static str, String> {
+        launch::loads_with(&self.settings, model)
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

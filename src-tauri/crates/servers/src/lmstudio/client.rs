@@ -223,7 +223,12 @@ impl ServerClient for LmStudioClient {
         Ok(())
     }
 
+    /// A prompt that goes to the model as it is takes the way of every other server: the newer API puts it into the chat template,
+    /// which adds tokens that nobody else reads.
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
+        if request.raw {
+            return self.asking.generate(&self.http, "/v1", "LM Studio", request).await;
+        }
         let (model, max_tokens) = (request.instance.as_str(), request.max_tokens);
         let known = *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner);
         let v1 = match known {

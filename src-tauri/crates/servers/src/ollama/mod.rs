@@ -23,6 +23,7 @@ use pilothouse_system::{
     process::{Exit, Holder, Keeper, ProcessSpec, output_file},
 };
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -202,6 +203,19 @@ impl ServerAdapter for Ollama {
     }
 
     /// Who owns a running Ollama (its app, systemd, Homebrew, a terminal) decides when it ends.
+    fn loads_with(&self, _model: &str) -> BTreeMap<&'static str, String> {
+        let OllamaSettings { flash_attention, kv_type, parallel, .. } = &self.settings;
+        let kv_type = if kv_type.is_empty() { "f16" } else { kv_type };
+        let mut with = BTreeMap::from([("kv_type", kv_type.to_owned())]);
+        if !flash_attention.is_empty() {
+            with.insert("flash_attention", flash_attention.clone());
+        }
+        if *parallel > 0 {
+            with.insert("parallel", parallel.to_string());
+        }
+        with
+    }
+
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {
         None
     }

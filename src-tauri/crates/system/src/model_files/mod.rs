@@ -8,6 +8,7 @@ mod mlx;
 pub mod ollama_store;
 mod parts;
 mod safetensors;
+mod sample;
 mod search;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use gguf::{Header, read as read_header};
 pub use mlx::read_mlx_anatomy;
 pub use parts::{is_damage, is_later_part, look_at, parts_of};
 pub use safetensors::SafetensorsHead;
+pub use sample::sampled_digest;
 pub use search::{gguf_files, is_gguf};
 pub use told::{ToldTensor, read_told};
 

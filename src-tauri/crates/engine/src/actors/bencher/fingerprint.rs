@@ -32,6 +32,20 @@ pub(super) fn fingerprint(
     note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
     note("context", instance.context.map(|tokens| tokens.to_string()));
     note("parallel", instance.slots.map(|slots| slots.to_string()));
+    // Its supervisor knows these of a server of ours.
+    for key in [
+        "weights_digest",
+        "bits_per_weight",
+        "kv_type",
+        "flash_attention",
+        "gpu_layers",
+        "batch",
+        "draft_model",
+    ] {
+        note(key, None);
+    }
+    // Every server gets the words as they are.
+    note("template", Some("none".into()));
     note("power_source", power.on_battery.map(|on| if on { "battery" } else { "mains" }.into()));
     note("power_mode", power.mode.clone());
     note("os", machine.os.clone().or_else(|| sysinfo::System::long_os_version().ok()));

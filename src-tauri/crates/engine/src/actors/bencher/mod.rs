@@ -15,7 +15,7 @@ mod side;
 #[cfg(test)]
 mod tests;
 
-use super::{notifier::NotifierHandle, residency::ResidencyHandle};
+use super::{notifier::NotifierHandle, residency::ResidencyHandle, supervisors::Supervisors};
 use crate::{
     hub::{Hub, Report},
     store::Store,
@@ -41,6 +41,8 @@ pub struct BencherWiring {
     pub store: Option<Store>,
     /// Lends the model that is measured.
     pub residency: ResidencyHandle,
+    /// Know how their servers load a model.
+    pub supervisors: Supervisors,
     pub past: GaugePast,
     pub neighbours: Arc<dyn Neighbours>,
 }

@@ -7,14 +7,21 @@ use crate::{
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase},
+    bench::{
+        BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase,
+        sweep::{LevelGauges, Sweep},
+    },
     error::{ApiError, ErrorCode},
     machine::Machine,
     model::{Model, ModelRef},
+    server::Ownership,
 };
 use pilothouse_leases::Target;
 use pilothouse_system::hardware::Power;
 use std::time::Instant;
+
+/// What the files of a model tell, whoever loads them.
+const OF_FILES: [&str; 2] = ["weights_digest", "bits_per_weight"];
 
 /// How an instance is asked.
 #[derive(Clone)]
@@ -67,6 +74,15 @@ impl Measured {
         run.server_version = snapshot.server(&model.server).and_then(|server| server.version.clone());
         run.against = begin.against;
         run.fingerprint = fingerprint(&snapshot, model, &side.instance, begin);
+        if let Ok(supervisor) = around.supervisors.get(&model.server) {
+            let mut makeup = supervisor.makeup(model).await;
+            // How somebody else's server loads its models is not told by our settings.
+            if snapshot.server(&model.server).and_then(|server| server.ownership) != Some(Ownership::Ours) {
+                makeup.retain(|key, _| OF_FILES.contains(key));
+            }
+            let told = makeup.into_iter().map(|(key, value)| (key.to_owned(), value));
+            run.fingerprint.extend(told);
+        }
         if let Some(store) = &around.store {
             let new = NewRun {
                 started_at,
@@ -129,7 +145,12 @@ impl Measured {
         run.sum_up(&trials);
         run.weigh(&trials, &seen.cards);
         if run.plan.is_sweep() {
-            run.sweep = None;
+            let beside = |from: f64, to: f64| LevelGauges {
+                memory_bytes: seen.cards.memory_bytes(&[(from, to)]),
+                gpu_load_percent: seen.cards.gpu_load_percent(&[(from, to)]),
+                power_w: seen.cards.power_w(&[(from, to)]),
+            };
+            run.sweep = Some(Sweep::of(&trials, beside));
         }
         let notes: Vec<String> = run.note.take().into_iter().chain(why_incomplete(&trials)).collect();
         run.note = Some(notes.join(" ")).filter(|note| !note.is_empty());

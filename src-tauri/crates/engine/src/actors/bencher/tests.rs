@@ -41,6 +41,7 @@ async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherH
         notifier: scene.notifier.clone(),
         store: None,
         residency: scene.residency.clone(),
+        supervisors: scene.supervisors.clone(),
         past: GaugePast::default(),
         neighbours: Arc::new(neighbours.clone()),
     });
@@ -254,6 +255,8 @@ async fn a_sweep_sends_more_and_more_at_a_time_and_one_again() {
     let at = |level: u32| detail.trials.iter().filter(|trial| trial.concurrency == Some(level)).count();
     assert_eq!((at(1), at(2), at(4)), (10, 8, 16));
     assert_eq!(detail.run.trials, 10, "only those that were alone are summed up");
+    let points: Vec<u32> = detail.run.sweep.unwrap().points.iter().map(|point| point.concurrency).collect();
+    assert_eq!(points, [1, 2, 4]);
     assert_eq!(scene.held(), ["a"]);
 }
 

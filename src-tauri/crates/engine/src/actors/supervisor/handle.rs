@@ -17,9 +17,9 @@ use pilothouse_domain::{
 use pilothouse_servers::ServerAdapter;
 use pilothouse_system::{
     apart,
-    model_files::{is_damage, read_files},
+    model_files::{is_damage, read_files, sampled_digest},
 };
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// The mailbox of one supervisor.
@@ -108,6 +108,25 @@ impl SupervisorHandle {
                 .hint("Fetch it again, or remove it."),
             false => ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
         })
+    }
+
+    /// What makes an instance of a model comparable with one elsewhere, by the keys of a fingerprint; what is not known is left out.
+    pub async fn makeup(&self, model: &Model) -> BTreeMap<&'static str, String> {
+        let mut makeup = self.adapter.loads_with(&model.name);
+        if let Some(files) = self.adapter.model_files(&model.name).await {
+            let shown = files.to_string();
+            let digest = apart::once(&shown, FILES_LIMIT, move || sampled_digest(&files)).await;
+            if let Ok(Ok(Some(digest))) = digest {
+                makeup.insert("weights_digest", digest);
+            }
+        }
+        if let Ok(anatomy) = self.anatomy(model).await
+            && anatomy.parameters > 0
+        {
+            let bits = anatomy.weights_bytes as f64 * 8.0 / anatomy.parameters as f64;
+            makeup.insert("bits_per_weight", format!("{bits:.2}"));
+        }
+        makeup
     }
 
     /// Puts another restart policy in force.
