@@ -4,6 +4,7 @@ use super::{
     ended,
     event::Event,
     late::LateLoad,
+    restoring::Clearing,
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
@@ -81,7 +82,7 @@ pub(super) struct Residency {
     /// Loads that go on although nobody waits for them.
     pub(super) late: Vec<LateLoad>,
     /// Takes a stray out of memory.
-    pub(super) clearing: Option<JoinHandle<()>>,
+    pub(super) clearing: Option<Clearing>,
     pub(super) cleared_at: Option<Instant>,
     pub(super) lent: Option<Lent>,
     /// Our own end: it cuts short whatever waits.
@@ -217,7 +218,7 @@ impl Residency {
         let cancel = CancellationToken::new();
         let to = cause.to();
         let mut transaction = self.transaction(cause.clone(), cancel.clone());
-        transaction.clear_first(self.clearing.take(), &mut self.strays);
+        transaction.clear_first(self.clearing.clone(), &mut self.strays);
         transaction.join(self.late_load(&to));
         let hurry = transaction.now.clone();
         if now {

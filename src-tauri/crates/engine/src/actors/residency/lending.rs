@@ -4,13 +4,17 @@ use super::{
     actor::Residency,
     borrow::{Borrowed, Lent, NotReady, Ready, Request},
     event::Event,
+    restoring::Clearing,
 };
+use crate::actors::bounds::until_cancelled;
+use futures_util::FutureExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef},
 };
 use std::collections::BTreeSet;
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 impl Residency {
     pub(super) fn lend(&mut self, request: Request) {
@@ -26,11 +30,14 @@ impl Residency {
         let servers = request.models.iter().map(|model| model.server.clone()).collect();
         self.around.leases.set_measured(servers);
         self.lent = Some(Lent { why: request.why });
-        let (around, events) = (self.around.clone(), self.events.clone());
+        let (around, events, clearing) = (self.around.clone(), self.events.clone(), self.clearing.clone());
         let late = |model: Model| (self.late_load(&model.reference()), model);
         let models = request.models.into_iter().map(late).map(|(late, model)| (model, late)).collect();
         tokio::spawn(async move {
-            let ready = around.ready_to_measure(models, &request.cancel).await;
+            let ready = match once_cleared(clearing, &request.cancel).await {
+                Ok(()) => around.ready_to_measure(models, &request.cancel).await,
+                Err(error) => Err(error.into()),
+            };
             drop(events.send(Event::Lent(ready, request.reply)).await);
         });
     }
@@ -75,4 +82,11 @@ impl Residency {
         self.strays.extend(strays);
         self.around.leases.set_measured(BTreeSet::new());
     }
+}
+
+/// Waits for what is being taken out of memory: it may be the very model that is asked for, its memory may be needed, and its
+/// leaving would spoil the figures. Errors: cancelled.
+async fn once_cleared(clearing: Option<Clearing>, cancel: &CancellationToken) -> Result<(), ApiError> {
+    let Some(clearing) = clearing else { return Ok(()) };
+    until_cancelled(cancel, "It was cancelled before anything was lent.", clearing.map(Ok)).await
 }

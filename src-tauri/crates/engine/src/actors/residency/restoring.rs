@@ -2,6 +2,10 @@
 
 use super::{actor::Residency, event::Event, transaction::Cause};
 use crate::hub::{Report, Standing};
+use futures_util::{
+    FutureExt,
+    future::{BoxFuture, Shared},
+};
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -23,6 +27,9 @@ const CLEAR_EVERY: Duration = Duration::from_secs(30);
 /// When a restoration that failed is tried again: a server that has just come up, or that is still letting go of another
 /// model, often needs a moment.
 const RETRY_AFTER: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(60)];
+
+/// A stray on its way out of memory, for whoever must not come before its end. It is bounded itself.
+pub(super) type Clearing = Shared<BoxFuture<'static, ()>>;
 
 impl Residency {
     /// Brings the active model back when its server came back without it, and sees when it is there again by itself.
@@ -157,9 +164,10 @@ impl Residency {
         };
         let Some(stray) = self.strays.iter().find(ready).cloned() else { return };
         let (around, events, ending) = (self.around.clone(), self.events.clone(), self.ending.clone());
-        self.clearing = Some(tokio::spawn(async move {
+        let clearing = tokio::spawn(async move {
             let result = around.take_out(&stray, &ending).await;
             drop(events.send(Event::Cleared(stray, result)).await);
-        }));
+        });
+        self.clearing = Some(clearing.map(drop).boxed().shared());
     }
 }

@@ -1,6 +1,8 @@
 //! A model lent for a measurement.
 
 use super::*;
+use crate::{fakes::Faults, ports::Journal};
+use pilothouse_domain::model::ModelRef;
 
 // 7: a benchmark borrows.
 
@@ -76,4 +78,70 @@ async fn a_loan_that_fails_or_dies_with_us_leaves_nothing() {
     let journal = scene.journal.clone();
     let next = Scene::start(&[one], &journal).await;
     assert_eq!(next.held(), ["a"]);
+}
+
+fn slow(seconds: u64) -> Fault {
+    Fault::Slow(Duration::from_secs(seconds))
+}
+
+/// An engine that starts beside a server with these faults, which still holds "b" of the life before.
+async fn clearing(memory: u64, faults: fn(&mut Faults)) -> (Scene, FakeServer) {
+    let one = server("one", &Memory::of(memory)).with_model("b", 10).with_model("c", 10);
+    one.load_by_owner("b", Expiry::Never);
+    one.faults(faults);
+    let journal = FakeJournal::default();
+    let stray = ModelRef { server: ServerId::new("one"), model: "b".into() };
+    journal.set_stray(&stray, true).await.unwrap();
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
+    assert_eq!(scene.held(), ["b"], "still on its way out");
+    (scene, one)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_its_way_out_of_memory_has_left_before_anything_is_lent() {
+    // How its server lets go of "b", how much memory there is, and what is borrowed meanwhile.
+    type Row = (&'static str, fn(&mut Faults), u64, &'static [&'static str]);
+    let table: [Row; 6] = [
+        ("the very model", |faults| faults.unload = slow(20), 15, &["b"]),
+        ("another in its place", |faults| faults.unload = slow(20), 15, &["c"]),
+        ("another beside it", |faults| faults.unload = slow(20), 100, &["c"]),
+        ("both", |faults| faults.unload = slow(20), 100, &["c", "b"]),
+        ("a slow list", |faults| faults.list = slow(9), 15, &["b"]),
+        ("it does not let go", |faults| faults.unload = Fault::Hang, 15, &["b"]),
+    ];
+    for (name, faults, memory, wanted) in table {
+        let (scene, one) = clearing(memory, faults).await;
+        let models = wanted.iter().map(|name| model("one", name)).collect();
+        let borrowed = scene.residency.borrow(models, "A benchmark".into(), CancellationToken::new()).await;
+        let borrowed = borrowed.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut lent = wanted.to_vec();
+        lent.sort_unstable();
+        let unloads = one.unloads();
+        scene.rest(100).await;
+        assert_eq!(
+            (scene.held(), one.unloads()),
+            (lent.iter().map(|one| one.to_string()).collect(), unloads),
+            "{name}"
+        );
+        one.faults(|faults| *faults = Faults::default());
+        borrowed.give_back().await;
+        scene.rest(60).await;
+        assert!(scene.held().is_empty() && scene.journal.strays().await.unwrap().is_empty(), "{name}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_loan_that_is_cancelled_while_something_leaves_is_over_and_a_switch_waits_for_it_too() {
+    let (scene, _one) = clearing(15, |faults| faults.unload = slow(20)).await;
+    let cancel = CancellationToken::new();
+    let borrow = scene.residency.borrow(vec![model("one", "b")], "A benchmark".into(), cancel.clone());
+    let cancelled = async {
+        scene.rest(1).await;
+        cancel.cancel();
+    };
+    let (refused, ()) = tokio::join!(borrow, cancelled);
+    assert_eq!(refused.err().unwrap().code, ErrorCode::Cancelled);
+    assert_eq!(scene.switch("b").await.unwrap().outcome, SwitchOutcome::Committed);
+    scene.rest(60).await;
+    assert_eq!((scene.held(), scene.route()), (vec!["b".to_owned()], "b".to_owned()));
 }

@@ -4,12 +4,13 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, ResidencyWiring, late::LateLoad};
+use super::{Connection, ResidencyWiring, late::LateLoad, restoring::Clearing};
 use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
     hub::{Report, Standing},
 };
+use futures_util::FutureExt;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -19,7 +20,7 @@ use pilothouse_domain::{
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching},
 };
 use std::collections::VecDeque;
-use tokio::{task::JoinHandle, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Why a transaction runs.
@@ -89,7 +90,7 @@ pub(super) struct Transaction {
     active: Option<Active>,
     standing: Standing,
     strays: Vec<ModelRef>,
-    clearing: Option<JoinHandle<()>>,
+    clearing: Option<Clearing>,
 }
 
 impl Transaction {
@@ -133,7 +134,7 @@ impl Transaction {
     }
 
     /// What must leave memory before anything is loaded: what somebody else takes out already, and what is left.
-    pub fn clear_first(&mut self, clearing: Option<JoinHandle<()>>, strays: &mut Vec<ModelRef>) {
+    pub fn clear_first(&mut self, clearing: Option<Clearing>, strays: &mut Vec<ModelRef>) {
         self.clearing = clearing;
         self.strays = std::mem::take(strays);
         self.target_is_stray = self.strays.contains(&self.to);
@@ -273,12 +274,7 @@ impl Transaction {
     /// All steps in order; the plan is made once the server is up and says what is loaded.
     async fn forward(&mut self) -> Result<(), ApiError> {
         if let Some(clearing) = self.clearing.take() {
-            // It is bounded itself.
-            let cleared = async {
-                let _ = clearing.await;
-                Ok(())
-            };
-            self.until_cancelled(cleared).await?;
+            self.until_cancelled(clearing.map(Ok)).await?;
         }
         if !self.answered {
             self.timed(Step::Hold).await?;
