@@ -207,6 +207,22 @@ pub enum Call {
         #[ts(optional)]
         against: Option<BenchSide>,
     },
+    /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
+    /// Errors: not_found (unknown server or model), store_unavailable.
+    Trends {
+        /// Only models whose name contains this.
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+    },
+    /// Takes the level that begins with a run for the right one: what was before is no baseline any more.
+    /// Errors: not_found, store_unavailable.
+    AcceptLevel {
+        run_id: i64,
+    },
     /// Holds two runs against each other, the first being side A. Errors: not_found, store_unavailable.
     Compare {
         a: i64,

@@ -4,16 +4,20 @@ use super::Inner;
 use crate::{
     actors::bencher::BenchRequest,
     api::{BenchSide, CallResult, Reply},
+    store::RunFilter,
 };
 use pilothouse_domain::{
     bench::{
         BenchPlan,
         comparison::{NoiseFloor, compare},
         plan::{WhenDisturbed, levels},
+        series::SeriesMetric,
+        trend::Trend,
     },
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
+use std::collections::BTreeSet;
 
 /// What a benchmark shall measure, as a client said it.
 pub(super) struct Asked {
@@ -47,6 +51,13 @@ impl Asked {
     }
 }
 
+/// The longest series that is looked at.
+const SERIES_RUNS: u32 = 400;
+/// The figures that are watched.
+const WATCHED: [SeriesMetric; 2] = [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs];
+/// History that is searched for series.
+const SEARCHED_RUNS: u32 = 1000;
+
 impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
         let plan = asked.plan()?;
@@ -55,7 +66,8 @@ impl Inner {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {
-                Ok(Reply::Comparison { comparison: compare(&a, &b, NoiseFloor::assumed()) })
+                let comparison = compare(&a, &b, self.noise_floor().await);
+                Ok(Reply::Comparison { comparison })
             }
             (Some(detail), None) => Ok(Reply::Run { detail }),
             (None, _) => Err(ApiError::internal("The benchmark gave no run.")),
@@ -65,6 +77,69 @@ impl Inner {
     pub(super) async fn compare(&self, a: i64, b: i64) -> CallResult {
         let store = self.store()?;
         let (a, b) = (store.run(a).await?, store.run(b).await?);
-        Ok(Reply::Comparison { comparison: compare(&a, &b, NoiseFloor::assumed()) })
+        Ok(Reply::Comparison { comparison: compare(&a, &b, self.noise_floor().await) })
+    }
+
+    async fn noise_floor(&self) -> NoiseFloor {
+        let measured = match self.store() {
+            Ok(store) => store.noise_floor().await.unwrap_or_default(),
+            Err(_) => None,
+        };
+        measured.unwrap_or_else(NoiseFloor::assumed)
+    }
+
+    pub(super) async fn past_runs(
+        &self,
+        model: Option<String>,
+        server: Option<ServerId>,
+        limit: Option<u32>,
+    ) -> CallResult {
+        let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
+        let runs = self.store()?.runs(&filter).await?;
+        if runs.is_empty() {
+            self.want_known(&filter)?;
+        }
+        Ok(Reply::Runs { runs })
+    }
+
+    /// An empty list would say that nothing was measured yet. Errors: not_found.
+    fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
+        let snapshot = self.hub.now();
+        if let Some(server) = &filter.server
+            && snapshot.server(server).is_none()
+        {
+            return Err(ApiError::not_found(format!("There is no server {server}, and no run on one."))
+                .hint("`pilothouse servers` lists the servers."));
+        }
+        let lower = filter.model.as_ref().map(|model| model.to_lowercase());
+        let is_known = |part: &String| {
+            let names = snapshot.models.iter().map(|view| view.model.name.to_lowercase());
+            names.into_iter().any(|name| name.contains(part))
+        };
+        match lower.filter(|part| !is_known(part)) {
+            Some(part) => {
+                Err(ApiError::not_found(format!("No model is named {part}, and no run is of one."))
+                    .hint("`pilothouse models` lists the models, `pilothouse history` all runs."))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn trends(&self, model: Option<String>, server: Option<ServerId>) -> CallResult {
+        let store = self.store()?;
+        let filter = RunFilter { model, server, limit: SEARCHED_RUNS };
+        let runs = store.runs(&filter).await?;
+        if runs.is_empty() {
+            self.want_known(&filter)?;
+        }
+        let series: BTreeSet<(ServerId, String, String)> =
+            runs.into_iter().map(|run| (run.server, run.model, run.plan.name)).collect();
+        let accepted = store.accepted_levels().await?;
+        let mut trends = vec![];
+        for (server, model, plan) in series {
+            let runs = store.series(&server, &model, &plan, SERIES_RUNS).await?;
+            trends.extend(WATCHED.iter().filter_map(|metric| Trend::of(&runs, *metric, &accepted)));
+        }
+        Ok(Reply::Trends { trends })
     }
 }

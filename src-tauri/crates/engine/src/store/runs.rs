@@ -192,7 +192,7 @@ impl Store {
     }
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
-    async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
+    pub(super) async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
         let kept = |row: &SqliteRow| Ok((run_of(row)?, row.try_get_raw("summary")?.is_null()));
         let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(kept).collect();
         let runs = runs.map_err(|e| self.cannot("read", &e))?;
@@ -241,7 +241,7 @@ impl Store {
     }
 }
 
-fn no_run(run_id: i64) -> ApiError {
+pub(super) fn no_run(run_id: i64) -> ApiError {
     ApiError::not_found(format!("There is no run {run_id}.")).hint("Look at the history for the numbers.")
 }
 
@@ -303,6 +303,7 @@ pub(super) struct StoredSummary {
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
+    reasons: Vec<String>,
 }
 
 impl StoredSummary {
@@ -319,6 +320,7 @@ impl StoredSummary {
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
+            reasons: run.reasons.clone(),
         }
     }
 
@@ -334,5 +336,6 @@ impl StoredSummary {
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;
+        run.reasons = self.reasons;
     }
 }

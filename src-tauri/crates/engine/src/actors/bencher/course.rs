@@ -333,7 +333,7 @@ fn is_narrow(a: &Measured, b: &Measured) -> bool {
     let compared = compare(&a, &b, NoiseFloor::assumed());
     let ratio = |name: &str| compared.metrics.iter().find(|metric| metric.name == name)?.ratio;
     let ratio = ratio("decode_tok_s").or_else(|| ratio("e2e_ms"));
-    ratio.is_some_and(|ratio| (ratio.high - ratio.low) / 2.0 <= NARROW)
+    ratio.is_some_and(|ratio| ratio.level > 0.0 && (ratio.high - ratio.low) / 2.0 <= NARROW)
 }
 
 fn given_up(server: &ServerId, flaw: &str) -> ApiError {

@@ -9,7 +9,7 @@ use crate::{
     hub::Report,
 };
 use pilothouse_domain::{
-    bench::RunDetail,
+    bench::{Run, RunDetail, regression::WatchState, series::SeriesMetric, trend::Trend},
     error::{ApiError, ErrorCode},
     model::{Model, find_model},
     notice::Happening,
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Small files of the kernel, or a short program.
 const POWER_LIMIT: Duration = Duration::from_secs(3);
+/// The baseline, the runs that tell its noise, and those that may be worse.
+const WATCHED_RUNS: u32 = 200;
 /// Requests that are thrown away of a model that was loaded again for its block.
 const REWARM: u32 = 2;
 
@@ -106,7 +108,32 @@ impl BenchRun {
         measured.run.disturbed = course.gate.end().await;
         let detail = measured.close(&self.around, result.as_ref().map(|()| ()).map_err(|error| error)).await;
         borrowed.give_back().await;
+        if result.is_ok() {
+            self.watch(&detail.run).await;
+        }
         self.tell(vec![detail], result)
+    }
+
+    /// Tells of a model that grew worse, with the run that confirms it.
+    async fn watch(&self, run: &Run) {
+        let Some(store) = &self.around.store else { return };
+        let series = store.series(&run.server, &run.model, &run.plan.name, WATCHED_RUNS).await;
+        let (Ok(series), Ok(accepted)) = (series, store.accepted_levels().await) else { return };
+        for metric in [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs] {
+            let Some(watch) = Trend::of(&series, metric, &accepted).map(|trend| trend.watch) else {
+                continue;
+            };
+            let Some(since_run) = watch.since_run.filter(|_| watch.state == WatchState::Confirmed) else {
+                continue;
+            };
+            let snapshot = self.around.hub.now();
+            self.around.notifier.tell(Happening::GrewWorse {
+                title: snapshot.model_title(&run.server, &run.model),
+                server_title: snapshot.server_title(&run.server),
+                words: watch.words,
+                since_run,
+            });
+        }
     }
 
     /// Two models in turns, block by block; both in memory where they fit, else each for its trial.

@@ -9,7 +9,9 @@ use pilothouse_domain::{
     Timestamp,
     bench::{
         BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase,
+        drift::drift,
         sweep::{LevelGauges, Sweep},
+        trace_reasons::reasons,
     },
     error::{ApiError, ErrorCode},
     machine::Machine,
@@ -155,7 +157,9 @@ impl Measured {
         let notes: Vec<String> = run.note.take().into_iter().chain(why_incomplete(&trials)).collect();
         run.note = Some(notes.join(" ")).filter(|note| !note.is_empty());
         let cards = Some(seen.cards).filter(|cards| !cards.at_ms.is_empty());
-        let detail = RunDetail { run, trials, trace: seen.trace, cards };
+        let mut detail = RunDetail { run, trials, trace: seen.trace, cards };
+        detail.run.reasons = drift(&detail.trials).map(|drift| drift.words).into_iter().collect();
+        detail.run.reasons.extend(reasons(&detail));
         if let Some(store) = &around.store
             && let Err(error) = store.end_run(&detail).await
         {
