@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest';
 import type { BenchProgress as Progress } from '../src/api/BenchProgress';
 import type { Reply } from '../src/api/Reply';
 import { FakeBackend } from '../src/backend/fake/backend';
-import { comparisonOf, compiler, pair, run, traceOf, trials } from '../src/backend/fake/bench';
+import { comparisonOf, compiler, detailOf, pair, run } from '../src/backend/fake/bench';
 import { Store } from '../src/store.svelte';
 import BenchControl from '../src/views/BenchControl.svelte';
 import BenchProgress from '../src/views/BenchProgress.svelte';
@@ -161,7 +161,7 @@ describe('the comparison page', () => {
     backend.answers.compare = () => ({ reply: 'comparison', comparison: comparisonOf(a, b) });
     backend.answers.run = (call) => {
       const of = call.call === 'run' && call.run_id === 2 ? a : b;
-      return { reply: 'run', detail: { run: of, trials: trials(of), trace: traceOf(of, null, 'gpu') } };
+      return { reply: 'run', detail: detailOf(of, null, 'gpu') };
     };
     show(ComparisonPage, { a: 2, b: 3 }, backend);
     await userEvent.click(await screen.findByTestId('bench-again'));
@@ -229,7 +229,7 @@ describe('the page of a run', () => {
   it('runs again as it was run', async () => {
     const backend = new ScriptedBackend();
     const one = run(7, 0, 'ollama', 'smollm2:135m', 60, 10);
-    backend.answers.run = () => ({ reply: 'run', detail: { run: one, trials: trials(one), trace: null } });
+    backend.answers.run = () => ({ reply: 'run', detail: { ...detailOf(one, null, 'ready'), trace: null } });
     show(RunPage, { id: 7 }, backend);
     await userEvent.click(await screen.findByRole('button', { name: /^Run again, about/ }));
     expect(backend.of('bench')).toEqual([

@@ -157,5 +157,11 @@ export const bench = {
     gpu_power_w: 'GPU power',
     servers_memory_bytes: 'Servers',
   } satisfies Record<Column, string>,
+  cards: 'GPUs during the run',
+  card: 'GPU',
+  cardColumns: { load_percent: 'Load', memory_used_bytes: 'Memory', power_w: 'Power', temperature_c: 'Temperature' },
+  slowedBy: 'Slowed by',
+  notHeld: 'nothing',
+  heldFor: (reason: string, time: string) => `${reason}, ${time}`,
   between: (low: string, high: string) => (low === high ? low : `${low} – ${high}`),
 };

@@ -76,6 +76,9 @@ export const comparison = {
   meaning: 'What it means',
   sameOnBoth: 'the same',
   differ: 'differs',
+  neitherTells: 'not reported by either',
+  notReportedBy: (metrics: string) => `Not reported by either side: ${metrics}.`,
+  range: (ends: string) => `range ${ends}`,
   notTold: 'not reported',
   noise: (percent: string, measured: boolean) =>
     measured
@@ -96,6 +99,8 @@ export const comparison = {
   cpuMean: (parts: string) => `CPU at ${parts} while answering.`,
   power: (parts: string) => `Power ${parts} while answering.`,
   ofSide: (figure: string, side: string) => `${figure} with ${side}`,
+  heldDown: (side: string, parts: string) => `A GPU of ${side} was slowed: ${parts}.`,
+  heldFor: (reason: string, time: string) => `${reason}, ${time}`,
   ownClocks: (parts: string) => `By the servers’ own clocks: ${parts}.`,
   cached: (side: string, tokens: string) => `${side} took ${tokens} prompt tokens from its cache.`,
   swapped: (size: string) => `${size} was written to swap meanwhile.`,

@@ -9,7 +9,7 @@ import type { Snapshot } from '../../api/Snapshot';
 import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
-import { comparisonOf, planOf, runs, traceOf, trials } from './bench';
+import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
@@ -304,7 +304,7 @@ export class FakeBackend implements Backend {
   #detail(id: number): Reply {
     const found = this.#run(id);
     const other = found.against === null ? null : this.#run(found.against);
-    return { reply: 'run', detail: { run: found, trials: trials(found), trace: traceOf(found, other, this.scene) } };
+    return { reply: 'run', detail: detailOf(found, other, this.scene) };
   }
 
   #ask(prompt: string): Reply {
