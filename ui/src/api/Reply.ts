@@ -6,10 +6,12 @@ import type { Discovered } from "./Discovered";
 import type { Fetched } from "./Fetched";
 import type { FitReport } from "./FitReport";
 import type { GaugeHistory } from "./GaugeHistory";
+import type { HistorySize } from "./HistorySize";
 import type { KeyPlace } from "./KeyPlace";
 import type { LogLine } from "./LogLine";
 import type { LogMatch } from "./LogMatch";
 import type { Machine } from "./Machine";
+import type { OwnerTables } from "./OwnerTables";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
@@ -28,4 +30,16 @@ now?: string, } | { "reply": "unchanged", revision: number,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "report", text: string, 
+/**
+ * What it is about.
+ */
+runs: Array<Run>, 
+/**
+ * Of the form `owner`.
+ */
+owner: OwnerTables | null, } | { "reply": "exported", text: string, 
+/**
+ * What `after` goes on from; `None`: this was the last piece.
+ */
+next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "imported", imported: number, already_there: number, } | { "reply": "deleted", deleted: number, } | { "reply": "history_size", size: HistorySize, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

@@ -1,5 +1,5 @@
 use crate::{
-    document,
+    document, exchange,
     output::{Output, table, words},
     session::{Session, unexpected},
 };
@@ -12,7 +12,10 @@ use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
 #[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct History {
+    #[command(subcommand)]
+    act: Option<exchange::HistoryAct>,
     /// Only models whose name contains this.
     #[arg(long)]
     model: Option<String>,
@@ -23,6 +26,9 @@ pub struct History {
 }
 
 pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
+    if let Some(act) = arguments.act {
+        return exchange::history(act, output).await;
+    }
     let session = Session::connect()?;
     let call = Call::History {
         model: arguments.model,

@@ -6,6 +6,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod document;
+mod exchange;
 mod fit;
 mod gauge_history;
 mod gauges;
@@ -16,6 +17,7 @@ mod machine;
 mod memory;
 mod models;
 mod output;
+mod report;
 mod serve;
 mod servers;
 mod service;
@@ -64,8 +66,14 @@ enum Verb {
     Sweep(bench::Sweep),
     /// Hold two past runs against each other.
     Compare(compare::Compare),
-    /// List past benchmark runs.
+    /// List past benchmark runs, delete some, or say how large the history is.
     History(history::History),
+    /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
+    Report(report::Report),
+    /// Write benchmark runs into a file, to keep them or to take them to another machine.
+    Export(exchange::Export),
+    /// Take in benchmark runs that `export` has written.
+    Import(exchange::Import),
     /// Show processor, memory and GPU, now or over a past span.
     Gauges {
         /// Go on, one sample per interval.
@@ -174,6 +182,9 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
         Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,
+        Verb::Export(arguments) => Box::pin(exchange::export(arguments, output)).await,
+        Verb::Import(arguments) => Box::pin(exchange::import(arguments, output)).await,
         Verb::Memory => memory::run(output).await,
         Verb::Machine => machine::run(output).await,
         Verb::Fit(arguments) => Box::pin(fit::run(arguments, output)).await,

@@ -7,6 +7,7 @@ mod fleet;
 mod folders;
 mod lab;
 mod options;
+mod paper;
 mod past;
 
 pub use options::EngineOptions;
@@ -37,6 +38,7 @@ use async_trait::async_trait;
 use doors::Doors;
 use fleet::Fleet;
 use futures_util::future::join_all;
+use paper::Inbox;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -74,6 +76,8 @@ pub(crate) struct Inner {
     pub started_with: Settings,
     pub containers: ContainerWatch,
     pub store: Option<Store>,
+    /// A file of runs that comes in pieces.
+    pub inbox: Inbox,
 }
 
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
@@ -208,6 +212,7 @@ impl Engine {
             started_with: settings.clone(),
             containers,
             store,
+            inbox: Inbox::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {

@@ -13,6 +13,7 @@ pub mod hub;
 pub mod logging;
 pub mod notify;
 pub mod ports;
+pub mod report;
 pub mod server_log;
 pub mod settings;
 pub mod setup;

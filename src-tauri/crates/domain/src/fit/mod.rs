@@ -13,7 +13,7 @@ mod usual;
 
 pub use asked::{Meant, check_context, meant};
 pub use report::{Candidate, Evicted, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
-pub use sizes::{Noted, SizeRow, SizeTable, size_table};
+pub use sizes::{Noted, SizeRow, SizeTable, noted_sizes, size_table};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
 pub use usual::{place, usual};

@@ -71,6 +71,14 @@ const NOTES: &[Note] = &[
     (Some("routing"), &["0.5b", "3.8b", "7b"], 8.0, None),
 ];
 
+/// What the owner of the first Mac noted of each size alone, by the size's name ("7b", "70b:q2_k").
+pub fn noted_sizes() -> impl Iterator<Item = (&'static str, Noted)> {
+    NOTES.iter().filter_map(|(scenario, models, memory_gb, decode_tok_s)| match (scenario, models) {
+        (None, [size]) => Some((*size, Noted { memory_gb: *memory_gb, decode_tok_s: *decode_tok_s })),
+        _ => None,
+    })
+}
+
 /// Every size alone, on a machine where nothing else takes memory of the ceiling; then the scenarios, beside system and Docker.
 pub fn size_table(machine: &Machine, wish: &Wish) -> SizeTable {
     let empty = Room::empty(machine.clone());

@@ -17,6 +17,33 @@ pub struct BenchSide {
     pub server: Option<ServerId>,
 }
 
+/// In which form runs are reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum ReportForm {
+    /// A table in llama-bench's shape.
+    Markdown,
+    /// A row for each run.
+    Csv,
+    /// One page that needs nothing else.
+    Html,
+    /// The owner's two tables, from all runs of this machine; takes no runs.
+    Owner,
+}
+
+/// In which form runs leave the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum ExportForm {
+    /// A line for each run, which `Import` takes.
+    #[default]
+    JsonLines,
+    /// A row for each request.
+    Csv,
+}
+
 /// Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
@@ -205,6 +232,43 @@ pub enum Call {
     Run {
         run_id: i64,
     },
+    /// Runs put on paper. Errors: not_found, invalid_call (more than 100 runs, or runs with `owner`), store_unavailable.
+    Report {
+        /// Without any: the newest of each model on each server, by plan and machine.
+        #[serde(default)]
+        runs: Vec<i64>,
+        form: ReportForm,
+    },
+    /// Ended runs as text to keep elsewhere, in pieces of about a mebibyte. Errors: not_found, store_unavailable.
+    Export {
+        /// Without any: all.
+        #[serde(default)]
+        runs: Vec<i64>,
+        #[serde(default)]
+        form: ExportForm,
+        /// Goes on behind a piece, by the `next` of its answer.
+        #[serde(default)]
+        #[ts(optional)]
+        after: Option<i64>,
+    },
+    /// Takes in runs that were exported, all of them or none. A file that is longer than a call may be comes in pieces of up to
+    /// 128 KiB: each but the last with `more`, each but the first with the number that the first was answered with.
+    /// Errors: invalid_call (with the line), unsupported (of a newer format), busy (another import is under way),
+    /// not_found (no such upload), store_unavailable.
+    Import {
+        text: String,
+        #[serde(default)]
+        #[ts(optional)]
+        upload: Option<u64>,
+        #[serde(default)]
+        more: bool,
+    },
+    /// Takes runs out of the history, all of these or none. Errors: not_found, busy (one is under way), store_unavailable.
+    DeleteRuns {
+        runs: Vec<i64>,
+    },
+    /// How large the history is. Errors: store_unavailable.
+    HistorySize,
     /// Past switches, newest first. Errors: store_unavailable.
     Switches {
         #[serde(default)]

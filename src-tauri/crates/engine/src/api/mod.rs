@@ -6,10 +6,12 @@ mod call;
 mod handler;
 mod reply;
 
-pub use call::{BenchSide, Call};
+pub use call::{BenchSide, Call, ExportForm, ReportForm};
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
-pub use reply::{AnswerChunk, Check, CheckResult, Fetched, LogLine, LogMatch, LogSource, Reply};
+pub use reply::{
+    AnswerChunk, Check, CheckResult, Fetched, HistorySize, LogLine, LogMatch, LogSource, Reply, TableSize,
+};
 
 /// What every call gives back.
 pub type CallResult = Result<Reply, ApiError>;

@@ -1,3 +1,4 @@
+use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
     bench::{Comparison, Run, RunDetail},
@@ -48,6 +49,32 @@ pub enum Reply {
     },
     Comparison {
         comparison: Comparison,
+    },
+    Report {
+        text: String,
+        /// What it is about.
+        runs: Vec<Run>,
+        /// Of the form `owner`.
+        owner: Option<OwnerTables>,
+    },
+    Exported {
+        text: String,
+        /// What `after` goes on from; `None`: this was the last piece.
+        next: Option<i64>,
+    },
+    /// A piece of a file was taken; nothing is in the history yet.
+    Upload {
+        upload: u64,
+    },
+    Imported {
+        imported: u32,
+        already_there: u32,
+    },
+    Deleted {
+        deleted: u32,
+    },
+    HistorySize {
+        size: HistorySize,
     },
     Switches {
         switches: Vec<SwitchReport>,
@@ -145,6 +172,30 @@ pub struct AnswerChunk {
     pub decode_tok_s: Option<f64>,
     pub output_tokens: Option<u32>,
     pub error: Option<pilothouse_domain::error::ApiError>,
+}
+
+/// How large the history is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct HistorySize {
+    /// The database file, without what its log has not passed on yet.
+    pub file_bytes: u64,
+    /// The part of it that is free for new rows.
+    pub free_bytes: u64,
+    pub runs: u64,
+    /// Requests of all runs.
+    pub trials: u64,
+    /// Samples of the gauges that belong to runs.
+    pub samples: u64,
+    /// Each table with its indices, the largest first.
+    pub tables: Vec<TableSize>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct TableSize {
+    pub name: String,
+    pub bytes: u64,
 }
 
 /// A thing that the embedded default needs.

@@ -125,6 +125,13 @@ impl Inner {
                 Ok(Reply::Runs { runs: self.store()?.runs(&filter).await? })
             }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
+            Call::Report { runs, form } => self.report(&runs, form).await,
+            Call::Export { runs, form, after } => self.export(&runs, form, after).await,
+            Call::Import { text, upload, more } => self.import(text, upload, more).await,
+            Call::DeleteRuns { runs } => {
+                Ok(Reply::Deleted { deleted: self.store()?.delete_runs(&runs).await? })
+            }
+            Call::HistorySize => Ok(Reply::HistorySize { size: self.store()?.size().await? }),
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
                 Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })

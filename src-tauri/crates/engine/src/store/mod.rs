@@ -3,6 +3,7 @@
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
 mod damage;
+mod exchange;
 mod loads;
 mod minutes;
 #[cfg(test)]
@@ -16,6 +17,7 @@ mod switches;
 #[cfg(test)]
 mod tests;
 
+pub use exchange::Imported;
 pub use open::Opened;
 pub use runs::{NewRun, RunFilter};
 

@@ -291,7 +291,7 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
 
 /// What the trials of a run say together, as it is kept.
 #[derive(Serialize, Deserialize)]
-struct StoredSummary {
+pub(super) struct StoredSummary {
     trials: u32,
     warmups: u32,
     ttft_ms: Option<Summary>,
@@ -306,7 +306,7 @@ struct StoredSummary {
 }
 
 impl StoredSummary {
-    fn of(run: &Run) -> Self {
+    pub(super) fn of(run: &Run) -> Self {
         Self {
             trials: run.trials,
             warmups: run.warmups,

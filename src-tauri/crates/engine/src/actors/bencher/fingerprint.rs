@@ -28,6 +28,7 @@ pub(super) fn fingerprint(
     note("model", Some(model.name.clone()));
     note("format", model.format.clone());
     note("quantization", model.quantization.clone());
+    note("parameters", model.parameters.clone());
     note("size_bytes", model.size_bytes.map(|bytes| bytes.to_string()));
     note("context", instance.context.map(|tokens| tokens.to_string()));
     note("parallel", instance.slots.map(|slots| slots.to_string()));

@@ -1,0 +1,144 @@
+//! A sweep: what more requests at a time give, and what they cost.
+
+use super::{html::escape, plot, plot::Scale};
+use crate::report::figures::{ABSENT, short};
+use pilothouse_domain::{
+    bench::sweep::{QUERY_MS, Sweep, SweepPoint},
+    units::gigabytes,
+};
+
+const HEIGHT: f64 = 130.0;
+
+pub fn figures(sweep: &Sweep) -> String {
+    let mut text = String::new();
+    for (title, sub, unit, figure, mark) in [
+        ("All answers together", "tok/s", "tok/s", all as Figure, Mark::Knee),
+        ("First token", "95 of 100 come sooner, ms", "ms", first_token as Figure, Mark::Limit),
+        ("Each answer", "tok/s", "tok/s", each as Figure, Mark::None),
+    ] {
+        text.push_str(&plot_of(sweep, title, sub, unit, figure, mark));
+    }
+    let knee = match (&sweep.knee, &sweep.knee_absent) {
+        (Some(knee), _) => format!("Knee at {} at a time: {}.", knee.concurrency, knee.method),
+        (None, Some(why)) => format!("No knee: {why}."),
+        (None, None) => "No knee was found.".into(),
+    };
+    let best = match sweep.best {
+        Some(best) => format!(" Best with first tokens within {QUERY_MS:.0} ms: {best} at a time."),
+        None => format!(" No number of requests has its first tokens within {QUERY_MS:.0} ms."),
+    };
+    text + &format!("<p>{}{}</p>{}", escape(&knee), escape(&best), table(sweep))
+}
+
+type Figure = fn(&SweepPoint) -> Option<f64>;
+
+#[derive(PartialEq)]
+enum Mark {
+    Knee,
+    /// The bound of a query.
+    Limit,
+    None,
+}
+
+fn all(point: &SweepPoint) -> Option<f64> {
+    point.out_tok_s
+}
+
+fn first_token(point: &SweepPoint) -> Option<f64> {
+    point.ttft_ms.map(|spread| spread.p95)
+}
+
+fn each(point: &SweepPoint) -> Option<f64> {
+    point.decode_tok_s
+}
+
+fn plot_of(sweep: &Sweep, title: &str, sub: &str, unit: &str, figure: Figure, mark: Mark) -> String {
+    let known: Vec<(f64, f64)> = sweep
+        .points
+        .iter()
+        .filter_map(|point| figure(point).map(|value| (f64::from(point.concurrency), value)))
+        .filter(|(_, value)| value.is_finite())
+        .collect();
+    let (Some(most), Some(last)) = (
+        known.iter().map(|(_, value)| *value).reduce(f64::max),
+        sweep.points.iter().map(|point| point.concurrency).max(),
+    ) else {
+        return String::new();
+    };
+    let y = Scale::new((0.0, plot::round_up(most * 1.1)), (HEIGHT - 24.0, 8.0));
+    let x = Scale::new((0.0, f64::from(last) + 0.5), (plot::LEFT, plot::PAGE - 8.0));
+    let mut inner = String::new();
+    if let Some(knee) = &sweep.knee {
+        let at = f64::from(knee.concurrency);
+        let (from, to) = (x.at(at - 0.25), x.at(at + 0.25));
+        inner.push_str(&plot::band("busy", (from, y.end), (to - from, y.start - y.end)));
+    }
+    inner.push_str(&plot::grid(&y, unit));
+    let level = match mark {
+        Mark::Knee => Some((most * 0.9, "90 % of the most")),
+        Mark::Limit if QUERY_MS <= y.to => Some((QUERY_MS, "300 ms")),
+        _ => None,
+    };
+    if let Some((value, words)) = level {
+        inner.push_str(&plot::line("limit", (x.start, y.at(value)), (x.end, y.at(value))));
+        // On the side where the line through the dots is not.
+        let side = if mark == Mark::Knee { (x.start + 4.0, "start") } else { (x.end - 4.0, "end") };
+        inner.push_str(&plot::words("axis", (side.0, y.at(value) - 5.0), side.1, words));
+    }
+    let points: Vec<Option<(f64, f64)>> =
+        known.iter().map(|(at, value)| Some((x.at(*at), y.at(*value)))).collect();
+    inner.push_str(&plot::path("series one", &points));
+    for (at, value) in &known {
+        let words = format!("{} {unit} at {at}", short(*value));
+        inner.push_str(&plot::dot("point", (x.at(*at), y.at(*value)), 4.0, &words));
+        inner.push_str(&plot::words("axis", (x.at(*at), HEIGHT - 6.0), "middle", &plot::tick(*at)));
+    }
+    let label: Vec<String> = known.iter().map(|(at, value)| format!("{} at {at}", short(*value))).collect();
+    format!(
+        "<figure><figcaption><b>{title}</b> {sub}, by requests at a time</figcaption>{}</figure>",
+        plot::image(plot::PAGE, HEIGHT, &format!("{title}: {}", label.join(", ")), &inner)
+    )
+}
+
+fn table(sweep: &Sweep) -> String {
+    let cell =
+        |text: Option<String>| format!("<td class=\"n\">{}</td>", text.unwrap_or_else(|| ABSENT.into()));
+    let rows: String = sweep
+        .points
+        .iter()
+        .map(|point| {
+            let chosen = sweep.knee.as_ref().is_some_and(|knee| knee.concurrency == point.concurrency);
+            let failed = if point.failed > 0 {
+                format!("{}, {} failed", point.requests, point.failed)
+            } else {
+                point.requests.to_string()
+            };
+            format!(
+                "<tr{}><th scope=\"row\" class=\"n\">{}</th>{}{}{}{}{}{}{}{}{}</tr>",
+                if chosen { " class=\"chosen\"" } else { "" },
+                point.concurrency,
+                cell(point.out_tok_s.map(short)),
+                cell(point.decode_tok_s.map(short)),
+                cell(point.ttft_ms.map(|spread| format!("{:.0} ms", spread.median))),
+                cell(point.ttft_ms.map(|spread| format!("{:.0} ms", spread.p95))),
+                cell(point.goodput.map(|share| format!("{:.0} %", share * 100.0))),
+                cell(point.memory_bytes.map(gigabytes)),
+                cell(point.gpu_load_percent.map(|load| format!("{load:.0} %"))),
+                cell(point.power_w.map(|watts| format!("{watts:.0} W"))),
+                cell(Some(failed)),
+            )
+        })
+        .collect();
+    let again = sweep.again.map(|again| {
+        let words =
+            format!("One at a time once more, at the end: {:+.1} %.", again * 100.0).replace('-', "−");
+        format!("<p class=\"quiet\">{words}</p>")
+    });
+    format!(
+        "<div class=\"wide\"><table><thead><tr><th class=\"n\">At a time</th><th class=\"n\">All tok/s</th>\
+         <th class=\"n\">Each</th><th class=\"n\">First token</th><th class=\"n\">95 %</th>\
+         <th class=\"n\">In 300 ms</th><th class=\"n\">Memory</th><th class=\"n\">GPU</th><th class=\"n\">Power</th>\
+         <th class=\"n\">Requests</th></tr></thead><tbody>{rows}</tbody></table></div>{}",
+        again.unwrap_or_default()
+    )
+}

@@ -1,0 +1,308 @@
+//! Runs out of the history and into it, deleted from it, and how large it is.
+
+use super::{
+    Store,
+    rows::{decode, integer, json, word},
+    runs::StoredSummary,
+};
+use crate::{
+    api::{HistorySize, TableSize},
+    report::exchange::{Exchanged, Identity},
+};
+use pilothouse_domain::{
+    Timestamp,
+    bench::{Fingerprint, Trial},
+    error::{ApiError, ErrorCode},
+    gauge::GaugeHistory,
+    gauge_history::SERIES,
+    server::ServerId,
+};
+use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
+use std::collections::{HashMap, HashSet};
+
+/// Samples of one statement; SQLite takes 32,766 parameters.
+const SAMPLES: usize = 1000;
+
+/// What an import came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Imported {
+    pub imported: u32,
+    pub already_there: u32,
+}
+
+impl Store {
+    /// The newest done run with figures of each model on each server, by plan and machine; newest first.
+    pub async fn newest_of_each(&self, limit: u32) -> Result<Vec<i64>, ApiError> {
+        let rows = query_scalar(
+            "SELECT id FROM (SELECT id, started_ms, row_number() OVER (PARTITION BY server, model, \
+             json_extract(plan, '$.name'), json_extract(fingerprint, '$.machine'), json_extract(fingerprint, '$.chip'), \
+             json_extract(fingerprint, '$.memory_bytes') ORDER BY started_ms DESC, id DESC) AS place FROM run \
+             WHERE state = 'done' AND EXISTS (SELECT 1 FROM trial WHERE trial.run = run.id AND phase = 'measured' \
+             AND flaw IS NULL)) WHERE place = 1 ORDER BY started_ms DESC, id DESC LIMIT ?",
+        );
+        rows.bind(limit).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))
+    }
+
+    /// Numbers of runs that have ended, in their order, above one of them.
+    pub async fn run_ids(&self, above: i64, limit: u32) -> Result<Vec<i64>, ApiError> {
+        query_scalar("SELECT id FROM run WHERE id > ? AND state <> 'running' ORDER BY id LIMIT ?")
+            .bind(above)
+            .bind(limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.cannot("read", &e))
+    }
+
+    /// A run as it travels. Errors: not_found, store_unavailable.
+    pub async fn exchanged(&self, run_id: i64) -> Result<Exchanged, ApiError> {
+        let detail = self.run(run_id).await?;
+        let row = query("SELECT metrics_version, ended_ms FROM run WHERE id = ?")
+            .bind(run_id)
+            .fetch_one(&self.readers)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
+        let ended = || -> Result<(u32, Option<Timestamp>), sqlx::Error> {
+            let ended_ms: Option<i64> = row.try_get("ended_ms")?;
+            let at = ended_ms.map(Timestamp::from_millisecond).transpose();
+            Ok((row.try_get("metrics_version")?, at.map_err(|e| decode("ended_ms", e))?))
+        };
+        let (metrics_version, ended_at) = ended().map_err(|e| self.cannot("read", &e))?;
+        Ok(Exchanged::new(detail, metrics_version, ended_at))
+    }
+
+    /// Adds runs of elsewhere, all of them or none; those that are here already are passed over.
+    pub async fn import_runs(&self, runs: &[Exchanged]) -> Result<Imported, ApiError> {
+        self.patiently(|| self.insert_runs(runs)).await
+    }
+
+    async fn insert_runs(&self, runs: &[Exchanged]) -> Result<Imported, sqlx::Error> {
+        let mut transaction = self.writer.begin_with("BEGIN IMMEDIATE").await?;
+        let mut here = known(&mut transaction, runs).await?;
+        // Numbers in the file and in this history.
+        let mut numbers = HashMap::new();
+        let mut done = Imported::default();
+        for run in runs {
+            let identity = Identity::of(&run.run);
+            let number = match here.get(&identity) {
+                Some(number) => {
+                    done.already_there += 1;
+                    *number
+                }
+                None => {
+                    done.imported += 1;
+                    let number = insert_run(&mut transaction, run).await?;
+                    here.insert(identity, number);
+                    number
+                }
+            };
+            numbers.insert(run.run.run_id, number);
+        }
+        for run in runs.iter().map(|run| &run.run) {
+            let other = run.against.and_then(|other| numbers.get(&other));
+            if let (Some(number), Some(other)) = (numbers.get(&run.run_id), other) {
+                query("UPDATE run SET against = coalesce(against, ?) WHERE id = ?")
+                    .bind(other)
+                    .bind(number)
+                    .execute(&mut *transaction)
+                    .await?;
+            }
+        }
+        transaction.commit().await?;
+        Ok(done)
+    }
+
+    /// Takes runs out with all that belongs to them, all of these or none. Errors: not_found, busy (it is under way),
+    /// store_unavailable.
+    pub async fn delete_runs(&self, runs: &[i64]) -> Result<u32, ApiError> {
+        let wanted: HashSet<i64> = runs.iter().copied().collect();
+        let ids = json(&wanted.iter().collect::<Vec<_>>()).map_err(|e| self.cannot("write", &e))?;
+        let rows = query("SELECT id, state FROM run WHERE id IN (SELECT value FROM json_each(?))")
+            .bind(&ids)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
+        let state =
+            |row: &SqliteRow| Ok::<(i64, String), sqlx::Error>((row.try_get("id")?, row.try_get("state")?));
+        let found = rows.iter().map(state).collect::<Result<HashMap<_, _>, _>>();
+        let found = found.map_err(|e| self.cannot("read", &e))?;
+        if let Some(missing) = runs.iter().find(|run| !found.contains_key(run)) {
+            return Err(ApiError::not_found(format!("There is no run {missing}. Nothing was deleted."))
+                .hint("Look at the history for the numbers."));
+        }
+        if let Some(busy) = runs.iter().find(|run| found.get(run).is_some_and(|state| state == "running")) {
+            let text = format!("Run {busy} is still under way. Nothing was deleted.");
+            return Err(ApiError::new(ErrorCode::Busy, text).hint("Cancel it first, or wait for its end."));
+        }
+        let delete = || {
+            query("DELETE FROM run WHERE id IN (SELECT value FROM json_each(?)) AND state <> 'running'")
+                .bind(&ids)
+                .execute(&self.writer)
+        };
+        let deleted = self.patiently(delete).await?.rows_affected();
+        Ok(u32::try_from(deleted).unwrap_or(u32::MAX))
+    }
+
+    /// How large the history is, table by table with their indices.
+    pub async fn size(&self) -> Result<HistorySize, ApiError> {
+        self.read_size().await.map_err(|e| self.cannot("read", &e))
+    }
+
+    async fn read_size(&self) -> Result<HistorySize, sqlx::Error> {
+        let count = async |sql: &'static str| -> Result<u64, sqlx::Error> {
+            let count: i64 = query_scalar(sql).fetch_one(&self.readers).await?;
+            Ok(count.unsigned_abs())
+        };
+        let rows = query(
+            "SELECT coalesce(tbl_name, dbstat.name) AS name, sum(pgsize) AS bytes FROM dbstat \
+             LEFT JOIN sqlite_schema ON sqlite_schema.name = dbstat.name WHERE aggregate = TRUE \
+             GROUP BY 1 ORDER BY bytes DESC, name",
+        )
+        .fetch_all(&self.readers)
+        .await?;
+        let table = |row: &SqliteRow| {
+            let bytes: i64 = row.try_get("bytes")?;
+            Ok(TableSize { name: row.try_get("name")?, bytes: bytes.unsigned_abs() })
+        };
+        Ok(HistorySize {
+            file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+                .await?,
+            free_bytes: count(
+                "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size",
+            )
+            .await?,
+            runs: count("SELECT count(*) FROM run").await?,
+            trials: count("SELECT count(*) FROM trial").await?,
+            samples: count("SELECT count(*) FROM run_gauge").await?,
+            tables: rows.iter().map(table).collect::<Result<_, sqlx::Error>>()?,
+        })
+    }
+}
+
+/// The runs of this history that may be among these, by their identity.
+async fn known(
+    connection: &mut SqliteConnection,
+    runs: &[Exchanged],
+) -> Result<HashMap<Identity, i64>, sqlx::Error> {
+    let mut starts: HashMap<(&str, &str), Vec<i64>> = HashMap::new();
+    for run in runs.iter().map(|run| &run.run) {
+        let of_model = starts.entry((run.server.as_str(), &run.model)).or_default();
+        of_model.push(run.started_at.as_millisecond());
+    }
+    let mut known = HashMap::new();
+    for ((server, model), started) in starts {
+        let rows = query(
+            "SELECT id, started_ms, fingerprint FROM run WHERE server = ? AND model = ? \
+             AND started_ms IN (SELECT value FROM json_each(?))",
+        )
+        .bind(server)
+        .bind(model)
+        .bind(json(&started)?)
+        .fetch_all(&mut *connection)
+        .await?;
+        for row in &rows {
+            let at = Timestamp::from_millisecond(row.try_get("started_ms")?);
+            let at = at.map_err(|e| decode("started_ms", e))?;
+            let fingerprint: Fingerprint = super::rows::from_json(row, "fingerprint")?;
+            let identity = Identity::new(at, &ServerId::new(server), model, &fingerprint);
+            known.insert(identity, row.try_get("id")?);
+        }
+    }
+    Ok(known)
+}
+
+async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) -> Result<i64, sqlx::Error> {
+    let run = &exchanged.run;
+    let done = query(
+        "INSERT INTO run (started_ms, ended_ms, state, plan, server, model, server_version, note, peak_memory_bytes, \
+         fingerprint, metrics_version, trace_step_ms, summary, disturbed) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run.started_at.as_millisecond())
+    .bind(exchanged.ended_at.map(|at| at.as_millisecond()))
+    .bind(word(&run.state)?)
+    .bind(json(&run.plan)?)
+    .bind(run.server.as_str())
+    .bind(&run.model)
+    .bind(&run.server_version)
+    .bind(&run.note)
+    .bind(run.peak_memory_bytes.map(integer))
+    .bind(json(&run.fingerprint)?)
+    .bind(exchanged.metrics_version)
+    .bind(exchanged.trace.as_ref().map(|trace| integer(trace.step_ms)))
+    .bind(json(&StoredSummary::of(run))?)
+    .bind(json(&run.disturbed)?)
+    .execute(&mut *connection)
+    .await?;
+    let run_id = done.last_insert_rowid();
+    for trial in &exchanged.trials {
+        insert_trial(connection, run_id, trial).await?;
+    }
+    if let Some(trace) = &exchanged.trace {
+        insert_trace(connection, run_id, run.started_at, trace).await?;
+    }
+    if let Some(cards) = &exchanged.cards {
+        let insert =
+            query("INSERT INTO run_cards (run, cards) VALUES (?, ?)").bind(run_id).bind(json(cards)?);
+        insert.execute(&mut *connection).await?;
+    }
+    Ok(run_id)
+}
+
+async fn insert_trial(
+    connection: &mut SqliteConnection,
+    run_id: i64,
+    trial: &Trial,
+) -> Result<(), sqlx::Error> {
+    query(
+        "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
+         prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, concurrency, \
+         begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )
+    .bind(run_id)
+    .bind(trial.seq)
+    .bind(word(&trial.phase)?)
+    .bind(trial.ttft_ms)
+    .bind(trial.decode_tok_s)
+    .bind(trial.prefill_tok_s)
+    .bind(trial.total_ms)
+    .bind(trial.output_tokens)
+    .bind(trial.prompt_tokens)
+    .bind(trial.cached_tokens)
+    .bind(trial.server_decode_tok_s)
+    .bind(trial.server_prefill_tok_s)
+    .bind(&trial.finish)
+    .bind(&trial.flaw)
+    .bind(trial.block)
+    .bind(trial.concurrency)
+    .bind(trial.begun_ms)
+    .bind(trial.late_ms)
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+async fn insert_trace(
+    connection: &mut SqliteConnection,
+    run_id: i64,
+    started_at: Timestamp,
+    trace: &GaugeHistory,
+) -> Result<(), sqlx::Error> {
+    let rows: Vec<usize> = (0..trace.at_ms.len()).collect();
+    for part in rows.chunks(SAMPLES) {
+        let names = SERIES.join(", ");
+        let mut insert: QueryBuilder<Sqlite> =
+            QueryBuilder::new(format!("INSERT INTO run_gauge (run, offset_ms, {names}) "));
+        insert.push_values(part, |mut row, index| {
+            row.push_bind(run_id);
+            row.push_bind(trace.at_ms[*index] - started_at.as_millisecond());
+            for value in trace.columns.row(*index) {
+                row.push_bind(value);
+            }
+        });
+        insert.build().execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
