@@ -217,7 +217,7 @@ describe('two runs', () => {
     expect(Math.min(...loads)).toBeGreaterThan(60);
     expect(loads.length).toBeLessThan(detail(a).trace?.at_ms.length ?? 0);
     const said = reasonsOf(comparisonOf(a, b), detail(a), detail(b), names).map(plain);
-    expect(said[0]).toMatch(/^GPU at 73 % with Ollama, 90 % with llama-server while answering\.$/);
+    expect(said[0]).toMatch(/^GPU while answering: Ollama 73 %, llama-server 90 %\.$/);
     expect(said).toContain('No swapping.');
     expect(said.join(' ')).not.toMatch(/CPU|idle/);
   });
@@ -237,9 +237,7 @@ describe('two runs', () => {
 
   it('say what held a card down, and for how long', () => {
     const said = reasonsOf(comparisonOf(a, b), detail(a, 'gpu'), detail(b, 'gpus'), names).map(plain);
-    expect(said.find((one) => one?.includes('slowed'))).toMatch(
-      /^A GPU of llama-server was slowed: power limit, [\d.]+ s\.$/,
-    );
+    expect(said.find((one) => one?.includes('slowed'))).toMatch(/^GPU slowed, llama-server: power limit, [\d.]+ s\.$/);
     expect(heldDown(null)).toEqual([]);
     expect(heldDown(detail(a, 'gpu').cards)).toEqual([]);
   });
@@ -251,7 +249,7 @@ describe('two runs', () => {
       'No other program, no other request.',
     ]);
     const onCpu = reasonsOf(of, detail(a, 'ready'), detail(b, 'ready'), names).map(plain);
-    expect(onCpu[0]).toMatch(/^CPU at \d+ % with Ollama/);
+    expect(onCpu[0]).toMatch(/^CPU while answering: Ollama \d+ %/);
   });
 });
 

@@ -76,6 +76,8 @@ export const bench = {
   flawed: 'flawed',
   start: 'Start benchmark',
   again: 'Run again',
+  report: 'Report',
+  reportMeaning: 'Saves one page with all figures and plots, which opens without a network',
   noModel: 'A benchmark needs a model: switch to one first.',
   warmup: (done: number, most: number) => `Warm-up ${done} of at most ${most}`,
   trial: (k: number, n: number) => `Trial ${k} of ${n}`,
