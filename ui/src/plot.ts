@@ -22,3 +22,23 @@ export function place(scale: Scale, value: number): number {
   const share = ((value - scale.min) / (scale.max - scale.min)) * 100;
   return Math.min(100, Math.max(0, share));
 }
+
+/** The greatest of 1, 2 and 5 times a power of ten that is no greater than a value. */
+export function niceStep(value: number): number {
+  const power = 10 ** Math.floor(Math.log10(value));
+  const factor = [5, 2, 1].find((one) => one * power <= value * (1 + 1e-9)) ?? 1;
+  return Number((factor * power).toPrecision(3));
+}
+
+/** Round values on an axis, at most so many steps apart. */
+export function ticksOf(scale: Scale, most = 6): number[] {
+  const least = (scale.max - scale.min) / most;
+  const step = [1, 2, 5, 10]
+    .map((factor) => factor * 10 ** Math.floor(Math.log10(least)))
+    .find((one) => one >= least * 0.999);
+  if (step === undefined || !Number.isFinite(step)) return [];
+  const ticks: number[] = [];
+  for (let at = Math.ceil(scale.min / step); at * step <= scale.max; at += 1)
+    ticks.push(Number((at * step).toPrecision(6)));
+  return ticks;
+}

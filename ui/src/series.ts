@@ -10,7 +10,7 @@ type Column = keyof GaugeColumns;
 export const spans = { '15m': 900, '1h': 3600, '24h': 86_400, '30d': 30 * 86_400 };
 export type Span = keyof typeof spans;
 
-const columns: Column[] = [
+export const columns: Column[] = [
   'cpu_percent',
   'memory_used_bytes',
   'swap_used_bytes',

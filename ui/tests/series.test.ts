@@ -40,7 +40,14 @@ it('a column without any value is not drawn', () => {
 });
 
 it('rows share one axis that holds all intervals', () => {
-  const summary = (median: number, low: number, high: number) => ({ median, low, high, n: 10, source: 'client' });
+  const summary = (median: number, low: number, high: number) => ({
+    median,
+    low,
+    high,
+    n: 10,
+    interval: '95 %' as const,
+    source: 'client',
+  });
   const scale = scaleOf([summary(50, 48, 52), null, summary(58, 57, 60)]);
   expect(scale?.min).toBeLessThan(48);
   expect(scale?.max).toBeGreaterThan(60);

@@ -12,4 +12,10 @@ vi.mock('uplot', () => ({
   },
 }));
 
+// Svelte asks a select for its `:checked` option, which the test DOM knows of check boxes only.
+const ask = HTMLSelectElement.prototype.querySelector;
+HTMLSelectElement.prototype.querySelector = function (this: HTMLSelectElement, selector: string) {
+  return selector === ':checked' ? (this.options[this.selectedIndex] ?? null) : ask.call(this, selector);
+} as typeof ask;
+
 afterEach(() => cleanup());

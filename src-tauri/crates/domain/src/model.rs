@@ -178,7 +178,12 @@ pub fn find_models<'a>(models: &'a [Model], wanted: &str, server: Option<&Server
     first_hits(
         models,
         server,
-        &[&|m| m.name.to_lowercase().starts_with(&lower), &|m| m.name.to_lowercase().contains(&lower)],
+        &[
+            &|m| m.name.to_lowercase().starts_with(&lower),
+            &|m| m.name.to_lowercase().contains(&lower),
+            // `server/part`.
+            &|m| m.server.named_in(&lower).is_some_and(|part| m.name.to_lowercase().contains(part)),
+        ],
     )
 }
 

@@ -2,7 +2,6 @@
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { ErrorCode } from '../../api/ErrorCode';
-import type { GaugeHistory } from '../../api/GaugeHistory';
 import type { Reply } from '../../api/Reply';
 import type { Run } from '../../api/Run';
 import type { ServerView } from '../../api/ServerView';
@@ -10,10 +9,12 @@ import type { Snapshot } from '../../api/Snapshot';
 import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
+import { comparisonOf, planOf, runs, traceOf, trials } from './bench';
+import { benchSteps, finishedRuns } from './bench-steps';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import type { Scene } from './scene-names';
-import { gaugesAt, initialSnapshot, logLines, run, runs, trials } from './scenes';
+import { gaugesAt, initialSnapshot, logLines } from './scenes';
 
 const ANSWER =
   'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
@@ -96,7 +97,9 @@ export class FakeBackend implements Backend {
         this.#switch += 1;
         return { reply: 'done' };
       case 'bench':
-        return this.#doBench(call.model, call.plan === 'standard' ? 10 : 5);
+        return this.#doBench(call);
+      case 'compare':
+        return { reply: 'comparison', comparison: comparisonOf(this.#run(call.a), this.#run(call.b)) };
       case 'cancel_bench':
         this.#bench += 1;
         return { reply: 'done' };
@@ -252,32 +255,36 @@ export class FakeBackend implements Backend {
     });
   }
 
-  async #doBench(id: string | undefined, total: number): Promise<Reply> {
-    const active = this.#snapshot.active;
-    const target = this.#snapshot.models.find((model) => (id === undefined ? model.active : model.id === id));
-    if (target === undefined || (active === null && id === undefined))
-      throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
+  async #doBench(call: Extract<Call, { call: 'bench' }>): Promise<Reply> {
+    const target = this.#benchTarget(call.model);
     if (this.#snapshot.bench !== null) throw fault('busy', 'A benchmark is under way.');
     const mine = ++this.#bench;
-    const runId = (this.#runs[0]?.run_id ?? 0) + 1;
-    const steps = [
-      ...[1, 2].map((done) => ['warmup', done, 6] as const),
-      ...Array.from({ length: total }, (_, k) => ['measured', k, total] as const),
-    ];
-    for (const [phase, done, of] of steps) {
-      const last_decode_tok_s = phase === 'measured' && done > 0 ? 104 + done : null;
-      this.#change({
-        bench: { run_id: runId, server: target.server, model: target.name, phase, done, total: of, last_decode_tok_s },
-      });
+    const run_id = (this.#runs[0]?.run_id ?? 0) + 1;
+    const name = call.plan ?? (call.against ? 'ab' : 'quick');
+    const most = Math.min(call.up_to ?? 8, 16);
+    const levels = planOf('sweep', 6).concurrency.filter((level) => level <= most);
+    const total = call.trials ?? (name === 'quick' ? 5 : 10);
+    const against = call.against ? this.#benchTarget(call.against.model) : target;
+    for (const step of benchSteps(name, total, levels, this.scene === 'gpus')) {
+      const { server, name: model } = step.onB ? against : target;
+      this.#change({ bench: { run_id, server, model, ...step.progress } });
       await sleep(this.step);
       if (mine !== this.#bench) break;
     }
-    const finished = run(runId, Date.now(), target.server, target.name, 106, total);
-    if (mine !== this.#bench) finished.state = 'cancelled';
-    this.#runs.unshift(finished);
-    this.#change({ bench: null, last_run: finished });
+    const finished = finishedRuns(run_id, name, target, total, levels);
+    if (mine !== this.#bench) for (const one of finished) one.state = 'cancelled';
+    this.#runs.unshift(...[...finished].reverse());
+    const [a, b] = [finished[0], finished[1]];
+    if (a === undefined) throw fault('internal', 'The simulated engine measured nothing.');
+    this.#change({ bench: null, last_run: b ?? a });
     if (mine !== this.#bench) throw fault('cancelled', 'The benchmark was cancelled. What was measured is kept.');
-    return { reply: 'run', detail: { run: finished, trials: trials(finished), trace: this.#trace() } };
+    return b ? { reply: 'comparison', comparison: comparisonOf(a, b) } : this.#detail(a.run_id);
+  }
+
+  #benchTarget(id: string | undefined): { server: string; name: string } {
+    const target = this.#snapshot.models.find((model) => (id === undefined ? model.active : model.id === id));
+    if (target === undefined) throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
+    return target;
   }
 
   #filtered(model: string | undefined, server: string | undefined): Run[] {
@@ -288,14 +295,16 @@ export class FakeBackend implements Backend {
     );
   }
 
-  #detail(id: number): Reply {
+  #run(id: number): Run {
     const found = this.#runs.find((one) => one.run_id === id);
     if (found === undefined) throw fault('not_found', `There is no run ${id}.`);
-    return { reply: 'run', detail: { run: found, trials: trials(found), trace: this.#trace() } };
+    return found;
   }
 
-  #trace(): GaugeHistory {
-    return historyUntil(Date.now(), 0, this.scene, 30, 200);
+  #detail(id: number): Reply {
+    const found = this.#run(id);
+    const other = found.against === null ? null : this.#run(found.against);
+    return { reply: 'run', detail: { run: found, trials: trials(found), trace: traceOf(found, other, this.scene) } };
   }
 
   #ask(prompt: string): Reply {

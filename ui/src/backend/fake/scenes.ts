@@ -5,12 +5,10 @@ import type { GpuReading } from '../../api/GpuReading';
 import type { LogLine } from '../../api/LogLine';
 import type { ModelView } from '../../api/ModelView';
 import type { Notice } from '../../api/Notice';
-import type { Run } from '../../api/Run';
 import type { ServerUsage } from '../../api/ServerUsage';
 import type { ServerView } from '../../api/ServerView';
 import type { Snapshot } from '../../api/Snapshot';
-import type { Summary } from '../../api/Summary';
-import type { Trial } from '../../api/Trial';
+import { runs } from './bench';
 import { containers } from './containers';
 import { instancesOf, ledgerOf, onMac } from './memory';
 import type { Scene } from './scene-names';
@@ -258,74 +256,6 @@ export function gaugesAt(ms: number, scene: Scene): Gauges {
     self: { cpu_percent: 0.4, memory_bytes: 42e6, measure: 'pss' },
     silent: [],
   };
-}
-
-function summary(median: number, n: number, source = 'client'): Summary {
-  return { median, low: median * 0.97, high: median * 1.024, n, source };
-}
-
-export function run(id: number, at: number, serverId: string, modelName: string, rate: number, n = 10): Run {
-  const withTimings = serverId !== 'lmstudio';
-  return {
-    run_id: id,
-    started_at: iso(at),
-    state: 'done',
-    plan: { name: n > 5 ? 'standard' : 'quick', prompt_words: 64, max_tokens: 64, trials: n },
-    server: serverId,
-    model: modelName,
-    server_version: serverId === 'ollama' ? '0.32.0' : 'b10068',
-    trials: n,
-    warmups: 2,
-    ttft_ms: summary(2400 / rate, n),
-    decode_tok_s: summary(rate, n),
-    prefill_tok_s: summary(rate * 7.9, n),
-    server_decode_tok_s: withTimings ? summary(rate * 1.02, n, 'server') : null,
-    server_prefill_tok_s: withTimings ? summary(rate * 8.6, n, 'server') : null,
-    peak_memory_bytes: 0.31 * GB,
-    fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
-    note: null,
-  };
-}
-
-export function runs(scene: Scene, now: number): Run[] {
-  if (scene === 'first-start' || scene === 'empty') return [];
-  const past: Run[] = [];
-  for (let index = 0; index < 9; index += 1) {
-    const onOllama = index % 3 === 1;
-    const rate = (onOllama ? 96 : 108) + 4 * Math.sin(index * 2.1);
-    const at = now - (index + 1) * 7.3 * 3_600_000;
-    past.push(
-      onOllama
-        ? run(9 - index, at, 'ollama', 'smollm2:135m', rate)
-        : run(9 - index, at, 'llama-server', 'SmolLM2-135M-Instruct.Q4_1', rate, index === 0 ? 5 : 10),
-    );
-  }
-  const cut = past[3];
-  if (cut) Object.assign(cut, { state: 'cut_off', note: 'Pilothouse was ended during the run.', trials: 4 });
-  return past;
-}
-
-export function trials(of: Run): Trial[] {
-  const list: Trial[] = [];
-  for (let seq = 1; seq <= of.warmups + of.trials; seq += 1) {
-    const rate = (of.decode_tok_s?.median ?? 100) * (1 + 0.02 * Math.sin(seq * 3.3));
-    list.push({
-      seq,
-      phase: seq <= of.warmups ? 'warmup' : 'measured',
-      ttft_ms: 2400 / rate,
-      decode_tok_s: seq === 1 ? rate * 0.8 : rate,
-      prefill_tok_s: rate * 7.9,
-      total_ms: 64_000 / rate,
-      output_tokens: 64,
-      prompt_tokens: 71,
-      cached_tokens: seq === 1 ? 0 : 1,
-      server_decode_tok_s: of.server_decode_tok_s ? rate * 1.02 : null,
-      server_prefill_tok_s: of.server_prefill_tok_s ? rate * 8.6 : null,
-      finish: 'length',
-      flaw: seq === of.warmups + 3 ? 'another request came in between' : null,
-    });
-  }
-  return list;
 }
 
 function notices(scene: Scene, now: number): Notice[] {

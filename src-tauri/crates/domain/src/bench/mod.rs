@@ -1,16 +1,22 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
+pub mod change_point;
 pub mod comparison;
+pub mod drift;
 mod knee;
 mod matching;
 mod metrics;
 mod paired;
 pub mod plan;
 pub mod quiet;
+pub mod regression;
 pub mod run;
+pub mod series;
 pub mod stats;
+mod student;
 pub mod sweep;
 pub mod trace;
+pub mod trace_reasons;
 pub mod trial;
 mod unpaired;
 mod verdict_words;

@@ -15,7 +15,7 @@ const NAMED_MOST: usize = 3;
 const GPU_MAX_PERCENT: f64 = 5.0;
 /// Memory that went to the disk between two looks and is no noise. Bytes.
 const SWAP_GROWTH: u64 = 16 << 20;
-/// What a run keeps of its disturbances; the ones seen longest.
+/// What a run keeps of its disturbances; those that took most.
 const KEPT_MOST: usize = 16;
 
 /// Something that took the machine's strength while a run measured, or before it could.
@@ -65,6 +65,8 @@ pub struct CpuTimes {
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProcessTime {
     pub pid: u32,
+    /// When it began, in any unit: its number may be given anew, and its name may change.
+    pub started: u64,
     pub name: String,
     pub cpu_s: f64,
 }
@@ -141,7 +143,8 @@ impl Look<'_> {
             .filter(|one| !self.own.contains(&one.pid))
             .map(|one| {
                 // A number that was given anew counts from its begin.
-                let earlier = before.get(&one.pid).filter(|was| was.name == one.name).map(|was| was.cpu_s);
+                let earlier =
+                    before.get(&one.pid).filter(|was| was.started == one.started).map(|was| was.cpu_s);
                 let used = (one.cpu_s - earlier.unwrap_or(0.0)).clamp(0.0, f64::from(self.cores) * seconds);
                 Disturbance {
                     what: DisturbedBy::Processor,
@@ -186,7 +189,8 @@ pub fn fold(kept: &mut Vec<Disturbance>, seen: Vec<Disturbance>) {
             None => kept.push(new),
         }
     }
-    kept.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+    let weight = |one: &Disturbance| one.seconds * one.percent.unwrap_or(100.0);
+    kept.sort_by(|a, b| weight(b).total_cmp(&weight(a)));
     kept.truncate(KEPT_MOST);
 }
 
@@ -210,6 +214,7 @@ mod tests {
     fn times(at_s: f64, of: &[(u32, &str, f64)]) -> CpuTimes {
         let process = |(pid, name, cpu_s): &(u32, &str, f64)| ProcessTime {
             pid: *pid,
+            started: if *name == "old" { 1 } else { 2 },
             name: (*name).into(),
             cpu_s: *cpu_s,
         };
@@ -248,6 +253,12 @@ mod tests {
                 vec![(9, "old", 900.0)],
                 vec![(9, "cc1", 1.5)],
                 named_as("cc1", 75.0),
+            ),
+            (
+                "it calls itself otherwise",
+                vec![(9, "kworker/a", 900.0)],
+                vec![(9, "kworker/b", 900.1)],
+                vec![],
             ),
             ("one that has ended", vec![(9, "old", 900.0)], vec![], vec![]),
             ("a clock that jumped", vec![], vec![(9, "a", 1e9)], named_as("a", 400.0)),
@@ -328,7 +339,7 @@ mod tests {
         assert_eq!(kept.len(), 2);
         assert_eq!((kept[0].percent, kept[0].pid, kept[0].seconds), (Some(90.0), Some(2), 4.0));
         assert_eq!(in_words(&kept[0]), "make (pid 2) uses 90 % of a core");
-        (0..100).for_each(|n| fold(&mut kept, vec![seen(&n.to_string(), 9.0, n)]));
+        (0..100).for_each(|n| fold(&mut kept, vec![seen(&n.to_string(), 1.0, n)]));
         assert_eq!((kept.len(), kept[0].name.as_str()), (KEPT_MOST, "make"));
     }
 }

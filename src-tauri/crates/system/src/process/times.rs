@@ -13,6 +13,7 @@ pub fn cpu_times() -> Option<CpuTimes> {
     system.refresh_processes_specifics(ProcessesToUpdate::All, true, kind);
     let of = |(pid, process): (&sysinfo::Pid, &sysinfo::Process)| ProcessTime {
         pid: pid.as_u32(),
+        started: process.start_time(),
         name: process.name().to_string_lossy().into_owned(),
         cpu_s: process.accumulated_cpu_time() as f64 / 1000.0,
     };

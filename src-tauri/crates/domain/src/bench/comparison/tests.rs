@@ -36,7 +36,7 @@ fn sides() -> (RunDetail, RunDetail) {
     let detail = |id: i64, server: &str| {
         let mut run = Run::begun(id, Timestamp::UNIX_EPOCH, plan.clone(), server.into(), "m");
         run.state = RunState::Done;
-        RunDetail { run, trials: vec![], trace: None }
+        RunDetail { run, trials: vec![], trace: None, cards: None }
     };
     let (mut a, mut b) = (detail(1, "ollama"), detail(2, "lmstudio"));
     (a.run.against, b.run.against) = (Some(2), Some(1));

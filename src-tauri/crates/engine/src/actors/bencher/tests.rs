@@ -70,7 +70,12 @@ impl Neighbours for Scripted {
         let share = script.1.pop_front().unwrap_or(0.0);
         script.0.at_s += 1.0;
         if script.0.processes.is_empty() {
-            script.0.processes.push(ProcessTime { pid: 4711, name: "cc1plus".into(), cpu_s: 0.0 });
+            script.0.processes.push(ProcessTime {
+                pid: 4711,
+                started: 1,
+                name: "cc1plus".into(),
+                cpu_s: 0.0,
+            });
         }
         script.0.processes[0].cpu_s += share;
         Some(script.0.clone())

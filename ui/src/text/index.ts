@@ -1,0 +1,19 @@
+/**
+ * All words that people read, a file for each page, typed by code and state, so that a new one in the engine fails the
+ * type check here until it has its words.
+ */
+export * from './app';
+export * from './bench';
+export * from './comparison';
+export * from './containers';
+export * from './gauges';
+export * from './history';
+export * from './log';
+export * from './machine';
+export * from './memory';
+export * from './now';
+export * from './servers';
+export * from './setup';
+export * from './states';
+export * from './sweep';
+export * from './whatif';
