@@ -93,12 +93,8 @@ fn bounded(pairs: &Pairs) -> Vec<f64> {
 
 /// For each flip the share of flips whose sum is as far from 0 or further.
 fn chances(values: &[f64], flips: &[u64]) -> Vec<f64> {
-    let sum = |flip: &u64| {
-        let signed = |(block, d): (usize, &f64)| if flip >> block & 1 == 1 { -d } else { *d };
-        values.iter().enumerate().map(signed).sum::<f64>().abs()
-    };
-    let mut sums: Vec<(f64, usize)> = flips.iter().map(sum).zip(0..).collect();
-    sums.sort_by(|x, y| y.0.total_cmp(&x.0));
+    let mut sums: Vec<(f64, usize)> = sums(values, flips).into_iter().map(f64::abs).zip(0..).collect();
+    sums.sort_unstable_by(|x, y| y.0.total_cmp(&x.0));
     let mut chances = vec![1.0; flips.len()];
     let mut from = 0;
     while from < sums.len() {
@@ -109,6 +105,21 @@ fn chances(values: &[f64], flips: &[u64]) -> Vec<f64> {
         from += same;
     }
     chances
+}
+
+/// The sum of the values with the blocks of each flip turned.
+fn sums(values: &[f64], flips: &[u64]) -> Vec<f64> {
+    let all: f64 = values.iter().sum();
+    if values.len() > EXACT {
+        let turned = |flip: u64| values.iter().enumerate().filter(move |(block, _)| flip >> block & 1 == 1);
+        return flips.iter().map(|flip| all - 2.0 * turned(*flip).map(|(_, d)| d).sum::<f64>()).collect();
+    }
+    // Flips count up from 0: each is an earlier one with one more block turned.
+    let mut sums = vec![all; flips.len()];
+    for flip in 1..sums.len() {
+        sums[flip] = sums[flip & (flip - 1)] - 2.0 * values[flip.trailing_zeros() as usize];
+    }
+    sums
 }
 
 /// The means of all subsets of log ratios, ascending: the true one lies between any two neighbours with the same probability
@@ -138,7 +149,7 @@ impl SubsetMeans {
         let squares = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
         let scatter = (squares / (values.len() - 1) as f64).sqrt();
         let mut sorted = if values.len() <= EXACT { all_means(&values) } else { drawn_means(&values) };
-        sorted.sort_by(f64::total_cmp);
+        sorted.sort_unstable_by(f64::total_cmp);
         Some(Self { sorted, mean, scatter })
     }
 
@@ -176,4 +187,58 @@ fn drawn_means(values: &[f64]) -> Vec<f64> {
         (count > 0).then(|| sum / f64::from(count))
     };
     (0..DRAWN).filter_map(|_| mean()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::comparison::tests::Noise;
+
+    fn one(log_ratios: &[f64]) -> Pairs {
+        Pairs { log_ratios: log_ratios.iter().copied().map(Some).collect(), weight: 1.0 }
+    }
+
+    #[test]
+    fn chances_are_those_that_are_counted_by_hand() {
+        // All point one way: two of 2^n.
+        for n in [6, 10, 15] {
+            let p = test(&[one(&vec![0.1; n])])[0].p;
+            assert_eq!(p, 2.0 / f64::from(1u32 << n), "{n}");
+        }
+        // One small pair against: of 64 flips those that turn it, all others, or both, and their mirror images.
+        assert_eq!(test(&[one(&[0.1, 0.1, 0.1, 0.1, 0.1, -0.01])])[0].p, 4.0 / 64.0);
+        assert_eq!(test(&[one(&[0.0; 8])])[0].p, 1.0, "no difference at all");
+        let drawn = test(&[one(&[0.1; 20])])[0].p;
+        assert!(drawn > 0.0 && drawn < 0.001, "{drawn}");
+    }
+
+    #[test]
+    fn what_says_the_same_is_corrected_for_once() {
+        let noise = &mut Noise::seeded(4);
+        let first: Vec<f64> = (0..10).map(|_| 0.015 + 0.004 * noise.normal()).collect();
+        let mirrored: Vec<f64> = first.iter().map(|d| -d).collect();
+        let other: Vec<f64> = (0..10).map(|_| 0.015 * noise.normal()).collect();
+        let alone = test(&[one(&first)])[0];
+        assert_eq!(alone.p, alone.corrected);
+        for chance in test(&[one(&first), one(&mirrored)]) {
+            assert_eq!((chance.p, chance.corrected), (alone.p, alone.p));
+        }
+        let beside = test(&[one(&first), one(&other)]);
+        assert!(beside[0].corrected > alone.p && beside[0].corrected <= 2.0 * alone.p, "{beside:?}");
+        assert!(
+            beside[1].corrected >= beside[1].p && beside[1].corrected >= beside[0].corrected,
+            "{beside:?}"
+        );
+        assert_eq!(test(&[]), []);
+    }
+
+    #[test]
+    fn a_stalled_request_does_not_hide_a_difference() {
+        let mut ratios = [0.05, 0.06, 0.04, 0.05, 0.055, 0.045, 0.05, 0.06, 0.04, 0.05];
+        ratios[3] = -0.7;
+        let means = SubsetMeans::of(&ratios).unwrap();
+        let (low, high) = means.interval(0.95);
+        assert!(low > 0.02 && high < 0.08 && means.mean > 0.03, "{low} {} {high}", means.mean);
+        assert!(SubsetMeans::of(&ratios[..5]).is_none());
+    }
 }

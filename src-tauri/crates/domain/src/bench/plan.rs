@@ -63,7 +63,8 @@ impl BenchPlan {
             // More than six, so that the usual run has an interval and not only a range.
             "quick" => (64, 64, MIN_TRIALS, 10, MAX_TRIALS),
             "standard" => (384, 128, MIN_TRIALS, 10, MAX_TRIALS),
-            "ab" => (64, 64, MIN_TRIALS, MIN_BLOCKS, MAX_BLOCKS),
+            // Fewer pairs have no interval, and so no verdict.
+            "ab" => (64, 64, super::stats::MIN_FOR_INTERVAL as u32, MIN_BLOCKS, MAX_BLOCKS),
             "sweep" => (64, 64, MIN_TRIALS, 6, MAX_TRIALS),
             _ => return None,
         };
@@ -107,6 +108,7 @@ mod tests {
     fn trials_are_never_fewer_than_five() {
         assert_eq!(BenchPlan::named("quick", Some(1)).unwrap().trials, 5);
         assert_eq!(BenchPlan::named("quick", Some(1000)).unwrap().trials, 100);
+        assert_eq!(BenchPlan::named("ab", Some(1)).unwrap().trials, 6);
         assert!(BenchPlan::named("marathon", None).is_none());
     }
 

@@ -191,6 +191,37 @@ fn other_lengths_and_token_counts_are_named() {
 }
 
 #[test]
+fn a_server_that_counts_no_tokens_is_judged_by_its_times() {
+    let (mut a, mut b) = faster_b();
+    a.trials.iter_mut().for_each(|trial| (trial.decode_tok_s, trial.prefill_tok_s) = (None, None));
+    b.trials.iter_mut().for_each(|trial| trial.ttft_ms = trial.ttft_ms.map(|ms| 0.8 * ms));
+    let comparison = compare(&a, &b, NoiseFloor::assumed());
+    assert_eq!(comparison.metrics[0].reason.as_deref(), Some("The first side does not tell it"));
+    let sentence = &comparison.sentence;
+    assert!(
+        sentence.starts_with("lmstudio gives its first token 20 % sooner than ollama (20 to 20 %); "),
+        "{sentence}"
+    );
+    assert!(sentence.ends_with("; decode is not comparable: the first side does not tell it"), "{sentence}");
+}
+
+#[test]
+fn another_machine_forbids_rates_and_energy_and_not_memory() {
+    let (mut a, mut b) = faster_b();
+    (a.run.peak_memory_bytes, b.run.peak_memory_bytes) = (Some(5_000), Some(4_000));
+    (a.run.energy_j_per_token, b.run.energy_j_per_token) = (Some(0.7), Some(0.5));
+    note(&mut a, &[("chip", "M4 Max")]);
+    note(&mut b, &[("chip", "M1")]);
+    let comparison = compare(&a, &b, NoiseFloor::assumed());
+    for metric in &comparison.metrics {
+        let wanted = if metric.name == "memory_bytes" { Verdict::BFaster } else { Verdict::NotComparable };
+        assert_eq!(metric.verdict, wanted, "{}", metric.name);
+        assert!(metric.ratio.is_some(), "figures are shown all the same");
+    }
+    assert_eq!(comparison.sentence, "Not comparable, because the chip differs (M4 Max and M1)");
+}
+
+#[test]
 fn trials_that_do_not_count_or_were_not_alone_are_left_out() {
     let (mut a, mut b) = faster_b();
     let before = compare(&a, &b, NoiseFloor::assumed());
