@@ -62,7 +62,11 @@ when_disturbed?: WhenDisturbed,
 /**
  * The other side of a comparison; may be the same model.
  */
-against?: BenchSide, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
+against?: BenchSide, } | { "call": "trends", 
+/**
+ * Only models whose name contains this.
+ */
+model?: string, server?: ServerId, } | { "call": "accept_level", run_id: number, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
 /**
  * Only models whose name contains this.
  */

@@ -36,6 +36,7 @@ export function benchTime(estimate: Estimate): string | null {
 }
 
 export const bench = {
+  reasons: 'What the traces say',
   title: 'Benchmark',
   model: 'Model',
   activeModel: 'Active model',

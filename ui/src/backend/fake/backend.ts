@@ -100,6 +100,10 @@ export class FakeBackend implements Backend {
         return this.#doBench(call);
       case 'compare':
         return { reply: 'comparison', comparison: comparisonOf(this.#run(call.a), this.#run(call.b)) };
+      case 'trends':
+        return { reply: 'trends', trends: [] };
+      case 'accept_level':
+        return { reply: 'done' };
       case 'cancel_bench':
         this.#bench += 1;
         return { reply: 'done' };
