@@ -206,6 +206,11 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         against: Option<BenchSide>,
+        /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
+        /// follows from it. Errors: invalid_call where what would be measured is not what it was.
+        #[serde(default)]
+        #[ts(optional)]
+        resume: Option<i64>,
     },
     /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
     /// Errors: not_found (unknown server or model), store_unavailable.

@@ -114,7 +114,8 @@ impl Inner {
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
-            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against } => {
+            Call::Bench { resume: Some(run_id), .. } => self.resume_bench(run_id).await,
+            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against, resume: None } => {
                 let asked = lab::Asked { model, server, plan, trials, up_to, when_disturbed, against };
                 self.bench(asked).await
             }

@@ -8,7 +8,7 @@ use crate::{
 };
 use pilothouse_domain::{
     bench::{
-        BenchPlan,
+        BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
         plan::{WhenDisturbed, levels},
         series::SeriesMetric,
@@ -62,7 +62,46 @@ impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
         let plan = asked.plan()?;
         let against = asked.against.map(|side| (side.model, side.server));
-        let request = BenchRequest { model: asked.model, server: asked.server, plan, against };
+        let request =
+            BenchRequest { model: asked.model, server: asked.server, plan, against, resume: vec![] };
+        self.measure(request).await
+    }
+
+    /// Goes on with a run that was cut off, and with its counterpart if it has one.
+    pub(super) async fn resume_bench(&self, run_id: i64) -> CallResult {
+        let store = self.store()?;
+        let asked = store.run(run_id).await?;
+        let mut sides = vec![asked];
+        if let Some(other) = sides[0].run.against {
+            sides.push(store.run(other).await?);
+            sides.sort_by_key(|detail| detail.run.run_id);
+        }
+        for RunDetail { run, .. } in &sides {
+            let cannot = |why: &str| {
+                ApiError::new(ErrorCode::InvalidCall, format!("Run {} cannot go on: {why}.", run.run_id))
+                    .hint("Begin a new one: pilothouse bench")
+            };
+            match run.state {
+                RunState::CutOff | RunState::Cancelled => {}
+                RunState::Running => return Err(cannot("it is under way")),
+                RunState::Done => return Err(cannot("it is done")),
+            }
+            if run.plan.is_sweep() {
+                return Err(cannot("the levels of a sweep are measured in one go"));
+            }
+        }
+        let [first, rest @ ..] = &sides[..] else { return Err(ApiError::internal("A run has no side.")) };
+        let request = BenchRequest {
+            model: Some(first.run.model.clone()),
+            server: Some(first.run.server.clone()),
+            plan: first.run.plan.clone(),
+            against: rest.first().map(|other| (other.run.model.clone(), Some(other.run.server.clone()))),
+            resume: sides,
+        };
+        self.measure(request).await
+    }
+
+    async fn measure(&self, request: BenchRequest) -> CallResult {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {

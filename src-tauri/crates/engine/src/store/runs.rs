@@ -30,6 +30,21 @@ pub struct NewRun {
     pub against: Option<i64>,
 }
 
+impl NewRun {
+    /// As it is begun.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            started_at: run.started_at,
+            plan: run.plan.clone(),
+            server: run.server.clone(),
+            model: run.model.clone(),
+            server_version: run.server_version.clone(),
+            fingerprint: run.fingerprint.clone(),
+            against: run.against,
+        }
+    }
+}
+
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFilter {
@@ -107,6 +122,22 @@ impl Store {
         .execute(&self.writer)
         .await?;
         Ok(())
+    }
+
+    /// Writes that a run that was cut off goes on. Errors: not_found (there is none such), store_unavailable.
+    pub async fn reopen_run(&self, run_id: i64) -> Result<(), ApiError> {
+        let reopen = || {
+            query(
+                "UPDATE run SET state = 'running', ended_ms = NULL, note = NULL, summary = NULL WHERE id = ? \
+                 AND state IN ('cut_off', 'cancelled')",
+            )
+            .bind(run_id)
+            .execute(&self.writer)
+        };
+        match self.patiently(reopen).await?.rows_affected() {
+            0 => Err(no_run(run_id)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes how a run ended, with its summary. Errors: not_found, store_unavailable.
