@@ -78,6 +78,8 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
     const page = await open('ready', 'apart', 'benchmarks/10-11', {});
     await page.getByText(/Measured at different times/).waitFor();
     assert.equal(await page.locator('[data-testid="comparison-page"] canvas').count(), 4);
+    const [download] = await Promise.all([page.waitForEvent('download'), page.getByTestId('report').click()]);
+    assert.equal(download.suggestedFilename(), 'pilothouse-report-10-11.html');
     await checked(page, 'comparison-apart');
   });
 

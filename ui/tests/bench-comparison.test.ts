@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ComparedMetric } from '../src/api/ComparedMetric';
 import type { RunDetail } from '../src/api/RunDetail';
-import { comparisonOf, pair, run, traceOf, trials } from '../src/backend/fake/bench';
+import { comparisonOf, detailOf, pair, run, traceOf, trials } from '../src/backend/fake/bench';
 import {
   blocksOf,
   figuresOf,
@@ -11,10 +11,12 @@ import {
   ratioScale,
   ratioTicks,
   segmentsOf,
+  sentenceParts,
   sideNames,
   verdictWords,
 } from '../src/bench/comparison';
 import { disturbanceInFull, disturbers } from '../src/bench/disturbance';
+import { heldDown, readingsOf } from '../src/bench/readings';
 import { reasonsOf, whileAnswering } from '../src/bench/reasons';
 import { segmentAt, shownColumns, timelinesOf, unionOf } from '../src/bench/timeline';
 import type { ComparedName } from '../src/text';
@@ -48,6 +50,30 @@ describe('the words of a verdict', () => {
     const words = verdictWords(metric(name, ends && [...ends], verdict));
     expect([plain(words.text), plain(words.range), words.tone]).toEqual([text, range, tone]);
   });
+});
+
+it('calls a range a range, and says no ends where each side has one value', () => {
+  const of = (ends: [number, number, number]) => {
+    const metricOf = metric('memory_bytes', ends, 'b_faster');
+    return plain(verdictWords({ ...metricOf, ratio: { ...metricOf.ratio!, level: 0 } }).range);
+  };
+  expect(of([0.8, 0.7, 0.9])).toBe('range 10 – 30');
+  expect(of([0.8, 0.8, 0.8])).toBeNull();
+});
+
+describe('the sentence', () => {
+  const titles = { ollama: 'Ollama', lmstudio: 'LM Studio', 'llama-server': 'llama-server' };
+  it.each([
+    ['lmstudio decodes 17 % faster than ollama', 'LM Studio decodes 17 % faster than Ollama', null],
+    [
+      'ollama decodes 5 % faster than lmstudio; not the same weights, A against B; per byte 7 %',
+      'Ollama decodes 5 % faster than LM Studio',
+      'Not the same weights, A against B; per byte 7 %.',
+    ],
+    ['hf.co/ollama-x on ollama: no difference', 'hf.co/ollama-x on Ollama: no difference', null],
+    ['Not comparable, because nothing was measured', 'Not comparable, because nothing was measured', null],
+    ['', '', null],
+  ])('%s', (sentence, head, rest) => expect(sentenceParts(sentence, titles)).toEqual({ head, rest }));
 });
 
 describe('the axis of ratios', () => {
@@ -92,11 +118,8 @@ it('writes both figures of a metric in one unit', () => {
 
 describe('two runs', () => {
   const [a, b] = pair(7, Date.parse('2026-11-28T09:12:00Z'));
-  const detail = (one: typeof a, scene: 'gpu' | 'ready' = 'gpu'): RunDetail => ({
-    run: one,
-    trials: trials(one),
-    trace: traceOf(one, one === a ? b : a, scene),
-  });
+  const detail = (one: typeof a, scene: 'gpu' | 'gpus' | 'ready' = 'gpu'): RunDetail =>
+    detailOf(one, one === a ? b : a, scene);
   const names = { a: 'Ollama', b: 'llama-server' };
 
   it('are called by what tells them apart', () => {
@@ -140,13 +163,21 @@ describe('two runs', () => {
     expect(blocksOf(trials(a).slice(0, 3), trials(b))[1]).toMatchObject({ block: 2, a: null });
   });
 
-  it('tell first what differs, and do not call what is compared a setting', () => {
-    const rows = matchedRows(comparisonOf(a, b));
-    expect(rows[0]).toMatchObject({ what: 'context', a: '4096', b: '8192', same: false });
+  it('tell first what differs, then what is the same, and do not call what is compared a setting', () => {
+    const untold = { chip: 'not reported' };
+    const of = comparisonOf(
+      { ...a, fingerprint: { ...a.fingerprint, ...untold, server_version: '0.32.0' } },
+      { ...b, fingerprint: { ...b.fingerprint, ...untold, server_version: 'b10068' } },
+    );
+    const rows = matchedRows(of);
+    expect(rows[0]).toMatchObject({ what: 'context', a: '4096', b: '8192', state: 'differs' });
     expect(rows[0]?.meaning).toMatch(/larger context/);
-    expect(rows.filter((row) => row.what === 'context')).toHaveLength(1);
-    expect(rows.map((row) => row.what)).not.toContain('server');
-    expect(rows.find((row) => row.what === 'cpu')).toMatchObject({ same: true, a: 'Example CPU, 8 cores' });
+    const names = rows.map((row) => row.what);
+    expect(names.filter((what) => what === 'context')).toHaveLength(1);
+    expect(names).not.toContain('server');
+    expect(names).not.toContain('server version');
+    expect(rows.find((row) => row.what === 'cpu')).toMatchObject({ state: 'same', a: 'Example CPU, 8 cores' });
+    expect(rows.at(-1)).toMatchObject({ what: 'chip', state: 'unknown' });
   });
 
   it('share one timeline when measured in turns, and have one each when not', () => {
@@ -154,8 +185,14 @@ describe('two runs', () => {
     const apart = { ...comparisonOf(a, b), paired: false };
     const each = timelinesOf(apart, detail(a), detail(b));
     expect(each.map((one) => new Set(one.segments.map((segment) => segment.side)).size)).toEqual([1, 1]);
-    expect(timelinesOf(apart, { ...detail(a), trace: null }, detail(b))).toHaveLength(1);
-    expect(timelinesOf(comparisonOf(a, b), { ...detail(a), trace: null }, { ...detail(b), trace: null })).toEqual([]);
+    expect(timelinesOf(apart, { ...detail(a), trace: null, cards: null }, detail(b))).toHaveLength(1);
+    expect(
+      timelinesOf(
+        comparisonOf(a, b),
+        { ...detail(a), trace: null, cards: null },
+        { ...detail(b), trace: null, cards: null },
+      ),
+    ).toEqual([]);
   });
 
   it('have the rows of both traces once and in order', () => {
@@ -180,19 +217,39 @@ describe('two runs', () => {
     expect(Math.min(...loads)).toBeGreaterThan(60);
     expect(loads.length).toBeLessThan(detail(a).trace?.at_ms.length ?? 0);
     const said = reasonsOf(comparisonOf(a, b), detail(a), detail(b), names).map(plain);
-    expect(said[0]).toMatch(/^GPU at 73 % with Ollama, 90 % with llama-server while answering\.$/);
+    expect(said[0]).toMatch(/^GPU while answering: Ollama 73 %, llama-server 90 %\.$/);
     expect(said).toContain('No swapping.');
     expect(said.join(' ')).not.toMatch(/CPU|idle/);
   });
 
+  it('read the run’s own trace where it has cards, else the gauges', () => {
+    const own = readingsOf(detail(a));
+    expect(own).not.toBe(detail(a).trace);
+    expect(own?.at_ms[0]).toBe(Date.parse(a.started_at));
+    expect(own?.step_ms).toBe(250);
+    expect(readingsOf({ ...detail(a), cards: null })?.cpu_percent[0]).not.toBeNull();
+    const two = detail(a).cards!;
+    const [card] = two.cards;
+    const added = readingsOf({ ...detail(a), cards: { ...two, cards: [card!, { ...card!, load_percent: [] }] } });
+    expect(added?.gpu_power_w[0]).toBeCloseTo(2 * (card?.power_w[0] ?? 0));
+    expect(added?.gpu_load_percent[0]).toBe(card?.load_percent[0]);
+  });
+
+  it('say what held a card down, and for how long', () => {
+    const said = reasonsOf(comparisonOf(a, b), detail(a, 'gpu'), detail(b, 'gpus'), names).map(plain);
+    expect(said.find((one) => one?.includes('slowed'))).toMatch(/^GPU slowed, llama-server: power limit, [\d.]+ s\.$/);
+    expect(heldDown(null)).toEqual([]);
+    expect(heldDown(detail(a, 'gpu').cards)).toEqual([]);
+  });
+
   it('leave out what nothing is known of', () => {
-    const bare = (one: RunDetail) => ({ ...one, trace: null });
+    const bare = (one: RunDetail) => ({ ...one, trace: null, cards: null });
     const of = comparisonOf({ ...a, server_decode_tok_s: null }, b);
     expect(reasonsOf({ ...of, disturbed: [] }, bare(detail(a)), bare(detail(b)), names)).toEqual([
       'No other program, no other request.',
     ]);
     const onCpu = reasonsOf(of, detail(a, 'ready'), detail(b, 'ready'), names).map(plain);
-    expect(onCpu[0]).toMatch(/^CPU at \d+ % with Ollama/);
+    expect(onCpu[0]).toMatch(/^CPU while answering: Ollama \d+ %/);
   });
 });
 

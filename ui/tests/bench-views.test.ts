@@ -1,11 +1,11 @@
 import { render, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import type { Component } from 'svelte';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import type { BenchProgress as Progress } from '../src/api/BenchProgress';
 import type { Reply } from '../src/api/Reply';
 import { FakeBackend } from '../src/backend/fake/backend';
-import { comparisonOf, compiler, pair, run, traceOf, trials } from '../src/backend/fake/bench';
+import { comparisonOf, compiler, detailOf, pair, run } from '../src/backend/fake/bench';
 import { Store } from '../src/store.svelte';
 import BenchControl from '../src/views/BenchControl.svelte';
 import BenchProgress from '../src/views/BenchProgress.svelte';
@@ -132,7 +132,7 @@ describe('the comparison page', () => {
     expect(row('decode_tok_s')).toEqual(['Decode tok/s, client clock', '49.7', '58.2', '', '17 % faster 15 – 19']);
     expect(row('prefill_tok_s').at(-1)).toBe('no difference −4 – 1');
     expect(row('memory_bytes').at(-1)).toMatch(/^13 % less/);
-    expect(screen.getByTestId('reasons').textContent).toMatch(/GPU at 73\s% with Ollama, 90\s% with llama-server/);
+    expect(screen.getByTestId('reasons').textContent).toMatch(/GPU while answering: Ollama 73\s%, llama-server 90\s%/);
     expect(screen.getByText(/Not the same context: 4096 against 8192/)).toBeTruthy();
     expect(screen.getAllByRole('img').map((one) => one.getAttribute('aria-label'))).toContain(
       'GPU: shaded by who was asked',
@@ -161,11 +161,25 @@ describe('the comparison page', () => {
     backend.answers.compare = () => ({ reply: 'comparison', comparison: comparisonOf(a, b) });
     backend.answers.run = (call) => {
       const of = call.call === 'run' && call.run_id === 2 ? a : b;
-      return { reply: 'run', detail: { run: of, trials: trials(of), trace: traceOf(of, null, 'gpu') } };
+      return { reply: 'run', detail: detailOf(of, null, 'gpu') };
     };
     show(ComparisonPage, { a: 2, b: 3 }, backend);
     await userEvent.click(await screen.findByTestId('bench-again'));
     expect(backend.of('bench')[0]).toMatchObject({ plan: 'ab', trials: 10, against: { server: 'llama-server' } });
+  });
+
+  it('saves a report of both', async () => {
+    const made: Blob[] = [];
+    vi.spyOn(URL, 'createObjectURL').mockImplementation((blob) => {
+      made.push(blob as Blob);
+      return 'blob:x';
+    });
+    const click = vi.spyOn(HTMLAnchorElement.prototype, 'click').mockImplementation(() => undefined);
+    show(ComparisonPage, { a: 2, b: 3 }, new FakeBackend('gpu', 0));
+    await userEvent.click(await screen.findByTestId('report'));
+    await expect.poll(() => click.mock.contexts.length).toBe(1);
+    expect((click.mock.contexts[0] as HTMLAnchorElement).download).toBe('pilothouse-report-2-3.html');
+    expect(await made[0]?.text()).toMatch(/smollm2:135m on ollama, SmolLM2/);
   });
 
   it('says what went wrong', async () => {
@@ -229,7 +243,7 @@ describe('the page of a run', () => {
   it('runs again as it was run', async () => {
     const backend = new ScriptedBackend();
     const one = run(7, 0, 'ollama', 'smollm2:135m', 60, 10);
-    backend.answers.run = () => ({ reply: 'run', detail: { run: one, trials: trials(one), trace: null } });
+    backend.answers.run = () => ({ reply: 'run', detail: { ...detailOf(one, null, 'ready'), trace: null } });
     show(RunPage, { id: 7 }, backend);
     await userEvent.click(await screen.findByRole('button', { name: /^Run again, about/ }));
     expect(backend.of('bench')).toEqual([

@@ -2,6 +2,7 @@ import { render, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, describe, expect, it } from 'vitest';
 import { FakeBackend } from '../src/backend/fake/backend';
+import { detailOf, run } from '../src/backend/fake/bench';
 import { historyUntil } from '../src/backend/fake/history';
 import { Store } from '../src/store.svelte';
 import Gauges from '../src/views/Gauges.svelte';
@@ -36,6 +37,19 @@ describe('a run’s gauges', () => {
     expect(screen.getByText(/^12\s% – 42\s%$/)).toBeTruthy();
     expect(screen.getByText('Servers')).toBeTruthy();
     expect(screen.queryByText('GPU')).toBeNull();
+  });
+
+  it('keep cards apart, with what held each down', () => {
+    const of = run(1, Date.now(), 'ollama', 'smollm2:135m', 60, 10);
+    const { trace, cards } = detailOf(of, null, 'gpus');
+    const [card] = cards!.cards;
+    const silent = { ...card!, name: 'AMD GPU', power_w: [null], throttle: [null] };
+    render(RunTrace, { trace, cards: { ...cards!, cards: [card!, silent] } });
+    const rows = within(screen.getByTestId('run-cards')).getAllByRole('row').slice(1);
+    expect(rows.map((row) => row.querySelector('th')?.textContent)).toEqual(['NVIDIA H100 80GB HBM3', 'AMD GPU']);
+    expect(rows[0]?.textContent).toMatch(/power limit, [\d.]+\ss/);
+    expect(rows[1]?.querySelectorAll('td')[2]?.textContent?.trim()).toBe('–');
+    expect(rows[1]?.textContent?.trim()).toMatch(/not reported$/);
   });
 
   it('say when they were not kept', () => {

@@ -90,6 +90,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             up_to: None,
             when_disturbed: None,
             against: None,
+            resume: None,
         },
         TrayAction::CancelBench => Call::CancelBench,
     };

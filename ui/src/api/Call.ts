@@ -62,7 +62,16 @@ when_disturbed?: WhenDisturbed,
 /**
  * The other side of a comparison; may be the same model.
  */
-against?: BenchSide, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
+against?: BenchSide, 
+/**
+ * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
+ * follows from it. Errors: invalid_call where what would be measured is not what it was.
+ */
+resume?: number, } | { "call": "trends", 
+/**
+ * Only models whose name contains this.
+ */
+model?: string, server?: ServerId, } | { "call": "accept_level", run_id: number, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
 /**
  * Only models whose name contains this.
  */

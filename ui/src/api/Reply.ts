@@ -18,6 +18,7 @@ import type { ServerView } from "./ServerView";
 import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 import type { Together } from "./Together";
+import type { Trend } from "./Trend";
 
 /**
  * The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
@@ -30,7 +31,7 @@ now?: string, } | { "reply": "unchanged", revision: number,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "report", text: string, 
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "trends", trends: Array<Trend>, } | { "reply": "report", text: string, 
 /**
  * What it is about.
  */

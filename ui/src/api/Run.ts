@@ -47,7 +47,11 @@ against: number | null,
 /**
  * Of a sweep: its levels.
  */
-sweep: Sweep | null, fingerprint: { [key in string]: string }, 
+sweep: Sweep | null, 
+/**
+ * What its traces and the order of its trials say: "GPU idle 60 % of this run".
+ */
+reasons: Array<string>, fingerprint: { [key in string]: string }, 
 /**
  * Why it was cut off or what makes it doubtful.
  */

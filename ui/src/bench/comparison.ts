@@ -31,6 +31,7 @@ export function verdictWords(metric: ComparedMetric & { name: ComparedName }): V
   if (verdict === 'not_comparable' || ratio === null)
     return { text: verdicts[verdict], range: null, tone: verdict === 'no_difference' ? 'same' : 'none' };
   const digits = digitsOf(ratio);
+  const range = rangeOf(ratio);
   const signed = [(ratio.low - 1) * 100, (ratio.high - 1) * 100] as const;
   if (verdict === 'no_difference')
     return { text: verdicts[verdict], range: range(signed[0], signed[1], digits), tone: 'same' };
@@ -49,9 +50,35 @@ function digitsOf(ratio: Ratio): number {
   return (ratio.high - ratio.low) * 100 < 2 && Math.abs(ratio.median - 1) < 0.0995 ? 1 : 0;
 }
 
-function range(low: number, high: number, digits: number): string {
-  const [from, to] = [signedText(low, digits), signedText(high, digits)];
-  return from === to ? from : `${from}${NBSP}–${NBSP}${to}`;
+/** How the ends are written: as an interval, as a range of too few values, or not at all where there is one value of each. */
+function rangeOf(ratio: Ratio): (low: number, high: number, digits: number) => string | null {
+  return (low, high, digits) => {
+    const [from, to] = [signedText(low, digits), signedText(high, digits)];
+    const ends = from === to ? from : `${from}${NBSP}–${NBSP}${to}`;
+    if (isInterval(ratio)) return ends;
+    return ratio.low === ratio.high ? null : words.range(ends);
+  };
+}
+
+/** Whether the ends of a ratio are those of an interval; else they are its least and greatest value, or itself. */
+export function isInterval(ratio: Ratio): boolean {
+  return ratio.level > 0;
+}
+
+/** The sentence of a verdict in two: what leads, and what speaks against it. Servers by their titles instead of their ids. */
+export function sentenceParts(sentence: string, titles: Record<string, string>): { head: string; rest: string | null } {
+  let spoken = sentence;
+  for (const [id, title] of Object.entries(titles)) {
+    const escaped = id.replaceAll(/[^\w]/g, '\\$&');
+    spoken = spoken.replaceAll(
+      new RegExp(`(^|\\s)${escaped}(?=$|[\\s,;:)])`, 'g'),
+      (_, before: string) => before + title,
+    );
+  }
+  const cut = spoken.indexOf('; ');
+  if (cut === -1) return { head: spoken, rest: null };
+  const rest = spoken.slice(cut + 2);
+  return { head: spoken.slice(0, cut), rest: `${rest.charAt(0).toUpperCase()}${rest.slice(1)}.` };
 }
 
 /** With a real minus sign, and no minus before a zero. */
@@ -173,30 +200,33 @@ export function blocksOf(a: Trial[], b: Trial[]): { block: number; a: Trial | nu
 
 export interface MatchedRow {
   what: string;
-  a: string | null;
-  b: string | null;
-  same: boolean;
+  a: string;
+  b: string;
+  /** `unknown`: neither side tells it. */
+  state: 'differs' | 'same' | 'unknown';
   meaning: string | null;
 }
 
-/** What names a run and no setting: it is what is compared, or its circumstances of no weight. */
-const NOT_SETTINGS = new Set(['server', 'model', 'server_version', 'server_ownership', 'pilothouse']);
+/** What names a run and is no setting. */
+const NOT_SETTINGS = new Set(['server', 'model']);
 
-/** Each setting of both sides: first what differs, with its meaning, then what is the same. */
+/**
+ * What the engine says differs, with its meaning; then each setting that is the same on both sides. What differs beside that is
+ * what is compared (a server's version, weights under another name): the engine has judged it.
+ */
 export function matchedRows(of: Comparison): MatchedRow[] {
-  const rows: MatchedRow[] = of.unmatched.map((one) => ({ ...one, same: false }));
-  const told = new Set(rows.map((row) => row.what));
-  const keys = [...new Set([...Object.keys(of.a.fingerprint), ...Object.keys(of.b.fingerprint)])].sort();
-  for (const key of keys) {
-    const what = key.replaceAll('_', ' ');
-    if (NOT_SETTINGS.has(key) || told.has(what) || told.has(key)) continue;
-    const [a, b] = [written(key, of.a.fingerprint[key]), written(key, of.b.fingerprint[key])];
-    rows.push({ what, a, b, same: a === b, meaning: null });
-  }
-  return rows.sort((x, y) => Number(x.same) - Number(y.same));
+  const differs = of.unmatched.map((one): MatchedRow => ({ ...one, state: 'differs' }));
+  const same = Object.entries(of.a.fingerprint)
+    .sort(([x], [y]) => x.localeCompare(y))
+    .flatMap(([key, value]): MatchedRow[] => {
+      if (NOT_SETTINGS.has(key) || of.b.fingerprint[key] !== value) return [];
+      const text = written(key, value);
+      const state = value === words.notTold ? 'unknown' : 'same';
+      return [{ what: key.replaceAll('_', ' '), a: text, b: text, state, meaning: null }];
+    });
+  return [...differs, ...same.filter((row) => row.state === 'same'), ...same.filter((row) => row.state === 'unknown')];
 }
 
-function written(key: string, value: string | undefined): string | null {
-  if (value === undefined) return null;
+function written(key: string, value: string): string {
   return key.endsWith('_bytes') && /^\d+$/.test(value) ? bytes(Number(value)) : value;
 }

@@ -2,10 +2,11 @@
 import type { Comparison } from '../api/Comparison';
 import type { GaugeHistory } from '../api/GaugeHistory';
 import type { RunDetail } from '../api/RunDetail';
-import { bytes, percent, tokensPerSecond, watts } from '../format';
+import { bytes, duration, percent, tokensPerSecond, watts } from '../format';
 import type { Column } from '../series';
 import { comparison as words } from '../text';
 import type { Side } from './comparison';
+import { heldDown, readingsOf } from './readings';
 
 /** Fewer readings than this say nothing of an answer. */
 const ENOUGH = 5;
@@ -18,7 +19,8 @@ type Names = Record<Side, string>;
 
 /** Readings of a column while the side's requests were under way. */
 export function whileAnswering(detail: RunDetail, column: Column): number[] {
-  const { trace, trials, run } = detail;
+  const { trials, run } = detail;
+  const trace = readingsOf(detail);
   if (trace === null) return [];
   const begin = Date.parse(run.started_at);
   const spans = trials.filter((trial) => trial.phase === 'measured');
@@ -42,6 +44,8 @@ export function reasonsOf(of: Comparison, a: RunDetail, b: RunDetail, names: Nam
     meansOf(a, b, names, 'gpu_load_percent', percent, words.gpuMean),
     idleOf(a, b, names),
     meansOf(a, b, names, 'gpu_power_w', watts, words.power),
+    heldDownWords(a, names.a),
+    heldDownWords(b, names.b),
     ...(known(a, 'gpu_load_percent') ? [] : [meansOf(a, b, names, 'cpu_percent', percent, words.cpuMean)]),
     ownClocks(of, names),
     swapOf([a.trace, b.trace]),
@@ -50,7 +54,7 @@ export function reasonsOf(of: Comparison, a: RunDetail, b: RunDetail, names: Nam
 }
 
 function known(detail: RunDetail, column: Column): boolean {
-  return detail.trace?.[column].some((value) => value !== null) ?? false;
+  return readingsOf(detail)?.[column].some((value) => value !== null) ?? false;
 }
 
 function meansOf(
@@ -75,6 +79,17 @@ function idleOf(a: RunDetail, b: RunDetail, names: Names): string | null {
   if (left === null || left === undefined || right === null || right === undefined) return null;
   if (Math.abs(left - right) < ALIKE) return null;
   return words.gpuIdle(`${words.ofSide(percent(left), names.a)}, ${words.ofSide(percent(right), names.b)}`);
+}
+
+/** "llama-server was slowed by power limit for 12 s." */
+function heldDownWords(detail: RunDetail, name: string): string | null {
+  // What lasts a second of a run decides nothing.
+  const held = heldDown(detail.cards).filter((one) => one.seconds >= 1);
+  if (held.length === 0) return null;
+  return words.heldDown(
+    name,
+    held.map(({ reason, seconds }) => words.heldFor(reason, duration(seconds * 1000))).join(', '),
+  );
 }
 
 function ownClocks(of: Comparison, names: Names): string | null {

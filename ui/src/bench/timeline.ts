@@ -4,6 +4,7 @@ import type { Comparison } from '../api/Comparison';
 import type { RunDetail } from '../api/RunDetail';
 import { columns, emptyHistory, type Column } from '../series';
 import { segmentsOf, type Segment } from './comparison';
+import { readingsOf } from './readings';
 
 export interface Timeline {
   history: GaugeHistory;
@@ -15,12 +16,12 @@ export interface Timeline {
 /** Measured in turns: both runs on one axis. Else one axis for each, side A first. Without what has no readings. */
 export function timelinesOf(of: Comparison, a: RunDetail, b: RunDetail): Timeline[] {
   const begin = (detail: RunDetail) => Date.parse(detail.run.started_at);
-  const shared = of.paired ? unionOf(a.trace, b.trace) : null;
+  const shared = of.paired ? unionOf(readingsOf(a), readingsOf(b)) : null;
   if (shared !== null)
     return [{ history: shared, origin: begin(a), segments: segmentsOf(a.trials, b.trials, begin(b) - begin(a)) }];
   const alone = [
-    { history: a.trace, origin: begin(a), segments: segmentsOf(a.trials, []) },
-    { history: b.trace, origin: begin(b), segments: segmentsOf([], b.trials) },
+    { history: readingsOf(a), origin: begin(a), segments: segmentsOf(a.trials, []) },
+    { history: readingsOf(b), origin: begin(b), segments: segmentsOf([], b.trials) },
   ];
   return alone.filter((one): one is Timeline => one.history !== null && one.history.at_ms.length > 1);
 }

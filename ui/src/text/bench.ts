@@ -36,6 +36,7 @@ export function benchTime(estimate: Estimate): string | null {
 }
 
 export const bench = {
+  reasons: 'What the traces say',
   title: 'Benchmark',
   model: 'Model',
   activeModel: 'Active model',
@@ -76,6 +77,8 @@ export const bench = {
   flawed: 'flawed',
   start: 'Start benchmark',
   again: 'Run again',
+  report: 'Report',
+  reportMeaning: 'Saves one page with all figures and plots, which opens without a network',
   noModel: 'A benchmark needs a model: switch to one first.',
   warmup: (done: number, most: number) => `Warm-up ${done} of at most ${most}`,
   trial: (k: number, n: number) => `Trial ${k} of ${n}`,
@@ -157,5 +160,11 @@ export const bench = {
     gpu_power_w: 'GPU power',
     servers_memory_bytes: 'Servers',
   } satisfies Record<Column, string>,
+  cards: 'GPUs during the run',
+  card: 'GPU',
+  cardColumns: { load_percent: 'Load', memory_used_bytes: 'Memory', power_w: 'Power', temperature_c: 'Temperature' },
+  slowedBy: 'Slowed by',
+  notHeld: 'nothing',
+  heldFor: (reason: string, time: string) => `${reason}, ${time}`,
   between: (low: string, high: string) => (low === high ? low : `${low} – ${high}`),
 };

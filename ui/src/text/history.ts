@@ -24,6 +24,8 @@ export const history = {
   over: (title: string) => `${title} over time`,
   overMeaning: 'One plot per model and server; dots are medians, lines their intervals or ranges.',
   lengths: (title: string, words: number, tokens: number) => `${title}, ${words} in, ${tokens} out`,
+  levels: 'What changed',
+  accept: 'That is as it shall be',
   loading: 'Reading history',
   onePoint: 'A second run of the same model draws a line in time.',
   pick: 'Pick',

@@ -38,6 +38,9 @@ pub struct Bench {
     /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against) or sweep. Default: quick, or ab.
     #[arg(long, value_parser = ["quick", "standard", "ab", "sweep"])]
     plan: Option<String>,
+    /// Go on with a run that was cut off or cancelled, instead of a new one.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "server", "against", "trials", "plan"])]
+    resume: Option<i64>,
     #[command(flatten)]
     gate: Gate,
 }
@@ -86,6 +89,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
+        resume: arguments.resume,
     };
     with_an_engine(call, output).await
 }
@@ -99,6 +103,7 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         up_to: Some(arguments.up_to),
         when_disturbed: Some(arguments.gate.when_disturbed()),
         against: None,
+        resume: None,
     };
     with_an_engine(call, output).await
 }

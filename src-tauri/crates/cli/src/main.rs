@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
+mod baseline;
 mod bench;
 mod compare;
 mod doctor;
@@ -66,6 +67,8 @@ enum Verb {
     Sweep(bench::Sweep),
     /// Hold two past runs against each other.
     Compare(compare::Compare),
+    /// Say whether models grew slower over their runs, or accept the level of now.
+    Baseline(baseline::Baseline),
     /// List past benchmark runs, delete some, or say how large the history is.
     History(history::History),
     /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
@@ -180,6 +183,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
+        Verb::Baseline(arguments) => baseline::run(arguments, output).await,
         Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,

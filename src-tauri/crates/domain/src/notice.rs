@@ -79,6 +79,15 @@ pub enum Happening {
         title: String,
         error: ApiError,
     },
+    /// Three runs in a row were worse than those before.
+    GrewWorse {
+        title: String,
+        server_title: String,
+        /// The evidence in words.
+        words: String,
+        /// The first run that was worse.
+        since_run: i64,
+    },
     Trouble {
         error: ApiError,
     },
@@ -210,6 +219,14 @@ pub fn draft(happening: &Happening) -> Draft {
             hint: error.hint.clone(),
             server: None,
             incident: format!("bench-failed:{title}"),
+        },
+        Happening::GrewWorse { title, server_title, words, since_run } => Draft {
+            level: NoticeLevel::Attention,
+            title: format!("{title} grew worse at {server_title}"),
+            body: words.clone(),
+            hint: Some(format!("If that is as it shall be: pilothouse baseline accept {since_run}")),
+            server: None,
+            incident: format!("worse:{title}:{since_run}"),
         },
         Happening::Trouble { error } => Draft {
             level: NoticeLevel::Attention,

@@ -20,3 +20,8 @@ CREATE TABLE run_cards (
     run   INTEGER PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE,
     cards TEXT NOT NULL CHECK (json_valid(cards))
 ) STRICT;
+
+-- Runs with which a new level began that a person takes for the right one.
+CREATE TABLE accepted_level (
+    run INTEGER PRIMARY KEY REFERENCES run (id) ON DELETE CASCADE
+) STRICT;

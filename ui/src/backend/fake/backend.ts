@@ -9,7 +9,7 @@ import type { Snapshot } from '../../api/Snapshot';
 import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
-import { comparisonOf, planOf, runs, traceOf, trials } from './bench';
+import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
@@ -100,6 +100,10 @@ export class FakeBackend implements Backend {
         return this.#doBench(call);
       case 'compare':
         return { reply: 'comparison', comparison: comparisonOf(this.#run(call.a), this.#run(call.b)) };
+      case 'trends':
+        return { reply: 'trends', trends: [] };
+      case 'accept_level':
+        return { reply: 'done' };
       case 'cancel_bench':
         this.#bench += 1;
         return { reply: 'done' };
@@ -107,6 +111,19 @@ export class FakeBackend implements Backend {
         return { reply: 'runs', runs: this.#filtered(call.model, call.server).slice(0, call.limit ?? 50) };
       case 'run':
         return this.#detail(call.run_id);
+      case 'report':
+        return this.#report(call.runs);
+      case 'export':
+        return { reply: 'exported', text: '', next: null };
+      case 'import':
+        return { reply: 'imported', imported: 0, already_there: 0 };
+      case 'delete_runs':
+        return this.#delete(call.runs);
+      case 'history_size':
+        return {
+          reply: 'history_size',
+          size: { file_bytes: 1.2e6, free_bytes: 0, runs: this.#runs.length, trials: 120, samples: 900, tables: [] },
+        };
       case 'switches':
         return { reply: 'switches', switches: [] };
       case 'gauge_history':
@@ -301,10 +318,23 @@ export class FakeBackend implements Backend {
     return found;
   }
 
+  #report(ids: number[]): Reply {
+    const about = ids.map((id) => this.#run(id));
+    const names = about.map((one) => `${one.model} on ${one.server}`).join(', ');
+    return { reply: 'report', text: `<!doctype html><title>${names}</title>`, runs: about, owner: null };
+  }
+
+  #delete(ids: number[]): Reply {
+    const kept = this.#runs.filter((one) => !ids.includes(one.run_id));
+    const deleted = this.#runs.length - kept.length;
+    this.#runs = kept;
+    return { reply: 'deleted', deleted };
+  }
+
   #detail(id: number): Reply {
     const found = this.#run(id);
     const other = found.against === null ? null : this.#run(found.against);
-    return { reply: 'run', detail: { run: found, trials: trials(found), trace: traceOf(found, other, this.scene) } };
+    return { reply: 'run', detail: detailOf(found, other, this.scene) };
   }
 
   #ask(prompt: string): Reply {

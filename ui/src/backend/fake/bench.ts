@@ -5,6 +5,8 @@ import type { ComparedMetric } from '../../api/ComparedMetric';
 import type { Disturbance } from '../../api/Disturbance';
 import type { GaugeHistory } from '../../api/GaugeHistory';
 import type { Run } from '../../api/Run';
+import type { RunDetail } from '../../api/RunDetail';
+import type { RunTrace } from '../../api/RunTrace';
 import type { Summary } from '../../api/Summary';
 import type { Sweep } from '../../api/Sweep';
 import type { SweepPoint } from '../../api/SweepPoint';
@@ -32,6 +34,7 @@ export function planOf(name: string, n: number): BenchPlan {
     trials: n,
     concurrency: name === 'sweep' ? LEVELS : [1],
     when_disturbed: 'mark',
+    quiet_wait_s: 60,
   };
 }
 
@@ -59,6 +62,7 @@ export function run(id: number, at: number, server: string, model: string, rate:
     disturbed: [],
     against: null,
     sweep: null,
+    reasons: [],
     fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
     note: null,
   };
@@ -230,6 +234,32 @@ export function traceOf(of: Run, other: Run | null, scene: Scene): GaugeHistory 
     history.servers_memory_bytes.push(0.73 * GB);
   }
   return history;
+}
+
+/** The run's own trace: one card, held down by its power limit where there are several. */
+export function cardsOf(trace: GaugeHistory, scene: Scene): RunTrace | null {
+  if (scene !== 'gpu' && scene !== 'gpus') return null;
+  const begin = trace.at_ms[0] ?? 0;
+  const card = {
+    name: scene === 'gpus' ? 'NVIDIA H100 80GB HBM3' : 'RTX 4070',
+    load_percent: trace.gpu_load_percent,
+    memory_used_bytes: trace.gpu_memory_used_bytes,
+    power_w: trace.gpu_power_w,
+    temperature_c: trace.at_ms.map((_, index) => 55 + 6 * Math.sin(index / 40)),
+    clock_mhz: trace.at_ms.map(() => 2475),
+    throttle: trace.gpu_load_percent.map((load) => (scene === 'gpus' && (load ?? 0) > 88 ? ['power limit'] : [])),
+  };
+  return {
+    at_ms: trace.at_ms.map((at) => at - begin),
+    instance_memory_bytes: trace.servers_memory_bytes,
+    cards: [card],
+  };
+}
+
+/** A run with all that is known of it. `other`: the other side of a comparison. */
+export function detailOf(of: Run, other: Run | null, scene: Scene): RunDetail {
+  const trace = traceOf(of, other, scene);
+  return { run: of, trials: trials(of), trace, cards: cardsOf(trace, scene) };
 }
 
 const figures: [string, (of: Run) => number | null, lower: boolean][] = [

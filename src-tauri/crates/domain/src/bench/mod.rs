@@ -17,6 +17,7 @@ mod student;
 pub mod sweep;
 pub mod trace;
 pub mod trace_reasons;
+pub mod trend;
 pub mod trial;
 mod unpaired;
 mod verdict_words;

@@ -71,6 +71,9 @@ pub struct Run {
     /// Of a sweep: its levels.
     #[serde(default)]
     pub sweep: Option<Sweep>,
+    /// What its traces and the order of its trials say: "GPU idle 60 % of this run".
+    #[serde(default)]
+    pub reasons: Vec<String>,
     pub fingerprint: Fingerprint,
     /// Why it was cut off or what makes it doubtful.
     pub note: Option<String>,
@@ -107,6 +110,7 @@ impl Run {
             disturbed: vec![],
             against: None,
             sweep: None,
+            reasons: vec![],
             fingerprint: Fingerprint::default(),
             note: None,
         }

@@ -206,6 +206,27 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         against: Option<BenchSide>,
+        /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
+        /// follows from it. Errors: invalid_call where what would be measured is not what it was.
+        #[serde(default)]
+        #[ts(optional)]
+        resume: Option<i64>,
+    },
+    /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
+    /// Errors: not_found (unknown server or model), store_unavailable.
+    Trends {
+        /// Only models whose name contains this.
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+    },
+    /// Takes the level that begins with a run for the right one: what was before is no baseline any more.
+    /// Errors: not_found, store_unavailable.
+    AcceptLevel {
+        run_id: i64,
     },
     /// Holds two runs against each other, the first being side A. Errors: not_found, store_unavailable.
     Compare {

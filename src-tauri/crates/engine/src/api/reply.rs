@@ -1,7 +1,7 @@
 use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
-    bench::{Comparison, Run, RunDetail},
+    bench::{Comparison, Run, RunDetail, trend::Trend},
     discovery::Discovered,
     fit::{FitReport, Together},
     gauge::GaugeHistory,
@@ -49,6 +49,9 @@ pub enum Reply {
     },
     Comparison {
         comparison: Comparison,
+    },
+    Trends {
+        trends: Vec<Trend>,
     },
     Report {
         text: String,

@@ -7,7 +7,7 @@ use crate::{
     doctor,
     hub::Report,
     setup::SetupOptions,
-    store::{RunFilter, Store},
+    store::Store,
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
@@ -114,16 +114,19 @@ impl Inner {
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
-            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against } => {
+            Call::Bench { resume: Some(run_id), .. } => self.resume_bench(run_id).await,
+            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against, resume: None } => {
                 let asked = lab::Asked { model, server, plan, trials, up_to, when_disturbed, against };
                 self.bench(asked).await
             }
             Call::Compare { a, b } => self.compare(a, b).await,
-            Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, limit } => {
-                let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
-                Ok(Reply::Runs { runs: self.store()?.runs(&filter).await? })
+            Call::Trends { model, server } => self.trends(model, server).await,
+            Call::AcceptLevel { run_id } => {
+                self.store()?.accept_level(run_id).await?;
+                Ok(Reply::Done)
             }
+            Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
+            Call::History { model, server, limit } => self.past_runs(model, server, limit).await,
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
             Call::Export { runs, form, after } => self.export(&runs, form, after).await,

@@ -4,16 +4,20 @@ use super::Inner;
 use crate::{
     actors::bencher::BenchRequest,
     api::{BenchSide, CallResult, Reply},
+    store::RunFilter,
 };
 use pilothouse_domain::{
     bench::{
-        BenchPlan,
+        BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
         plan::{WhenDisturbed, levels},
+        series::SeriesMetric,
+        trend::Trend,
     },
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
+use std::collections::BTreeSet;
 
 /// What a benchmark shall measure, as a client said it.
 pub(super) struct Asked {
@@ -47,15 +51,62 @@ impl Asked {
     }
 }
 
+/// The longest series that is looked at.
+const SERIES_RUNS: u32 = 400;
+/// The figures that are watched.
+const WATCHED: [SeriesMetric; 2] = [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs];
+/// History that is searched for series.
+const SEARCHED_RUNS: u32 = 1000;
+
 impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
         let plan = asked.plan()?;
         let against = asked.against.map(|side| (side.model, side.server));
-        let request = BenchRequest { model: asked.model, server: asked.server, plan, against };
+        let request =
+            BenchRequest { model: asked.model, server: asked.server, plan, against, resume: vec![] };
+        self.measure(request).await
+    }
+
+    /// Goes on with a run that was cut off, and with its counterpart if it has one.
+    pub(super) async fn resume_bench(&self, run_id: i64) -> CallResult {
+        let store = self.store()?;
+        let asked = store.run(run_id).await?;
+        let mut sides = vec![asked];
+        if let Some(other) = sides[0].run.against {
+            sides.push(store.run(other).await?);
+            sides.sort_by_key(|detail| detail.run.run_id);
+        }
+        for RunDetail { run, .. } in &sides {
+            let cannot = |why: &str| {
+                ApiError::new(ErrorCode::InvalidCall, format!("Run {} cannot go on: {why}.", run.run_id))
+                    .hint("Begin a new one: pilothouse bench")
+            };
+            match run.state {
+                RunState::CutOff | RunState::Cancelled => {}
+                RunState::Running => return Err(cannot("it is under way")),
+                RunState::Done => return Err(cannot("it is done")),
+            }
+            if run.plan.is_sweep() {
+                return Err(cannot("the levels of a sweep are measured in one go"));
+            }
+        }
+        let [first, rest @ ..] = &sides[..] else { return Err(ApiError::internal("A run has no side.")) };
+        let request = BenchRequest {
+            model: Some(first.run.model.clone()),
+            server: Some(first.run.server.clone()),
+            plan: first.run.plan.clone(),
+            against: rest.first().map(|other| (other.run.model.clone(), Some(other.run.server.clone()))),
+            resume: sides,
+        };
+        self.measure(request).await
+    }
+
+    async fn measure(&self, request: BenchRequest) -> CallResult {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {
-                Ok(Reply::Comparison { comparison: compare(&a, &b, NoiseFloor::assumed()) })
+                let comparison = compare(&a, &b, self.noise_floor().await);
+                Ok(Reply::Comparison { comparison })
             }
             (Some(detail), None) => Ok(Reply::Run { detail }),
             (None, _) => Err(ApiError::internal("The benchmark gave no run.")),
@@ -65,6 +116,69 @@ impl Inner {
     pub(super) async fn compare(&self, a: i64, b: i64) -> CallResult {
         let store = self.store()?;
         let (a, b) = (store.run(a).await?, store.run(b).await?);
-        Ok(Reply::Comparison { comparison: compare(&a, &b, NoiseFloor::assumed()) })
+        Ok(Reply::Comparison { comparison: compare(&a, &b, self.noise_floor().await) })
+    }
+
+    async fn noise_floor(&self) -> NoiseFloor {
+        let measured = match self.store() {
+            Ok(store) => store.noise_floor().await.unwrap_or_default(),
+            Err(_) => None,
+        };
+        measured.unwrap_or_else(NoiseFloor::assumed)
+    }
+
+    pub(super) async fn past_runs(
+        &self,
+        model: Option<String>,
+        server: Option<ServerId>,
+        limit: Option<u32>,
+    ) -> CallResult {
+        let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
+        let runs = self.store()?.runs(&filter).await?;
+        if runs.is_empty() {
+            self.want_known(&filter)?;
+        }
+        Ok(Reply::Runs { runs })
+    }
+
+    /// An empty list would say that nothing was measured yet. Errors: not_found.
+    fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
+        let snapshot = self.hub.now();
+        if let Some(server) = &filter.server
+            && snapshot.server(server).is_none()
+        {
+            return Err(ApiError::not_found(format!("There is no server {server}, and no run on one."))
+                .hint("`pilothouse servers` lists the servers."));
+        }
+        let lower = filter.model.as_ref().map(|model| model.to_lowercase());
+        let is_known = |part: &String| {
+            let names = snapshot.models.iter().map(|view| view.model.name.to_lowercase());
+            names.into_iter().any(|name| name.contains(part))
+        };
+        match lower.filter(|part| !is_known(part)) {
+            Some(part) => {
+                Err(ApiError::not_found(format!("No model is named {part}, and no run is of one."))
+                    .hint("`pilothouse models` lists the models, `pilothouse history` all runs."))
+            }
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn trends(&self, model: Option<String>, server: Option<ServerId>) -> CallResult {
+        let store = self.store()?;
+        let filter = RunFilter { model, server, limit: SEARCHED_RUNS };
+        let runs = store.runs(&filter).await?;
+        if runs.is_empty() {
+            self.want_known(&filter)?;
+        }
+        let series: BTreeSet<(ServerId, String, String)> =
+            runs.into_iter().map(|run| (run.server, run.model, run.plan.name)).collect();
+        let accepted = store.accepted_levels().await?;
+        let mut trends = vec![];
+        for (server, model, plan) in series {
+            let runs = store.series(&server, &model, &plan, SERIES_RUNS).await?;
+            trends.extend(WATCHED.iter().filter_map(|metric| Trend::of(&runs, *metric, &accepted)));
+        }
+        Ok(Reply::Trends { trends })
     }
 }

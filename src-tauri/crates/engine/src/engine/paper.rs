@@ -213,7 +213,7 @@ impl Inner {
             }
         }
         let more = match runs {
-            [] => store.run_ids(last.unwrap_or(above), 1).await?.first().is_some(),
+            [] => !store.run_ids(last.unwrap_or(above), 1).await?.is_empty(),
             _ => ids.next().is_some(),
         };
         Ok(Reply::Exported { text, next: last.filter(|_| more) })

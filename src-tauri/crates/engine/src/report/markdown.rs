@@ -164,10 +164,17 @@ fn sweep_table(run: &Run, sweep: &Sweep) -> String {
 
 /// What a reader must know to read the figures, each as one sentence.
 pub fn footnotes(details: &[RunDetail], made: &Made) -> Vec<String> {
+    let template = match details.iter().all(|detail| told(&detail.run, "template") == Some("none")) {
+        true => {
+            "HTTP and sampling are included, which llama-bench leaves out; no chat template is laid around the prompt"
+        }
+        false => "HTTP, sampling and the chat template are included, which llama-bench leaves out",
+    };
     let mut notes = vec![
-        "t/s is mean ± standard deviation over n requests by the client's clock: HTTP, sampling and the chat template are \
-         included, which llama-bench leaves out. Every prompt is new, so nothing comes from a cache of prompts."
-            .to_owned(),
+        format!(
+            "t/s is mean ± standard deviation over n requests by the client's clock: {template}. Every prompt is new, so \
+             nothing comes from a cache of prompts."
+        ),
         "pp and tg name the tokens that were computed and given; ttft is the median time to the first token. backend says \
          where it computes, as far as that is told."
             .to_owned(),
@@ -298,6 +305,9 @@ mod tests {
         );
         assert!(text.contains("HTTP, sampling and the chat template are included"), "{text}");
         assert!(text.contains("–: the server does not tell it"), "{text}");
+        let mut raw = seeds::detail(7, "ollama", "qwen2.5:7b", 50.0);
+        raw.run.fingerprint.insert("template".into(), "none".into());
+        assert!(runs(&[raw], &made()).contains("no chat template is laid around the prompt"));
         assert!(text.contains("Measured on: Mac Studio, Apple M4 Max, 36 GiB."), "{text}");
     }
 

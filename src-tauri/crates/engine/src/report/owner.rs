@@ -300,11 +300,17 @@ fn difference_cell(sides: &Sides<'_>, name: &str, noise: &NoiseFloor) -> OwnerCe
         Some((Some(ratio), _)) => {
             let percent = |ratio: f64| (ratio - 1.0) * 100.0;
             let (median, low, high) = (percent(ratio.median), percent(ratio.low), percent(ratio.high));
-            let words = format!("{median:+.0} % ({low:+.0} to {high:+.0})").replace('-', "−");
+            // One value a side has none.
+            let known = ratio.low < ratio.high;
+            let words = match known {
+                true => format!("{median:+.0} % ({low:+.0} to {high:+.0})"),
+                false => format!("{median:+.0} %, no interval"),
+            };
+            let words = words.replace('-', "−");
             OwnerCell {
-                low: Some(ratio.low),
-                high: Some(ratio.high),
-                interval: Some(Interval::Confidence95),
+                low: known.then_some(ratio.low),
+                high: known.then_some(ratio.high),
+                interval: known.then_some(Interval::Confidence95),
                 ..OwnerCell::measured(ratio.median, words, lmstudio.run.run_id)
             }
         }

@@ -16,6 +16,7 @@ mod start_tests;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod trends;
 
 pub use exchange::Imported;
 pub use open::Opened;

@@ -30,6 +30,21 @@ pub struct NewRun {
     pub against: Option<i64>,
 }
 
+impl NewRun {
+    /// As it is begun.
+    pub fn of(run: &Run) -> Self {
+        Self {
+            started_at: run.started_at,
+            plan: run.plan.clone(),
+            server: run.server.clone(),
+            model: run.model.clone(),
+            server_version: run.server_version.clone(),
+            fingerprint: run.fingerprint.clone(),
+            against: run.against,
+        }
+    }
+}
+
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunFilter {
@@ -107,6 +122,22 @@ impl Store {
         .execute(&self.writer)
         .await?;
         Ok(())
+    }
+
+    /// Writes that a run that was cut off goes on. Errors: not_found (there is none such), store_unavailable.
+    pub async fn reopen_run(&self, run_id: i64) -> Result<(), ApiError> {
+        let reopen = || {
+            query(
+                "UPDATE run SET state = 'running', ended_ms = NULL, note = NULL, summary = NULL WHERE id = ? \
+                 AND state IN ('cut_off', 'cancelled')",
+            )
+            .bind(run_id)
+            .execute(&self.writer)
+        };
+        match self.patiently(reopen).await?.rows_affected() {
+            0 => Err(no_run(run_id)),
+            _ => Ok(()),
+        }
     }
 
     /// Writes how a run ended, with its summary. Errors: not_found, store_unavailable.
@@ -192,7 +223,7 @@ impl Store {
     }
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
-    async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
+    pub(super) async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
         let kept = |row: &SqliteRow| Ok((run_of(row)?, row.try_get_raw("summary")?.is_null()));
         let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(kept).collect();
         let runs = runs.map_err(|e| self.cannot("read", &e))?;
@@ -241,7 +272,7 @@ impl Store {
     }
 }
 
-fn no_run(run_id: i64) -> ApiError {
+pub(super) fn no_run(run_id: i64) -> ApiError {
     ApiError::not_found(format!("There is no run {run_id}.")).hint("Look at the history for the numbers.")
 }
 
@@ -303,6 +334,7 @@ pub(super) struct StoredSummary {
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
+    reasons: Vec<String>,
 }
 
 impl StoredSummary {
@@ -319,6 +351,7 @@ impl StoredSummary {
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
+            reasons: run.reasons.clone(),
         }
     }
 
@@ -334,5 +367,6 @@ impl StoredSummary {
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;
+        run.reasons = self.reasons;
     }
 }

@@ -67,9 +67,11 @@ impl Course {
     /// Requests that are thrown away, until the server answers evenly.
     pub async fn warm_up(&mut self, side: &mut Measured) -> Result<(), ApiError> {
         let (mut ttft, mut decode) = (Vec::new(), Vec::new());
+        // One that goes on has warmed up before.
+        let earlier = side.run.warmups;
         loop {
             let place = Place {
-                done: side.run.warmups,
+                done: side.run.warmups - earlier,
                 total: MAX_WARMUPS,
                 rate: decode.last().copied(),
                 ..Place::default()
@@ -83,7 +85,7 @@ impl Course {
             }
             match warmup::judge(&ttft, &decode) {
                 Warmth::Warm => return Ok(()),
-                Warmth::GoOn if side.run.warmups < MAX_WARMUPS => {}
+                Warmth::GoOn if side.run.warmups - earlier < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
                     side.run.note =
                         Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
@@ -333,7 +335,7 @@ fn is_narrow(a: &Measured, b: &Measured) -> bool {
     let compared = compare(&a, &b, NoiseFloor::assumed());
     let ratio = |name: &str| compared.metrics.iter().find(|metric| metric.name == name)?.ratio;
     let ratio = ratio("decode_tok_s").or_else(|| ratio("e2e_ms"));
-    ratio.is_some_and(|ratio| (ratio.high - ratio.low) / 2.0 <= NARROW)
+    ratio.is_some_and(|ratio| ratio.level > 0.0 && (ratio.high - ratio.low) / 2.0 <= NARROW)
 }
 
 fn given_up(server: &ServerId, flaw: &str) -> ApiError {

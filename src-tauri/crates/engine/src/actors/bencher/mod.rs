@@ -76,6 +76,8 @@ pub struct BenchRequest {
     pub plan: BenchPlan,
     /// The other side of a comparison, and its server where it is named.
     pub against: Option<(String, Option<ServerId>)>,
+    /// The runs that were cut off and shall go on, one or both sides; everything else but the plan then follows from them.
+    pub resume: Vec<RunDetail>,
 }
 
 /// One run, or one for each side of a comparison.

@@ -9,7 +9,7 @@ use crate::{
     hub::Report,
 };
 use pilothouse_domain::{
-    bench::RunDetail,
+    bench::{Run, RunDetail, regression::WatchState, series::SeriesMetric, trend::Trend},
     error::{ApiError, ErrorCode},
     model::{Model, find_model},
     notice::Happening,
@@ -21,6 +21,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Small files of the kernel, or a short program.
 const POWER_LIMIT: Duration = Duration::from_secs(3);
+/// The baseline, the runs that tell its noise, and those that may be worse.
+const WATCHED_RUNS: u32 = 200;
 /// Requests that are thrown away of a model that was loaded again for its block.
 const REWARM: u32 = 2;
 
@@ -41,7 +43,7 @@ impl BenchRun {
         let mut course = self.course(&models).await;
         match &models[..] {
             [model] => self.alone(model, &mut course).await,
-            [a, b] => self.compared([a, b], &mut course).await,
+            [a, b] => Box::pin(self.compared([a, b], &mut course)).await,
             _ => Err(ApiError::internal("A benchmark has one side or two.")),
         }
     }
@@ -91,9 +93,20 @@ impl BenchRun {
         let borrowed = self.borrow(&[model]).await?;
         let Some(side) = borrowed.sides.first() else { return Err(nothing_lent()) };
         let machine = this_machine().await;
-        let begin =
-            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
-        let mut measured = Measured::begin(&self.around, model, side, &begin).await;
+        let begin = Begin {
+            plan: &self.request.plan,
+            machine: &machine,
+            power: &course.power,
+            against: None,
+            resume: &self.request.resume,
+        };
+        let mut measured = match Measured::begin(&self.around, model, side, &begin).await {
+            Ok(measured) => measured,
+            Err(error) => {
+                borrowed.give_back().await;
+                return Err(error);
+            }
+        };
         let result = async {
             course.quiet_before(&measured).await?;
             course.warm_up(&mut measured).await?;
@@ -104,9 +117,34 @@ impl BenchRun {
         };
         let result = result.await;
         measured.run.disturbed = course.gate.end().await;
-        let detail = measured.close(&self.around, result.as_ref().map(|()| ()).map_err(|error| error)).await;
+        let detail = measured.close(&self.around, result.as_ref().err()).await;
         borrowed.give_back().await;
+        if result.is_ok() {
+            self.watch(&detail.run).await;
+        }
         self.tell(vec![detail], result)
+    }
+
+    /// Tells of a model that grew worse, with the run that confirms it.
+    async fn watch(&self, run: &Run) {
+        let Some(store) = &self.around.store else { return };
+        let series = store.series(&run.server, &run.model, &run.plan.name, WATCHED_RUNS).await;
+        let (Ok(series), Ok(accepted)) = (series, store.accepted_levels().await) else { return };
+        for metric in [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs] {
+            let Some(watch) = Trend::of(&series, metric, &accepted).map(|trend| trend.watch) else {
+                continue;
+            };
+            let Some(since_run) = watch.since_run.filter(|_| watch.state == WatchState::Confirmed) else {
+                continue;
+            };
+            let snapshot = self.around.hub.now();
+            self.around.notifier.tell(Happening::GrewWorse {
+                title: snapshot.model_title(&run.server, &run.model),
+                server_title: snapshot.server_title(&run.server),
+                words: watch.words,
+                since_run,
+            });
+        }
     }
 
     /// Two models in turns, block by block; both in memory where they fit, else each for its trial.
@@ -119,7 +157,9 @@ impl BenchRun {
                 borrowed.give_back().await;
                 result
             }
-            Err(error) if error.code == ErrorCode::DoesNotFit && !same => self.in_turns(models, course).await,
+            Err(error) if error.code == ErrorCode::DoesNotFit && !same => {
+                Box::pin(self.in_turns(models, course)).await
+            }
             Err(error) => Err(error),
         }
     }
@@ -134,16 +174,24 @@ impl BenchRun {
             return Err(nothing_lent());
         };
         let machine = this_machine().await;
-        let mut begin =
-            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
-        let mut a = Measured::begin(&self.around, models[0], first, &begin).await;
+        let mut begin = Begin {
+            plan: &self.request.plan,
+            machine: &machine,
+            power: &course.power,
+            against: None,
+            resume: &self.request.resume,
+        };
+        let mut a = Measured::begin(&self.around, models[0], first, &begin).await?;
         begin.against = Some(a.run.run_id);
-        let mut b = Measured::begin(&self.around, models[1], last, &begin).await;
+        let mut b = match Measured::begin(&self.around, models[1], last, &begin).await {
+            Ok(b) => b,
+            Err(error) => return self.without_the_other(a, course, error).await,
+        };
         let result = async {
             course.quiet_before(&a).await?;
             course.warm_up(&mut a).await?;
             course.warm_up(&mut b).await?;
-            let mut block = 0;
+            let mut block = last_block(&a, &b);
             while !course.is_enough(block, &a, &b) {
                 block += 1;
                 course.quiet_before(&a).await?;
@@ -162,21 +210,22 @@ impl BenchRun {
     /// Each model is borrowed for its trial, so that one is in memory at a time beside what was there.
     async fn in_turns(&self, models: [&Model; 2], course: &mut Course) -> Result<Runs, ApiError> {
         let machine = this_machine().await;
-        let mut begin =
-            Begin { plan: &self.request.plan, machine: &machine, power: &course.power, against: None };
+        let mut begin = Begin {
+            plan: &self.request.plan,
+            machine: &machine,
+            power: &course.power,
+            against: None,
+            resume: &self.request.resume,
+        };
         let mut a = self.begun_alone(models[0], &begin).await?;
         begin.against = Some(a.run.run_id);
         let b = self.begun_alone(models[1], &begin).await;
         let mut b = match b {
             Ok(b) => b,
-            Err(error) => {
-                a.run.disturbed = course.gate.end().await;
-                let detail = a.close(&self.around, Err(&error)).await;
-                return self.tell(vec![detail], Err(error));
-            }
+            Err(error) => return self.without_the_other(a, course, error).await,
         };
         let result = async {
-            let mut block = 0;
+            let mut block = last_block(&a, &b);
             while !course.is_enough(block, &a, &b) {
                 block += 1;
                 let (text, a_first): (u64, bool) = (rand::random(), rand::random());
@@ -205,11 +254,23 @@ impl BenchRun {
     async fn begun_alone(&self, model: &Model, begin: &Begin<'_>) -> Result<Measured, ApiError> {
         let borrowed = self.borrow(&[model]).await?;
         let begun = match borrowed.sides.first() {
-            Some(side) => Ok(Measured::begin(&self.around, model, side, begin).await),
+            Some(side) => Measured::begin(&self.around, model, side, begin).await,
             None => Err(nothing_lent()),
         };
         borrowed.give_back().await;
         begun
+    }
+
+    /// The second side could not begin, so that the first is of no use.
+    async fn without_the_other(
+        &self,
+        mut a: Measured,
+        course: &mut Course,
+        error: ApiError,
+    ) -> Result<Runs, ApiError> {
+        a.run.disturbed = course.gate.end().await;
+        let detail = a.close(&self.around, Some(&error)).await;
+        self.tell(vec![detail], Err(error))
     }
 
     async fn close_both(
@@ -224,9 +285,9 @@ impl BenchRun {
         b.run.disturbed = disturbed;
         // Each knows the other.
         a.run.against = Some(b.run.run_id);
-        let ended = || result.as_ref().map(|()| ());
-        let a = a.close(&self.around, ended()).await;
-        let b = b.close(&self.around, ended()).await;
+        let error = result.as_ref().err();
+        let a = a.close(&self.around, error).await;
+        let b = b.close(&self.around, error).await;
         self.tell(vec![a, b], result)
     }
 
@@ -254,6 +315,11 @@ impl BenchRun {
             }
         }
     }
+}
+
+/// The last block that either side has begun; what only one side has measured of it has no counterpart and pairs with nothing.
+fn last_block(a: &Measured, b: &Measured) -> u32 {
+    a.measured().chain(b.measured()).filter_map(|trial| trial.block).max().unwrap_or(0)
 }
 
 fn nothing_lent() -> ApiError {

@@ -9,7 +9,10 @@ use pilothouse_domain::{
     Timestamp,
     bench::{
         BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase,
+        drift::drift,
+        series::changed,
         sweep::{LevelGauges, Sweep},
+        trace_reasons::reasons,
     },
     error::{ApiError, ErrorCode},
     machine::Machine,
@@ -18,10 +21,13 @@ use pilothouse_domain::{
 };
 use pilothouse_leases::Target;
 use pilothouse_system::hardware::Power;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What the files of a model tell, whoever loads them.
 const OF_FILES: [&str; 2] = ["weights_digest", "bits_per_weight"];
+
+/// What of a fingerprint tells of others.
+const BESIDE: &str = "other_instances";
 
 /// How an instance is asked.
 #[derive(Clone)]
@@ -57,51 +63,55 @@ pub(super) struct Begin<'a> {
     pub power: &'a Power,
     /// The first side of the comparison that it is the second of.
     pub against: Option<i64>,
+    /// Runs that were cut off and shall go on.
+    pub resume: &'a [RunDetail],
+}
+
+impl Begin<'_> {
+    /// The one of a side, first or second.
+    fn resumed(&self) -> Option<&RunDetail> {
+        self.resume.get(usize::from(self.against.is_some()))
+    }
 }
 
 impl Measured {
-    /// Writes down that it has begun.
-    pub async fn begin(around: &BencherWiring, model: &Model, side: &Side, begin: &Begin<'_>) -> Self {
-        let (target, started_at) = (model.reference(), Timestamp::now());
-        let snapshot = around.hub.now();
-        let mut run = Run::begun(
-            started_at.as_millisecond(),
-            started_at,
-            begin.plan.clone(),
-            model.server.clone(),
-            model.name.clone(),
-        );
-        run.server_version = snapshot.server(&model.server).and_then(|server| server.version.clone());
-        run.against = begin.against;
-        run.fingerprint = fingerprint(&snapshot, model, &side.instance, begin);
-        if let Ok(supervisor) = around.supervisors.get(&model.server) {
-            let mut makeup = supervisor.makeup(model).await;
-            // How somebody else's server loads its models is not told by our settings.
-            if snapshot.server(&model.server).and_then(|server| server.ownership) != Some(Ownership::Ours) {
-                makeup.retain(|key, _| OF_FILES.contains(key));
+    /// Begins a run, or goes on with one that was cut off. Errors: invalid_call (what is measured is not what it was).
+    pub async fn begin(
+        around: &BencherWiring,
+        model: &Model,
+        side: &Side,
+        begin: &Begin<'_>,
+    ) -> Result<Self, ApiError> {
+        let mut run = drafted(around, model, side, begin).await;
+        let mut trials = vec![];
+        match begin.resumed() {
+            Some(before) => {
+                want_the_same(&before.run, &run)?;
+                if let Some(store) = &around.store {
+                    store.reopen_run(before.run.run_id).await?;
+                }
+                (run, trials) = (before.run.clone(), before.trials.clone());
+                (run.state, run.note) = (RunState::Running, None);
             }
-            let told = makeup.into_iter().map(|(key, value)| (key.to_owned(), value));
-            run.fingerprint.extend(told);
-        }
-        if let Some(store) = &around.store {
-            let new = NewRun {
-                started_at,
-                plan: run.plan.clone(),
-                server: run.server.clone(),
-                model: run.model.clone(),
-                server_version: run.server_version.clone(),
-                fingerprint: run.fingerprint.clone(),
-                against: run.against,
-            };
-            match store.begin_run(&new).await {
-                Ok(id) => run.run_id = id,
-                Err(error) => tracing::warn!(%error, "this run is not kept"),
+            None => {
+                if let Some(store) = &around.store {
+                    match store.begin_run(&NewRun::of(&run)).await {
+                        Ok(id) => run.run_id = id,
+                        Err(error) => tracing::warn!(%error, "this run is not kept"),
+                    }
+                }
             }
         }
-        let beside = Beside::begin(around, &target, side.instance.id.clone(), started_at);
-        let asked = Asked::of(&target, side);
+        // One that goes on does so on its own time axis, right behind its last request.
+        let ends = trials.iter().filter_map(|trial| Some(trial.begun_ms? + trial.total_ms));
+        let so_far = Duration::from_secs_f64(ends.fold(0.0, f64::max).max(0.0) / 1000.0);
         let begun = Instant::now();
-        Self { target, run, trials: vec![], asked, begun, failed_in_a_row: 0, beside }
+        let begun = begun.checked_sub(so_far).unwrap_or(begun);
+        let since = Timestamp::now() - so_far;
+        let target = model.reference();
+        let beside = Beside::begin(around, &target, side.instance.id.clone(), since);
+        let asked = Asked::of(&target, side);
+        Ok(Self { target, run, trials, asked, begun, failed_in_a_row: 0, beside })
     }
 
     /// Takes a request in and writes it down.
@@ -128,16 +138,16 @@ impl Measured {
         self.trials.iter().filter(|trial| trial.phase == TrialPhase::Measured)
     }
 
-    /// Sums up, and writes down how it ended.
-    pub async fn close(self, around: &BencherWiring, result: Result<(), &ApiError>) -> RunDetail {
+    /// Sums up, and writes down how it ended; `error`: why it did not go to its end.
+    pub async fn close(self, around: &BencherWiring, error: Option<&ApiError>) -> RunDetail {
         let Self { mut run, trials, beside, .. } = self;
         let seen = beside.end().await;
-        run.state = match result {
-            Ok(()) => RunState::Done,
-            Err(error) if error.code == ErrorCode::Cancelled => RunState::Cancelled,
-            Err(_) => RunState::CutOff,
+        run.state = match error {
+            None => RunState::Done,
+            Some(error) if error.code == ErrorCode::Cancelled => RunState::Cancelled,
+            Some(_) => RunState::CutOff,
         };
-        if let Err(error) = result {
+        if let Some(error) = error {
             run.note = Some(error.message.clone());
         }
         run.peak_memory_bytes = seen.peak_memory_bytes;
@@ -155,7 +165,9 @@ impl Measured {
         let notes: Vec<String> = run.note.take().into_iter().chain(why_incomplete(&trials)).collect();
         run.note = Some(notes.join(" ")).filter(|note| !note.is_empty());
         let cards = Some(seen.cards).filter(|cards| !cards.at_ms.is_empty());
-        let detail = RunDetail { run, trials, trace: seen.trace, cards };
+        let mut detail = RunDetail { run, trials, trace: seen.trace, cards };
+        detail.run.reasons = drift(&detail.trials).map(|drift| drift.words).into_iter().collect();
+        detail.run.reasons.extend(reasons(&detail));
         if let Some(store) = &around.store
             && let Err(error) = store.end_run(&detail).await
         {
@@ -163,6 +175,44 @@ impl Measured {
         }
         detail
     }
+}
+
+/// A run with its fingerprint, not written down yet.
+async fn drafted(around: &BencherWiring, model: &Model, side: &Side, begin: &Begin<'_>) -> Run {
+    let (started_at, snapshot) = (Timestamp::now(), around.hub.now());
+    let mut run = Run::begun(
+        started_at.as_millisecond(),
+        started_at,
+        begin.plan.clone(),
+        model.server.clone(),
+        model.name.clone(),
+    );
+    run.server_version = snapshot.server(&model.server).and_then(|server| server.version.clone());
+    run.against = begin.against;
+    run.fingerprint = fingerprint(&snapshot, model, &side.instance, begin);
+    if let Ok(supervisor) = around.supervisors.get(&model.server) {
+        let mut makeup = supervisor.makeup(model).await;
+        // How somebody else's server loads its models is not told by our settings.
+        if snapshot.server(&model.server).and_then(|server| server.ownership) != Some(Ownership::Ours) {
+            makeup.retain(|key, _| OF_FILES.contains(key));
+        }
+        let told = makeup.into_iter().map(|(key, value)| (key.to_owned(), value));
+        run.fingerprint.extend(told);
+    }
+    run
+}
+
+/// A run goes on only with what it has measured so far. Errors: invalid_call, with what is another now.
+fn want_the_same(before: &Run, now: &Run) -> Result<(), ApiError> {
+    let changes = changed(&before.fingerprint, &now.fingerprint);
+    let Some(change) = changes.into_iter().find(|change| change.key != BESIDE) else { return Ok(()) };
+    let key = change.key.replace('_', " ");
+    let text = format!(
+        "Run {} cannot go on: its {key} was {}, and is {} now.",
+        before.run_id, change.before, change.after
+    );
+    Err(ApiError::new(ErrorCode::InvalidCall, text)
+        .hint("Begin a new run; what was measured stays in the history."))
 }
 
 /// What is missing in a run that went to its end, and why.

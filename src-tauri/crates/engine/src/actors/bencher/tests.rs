@@ -2,7 +2,7 @@ use super::{BenchRequest, BencherHandle, BencherWiring, Neighbours, Runs};
 use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
 use pilothouse_domain::{
     bench::{
-        BenchPlan, Run,
+        BenchPlan, Run, RunDetail, RunState, TrialPhase,
         plan::WhenDisturbed,
         quiet::{CpuTimes, ProcessTime},
     },
@@ -50,7 +50,7 @@ async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherH
 
 fn request(model: &str) -> BenchRequest {
     let plan = BenchPlan::named("quick", Some(5)).unwrap();
-    BenchRequest { model: Some(model.into()), server: None, plan, against: None }
+    BenchRequest { model: Some(model.into()), server: None, plan, against: None, resume: vec![] }
 }
 
 /// Programs beside the run, by script: each look takes a second, and the next of these shares of a core is used in it; then it
@@ -176,7 +176,13 @@ fn only(runs: Runs) -> Run {
 
 fn against(model: &str, other: &str) -> BenchRequest {
     let plan = BenchPlan::named("ab", Some(10)).unwrap();
-    BenchRequest { model: Some(model.into()), server: None, plan, against: Some((other.into(), None)) }
+    BenchRequest {
+        model: Some(model.into()),
+        server: None,
+        plan,
+        against: Some((other.into(), None)),
+        resume: vec![],
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -287,4 +293,39 @@ async fn a_busy_machine_is_waited_for_and_then_marked_or_left() {
         assert_eq!(named.is_some_and(|named| !named.is_empty()), disturbed, "{shares:?}, {stop}");
         assert_eq!(scene.held(), ["a"]);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cut_off_goes_on_where_it_was() {
+    let (scene, _, bencher) = scene().await;
+    let cut = |mut detail: RunDetail, measured: u32| {
+        detail.run.state = RunState::CutOff;
+        let first = detail.trials.iter().filter(|trial| trial.phase == TrialPhase::Warmup).count();
+        detail.trials.truncate(first + measured as usize);
+        detail
+    };
+    let before = cut(bencher.bench(request("a")).await.unwrap().remove(0), 2);
+    let resumed = BenchRequest { resume: vec![before.clone()], ..request("a") };
+    let after = bencher.bench(resumed.clone()).await.unwrap().remove(0);
+    assert_eq!((after.run.run_id, after.run.state, after.run.trials), (before.run.run_id, RunState::Done, 5));
+    assert_eq!(after.trials[..before.trials.len()], before.trials[..], "nothing is measured twice");
+    let numbers: Vec<u32> = after.trials.iter().map(|trial| trial.seq).collect();
+    assert_eq!(numbers, (0..numbers.len() as u32).collect::<Vec<_>>());
+    let begun: Vec<f64> = after.trials.iter().filter_map(|trial| trial.begun_ms).collect();
+    assert!(begun.is_sorted(), "on its own time axis: {begun:?}");
+    // Two sides go on with the block after the last.
+    let sides = bencher.bench(against("a", "b")).await.unwrap();
+    let sides: Vec<RunDetail> = sides.into_iter().zip([3, 2]).map(|(side, kept)| cut(side, kept)).collect();
+    let resumed = BenchRequest { resume: sides, ..against("a", "b") };
+    for side in bencher.bench(resumed).await.unwrap() {
+        let blocks: Vec<u32> = side.trials.iter().filter_map(|trial| trial.block).collect();
+        assert!(blocks.contains(&4) && blocks.last() >= Some(&10), "{blocks:?}");
+    }
+    // Another build of the server is another run.
+    let mut other = before;
+    other.run.fingerprint.insert("server_version".into(), "of yesterday".into());
+    let refused = bencher.bench(BenchRequest { resume: vec![other], ..request("a") }).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InvalidCall);
+    assert!(refused.message.contains("its server version was of yesterday"), "{refused}");
+    assert_eq!(scene.held(), ["a"]);
 }

@@ -91,7 +91,12 @@ fn only_what_was_measured_in_turns_has_a_difference() {
         (Some(3), Some(4)),
         "the pair goes before a newer single run"
     );
-    assert_ne!(row.difference.words, "not measured in turns");
+    assert!(row.difference.words.starts_with("+20 % (+"), "{}", row.difference.words);
+    // Each pair of these runs has the same ratio.
+    assert!((row.difference.value.unwrap() - 1.2).abs() < 1e-9 && row.difference.low.is_some());
+    let [a, b] = seeds::pair(3, "qwen2.5:7b", (50.0, 60.0));
+    let row = of(vec![a, b], "7B memory");
+    assert_eq!((row.difference.words.as_str(), row.difference.low), ("−14 %, no interval", None));
     let gpu = of(apart.clone(), "GPU utilisation, 7B");
     assert_eq!(gpu.ollama.words, "80 %, mean of run 1");
     assert_eq!(gpu.difference.words, "+0 points, no interval");

@@ -130,11 +130,16 @@ fn verdict(metric: &ComparedMetric) -> String {
     };
     let percent = |ratio: f64| (ratio - 1.0) * 100.0;
     let (low, high) = (percent(ratio.low), percent(ratio.high));
+    let single = ratio.low == ratio.high;
     match metric.verdict {
+        Verdict::NoDifference if single => "no difference".into(),
         Verdict::NoDifference => format!("no difference ({low:+.1} to {high:+.1} %)").replace('-', "−"),
         _ => {
             let middle = percent(ratio.median);
             let word = if middle >= 0.0 { more } else { less };
+            if single {
+                return format!("{:.1} % {word}, no interval", middle.abs());
+            }
             let (near, far) = if middle >= 0.0 { (low, high) } else { (-high, -low) };
             format!("{:.1} % {word} ({near:.1} to {far:.1})", middle.abs()).replace('-', "−")
         }
@@ -170,6 +175,8 @@ mod tests {
                 "no difference (−4.0 to +1.0 %)",
             ),
             ("decode_tok_s", Some((1.1, 1.2, 1.3)), Verdict::NotComparable, "not comparable"),
+            ("memory_bytes", Some((0.8, 0.8, 0.8)), Verdict::BFaster, "20.0 % less, no interval"),
+            ("memory_bytes", Some((1.0, 1.0, 1.0)), Verdict::NoDifference, "no difference"),
             ("decode_tok_s", None, Verdict::NotComparable, "not comparable"),
         ] {
             assert_eq!(super::verdict(&metric(name, ratio, verdict)), words);

@@ -1,0 +1,171 @@
+//! How one figure of a model went over its runs, and whether it grew worse.
+
+use super::{
+    change_point::{ChangePoint, change_points},
+    regression::{Watch, watch},
+    run::{Run, RunState},
+    series::{SeriesMetric, SeriesPoint},
+    stats::Summary,
+};
+use crate::{Timestamp, server::ServerId};
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// What tells one machine from another in a fingerprint.
+const OF_MACHINE: [&str; 5] = ["machine", "chip", "architecture", "memory_bytes", "gpus"];
+
+/// One figure of one model on one server under one plan, oldest run first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Trend {
+    pub server: ServerId,
+    pub model: String,
+    pub plan: String,
+    pub metric: SeriesMetric,
+    pub points: Vec<TrendPoint>,
+    pub watch: Watch,
+    pub change_points: Vec<ChangePoint>,
+}
+
+/// One run of a trend.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct TrendPoint {
+    pub run_id: i64,
+    #[ts(type = "string")]
+    pub at: Timestamp,
+    pub median: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl Trend {
+    /// Of runs of one server, model and plan, newest first as history lists them. Only those count that are done, were not
+    /// disturbed and were measured on the machine of the newest. `accepted`: runs with which a new level began that is taken for
+    /// the right one. `None`: no run has this figure.
+    pub fn of(runs: &[Run], metric: SeriesMetric, accepted: &[i64]) -> Option<Self> {
+        let counts = |run: &&Run| run.state == RunState::Done && run.disturbed.is_empty();
+        let counted: Vec<&Run> = runs.iter().filter(counts).collect();
+        let newest = *counted.first()?;
+        let of_machine = |run: &Run| OF_MACHINE.map(|key| run.fingerprint.get(key).cloned());
+        let machine = of_machine(newest);
+        let figures: Vec<(&Run, Figure)> = counted
+            .into_iter()
+            .rev()
+            .filter(|run| of_machine(run) == machine)
+            .filter_map(|run| Some((run, figure(run, metric)?)))
+            .collect();
+        let series: Vec<SeriesPoint> = figures
+            .iter()
+            .map(|(run, figure)| SeriesPoint {
+                run_id: run.run_id,
+                at: run.started_at,
+                median: figure.median,
+                fingerprint: run.fingerprint.clone(),
+            })
+            .collect();
+        if series.is_empty() {
+            return None;
+        }
+        let point = |(run, figure): &(&Run, Figure)| TrendPoint {
+            run_id: run.run_id,
+            at: run.started_at,
+            median: figure.median,
+            low: figure.low,
+            high: figure.high,
+        };
+        Some(Self {
+            server: newest.server.clone(),
+            model: newest.model.clone(),
+            plan: newest.plan.name.clone(),
+            metric,
+            points: figures.iter().map(point).collect(),
+            watch: watch(&series, metric, accepted),
+            change_points: change_points(&series, metric),
+        })
+    }
+}
+
+struct Figure {
+    median: f64,
+    low: f64,
+    high: f64,
+}
+
+fn figure(run: &Run, metric: SeriesMetric) -> Option<Figure> {
+    let spread = |summary: &Option<Summary>| {
+        summary.as_ref().map(|one| Figure { median: one.median, low: one.low, high: one.high })
+    };
+    let single = |value: Option<f64>| value.map(|value| Figure { median: value, low: value, high: value });
+    match metric {
+        SeriesMetric::DecodeTokS => spread(&run.decode_tok_s),
+        SeriesMetric::PrefillTokS => spread(&run.prefill_tok_s),
+        SeriesMetric::TtftMs => spread(&run.ttft_ms),
+        SeriesMetric::E2eMs => spread(&run.e2e_ms),
+        SeriesMetric::MemoryBytes => single(run.peak_memory_bytes.map(|bytes| bytes as f64)),
+        SeriesMetric::EnergyJPerToken => single(run.energy_j_per_token),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::{
+            plan::BenchPlan, quiet::Disturbance, quiet::DisturbedBy, regression::WatchState, stats::summarize,
+        },
+        *,
+    };
+
+    fn run(run_id: i64, decode: f64) -> Run {
+        let plan = BenchPlan::named("quick", None).unwrap();
+        let at = Timestamp::from_millisecond(run_id * 86_400_000).unwrap();
+        let mut run = Run::begun(run_id, at, plan, "a".into(), "m");
+        run.state = RunState::Done;
+        run.decode_tok_s = summarize(&[decode; 7], "client");
+        let version = if run_id <= 20 { "1" } else { "2" };
+        run.fingerprint.insert("server_version".into(), version.into());
+        run
+    }
+
+    /// Thirty runs, newest first; the last ten are slower by 10 %.
+    fn runs() -> Vec<Run> {
+        let wobble = |n: i64| 1.0 + 0.004 * f64::from((n * 7 % 5) as i32 - 2);
+        (1..=30).rev().map(|n| run(n, wobble(n) * if n <= 20 { 100.0 } else { 90.0 })).collect()
+    }
+
+    #[test]
+    fn a_model_that_grew_slower_with_an_update_is_told_with_it() {
+        let trend = Trend::of(&runs(), SeriesMetric::DecodeTokS, &[]).unwrap();
+        assert_eq!((trend.points.len(), trend.points[0].run_id), (30, 1), "oldest first");
+        assert_eq!((trend.watch.state, trend.watch.since_run), (WatchState::Confirmed, Some(21)));
+        assert_eq!(trend.change_points.iter().map(|one| one.run_id).collect::<Vec<_>>(), [21]);
+        assert_eq!(trend.change_points[0].changed[0].after, "2");
+        let accepted = Trend::of(&runs(), SeriesMetric::DecodeTokS, &[21]).unwrap();
+        assert_eq!(accepted.watch.state, WatchState::Steady, "{:?}", accepted.watch);
+        assert_eq!(Trend::of(&runs(), SeriesMetric::TtftMs, &[]), None, "nobody told that");
+        assert_eq!(Trend::of(&[], SeriesMetric::DecodeTokS, &[]), None);
+    }
+
+    #[test]
+    fn runs_that_say_nothing_of_this_machine_s_model_do_not_count() {
+        let of = |change: fn(&mut Run)| {
+            let mut runs = runs();
+            runs[3..].iter_mut().step_by(2).for_each(change);
+            Trend::of(&runs, SeriesMetric::DecodeTokS, &[]).unwrap().points.len()
+        };
+        assert_eq!(of(|run| run.state = RunState::Cancelled), 16);
+        assert_eq!(of(|run| run.state = RunState::CutOff), 16);
+        assert_eq!(of(|run| run.decode_tok_s = None), 16);
+        assert_eq!(of(|run| drop(run.fingerprint.insert("chip".into(), "another".into()))), 16);
+        let disturbed = |run: &mut Run| {
+            run.disturbed.push(Disturbance {
+                what: DisturbedBy::Processor,
+                name: "make".into(),
+                pid: None,
+                percent: None,
+                seconds: 1.0,
+            });
+        };
+        assert_eq!(of(disturbed), 16);
+    }
+}
