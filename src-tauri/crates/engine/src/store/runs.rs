@@ -224,7 +224,7 @@ impl Store {
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
     pub(super) async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
-        let kept = |row: &SqliteRow| Ok((run_of(row)?, row.try_get_raw("summary")?.is_null()));
+        let kept = |row: &SqliteRow| Ok((run_of(row)?, summary_of(row)?.is_none()));
         let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(kept).collect();
         let runs = runs.map_err(|e| self.cannot("read", &e))?;
         let of_before: Vec<i64> = runs.iter().filter(|(_, bare)| *bare).map(|(run, _)| run.run_id).collect();
@@ -276,6 +276,15 @@ pub(super) fn no_run(run_id: i64) -> ApiError {
     ApiError::not_found(format!("There is no run {run_id}.")).hint("Look at the history for the numbers.")
 }
 
+/// `None`: none is kept, or one of other formulas or another shape: then the trials say it again.
+fn summary_of(row: &SqliteRow) -> Result<Option<StoredSummary>, sqlx::Error> {
+    let version: u32 = row.try_get("metrics_version")?;
+    if version != METRICS_VERSION || row.try_get_raw("summary")?.is_null() {
+        return Ok(None);
+    }
+    Ok(from_json(row, "summary").ok())
+}
+
 /// The run without what its trials say.
 fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
@@ -292,8 +301,8 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     if !row.try_get_raw("disturbed")?.is_null() {
         run.disturbed = from_json(row, "disturbed")?;
     }
-    if !row.try_get_raw("summary")?.is_null() {
-        from_json::<StoredSummary>(row, "summary")?.put_into(&mut run);
+    if let Some(summary) = summary_of(row)? {
+        summary.put_into(&mut run);
     }
     Ok(run)
 }

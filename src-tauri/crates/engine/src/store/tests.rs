@@ -398,5 +398,15 @@ async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
     store.end_run(&detail).await.unwrap();
     assert_eq!(store.run(second).await.unwrap(), detail);
     assert_eq!(detail.run.against, Some(first));
-    assert_eq!(store.runs(&RunFilter { limit: 1, ..RunFilter::default() }).await.unwrap(), [detail.run]);
+    let newest = RunFilter { limit: 1, ..RunFilter::default() };
+    assert_eq!(store.runs(&newest).await.unwrap(), [detail.run]);
+    // What another version has kept is as good as nothing: the trials say it again.
+    for summary in ["{}", "{\"trials\": 1, \"colour\": \"red\"}", "[]", "7", "{\"trials\": \"many\"}"] {
+        let change = sqlx::query("UPDATE run SET summary = ? WHERE id = ?").bind(summary).bind(second);
+        change.execute(&store.writer).await.unwrap();
+        assert!(store.runs(&newest).await.is_ok() && store.run(second).await.is_ok(), "{summary}");
+    }
+    let change = sqlx::query("UPDATE run SET metrics_version = 99, summary = '{\"trials\": 5}' WHERE id = ?");
+    change.bind(second).execute(&store.writer).await.unwrap();
+    assert_eq!(store.run(second).await.unwrap().run.trials, 0, "its one trial was not alone");
 }
