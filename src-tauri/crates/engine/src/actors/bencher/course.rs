@@ -322,7 +322,7 @@ async fn ask(
 }
 
 /// Whether the interval of the decode ratio, or of the whole requests' where there are no rates, is as narrow as it needs to be:
-/// two per cent to either side.
+/// two per cent to either side. The range of too few pairs is none, however narrow.
 fn is_narrow(a: &Measured, b: &Measured) -> bool {
     let detail = |side: &Measured| RunDetail {
         run: side.run.clone(),
