@@ -11,6 +11,7 @@ mod doors;
 mod guardrail;
 mod hangs;
 mod keyring;
+mod lab;
 mod launches;
 mod leaving;
 mod limits;

@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Every verb, in a shape that can be run without changing anything.
-const VERBS: [&[&str]; 24] = [
+const VERBS: [&[&str]; 31] = [
     &["status"],
     &["servers"],
     &["servers", "check", "ollama"],
@@ -23,7 +23,15 @@ const VERBS: [&[&str]; 24] = [
     &["models"],
     &["switch", "nobody", "--dry-run"],
     &["bench", "nobody"],
+    &["sweep", "nobody"],
+    &["compare", "1", "2"],
     &["history"],
+    &["history", "size"],
+    &["report"],
+    &["report", "--owner"],
+    // It is there already.
+    &["export", "/dev/null"],
+    &["import", "/no/such/file"],
     &["memory"],
     &["machine"],
     &["fit", "7b", "--machine", "m4-max-36"],

@@ -89,6 +89,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             trials: None,
             up_to: None,
             when_disturbed: None,
+            quiet_wait_s: None,
             against: None,
             resume: None,
         },

@@ -11,7 +11,10 @@ use axum_server::{Handle, tls_rustls::RustlsConfig};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use std::{
     net::{SocketAddr, TcpListener},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use tokio::task::JoinHandle;
 
@@ -26,6 +29,8 @@ pub struct Rules {
     pub moved_to: Option<String>,
     /// Callers wait for ever, as behind a cable that was pulled out.
     pub silent: bool,
+    /// Of so many requests for text the last fails with HTTP 500; 1: all of them.
+    pub fails_every: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -33,6 +38,8 @@ struct Shared {
     upstream: String,
     rules: Arc<Mutex<Rules>>,
     http: reqwest::Client,
+    /// Requests for text so far.
+    asked: Arc<AtomicU64>,
 }
 
 /// A certificate for some names, and the certificate of its issuer.
@@ -72,7 +79,8 @@ impl Front {
         let port = listener.local_addr()?.port();
         let rules = Arc::new(Mutex::new(Rules::default()));
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let shared = Shared { upstream: upstream.to_owned(), rules: rules.clone(), http };
+        let shared =
+            Shared { upstream: upstream.to_owned(), rules: rules.clone(), http, asked: Arc::default() };
         let service = Router::new().fallback(pass).with_state(shared).into_make_service();
         let handle = Handle::new();
         let serving = match certificate {
@@ -113,6 +121,13 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
     if let Some(address) = rules.moved_to {
         let location = format!("{address}{}", request.uri().path());
         return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
+    }
+    if let Some(every) = rules.fails_every
+        && request.uri().path().ends_with("completions")
+        && (shared.asked.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+    {
+        let body = r#"{"error":{"message":"out of luck","type":"server_error"}}"#;
+        return (StatusCode::INTERNAL_SERVER_ERROR, body).into_response();
     }
     let (parts, body) = request.into_parts();
     let given = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -44,6 +44,9 @@ pub enum Fault {
     Vanished,
 }
 
+/// Between two tokens of an answer.
+const TOKEN_TIME: Duration = Duration::from_millis(5);
+
 #[derive(Clone)]
 struct Shared(Arc<Mutex<OllamaState>>);
 
@@ -203,19 +206,31 @@ async fn generate(State(shared): State<Shared>, Json(asked): Json<Value>) -> Res
         return Json(json!({ "model": MODEL, "response": "", "done": true, "done_reason": reason }))
             .into_response();
     }
-    let token = |text: &str| format!("{}\n", json!({ "model": MODEL, "response": text, "done": false }));
-    let end = json!({
-        "model": MODEL, "response": "", "done": true, "done_reason": "stop", "prompt_eval_count": 3,
-        "prompt_eval_duration": 1_000_000, "eval_count": 2, "eval_duration": 1_000_000,
-    });
     match fault {
         Fault::NoTokens => std::future::pending().await,
         Fault::Truncated => r#"{"model":"simulated:1b","respon"#.into_response(),
         Fault::ErrorInStream => {
             "{\"error\":\"an error was encountered while running the model\"}\n".into_response()
         }
-        _ => format!("{}{}{end}\n", token("Hel"), token("lo")).into_response(),
+        _ => answer(asked["options"]["num_predict"].as_u64().unwrap_or(2).clamp(1, 512)),
     }
+}
+
+/// So many tokens, one after the other.
+fn answer(tokens: u64) -> Response {
+    let token = json!({ "model": MODEL, "response": "la ", "done": false });
+    let end = json!({
+        "model": MODEL, "response": "", "done": true, "done_reason": "length", "prompt_eval_count": 3,
+        "prompt_eval_duration": 1_000_000, "eval_count": tokens, "eval_duration": tokens * 1_000_000,
+    });
+    let lines = futures_util::stream::unfold(0, move |given| {
+        let line = if given < tokens { format!("{token}\n") } else { format!("{end}\n") };
+        async move {
+            tokio::time::sleep(TOKEN_TIME).await;
+            (given <= tokens).then(|| (Ok::<_, std::io::Error>(Bytes::from(line)), given + 1))
+        }
+    });
+    Body::from_stream(lines).into_response()
 }
 
 async fn completions(State(shared): State<Shared>) -> Response {

@@ -60,6 +60,10 @@ up_to?: number,
  */
 when_disturbed?: WhenDisturbed, 
 /**
+ * How long it is waited altogether for a quiet machine, 0 to 600 s; by default as the plan says.
+ */
+quiet_wait_s?: number, 
+/**
  * The other side of a comparison; may be the same model.
  */
 against?: BenchSide, 

@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
     bench::{
         BenchProgress, Disturbance, Interval, Run, TrialPhase,
-        plan::WhenDisturbed,
+        plan::{MAX_QUIET_WAIT_S, WhenDisturbed},
         quiet::in_words,
         sweep::{Sweep as Levels, SweepPoint},
     },
@@ -67,6 +67,9 @@ struct Gate {
     /// When other programs disturb for too long: mark the run, or stop before anything is measured.
     #[arg(long, value_name = "WHAT", default_value = "mark", value_parser = ["mark", "stop"])]
     when_disturbed: String,
+    /// Seconds to wait for a quiet machine before that, altogether; 0: not at all. Default: 10 for quick, 60 for the others.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_QUIET_WAIT_S)))]
+    quiet_wait: Option<u32>,
 }
 
 impl Gate {
@@ -86,6 +89,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         trials: arguments.trials,
         up_to: None,
         when_disturbed: Some(arguments.gate.when_disturbed()),
+        quiet_wait_s: arguments.gate.quiet_wait,
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
@@ -102,6 +106,7 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         trials: arguments.trials,
         up_to: Some(arguments.up_to),
         when_disturbed: Some(arguments.gate.when_disturbed()),
+        quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
         resume: None,
     };

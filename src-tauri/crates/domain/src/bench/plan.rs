@@ -13,6 +13,8 @@ pub const MIN_BLOCKS: u32 = 10;
 pub const MAX_BLOCKS: u32 = 60;
 /// The most requests at a time of a sweep.
 pub const MAX_CONCURRENCY: u32 = 64;
+/// The longest that a run waits for a quiet machine. Seconds.
+pub const MAX_QUIET_WAIT_S: u32 = 600;
 /// Requests of each worker at one level of a sweep.
 pub const ROUNDS: u32 = 4;
 

@@ -202,6 +202,10 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         when_disturbed: Option<WhenDisturbed>,
+        /// How long it is waited altogether for a quiet machine, 0 to 600 s; by default as the plan says.
+        #[serde(default)]
+        #[ts(optional)]
+        quiet_wait_s: Option<u32>,
         /// The other side of a comparison; may be the same model.
         #[serde(default)]
         #[ts(optional)]

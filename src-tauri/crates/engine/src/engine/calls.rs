@@ -115,8 +115,19 @@ impl Inner {
             }
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
             Call::Bench { resume: Some(run_id), .. } => self.resume_bench(run_id).await,
-            Call::Bench { model, server, plan, trials, up_to, when_disturbed, against, resume: None } => {
-                let asked = lab::Asked { model, server, plan, trials, up_to, when_disturbed, against };
+            Call::Bench {
+                model,
+                server,
+                plan,
+                trials,
+                up_to,
+                when_disturbed,
+                quiet_wait_s,
+                against,
+                resume: None,
+            } => {
+                let asked =
+                    lab::Asked { model, server, plan, trials, up_to, when_disturbed, quiet_wait_s, against };
                 self.bench(asked).await
             }
             Call::Compare { a, b } => self.compare(a, b).await,

@@ -10,7 +10,7 @@ use pilothouse_domain::{
     bench::{
         BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
-        plan::{WhenDisturbed, levels},
+        plan::{MAX_QUIET_WAIT_S, WhenDisturbed, levels},
         series::SeriesMetric,
         trend::Trend,
     },
@@ -27,6 +27,7 @@ pub(super) struct Asked {
     pub trials: Option<u32>,
     pub up_to: Option<u32>,
     pub when_disturbed: Option<WhenDisturbed>,
+    pub quiet_wait_s: Option<u32>,
     pub against: Option<BenchSide>,
 }
 
@@ -47,6 +48,9 @@ impl Asked {
             plan.concurrency = levels(up_to);
         }
         plan.when_disturbed = self.when_disturbed.unwrap_or_default();
+        if let Some(seconds) = self.quiet_wait_s {
+            plan.quiet_wait_s = seconds.min(MAX_QUIET_WAIT_S);
+        }
         Ok(plan)
     }
 }

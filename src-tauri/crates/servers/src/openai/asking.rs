@@ -23,6 +23,9 @@ pub struct Asking {
     chats_only: AtomicBool,
     /// It refuses `stream_options`: then it does not tell how many tokens it gave.
     refuses_options: AtomicBool,
+    /// Each path has answered as it was asked: what fails there afterwards is a failure and says nothing of what it takes.
+    completions_answered: AtomicBool,
+    chats_answered: AtomicBool,
 }
 
 impl Asking {
@@ -59,10 +62,14 @@ impl Asking {
             temperature: 0.0,
             max_tokens: request.max_tokens,
         };
-        match self.asked(http, &format!("{base}/completions"), body).await {
+        let answered = &self.completions_answered;
+        match self.asked(http, &format!("{base}/completions"), answered, body).await {
             Ok(lines) => Ok(Some(lines)),
             // An unknown path, or a model that only chats: the chat will tell whether it is more than that.
-            Err(error) if matches!(error.code, ErrorCode::NotFound | ErrorCode::ServerError) => {
+            Err(error)
+                if matches!(error.code, ErrorCode::NotFound | ErrorCode::ServerError)
+                    && !answered.load(Ordering::Relaxed) =>
+            {
                 tracing::info!(%error, "no plain completions, asking by chat");
                 Ok(None)
             }
@@ -84,7 +91,8 @@ impl Asking {
             temperature: 0.0,
             max_tokens: request.max_tokens,
         };
-        let lines = self.asked(http, &format!("{base}/chat/completions"), body).await?;
+        let answered = &self.chats_answered;
+        let lines = self.asked(http, &format!("{base}/chat/completions"), answered, body).await?;
         self.chats_only.fetch_or(request.raw, Ordering::Relaxed);
         Ok(lines)
     }
@@ -94,18 +102,28 @@ impl Asking {
         &self,
         http: &ServerHttp,
         path: &str,
+        answered: &AtomicBool,
         body: impl Fn(Option<StreamOptions>) -> B,
     ) -> Result<Lines, ApiError> {
         if !self.refuses_options.load(Ordering::Relaxed) {
             match http.stream(path, &body(Some(StreamOptions { include_usage: true }))).await {
-                Err(error) if error.code == ErrorCode::ServerError && !error.retry => {
+                Ok(lines) => {
+                    answered.store(true, Ordering::Relaxed);
+                    return Ok(lines);
+                }
+                Err(error)
+                    if error.code == ErrorCode::ServerError
+                        && !error.retry
+                        && !answered.load(Ordering::Relaxed) =>
+                {
                     tracing::debug!(%error, path, "asking again without stream_options");
                 }
-                answered => return answered,
+                Err(error) => return Err(error),
             }
         }
         let lines = http.stream(path, &body(None)).await?;
         self.refuses_options.store(true, Ordering::Relaxed);
+        answered.store(true, Ordering::Relaxed);
         Ok(lines)
     }
 }

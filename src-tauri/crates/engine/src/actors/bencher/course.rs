@@ -208,6 +208,7 @@ impl Course {
             let (begun, answered) =
                 answered.map_err(|error| ApiError::internal(format!("A request broke off: {error}.")))?;
             let mut trial = answered?;
+            side.same_server(&self.around)?;
             self.spent.take(&trial, level);
             trial.concurrency = Some(level);
             trial.begun_ms = Some(side.since_begin(begun));
@@ -231,9 +232,11 @@ impl Course {
         text: u64,
         block: Option<u32>,
     ) -> Result<Trial, ApiError> {
+        side.same_server(&self.around)?;
         let asked = ask(&self.around, &side.asked, &self.plan, &self.cancel, phase, text);
         let (begun, answered) = asked.await;
         let mut trial = answered?;
+        side.same_server(&self.around)?;
         self.spent.take(&trial, 1);
         trial.block = block;
         trial.begun_ms = Some(side.since_begin(begun));
@@ -322,7 +325,7 @@ async fn ask(
 }
 
 /// Whether the interval of the decode ratio, or of the whole requests' where there are no rates, is as narrow as it needs to be:
-/// two per cent to either side.
+/// two per cent to either side. The range of too few pairs is none, however narrow.
 fn is_narrow(a: &Measured, b: &Measured) -> bool {
     let detail = |side: &Measured| RunDetail {
         run: side.run.clone(),

@@ -17,7 +17,8 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     machine::Machine,
     model::{Model, ModelRef},
-    server::Ownership,
+    server::{Ownership, ServerId},
+    snapshot::Snapshot,
 };
 use pilothouse_leases::Target;
 use pilothouse_system::hardware::Power;
@@ -53,6 +54,8 @@ pub(super) struct Measured {
     pub begun: Instant,
     /// Failed requests one after another.
     pub failed_in_a_row: u32,
+    /// The process of a server of ours.
+    server_pid: Option<u32>,
     beside: Beside,
 }
 
@@ -106,12 +109,31 @@ impl Measured {
         let ends = trials.iter().filter_map(|trial| Some(trial.begun_ms? + trial.total_ms));
         let so_far = Duration::from_secs_f64(ends.fold(0.0, f64::max).max(0.0) / 1000.0);
         let begun = Instant::now();
+        let server_pid = pid_of_ours(&around.hub.now(), &model.server);
         let begun = begun.checked_sub(so_far).unwrap_or(begun);
         let since = Timestamp::now() - so_far;
         let target = model.reference();
         let beside = Beside::begin(around, &target, side.instance.id.clone(), since);
         let asked = Asked::of(&target, side);
-        Ok(Self { target, run, trials, asked, begun, failed_in_a_row: 0, beside })
+        Ok(Self { target, run, trials, asked, begun, failed_in_a_row: 0, server_pid, beside })
+    }
+
+    /// A server of ours that died is back within a second or two, cold and without the model, and may load it for the next
+    /// request. Errors: server_error, where it is another process than at the begin.
+    pub fn same_server(&self, around: &BencherWiring) -> Result<(), ApiError> {
+        let snapshot = around.hub.now();
+        let id = &self.target.server;
+        match self.server_pid.zip(pid_of_ours(&snapshot, id)) {
+            Some((before, now)) if before != now => {
+                let text = format!(
+                    "{} ended during the benchmark and was started again.",
+                    snapshot.server_title(id)
+                );
+                Err(ApiError::new(ErrorCode::ServerError, text)
+                    .hint(format!("Look at the server's log: pilothouse logs {id}")))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Takes a request in and writes it down.
@@ -175,6 +197,13 @@ impl Measured {
         }
         detail
     }
+}
+
+fn pid_of_ours(snapshot: &Snapshot, id: &ServerId) -> Option<u32> {
+    snapshot
+        .server(id)
+        .filter(|server| server.ownership == Some(Ownership::Ours))
+        .and_then(|server| server.pid)
 }
 
 /// A run with its fingerprint, not written down yet.
