@@ -153,7 +153,7 @@ impl BenchRun {
         let distinct = if same { &models[..1] } else { &models[..] };
         match self.borrow(distinct).await {
             Ok(borrowed) => {
-                let result = self.together(models, &borrowed, course).await;
+                let result = Box::pin(self.together(models, &borrowed, course)).await;
                 borrowed.give_back().await;
                 result
             }
