@@ -36,9 +36,8 @@ pub(super) struct Contact {
     generation: u64,
     /// Probes that were begun, over all connections.
     begun: u64,
-    /// The newest of those that have ended.
+    /// The newest of those that have ended, or that do not count any more.
     ended: u64,
-    probing: bool,
     /// One that runs is searched for at its address.
     searching: bool,
     /// Something happened while a probe was under way: probe once more after it.
@@ -59,24 +58,20 @@ impl Contact {
     pub fn open(&mut self, connection: Connection) {
         self.renew();
         self.listed = false;
-        self.idle();
+        self.searching = false;
         self.connection = Some(connection);
     }
 
     pub fn close(&mut self) {
         self.renew();
-        self.idle();
-        self.connection = None;
-    }
-
-    fn idle(&mut self) {
-        self.probing = false;
         self.searching = false;
+        self.connection = None;
     }
 
     /// From now on nothing counts that was sent before. Gives the new generation.
     pub fn renew(&mut self) -> u64 {
         self.generation += 1;
+        self.ended = self.begun;
         self.generation
     }
 
@@ -98,28 +93,27 @@ impl Contact {
 
     /// One search at a time, and none beside a probe. Whether it may begin.
     pub fn begin_search(&mut self) -> bool {
-        !self.probing && !std::mem::replace(&mut self.searching, true)
+        !self.is_probing() && !std::mem::replace(&mut self.searching, true)
     }
 
     pub fn end_search(&mut self) {
         self.searching = false;
     }
 
+    /// Whether the newest probe is still under way. What an older one brings is not wanted: nothing waits for its end.
     pub fn is_probing(&self) -> bool {
-        self.probing
+        self.ended < self.begun
     }
 
     /// Also beside a probe under way: that one may have been answered already.
     pub fn begin_probe(&mut self) -> Option<Ticket> {
         let connection = self.connection.clone()?;
-        self.probing = true;
         self.begun += 1;
         Some(Ticket { generation: self.generation, number: self.begun, connection })
     }
 
     /// Whether what this probe brings is news.
     pub fn end_probe(&mut self, number: u64) -> bool {
-        self.probing = number < self.begun;
         let news = number >= self.ended;
         self.ended = self.ended.max(number);
         news
@@ -175,12 +169,14 @@ mod tests {
     /// In which order probes end, and which of them bring news.
     #[test]
     fn what_an_older_probe_brings_after_a_newer_one_is_dropped() {
-        let table: [&[(u64, bool, bool)]; 4] = [
-            // (number, whether it is news, whether another is still under way)
+        let table: [&[(u64, bool, bool)]; 6] = [
+            // (number, whether it is news, whether the newest is still under way)
             &[(1, true, true), (2, true, true), (3, true, false)],
-            &[(3, true, false), (1, false, true), (2, false, true)],
+            &[(3, true, false), (1, false, false), (2, false, false)],
+            &[(3, true, false), (2, false, false), (1, false, false)],
             &[(2, true, true), (1, false, true), (3, true, false)],
-            &[(1, true, true), (3, true, false), (2, false, true)],
+            &[(2, true, true), (3, true, false), (1, false, false)],
+            &[(1, true, true), (3, true, false), (2, false, false)],
         ];
         for order in table {
             let mut contact = open();
@@ -209,7 +205,7 @@ mod tests {
             let sent = contact.begin_probe().unwrap();
             assert!(contact.is_current(sent.generation));
             act(&mut contact);
-            assert!(!contact.is_current(sent.generation));
+            assert!(!contact.is_current(sent.generation) && !contact.is_probing());
         }
         let mut contact = open();
         contact.close();

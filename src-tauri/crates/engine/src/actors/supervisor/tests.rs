@@ -331,3 +331,31 @@ impl Scene {
         self.supervisor.id.clone()
     }
 }
+
+/// A probe that stalls is overtaken by one that somebody asked for: whichever ends last, the rounds go on.
+#[tokio::test(start_paused = true)]
+async fn the_rounds_go_on_after_a_probe_that_was_overtaken() {
+    let slow = |ms: u64| Fault::Slow(Duration::from_millis(ms));
+    // What stalls of the older one: health, lists.
+    let table = [
+        (slow(1500), Fault::None),
+        (Fault::Hang, Fault::None),
+        (Fault::None, slow(5000)),
+        (Fault::None, Fault::Hang),
+        (slow(1500), slow(5000)),
+    ];
+    for (health, list) in table {
+        let scene = scene(FakeServer::new("a")).await;
+        let (stalls, before) = (format!("{health:?}, {list:?}"), scene.server.health_checks());
+        scene.server.faults(|faults| (faults.health, faults.list) = (health, list));
+        until("a round", || scene.server.health_checks() > before).await;
+        scene.server.faults(|faults| *faults = Default::default());
+        scene.supervisor.refresh().await;
+        // By now the older one has ended, too.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        scene.server.die();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        assert!(!scene.view().state.is_up(), "its end was not noticed after {stalls}");
+        scene.end().await;
+    }
+}
