@@ -114,7 +114,7 @@ async fn our_own_kill_during_a_benchmark_of_another_model_keeps_its_trials_and_t
     sandbox.until_active(&mut engine, "llama-server").await;
     sandbox.until_listed(SECOND).await;
     let mut bench =
-        sandbox.begin(&["bench", SECOND, "--server", "ollama", "--trials", "100", "--quiet-wait", "0"]);
+        sandbox.begin(&["bench", SECOND, "--server", "ollama", "--trials", "20", "--quiet-wait", "0"]);
     let run = until_trials(&sandbox, 2).await;
     assert_eq!(is_loaded(&sandbox, SECOND), Some(true));
     engine.kill_leader();
@@ -132,6 +132,14 @@ async fn our_own_kill_during_a_benchmark_of_another_model_keeps_its_trials_and_t
     .await;
     assert_eq!(is_loaded(&sandbox, EMBEDDED_MODEL), Some(true));
     assert_eq!(ask(&sandbox).await.status(), 200, "the active model answers");
+    let resumed = sandbox.run(&["bench", "--resume", &run["run_id"].to_string()]);
+    assert_eq!((resumed.code, &resumed.json["run_id"]), (Some(0), &run["run_id"]), "{resumed:?}");
+    assert_eq!(
+        (&resumed.json["trials"], &resumed.json["state"]),
+        (&20.into(), &"done".into()),
+        "{resumed:?}"
+    );
+    assert_eq!(is_loaded(&sandbox, SECOND), Some(false), "memory is as before");
     assert_eq!(check_of(&sandbox).await, "ok");
     again.terminate();
     sandbox.assert_clean_end(&mut again).await;
