@@ -9,6 +9,8 @@ mod metrics;
 mod paired;
 pub mod plan;
 pub mod quiet;
+#[cfg(test)]
+mod recorded_tests;
 pub mod regression;
 pub mod run;
 pub mod series;

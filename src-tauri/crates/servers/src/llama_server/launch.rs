@@ -138,6 +138,14 @@ async fn want_router_mode(program: &Path) -> Result<(), ApiError> {
     if finished.stdout.contains("--models-dir") || finished.stderr.contains("--models-dir") {
         return Ok(());
     }
+    // 127: its loader found no library, or it is no program at all.
+    if finished.exit.code != Some(0) && finished.stdout.trim().is_empty() {
+        let said = finished.stderr.lines().find(|line| !line.trim().is_empty());
+        let said = said.map(|line| format!(": {line}")).unwrap_or_default();
+        let text = format!("{} cannot be run, it {}{said}.", program.display(), finished.exit);
+        return Err(ApiError::new(ErrorCode::System, text)
+            .hint("Fetch it again with `pilothouse setup`, or set servers.llama-server.program in the settings file."));
+    }
     let text =
         format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
     Err(ApiError::new(ErrorCode::Unsupported, text).hint(

@@ -190,7 +190,9 @@ impl Course {
         place: Place,
         ended: &mut Vec<Trial>,
     ) -> Result<(), ApiError> {
-        let wanted = self.plan.requests_at(level) as usize;
+        // The first of each worker is thrown away: on a card the programs for so many at a time may only be built with it.
+        let warm = if level > 1 { level as usize } else { 0 };
+        let wanted = warm + self.plan.requests_at(level) as usize;
         let (mut sent, mut failures) = (0, 0);
         // Dropped with this future, it ends what is under way.
         let mut under_way = JoinSet::new();
@@ -199,9 +201,8 @@ impl Course {
                 let (around, asked) = (self.around.clone(), side.asked.clone());
                 let (plan, cancel) = (self.plan.clone(), self.cancel.clone());
                 let text = rand::random();
-                under_way.spawn(async move {
-                    ask(&around, &asked, &plan, &cancel, TrialPhase::Measured, text).await
-                });
+                let phase = if sent < warm { TrialPhase::Warmup } else { TrialPhase::Measured };
+                under_way.spawn(async move { ask(&around, &asked, &plan, &cancel, phase, text).await });
                 sent += 1;
             }
             let Some(answered) = under_way.join_next().await else { break };
@@ -212,8 +213,8 @@ impl Course {
             self.spent.take(&trial, level);
             trial.concurrency = Some(level);
             trial.begun_ms = Some(side.since_begin(begun));
-            let place =
-                Place { done: place.done + ended.len() as u32 + 1, rate: trial.decode_tok_s, ..place };
+            let measured = (ended.len() + 1).saturating_sub(warm) as u32;
+            let place = Place { done: place.done + measured, rate: trial.decode_tok_s, ..place };
             self.progress(side, TrialPhase::Measured, place, &[]);
             let failed = trial.flaw.clone().filter(|_| has_failed(&trial));
             ended.push(trial);

@@ -263,8 +263,12 @@ async fn a_sweep_sends_more_and_more_at_a_time_and_one_again() {
     let mut levels: Vec<u32> = detail.trials.iter().filter_map(|trial| trial.concurrency).collect();
     levels.dedup();
     assert_eq!(levels, [1, 2, 4, 1]);
-    let at = |level: u32| detail.trials.iter().filter(|trial| trial.concurrency == Some(level)).count();
-    assert_eq!((at(1), at(2), at(4)), (10, 8, 16));
+    let at = |level: u32, phase: TrialPhase| {
+        let at_level = detail.trials.iter().filter(|trial| trial.concurrency == Some(level));
+        at_level.filter(|trial| trial.phase == phase).count()
+    };
+    assert_eq!([1, 2, 4].map(|level| at(level, TrialPhase::Measured)), [10, 8, 16]);
+    assert_eq!([1, 2, 4].map(|level| at(level, TrialPhase::Warmup)), [0, 2, 4], "each worker's first");
     assert_eq!(detail.run.trials, 10, "only those that were alone are summed up");
     let points: Vec<u32> = detail.run.sweep.unwrap().points.iter().map(|point| point.concurrency).collect();
     assert_eq!(points, [1, 2, 4]);
