@@ -137,7 +137,8 @@ async fn a_benchmark_takes_the_place_of_the_forecast_and_corrects_the_others() {
     let ratio = twin["decode_tok_s"].as_f64().unwrap() / decode;
     assert!((0.999..1.001).contains(&ratio), "{twin:#}");
     assert!(twin["source"].as_str().unwrap().contains("another model was measured here"), "{twin:#}");
-    assert!(twin["error_percent"].as_f64() > measured["error_percent"].as_f64(), "{twin:#}");
+    // On a machine that scatters, the error of the one that was run is the greater, and counts for both.
+    assert!(twin["error_percent"].as_f64() >= measured["error_percent"].as_f64(), "{twin:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
