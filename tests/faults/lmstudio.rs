@@ -243,7 +243,7 @@ async fn a_stream_of_lmstudio_that_breaks_off_is_no_proof_simulated() {
     let Some(mut scene) = Scene::start(|options| options, "").await else { return };
     scene.sandbox.until_active(&mut scene.engine, "llama-server").await;
     scene.sandbox.until_listed(MODEL).await;
-    scene.theirs.set_faults(Faults { cut_stream_after: Some(2), ..Faults::default() });
+    scene.theirs.set_faults(Faults { cut_stream_after: Some(0), ..Faults::default() });
     let failed = scene.sandbox.switch(MODEL, "lmstudio");
     assert!(matches!(failed.code, Some(1 | 5)), "{failed:?}");
     scene.sandbox.until_active(&mut scene.engine, "llama-server").await;
