@@ -109,7 +109,9 @@ const KEYS: [(&str, &str, Weight, &str); 29] = {
 };
 
 /// Keys that are told in the row of the weights, or say what is compared, or follow from others.
-const ELSEWHERE: [&str; 8] = [
+const ELSEWHERE: [&str; 9] = [
+    // Servers round it as they like ("135M", "134.52M").
+    "parameters",
     "server",
     "model",
     "format",
