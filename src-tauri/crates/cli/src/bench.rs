@@ -9,7 +9,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
     bench::{
-        BenchProgress, Disturbance, Interval, Run, TrialPhase,
+        BenchProgress, Interval, Run, TrialPhase,
         plan::{MAX_QUIET_WAIT_S, WhenDisturbed},
         quiet::in_words,
         sweep::{Sweep as Levels, SweepPoint},
@@ -198,15 +198,9 @@ fn text(run: &Run) -> String {
         _ => "median (range)",
     };
     lines.push(format!("run {}: {spread}, client clock", run.run_id));
-    lines.extend(disturbed(&run.disturbed));
+    lines.extend(compare::disturbed(&run.disturbed));
     lines.extend(run.note.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
-}
-
-/// Who disturbed, in a line; `None`: nobody.
-pub fn disturbed(disturbed: &[Disturbance]) -> Option<String> {
-    let names: Vec<String> = disturbed.iter().take(3).map(in_words).collect();
-    (!names.is_empty()).then(|| format!("disturbed: {}", names.join(", ")))
 }
 
 fn sweep_text(sweep: &Levels) -> String {

@@ -1,13 +1,13 @@
 use crate::{
-    bench::disturbed,
     document,
     output::{Output, table},
     session::{Session, unexpected},
 };
 use clap::Args;
 use pilothouse_domain::bench::{
-    Comparison, Verdict,
+    Comparison, Disturbance, Verdict,
     comparison::{ComparedMetric, Ratio},
+    quiet::in_words,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 
@@ -49,6 +49,12 @@ pub fn text(comparison: &Comparison) -> String {
     );
     lines.extend(disturbed(&comparison.disturbed));
     lines.join("\n")
+}
+
+/// Who disturbed, in a line; `None`: nobody.
+pub fn disturbed(disturbed: &[Disturbance]) -> Option<String> {
+    let names: Vec<String> = disturbed.iter().take(3).map(in_words).collect();
+    (!names.is_empty()).then(|| format!("disturbed: {}", names.join(", ")))
 }
 
 fn title(name: &str) -> &str {

@@ -82,9 +82,9 @@ impl BenchPlan {
         })
     }
 
-    /// Of a sweep: whether more than one request is under way at a time.
+    /// Whether its requests are counted by how many were under way; also where one at a time is its only level.
     pub fn is_sweep(&self) -> bool {
-        self.concurrency != [1]
+        self.name == "sweep"
     }
 
     /// Measured requests at one level: enough for each worker to take several.

@@ -45,6 +45,10 @@ impl Asked {
                 .hint("Name the other side: pilothouse bench MODEL --against OTHER"));
         }
         if let Some(up_to) = self.up_to {
+            if !plan.is_sweep() {
+                return Err(ApiError::new(ErrorCode::InvalidCall, "Only a sweep has levels to go up to.")
+                    .hint("pilothouse sweep --up-to N"));
+            }
             plan.concurrency = levels(up_to);
         }
         plan.when_disturbed = self.when_disturbed.unwrap_or_default();

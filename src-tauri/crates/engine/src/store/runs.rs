@@ -86,6 +86,12 @@ impl Store {
         .bind(METRICS_VERSION)
         .execute(&self.writer)
         .await?;
+        // Each side knows the other from its begin, so that both go on together after a death of ours.
+        query("UPDATE run SET against = ? WHERE id = ?")
+            .bind(done.last_insert_rowid())
+            .bind(run.against)
+            .execute(&self.writer)
+            .await?;
         Ok(done.last_insert_rowid())
     }
 

@@ -370,6 +370,7 @@ async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
     let store = open(&path).await;
     let first = store.begin_run(&new_run("ollama", "a")).await.unwrap();
     let second = store.begin_run(&NewRun { against: Some(first), ..new_run("ollama", "b") }).await.unwrap();
+    assert_eq!(store.run(first).await.unwrap().run.against, Some(second), "each knows the other");
     let mut detail = store.run(second).await.unwrap();
     let told = Trial {
         block: Some(3),

@@ -3,8 +3,8 @@
 use super::{
     BencherWiring, prompt,
     quiet_gate::QuietGate,
-    request::{failed, has_failed, judge, stream, trial_limit},
-    side::{Asked, Measured},
+    request::{Asked, failed, has_failed, judge, stream, trial_limit},
+    side::Measured,
 };
 use crate::{
     actors::bounds::{until_cancelled, within},

@@ -1,21 +1,21 @@
 //! What a run was measured on: two runs with the same fingerprint may be compared.
 
-use super::side::Begin;
 use pilothouse_domain::{
     bench::Fingerprint,
-    machine::{Gpu, MemoryKind},
+    machine::{Gpu, Machine, MemoryKind},
     model::{Instance, Model},
     snapshot::Snapshot,
 };
+use pilothouse_system::hardware::Power;
 
 /// `instance`: the one that is measured. What is not known is said to be so.
 pub(super) fn fingerprint(
     snapshot: &Snapshot,
     model: &Model,
     instance: &Instance,
-    begin: &Begin<'_>,
+    machine: &Machine,
+    power: &Power,
 ) -> Fingerprint {
-    let Begin { machine, power, .. } = begin;
     let mut fingerprint = Fingerprint::new();
     let mut note = |key: &str, value: Option<String>| {
         fingerprint.insert(key.into(), value.unwrap_or_else(|| "not reported".into()));

@@ -1,13 +1,30 @@
 //! One request of a run, from its prompt to its figures.
 
-use super::side::Asked;
+use crate::actors::{residency::Side, supervisor::Connection};
 use futures_util::StreamExt;
 use pilothouse_domain::{
     bench::{self, RawTrial, Trial, TrialPhase},
     error::{ApiError, ErrorCode},
+    model::ModelRef,
 };
+use pilothouse_leases::Target;
 use pilothouse_servers::{GenerateEnd, GenerateRequest};
 use std::time::{Duration, Instant};
+
+/// How an instance is asked.
+#[derive(Clone)]
+pub(super) struct Asked {
+    pub lease: Target,
+    pub connection: Connection,
+}
+
+impl Asked {
+    pub fn of(model: &ModelRef, side: &Side) -> Self {
+        let connection = side.connection.clone();
+        let lease = connection.target(&model.server, &model.model, &side.instance.id);
+        Self { lease, connection }
+    }
+}
 
 /// Beyond reading the prompt, half a token a second is slower than anything that is worth a benchmark: a trial that takes
 /// longer has hung.

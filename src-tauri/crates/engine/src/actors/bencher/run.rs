@@ -2,7 +2,8 @@ use super::{
     BenchRequest, BencherWiring, Runs,
     course::{Course, Spent},
     quiet_gate::QuietGate,
-    side::{Asked, Begin, Measured},
+    request::Asked,
+    side::{Begin, Measured},
 };
 use crate::{
     actors::{bounds::apart, residency::Borrowed},

@@ -1,10 +1,12 @@
 //! One model that is measured: its run so far, and how it is asked.
 
-use super::{BencherWiring, beside::Beside, fingerprint::fingerprint, request::has_failed};
-use crate::{
-    actors::{residency::Side, supervisor::Connection},
-    store::NewRun,
+use super::{
+    BencherWiring,
+    beside::Beside,
+    fingerprint::fingerprint,
+    request::{Asked, has_failed},
 };
+use crate::{actors::residency::Side, store::NewRun};
 use pilothouse_domain::{
     Timestamp,
     bench::{
@@ -20,7 +22,6 @@ use pilothouse_domain::{
     server::{Ownership, ServerId},
     snapshot::Snapshot,
 };
-use pilothouse_leases::Target;
 use pilothouse_system::hardware::Power;
 use std::time::{Duration, Instant};
 
@@ -29,21 +30,6 @@ const OF_FILES: [&str; 2] = ["weights_digest", "bits_per_weight"];
 
 /// What of a fingerprint tells of others.
 const BESIDE: &str = "other_instances";
-
-/// How an instance is asked.
-#[derive(Clone)]
-pub(super) struct Asked {
-    pub lease: Target,
-    pub connection: Connection,
-}
-
-impl Asked {
-    pub fn of(model: &ModelRef, side: &Side) -> Self {
-        let connection = side.connection.clone();
-        let lease = connection.target(&model.server, &model.model, &side.instance.id);
-        Self { lease, connection }
-    }
-}
 
 /// A run under way.
 pub(super) struct Measured {
@@ -218,7 +204,7 @@ async fn drafted(around: &BencherWiring, model: &Model, side: &Side, begin: &Beg
     );
     run.server_version = snapshot.server(&model.server).and_then(|server| server.version.clone());
     run.against = begin.against;
-    run.fingerprint = fingerprint(&snapshot, model, &side.instance, begin);
+    run.fingerprint = fingerprint(&snapshot, model, &side.instance, begin.machine, begin.power);
     if let Ok(supervisor) = around.supervisors.get(&model.server) {
         let mut makeup = supervisor.makeup(model).await;
         // How somebody else's server loads its models is not told by our settings.
