@@ -28,6 +28,10 @@ block: [number, number] | null,
  */
 concurrency: number | null, 
 /**
+ * Of a conversation: its turn, from 1, and how many there are.
+ */
+turn: [number, number] | null, 
+/**
  * Who disturbs, while the run waits for a quiet machine.
  */
 waits_for: Array<Disturbance>, 
