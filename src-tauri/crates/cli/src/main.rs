@@ -18,6 +18,7 @@ mod machine;
 mod memory;
 mod models;
 mod output;
+mod plans;
 mod report;
 mod serve;
 mod servers;

@@ -35,9 +35,13 @@ pub struct GenerateRequest {
     pub instance: String,
     pub prompt: String,
     pub max_tokens: u32,
-    /// `true`: the prompt goes to the model as it is and prompt caching is off where the server allows it, as a
-    /// benchmark wants; `false`: as one user message through the model's chat template.
+    /// `true`: the prompt goes to the model as it is, its beginning is read anew and the answer goes on to `max_tokens`, both
+    /// where the server allows it, as a benchmark wants; `false`: as one user message through the model's chat template.
     pub raw: bool,
+    /// Of a raw prompt: its beginning may come from the server's cache.
+    pub reuses_prefix: bool,
+    /// Of a raw prompt: the answer ends where the model ends it.
+    pub ends_by_itself: bool,
 }
 
 /// A piece of an answer. `at` is the instant in which the bytes were read.

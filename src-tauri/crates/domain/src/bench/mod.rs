@@ -5,6 +5,7 @@ pub mod change_point;
 pub mod comparison;
 pub mod conversation;
 pub mod drift;
+pub mod expected;
 mod knee;
 mod matching;
 mod metrics;

@@ -1,5 +1,5 @@
 use pilothouse_domain::{
-    bench::plan::WhenDisturbed,
+    bench::{arrivals::ArrivalPattern, plan::WhenDisturbed},
     machine::Machine,
     server::{KeyText, ServerId},
 };
@@ -186,11 +186,12 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
-        /// "quick" (default), "standard", "ab" (default with `against`) or "sweep".
+        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "open" (default with `rate_per_s`), "agent"
+        /// (default with `turns`) or "replay" (default with `replay`).
         #[serde(default)]
         #[ts(optional)]
         plan: Option<String>,
-        /// 5 to 100; of a comparison the blocks to begin with, 5 to 60.
+        /// 5 to 100; of a comparison the blocks to begin with, 6 to 60; of agent conversations, 3 to 20. Beyond: invalid_call.
         #[serde(default)]
         #[ts(optional)]
         trials: Option<u32>,
@@ -206,6 +207,27 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         quiet_wait_s: Option<u32>,
+        /// Of an open loop: requests by the second, 0.01 to 100.
+        #[serde(default)]
+        #[ts(optional)]
+        rate_per_s: Option<f64>,
+        /// Of an open loop: the time in which requests are due, 5 to 600; default 60. With the rate at most 2000 requests.
+        #[serde(default)]
+        #[ts(optional)]
+        seconds: Option<u32>,
+        /// Of an open loop: how its requests follow each other; by default as from many people.
+        #[serde(default)]
+        #[ts(optional)]
+        arrivals: Option<ArrivalPattern>,
+        /// Of agent: turns of a conversation, 2 to 12; default 6.
+        #[serde(default)]
+        #[ts(optional)]
+        turns: Option<u32>,
+        /// Of a replay: the text of a file of prompts, as JSON Lines or one prompt a line; at most 200 prompts and 500,000 bytes.
+        /// Only their number and a digest are kept.
+        #[serde(default)]
+        #[ts(optional)]
+        replay: Option<String>,
         /// The other side of a comparison; may be the same model.
         #[serde(default)]
         #[ts(optional)]

@@ -2,7 +2,7 @@
 
 use super::{Inner, fitting, lab};
 use crate::{
-    actors::{residency::Wanted, supervisor::SupervisorHandle},
+    actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
@@ -11,6 +11,7 @@ use crate::{
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
+    bench::PlanAsked,
     Timestamp,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
@@ -121,14 +122,35 @@ impl Inner {
                 plan,
                 trials,
                 up_to,
+                rate_per_s,
+                seconds,
+                arrivals,
+                turns,
+                replay,
                 when_disturbed,
                 quiet_wait_s,
                 against,
                 resume: None,
             } => {
-                let asked =
-                    lab::Asked { model, server, plan, trials, up_to, when_disturbed, quiet_wait_s, against };
-                self.bench(asked).await
+                let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
+                let asked = PlanAsked {
+                    name: plan.as_deref(),
+                    against: against.is_some(),
+                    trials,
+                    up_to,
+                    rate_per_s,
+                    seconds,
+                    pattern: arrivals,
+                    turns,
+                    replay: prompts.as_ref().map(lab::Prompts::asked),
+                    when_disturbed,
+                    quiet_wait_s,
+                };
+                let plan = asked.plan(rand::random())?;
+                let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
+                let against = against.map(|side| (side.model, side.server));
+                let request = BenchRequest { model, server, plan, against, replay, resume: vec![] };
+                self.measure(request).await
             }
             Call::Compare { a, b } => self.compare(a, b).await,
             Call::Trends { model, server } => self.trends(model, server).await,

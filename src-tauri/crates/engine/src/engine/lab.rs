@@ -3,59 +3,39 @@
 use super::Inner;
 use crate::{
     actors::bencher::BenchRequest,
-    api::{BenchSide, CallResult, Reply},
+    api::{CallResult, Reply},
     store::RunFilter,
 };
 use pilothouse_domain::{
     bench::{
-        BenchPlan, RunDetail, RunState,
+        RunDetail, RunState,
         comparison::{NoiseFloor, compare},
-        plan::{MAX_QUIET_WAIT_S, WhenDisturbed, levels},
+        replay::{ReplayPrompt, prompts_of},
         series::SeriesMetric,
         trend::Trend,
     },
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
+use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
-/// What a benchmark shall measure, as a client said it.
-pub(super) struct Asked {
-    pub model: Option<String>,
-    pub server: Option<ServerId>,
-    pub plan: Option<String>,
-    pub trials: Option<u32>,
-    pub up_to: Option<u32>,
-    pub when_disturbed: Option<WhenDisturbed>,
-    pub quiet_wait_s: Option<u32>,
-    pub against: Option<BenchSide>,
+/// The prompts of a file.
+pub(super) struct Prompts {
+    pub list: Vec<ReplayPrompt>,
+    digest: String,
 }
 
-impl Asked {
-    /// Errors: invalid_call.
-    fn plan(&self) -> Result<BenchPlan, ApiError> {
-        let usual = if self.against.is_some() { "ab" } else { "quick" };
-        let name = self.plan.as_deref().unwrap_or(usual);
-        let mut plan = BenchPlan::named(name, self.trials).ok_or_else(|| {
-            ApiError::new(ErrorCode::InvalidCall, format!("There is no benchmark plan {name}."))
-                .hint("Plans: quick, standard, ab, sweep.")
-        })?;
-        if self.against.is_some() != (name == "ab") {
-            return Err(ApiError::new(ErrorCode::InvalidCall, "The plan ab, and no other, has two sides.")
-                .hint("Name the other side: pilothouse bench MODEL --against OTHER"));
-        }
-        if let Some(up_to) = self.up_to {
-            if !plan.is_sweep() {
-                return Err(ApiError::new(ErrorCode::InvalidCall, "Only a sweep has levels to go up to.")
-                    .hint("pilothouse sweep --up-to N"));
-            }
-            plan.concurrency = levels(up_to);
-        }
-        plan.when_disturbed = self.when_disturbed.unwrap_or_default();
-        if let Some(seconds) = self.quiet_wait_s {
-            plan.quiet_wait_s = seconds.min(MAX_QUIET_WAIT_S);
-        }
-        Ok(plan)
+impl Prompts {
+    /// Errors: invalid_call, with the line.
+    pub fn read(text: &str) -> Result<Self, ApiError> {
+        let digest = Sha256::digest(text.as_bytes());
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { list: prompts_of(text)?, digest })
+    }
+
+    pub fn asked(&self) -> (&[ReplayPrompt], &str) {
+        (&self.list, &self.digest)
     }
 }
 
@@ -67,14 +47,6 @@ const WATCHED: [SeriesMetric; 2] = [SeriesMetric::DecodeTokS, SeriesMetric::Ttft
 const SEARCHED_RUNS: u32 = 1000;
 
 impl Inner {
-    pub(super) async fn bench(&self, asked: Asked) -> CallResult {
-        let plan = asked.plan()?;
-        let against = asked.against.map(|side| (side.model, side.server));
-        let request =
-            BenchRequest { model: asked.model, server: asked.server, plan, against, resume: vec![] };
-        self.measure(request).await
-    }
-
     /// Goes on with a run that was cut off, and with its counterpart if it has one.
     pub(super) async fn resume_bench(&self, run_id: i64) -> CallResult {
         let store = self.store()?;
@@ -94,8 +66,8 @@ impl Inner {
                 RunState::Running => return Err(cannot("it is under way")),
                 RunState::Done => return Err(cannot("it is done")),
             }
-            if run.plan.is_sweep() {
-                return Err(cannot("the levels of a sweep are measured in one go"));
+            if let Some(why) = run.plan.cannot_resume() {
+                return Err(cannot(why));
             }
         }
         let [first, rest @ ..] = &sides[..] else { return Err(ApiError::internal("A run has no side.")) };
@@ -104,12 +76,13 @@ impl Inner {
             server: Some(first.run.server.clone()),
             plan: first.run.plan.clone(),
             against: rest.first().map(|other| (other.run.model.clone(), Some(other.run.server.clone()))),
+            replay: vec![],
             resume: sides,
         };
         self.measure(request).await
     }
 
-    async fn measure(&self, request: BenchRequest) -> CallResult {
+    pub(super) async fn measure(&self, request: BenchRequest) -> CallResult {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {
@@ -180,7 +153,10 @@ impl Inner {
             self.want_known(&filter)?;
         }
         let series: BTreeSet<(ServerId, String, String)> =
-            runs.into_iter().map(|run| (run.server, run.model, run.plan.name)).collect();
+            runs.into_iter()
+                .filter(|run| run.plan.repeats())
+                .map(|run| (run.server, run.model, run.plan.name))
+                .collect();
         let accepted = store.accepted_levels().await?;
         let mut trends = vec![];
         for (server, model, plan) in series {

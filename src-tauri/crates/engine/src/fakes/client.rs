@@ -93,6 +93,7 @@ impl ServerClient for FakeServer {
         let life = self.life(&name)?;
         let place = self.place().await?;
         let answer = UnderWay::begin(self, name, life, place);
+        let (prompt_tokens, cached_tokens) = self.read(&request.prompt).await;
         let shape = self.lock().faults.shape;
         let tokens = u64::from(request.max_tokens.max(1));
         let events = stream::unfold((answer, 0), move |(answer, given)| async move {
@@ -103,6 +104,8 @@ impl ServerClient for FakeServer {
                 let end = GenerateEnd {
                     finish: Some("length".into()),
                     output_tokens: (shape != Shape::Uncounted).then_some(given as u32),
+                    prompt_tokens,
+                    cached_tokens,
                     ..GenerateEnd::default()
                 };
                 return Some((Ok(event(String::new(), Some(end))), (answer, given + 1)));
@@ -138,7 +141,8 @@ impl ServerClient for FakeServer {
 }
 
 fn event(text: String, end: Option<GenerateEnd>) -> GenerateEvent {
-    GenerateEvent { at: std::time::Instant::now(), text, end }
+    // By the clock of the test.
+    GenerateEvent { at: tokio::time::Instant::now().into_std(), text, end }
 }
 
 /// One answer, counted for as long as it lives.
@@ -202,6 +206,24 @@ impl FakeServer {
         let instance = self.take_in(&request.model, Expiry::Never)?;
         self.lock().acts.push(Act::Loaded(request.model.clone()));
         Ok(instance)
+    }
+
+    /// Reads what of a prompt its cache does not have. Returns its words and those from the cache, where they are counted.
+    async fn read(&self, prompt: &str) -> (Option<u32>, Option<u32>) {
+        let words: Vec<String> = prompt.split_whitespace().map(str::to_owned).collect();
+        let (takes, cached) = {
+            let mut world = self.lock();
+            let Some(takes) = world.word_takes else { return (None, None) };
+            let kept = world.cache.as_ref();
+            let cached = kept.map(|kept| kept.iter().zip(&words).take_while(|(a, b)| a == b).count());
+            if let Some(cache) = &mut world.cache {
+                cache.clone_from(&words);
+            }
+            (takes, cached)
+        };
+        let anew = words.len() - cached.unwrap_or(0);
+        tokio::time::sleep(takes * anew as u32).await;
+        (Some(words.len() as u32), cached.map(|words| words as u32))
     }
 
     fn life(&self, name: &str) -> Result<u64, ApiError> {

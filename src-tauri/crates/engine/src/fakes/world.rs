@@ -67,6 +67,10 @@ pub(super) struct World {
     pub tokens_asked: u32,
     pub health_calls: u32,
     pub token_takes: Duration,
+    /// To read a word of a prompt that its cache does not have; `None`: nothing is read or counted.
+    pub word_takes: Option<Duration>,
+    /// The words of the last prompt and its answer, if its cache keeps them.
+    pub cache: Option<Vec<String>>,
     pub load_takes: Duration,
     pub slots: Option<u32>,
     /// Answers that nobody waits for: since when, and whether they go on.
@@ -112,6 +116,8 @@ impl FakeServer {
             tokens_asked: 0,
             health_calls: 0,
             token_takes: Duration::ZERO,
+            word_takes: None,
+            cache: None,
             load_takes: Duration::ZERO,
             slots: None,
             orphans: vec![],
@@ -135,6 +141,16 @@ impl FakeServer {
     pub fn with_model(self, name: &str, bytes: u64) -> Self {
         self.lock().models.insert(name.into(), bytes);
         self
+    }
+
+    /// It reads a prompt word by word, counts them, and may keep those of the last one. It has one place then.
+    pub fn that_reads(self, word: Duration, keeps: bool) -> Self {
+        {
+            let mut world = self.lock();
+            world.word_takes = Some(word);
+            world.cache = keeps.then(Vec::new);
+        }
+        Self { places: Arc::new(Semaphore::new(1)), ..self }
     }
 
     /// It shares its memory with others.
@@ -305,6 +321,10 @@ impl FakeServer {
             Fault::None => Ok(()),
             Fault::Slow(so) => {
                 tokio::time::sleep(so).await;
+                Ok(())
+            }
+            Fault::Until(instant) => {
+                tokio::time::sleep_until(instant).await;
                 Ok(())
             }
             Fault::Fail(error) => Err(error),

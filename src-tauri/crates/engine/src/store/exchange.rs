@@ -256,7 +256,7 @@ async fn insert_trial(
     query(
         "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
          prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, concurrency, \
-         begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         begun_ms, late_ms, turn, prefix) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run_id)
     .bind(trial.seq)
@@ -276,6 +276,8 @@ async fn insert_trial(
     .bind(trial.concurrency)
     .bind(trial.begun_ms)
     .bind(trial.late_ms)
+    .bind(trial.turn)
+    .bind(trial.prefix.as_ref().map(word).transpose()?)
     .execute(connection)
     .await?;
     Ok(())

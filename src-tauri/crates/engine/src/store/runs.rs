@@ -8,7 +8,8 @@ use super::{
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial, sweep::Sweep,
+        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial,
+        conversation::Conversation, open_loop::OpenLoop, replay::Replay, sweep::Sweep,
     },
     error::ApiError,
     server::ServerId,
@@ -105,7 +106,7 @@ impl Store {
         query(
             "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
              prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, \
-             concurrency, begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+             concurrency, begun_ms, late_ms, turn, prefix) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         )
         .bind(run_id)
         .bind(trial.seq)
@@ -125,6 +126,8 @@ impl Store {
         .bind(trial.concurrency)
         .bind(finite(trial.begun_ms))
         .bind(finite(trial.late_ms))
+        .bind(trial.turn)
+        .bind(trial.prefix.as_ref().map(word).transpose()?)
         .execute(&self.writer)
         .await?;
         Ok(())
@@ -332,6 +335,11 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
         concurrency: unsigned(row, "concurrency")?,
         begun_ms: row.try_get("begun_ms")?,
         late_ms: row.try_get("late_ms")?,
+        turn: unsigned(row, "turn")?,
+        prefix: match row.try_get_raw("prefix")?.is_null() {
+            true => None,
+            false => Some(from_word(row, "prefix")?),
+        },
     })
 }
 
@@ -349,6 +357,9 @@ pub(super) struct StoredSummary {
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
+    open_loop: Option<OpenLoop>,
+    conversation: Option<Conversation>,
+    replay: Option<Replay>,
     reasons: Vec<String>,
 }
 
@@ -366,6 +377,9 @@ impl StoredSummary {
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
+            open_loop: run.open_loop.clone(),
+            conversation: run.conversation.clone(),
+            replay: run.replay.clone(),
             reasons: run.reasons.clone(),
         }
     }
@@ -382,6 +396,9 @@ impl StoredSummary {
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;
+        run.open_loop = self.open_loop;
+        run.conversation = self.conversation;
+        run.replay = self.replay;
         run.reasons = self.reasons;
     }
 }

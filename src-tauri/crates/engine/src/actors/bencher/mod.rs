@@ -1,14 +1,20 @@
 //! The owner of the benchmark under way: one at a time. Its models are lent by residency, so that nothing is switched, loaded or
 //! asked for a token of health beside it, and memory afterwards is as before.
 //!
-//! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when; `request`: one
+//! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when
+//! (`open_loop`, `conversation` and `replay`: under plans with a course of their own); `request`: one
 //! request; `quiet_gate`: who disturbs; `beside`: what the gauges show meanwhile.
 
 mod beside;
+mod conversation;
 mod course;
 mod fingerprint;
+mod open_loop;
+#[cfg(test)]
+mod plans_tests;
 mod prompt;
 mod quiet_gate;
+mod replay;
 mod request;
 mod run;
 mod side;
@@ -21,7 +27,7 @@ use crate::{
     store::Store,
 };
 use pilothouse_domain::{
-    bench::{BenchPlan, RunDetail, quiet::CpuTimes},
+    bench::{BenchPlan, RunDetail, quiet::CpuTimes, replay::ReplayPrompt},
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
@@ -76,6 +82,8 @@ pub struct BenchRequest {
     pub plan: BenchPlan,
     /// The other side of a comparison, and its server where it is named.
     pub against: Option<(String, Option<ServerId>)>,
+    /// Of a replay: its prompts.
+    pub replay: Vec<ReplayPrompt>,
     /// The runs that were cut off and shall go on, one or both sides; everything else but the plan then follows from them.
     pub resume: Vec<RunDetail>,
 }

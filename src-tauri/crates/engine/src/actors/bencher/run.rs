@@ -1,5 +1,5 @@
 use super::{
-    BenchRequest, BencherWiring, Runs,
+    BenchRequest, BencherWiring, Runs, conversation,
     course::{Course, Spent},
     quiet_gate::QuietGate,
     request::Asked,
@@ -93,6 +93,10 @@ impl BenchRun {
     async fn alone(&self, model: &Model, course: &mut Course) -> Result<Runs, ApiError> {
         let borrowed = self.borrow(&[model]).await?;
         let Some(side) = borrowed.sides.first() else { return Err(nothing_lent()) };
+        if let Err(error) = conversation::fits(&self.request.plan, &side.instance) {
+            borrowed.give_back().await;
+            return Err(error);
+        }
         let machine = this_machine().await;
         let begin = Begin {
             plan: &self.request.plan,
@@ -111,19 +115,28 @@ impl BenchRun {
         let result = async {
             course.quiet_before(&measured).await?;
             course.warm_up(&mut measured).await?;
-            match self.request.plan.is_sweep() {
-                true => course.sweep(&mut measured).await,
-                false => course.trials(&mut measured).await,
-            }
+            self.measure(&mut measured, course).await
         };
         let result = result.await;
         measured.run.disturbed = course.gate.end().await;
         let detail = measured.close(&self.around, result.as_ref().err()).await;
         borrowed.give_back().await;
-        if result.is_ok() {
+        if result.is_ok() && self.request.plan.repeats() {
             self.watch(&detail.run).await;
         }
         self.tell(vec![detail], result)
+    }
+
+    /// The measured requests of one model, as its plan has them.
+    async fn measure(&self, measured: &mut Measured, course: &mut Course) -> Result<(), ApiError> {
+        let plan = &self.request.plan;
+        match (&plan.arrivals, plan.turns, &plan.replay) {
+            (Some(arrivals), ..) => course.open_loop(measured, arrivals).await,
+            (_, Some(turns), _) => course.conversations(measured, turns).await,
+            (.., Some(_)) => course.replay(measured, &self.request.replay).await,
+            _ if plan.is_sweep() => course.sweep(measured).await,
+            _ => course.trials(measured).await,
+        }
     }
 
     /// Tells of a model that grew worse, with the run that confirms it.

@@ -16,7 +16,7 @@ use std::{
 };
 
 /// `a` is active; `b` fits beside it, `huge` never does.
-async fn scene() -> (Scene, FakeServer, BencherHandle) {
+pub(super) async fn scene() -> (Scene, FakeServer, BencherHandle) {
     scene_beside(&Scripted::default()).await
 }
 
@@ -33,7 +33,7 @@ async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandl
     (scene, one, bencher)
 }
 
-async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherHandle) {
+pub(super) async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherHandle) {
     let scene = Scene::start(std::slice::from_ref(server), &FakeJournal::default()).await;
     let bencher = BencherHandle::start(BencherWiring {
         hub: scene.hub.clone(),
@@ -48,15 +48,22 @@ async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherH
     (scene, bencher)
 }
 
-fn request(model: &str) -> BenchRequest {
+pub(super) fn request(model: &str) -> BenchRequest {
     let plan = BenchPlan::named("quick", Some(5)).unwrap();
-    BenchRequest { model: Some(model.into()), server: None, plan, against: None, resume: vec![] }
+    BenchRequest {
+        model: Some(model.into()),
+        server: None,
+        plan,
+        against: None,
+        replay: vec![],
+        resume: vec![],
+    }
 }
 
 /// Programs beside the run, by script: each look takes a second, and the next of these shares of a core is used in it; then it
 /// is quiet.
 #[derive(Clone, Default)]
-struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>)>>);
+pub(super) struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>)>>);
 
 impl Scripted {
     fn busy(shares: &[f64]) -> Self {
@@ -181,6 +188,7 @@ fn against(model: &str, other: &str) -> BenchRequest {
         server: None,
         plan,
         against: Some((other.into(), None)),
+        replay: vec![],
         resume: vec![],
     }
 }

@@ -84,7 +84,14 @@ impl Transaction {
         let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
         let lease = connection.target(&self.to.server, &self.to.model, &instance);
         let _lease = self.around.leases.enter(&lease);
-        let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
+        let request = GenerateRequest {
+            instance,
+            prompt: "Hello".into(),
+            max_tokens: 4,
+            raw: true,
+            reuses_prefix: false,
+            ends_by_itself: false,
+        };
         let hint =
             format!("Look at the server's log (pilothouse logs {}), or try another model.", model.server);
         let token = self.until_cancelled(async {
