@@ -90,6 +90,8 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             up_to: None,
             when_disturbed: None,
             quiet_wait_s: None,
+            budget_s: None,
+            assume_noise: false,
             against: None,
             resume: None,
         },

@@ -71,6 +71,9 @@ pub struct Bench {
         "model", "server", "against", "trials", "plan", "rate", "seconds", "arrivals", "turns", "replay",
     ])]
     resume: Option<i64>,
+    /// With --against, where nobody knows yet how much this machine scatters: do not compare the first model with itself before.
+    #[arg(long, requires = "against")]
+    assume_noise: bool,
     #[command(flatten)]
     gate: Gate,
 }
@@ -101,6 +104,9 @@ struct Gate {
     /// At most 600.
     #[arg(long, value_name = "SECONDS")]
     quiet_wait: Option<u32>,
+    /// Measure for at most so many seconds, 10 to 7200; what is under way then is ended. Default: as long as it takes.
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<u32>,
 }
 
 impl Gate {
@@ -132,6 +138,8 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
+        budget_s: arguments.gate.budget,
+        assume_noise: arguments.assume_noise,
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -152,6 +160,8 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
+        budget_s: arguments.gate.budget,
+        assume_noise: false,
         resume: None,
     };
     with_an_engine(call, output).await
@@ -196,6 +206,7 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         when_disturbed,
         quiet_wait_s,
         against,
+        budget_s,
         resume: None,
         ..
     } = call
@@ -215,6 +226,7 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         replay: prompts.as_deref().map(|prompts| (prompts, "")),
         when_disturbed: *when_disturbed,
         quiet_wait_s: *quiet_wait_s,
+        budget_s: *budget_s,
     };
     asked.plan(0).map(Some)
 }
@@ -222,15 +234,17 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
 /// Says how long a plan takes, where that is known.
 async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: &Output) {
     let Call::Bench { model, server, against, .. } = call else { return };
-    let Ok(Reply::Snapshot { snapshot, .. }) = session.call(Call::Snapshot { known: None }).await else { return };
+    let Ok(Reply::Snapshot { snapshot, .. }) = session.call(Call::Snapshot { known: None }).await else {
+        return;
+    };
     let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
-    let side = |name: &str, server: Option<&ServerId>| find_model(&models, name, server).ok().map(Model::reference);
+    let side =
+        |name: &str, server: Option<&ServerId>| find_model(&models, name, server).ok().map(Model::reference);
     let first = match (model, &snapshot.active) {
         (Some(name), _) => side(name, server.as_ref()),
-        (None, active) => active.as_ref().map(|active| ModelRef {
-            server: active.server.clone(),
-            model: active.model.clone(),
-        }),
+        (None, active) => active
+            .as_ref()
+            .map(|active| ModelRef { server: active.server.clone(), model: active.model.clone() }),
     };
     let second = against.as_ref().map(|other| side(&other.model, other.server.as_ref()));
     let sides: Option<Vec<ModelRef>> = [Some(first), second].into_iter().flatten().collect();
@@ -240,7 +254,9 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
             Call::History { model: Some(side.model.clone()), server: Some(side.server), limit: Some(50) };
         let Ok(Reply::Runs { runs }) = session.call(call).await else { return };
         let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && run.plan.repeats();
-        last.extend(runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()));
+        last.extend(
+            runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()),
+        );
     }
     let wanted = if against.is_some() { 2 } else { 1 };
     if let Some(time) = expected(plan, &last.iter().collect::<Vec<&Run>>())
@@ -323,6 +339,9 @@ fn show(bar: &ProgressBar, progress: &BenchProgress) {
     bar.set_length(progress.total.into());
     bar.set_position(progress.done.into());
     bar.set_message(match waits.is_empty() {
+        true if progress.noise => {
+            format!("{} with itself, to learn how much this machine scatters: {phase}{left}", progress.model)
+        }
         true => format!("{} on {}: {phase}{rate}{left}", progress.model, progress.server),
         false => format!("waiting for a quiet machine: {}", waits.join(", ")),
     });

@@ -31,7 +31,10 @@ pub fn open_loop(found: &OpenLoop) -> String {
     }
     rows.push(row("a client that waits", &found.waiting));
     let mut lines = vec![table(&header, rows), found.words.clone()];
-    lines.push(format!("{} of {} planned requests were sent, {} failed", found.sent, found.planned, found.failed));
+    lines.push(format!(
+        "{} of {} planned requests were sent, {} failed",
+        found.sent, found.planned, found.failed
+    ));
     if found.capped {
         lines.push(format!(
             "{} requests were sent late, up to {:.0} ms: at most {MOST_UNDER_WAY} are under way at a time",
@@ -40,7 +43,10 @@ pub fn open_loop(found: &OpenLoop) -> String {
         ));
     }
     if let Some(few) = found.from_due.ttft_ms.filter(|ttft| ttft.n < MIN_FOR_P99) {
-        lines.push(format!("99 % of {} values is a rough estimate; the greatest is {:.0} ms", few.n, few.greatest));
+        lines.push(format!(
+            "99 % of {} values is a rough estimate; the greatest is {:.0} ms",
+            few.n, few.greatest
+        ));
     }
     lines.join("\n")
 }

@@ -71,7 +71,8 @@ impl Conversation {
                 by_turn.entry(turn).or_default().push(trial);
             }
         }
-        let turns: Vec<ConversationTurn> = by_turn.into_iter().map(|(turn, all)| turn_of(turn, &all)).collect();
+        let turns: Vec<ConversationTurn> =
+            by_turn.into_iter().map(|(turn, all)| turn_of(turn, &all)).collect();
         let (reuse, told) = reuse(&turns);
         let words = words(&turns, reuse, told);
         Self { turns, reuse, words }
@@ -212,7 +213,10 @@ mod tests {
     fn each_turn_has_both_times_and_the_first_is_cold_in_either() {
         let conversation = Conversation::of(&held(3, 6, 1.0, true, true));
         let [first, .., last] = &conversation.turns[..] else { panic!("six turns") };
-        assert_eq!((first.turn, last.turn, last.prompt_tokens, last.cached_tokens), (1, 6, Some(1800), Some(1500)));
+        assert_eq!(
+            (first.turn, last.turn, last.prompt_tokens, last.cached_tokens),
+            (1, 6, Some(1800), Some(1500))
+        );
         let median = |summary: &Option<Summary>| summary.as_ref().map(|one| (one.median, one.n));
         assert_eq!(median(&first.ttft_cached_ms), median(&first.ttft_cold_ms));
         assert_eq!(median(&last.ttft_cached_ms), Some((320.0, 3)));

@@ -50,7 +50,8 @@ pub fn expected(plan: &BenchPlan, last: &[&Run]) -> Option<Expected> {
     }
     let paces = paces?;
     let (words, tokens) = (f64::from(plan.prompt_words), plan.max_tokens);
-    let of_all = |seconds: &dyn Fn(&Pace) -> f64| warmups_s(plan, &paces) + paces.iter().map(seconds).sum::<f64>();
+    let of_all =
+        |seconds: &dyn Fn(&Pace) -> f64| warmups_s(plan, &paces) + paces.iter().map(seconds).sum::<f64>();
     let n = f64::from(plan.trials);
     let (low_s, high_s) = match (plan.turns, &plan.replay) {
         (Some(turns), _) => {
@@ -126,10 +127,22 @@ mod tests {
         for (asked, low, high) in [
             (base.clone(), 13.0 * one, 13.0 * one),
             (PlanAsked { trials: Some(20), ..base.clone() }, 23.0 * one, 23.0 * one),
-            (PlanAsked { name: Some("standard"), ..base.clone() }, 13.0 * (0.384 + 1.28), 13.0 * (0.384 + 1.28)),
+            (
+                PlanAsked { name: Some("standard"), ..base.clone() },
+                13.0 * (0.384 + 1.28),
+                13.0 * (0.384 + 1.28),
+            ),
             // Two levels of 6 and 8 requests, and 6 alone again.
-            (PlanAsked { name: Some("sweep"), up_to: Some(2), ..base.clone() }, (3.0 + 6.0 + 4.0 + 6.0) * one, 23.0 * one),
-            (PlanAsked { rate_per_s: Some(2.0), seconds: Some(30), ..base.clone() }, 30.0 + 3.0 * one, 30.0 + 3.0 * one),
+            (
+                PlanAsked { name: Some("sweep"), up_to: Some(2), ..base.clone() },
+                (3.0 + 6.0 + 4.0 + 6.0) * one,
+                23.0 * one,
+            ),
+            (
+                PlanAsked { rate_per_s: Some(2.0), seconds: Some(30), ..base.clone() },
+                30.0 + 3.0 * one,
+                30.0 + 3.0 * one,
+            ),
             (
                 PlanAsked { turns: Some(2), ..base.clone() },
                 3.0 * 0.52 + 3.0 * (3.0 * agent_turn(1.0) + agent_turn(2.0)),
@@ -137,7 +150,10 @@ mod tests {
             ),
         ] {
             let found = expected(&asked.plan(1).unwrap(), &[&quick]).unwrap();
-            assert!((found.low_s - low).abs() < 1e-9 && (found.high_s - high).abs() < 1e-9, "{asked:?}: {found:?}");
+            assert!(
+                (found.low_s - low).abs() < 1e-9 && (found.high_s - high).abs() < 1e-9,
+                "{asked:?}: {found:?}"
+            );
         }
         let ab = PlanAsked { against: true, ..base }.plan(1).unwrap();
         assert!((expected(&ab, &[&quick, &quick]).unwrap().low_s - 26.0 * one).abs() < 1e-9);

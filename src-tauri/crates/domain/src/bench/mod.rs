@@ -32,7 +32,7 @@ mod verdict_words;
 pub mod warmup;
 
 pub use comparison::{Comparison, Verdict};
-pub use plan::{BenchPlan, PlanAsked, MAX_TRIALS, MIN_TRIALS};
+pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS, PlanAsked};
 pub use quiet::Disturbance;
 pub use run::{BenchProgress, Fingerprint, Run, RunDetail, RunState};
 pub use stats::{Interval, Summary};

@@ -2,11 +2,7 @@
 //! asks once while a server stands still, and so hardly sees it: that is coordinated omission (Gil Tene, How NOT to Measure
 //! Latency, 2015; his wrk2 counts from the planned instant as is done here).
 
-use super::{
-    percentiles::Percentiles,
-    plan::BenchPlan,
-    trial::Trial,
-};
+use super::{percentiles::Percentiles, plan::BenchPlan, trial::Trial};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 

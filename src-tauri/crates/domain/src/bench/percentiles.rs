@@ -28,8 +28,7 @@ impl Percentiles {
         let greatest = *sorted.last()?;
         let at = |share: f64| {
             let place = share * (sorted.len() - 1) as f64;
-            let (below, above) =
-                (sorted[place as usize], sorted[(place as usize + 1).min(sorted.len() - 1)]);
+            let (below, above) = (sorted[place as usize], sorted[(place as usize + 1).min(sorted.len() - 1)]);
             below + (above - below) * place.fract()
         };
         let n = sorted.len() as u32;

@@ -29,6 +29,9 @@ pub const TURNS: (u32, u32) = (2, 12);
 /// Turns unless said otherwise.
 pub const USUAL_TURNS: u32 = 6;
 
+/// Seconds that a run may be given, least and most.
+pub const BUDGET_S: (u32, u32) = (10, 7200);
+
 /// What a run does when the machine is not quiet after it was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -61,6 +64,10 @@ pub struct BenchPlan {
     /// How long it is waited altogether for a quiet machine. Seconds.
     #[serde(default)]
     pub quiet_wait_s: u32,
+    /// The most seconds of measuring, from the first request that counts: the trial, block or level under way then is the last.
+    /// `None`: as long as it takes.
+    #[serde(default)]
+    pub budget_s: Option<u32>,
     /// Of an open loop: when its requests are due.
     #[serde(default)]
     pub arrivals: Option<Arrivals>,
@@ -110,7 +117,10 @@ impl BenchPlan {
             }
             "open" => return Err(needs("The plan open needs a rate.", "pilothouse bench MODEL --rate R")),
             "replay" => {
-                return Err(needs("A replay needs a file of prompts.", "pilothouse bench MODEL --replay FILE"));
+                return Err(needs(
+                    "A replay needs a file of prompts.",
+                    "pilothouse bench MODEL --replay FILE",
+                ));
             }
             _ => {
                 return Err(needs(
@@ -119,8 +129,9 @@ impl BenchPlan {
                 ));
             }
         };
-        let trials = trials.unwrap_or(bounds.usual);
-        if !(bounds.least..=bounds.most).contains(&trials) {
+        // Fewer would say nothing, so that there are more.
+        let trials = trials.unwrap_or(bounds.usual).max(bounds.least);
+        if trials > bounds.most {
             return Err(beyond(&format!("The plan {name}"), bounds.least, bounds.most, bounds.what, trials));
         }
         Ok(Self {
@@ -156,6 +167,7 @@ impl BenchPlan {
             concurrency: one_at_a_time(),
             when_disturbed: WhenDisturbed::default(),
             quiet_wait_s: 60,
+            budget_s: None,
             arrivals: None,
             turns: None,
             replay: None,
@@ -214,6 +226,7 @@ pub struct PlanAsked<'a> {
     pub replay: Option<(&'a [ReplayPrompt], &'a str)>,
     pub when_disturbed: Option<WhenDisturbed>,
     pub quiet_wait_s: Option<u32>,
+    pub budget_s: Option<u32>,
 }
 
 impl PlanAsked<'_> {
@@ -257,10 +270,23 @@ impl PlanAsked<'_> {
             }
             plan.quiet_wait_s = seconds;
         }
+        if let Some(seconds) = self.budget_s {
+            let (least, most) = BUDGET_S;
+            if !(least..=most).contains(&seconds) {
+                return Err(beyond("A run", least, most, "seconds of measuring", seconds));
+            }
+            plan.budget_s = Some(seconds);
+        }
         Ok(plan)
     }
 
     fn wants_nothing_foreign(&self, name: &str) -> Result<(), ApiError> {
+        if self.budget_s.is_some() && matches!(name, "open" | "agent" | "replay") {
+            return Err(needs(
+                &format!("The plan {name} says itself how long it takes, and has no budget."),
+                "Seconds of an open loop: --seconds S. Turns of a conversation: --turns N.",
+            ));
+        }
         for (is_said, of, text, hint) in [
             (
                 self.against,
@@ -339,17 +365,47 @@ mod tests {
         let prompts = [ReplayPrompt { text: "Why?".into(), max_tokens: 8 }];
         let base = PlanAsked::default();
         for (asked, words) in [
-            (PlanAsked { trials: Some(4), ..base.clone() }, "The plan quick takes 5 to 100 trials, not 4."),
-            (PlanAsked { trials: Some(1000), ..base.clone() }, "5 to 100 trials, not 1000"),
-            (PlanAsked { name: Some("standard"), trials: Some(101), ..base.clone() }, "5 to 100 trials, not 101"),
-            (PlanAsked { against: true, trials: Some(100), ..base.clone() }, "The plan ab takes 6 to 60 blocks, not 100."),
-            (PlanAsked { against: true, trials: Some(5), ..base.clone() }, "6 to 60 blocks, not 5"),
-            (PlanAsked { name: Some("sweep"), up_to: Some(65), ..base.clone() }, "1 to 64 requests at a time, not 65"),
-            (PlanAsked { name: Some("sweep"), up_to: Some(0), ..base.clone() }, "1 to 64 requests at a time, not 0"),
-            (PlanAsked { name: Some("agent"), trials: Some(100), ..base.clone() }, "3 to 20 conversations, not 100"),
+            (
+                PlanAsked { trials: Some(1000), ..base.clone() },
+                "The plan quick takes 5 to 100 trials, not 1000.",
+            ),
+            (
+                PlanAsked { name: Some("standard"), trials: Some(101), ..base.clone() },
+                "5 to 100 trials, not 101",
+            ),
+            (
+                PlanAsked { against: true, trials: Some(100), ..base.clone() },
+                "The plan ab takes 6 to 60 blocks, not 100.",
+            ),
+            (
+                PlanAsked { budget_s: Some(9), ..base.clone() },
+                "A run takes 10 to 7200 seconds of measuring, not 9.",
+            ),
+            (PlanAsked { budget_s: Some(7201), ..base.clone() }, "10 to 7200 seconds of measuring, not 7201"),
+            (PlanAsked { rate_per_s: Some(1.0), budget_s: Some(60), ..base.clone() }, "has no budget"),
+            (PlanAsked { turns: Some(3), budget_s: Some(60), ..base.clone() }, "has no budget"),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), budget_s: Some(60), ..base.clone() },
+                "has no budget",
+            ),
+            (
+                PlanAsked { name: Some("sweep"), up_to: Some(65), ..base.clone() },
+                "1 to 64 requests at a time, not 65",
+            ),
+            (
+                PlanAsked { name: Some("sweep"), up_to: Some(0), ..base.clone() },
+                "1 to 64 requests at a time, not 0",
+            ),
+            (
+                PlanAsked { name: Some("agent"), trials: Some(100), ..base.clone() },
+                "3 to 20 conversations, not 100",
+            ),
             (PlanAsked { turns: Some(1), ..base.clone() }, "2 to 12 turns, not 1"),
             (PlanAsked { turns: Some(13), ..base.clone() }, "2 to 12 turns, not 13"),
-            (PlanAsked { rate_per_s: Some(1e3), ..base.clone() }, "0.01 to 100 requests by the second, not 1000"),
+            (
+                PlanAsked { rate_per_s: Some(1e3), ..base.clone() },
+                "0.01 to 100 requests by the second, not 1000",
+            ),
             (PlanAsked { quiet_wait_s: Some(601), ..base.clone() }, "0 to 600 seconds of waiting, not 601"),
             (PlanAsked { name: Some("marathon"), ..base.clone() }, "There is no benchmark plan marathon."),
             (PlanAsked { name: Some("open"), ..base.clone() }, "needs a rate"),
@@ -360,12 +416,34 @@ mod tests {
             (PlanAsked { seconds: Some(30), ..base.clone() }, "of an open loop only"),
             (PlanAsked { name: Some("quick"), turns: Some(3), ..base.clone() }, "Only the plan agent"),
             (PlanAsked { rate_per_s: Some(1.0), trials: Some(9), ..base.clone() }, "say how many requests"),
-            (PlanAsked { replay: Some((&prompts, "d")), trials: Some(9), ..base.clone() }, "each prompt of its file once"),
-            (PlanAsked { replay: Some((&prompts, "d")), turns: Some(3), ..base.clone() }, "Only the plan agent"),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), trials: Some(9), ..base.clone() },
+                "each prompt of its file once",
+            ),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), turns: Some(3), ..base.clone() },
+                "Only the plan agent",
+            ),
         ] {
             let error = asked.plan(1).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidCall, "{asked:?}");
             assert!(error.message.contains(words) && error.hint.is_some(), "{asked:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn fewer_trials_than_say_anything_become_the_fewest_that_do() {
+        let base = PlanAsked::default();
+        for (asked, trials) in [
+            (PlanAsked { trials: Some(1), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(0), name: Some("standard"), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(5), against: true, ..base.clone() }, 6),
+            (PlanAsked { trials: Some(2), name: Some("sweep"), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(1), name: Some("agent"), ..base.clone() }, 3),
+            (PlanAsked { trials: Some(7), ..base.clone() }, 7),
+            (PlanAsked { trials: Some(100), ..base.clone() }, 100),
+        ] {
+            assert_eq!(asked.plan(1).unwrap().trials, trials, "{asked:?}");
         }
     }
 

@@ -106,7 +106,9 @@ fn of_json(line: &str) -> Result<ReplayPrompt, String> {
         let what = what.split(" at line ").next().unwrap_or_default().to_owned();
         format!("{what} (column {})", error.column())
     })?;
-    if let Some(name) = fields.keys().find(|name| !["prompt", "messages", "max_tokens"].contains(&name.as_str())) {
+    if let Some(name) =
+        fields.keys().find(|name| !["prompt", "messages", "max_tokens"].contains(&name.as_str()))
+    {
         return Err(format!("the field {name} is not known"));
     }
     let text = match (fields.get("prompt"), fields.get("messages")) {
@@ -198,7 +200,10 @@ mod tests {
             ("a\n\nb", "Line 2 of the prompts: it is empty"),
             ("{\"prompt\":\"a\"}\nplain", "Line 2 of the prompts: expected value (column 1)"),
             ("{\"prompt\":\"a\"}\n{\"prompt\":\"b\"", "Line 2 of the prompts: EOF while parsing"),
-            ("{\"prompt\":\"a\"}\n{\"propmt\":\"b\"}", "Line 2 of the prompts: the field propmt is not known"),
+            (
+                "{\"prompt\":\"a\"}\n{\"propmt\":\"b\"}",
+                "Line 2 of the prompts: the field propmt is not known",
+            ),
             ("{\"prompt\":\"a\",\"messages\":[]}", "it has both"),
             ("{\"max_tokens\":3}", "it has neither"),
             ("{\"prompt\":7}", "prompt is no text"),
@@ -210,7 +215,10 @@ mod tests {
             ("{\"messages\":[{\"content\":\"a\"}]}", "has no role"),
             ("{\"messages\":[{\"role\":\"cat\",\"content\":\"a\"}]}", "the role cat"),
             ("{\"messages\":[{\"role\":\"user\"}]}", "has no text"),
-            ("{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}", "a part that is no text"),
+            (
+                "{\"messages\":[{\"role\":\"user\",\"content\":[{\"type\":\"image_url\"}]}]}",
+                "a part that is no text",
+            ),
             (many.as_str(), "Line 201 of the prompts: a replay takes at most 200 prompts"),
             (large.as_str(), "at most 500000"),
         ] {

@@ -198,6 +198,9 @@ pub struct BenchProgress {
     /// Of a conversation: its turn, from 1, and how many there are.
     #[serde(default)]
     pub turn: Option<(u32, u32)>,
+    /// A comparison of a model with itself that goes before the one that was asked for, to learn how much this machine scatters.
+    #[serde(default)]
+    pub noise: bool,
     /// Who disturbs, while the run waits for a quiet machine.
     #[serde(default)]
     pub waits_for: Vec<Disturbance>,
@@ -220,6 +223,7 @@ impl BenchProgress {
             block: None,
             concurrency: None,
             turn: None,
+            noise: false,
             waits_for: vec![],
             left_s: None,
         }

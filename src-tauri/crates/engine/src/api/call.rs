@@ -232,6 +232,15 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         against: Option<BenchSide>,
+        /// The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
+        /// it takes.
+        #[serde(default)]
+        #[ts(optional)]
+        budget_s: Option<u32>,
+        /// Of a comparison: where nobody knows yet how much this machine scatters, the first side is compared with itself before.
+        /// True leaves that out, and what is assumed is said.
+        #[serde(default)]
+        assume_noise: bool,
         /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
         /// follows from it. Errors: invalid_call where what would be measured is not what it was.
         #[serde(default)]

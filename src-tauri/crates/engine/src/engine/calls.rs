@@ -11,8 +11,8 @@ use crate::{
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
-    bench::PlanAsked,
     Timestamp,
+    bench::PlanAsked,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
@@ -130,6 +130,8 @@ impl Inner {
                 when_disturbed,
                 quiet_wait_s,
                 against,
+                budget_s,
+                assume_noise,
                 resume: None,
             } => {
                 let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
@@ -145,12 +147,17 @@ impl Inner {
                     replay: prompts.as_ref().map(lab::Prompts::asked),
                     when_disturbed,
                     quiet_wait_s,
+                    budget_s,
                 };
                 let plan = asked.plan(rand::random())?;
                 let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
                 let against = against.map(|side| (side.model, side.server));
-                let request = BenchRequest { model, server, plan, against, replay, resume: vec![] };
-                self.measure(request).await
+                let request =
+                    BenchRequest { model, server, plan, against, replay, resume: vec![], noise: false };
+                match assume_noise {
+                    true => self.measure(request).await,
+                    false => self.measure_knowing_noise(request).await,
+                }
             }
             Call::Compare { a, b } => self.compare(a, b).await,
             Call::Trends { model, server } => self.trends(model, server).await,

@@ -6,15 +6,19 @@ use crate::{
     api::{CallResult, Reply},
     store::RunFilter,
 };
+use jiff::SignedDuration;
 use pilothouse_domain::{
+    Timestamp,
     bench::{
-        RunDetail, RunState,
+        BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
+        plan::MIN_BLOCKS,
         replay::{ReplayPrompt, prompts_of},
         series::SeriesMetric,
         trend::Trend,
     },
     error::{ApiError, ErrorCode},
+    model::{Model, ModelRef, find_model},
     server::ServerId,
 };
 use sha2::{Digest, Sha256};
@@ -39,6 +43,8 @@ impl Prompts {
     }
 }
 
+/// How long a comparison of a model with itself that a busy machine spoiled stands for one that was not made.
+const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 /// The longest series that is looked at.
 const SERIES_RUNS: u32 = 400;
 /// The figures that are watched.
@@ -78,8 +84,45 @@ impl Inner {
             against: rest.first().map(|other| (other.run.model.clone(), Some(other.run.server.clone()))),
             replay: vec![],
             resume: sides,
+            noise: false,
         };
         self.measure(request).await
+    }
+
+    /// Measures, after a comparison of the first side with itself where nobody knows yet how much this machine scatters.
+    pub(super) async fn measure_knowing_noise(&self, request: BenchRequest) -> CallResult {
+        if let Some(noise) = self.noise_first(&request).await? {
+            self.bencher.bench(noise).await?;
+        }
+        self.measure(request).await
+    }
+
+    /// What has to be measured before a comparison says anything of small differences. What is learnt must be kept, or it would be
+    /// measured each time. Errors: not_found, ambiguous, no_active_model.
+    async fn noise_first(&self, request: &BenchRequest) -> Result<Option<BenchRequest>, ApiError> {
+        let Some((other, other_server)) = &request.against else { return Ok(None) };
+        let Ok(store) = self.store() else { return Ok(None) };
+        // A machine that was too busy to tell is not asked again and again.
+        let lately = Timestamp::now() - ASKED_AGAIN;
+        if store.noise_floor().await?.is_some() || store.scattering_was_measured(lately).await? {
+            return Ok(None);
+        }
+        let snapshot = self.hub.now();
+        let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+        let first = match (&request.model, &snapshot.active) {
+            (Some(name), _) => find_model(&models, name, request.server.as_ref())?.reference(),
+            (None, Some(active)) => ModelRef { server: active.server.clone(), model: active.model.clone() },
+            // The bencher says so.
+            (None, None) => return Ok(None),
+        };
+        let second = find_model(&models, other, other_server.as_ref())?.reference();
+        if first == second {
+            return Ok(None);
+        }
+        let plan = BenchPlan { trials: MIN_BLOCKS, ..request.plan.clone() };
+        let against = Some((first.model.clone(), Some(first.server.clone())));
+        let (model, server) = (Some(first.model), Some(first.server));
+        Ok(Some(BenchRequest { model, server, plan, against, replay: vec![], resume: vec![], noise: true }))
     }
 
     pub(super) async fn measure(&self, request: BenchRequest) -> CallResult {
@@ -152,11 +195,11 @@ impl Inner {
         if runs.is_empty() {
             self.want_known(&filter)?;
         }
-        let series: BTreeSet<(ServerId, String, String)> =
-            runs.into_iter()
-                .filter(|run| run.plan.repeats())
-                .map(|run| (run.server, run.model, run.plan.name))
-                .collect();
+        let series: BTreeSet<(ServerId, String, String)> = runs
+            .into_iter()
+            .filter(|run| run.plan.repeats())
+            .map(|run| (run.server, run.model, run.plan.name))
+            .collect();
         let accepted = store.accepted_levels().await?;
         let mut trends = vec![];
         for (server, model, plan) in series {

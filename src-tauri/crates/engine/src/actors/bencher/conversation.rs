@@ -101,7 +101,8 @@ impl Course {
 
 /// How fast a prompt was read cannot be told where some of it may have come from a cache and nobody says how much.
 fn honest(trial: Trial) -> Trial {
-    let unknown = trial.prefix == Some(PrefixUse::Kept) && trial.turn > Some(1) && trial.cached_tokens.is_none();
+    let unknown =
+        trial.prefix == Some(PrefixUse::Kept) && trial.turn > Some(1) && trial.cached_tokens.is_none();
     match unknown {
         true => Trial { prefill_tok_s: None, server_prefill_tok_s: None, ..trial },
         false => trial,

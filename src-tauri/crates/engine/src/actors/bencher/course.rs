@@ -19,7 +19,11 @@ use pilothouse_domain::{
     server::ServerId,
 };
 use pilothouse_system::hardware::Power;
-use tokio::task::{JoinError, JoinSet};
+use std::time::Duration;
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// So many failures one after another end a run: the server has gone, or cannot.
@@ -41,6 +45,10 @@ pub(super) struct Course {
     pub power: Power,
     /// Time that the requests so far took, and their number: what is left is reckoned from it.
     pub spent: Spent,
+    /// Only to learn how much this machine scatters: a comparison of a model with itself.
+    pub noise: bool,
+    /// When the first request that counts was about to be sent.
+    pub measuring_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -87,8 +95,7 @@ impl Course {
                 Warmth::Warm => return Ok(()),
                 Warmth::GoOn if side.run.warmups - earlier < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
-                    side.run.note =
-                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    side.remark(&format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
                     return Ok(());
                 }
             }
@@ -110,6 +117,10 @@ impl Course {
         for done in side.measured().count() as u32..self.plan.trials {
             let place = Place { done, total: self.plan.trials, rate, ..Place::default() };
             self.quiet(side, place).await?;
+            if self.is_over() {
+                side.remark(&format!("The time was over after {done} of {} trials.", self.plan.trials));
+                break;
+            }
             self.progress(side, TrialPhase::Measured, place, &[]);
             let question = Question::of(&self.plan, rand::random());
             rate = self.one(side, TrialPhase::Measured, question, None).await?.trial.decode_tok_s;
@@ -118,9 +129,18 @@ impl Course {
     }
 
     /// Whether a comparison has as many blocks as it needs after this one.
-    pub fn is_enough(&self, block: u32, a: &Measured, b: &Measured) -> bool {
+    pub fn is_enough(&mut self, block: u32, a: &mut Measured, b: &mut Measured) -> bool {
+        if self.is_over() {
+            for side in [a, b] {
+                side.remark(&format!("The time was over after {block} blocks."));
+            }
+            return true;
+        }
         if block < self.plan.trials {
             return false;
+        }
+        if self.noise {
+            return true;
         }
         let most = self.plan.trials.saturating_mul(BLOCKS_FACTOR).min(MAX_BLOCKS).max(self.plan.trials);
         if block >= most {
@@ -128,6 +148,13 @@ impl Course {
         }
         // Stopping on the width of an interval biases nothing; stopping on a verdict would.
         (block - self.plan.trials).is_multiple_of(MORE_BLOCKS) && is_narrow(a, b)
+    }
+
+    /// Whether the time that the plan gives is over; it runs from the first call. The first trial, block or level always comes.
+    fn is_over(&mut self) -> bool {
+        let since = *self.measuring_since.get_or_insert_with(Instant::now);
+        let budget = self.plan.budget_s.map(|seconds| Duration::from_secs(seconds.into()));
+        budget.is_some_and(|budget| since.elapsed() >= budget)
     }
 
     /// One trial of a side within a block.
@@ -153,9 +180,9 @@ impl Course {
     }
 
     pub async fn quiet(&mut self, side: &Measured, place: Place) -> Result<(), ApiError> {
-        let Self { around, gate, cancel, spent, .. } = self;
+        let Self { around, gate, cancel, spent, noise, .. } = self;
         let waits = |disturbing: &[Disturbance]| {
-            report(around, spent, side, TrialPhase::Measured, place, disturbing);
+            report(around, (spent, *noise), side, TrialPhase::Measured, place, disturbing);
         };
         gate.pass(cancel, waits).await
     }
@@ -170,6 +197,10 @@ impl Course {
             let done = side.measured().count() as u32;
             let place = Place { done, total, concurrency: Some(level), ..Place::default() };
             self.quiet(side, place).await?;
+            if self.is_over() {
+                side.remark(&format!("The time was over before {level} at a time."));
+                break;
+            }
             self.level(side, level, place).await?;
         }
         Ok(())
@@ -269,7 +300,7 @@ impl Course {
     }
 
     pub fn progress(&self, side: &Measured, phase: TrialPhase, place: Place, waits_for: &[Disturbance]) {
-        report(&self.around, &self.spent, side, phase, place, waits_for);
+        report(&self.around, (&self.spent, self.noise), side, phase, place, waits_for);
     }
 }
 
@@ -286,7 +317,7 @@ impl Spent {
 
 fn report(
     around: &BencherWiring,
-    spent: &Spent,
+    (spent, noise): (&Spent, bool),
     side: &Measured,
     phase: TrialPhase,
     place: Place,
@@ -304,6 +335,7 @@ fn report(
         concurrency: place.concurrency,
         waits_for: waits_for.to_vec(),
         turn: place.turn,
+        noise,
         left_s: place.left_s.or(spent.left_s(left)).filter(|_| phase == TrialPhase::Measured),
         ..BenchProgress::of(side.run.run_id, side.target.server.clone(), &side.target.model)
     })));

@@ -86,6 +86,8 @@ pub struct BenchRequest {
     pub replay: Vec<ReplayPrompt>,
     /// The runs that were cut off and shall go on, one or both sides; everything else but the plan then follows from them.
     pub resume: Vec<RunDetail>,
+    /// It is a comparison of a model with itself, only to learn how much this machine scatters: no more blocks than asked for.
+    pub noise: bool,
 }
 
 /// One run, or one for each side of a comparison.

@@ -107,7 +107,8 @@ impl Course {
         let failed = trial.flaw.clone().filter(|_| has_failed(&trial));
         let rate = trial.decode_tok_s;
         loop_.ended.push((number, trial));
-        let left = loop_.due.last().map(|last| (loop_.begun + *last).saturating_duration_since(Instant::now()));
+        let left =
+            loop_.due.last().map(|last| (loop_.begun + *last).saturating_duration_since(Instant::now()));
         let place = Place {
             done: loop_.ended.len() as u32,
             total: loop_.due.len() as u32,

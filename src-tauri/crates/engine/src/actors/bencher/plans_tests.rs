@@ -1,8 +1,8 @@
 //! Plans with a course of their own, by a clock that stands still while nobody waits.
 
-use super::tests::{request, scene, started, Scripted};
+use super::tests::{Scripted, request, scene, started};
 use super::{BenchRequest, BencherHandle};
-use crate::fakes::{Fault, FakeServer, Memory, Scene};
+use crate::fakes::{FakeServer, Fault, Memory, Scene};
 use pilothouse_domain::{
     bench::{
         BenchPlan, PlanAsked, PrefixUse, RunDetail, Summary, Trial, TrialPhase,
@@ -28,7 +28,12 @@ fn open(rate: f64, seconds: u32, pattern: ArrivalPattern) -> BenchPlan {
 
 /// Waits until so many measured requests have ended.
 async fn until_done(scene: &Scene, least: u32) {
-    while scene.now().bench.as_ref().is_none_or(|bench| bench.phase != TrialPhase::Measured || bench.done < least) {
+    while scene
+        .now()
+        .bench
+        .as_ref()
+        .is_none_or(|bench| bench.phase != TrialPhase::Measured || bench.done < least)
+    {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
@@ -118,7 +123,10 @@ async fn an_open_loop_is_cancelled_and_ends_when_the_server_only_fails() {
     until_done(&scene, 5).await;
     one.faults(|faults| faults.generate = Fault::Fail(ApiError::new(ErrorCode::ServerError, "no")));
     let failed = running.await.unwrap().unwrap_err();
-    assert!(failed.message.starts_with("16 requests of the benchmark one after another failed: no"), "{failed}");
+    assert!(
+        failed.message.starts_with("16 requests of the benchmark one after another failed: no"),
+        "{failed}"
+    );
 }
 
 /// A server with one place that reads a word in two milliseconds, and keeps the last prompt or does not.
@@ -163,7 +171,11 @@ async fn a_conversation_shows_what_its_server_keeps_turn_by_turn() {
         assert_eq!(known, 0, "a letter or two may be the same by chance");
         assert_eq!(detail.run.trials, 18, "the summary is of those that a program would send");
         let rated = measured.iter().filter(|trial| trial.prefill_tok_s.is_some()).count();
-        assert_eq!(rated, if keeps { 36 } else { 18 + 3 }, "no rate of a prompt of which nobody knows what was read");
+        assert_eq!(
+            rated,
+            if keeps { 36 } else { 18 + 3 },
+            "no rate of a prompt of which nobody knows what was read"
+        );
         assert_eq!(scene.held(), ["a"]);
     }
 }
@@ -183,8 +195,15 @@ async fn a_replay_asks_each_prompt_once_in_its_order() {
     };
     assert_eq!(of(|trial| trial.block), [Some(1), Some(2), Some(3)]);
     assert_eq!(of(|trial| trial.output_tokens), [Some(3), Some(1), Some(9)]);
-    assert_eq!(of(|trial| trial.prompt_tokens), [Some(16), Some(16), Some(16)], "thirteen letters before three words");
-    assert!(of(|trial| trial.cached_tokens).iter().all(|cached| cached.unwrap() <= 2), "the second is read anew");
+    assert_eq!(
+        of(|trial| trial.prompt_tokens),
+        [Some(16), Some(16), Some(16)],
+        "thirteen letters before three words"
+    );
+    assert!(
+        of(|trial| trial.cached_tokens).iter().all(|cached| cached.unwrap() <= 2),
+        "the second is read anew"
+    );
     let replay = detail.run.replay.unwrap();
     assert_eq!((replay.answered, replay.failed, detail.run.trials), (3, 0, 3), "a short answer counts");
     assert_eq!(replay.output_tokens.unwrap().p50, 3.0);

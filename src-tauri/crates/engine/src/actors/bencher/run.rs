@@ -73,7 +73,16 @@ impl BenchRun {
         let servers: BTreeSet<ServerId> = models.iter().map(|model| model.server.clone()).collect();
         let power = self.power().await;
         let gate = QuietGate::new(&around, servers, &plan, power.on_battery);
-        Course { around, plan, cancel: self.cancel.clone(), gate, spent: Spent::default(), power }
+        Course {
+            around,
+            plan,
+            cancel: self.cancel.clone(),
+            gate,
+            spent: Spent::default(),
+            power,
+            noise: self.request.noise,
+            measuring_since: None,
+        }
     }
 
     async fn power(&self) -> Power {
@@ -206,7 +215,7 @@ impl BenchRun {
             course.warm_up(&mut a).await?;
             course.warm_up(&mut b).await?;
             let mut block = last_block(&a, &b);
-            while !course.is_enough(block, &a, &b) {
+            while !course.is_enough(block, &mut a, &mut b) {
                 block += 1;
                 course.quiet_before(&a).await?;
                 // The same words for both, and nobody knows who is first.
@@ -240,7 +249,7 @@ impl BenchRun {
         };
         let result = async {
             let mut block = last_block(&a, &b);
-            while !course.is_enough(block, &a, &b) {
+            while !course.is_enough(block, &mut a, &mut b) {
                 block += 1;
                 let (text, a_first): (u64, bool) = (rand::random(), rand::random());
                 let order = if a_first { [0, 1] } else { [1, 0] };

@@ -57,6 +57,7 @@ pub(super) fn request(model: &str) -> BenchRequest {
         against: None,
         replay: vec![],
         resume: vec![],
+        noise: false,
     }
 }
 
@@ -190,6 +191,7 @@ fn against(model: &str, other: &str) -> BenchRequest {
         against: Some((other.into(), None)),
         replay: vec![],
         resume: vec![],
+        noise: false,
     }
 }
 
@@ -244,6 +246,32 @@ async fn both_sides_are_measured_in_blocks_and_memory_is_as_before() {
     assert_eq!((runs[0].run.model.as_str(), runs[1].run.model.as_str()), ("b", "b"));
     assert_eq!((scene.held(), one.loads()), (vec!["a".to_owned()], 3));
     assert_eq!(bencher.bench(against("a", "nonsense")).await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_its_time_is_over_and_says_so() {
+    let (scene, _, bencher) = scene().await;
+    for budget_s in [10, 20, 40] {
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("quick", Some(100)).unwrap() };
+        let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+        assert_eq!(run.state, RunState::Done);
+        assert!((1..100).contains(&run.trials), "{}", run.trials);
+        let note = run.note.unwrap();
+        assert_eq!(note, format!("The time was over after {} of 100 trials.", run.trials));
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("ab", Some(60)).unwrap() };
+        let runs = bencher.bench(BenchRequest { plan, ..against("a", "b") }).await.unwrap();
+        let trials: Vec<u32> = runs.iter().map(|side| side.run.trials).collect();
+        assert!(trials[0] == trials[1] && (1..60).contains(&trials[0]), "{trials:?}");
+        assert!(runs.iter().all(|side| side.run.note.as_ref().unwrap().contains("time was over")));
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("sweep", Some(60)).unwrap() };
+        let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+        assert_eq!(run.sweep.unwrap().points.len(), 1, "the level under way is ended, no other begun");
+    }
+    assert_eq!(scene.held(), ["a"]);
+    // Nor does one end before that has all the time it wants.
+    let plan = BenchPlan { budget_s: Some(7200), ..BenchPlan::named("quick", None).unwrap() };
+    let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+    assert_eq!((run.trials, run.note), (10, None));
 }
 
 #[tokio::test(start_paused = true)]
