@@ -4,6 +4,7 @@ pub mod arrivals;
 pub mod change_point;
 pub mod comparison;
 pub mod conversation;
+pub mod cooling;
 pub mod drift;
 pub mod expected;
 mod knee;

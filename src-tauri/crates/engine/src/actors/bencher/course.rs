@@ -179,6 +179,18 @@ impl Course {
         self.quiet(side, Place { done, total: self.plan.trials, ..Place::default() }).await
     }
 
+    /// The gate before a block: the cards as cool as before the first one, then a quiet machine.
+    pub async fn ready_for_block(&mut self, side: &Measured) -> Result<(), ApiError> {
+        let done = side.measured().count() as u32;
+        let place = Place { done, total: self.plan.trials, ..Place::default() };
+        let Self { around, gate, cancel, spent, noise, .. } = self;
+        let waits = |disturbing: &[Disturbance]| {
+            report(around, (spent, *noise), side, TrialPhase::Measured, place, disturbing);
+        };
+        gate.cool_down(cancel, waits).await?;
+        self.quiet(side, place).await
+    }
+
     pub async fn quiet(&mut self, side: &Measured, place: Place) -> Result<(), ApiError> {
         let Self { around, gate, cancel, spent, noise, .. } = self;
         let waits = |disturbing: &[Disturbance]| {

@@ -217,7 +217,7 @@ impl BenchRun {
             let mut block = last_block(&a, &b);
             while !course.is_enough(block, &mut a, &mut b) {
                 block += 1;
-                course.quiet_before(&a).await?;
+                course.ready_for_block(&a).await?;
                 // The same words for both, and nobody knows who is first.
                 let (text, a_first): (u64, bool) = (rand::random(), rand::random());
                 let (first, second) = if a_first { (&mut a, &mut b) } else { (&mut b, &mut a) };
@@ -259,7 +259,7 @@ impl BenchRun {
                     let turn = async {
                         let Some(lent) = borrowed.sides.first() else { return Err(nothing_lent()) };
                         side.asked = Asked::of(&side.target, lent);
-                        course.quiet_before(side).await?;
+                        course.ready_for_block(side).await?;
                         course.rewarm(side, REWARM).await?;
                         course.block_trial(side, block, text).await
                     };

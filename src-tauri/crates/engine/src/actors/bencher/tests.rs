@@ -1,12 +1,15 @@
 use super::{BenchRequest, BencherHandle, BencherWiring, Neighbours, Runs};
 use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
+use crate::hub::Report;
 use pilothouse_domain::{
+    Timestamp,
     bench::{
         BenchPlan, Run, RunDetail, RunState, TrialPhase,
         plan::WhenDisturbed,
-        quiet::{CpuTimes, ProcessTime},
+        quiet::{CpuTimes, DisturbedBy, ProcessTime},
     },
     error::{ApiError, ErrorCode},
+    gauge::{Gauges, GpuReading},
 };
 use pilothouse_system::{gauges::GaugePast, hardware::Power};
 use std::{
@@ -246,6 +249,69 @@ async fn both_sides_are_measured_in_blocks_and_memory_is_as_before() {
     assert_eq!((runs[0].run.model.as_str(), runs[1].run.model.as_str()), ("b", "b"));
     assert_eq!((scene.held(), one.loads()), (vec!["a".to_owned()], 3));
     assert_eq!(bencher.bench(against("a", "nonsense")).await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+/// A card of so many degrees.
+fn of_warmth(temperature_c: f64) -> Report {
+    let card = GpuReading { name: "RTX".into(), temperature_c: Some(temperature_c), ..GpuReading::default() };
+    Report::Gauges(Gauges {
+        at: Timestamp::UNIX_EPOCH,
+        interval_ms: None,
+        cpu_percent: None,
+        cpu_cores: 4,
+        memory_used_bytes: None,
+        memory_total_bytes: None,
+        memory_limit: None,
+        memory_pressure: None,
+        swap_used_bytes: None,
+        swap_total_bytes: None,
+        gpus: vec![card],
+        gpus_absent: None,
+        servers: vec![],
+        orphans: vec![],
+        own: Default::default(),
+        silent: vec![],
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_has_grown_warm_is_waited_for_between_blocks_but_not_for_ever() {
+    let (scene, _, bencher) = scene().await;
+    let second_block = async || {
+        while scene.now().bench.as_ref().and_then(|bench| bench.block).is_none_or(|(block, _)| block < 2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    scene.hub.report(of_warmth(60.0));
+    let begin = || {
+        let bencher = bencher.clone();
+        tokio::spawn(async move { bencher.bench(against("a", "b")).await })
+    };
+    let running = begin();
+    second_block().await;
+    scene.hub.report(of_warmth(70.0));
+    while scene.now().bench.as_ref().is_some_and(|bench| bench.waits_for.is_empty()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let waited = scene.now().bench.clone().unwrap();
+    assert!(waited.waits_for[0].name.contains("warmer than before"), "{waited:?}");
+    // It waits for as long as the card is warm.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(scene.now().bench.as_ref().unwrap().done, waited.done);
+    scene.hub.report(of_warmth(62.0));
+    let runs = running.await.unwrap().unwrap();
+    assert!(runs.iter().all(|side| side.run.trials >= 10 && side.run.disturbed.is_empty()), "{runs:#?}");
+    // One that does not cool down costs a run no more than its bound, and marks it.
+    scene.hub.report(of_warmth(60.0));
+    let running = begin();
+    second_block().await;
+    scene.hub.report(of_warmth(90.0));
+    let begun = tokio::time::Instant::now();
+    let runs = running.await.unwrap().unwrap();
+    assert!(runs.iter().all(|side| side.run.trials >= 10), "{runs:#?}");
+    let marks: Vec<_> = runs[0].run.disturbed.iter().map(|one| one.what).collect();
+    assert_eq!(marks, [DisturbedBy::Heat], "{runs:#?}");
+    assert!(begun.elapsed() < Duration::from_secs(1200), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
