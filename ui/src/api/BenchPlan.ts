@@ -32,6 +32,11 @@ concurrency: Array<number>, when_disturbed: WhenDisturbed,
  */
 quiet_wait_s: number, 
 /**
+ * The most seconds of measuring, from the first request that counts: the trial, block or level under way then is the last.
+ * `None`: as long as it takes.
+ */
+budget_s: number | null, 
+/**
  * Of an open loop: when its requests are due.
  */
 arrivals: Arrivals | null, 

@@ -32,6 +32,10 @@ concurrency: number | null,
  */
 turn: [number, number] | null, 
 /**
+ * A comparison of a model with itself that goes before the one that was asked for, to learn how much this machine scatters.
+ */
+noise: boolean, 
+/**
  * Who disturbs, while the run waits for a quiet machine.
  */
 waits_for: Array<Disturbance>, 
