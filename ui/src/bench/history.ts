@@ -1,4 +1,5 @@
 /** Pure questions about past runs: which are shown, and how a figure went over time. */
+import { repeats } from './plans';
 import type { Run } from '../api/Run';
 import type { RunState } from '../api/RunState';
 import type { Summary } from '../api/Summary';
@@ -69,7 +70,7 @@ export interface Trend {
 export function trends(runs: Run[], metric: TrendMetric, most: number): Trend[] {
   const groups = new Map<string, Run[]>();
   for (const run of runs) {
-    if (run.state !== 'done' || run.sweep !== null || trendValue(run, metric) === null) continue;
+    if (run.state !== 'done' || run.sweep !== null || !repeats(run.plan) || trendValue(run, metric) === null) continue;
     const key = `${run.server}/${run.model} ${run.plan.prompt_words} ${run.plan.max_tokens}`;
     groups.set(key, [...(groups.get(key) ?? []), run]);
   }

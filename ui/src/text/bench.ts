@@ -46,21 +46,43 @@ export const bench = {
     ['standard', 'Standard'],
     ['ab', 'Compare with …'],
     ['sweep', 'Requests at a time'],
+    ['open', 'Requests by plan'],
+    ['agent', 'Conversation'],
+    ['replay', 'My own prompts'],
   ] as [PlanName, string][],
   planMeanings: {
     quick: 'Short prompts and answers, one after the other.',
     standard: 'Long prompts and answers, one after the other.',
     ab: 'Both in turns, so that whatever else happens hits both alike.',
     sweep: 'More and more requests at a time, to see from where on more gain nothing.',
+    open: 'Requests come at a rate, whatever the server does, and count from when they were due.',
+    agent: 'Conversations that grow turn by turn, to see what the server saves by keeping their beginning.',
+    replay:
+      'Each prompt of a file once: JSON Lines ({"prompt": "…"} or {"messages": […]}), or one prompt a line; at most 200 prompts and 500 kB. The prompts are not kept.',
   } satisfies Record<PlanName, string>,
-  planNames: { quick: 'Quick', standard: 'Standard', ab: 'Comparison', sweep: 'Requests at a time' } as Record<
-    string,
-    string
-  >,
+  planNames: {
+    quick: 'Quick',
+    standard: 'Standard',
+    ab: 'Comparison',
+    sweep: 'Requests at a time',
+    open: 'Requests by plan',
+    agent: 'Conversation',
+    replay: 'Own prompts',
+  } as Record<string, string>,
   other: 'Compare with',
   chooseOther: 'Compare with …',
   withItself: (title: string) => `itself: ${title}`,
   upTo: 'up to',
+  rate: 'requests by the second',
+  seconds: 'for seconds',
+  turns: 'turns',
+  prompts: 'File of prompts',
+  /** What a number may be, beside its field. */
+  limits: (least: number, most: number, what: string) => `${least} to ${most} ${what}`,
+  requestsPlanned: (n: number) => `${n} requests.`,
+  promptsChosen: (n: number) => (n === 1 ? '1 prompt.' : `${n} prompts.`),
+  promptsTooMany: (n: number) => `${n} prompts: a replay takes at most 200, and 500 kB.`,
+  turnOf: (k: number, n: number) => `Turn ${k} of ${n}`,
   timeUnknown: 'a minute or two',
   /** `cold`: what has to be loaded first. */
   does: (time: string, cold: string | null) =>
@@ -145,6 +167,12 @@ export const bench = {
   cached: 'Cached',
   finish: 'Ended by',
   flaw: 'Does not count because',
+  openIs: (rate: string, seconds: number, requests: number) =>
+    `${rate} requests by the second for ${seconds} s, ${requests} in all`,
+  conversationIs: (turns: number, conversations: number) =>
+    `${conversations} conversations of ${turns} turns, each held twice`,
+  replayIs: (prompts: number, digest: string) =>
+    `${prompts === 1 ? '1 prompt' : `${prompts} prompts`} of a file, which was not kept (SHA-256 ${digest.slice(0, 8)}…)`,
   planIs: (words: number, tokens: number, trials: number) =>
     `${words} words in, ${tokens} tokens out, ${trials} trials`,
   loading: 'Reading the run',

@@ -12,6 +12,7 @@ export * from './log';
 export * from './machine';
 export * from './memory';
 export * from './now';
+export * from './plans';
 export * from './servers';
 export * from './setup';
 export * from './states';

@@ -10,6 +10,7 @@ import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
 import { comparisonOf, detailOf, planOf, runs } from './bench';
+import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
@@ -288,7 +289,8 @@ export class FakeBackend implements Backend {
       await sleep(this.step);
       if (mine !== this.#bench) break;
     }
-    const finished = finishedRuns(run_id, name, target, total, levels);
+    const own = planRun(run_id, target, { ...call, plan: name });
+    const finished = own === null ? finishedRuns(run_id, name, target, total, levels) : [own];
     if (mine !== this.#bench) for (const one of finished) one.state = 'cancelled';
     this.#runs.unshift(...[...finished].reverse());
     const [a, b] = [finished[0], finished[1]];

@@ -35,6 +35,9 @@ export function planOf(name: string, n: number): BenchPlan {
     concurrency: name === 'sweep' ? LEVELS : [1],
     when_disturbed: 'mark',
     quiet_wait_s: 60,
+    arrivals: null,
+    turns: null,
+    replay: null,
   };
 }
 
@@ -62,6 +65,9 @@ export function run(id: number, at: number, server: string, model: string, rate:
     disturbed: [],
     against: null,
     sweep: null,
+    open_loop: null,
+    conversation: null,
+    replay: null,
     reasons: [],
     fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
     note: null,
@@ -195,6 +201,8 @@ function trial(seq: number, rate: number): Trial {
     concurrency: null,
     begun_ms: null,
     late_ms: 0,
+    turn: null,
+    prefix: null,
     ttft_ms: 2400 / rate,
     decode_tok_s: rate,
     prefill_tok_s: rate * 7.9,
