@@ -10,6 +10,7 @@ use pilothouse_domain::{
     hang::{ProcessWork, Slot},
     model::{Expiry, Instance, Model},
     server::{Abilities, Ownership, ServerId, ServerKind},
+    settings::ServersSettings,
 };
 use pilothouse_servers::{
     Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, Installation, Launch,
@@ -287,7 +288,16 @@ impl ServerAdapter for FakeServer {
         if self.found_as != Ownership::Ours {
             return Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."));
         }
-        self.lock().launches += 1;
+        // A new process has nothing in memory.
+        for model in self.held() {
+            self.let_go(&model);
+        }
+        let mut world = self.lock();
+        world.launches += 1;
+        if let Some(parallel) = world.parallel.filter(|_| !world.ignores_parallel) {
+            world.slots = Some(parallel);
+        }
+        drop(world);
         let process = ProcessSpec {
             program: "/bin/sleep".into(),
             args: vec!["1000".into()],
@@ -296,6 +306,10 @@ impl ServerAdapter for FakeServer {
             cwd: None,
         };
         Ok(Launch::Own { process, endpoint: self.endpoint(), files: vec![] })
+    }
+
+    fn take_settings(&self, servers: &ServersSettings) {
+        self.lock().parallel = Some(servers.ollama.parallel);
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

@@ -69,6 +69,9 @@ pub(super) struct World {
     pub token_takes: Duration,
     pub load_takes: Duration,
     pub slots: Option<u32>,
+    /// What its next start takes over of the settings; `None`: nothing was said.
+    pub parallel: Option<u32>,
+    pub ignores_parallel: bool,
     /// Answers that nobody waits for: since when, and whether they go on.
     pub orphans: Vec<(Instant, bool)>,
     /// Answers under way that came by `generate`, and their tokens so far.
@@ -114,6 +117,8 @@ impl FakeServer {
             token_takes: Duration::ZERO,
             load_takes: Duration::ZERO,
             slots: None,
+            parallel: None,
+            ignores_parallel: false,
             orphans: vec![],
             answers: BTreeMap::new(),
             work: None,
@@ -155,6 +160,11 @@ impl FakeServer {
     pub fn with_slots(self, slots: u32) -> Self {
         self.lock().slots = Some(slots);
         Self { places: Arc::new(Semaphore::new(slots as usize)), ..self }
+    }
+
+    /// It goes on with as many slots as it has, whatever the settings say.
+    pub fn ignore_parallel(&self) {
+        self.lock().ignores_parallel = true;
     }
 
     /// How long a load and each token take.

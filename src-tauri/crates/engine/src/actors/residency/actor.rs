@@ -165,6 +165,7 @@ impl Residency {
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
             Ask::Borrow(request) => self.lend(request),
+            Ask::BorrowServer(request) => self.lend_server(request),
             Ask::Servers(servers) => self.servers = Some(servers),
             Ask::Shutdown(reply) => drop(reply.send(())),
         }
@@ -195,6 +196,12 @@ impl Residency {
                     let _ = waits.send(());
                 }
             }
+            Event::Hold(held) => {
+                self.hold();
+                let _ = held.send(());
+            }
+            Event::ServerReturned(borrowed, waits) => self.server_returned(*borrowed, waits),
+            Event::ServerLoanOver(right, waits) => self.server_loan_over(*right, waits),
         }
         if was_lent && self.lent.is_none() {
             self.on_snapshot(&self.around.hub.now());

@@ -3,6 +3,7 @@
 use super::{
     SwitchReply, Wanted,
     borrow::{Borrowed, NotReady, Ready},
+    server_loan,
 };
 use pilothouse_domain::{
     error::ApiError,
@@ -24,4 +25,12 @@ pub(super) enum Event {
     Returned(Vec<ModelRef>, Option<oneshot::Sender<()>>),
     /// Memory is as before, but for what could not be taken out.
     LoanOver(Vec<ModelRef>, Option<oneshot::Sender<()>>),
+    /// The active model is about to leave memory for a loan: requests for it wait from now on.
+    Hold(oneshot::Sender<()>),
+    /// A server that was lent comes back, and who waits until its memory is as before.
+    ServerReturned(Box<server_loan::Borrowed>, ServerWaits),
+    /// Its memory is as before, but for what could not be put right.
+    ServerLoanOver(Box<server_loan::PutRight>, ServerWaits),
 }
+
+type ServerWaits = Option<oneshot::Sender<Result<(), ApiError>>>;
