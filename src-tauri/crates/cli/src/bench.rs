@@ -193,6 +193,7 @@ fn text(run: &Run) -> String {
     lines.extend(run.peak_gpu_memory_bytes.map(|bytes| format!("  on cards    {}", gigabytes(bytes))));
     lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {joules:.2} J per token")));
     lines.extend(run.sweep.as_ref().map(sweep_text));
+    lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
     let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {
         Some(Interval::Confidence95) => "median (95 % interval)",
         _ => "median (range)",
@@ -201,6 +202,18 @@ fn text(run: &Run) -> String {
     lines.extend(compare::disturbed(&run.disturbed));
     lines.extend(run.note.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
+}
+
+/// What to do with what a sweep has found.
+fn use_it(run: &Run, sweep: &Levels) -> Option<String> {
+    let best = sweep.best.or(sweep.knee.as_ref().map(|knee| knee.concurrency))?;
+    let already = run.fingerprint.get("parallel").is_some_and(|parallel| *parallel == best.to_string());
+    (!already).then(|| {
+        format!(
+            "use {best} at a time: pilothouse parallel {} --server {} --set {best}",
+            run.model, run.server
+        )
+    })
 }
 
 fn sweep_text(sweep: &Levels) -> String {

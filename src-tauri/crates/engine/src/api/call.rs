@@ -216,6 +216,21 @@ pub enum Call {
         #[ts(optional)]
         resume: Option<i64>,
     },
+    /// Lets a model answer so many requests at a time, 1 to 64, from now on: its server of ours is started again with it, the model
+    /// proved by a token, memory as before; then the settings file is written. Errors: not_found, ambiguous, invalid_call,
+    /// does_not_fit, not_ours and unsupported (with what its owner has to set), busy, cancelled, and why it could not be loaded or
+    /// gave no token; settings and memory are as before then.
+    UseParallel {
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        parallel: u32,
+    },
+    /// Takes the last `UseParallel` back, within a minute of it. Errors: not_found (nothing to undo), and as `UseParallel`.
+    UndoParallel,
+    /// Cancels the `UseParallel` or `UndoParallel` under way. Errors: not_found.
+    CancelParallel,
     /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
     /// Errors: not_found (unknown server or model), store_unavailable.
     Trends {
