@@ -1,6 +1,7 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
 pub mod change_point;
+mod compared;
 pub mod comparison;
 pub mod drift;
 mod knee;
@@ -24,6 +25,7 @@ pub mod trial;
 mod unpaired;
 mod verdict_words;
 pub mod warmup;
+mod words;
 
 pub use comparison::{Comparison, Verdict};
 pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS};
