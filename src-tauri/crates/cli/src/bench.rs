@@ -1,5 +1,5 @@
 use crate::{
-    compare, document,
+    compare, document, held,
     history::figure,
     output::{Output, table},
     serve,
@@ -35,9 +35,13 @@ pub struct Bench {
     /// Measured requests; of a comparison, blocks of one request of each side to begin with.
     #[arg(long, visible_alias = "blocks", value_parser = clap::value_parser!(u32).range(5..=100))]
     trials: Option<u32>,
-    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against) or sweep. Default: quick, or ab.
-    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep"])]
+    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against), sweep, load (how long a load takes, and the
+    /// first token after it) or copies (several copies of the model in memory). Default: quick, or ab.
+    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep", "load", "copies"])]
     plan: Option<String>,
+    /// The most copies of the plan copies; default 4.
+    #[arg(long, value_name = "N", requires = "plan", value_parser = clap::value_parser!(u32).range(1..=64))]
+    up_to: Option<u32>,
     /// Go on with a run that was cut off or cancelled, instead of a new one.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "server", "against", "trials", "plan"])]
     resume: Option<i64>,
@@ -87,7 +91,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         server: arguments.server.map(ServerId),
         plan: arguments.plan,
         trials: arguments.trials,
-        up_to: None,
+        up_to: arguments.up_to,
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: arguments
@@ -192,6 +196,8 @@ fn text(run: &Run) -> String {
     ];
     lines.extend(run.peak_gpu_memory_bytes.map(|bytes| format!("  on cards    {}", gigabytes(bytes))));
     lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {joules:.2} J per token")));
+    lines.extend(run.loads.as_ref().map(held::loads));
+    lines.extend(run.copies.as_ref().map(held::copies));
     lines.extend(run.sweep.as_ref().map(sweep_text));
     lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
     let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {

@@ -11,6 +11,7 @@ mod exchange;
 mod fit;
 mod gauge_history;
 mod gauges;
+mod held;
 mod history;
 mod keys;
 mod logs;

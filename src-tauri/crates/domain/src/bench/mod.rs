@@ -3,8 +3,10 @@
 pub mod change_point;
 mod compared;
 pub mod comparison;
+pub mod copies;
 pub mod drift;
 mod knee;
+pub mod load;
 mod matching;
 mod metrics;
 mod paired;

@@ -1,6 +1,8 @@
 //! One run: the trials of one model on one server, and what they say together.
 
 use super::{
+    copies::Copies,
+    load::Loads,
     plan::BenchPlan,
     quiet::Disturbance,
     stats::{self, Summary},
@@ -71,6 +73,12 @@ pub struct Run {
     /// Of a sweep: its levels.
     #[serde(default)]
     pub sweep: Option<Sweep>,
+    /// Of the plan load: its loads.
+    #[serde(default)]
+    pub loads: Option<Loads>,
+    /// Of the plan copies: its levels.
+    #[serde(default)]
+    pub copies: Option<Copies>,
     /// What its traces and the order of its trials say: "GPU idle 60 % of this run".
     #[serde(default)]
     pub reasons: Vec<String>,
@@ -110,6 +118,8 @@ impl Run {
             disturbed: vec![],
             against: None,
             sweep: None,
+            loads: None,
+            copies: None,
             reasons: vec![],
             fingerprint: Fingerprint::default(),
             note: None,
@@ -173,7 +183,7 @@ pub struct BenchProgress {
     /// Of a comparison: the block under way, from 1, and how many there are before it is looked whether they do.
     #[serde(default)]
     pub block: Option<(u32, u32)>,
-    /// Of a sweep: requests at a time.
+    /// Of a sweep: requests at a time; of copies: how many there are.
     #[serde(default)]
     pub concurrency: Option<u32>,
     /// Who disturbs, while the run waits for a quiet machine.

@@ -186,15 +186,16 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
-        /// "quick" (default), "standard", "ab" (default with `against`) or "sweep".
+        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "load" or "copies".
         #[serde(default)]
         #[ts(optional)]
         plan: Option<String>,
-        /// 5 to 100; of a comparison the blocks to begin with, 5 to 60.
+        /// 5 to 100; of a comparison the blocks to begin with, 5 to 60; of load the loads from each place, 5 to 20; of copies the
+        /// requests of each.
         #[serde(default)]
         #[ts(optional)]
         trials: Option<u32>,
-        /// The most requests at a time of a sweep, 1 to 64; default 8.
+        /// The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
         #[serde(default)]
         #[ts(optional)]
         up_to: Option<u32>,

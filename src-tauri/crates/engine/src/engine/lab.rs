@@ -10,7 +10,7 @@ use pilothouse_domain::{
     bench::{
         BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
-        plan::{MAX_QUIET_WAIT_S, WhenDisturbed, levels},
+        plan::{MAX_QUIET_WAIT_S, WhenDisturbed, copies_to, levels},
         series::SeriesMetric,
         trend::Trend,
     },
@@ -38,18 +38,23 @@ impl Asked {
         let name = self.plan.as_deref().unwrap_or(usual);
         let mut plan = BenchPlan::named(name, self.trials).ok_or_else(|| {
             ApiError::new(ErrorCode::InvalidCall, format!("There is no benchmark plan {name}."))
-                .hint("Plans: quick, standard, ab, sweep.")
+                .hint("Plans: quick, standard, ab, sweep, load, copies.")
         })?;
         if self.against.is_some() != (name == "ab") {
             return Err(ApiError::new(ErrorCode::InvalidCall, "The plan ab, and no other, has two sides.")
                 .hint("Name the other side: pilothouse bench MODEL --against OTHER"));
         }
         if let Some(up_to) = self.up_to {
-            if !plan.is_sweep() {
-                return Err(ApiError::new(ErrorCode::InvalidCall, "Only a sweep has levels to go up to.")
-                    .hint("pilothouse sweep --up-to N"));
-            }
-            plan.concurrency = levels(up_to);
+            plan.concurrency = match () {
+                () if plan.is_sweep() => levels(up_to),
+                () if plan.is_copies() => copies_to(up_to),
+                () => {
+                    let text = "Only sweep and copies have levels to go up to.";
+                    return Err(ApiError::new(ErrorCode::InvalidCall, text).hint(
+                        "pilothouse sweep --up-to N, or pilothouse bench MODEL --plan copies --up-to N",
+                    ));
+                }
+            };
         }
         plan.when_disturbed = self.when_disturbed.unwrap_or_default();
         if let Some(seconds) = self.quiet_wait_s {
@@ -96,6 +101,9 @@ impl Inner {
             }
             if run.plan.is_sweep() {
                 return Err(cannot("the levels of a sweep are measured in one go"));
+            }
+            if run.plan.is_load() || run.plan.is_copies() {
+                return Err(cannot("what it loaded is measured in one go"));
             }
         }
         let [first, rest @ ..] = &sides[..] else { return Err(ApiError::internal("A run has no side.")) };

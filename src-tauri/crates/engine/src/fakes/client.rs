@@ -16,6 +16,7 @@ use pilothouse_servers::{
     Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, Installation, Launch,
     LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
+use pilothouse_system::model_files::ModelFiles;
 use pilothouse_system::process::{Child, Exit, ProcessSpec, Processes};
 use std::{sync::Arc, time::Duration};
 
@@ -123,6 +124,23 @@ impl ServerClient for FakeServer {
             Some((Ok(event(text, None)), (answer, given + together)))
         });
         Ok(events.boxed())
+    }
+
+    async fn load_copy(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            (world.faults.next_loads.pop_front().unwrap_or_default(), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        tokio::time::sleep(takes).await;
+        let held = self.held();
+        let numbered = (2..).map(|number| format!("{}:{number}", request.model));
+        let id =
+            std::iter::once(request.model.clone()).chain(numbered).find(|id| !held.contains(id)).unwrap();
+        let instance = self.take_copy_in(&request.model, &id, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(id));
+        Ok(instance)
     }
 
     fn openai(&self) -> Endpoint {
@@ -249,7 +267,7 @@ impl ServerAdapter for FakeServer {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { load: true, unload: true, ..Abilities::default() }
+        Abilities { load: true, unload: true, copies: self.lock().copies, ..Abilities::default() }
     }
 
     fn found_as(&self) -> Ownership {
@@ -306,6 +324,10 @@ impl ServerAdapter for FakeServer {
             cwd: None,
         };
         Ok(Launch::Own { process, endpoint: self.endpoint(), files: vec![] })
+    }
+
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
+        self.lock().files.then(|| ModelFiles::gguf(format!("/nowhere/{model}.gguf").into()))
     }
 
     fn take_settings(&self, servers: &ServersSettings) {

@@ -87,6 +87,10 @@ pub(super) struct World {
     pub installed: bool,
     /// A load goes on when its asker leaves.
     pub loads_go_on: bool,
+    /// It holds several copies of a model.
+    pub copies: bool,
+    /// Its models have files that can be read here.
+    pub files: bool,
 }
 
 /// A server that exists only in memory. A clone is the same server.
@@ -127,6 +131,8 @@ impl FakeServer {
             pid: PID,
             installed: false,
             loads_go_on: false,
+            copies: false,
+            files: false,
         };
         Self {
             id: ServerId::new(id),
@@ -186,6 +192,17 @@ impl FakeServer {
     pub fn with_loads_that_go_on(self) -> Self {
         self.lock().loads_go_on = true;
         self
+    }
+
+    /// It holds several copies of a model, as LM Studio does.
+    pub fn with_copies(self) -> Self {
+        self.lock().copies = true;
+        self
+    }
+
+    /// Its models have files that can be read here.
+    pub fn with_files(&self) {
+        self.lock().files = true;
     }
 
     /// The process that it is found with.
@@ -324,10 +341,13 @@ impl FakeServer {
 
     /// Takes a model into memory, or gives what is there. Errors: not_found, does_not_fit.
     pub(super) fn take_in(&self, model: &str, expiry: Expiry) -> Result<Instance, ApiError> {
+        let held = self.lock().held.get(model).map(|(_, held)| held.clone());
+        held.map_or_else(|| self.take_copy_in(model, model, expiry), Ok)
+    }
+
+    /// The same for a copy of its own name.
+    pub(super) fn take_copy_in(&self, model: &str, id: &str, expiry: Expiry) -> Result<Instance, ApiError> {
         let mut world = self.lock();
-        if let Some((_, held)) = world.held.get(model) {
-            return Ok(held.clone());
-        }
         let Some(bytes) = world.models.get(model).copied() else {
             return Err(ApiError::not_found(format!("There is no model {model}.")));
         };
@@ -335,7 +355,7 @@ impl FakeServer {
             return Err(ApiError::new(ErrorCode::DoesNotFit, format!("There is no memory for {model}.")));
         }
         let instance = Instance {
-            id: model.to_owned(),
+            id: id.to_owned(),
             server: self.id.clone(),
             model: model.to_owned(),
             memory_bytes: Some(bytes),
@@ -349,10 +369,10 @@ impl FakeServer {
         };
         world.lives += 1;
         let life = world.lives;
-        world.held.insert(model.to_owned(), (life, instance.clone()));
+        world.held.insert(id.to_owned(), (life, instance.clone()));
         let pid = world.next_pid;
         if let Some(children) = &mut world.children {
-            children.push((pid, model.to_owned()));
+            children.push((pid, id.to_owned()));
             world.next_pid += 1;
         }
         Ok(instance)

@@ -8,7 +8,8 @@ use super::{
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial, sweep::Sweep,
+        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial, copies::Copies,
+        load::Loads, sweep::Sweep,
     },
     error::ApiError,
     server::ServerId,
@@ -349,6 +350,10 @@ pub(super) struct StoredSummary {
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
+    #[serde(default)]
+    loads: Option<Loads>,
+    #[serde(default)]
+    copies: Option<Copies>,
     reasons: Vec<String>,
 }
 
@@ -366,6 +371,8 @@ impl StoredSummary {
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
+            loads: run.loads.clone(),
+            copies: run.copies.clone(),
             reasons: run.reasons.clone(),
         }
     }
@@ -382,6 +389,8 @@ impl StoredSummary {
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;
+        run.loads = self.loads;
+        run.copies = self.copies;
         run.reasons = self.reasons;
     }
 }

@@ -99,6 +99,7 @@ impl ServerAdapter for LlamaServer {
             take_over: false,
             // One without a stream is noticed within a second, and not at all beside an answer that is being streamed.
             cancels: false,
+            copies: false,
         }
     }
 

@@ -132,6 +132,7 @@ impl ServerAdapter for Ollama {
             key: false,
             take_over: false,
             cancels: true,
+            copies: false,
         }
     }
 

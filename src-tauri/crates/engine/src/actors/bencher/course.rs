@@ -22,7 +22,7 @@ use pilothouse_domain::{
 };
 use pilothouse_servers::GenerateRequest;
 use pilothouse_system::hardware::Power;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -141,6 +141,54 @@ impl Course {
         self.progress(side, TrialPhase::Measured, place, &[]);
         self.one(side, TrialPhase::Measured, text, Some(block)).await?;
         Ok(())
+    }
+
+    /// Where a run of loads is: each has two requests after it.
+    pub fn at_load(&self, side: &Measured, done: u32, loads: u32) {
+        let place = Place { done: 2 * done, total: 2 * loads, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+    }
+
+    /// A request that follows a load, which took so long.
+    pub async fn after_load(
+        &mut self,
+        side: &mut Measured,
+        phase: TrialPhase,
+        load: u32,
+        took: Duration,
+    ) -> Result<Trial, ApiError> {
+        self.spent.seconds += took.as_secs_f64();
+        self.one(side, phase, rand::random(), Some(load)).await
+    }
+
+    /// A request of one copy of the model, on its own.
+    pub fn asking(
+        &self,
+        asked: &Asked,
+        phase: TrialPhase,
+    ) -> impl Future<Output = (Instant, Result<Trial, ApiError>)> + Send + use<> {
+        let (around, asked) = (self.around.clone(), asked.clone());
+        let (plan, cancel, text) = (self.plan.clone(), self.cancel.clone(), rand::random());
+        async move { ask(&around, &asked, &plan, &cancel, phase, text).await }
+    }
+
+    /// Counts an answer of one of so many copies; `failures`: those one after another before it. Errors: server_error.
+    pub fn copy_answered(
+        &mut self,
+        side: &Measured,
+        trial: &Trial,
+        copies: u32,
+        failures: u32,
+    ) -> Result<u32, ApiError> {
+        side.same_server(&self.around)?;
+        self.spent.take(trial, copies);
+        let place = Place { concurrency: Some(copies), rate: trial.decode_tok_s, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+        match trial.flaw.as_ref().filter(|_| has_failed(trial)) {
+            None => Ok(0),
+            Some(flaw) if failures + 1 >= FAILURES.max(copies) => Err(given_up(&side.target.server, flaw)),
+            Some(_) => Ok(failures + 1),
+        }
     }
 
     /// The gate before a block or trial.

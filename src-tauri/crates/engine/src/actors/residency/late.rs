@@ -25,6 +25,28 @@ pub(super) struct LateLoad {
 }
 
 impl LateLoad {
+    /// On its own, whoever waits for it.
+    fn following(
+        model: ModelRef,
+        load: impl Future<Output = Result<Instance, ApiError>> + Send + 'static,
+    ) -> Self {
+        let name = model.model.clone();
+        let load = async move {
+            tokio::time::timeout(FOLLOWED_FOR, load).await.unwrap_or_else(|_| {
+                let text = format!("{name} was not loaded within two hours.");
+                Err(ApiError::new(ErrorCode::TimedOut, text))
+            })
+        };
+        let load = tokio::spawn(load).map(|ended| {
+            ended.unwrap_or_else(|error| Err(ApiError::internal(format!("The load ended: {error}."))))
+        });
+        Self { model, arrival: load.boxed().shared() }
+    }
+
+    pub fn arrival(&self) -> impl Future<Output = Result<Instance, ApiError>> + use<> {
+        self.arrival.clone()
+    }
+
     pub fn is_over(&self) -> bool {
         self.arrival.peek().is_some()
     }
@@ -53,19 +75,24 @@ impl ResidencyWiring {
         }
         let late = joined.unwrap_or_else(|| {
             let (around, server, client) = (self.clone(), model.server.clone(), connection.client.clone());
-            let load = async move {
-                let load = around.load(&server, &*client, &request, progress);
-                tokio::time::timeout(FOLLOWED_FOR, load).await.unwrap_or_else(|_| {
-                    let text = format!("{} was not loaded within two hours.", request.model);
-                    Err(ApiError::new(ErrorCode::TimedOut, text))
-                })
-            };
-            let load = tokio::spawn(load).map(|ended| {
-                ended.unwrap_or_else(|error| Err(ApiError::internal(format!("The load ended: {error}."))))
-            });
-            LateLoad { model: model.clone(), arrival: load.boxed().shared() }
+            let load = async move { around.load(&server, &*client, &request, progress).await };
+            LateLoad::following(model.clone(), load)
         });
         Loading { instance: late.arrival.clone().boxed(), late: Some(late) }
+    }
+}
+
+impl ResidencyWiring {
+    /// Begins to load one more copy of a model, which goes on without its asker. `copy`: the name that it is expected to have.
+    pub(super) fn begin_copy(&self, copy: ModelRef, model: &str, connection: &Connection) -> LateLoad {
+        let request = LoadRequest { model: model.to_owned(), context: None };
+        let (around, server, client) = (self.clone(), copy.server.clone(), connection.client.clone());
+        let load = async move {
+            let instance = client.load_copy(&request).await?;
+            around.supervisor(&server)?.staying(&instance.id).await;
+            Ok(instance)
+        };
+        LateLoad::following(copy, load)
     }
 }
 

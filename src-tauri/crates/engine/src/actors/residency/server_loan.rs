@@ -63,6 +63,13 @@ pub(super) struct Borrowed {
     pub ours: bool,
 }
 
+impl Borrowed {
+    /// Whether a model was in memory before.
+    fn had(&self, model: &ModelRef) -> bool {
+        self.before.iter().any(|one| one.model == model.model)
+    }
+}
+
 /// What became of it, for residency.
 pub(super) struct PutRight {
     pub strays: Vec<ModelRef>,
@@ -159,6 +166,39 @@ impl ServerLoan {
         }
         self.around.supervisor(&reference.server)?.refresh().await;
         loaded.map(|instance| (instance, took))
+    }
+
+    /// Puts one more copy of a model that is in memory beside it. Errors: unsupported, and as `put_in`.
+    pub async fn put_in_copy(&mut self, model: &Model) -> Result<Instance, ApiError> {
+        self.around.want_room(model)?;
+        let held = self.connection.client.instances().await?;
+        // What must leave memory is known to the next start before the server knows it itself.
+        let free = |id: &String| held.iter().all(|one| one.id != *id);
+        let numbered = (2..).map(|number: u32| format!("{}:{number}", model.name));
+        let name = std::iter::once(model.name.clone()).chain(numbered).find(free).unwrap_or_default();
+        let copy = ModelRef { server: model.server.clone(), model: name };
+        self.around.note_stray(&copy, true).await;
+        let (limit, _) = self.around.load_limit(&model.reference()).await;
+        let late = self.around.begin_copy(copy.clone(), &model.name, &self.connection);
+        let loaded = bounded("The load", limit, &self.cancel, late.arrival()).await;
+        match &loaded {
+            Ok(instance) if instance.id != copy.model => {
+                let really = ModelRef { model: instance.id.clone(), ..copy.clone() };
+                self.around.note_stray(&really, true).await;
+                self.around.note_stray(&copy, false).await;
+            }
+            Ok(_) => {}
+            Err(_) if late.is_over() => self.around.note_stray(&copy, false).await,
+            Err(_) => {}
+        }
+        if let Some(borrowed) = &mut self.borrowed {
+            match &loaded {
+                Ok(instance) => borrowed.loaded.push(instance.id.clone()),
+                Err(_) => borrowed.late = Some(late).filter(|late| !late.is_over()),
+            }
+        }
+        self.around.supervisor(&model.server)?.refresh().await;
+        loaded
     }
 
     /// Ends the server and starts it again; what was in memory is gone then. Not cancelled halfway. Errors: not_ours, and as a
@@ -286,7 +326,16 @@ impl ResidencyWiring {
 
     /// Takes out what was put in, and puts in what was there.
     pub(super) async fn put_right(&self, mut borrowed: Borrowed, ending: &CancellationToken) -> PutRight {
-        let late = borrowed.late.take();
+        let mut late = borrowed.late.take();
+        if let Some(coming) = late.take_if(|late| borrowed.had(&late.model)) {
+            // It is what belongs there: a second load beside it would make a twin.
+            let (limit, _) = self.load_limit(&coming.model).await;
+            if bounded("Loading it again", limit, ending, coming.arrival()).await.is_err()
+                && !coming.is_over()
+            {
+                late = Some(coming);
+            }
+        }
         let mut strays = vec![];
         let now = match self.reach(&borrowed.server, ending).await {
             Ok((connection, _)) => {
