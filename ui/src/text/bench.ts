@@ -46,17 +46,25 @@ export const bench = {
     ['standard', 'Standard'],
     ['ab', 'Compare with …'],
     ['sweep', 'Requests at a time'],
+    ['load', 'Loads'],
+    ['copies', 'Copies in memory'],
   ] as [PlanName, string][],
   planMeanings: {
     quick: 'Short prompts and answers, one after the other.',
     standard: 'Long prompts and answers, one after the other.',
     ab: 'Both in turns, so that whatever else happens hits both alike.',
     sweep: 'More and more requests at a time, to see from where on more gain nothing.',
+    load: 'Takes the model out of memory and loads it again, five times, and times the first token after each load.',
+    copies: 'More and more copies of the model in memory, one request at a time each; LM Studio can hold them.',
   } satisfies Record<PlanName, string>,
-  planNames: { quick: 'Quick', standard: 'Standard', ab: 'Comparison', sweep: 'Requests at a time' } as Record<
-    string,
-    string
-  >,
+  planNames: {
+    quick: 'Quick',
+    standard: 'Standard',
+    ab: 'Comparison',
+    sweep: 'Requests at a time',
+    load: 'Loads',
+    copies: 'Copies in memory',
+  } as Record<string, string>,
   other: 'Compare with',
   chooseOther: 'Compare with …',
   withItself: (title: string) => `itself: ${title}`,
@@ -67,6 +75,11 @@ export const bench = {
     `Takes ${time}. ` +
     (cold === null ? '' : `Loads ${cold} first; afterwards memory is as before. `) +
     'Nothing is switched or loaded beside it; other programs still get answers, and are named if they disturb.',
+  /** `active`: requests for the active model wait meanwhile. */
+  doesLoads: (time: string, active: boolean) =>
+    `Takes ${time}. ` +
+    (active ? 'Requests for the active model wait meanwhile. ' : '') +
+    'Afterwards memory is as before. Nothing else is switched or loaded beside it.',
   ifNotQuiet: 'If the machine does not become quiet',
   blockOf: (k: number, n: number) => `Block ${k} of ${n}`,
   atATime: (n: number) => `${n} at a time`,

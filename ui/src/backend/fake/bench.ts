@@ -62,6 +62,8 @@ export function run(id: number, at: number, server: string, model: string, rate:
     disturbed: [],
     against: null,
     sweep: null,
+    loads: null,
+    copies: null,
     reasons: [],
     fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
     note: null,
