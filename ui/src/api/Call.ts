@@ -44,15 +44,16 @@ kv?: string,
  */
 machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
 /**
- * "quick" (default), "standard", "ab" (default with `against`) or "sweep".
+ * "quick" (default), "standard", "ab" (default with `against`), "sweep", "load" or "copies".
  */
 plan?: string, 
 /**
- * 5 to 100; of a comparison the blocks to begin with, 5 to 60.
+ * 5 to 100; of a comparison the blocks to begin with, 5 to 60; of load the loads from each place, 5 to 20; of copies the
+ * requests of each.
  */
 trials?: number, 
 /**
- * The most requests at a time of a sweep, 1 to 64; default 8.
+ * The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
  */
 up_to?: number, 
 /**

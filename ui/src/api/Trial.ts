@@ -6,11 +6,11 @@ import type { TrialPhase } from "./TrialPhase";
  */
 export type Trial = { seq: number, phase: TrialPhase, 
 /**
- * Of a comparison: the block, from 1, that it belongs to; each has one trial of either side.
+ * Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of loads: which load it followed.
  */
 block: number | null, 
 /**
- * Of a sweep: requests at a time. `None`: one.
+ * Of a sweep: requests at a time; of copies: copies in memory, each with one. `None`: one.
  */
 concurrency: number | null, 
 /**

@@ -187,7 +187,7 @@ impl Residency {
                     }
                 }
             }
-            Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
+            Event::Arrived { load, arrived, error } => self.arrived(&load, arrived, error.as_ref()),
             Event::Lent(ready, reply) => self.lent(ready, reply),
             Event::Returned(loaded, waits) => self.returned(loaded, waits),
             Event::LoanOver(strays, waits) => {

@@ -18,7 +18,7 @@ pub(super) enum Event {
     /// A stray was taken out of memory, or not yet.
     Cleared(ModelRef, Result<(), ApiError>),
     /// A load that nobody waited for is over, well or not.
-    Arrived(ModelRef, Option<ApiError>),
+    Arrived { load: ModelRef, arrived: ModelRef, error: Option<ApiError> },
     /// What was asked for is ready to be lent, or could not be made so.
     Lent(Result<Ready, NotReady>, oneshot::Sender<Result<Borrowed, ApiError>>),
     /// What was lent comes back: what was loaded for it, and who waits until memory is as before.
