@@ -12,6 +12,7 @@ mod doors;
 mod engine_killed;
 mod first_start;
 mod fit;
+mod held;
 mod lab;
 mod login_path;
 mod service;

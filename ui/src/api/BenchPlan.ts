@@ -24,7 +24,7 @@ max_tokens: number,
  */
 trials: number, 
 /**
- * Requests at a time, one level after the other. `[1]` for all but sweeps.
+ * Requests at a time, one level after the other; of copies, models in memory. `[1]` for all others.
  */
 concurrency: Array<number>, when_disturbed: WhenDisturbed, 
 /**

@@ -24,7 +24,7 @@ last_decode_tok_s: number | null,
  */
 block: [number, number] | null, 
 /**
- * Of a sweep: requests at a time.
+ * Of a sweep: requests at a time; of copies: how many there are.
  */
 concurrency: number | null, 
 /**

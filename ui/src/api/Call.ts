@@ -54,7 +54,7 @@ plan?: string,
  */
 trials?: number, 
 /**
- * The most requests at a time of a sweep, 1 to 64; default 8.
+ * The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
  */
 up_to?: number, 
 /**
@@ -94,7 +94,7 @@ against?: BenchSide,
  * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
  * follows from it. Errors: invalid_call where what would be measured is not what it was.
  */
-resume?: number, } | { "call": "trends", 
+resume?: number, } | { "call": "use_parallel", model: string, server?: ServerId, parallel: number, } | { "call": "undo_parallel" } | { "call": "cancel_parallel" } | { "call": "trends", 
 /**
  * Only models whose name contains this.
  */

@@ -12,7 +12,7 @@ export type Trial = { seq: number, phase: TrialPhase,
  */
 block: number | null, 
 /**
- * Of a sweep: requests at a time. `None`: one.
+ * Of a sweep: requests at a time; of copies: copies in memory, each with one. `None`: one.
  */
 concurrency: number | null, 
 /**

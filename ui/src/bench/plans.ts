@@ -5,7 +5,7 @@ import type { Run } from '../api/Run';
 import type { WhenDisturbed } from '../api/WhenDisturbed';
 import { modelId } from '../models';
 
-export type PlanName = 'quick' | 'standard' | 'ab' | 'sweep' | 'open' | 'agent' | 'replay';
+export type PlanName = 'quick' | 'standard' | 'ab' | 'sweep' | 'load' | 'copies' | 'open' | 'agent' | 'replay';
 export type BenchCall = Extract<Call, { call: 'bench' }>;
 
 /** What a plan asks for, as the engine has it (`BenchPlan::named`). */
@@ -17,6 +17,8 @@ const shapes: Record<PlanName, { words: number; tokens: number; trials: number }
   open: { words: 64, tokens: 64, trials: 0 },
   agent: { words: 200, tokens: 32, trials: 3 },
   replay: { words: 64, tokens: 128, trials: 0 },
+  load: { words: 64, tokens: 16, trials: 5 },
+  copies: { words: 64, tokens: 64, trials: 5 },
 };
 
 /** What the engine takes; it refuses what is beyond (`bench::arrivals`, `bench::plan`, `bench::replay`). */
@@ -58,6 +60,7 @@ export function benchable(name: string): name is PlanName {
 }
 
 export const MOST_AT_A_TIME = 64;
+export const MOST_COPIES = 64;
 const LEVELS = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64];
 /** Requests of each worker at a level of a sweep. */
 const ROUNDS = 4;
@@ -67,6 +70,11 @@ const WARMUPS = 2;
 /** The steps of a sweep: doublings with steps between them, and the last. */
 export function levelsTo(most: number): number[] {
   return [...LEVELS.filter((level) => level < most), most];
+}
+
+/** The levels of copies: doublings, and the last. */
+export function copiesTo(most: number): number[] {
+  return [...[1, 2, 4, 8, 16, 32, 64].filter((level) => level < most), most];
 }
 
 /** A line that a tool has found has more tokens than plain words: its signs are tokens of their own. */
@@ -84,7 +92,7 @@ export type Estimate = { low: number; high: number } | null;
 
 /** How long one request of a plan takes, from what the last run of that model showed. Seconds. */
 export function requestSeconds(last: Run | null, plan: PlanName, length?: number): number | null {
-  if (last === null || last.sweep !== null || !repeats(last.plan)) return null;
+  if (last === null || last.sweep !== null || last.copies !== null || !repeats(last.plan)) return null;
   const { tokens } = shapes[plan];
   const words = length ?? shapes[plan].words;
   if (last.e2e_ms !== null && last.plan.prompt_words === words && last.plan.max_tokens === tokens)
@@ -136,6 +144,15 @@ export function estimate(
     const all = one * (n + warm(last)) + second * (n + warm(other));
     return { low: all, high: all };
   }
+  if (plan === 'load') return loadTime(last, one, n);
+  if (plan === 'copies') {
+    // Copies share the machine, or each has it to itself; how long their loads take is known only from a run of loads.
+    const levels = copiesTo(upTo);
+    const alone = one * warm(last);
+    const low = levels.reduce((sum) => sum + (n + 1) * one, alone);
+    const high = levels.reduce((sum, level) => sum + (n + 1) * level * one, alone);
+    return { low, high };
+  }
   if (plan === 'sweep') {
     const levels = levelsTo(upTo);
     const requests = (level: number) => Math.max(n, level * ROUNDS);
@@ -149,8 +166,16 @@ export function estimate(
   return { low: all, high: all };
 }
 
+/** As the loads of the last run of them took; without one nobody knows how long a load takes. */
+function loadTime(last: Run | null, request: number, n: number): Estimate {
+  const kinds = last?.loads?.kinds.filter((kind) => kind.load_s !== null) ?? [];
+  if (kinds.length === 0) return null;
+  const all = kinds.reduce((sum, kind) => sum + n * ((kind.load_s?.median ?? 0) + 2 * request), 0);
+  return { low: all, high: all };
+}
+
 /** The newest run of a model from which a time can be reckoned. */
-export function lastOf(runs: Run[], server: string, model: string): Run | null {
+export function lastOf(runs: Run[], server: string, model: string, plan?: PlanName): Run | null {
   return (
     runs.find(
       (run) =>
@@ -159,6 +184,9 @@ export function lastOf(runs: Run[], server: string, model: string): Run | null {
         run.state === 'done' &&
         run.sweep === null &&
         repeats(run.plan) &&
+        run.copies === null &&
+        // Only a run of loads tells how long a load takes.
+        (plan === 'load') === (run.loads !== null) &&
         run.decode_tok_s !== null,
     ) ?? null
   );
@@ -180,7 +208,7 @@ export function againCall(run: Run, other: Run | null): BenchCall {
   };
   if (other !== null) call.against = { model: modelId(other), server: other.server };
   const most = Math.max(...run.plan.concurrency);
-  if (plan === 'sweep') call.up_to = most;
+  if (plan === 'sweep' || plan === 'copies') call.up_to = most;
   if (run.plan.turns !== null) call.turns = run.plan.turns;
   if (run.plan.arrivals !== null) {
     const { rate_per_s, seconds, pattern } = run.plan.arrivals;
@@ -216,8 +244,9 @@ export function callOf(choice: Choice): BenchCall | null {
   const call: BenchCall = { call: 'bench', plan: choice.plan, when_disturbed: choice.whenDisturbed };
   if (choice.model !== '' && choice.server !== null)
     Object.assign(call, { model: choice.model, server: choice.server });
-  if (choice.plan === 'sweep') {
-    if (!Number.isInteger(choice.upTo) || choice.upTo < 1 || choice.upTo > MOST_AT_A_TIME) return null;
+  if (choice.plan === 'sweep' || choice.plan === 'copies') {
+    const most = choice.plan === 'sweep' ? MOST_AT_A_TIME : MOST_COPIES;
+    if (!Number.isInteger(choice.upTo) || choice.upTo < 1 || choice.upTo > most) return null;
     call.up_to = choice.upTo;
   }
   if (choice.plan === 'open') {

@@ -49,6 +49,8 @@ export const bench = {
     ['open', 'Requests by plan'],
     ['agent', 'Conversation'],
     ['replay', 'My own prompts'],
+    ['load', 'Loads'],
+    ['copies', 'Copies in memory'],
   ] as [PlanName, string][],
   planMeanings: {
     quick: 'Short prompts and answers, one after the other.',
@@ -59,6 +61,8 @@ export const bench = {
     agent: 'Conversations that grow turn by turn, to see what the server saves by keeping their beginning.',
     replay:
       'Each prompt of a file once: JSON Lines ({"prompt": "…"} or {"messages": […]}), or one prompt a line; at most 200 prompts and 500 kB. The prompts are not kept.',
+    load: 'Takes the model out of memory and loads it again, five times, and times the first token after each load.',
+    copies: 'More and more copies of the model in memory, one request at a time each; LM Studio can hold them.',
   } satisfies Record<PlanName, string>,
   planNames: {
     quick: 'Quick',
@@ -68,6 +72,8 @@ export const bench = {
     open: 'Requests by plan',
     agent: 'Conversation',
     replay: 'Own prompts',
+    load: 'Loads',
+    copies: 'Copies in memory',
   } as Record<string, string>,
   other: 'Compare with',
   chooseOther: 'Compare with …',
@@ -89,6 +95,11 @@ export const bench = {
     `Takes ${time}. ` +
     (cold === null ? '' : `Loads ${cold} first; afterwards memory is as before. `) +
     'Nothing is switched or loaded beside it; other programs still get answers, and are named if they disturb.',
+  /** `active`: requests for the active model wait meanwhile. */
+  doesLoads: (time: string, active: boolean) =>
+    `Takes ${time}. ` +
+    (active ? 'Requests for the active model wait meanwhile. ' : '') +
+    'Afterwards memory is as before. Nothing else is switched or loaded beside it.',
   ifNotQuiet: 'If the machine does not become quiet',
   blockOf: (k: number, n: number) => `Block ${k} of ${n}`,
   atATime: (n: number) => `${n} at a time`,

@@ -7,6 +7,7 @@ export * from './bench';
 export * from './comparison';
 export * from './containers';
 export * from './gauges';
+export * from './held';
 export * from './history';
 export * from './log';
 export * from './machine';

@@ -1,5 +1,5 @@
 use crate::{
-    compare, document,
+    compare, document, held,
     history::figure,
     output::{Output, table},
     plans, serve,
@@ -45,10 +45,14 @@ pub struct Bench {
     /// conversations, 3 to 20.
     #[arg(long, visible_alias = "blocks", value_name = "N")]
     trials: Option<u32>,
-    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against), sweep, open (with --rate), agent
-    /// (conversations that grow) or replay (with --replay). Default: quick, or what the other options name.
-    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep", "open", "agent", "replay"])]
+    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against), sweep, load (how long a load takes, and
+    /// the first token after it), copies (several copies of the model in memory), open (with --rate), agent (conversations that
+    /// grow) or replay (with --replay). Default: quick, or what the other options name.
+    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep", "load", "copies", "open", "agent", "replay"])]
     plan: Option<String>,
+    /// The most copies of the plan copies; default 4.
+    #[arg(long, value_name = "N", requires = "plan")]
+    up_to: Option<u32>,
     /// Open loop: send so many requests by the second, 0.01 to 100, whatever the server does.
     #[arg(long, value_name = "R")]
     rate: Option<f64>,
@@ -124,7 +128,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         server: arguments.server.map(ServerId),
         plan: arguments.plan,
         trials: arguments.trials,
-        up_to: None,
+        up_to: arguments.up_to,
         rate_per_s: arguments.rate,
         seconds: arguments.seconds,
         arrivals: arguments.arrivals.as_deref().map(|how| match how {
@@ -364,10 +368,13 @@ fn text(run: &Run) -> String {
     ];
     lines.extend(run.peak_gpu_memory_bytes.map(|bytes| format!("  on cards    {}", gigabytes(bytes))));
     lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {joules:.2} J per token")));
+    lines.extend(run.loads.as_ref().map(held::loads));
+    lines.extend(run.copies.as_ref().map(held::copies));
     lines.extend(run.sweep.as_ref().map(sweep_text));
     lines.extend(run.open_loop.as_ref().map(plans::open_loop));
     lines.extend(run.conversation.as_ref().map(plans::conversation));
     lines.extend(run.replay.as_ref().map(plans::replay));
+    lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
     let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {
         Some(Interval::Confidence95) => "median (95 % interval)",
         _ => "median (range)",
@@ -376,6 +383,18 @@ fn text(run: &Run) -> String {
     lines.extend(compare::disturbed(&run.disturbed));
     lines.extend(run.note.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
+}
+
+/// What to do with what a sweep has found.
+fn use_it(run: &Run, sweep: &Levels) -> Option<String> {
+    let best = sweep.best.or(sweep.knee.as_ref().map(|knee| knee.concurrency))?;
+    let already = run.fingerprint.get("parallel").is_some_and(|parallel| *parallel == best.to_string());
+    (!already).then(|| {
+        format!(
+            "use {best} at a time: pilothouse parallel {} --server {} --set {best}",
+            run.model, run.server
+        )
+    })
 }
 
 fn sweep_text(sweep: &Levels) -> String {

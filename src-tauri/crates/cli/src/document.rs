@@ -188,6 +188,13 @@ pub fn bench(detail: &Run) -> Value {
     {
         fields.extend(sweep);
     }
+    if let Some(loads) = &detail.loads {
+        let absent = [("size_bytes", "not told by the server")];
+        fields.insert("loads".into(), with_reasons(json!(loads), &absent));
+    }
+    if let Some(copies) = &detail.copies {
+        fields.insert("copies".into(), json!(copies));
+    }
     Value::Object(fields)
 }
 

@@ -9,6 +9,7 @@ mod lab;
 mod options;
 mod paper;
 mod past;
+mod tuning;
 
 pub use options::EngineOptions;
 
@@ -25,11 +26,12 @@ use crate::{
         silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
+        tuner::{Tuner, TunerWiring},
     },
     api::{Call, CallHandler, CallResult},
     hub::{Hub, Report},
     ports::Journal,
-    settings::{self, SettingsFile},
+    settings::{self, InForce, SettingsFile},
     setup::Embedded,
     single_engine::EngineLock,
     store::Store,
@@ -72,8 +74,9 @@ pub(crate) struct Inner {
     pub fetcher: Fetcher,
     pub sampler: Sampler,
     pub bookkeeper: Bookkeeper,
-    /// The settings that the servers were started with.
-    pub started_with: Settings,
+    /// The settings by which the servers start and load.
+    pub in_force: InForce,
+    pub tuner: Tuner,
     pub containers: ContainerWatch,
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
@@ -190,11 +193,19 @@ impl Engine {
             past: sampler.past(),
             neighbours: Arc::new(bencher::ThisMachine),
         });
+        let in_force = InForce::new(settings.clone());
+        let tuner = Tuner::new(TunerWiring {
+            hub: hub.clone(),
+            residency: residency.clone(),
+            supervisors: supervisors.clone(),
+            settings: settings_file.clone(),
+            in_force: in_force.clone(),
+        });
         let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),
-            settings: settings.clone(),
+            settings: in_force.clone(),
         });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
@@ -209,7 +220,8 @@ impl Engine {
             fetcher,
             sampler,
             bookkeeper,
-            started_with: settings.clone(),
+            in_force,
+            tuner,
             containers,
             store,
             inbox: Inbox::default(),
@@ -253,6 +265,7 @@ impl Engine {
             self.keys_task.abort();
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
+            let _ = self.inner.tuner.cancel();
             self.inner.answers.shutdown();
             self.inner.leases.shutdown();
             tokio::join!(self.inner.bencher.shutdown(), self.inner.residency.shutdown());
@@ -320,7 +333,7 @@ fn follow_settings(
         .inspect_err(|error| tracing::warn!(%error, "changes of the settings file are not seen"))
         .ok();
     let task = tokio::spawn(async move {
-        let mut in_force = started_with.clone();
+        let mut last = started_with;
         while let Some(change) = changes.recv().await {
             match change {
                 Ok(mut settings) => {
@@ -334,9 +347,9 @@ fn follow_settings(
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
-                    fleet.follow(&started_with, &in_force, &settings).await;
+                    fleet.follow(&inner.in_force.now(), &last, &settings).await;
                     inner.residency.servers_are(inner.supervisors.ids()).await;
-                    in_force = settings;
+                    last = settings;
                 }
                 Err(error) => inner.hub.report(Report::Trouble(error)),
             }

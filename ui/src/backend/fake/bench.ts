@@ -68,6 +68,8 @@ export function run(id: number, at: number, server: string, model: string, rate:
     open_loop: null,
     conversation: null,
     replay: null,
+    loads: null,
+    copies: null,
     reasons: [],
     fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
     note: null,

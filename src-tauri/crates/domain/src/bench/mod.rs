@@ -2,12 +2,15 @@
 
 pub mod arrivals;
 pub mod change_point;
+mod compared;
 pub mod comparison;
 pub mod conversation;
 pub mod cooling;
+pub mod copies;
 pub mod drift;
 pub mod expected;
 mod knee;
+pub mod load;
 mod matching;
 mod metrics;
 pub mod open_loop;
@@ -31,6 +34,7 @@ pub mod trial;
 mod unpaired;
 mod verdict_words;
 pub mod warmup;
+mod words;
 
 pub use comparison::{Comparison, Verdict};
 pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS, PlanAsked};

@@ -18,6 +18,10 @@ pub const MIN_BLOCKS: u32 = 10;
 pub const MAX_BLOCKS: u32 = 60;
 /// The most requests at a time of a sweep.
 pub const MAX_CONCURRENCY: u32 = 64;
+/// The most copies of one model at a time.
+pub const MAX_COPIES: u32 = 64;
+/// The most loads of one run from each place.
+pub const MAX_LOADS: u32 = 20;
 /// The longest that a run waits for a quiet machine. Seconds.
 pub const MAX_QUIET_WAIT_S: u32 = 600;
 /// Requests of each worker at one level of a sweep.
@@ -48,7 +52,7 @@ pub enum WhenDisturbed {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct BenchPlan {
-    /// "quick", "standard", "ab", "sweep", "open", "agent" or "replay".
+    /// "quick", "standard", "ab", "sweep", "load", "copies", "open", "agent" or "replay".
     pub name: String,
     /// Words in the prompt; about one token each. Of a conversation those that each turn adds, of a replay their mean.
     pub prompt_words: u32,
@@ -56,7 +60,7 @@ pub struct BenchPlan {
     pub max_tokens: u32,
     /// Measured requests of each side; of a sweep, at its first level; of agent, conversations.
     pub trials: u32,
-    /// Requests at a time, one level after the other. `[1]` for all but sweeps.
+    /// Requests at a time, one level after the other; of copies, models in memory. `[1]` for all others.
     #[serde(default = "one_at_a_time")]
     pub concurrency: Vec<u32>,
     #[serde(default)]
@@ -97,9 +101,10 @@ const TRIALS: Bounds = Bounds { least: MIN_TRIALS, usual: 10, most: MAX_TRIALS, 
 impl BenchPlan {
     /// A plan by its name. quick: 64 words in, 64 tokens out; standard: 384 in, 128 out (the usual pp512/tg128 cell of
     /// llama-bench, llama.cpp: tools/llama-bench/README.md, in words rather than tokens); ab: as quick, in blocks of one trial
-    /// of each side; sweep: as quick, at 1, 2, 4, 8 requests at a time; agent: conversations of six turns, 200 words in and 32
-    /// tokens out at each. Errors: invalid_call (no such plan, or one that needs more than a name; trials beyond its limits,
-    /// which are named).
+    /// of each side; sweep: as quick, at 1, 2, 4, 8 requests at a time; load: loads with a first and a second request of 16 tokens
+    /// after each; copies: as quick, one request at a time of each of 1, 2, 4 copies of the model; agent: conversations of six
+    /// turns, 200 words in and 32 tokens out at each. Errors: invalid_call (no such plan, or one that needs more than a name;
+    /// trials beyond its limits, which are named).
     pub fn named(name: &str, trials: Option<u32>) -> Result<Self, ApiError> {
         let (prompt_words, max_tokens, bounds) = match name {
             // More than six, so that the usual run has an interval and not only a range.
@@ -111,6 +116,9 @@ impl BenchPlan {
                 (64, 64, Bounds { least, usual: MIN_BLOCKS, most: MAX_BLOCKS, what: "blocks" })
             }
             "sweep" => (64, 64, Bounds { usual: 6, ..TRIALS }),
+            // Its answers are there for their first tokens.
+            "load" => (64, 16, Bounds { usual: MIN_TRIALS, most: MAX_LOADS, what: "loads", ..TRIALS }),
+            "copies" => (64, 64, Bounds { usual: MIN_TRIALS, ..TRIALS }),
             "agent" => {
                 let (least, most) = CONVERSATIONS;
                 (200, 32, Bounds { least, usual: least, most, what: "conversations" })
@@ -125,7 +133,7 @@ impl BenchPlan {
             _ => {
                 return Err(needs(
                     &format!("There is no benchmark plan {name}."),
-                    "Plans: quick, standard, ab, sweep, open, agent, replay.",
+                    "Plans: quick, standard, ab, sweep, load, copies, open, agent, replay.",
                 ));
             }
         };
@@ -135,7 +143,11 @@ impl BenchPlan {
             return Err(beyond(&format!("The plan {name}"), bounds.least, bounds.most, bounds.what, trials));
         }
         Ok(Self {
-            concurrency: if name == "sweep" { levels(8) } else { one_at_a_time() },
+            concurrency: match name {
+                "sweep" => levels(8),
+                "copies" => copies_to(4),
+                _ => one_at_a_time(),
+            },
             quiet_wait_s: if name == "quick" { 10 } else { 60 },
             turns: (name == "agent").then_some(USUAL_TURNS),
             ..Self::bare(name, prompt_words, max_tokens, trials)
@@ -179,6 +191,16 @@ impl BenchPlan {
         self.name == "sweep"
     }
 
+    /// Whether loads are measured.
+    pub fn is_load(&self) -> bool {
+        self.name == "load"
+    }
+
+    /// Whether its levels are copies of the model in memory, each with one request at a time.
+    pub fn is_copies(&self) -> bool {
+        self.name == "copies"
+    }
+
     /// Whether its runs ask for the same each time, with one request under way at a time, so that they make a series that is
     /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run.
     pub fn repeats(&self) -> bool {
@@ -189,6 +211,7 @@ impl BenchPlan {
     pub fn cannot_resume(&self) -> Option<&'static str> {
         match () {
             () if self.is_sweep() => Some("the levels of a sweep are measured in one go"),
+            () if self.is_load() || self.is_copies() => Some("what it loaded is measured in one go"),
             () if self.arrivals.is_some() => Some("the requests of an open loop come in one go"),
             () if self.turns.is_some() => Some("a conversation is held in one go"),
             () if self.replay.is_some() => Some("its prompts were not kept"),
@@ -251,10 +274,14 @@ impl PlanAsked<'_> {
             _ => BenchPlan::named(name, self.trials)?,
         };
         if let Some(up_to) = self.up_to {
-            if !(1..=MAX_CONCURRENCY).contains(&up_to) {
-                return Err(beyond("A sweep", 1, MAX_CONCURRENCY, "requests at a time", up_to));
+            let (whose, what, most) = match plan.is_copies() {
+                true => ("The plan copies", "copies", MAX_COPIES),
+                false => ("A sweep", "requests at a time", MAX_CONCURRENCY),
+            };
+            if !(1..=most).contains(&up_to) {
+                return Err(beyond(whose, 1, most, what, up_to));
             }
-            plan.concurrency = levels(up_to);
+            plan.concurrency = if plan.is_copies() { copies_to(up_to) } else { levels(up_to) };
         }
         if let Some(turns) = self.turns {
             let (least, most) = TURNS;
@@ -281,7 +308,13 @@ impl PlanAsked<'_> {
     }
 
     fn wants_nothing_foreign(&self, name: &str) -> Result<(), ApiError> {
-        if self.budget_s.is_some() && matches!(name, "open" | "agent" | "replay") {
+        if self.up_to.is_some() && !matches!(name, "sweep" | "copies") {
+            return Err(needs(
+                "Only sweep and copies have levels to go up to.",
+                "pilothouse sweep --up-to N, or pilothouse bench MODEL --plan copies --up-to N",
+            ));
+        }
+        if self.budget_s.is_some() && matches!(name, "load" | "copies" | "open" | "agent" | "replay") {
             return Err(needs(
                 &format!("The plan {name} says itself how long it takes, and has no budget."),
                 "Seconds of an open loop: --seconds S. Turns of a conversation: --turns N.",
@@ -293,12 +326,6 @@ impl PlanAsked<'_> {
                 "ab",
                 "The plan ab, and no other, has two sides.",
                 "Name the other side: pilothouse bench MODEL --against OTHER",
-            ),
-            (
-                self.up_to.is_some(),
-                "sweep",
-                "Only a sweep has levels to go up to.",
-                "pilothouse sweep --up-to N",
             ),
             (
                 self.rate_per_s.is_some() || self.seconds.is_some() || self.pattern.is_some(),
@@ -352,6 +379,14 @@ pub fn levels(up_to: u32) -> Vec<u32> {
     let up_to = up_to.clamp(1, MAX_CONCURRENCY);
     let mut levels: Vec<u32> =
         [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64].into_iter().filter(|level| *level < up_to).collect();
+    levels.push(up_to);
+    levels
+}
+
+/// The levels of copies up to a number of them: doublings, and the last.
+pub fn copies_to(up_to: u32) -> Vec<u32> {
+    let up_to = up_to.clamp(1, MAX_COPIES);
+    let mut levels: Vec<u32> = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|level| *level < up_to).collect();
     levels.push(up_to);
     levels
 }
@@ -412,7 +447,10 @@ mod tests {
             (PlanAsked { name: Some("replay"), ..base.clone() }, "needs a file"),
             (PlanAsked { name: Some("ab"), ..base.clone() }, "two sides"),
             (PlanAsked { name: Some("quick"), against: true, ..base.clone() }, "two sides"),
-            (PlanAsked { up_to: Some(4), ..base.clone() }, "Only a sweep"),
+            (PlanAsked { up_to: Some(4), ..base.clone() }, "Only sweep and copies"),
+            (PlanAsked { name: Some("copies"), up_to: Some(65), ..base.clone() }, "1 to 64 copies, not 65"),
+            (PlanAsked { name: Some("load"), trials: Some(21), ..base.clone() }, "5 to 20 loads, not 21"),
+            (PlanAsked { name: Some("load"), budget_s: Some(60), ..base.clone() }, "has no budget"),
             (PlanAsked { seconds: Some(30), ..base.clone() }, "of an open loop only"),
             (PlanAsked { name: Some("quick"), turns: Some(3), ..base.clone() }, "Only the plan agent"),
             (PlanAsked { rate_per_s: Some(1.0), trials: Some(9), ..base.clone() }, "say how many requests"),
@@ -481,6 +519,24 @@ mod tests {
         let sweep = BenchPlan::named("sweep", None).unwrap();
         assert_eq!((sweep.requests_at(1), sweep.requests_at(8)), (6, 32));
         assert_eq!(BenchPlan::named("quick", None).unwrap().requests_at(1), 10);
+    }
+
+    #[test]
+    fn copies_double_up_to_the_last() {
+        for (up_to, wanted) in [
+            (0, vec![1]),
+            (1, vec![1]),
+            (2, vec![1, 2]),
+            (3, vec![1, 2, 3]),
+            (4, vec![1, 2, 4]),
+            (50, vec![1, 2, 4, 8, 16, 32, 50]),
+        ] {
+            assert_eq!(copies_to(up_to), wanted, "{up_to}");
+        }
+        let load = BenchPlan::named("load", None).unwrap();
+        assert_eq!((load.trials, load.is_load(), load.is_copies(), load.is_sweep()), (5, true, false, false));
+        let copies = BenchPlan::named("copies", None).unwrap();
+        assert_eq!((copies.concurrency.as_slice(), copies.is_copies()), ([1, 2, 4].as_slice(), true));
     }
 
     #[test]

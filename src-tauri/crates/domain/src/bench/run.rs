@@ -2,6 +2,8 @@
 
 use super::{
     conversation::Conversation,
+    copies::Copies,
+    load::Loads,
     open_loop::OpenLoop,
     plan::BenchPlan,
     quiet::Disturbance,
@@ -83,6 +85,12 @@ pub struct Run {
     /// Of a replay: how its answers are spread.
     #[serde(default)]
     pub replay: Option<Replay>,
+    /// Of the plan load: its loads.
+    #[serde(default)]
+    pub loads: Option<Loads>,
+    /// Of the plan copies: its levels.
+    #[serde(default)]
+    pub copies: Option<Copies>,
     /// What its traces and the order of its trials say: "GPU idle 60 % of this run".
     #[serde(default)]
     pub reasons: Vec<String>,
@@ -125,6 +133,8 @@ impl Run {
             open_loop: None,
             conversation: None,
             replay: None,
+            loads: None,
+            copies: None,
             reasons: vec![],
             fingerprint: Fingerprint::default(),
             note: None,
@@ -192,7 +202,7 @@ pub struct BenchProgress {
     /// Of a comparison: the block under way, from 1, and how many there are before it is looked whether they do.
     #[serde(default)]
     pub block: Option<(u32, u32)>,
-    /// Of a sweep: requests at a time.
+    /// Of a sweep: requests at a time; of copies: how many there are.
     #[serde(default)]
     pub concurrency: Option<u32>,
     /// Of a conversation: its turn, from 1, and how many there are.

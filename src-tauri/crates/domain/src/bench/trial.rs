@@ -52,11 +52,11 @@ pub struct RawTrial {
 pub struct Trial {
     pub seq: u32,
     pub phase: TrialPhase,
-    /// Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of agent the conversation, of a
-    /// replay the prompt, both from 1.
+    /// Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of loads which load it followed,
+    /// of agent the conversation, of a replay the prompt, all from 1.
     #[serde(default)]
     pub block: Option<u32>,
-    /// Of a sweep: requests at a time. `None`: one.
+    /// Of a sweep: requests at a time; of copies: copies in memory, each with one. `None`: one.
     #[serde(default)]
     pub concurrency: Option<u32>,
     /// Since the begin of the run until it was sent. `None`: of rows that were kept before this was.

@@ -2,7 +2,7 @@
 //!
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
-//! · `notifier`: notices.
+//! · `tuner`: a setting that a measurement found · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
@@ -17,3 +17,4 @@ pub mod sampler;
 pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
+pub mod tuner;

@@ -186,16 +186,17 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
-        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "open" (default with `rate_per_s`), "agent"
-        /// (default with `turns`) or "replay" (default with `replay`).
+        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "load", "copies", "open" (default with
+        /// `rate_per_s`), "agent" (default with `turns`) or "replay" (default with `replay`).
         #[serde(default)]
         #[ts(optional)]
         plan: Option<String>,
-        /// 5 to 100; of a comparison the blocks to begin with, 6 to 60; of agent conversations, 3 to 20. Beyond: invalid_call.
+        /// 5 to 100; of a comparison the blocks to begin with, 6 to 60; of load the loads from each place, 5 to 20; of copies the
+        /// requests of each; of agent conversations, 3 to 20. More: invalid_call. Fewer say nothing: there are as many as do.
         #[serde(default)]
         #[ts(optional)]
         trials: Option<u32>,
-        /// The most requests at a time of a sweep, 1 to 64; default 8.
+        /// The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
         #[serde(default)]
         #[ts(optional)]
         up_to: Option<u32>,
@@ -247,6 +248,21 @@ pub enum Call {
         #[ts(optional)]
         resume: Option<i64>,
     },
+    /// Lets a model answer so many requests at a time, 1 to 64, from now on: its server of ours is started again with it, the model
+    /// proved by a token, memory as before; then the settings file is written. Errors: not_found, ambiguous, invalid_call,
+    /// does_not_fit, not_ours and unsupported (with what its owner has to set), busy, cancelled, and why it could not be loaded or
+    /// gave no token; settings and memory are as before then.
+    UseParallel {
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        parallel: u32,
+    },
+    /// Takes the last `UseParallel` back, within a minute of it. Errors: not_found (nothing to undo), and as `UseParallel`.
+    UndoParallel,
+    /// Cancels the `UseParallel` or `UndoParallel` under way. Errors: not_found.
+    CancelParallel,
     /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
     /// Errors: not_found (unknown server or model), store_unavailable.
     Trends {

@@ -165,6 +165,9 @@ impl Inner {
                 self.store()?.accept_level(run_id).await?;
                 Ok(Reply::Done)
             }
+            Call::UseParallel { model, server, parallel } => self.use_parallel(model, server, parallel).await,
+            Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
+            Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
             Call::History { model, server, limit } => self.past_runs(model, server, limit).await,
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),

@@ -10,11 +10,13 @@ use pilothouse_domain::{
     hang::{ProcessWork, Slot},
     model::{Expiry, Instance, Model},
     server::{Abilities, Ownership, ServerId, ServerKind},
+    settings::ServersSettings,
 };
 use pilothouse_servers::{
     Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, Installation, Launch,
     LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
+use pilothouse_system::model_files::ModelFiles;
 use pilothouse_system::process::{Child, Exit, ProcessSpec, Processes};
 use std::{sync::Arc, time::Duration};
 
@@ -125,6 +127,23 @@ impl ServerClient for FakeServer {
             Some((Ok(event(text, None)), (answer, given + together)))
         });
         Ok(events.boxed())
+    }
+
+    async fn load_copy(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            (world.faults.next_loads.pop_front().unwrap_or_default(), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        tokio::time::sleep(takes).await;
+        let held = self.held();
+        let numbered = (2..).map(|number| format!("{}:{number}", request.model));
+        let id =
+            std::iter::once(request.model.clone()).chain(numbered).find(|id| !held.contains(id)).unwrap();
+        let instance = self.take_copy_in(&request.model, &id, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(id));
+        Ok(instance)
     }
 
     fn openai(&self) -> Endpoint {
@@ -270,7 +289,7 @@ impl ServerAdapter for FakeServer {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { load: true, unload: true, ..Abilities::default() }
+        Abilities { load: true, unload: true, copies: self.lock().copies, ..Abilities::default() }
     }
 
     fn found_as(&self) -> Ownership {
@@ -309,7 +328,16 @@ impl ServerAdapter for FakeServer {
         if self.found_as != Ownership::Ours {
             return Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."));
         }
-        self.lock().launches += 1;
+        // A new process has nothing in memory.
+        for model in self.held() {
+            self.let_go(&model);
+        }
+        let mut world = self.lock();
+        world.launches += 1;
+        if let Some(parallel) = world.parallel.filter(|_| !world.ignores_parallel) {
+            world.slots = Some(parallel);
+        }
+        drop(world);
         let process = ProcessSpec {
             program: "/bin/sleep".into(),
             args: vec!["1000".into()],
@@ -318,6 +346,14 @@ impl ServerAdapter for FakeServer {
             cwd: None,
         };
         Ok(Launch::Own { process, endpoint: self.endpoint(), files: vec![] })
+    }
+
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
+        self.lock().files.then(|| ModelFiles::gguf(format!("/nowhere/{model}.gguf").into()))
+    }
+
+    fn take_settings(&self, servers: &ServersSettings) {
+        self.lock().parallel = Some(servers.ollama.parallel);
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

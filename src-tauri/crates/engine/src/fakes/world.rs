@@ -73,6 +73,9 @@ pub(super) struct World {
     pub cache: Option<Vec<String>>,
     pub load_takes: Duration,
     pub slots: Option<u32>,
+    /// What its next start takes over of the settings; `None`: nothing was said.
+    pub parallel: Option<u32>,
+    pub ignores_parallel: bool,
     /// Answers that nobody waits for: since when, and whether they go on.
     pub orphans: Vec<(Instant, bool)>,
     /// Answers under way that came by `generate`, and their tokens so far.
@@ -88,6 +91,10 @@ pub(super) struct World {
     pub installed: bool,
     /// A load goes on when its asker leaves.
     pub loads_go_on: bool,
+    /// It holds several copies of a model.
+    pub copies: bool,
+    /// Its models have files that can be read here.
+    pub files: bool,
 }
 
 /// A server that exists only in memory. A clone is the same server.
@@ -120,6 +127,8 @@ impl FakeServer {
             cache: None,
             load_takes: Duration::ZERO,
             slots: None,
+            parallel: None,
+            ignores_parallel: false,
             orphans: vec![],
             answers: BTreeMap::new(),
             work: None,
@@ -128,6 +137,8 @@ impl FakeServer {
             pid: PID,
             installed: false,
             loads_go_on: false,
+            copies: false,
+            files: false,
         };
         Self {
             id: ServerId::new(id),
@@ -173,6 +184,11 @@ impl FakeServer {
         Self { places: Arc::new(Semaphore::new(slots as usize)), ..self }
     }
 
+    /// It goes on with as many slots as it has, whatever the settings say.
+    pub fn ignore_parallel(&self) {
+        self.lock().ignores_parallel = true;
+    }
+
     /// How long a load and each token take.
     pub fn with_pace(self, load: Duration, token: Duration) -> Self {
         {
@@ -192,6 +208,17 @@ impl FakeServer {
     pub fn with_loads_that_go_on(self) -> Self {
         self.lock().loads_go_on = true;
         self
+    }
+
+    /// It holds several copies of a model, as LM Studio does.
+    pub fn with_copies(self) -> Self {
+        self.lock().copies = true;
+        self
+    }
+
+    /// Its models have files that can be read here.
+    pub fn with_files(&self) {
+        self.lock().files = true;
     }
 
     /// The process that it is found with.
@@ -334,10 +361,13 @@ impl FakeServer {
 
     /// Takes a model into memory, or gives what is there. Errors: not_found, does_not_fit.
     pub(super) fn take_in(&self, model: &str, expiry: Expiry) -> Result<Instance, ApiError> {
+        let held = self.lock().held.get(model).map(|(_, held)| held.clone());
+        held.map_or_else(|| self.take_copy_in(model, model, expiry), Ok)
+    }
+
+    /// The same for a copy of its own name.
+    pub(super) fn take_copy_in(&self, model: &str, id: &str, expiry: Expiry) -> Result<Instance, ApiError> {
         let mut world = self.lock();
-        if let Some((_, held)) = world.held.get(model) {
-            return Ok(held.clone());
-        }
         let Some(bytes) = world.models.get(model).copied() else {
             return Err(ApiError::not_found(format!("There is no model {model}.")));
         };
@@ -345,7 +375,7 @@ impl FakeServer {
             return Err(ApiError::new(ErrorCode::DoesNotFit, format!("There is no memory for {model}.")));
         }
         let instance = Instance {
-            id: model.to_owned(),
+            id: id.to_owned(),
             server: self.id.clone(),
             model: model.to_owned(),
             memory_bytes: Some(bytes),
@@ -359,10 +389,10 @@ impl FakeServer {
         };
         world.lives += 1;
         let life = world.lives;
-        world.held.insert(model.to_owned(), (life, instance.clone()));
+        world.held.insert(id.to_owned(), (life, instance.clone()));
         let pid = world.next_pid;
         if let Some(children) = &mut world.children {
-            children.push((pid, model.to_owned()));
+            children.push((pid, id.to_owned()));
             world.next_pid += 1;
         }
         Ok(instance)

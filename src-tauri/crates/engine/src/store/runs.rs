@@ -9,7 +9,8 @@ use pilothouse_domain::{
     Timestamp,
     bench::{
         BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial,
-        conversation::Conversation, open_loop::OpenLoop, replay::Replay, sweep::Sweep,
+        conversation::Conversation, copies::Copies, load::Loads, open_loop::OpenLoop, replay::Replay,
+        sweep::Sweep,
     },
     error::ApiError,
     server::ServerId,
@@ -360,6 +361,10 @@ pub(super) struct StoredSummary {
     open_loop: Option<OpenLoop>,
     conversation: Option<Conversation>,
     replay: Option<Replay>,
+    #[serde(default)]
+    loads: Option<Loads>,
+    #[serde(default)]
+    copies: Option<Copies>,
     reasons: Vec<String>,
 }
 
@@ -380,6 +385,8 @@ impl StoredSummary {
             open_loop: run.open_loop.clone(),
             conversation: run.conversation.clone(),
             replay: run.replay.clone(),
+            loads: run.loads.clone(),
+            copies: run.copies.clone(),
             reasons: run.reasons.clone(),
         }
     }
@@ -399,6 +406,8 @@ impl StoredSummary {
         run.open_loop = self.open_loop;
         run.conversation = self.conversation;
         run.replay = self.replay;
+        run.loads = self.loads;
+        run.copies = self.copies;
         run.reasons = self.reasons;
     }
 }

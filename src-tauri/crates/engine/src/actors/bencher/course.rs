@@ -4,7 +4,7 @@
 use super::{
     BencherWiring,
     quiet_gate::QuietGate,
-    request::{Answered, Question, ask, has_failed},
+    request::{Answered, Asked, Question, ask, has_failed},
     side::Measured,
 };
 use crate::hub::Report;
@@ -173,6 +173,57 @@ impl Course {
         Ok(())
     }
 
+    /// Where a run of loads is: each has two requests after it.
+    pub fn at_load(&self, side: &Measured, done: u32, loads: u32) {
+        let place = Place { done: 2 * done, total: 2 * loads, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+    }
+
+    /// A request that follows a load, which took so long.
+    pub async fn after_load(
+        &mut self,
+        side: &mut Measured,
+        phase: TrialPhase,
+        load: u32,
+        took: Duration,
+    ) -> Result<Trial, ApiError> {
+        self.spent.seconds += took.as_secs_f64();
+        let question = Question::of(&self.plan, rand::random());
+        Ok(self.one(side, phase, question, Some(load)).await?.trial)
+    }
+
+    /// A request of one copy of the model, on its own.
+    pub fn asking(
+        &self,
+        asked: &Asked,
+        phase: TrialPhase,
+    ) -> impl Future<Output = Result<Answered, ApiError>> + Send + use<> {
+        let (leases, asked, cancel) = (self.around.leases.clone(), asked.clone(), self.cancel.clone());
+        let question = Question::of(&self.plan, rand::random());
+        async move { ask(&leases, &asked, &cancel, phase, question).await }
+    }
+
+    /// Counts an answer of one of so many copies; `failures`: those one after another before it. Errors: server_error.
+    pub fn copy_answered(
+        &mut self,
+        side: &Measured,
+        trial: &Trial,
+        copies: u32,
+        failures: u32,
+    ) -> Result<u32, ApiError> {
+        side.same_server(&self.around)?;
+        self.spent.take(trial, copies);
+        let place = Place { concurrency: Some(copies), rate: trial.decode_tok_s, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+        match trial.flaw.as_ref().filter(|_| has_failed(trial)) {
+            None => Ok(0),
+            Some(flaw) if failures + 1 >= FAILURES.max(copies) => {
+                Err(given_up(&side.target.server, failures + 1, flaw))
+            }
+            Some(_) => Ok(failures + 1),
+        }
+    }
+
     /// The gate before a block or trial.
     pub async fn quiet_before(&mut self, side: &Measured) -> Result<(), ApiError> {
         let done = side.measured().count() as u32;
@@ -244,10 +295,8 @@ impl Course {
         let mut under_way = JoinSet::new();
         while ended.len() < wanted {
             while sent < wanted && under_way.len() < level as usize {
-                let (leases, asked) = (self.around.leases.clone(), side.asked.clone());
-                let (question, cancel) = (Question::of(&self.plan, rand::random()), self.cancel.clone());
                 let phase = if sent < warm { TrialPhase::Warmup } else { TrialPhase::Measured };
-                under_way.spawn(async move { ask(&leases, &asked, &cancel, phase, question).await });
+                under_way.spawn(self.asking(&side.asked, phase));
                 sent += 1;
             }
             let Some(answered) = under_way.join_next().await else { break };

@@ -2,13 +2,18 @@
 //! asked for a token of health beside it, and memory afterwards is as before.
 //!
 //! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when
-//! (`open_loop`, `conversation` and `replay`: under plans with a course of their own); `request`: one
-//! request; `quiet_gate`: who disturbs; `beside`: what the gauges show meanwhile.
+//! (`open_loop`, `conversation` and `replay`: under plans with a course of their own; `loads` and `copies`: under those that take
+//! models out of memory and put them in); `request`: one request; `quiet_gate`: who disturbs; `beside`: what the gauges show
+//! meanwhile.
 
 mod beside;
 mod conversation;
+mod copies;
 mod course;
 mod fingerprint;
+#[cfg(test)]
+mod held_tests;
+mod loads;
 mod open_loop;
 #[cfg(test)]
 mod plans_tests;
@@ -32,9 +37,13 @@ use pilothouse_domain::{
     server::ServerId,
 };
 use pilothouse_leases::Leases;
-use pilothouse_system::{gauges::GaugePast, hardware::Power};
+use pilothouse_system::{
+    gauges::GaugePast,
+    hardware::Power,
+    page_cache::{cached_share, drop_from_cache},
+};
 use run::BenchRun;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -58,6 +67,14 @@ pub trait Neighbours: Send + Sync {
     /// `None`: not told.
     fn cpu_times(&self) -> Option<CpuTimes>;
     fn power(&self) -> Power;
+    /// Share of these files in the page cache, 0–1. `None`: not told.
+    fn cached_share(&self, _files: &[PathBuf]) -> Option<f64> {
+        None
+    }
+    /// Lets go of these files in the page cache. `false`: that cannot be done here.
+    fn drop_from_cache(&self, _files: &[PathBuf]) -> bool {
+        false
+    }
 }
 
 /// What this system tells.
@@ -70,6 +87,21 @@ impl Neighbours for ThisMachine {
 
     fn power(&self) -> Power {
         pilothouse_system::hardware::power()
+    }
+
+    /// By their sizes: one that is not told makes the whole untold.
+    fn cached_share(&self, files: &[PathBuf]) -> Option<f64> {
+        let (mut there, mut all) = (0.0, 0.0);
+        for file in files {
+            let bytes = std::fs::metadata(file).ok()?.len() as f64;
+            there += bytes * cached_share(file)?;
+            all += bytes;
+        }
+        (all > 0.0).then(|| there / all)
+    }
+
+    fn drop_from_cache(&self, files: &[PathBuf]) -> bool {
+        !files.is_empty() && files.iter().all(|file| drop_from_cache(file).is_ok())
     }
 }
 

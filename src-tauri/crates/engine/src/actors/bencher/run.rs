@@ -29,9 +29,9 @@ const REWARM: u32 = 2;
 
 /// A run or a comparison from its request to its rows.
 pub(super) struct BenchRun {
-    around: BencherWiring,
-    request: BenchRequest,
-    cancel: CancellationToken,
+    pub(super) around: BencherWiring,
+    pub(super) request: BenchRequest,
+    pub(super) cancel: CancellationToken,
 }
 
 impl BenchRun {
@@ -43,6 +43,8 @@ impl BenchRun {
         let models = self.models()?;
         let mut course = self.course(&models).await;
         match &models[..] {
+            [model] if self.request.plan.is_load() => Box::pin(self.loads(model, &mut course)).await,
+            [model] if self.request.plan.is_copies() => Box::pin(self.copies(model, &mut course)).await,
             [model] => self.alone(model, &mut course).await,
             [a, b] => Box::pin(self.compared([a, b], &mut course)).await,
             _ => Err(ApiError::internal("A benchmark has one side or two.")),
@@ -315,7 +317,7 @@ impl BenchRun {
     }
 
     /// Tells everybody how it ended.
-    fn tell(&self, runs: Runs, result: Result<(), ApiError>) -> Result<Runs, ApiError> {
+    pub(super) fn tell(&self, runs: Runs, result: Result<(), ApiError>) -> Result<Runs, ApiError> {
         let Some(RunDetail { run, .. }) = runs.first() else { return Err(nothing_lent()) };
         let snapshot = self.around.hub.now();
         let title = snapshot.model_title(&run.server, &run.model);

@@ -24,7 +24,7 @@ pub(super) async fn scene() -> (Scene, FakeServer, BencherHandle) {
 }
 
 /// The same beside these programs.
-async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandle) {
+pub(super) async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandle) {
     let one = FakeServer::new("one")
         .in_memory(&Memory::of(100))
         .with_pace(Duration::from_secs(2), Duration::from_millis(10))
@@ -67,15 +67,38 @@ pub(super) fn request(model: &str) -> BenchRequest {
 /// Programs beside the run, by script: each look takes a second, and the next of these shares of a core is used in it; then it
 /// is quiet.
 #[derive(Clone, Default)]
-pub(super) struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>)>>);
+pub(super) struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>, bool)>>, Arc<Mutex<Option<bool>>>);
 
 impl Scripted {
     fn busy(shares: &[f64]) -> Self {
-        Self(Arc::new(Mutex::new((CpuTimes::default(), shares.iter().copied().collect()))))
+        Self(
+            Arc::new(Mutex::new((CpuTimes::default(), shares.iter().copied().collect(), false))),
+            Arc::default(),
+        )
+    }
+}
+
+impl Scripted {
+    /// The page cache: not told, or whether it lets go of files.
+    pub(super) fn cache(&self, lets_go: Option<bool>) {
+        *self.1.lock().unwrap() = lets_go;
     }
 }
 
 impl Neighbours for Scripted {
+    fn cached_share(&self, _files: &[std::path::PathBuf]) -> Option<f64> {
+        // What was dropped is brought in again by the next look, as the load between them does.
+        let told = *self.1.lock().unwrap();
+        let dropped = std::mem::take(&mut self.0.lock().unwrap().2);
+        told.map(|_| if dropped { 0.0 } else { 1.0 })
+    }
+
+    fn drop_from_cache(&self, _files: &[std::path::PathBuf]) -> bool {
+        let lets_go = *self.1.lock().unwrap() == Some(true);
+        self.0.lock().unwrap().2 = lets_go;
+        lets_go
+    }
+
     fn cpu_times(&self) -> Option<CpuTimes> {
         let mut script = self.0.lock().unwrap();
         let share = script.1.pop_front().unwrap_or(0.0);
