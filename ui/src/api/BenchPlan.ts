@@ -8,7 +8,7 @@ import type { WhenDisturbed } from "./WhenDisturbed";
  */
 export type BenchPlan = { 
 /**
- * "quick", "standard", "ab", "sweep", "open", "agent" or "replay".
+ * "quick", "standard", "ab", "sweep", "load", "copies", "open", "agent" or "replay".
  */
 name: string, 
 /**

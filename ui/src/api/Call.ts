@@ -45,12 +45,13 @@ kv?: string,
  */
 machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
 /**
- * "quick" (default), "standard", "ab" (default with `against`), "sweep", "open" (default with `rate_per_s`), "agent"
- * (default with `turns`) or "replay" (default with `replay`).
+ * "quick" (default), "standard", "ab" (default with `against`), "sweep", "load", "copies", "open" (default with
+ * `rate_per_s`), "agent" (default with `turns`) or "replay" (default with `replay`).
  */
 plan?: string, 
 /**
- * 5 to 100; of a comparison the blocks to begin with, 6 to 60; of agent conversations, 3 to 20. Beyond: invalid_call.
+ * 5 to 100; of a comparison the blocks to begin with, 6 to 60; of load the loads from each place, 5 to 20; of copies the
+ * requests of each; of agent conversations, 3 to 20. More: invalid_call. Fewer say nothing: there are as many as do.
  */
 trials?: number, 
 /**
@@ -90,6 +91,16 @@ replay?: string,
  * The other side of a comparison; may be the same model.
  */
 against?: BenchSide, 
+/**
+ * The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
+ * it takes.
+ */
+budget_s?: number, 
+/**
+ * Of a comparison: where nobody knows yet how much this machine scatters, the first side is compared with itself before.
+ * True leaves that out, and what is assumed is said.
+ */
+assume_noise: boolean, 
 /**
  * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
  * follows from it. Errors: invalid_call where what would be measured is not what it was.

@@ -7,8 +7,8 @@ import type { TrialPhase } from "./TrialPhase";
  */
 export type Trial = { seq: number, phase: TrialPhase, 
 /**
- * Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of agent the conversation, of a
- * replay the prompt, both from 1.
+ * Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of loads which load it followed,
+ * of agent the conversation, of a replay the prompt, all from 1.
  */
 block: number | null, 
 /**
