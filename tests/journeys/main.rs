@@ -14,6 +14,7 @@ mod first_start;
 mod fit;
 mod lab;
 mod login_path;
+mod plans;
 mod service;
 mod settings;
 mod switches;
