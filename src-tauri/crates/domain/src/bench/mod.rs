@@ -2,6 +2,7 @@
 
 pub mod arrivals;
 pub mod change_point;
+mod compared;
 pub mod comparison;
 pub mod conversation;
 pub mod drift;
@@ -30,6 +31,7 @@ pub mod trial;
 mod unpaired;
 mod verdict_words;
 pub mod warmup;
+mod words;
 
 pub use comparison::{Comparison, Verdict};
 pub use plan::{BenchPlan, PlanAsked, MAX_TRIALS, MIN_TRIALS};

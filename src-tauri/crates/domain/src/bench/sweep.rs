@@ -1,5 +1,7 @@
 //! What one model gives when more and more requests are under way at a time, and from where on more of them gain nothing.
 
+pub use super::knee::Knee;
+
 use super::{knee, stats, trial::Trial};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -39,15 +41,6 @@ pub struct TtftSpread {
     /// 95 of 100 come sooner. Of fewer than 59 it is the greatest: to bound a quantile from above with 95 % confidence by the
     /// greatest of n values wants 0.95^n <= 0.05.
     pub p95: f64,
-}
-
-/// From where on more requests at a time gain little.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct Knee {
-    pub concurrency: u32,
-    /// How it was found, in words: "the fewest with 90 % of the most that was seen".
-    pub method: String,
 }
 
 /// A sweep as it is shown.
