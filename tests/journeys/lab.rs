@@ -68,7 +68,7 @@ async fn llama_server_and_ollama_are_held_against_each_other_on_the_same_file() 
 
     let (a, b) = (["bench", EMBEDDED_MODEL, "--assume-noise"], ["--against", OLLAMA_MODEL]);
     let (of_a, of_b) = (["--server", "llama-server"], ["--against-server", "ollama"]);
-    let compared = bench(&sandbox, &[&a[..], &of_a, &b, &of_b, &["--blocks", "5"]].concat());
+    let compared = bench(&sandbox, &[&a[..], &of_a, &b, &of_b, &["--blocks", "6"]].concat());
     assert_shape(&compared);
     assert_eq!(compared["paired"], true, "{compared:#}");
     for (side, server, model) in [("a", "llama-server", EMBEDDED_MODEL), ("b", "ollama", OLLAMA_MODEL)] {
@@ -288,7 +288,7 @@ async fn runs_are_reported_exported_and_taken_in_elsewhere_once_simulated() {
             "--against-server",
             "studio",
             "--blocks",
-            "5",
+            "6",
             "--assume-noise",
         ],
     );

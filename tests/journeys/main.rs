@@ -15,6 +15,7 @@ mod fit;
 mod held;
 mod lab;
 mod login_path;
+mod plans;
 mod service;
 mod settings;
 mod switches;

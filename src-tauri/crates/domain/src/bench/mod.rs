@@ -10,6 +10,7 @@ pub mod copies;
 pub mod drift;
 pub mod expected;
 mod knee;
+mod limits;
 pub mod load;
 mod matching;
 mod metrics;

@@ -45,7 +45,7 @@ impl BenchRun {
         match &models[..] {
             [model] if self.request.plan.is_load() => Box::pin(self.loads(model, &mut course)).await,
             [model] if self.request.plan.is_copies() => Box::pin(self.copies(model, &mut course)).await,
-            [model] => self.alone(model, &mut course).await,
+            [model] => Box::pin(self.alone(model, &mut course)).await,
             [a, b] => Box::pin(self.compared([a, b], &mut course)).await,
             _ => Err(ApiError::internal("A benchmark has one side or two.")),
         }
@@ -229,7 +229,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     /// Each model is borrowed for its trial, so that one is in memory at a time beside what was there.
@@ -273,7 +273,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     async fn begun_alone(&self, model: &Model, begin: &Begin<'_>) -> Result<Measured, ApiError> {
