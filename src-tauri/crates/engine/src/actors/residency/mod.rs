@@ -17,6 +17,7 @@ mod late;
 mod late_tests;
 mod lending;
 mod proof;
+mod putting_right;
 #[cfg(test)]
 mod random_tests;
 mod restoring;

@@ -83,6 +83,13 @@ enum To {
     Back(Undo),
 }
 
+impl Change {
+    /// In force and written down, or in force because nothing else is written.
+    fn is_so_already(&self, in_force: u32, written: Option<u32>) -> bool {
+        matches!(self.to, To::Parallel(wanted) if wanted == in_force && written.is_none_or(|it| it == wanted))
+    }
+}
+
 impl Tuner {
     pub fn new(around: TunerWiring) -> Self {
         Self(Arc::new(Inner { around, state: Mutex::default() }))
@@ -162,68 +169,84 @@ impl Inner {
 
     async fn change(&self, change: Change) -> Result<ParallelReport, ApiError> {
         let begun = Instant::now();
-        let Change { model, kind, to, cancel } = change;
-        let Some(key) = parallel_key(kind, &model.name) else {
+        let Some(key) = parallel_key(change.kind, &change.model.name) else {
             return Err(ApiError::internal("There is no setting for this server."));
         };
-        let servers = self.around.in_force.now().servers;
-        let before = parallel_written(&servers, kind, &model.name);
-        let mut report = ParallelReport {
-            server: model.server.clone(),
-            model: model.name.clone(),
-            key: key.join("."),
-            before: parallel_of(&servers, kind, &model.name),
-            parallel: 0,
-            changed: false,
-            took_ms: 0,
-            first_token_ms: None,
-            undo_s: 0,
-        };
-        let wanted = match &to {
-            To::Parallel(parallel) => Some(*parallel),
-            To::Back(undo) => undo.in_force,
-        };
+        let (kind, model) = (change.kind, &change.model);
+        let before = parallel_written(&self.around.in_force.now().servers, kind, &model.name);
         let written = self.around.settings.number(&key)?;
-        if matches!(to, To::Parallel(parallel) if parallel == report.before && written.is_none_or(|it| it == parallel))
-        {
-            report.parallel = report.before;
+        let mut report = self.nothing_done(kind, model, &key);
+        if change.is_so_already(report.before, written) {
             return Ok(report);
         }
         let why = format!("A change of requests at a time of {}", model.title);
-        let mut loan = self.around.residency.borrow_server(model.server.clone(), why, cancel.clone()).await?;
-        let done = async {
-            self.put_in_force(kind, &model, wanted)?;
-            let first_token = self.proven(&mut loan, kind, &model).await?;
-            if cancel.is_cancelled() {
-                return Err(ApiError::cancelled("The change was cancelled."));
-            }
-            let file = match &to {
-                To::Parallel(parallel) => {
-                    Some(self.around.settings.change_number(&key, written, Some(*parallel))?)
-                }
-                To::Back(undo) => {
-                    self.around.settings.change_back(&undo.file)?;
-                    None
-                }
-            };
-            Ok((first_token, file))
-        };
-        let done = Box::pin(done).await;
+        let cancel = change.cancel.clone();
+        let mut loan = self.around.residency.borrow_server(model.server.clone(), why, cancel).await?;
+        let done = Box::pin(self.done(&change, &mut loan, &key, written)).await;
         if done.is_err() {
-            self.back_in_force(&mut loan, kind, &model, before).await;
+            loan.not_cancelled_from_here();
+            self.back_in_force(&mut loan, kind, model, before).await;
         }
         let memory = loan.give_back().await;
         let (first_token, file) = done.map_err(|error| with_what_is_missing(error, &memory))?;
-        let mut state = self.state();
-        state.undo =
-            file.map(|file| Undo { model, kind, file, in_force: before, until: Instant::now() + UNDO_FOR });
-        report.undo_s = state.undo.as_ref().map_or(0, |_| UNDO_FOR.as_secs() as u32);
-        drop(state);
+        if let Err(error) = memory {
+            tracing::warn!(%error, "memory is not as it was before the change");
+        }
+        let until = Instant::now() + UNDO_FOR;
+        let model = change.model.clone();
+        let undo = file.map(|file| Undo { model, kind, file, in_force: before, until });
+        report.undo_s = undo.as_ref().map_or(0, |_| UNDO_FOR.as_secs() as u32);
+        self.state().undo = undo;
         report.parallel = parallel_of(&self.around.in_force.now().servers, kind, &report.model);
         report.changed = true;
         report.first_token_ms = Some(first_token.as_millis() as u64);
         report.took_ms = begun.elapsed().as_millis() as u64;
         Ok(report)
+    }
+
+    /// As it is before anything is done.
+    fn nothing_done(&self, kind: ServerKind, model: &Model, key: &[String]) -> ParallelReport {
+        let before = parallel_of(&self.around.in_force.now().servers, kind, &model.name);
+        ParallelReport {
+            server: model.server.clone(),
+            model: model.name.clone(),
+            key: key.join("."),
+            before,
+            parallel: before,
+            changed: false,
+            took_ms: 0,
+            first_token_ms: None,
+            undo_s: 0,
+        }
+    }
+
+    /// In force, proved and written: the time to the first token, and the way back where there is one.
+    async fn done(
+        &self,
+        change: &Change,
+        loan: &mut ServerLoan,
+        key: &[String],
+        written: Option<u32>,
+    ) -> Result<(Duration, Option<NumberChange>), ApiError> {
+        let wanted = match &change.to {
+            To::Parallel(parallel) => Some(*parallel),
+            To::Back(undo) => undo.in_force,
+        };
+        self.put_in_force(change.kind, &change.model, wanted)?;
+        let first_token = self.proven(loan, change.kind, &change.model).await?;
+        if change.cancel.is_cancelled() {
+            return Err(ApiError::cancelled("The change was cancelled."));
+        }
+        let file = match &change.to {
+            To::Parallel(parallel) => {
+                Some(self.around.settings.change_number(key, written, Some(*parallel))?)
+            }
+            To::Back(undo) => {
+                self.around.settings.change_back(&undo.file)?;
+                None
+            }
+        };
+        Ok((first_token, file))
     }
 
     /// Started again with what is in force now, the model answers with it, and all that was in memory is there.

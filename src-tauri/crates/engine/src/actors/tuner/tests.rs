@@ -193,6 +193,16 @@ async fn a_cancel_puts_everything_back_and_changes_exclude_each_other_and_switch
     assert_eq!(change.await.unwrap().unwrap_err().code, ErrorCode::Cancelled);
     stage.want_untouched("cancelled").await;
 
+    // Also when the model is in memory already and the proof is waited for.
+    stage.one.faults(|faults| faults.generate = Fault::Slow(Duration::from_secs(50)));
+    let change = begin();
+    stage.scene.rest(20).await;
+    assert_eq!(stage.scene.held(), ["a"]);
+    stage.tuner.cancel().unwrap();
+    assert_eq!(change.await.unwrap().unwrap_err().code, ErrorCode::Cancelled);
+    stage.one.faults(|faults| faults.generate = Fault::None);
+    stage.want_untouched("cancelled during the proof").await;
+
     // Whoever asked and went away does not stop it.
     let change = begin();
     stage.scene.rest(1).await;
