@@ -56,7 +56,11 @@ impl Behind {
     fn refused(&self, arguments: &[&str]) -> String {
         let answer = self.sandbox.run(&[&["bench"], arguments].concat());
         let error = &answer.json["error"];
-        assert_eq!((answer.code, &error["code"]), (Some(2), &"invalid_call".into()), "{arguments:?}: {answer:?}");
+        assert_eq!(
+            (answer.code, &error["code"]),
+            (Some(2), &"invalid_call".into()),
+            "{arguments:?}: {answer:?}"
+        );
         format!("{} {}", error["message"].as_str().unwrap(), error["hint"].as_str().unwrap())
     }
 
@@ -83,8 +87,14 @@ async fn an_open_loop_shows_a_second_that_a_client_which_waits_does_not_see_simu
     let run = run.await.unwrap();
     assert_eq!(run.code, Some(0), "{run:?}");
     let open = &run.json["open_loop"];
-    assert_eq!((&run.json["plan"], &open["planned"], &open["sent"]), (&"open".into(), &150.into(), &150.into()));
-    assert_eq!((&open["rate_per_s"], &open["seconds"], &open["pattern"]), (&10.0.into(), &15.into(), &"constant".into()));
+    assert_eq!(
+        (&run.json["plan"], &open["planned"], &open["sent"]),
+        (&"open".into(), &150.into(), &150.into())
+    );
+    assert_eq!(
+        (&open["rate_per_s"], &open["seconds"], &open["pattern"]),
+        (&10.0.into(), &15.into(), &"constant".into())
+    );
     let p99 = |latency: &str| open[latency]["ttft_ms"]["p99"].as_f64().unwrap();
     // Ten requests wait for 100 to 1000 ms: that is the slowest 7 of 100.
     assert!((700.0..3000.0).contains(&p99("from_due")), "{open:#}");
@@ -126,7 +136,11 @@ async fn conversations_show_which_server_keeps_their_beginning_simulated() {
         let count = turns.to_string();
         let run = behind.bench(&["--plan", "agent", "--turns", &count, "--blocks", "3"]);
         let conversation = &run["conversation"];
-        assert_eq!((&run["plan"], &conversation["reuse"]), (&"agent".into(), &reuse.into()), "{conversation:#}");
+        assert_eq!(
+            (&run["plan"], &conversation["reuse"]),
+            (&"agent".into(), &reuse.into()),
+            "{conversation:#}"
+        );
         let told = conversation["turns"].as_array().unwrap();
         assert_eq!(told.len(), turns, "{conversation:#}");
         for (turn, number) in told.iter().zip(1..) {
@@ -161,7 +175,10 @@ async fn own_prompts_are_asked_once_and_not_kept_simulated() {
     let run = behind.bench(&["--replay", &file("own.jsonl", &prompts)]);
     let replay = &run["replay"];
     assert_eq!((&run["plan"], &run["trials"]), (&"replay".into(), &2.into()), "{run:#}");
-    assert_eq!((&replay["prompts"], &replay["answered"], &replay["failed"]), (&2.into(), &2.into(), &0.into()));
+    assert_eq!(
+        (&replay["prompts"], &replay["answered"], &replay["failed"]),
+        (&2.into(), &2.into(), &0.into())
+    );
     assert_eq!(replay["digest"].as_str().map(str::len), Some(64), "{replay:#}");
     let tokens = |end: &str| replay["output_tokens"][end].as_f64().unwrap();
     assert!((8.0..20.0).contains(&tokens("p5")) && (9.0..=128.0).contains(&tokens("greatest")), "{replay:#}");

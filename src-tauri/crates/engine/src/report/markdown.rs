@@ -4,7 +4,7 @@
 use super::{
     Made,
     figures::{
-        ABSENT, lengths, machine_of, mean_and_deviation, finding, peak_words, short, told, told_by, values,
+        ABSENT, finding, lengths, machine_of, mean_and_deviation, peak_words, short, told, told_by, values,
     },
 };
 use pilothouse_domain::{
