@@ -93,6 +93,10 @@ describe('plans that take models out of memory and put them in', () => {
       other: '',
       otherServer: null,
       upTo: 10,
+      rate: 1,
+      seconds: 60,
+      turns: 6,
+      prompts: null,
       whenDisturbed: 'mark',
     };
     expect(callOf(choice)).toMatchObject({ plan: 'copies', up_to: 10 });

@@ -201,6 +201,7 @@ describe('what was measured so far', () => {
     concurrency: null,
     turn: null,
     waits_for: [],
+    noise: false,
     left_s: null,
     ...more,
   });

@@ -116,6 +116,7 @@ describe('a run under way', () => {
     concurrency: null,
     turn: null,
     waits_for: [],
+    noise: false,
     left_s: 42,
   };
 

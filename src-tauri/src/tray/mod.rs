@@ -91,7 +91,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             when_disturbed: None,
             quiet_wait_s: None,
             budget_s: None,
-            assume_noise: false,
+            assume_noise: None,
             against: None,
             resume: None,
         },

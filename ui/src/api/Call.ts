@@ -100,7 +100,7 @@ budget_s?: number,
  * Of a comparison: where nobody knows yet how much this machine scatters, the first side is compared with itself before.
  * True leaves that out, and what is assumed is said.
  */
-assume_noise: boolean, 
+assume_noise?: boolean, 
 /**
  * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
  * follows from it. Errors: invalid_call where what would be measured is not what it was.

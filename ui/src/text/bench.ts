@@ -55,7 +55,7 @@ export const bench = {
   planMeanings: {
     quick: 'Short prompts and answers, one after the other.',
     standard: 'Long prompts and answers, one after the other.',
-    ab: 'Both in turns, so that whatever else happens hits both alike.',
+    ab: 'Both in turns, so that whatever else happens hits both alike. Before the first comparison here, the first one with itself, to learn what chance does.',
     sweep: 'More and more requests at a time, to see from where on more gain nothing.',
     open: 'Requests come at a rate, whatever the server does, and count from when they were due.',
     agent: 'Conversations that grow turn by turn, to see what the server saves by keeping their beginning.',
@@ -64,6 +64,7 @@ export const bench = {
     load: 'Takes the model out of memory and loads it again, five times, and times the first token after each load.',
     copies: 'More and more copies of the model in memory, one request at a time each; LM Studio can hold them.',
   } satisfies Record<PlanName, string>,
+  noise: (title: string) => `${title} with itself, to learn how much this machine scatters`,
   planNames: {
     quick: 'Quick',
     standard: 'Standard',

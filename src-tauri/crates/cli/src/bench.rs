@@ -143,7 +143,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
         budget_s: arguments.gate.budget,
-        assume_noise: arguments.assume_noise,
+        assume_noise: Some(arguments.assume_noise),
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -165,7 +165,7 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
         budget_s: arguments.gate.budget,
-        assume_noise: false,
+        assume_noise: None,
         resume: None,
     };
     with_an_engine(call, output).await

@@ -21,6 +21,7 @@ export function benchSteps(plan: string, total: number, levels: number[], distur
       block: null,
       concurrency: null,
       turn: null,
+      noise: false,
       waits_for: [],
       left_s: null,
       ...more,

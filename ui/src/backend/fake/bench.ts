@@ -35,6 +35,7 @@ export function planOf(name: string, n: number): BenchPlan {
     concurrency: name === 'sweep' ? LEVELS : [1],
     when_disturbed: 'mark',
     quiet_wait_s: 60,
+    budget_s: null,
     arrivals: null,
     turns: null,
     replay: null,

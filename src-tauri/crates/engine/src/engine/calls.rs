@@ -154,7 +154,7 @@ impl Inner {
                 let against = against.map(|side| (side.model, side.server));
                 let request =
                     BenchRequest { model, server, plan, against, replay, resume: vec![], noise: false };
-                match assume_noise {
+                match assume_noise.unwrap_or(false) {
                     true => self.measure(request).await,
                     false => self.measure_knowing_noise(request).await,
                 }
