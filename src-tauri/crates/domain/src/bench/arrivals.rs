@@ -1,9 +1,6 @@
 //! When the requests of an open loop are due: all instants are known before the first is sent, whatever the server does.
 
-use super::{
-    plan::{MIN_TRIALS, beyond},
-    stats::SplitMix64,
-};
+use super::{limits::beyond, stats::SplitMix64};
 use crate::error::{ApiError, ErrorCode};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -14,8 +11,8 @@ pub const RATES_PER_S: (f64, f64) = (0.01, 100.0);
 pub const OPEN_SECONDS: (u32, u32) = (5, 600);
 /// Seconds unless said otherwise.
 pub const USUAL_SECONDS: u32 = 60;
-/// The most requests of one open loop.
-pub const MAX_ARRIVALS: u32 = 2000;
+/// Requests of one open loop, least and most.
+pub const ARRIVALS: (u32, u32) = (5, 2000);
 
 /// How the requests of an open loop follow each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
@@ -64,8 +61,9 @@ impl Arrivals {
         }
         let arrivals = Self { rate_per_s, seconds, pattern, seed };
         let requests = arrivals.requests();
-        if !(MIN_TRIALS..=MAX_ARRIVALS).contains(&requests) {
-            return Err(beyond("The plan open", MIN_TRIALS, MAX_ARRIVALS, "requests", requests)
+        let (fewest, most) = ARRIVALS;
+        if !(fewest..=most).contains(&requests) {
+            return Err(beyond("The plan open", fewest, most, "requests", requests)
                 .hint("Change --rate or --seconds: their product is the number of requests."));
         }
         Ok(arrivals)

@@ -8,6 +8,7 @@ pub mod conversation;
 pub mod drift;
 pub mod expected;
 mod knee;
+mod limits;
 mod matching;
 mod metrics;
 pub mod open_loop;

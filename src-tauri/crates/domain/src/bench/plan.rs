@@ -2,6 +2,7 @@
 
 use super::{
     arrivals::{ArrivalPattern, Arrivals},
+    limits::beyond,
     replay::{ReplayPrompt, ReplaySource, USUAL_ANSWER},
 };
 use crate::error::{ApiError, ErrorCode};
@@ -313,12 +314,6 @@ impl PlanAsked<'_> {
 
 fn needs(text: &str, hint: &str) -> ApiError {
     ApiError::new(ErrorCode::InvalidCall, text).hint(hint)
-}
-
-/// That a number is beyond a limit: "The plan quick takes 5 to 100 trials, not 1000."
-pub(super) fn beyond(whose: &str, least: u32, most: u32, what: &str, asked: u32) -> ApiError {
-    ApiError::new(ErrorCode::InvalidCall, format!("{whose} takes {least} to {most} {what}, not {asked}."))
-        .hint("Name a number within these limits.")
 }
 
 /// The levels of a sweep up to a number of requests at a time: doublings, with steps between them from 4 on, and the last.

@@ -80,7 +80,7 @@ fn gibibytes(bytes: u64) -> u64 {
 }
 
 /// What a run under a plan with a course of its own says, in a sentence.
-pub fn said(run: &Run) -> Option<&str> {
+pub fn finding(run: &Run) -> Option<&str> {
     let open_loop = run.open_loop.as_ref().map(|found| found.words.as_str());
     open_loop.or(run.conversation.as_ref().map(|found| found.words.as_str()))
 }

@@ -4,7 +4,7 @@
 use super::{
     Made,
     figures::{
-        ABSENT, lengths, machine_of, mean_and_deviation, peak_words, said, short, told, told_by, values,
+        ABSENT, lengths, machine_of, mean_and_deviation, finding, peak_words, short, told, told_by, values,
     },
 };
 use pilothouse_domain::{
@@ -45,7 +45,7 @@ pub fn runs(details: &[RunDetail], made: &Made) -> String {
             text.push('\n');
             text.push_str(&sweep_table(&detail.run, sweep));
         }
-        if let Some(words) = said(&detail.run) {
+        if let Some(words) = finding(&detail.run) {
             let run = &detail.run;
             let line = format!("{} on {} (run {}): {words}", run.model, run.server, run.run_id);
             text.push_str(&format!("\n{}\n", escape(&line)));

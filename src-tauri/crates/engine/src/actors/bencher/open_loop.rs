@@ -66,7 +66,7 @@ impl Course {
     }
 
     async fn arrive(&mut self, side: &Measured, loop_: &mut UnderWay) -> Result<(), ApiError> {
-        while let Some(due) = loop_.to_come() {
+        while let Some(due) = loop_.next_instant() {
             let may_send = loop_.next < loop_.due.len() && loop_.requests.len() < MOST_UNDER_WAY;
             tokio::select! {
                 biased;
@@ -133,7 +133,7 @@ impl UnderWay {
 
     /// When the next request is due; some instant while the last ones are under way, and `None` when all have ended. Too late to
     /// be sent, the next one is the last no more.
-    fn to_come(&mut self) -> Option<Instant> {
+    fn next_instant(&mut self) -> Option<Instant> {
         let is_late = Instant::now().saturating_duration_since(self.due_at(self.next)) > MOST_LATE;
         if self.next < self.due.len() && is_late {
             self.due.truncate(self.next);

@@ -43,7 +43,7 @@ impl BenchRun {
         let models = self.models()?;
         let mut course = self.course(&models).await;
         match &models[..] {
-            [model] => self.alone(model, &mut course).await,
+            [model] => Box::pin(self.alone(model, &mut course)).await,
             [a, b] => Box::pin(self.compared([a, b], &mut course)).await,
             _ => Err(ApiError::internal("A benchmark has one side or two.")),
         }
@@ -218,7 +218,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     /// Each model is borrowed for its trial, so that one is in memory at a time beside what was there.
@@ -262,7 +262,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     async fn begun_alone(&self, model: &Model, begin: &Begin<'_>) -> Result<Measured, ApiError> {
