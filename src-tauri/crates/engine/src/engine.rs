@@ -9,6 +9,7 @@ mod lab;
 mod options;
 mod paper;
 mod past;
+mod trends;
 
 pub use options::EngineOptions;
 
@@ -78,6 +79,8 @@ pub(crate) struct Inner {
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
     pub inbox: Inbox,
+    /// What the history's series say.
+    pub trend_cache: trends::TrendCache,
 }
 
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
@@ -213,6 +216,7 @@ impl Engine {
             containers,
             store,
             inbox: Inbox::default(),
+            trend_cache: trends::TrendCache::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {
@@ -278,9 +282,9 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             if let Some(error) = opened.trouble {
                 hub.report(Report::Trouble(error));
             }
-            if let Ok(runs) =
+            if let Ok(newest) =
                 opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
-                && let Some(run) = runs.into_iter().next()
+                && let Some(run) = newest.runs.into_iter().next()
             {
                 hub.report(Report::LastRun(run));
             }

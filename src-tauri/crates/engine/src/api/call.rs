@@ -1,5 +1,5 @@
 use pilothouse_domain::{
-    bench::plan::WhenDisturbed,
+    bench::{RunState, plan::WhenDisturbed, series::SeriesMetric},
     machine::Machine,
     server::{KeyText, ServerId},
 };
@@ -216,7 +216,7 @@ pub enum Call {
         #[ts(optional)]
         resume: Option<i64>,
     },
-    /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
+    /// How a figure of each model went over its last 400 runs, and whether it grew worse; those with the newest runs first.
     /// Errors: not_found (unknown server or model), store_unavailable.
     Trends {
         /// Only models whose name contains this.
@@ -226,6 +226,21 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
+        #[serde(default)]
+        #[ts(optional)]
+        plan: Option<String>,
+        /// By default those that are watched: decode and the time to the first token.
+        #[serde(default)]
+        #[ts(optional)]
+        metric: Option<SeriesMetric>,
+        /// The most models, each by its server and plan; at most and by default 200.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+        /// The most points of each, the newest ones; by default all.
+        #[serde(default)]
+        #[ts(optional)]
+        points: Option<u32>,
     },
     /// Takes the level that begins with a run for the right one: what was before is no baseline any more.
     /// Errors: not_found, store_unavailable.
@@ -248,10 +263,21 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
+        /// By its name.
+        #[serde(default)]
+        #[ts(optional)]
+        plan: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        state: Option<RunState>,
         /// 1 to 1000; default 50.
         #[serde(default)]
         #[ts(optional)]
         limit: Option<u32>,
+        /// Passes over so many newer ones.
+        #[serde(default)]
+        #[ts(optional)]
+        offset: Option<u32>,
     },
     /// One run with its trials and what the gauges showed meanwhile. Errors: not_found, store_unavailable.
     Run {

@@ -46,6 +46,9 @@ pub enum Reply {
     },
     Runs {
         runs: Vec<Run>,
+        /// How many the filter lets through altogether.
+        #[serde(default)]
+        total: u64,
     },
     Comparison {
         comparison: Comparison,

@@ -1,13 +1,13 @@
 //! One arm per call: checks the arguments and hands on to the actor that owns the matter.
 
-use super::{Inner, fitting, lab};
+use super::{Inner, fitting, lab, trends};
 use crate::{
     actors::{residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
     setup::SetupOptions,
-    store::Store,
+    store::{RunFilter, Store},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
@@ -131,13 +131,20 @@ impl Inner {
                 self.bench(asked).await
             }
             Call::Compare { a, b } => self.compare(a, b).await,
-            Call::Trends { model, server } => self.trends(model, server).await,
+            Call::Trends { model, server, plan, metric, limit, points } => {
+                let limit = limit.unwrap_or(u32::MAX);
+                let filter = RunFilter { model, server, plan, limit, ..RunFilter::default() };
+                self.trends(trends::Asked { filter, metric, points }).await
+            }
             Call::AcceptLevel { run_id } => {
                 self.store()?.accept_level(run_id).await?;
                 Ok(Reply::Done)
             }
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, limit } => self.past_runs(model, server, limit).await,
+            Call::History { model, server, plan, state, limit, offset } => {
+                let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
+                self.past_runs(RunFilter { model, server, plan, state, limit, offset }).await
+            }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
             Call::Export { runs, form, after } => self.export(&runs, form, after).await,

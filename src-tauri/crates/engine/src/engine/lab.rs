@@ -11,13 +11,10 @@ use pilothouse_domain::{
         BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
         plan::{MAX_QUIET_WAIT_S, WhenDisturbed, levels},
-        series::SeriesMetric,
-        trend::Trend,
     },
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
-use std::collections::BTreeSet;
 
 /// What a benchmark shall measure, as a client said it.
 pub(super) struct Asked {
@@ -58,13 +55,6 @@ impl Asked {
         Ok(plan)
     }
 }
-
-/// The longest series that is looked at.
-const SERIES_RUNS: u32 = 400;
-/// The figures that are watched.
-const WATCHED: [SeriesMetric; 2] = [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs];
-/// History that is searched for series.
-const SEARCHED_RUNS: u32 = 1000;
 
 impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
@@ -123,7 +113,7 @@ impl Inner {
 
     pub(super) async fn compare(&self, a: i64, b: i64) -> CallResult {
         let store = self.store()?;
-        let (a, b) = (store.run(a).await?, store.run(b).await?);
+        let (a, b) = (store.run_without_trace(a).await?, store.run_without_trace(b).await?);
         Ok(Reply::Comparison { comparison: compare(&a, &b, self.noise_floor().await) })
     }
 
@@ -135,22 +125,16 @@ impl Inner {
         measured.unwrap_or_else(NoiseFloor::assumed)
     }
 
-    pub(super) async fn past_runs(
-        &self,
-        model: Option<String>,
-        server: Option<ServerId>,
-        limit: Option<u32>,
-    ) -> CallResult {
-        let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
-        let runs = self.store()?.runs(&filter).await?;
-        if runs.is_empty() {
+    pub(super) async fn past_runs(&self, filter: RunFilter) -> CallResult {
+        let page = self.store()?.runs(&filter).await?;
+        if page.total == 0 {
             self.want_known(&filter)?;
         }
-        Ok(Reply::Runs { runs })
+        Ok(Reply::Runs { runs: page.runs, total: page.total })
     }
 
     /// An empty list would say that nothing was measured yet. Errors: not_found.
-    fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
+    pub(super) fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
         let snapshot = self.hub.now();
         if let Some(server) = &filter.server
             && snapshot.server(server).is_none()
@@ -170,23 +154,5 @@ impl Inner {
             }
             None => Ok(()),
         }
-    }
-
-    pub(super) async fn trends(&self, model: Option<String>, server: Option<ServerId>) -> CallResult {
-        let store = self.store()?;
-        let filter = RunFilter { model, server, limit: SEARCHED_RUNS };
-        let runs = store.runs(&filter).await?;
-        if runs.is_empty() {
-            self.want_known(&filter)?;
-        }
-        let series: BTreeSet<(ServerId, String, String)> =
-            runs.into_iter().map(|run| (run.server, run.model, run.plan.name)).collect();
-        let accepted = store.accepted_levels().await?;
-        let mut trends = vec![];
-        for (server, model, plan) in series {
-            let runs = store.series(&server, &model, &plan, SERIES_RUNS).await?;
-            trends.extend(WATCHED.iter().filter_map(|metric| Trend::of(&runs, *metric, &accepted)));
-        }
-        Ok(Reply::Trends { trends })
     }
 }

@@ -31,18 +31,6 @@ pub struct Imported {
 }
 
 impl Store {
-    /// The newest done run with figures of each model on each server, by plan and machine; newest first.
-    pub async fn newest_of_each(&self, limit: u32) -> Result<Vec<i64>, ApiError> {
-        let rows = query_scalar(
-            "SELECT id FROM (SELECT id, started_ms, row_number() OVER (PARTITION BY server, model, \
-             json_extract(plan, '$.name'), json_extract(fingerprint, '$.machine'), json_extract(fingerprint, '$.chip'), \
-             json_extract(fingerprint, '$.memory_bytes') ORDER BY started_ms DESC, id DESC) AS place FROM run \
-             WHERE state = 'done' AND EXISTS (SELECT 1 FROM trial WHERE trial.run = run.id AND phase = 'measured' \
-             AND flaw IS NULL)) WHERE place = 1 ORDER BY started_ms DESC, id DESC LIMIT ?",
-        );
-        rows.bind(limit).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))
-    }
-
     /// Numbers of runs that have ended, in their order, above one of them.
     pub async fn run_ids(&self, above: i64, limit: u32) -> Result<Vec<i64>, ApiError> {
         query_scalar("SELECT id FROM run WHERE id > ? AND state <> 'running' ORDER BY id LIMIT ?")
@@ -214,8 +202,10 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     let run = &exchanged.run;
     let done = query(
         "INSERT INTO run (started_ms, ended_ms, state, plan, server, model, server_version, note, peak_memory_bytes, \
-         fingerprint, metrics_version, trace_step_ms, summary, disturbed) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         fingerprint, metrics_version, trace_step_ms, summary, disturbed, plan_name, machine) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, coalesce(json_extract(?4, '$.name'), ''), \
+         json_array(json_extract(?10, '$.machine'), json_extract(?10, '$.chip'), \
+         json_extract(?10, '$.memory_bytes')))",
     )
     .bind(run.started_at.as_millisecond())
     .bind(exchanged.ended_at.map(|at| at.as_millisecond()))

@@ -4,6 +4,8 @@
 
 mod damage;
 mod exchange;
+mod levels;
+mod lists;
 mod loads;
 mod minutes;
 #[cfg(test)]
@@ -16,11 +18,11 @@ mod start_tests;
 mod switches;
 #[cfg(test)]
 mod tests;
-mod trends;
 
 pub use exchange::Imported;
 pub use open::Opened;
-pub use runs::{NewRun, RunFilter};
+pub use lists::{RunFilter, RunPage, SeriesKey, SeriesView};
+pub use runs::NewRun;
 
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use sqlx::SqlitePool;

@@ -26,6 +26,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_residency.sql"),
     include_str!("../../migrations/0005_start.sql"),
     include_str!("../../migrations/0006_lab.sql"),
+    include_str!("../../migrations/0007_history.sql"),
 ];
 
 /// Readers at the same time.

@@ -45,25 +45,9 @@ impl NewRun {
     }
 }
 
-/// Which runs to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunFilter {
-    /// Only models whose name contains this, without regard to (ASCII) case.
-    pub model: Option<String>,
-    pub server: Option<ServerId>,
-    /// At most so many, the newest ones.
-    pub limit: u32,
-}
-
-impl Default for RunFilter {
-    fn default() -> Self {
-        Self { model: None, server: None, limit: 50 }
-    }
-}
-
-/// In the order of the numbers, so that it ends with the last one that is wanted.
-pub(super) const NEWEST_RUNS: &str = "SELECT * FROM run WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) \
-     AND (?2 IS NULL OR server = ?2) ORDER BY id DESC LIMIT ?3";
+pub(super) const ONE_RUN: &str = "SELECT * FROM run WHERE id = ?1";
+pub(super) const TRIALS: &str = "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?1)) \
+     ORDER BY run, phase = 'measured', seq";
 
 impl Store {
     /// Writes that a run has begun; returns its number.
@@ -74,7 +58,9 @@ impl Store {
     async fn insert_run(&self, run: &NewRun) -> Result<i64, sqlx::Error> {
         let done = query(
             "INSERT INTO run (started_ms, state, plan, server, model, server_version, fingerprint, against, \
-             metrics_version) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+             metrics_version, plan_name, machine) VALUES (?1, 'running', ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+             coalesce(json_extract(?2, '$.name'), ''), json_array(json_extract(?6, '$.machine'), \
+             json_extract(?6, '$.chip'), json_extract(?6, '$.memory_bytes')))",
         )
         .bind(run.started_at.as_millisecond())
         .bind(json(&run.plan)?)
@@ -184,43 +170,19 @@ impl Store {
         Ok(done.rows_affected())
     }
 
-    /// Past runs and the one under way, newest first.
-    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, ApiError> {
-        let rows = query(NEWEST_RUNS)
-            .bind(&filter.model)
-            .bind(filter.server.as_ref().map(ServerId::as_str))
-            .bind(filter.limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
-        self.summaries(rows).await
-    }
-
-    /// The newest done runs of each model on one server, newest first.
-    pub async fn newest_runs(&self, server: &ServerId, of_each: u32) -> Result<Vec<Run>, ApiError> {
-        let rows = query(
-            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS place FROM run \
-             WHERE server = ? AND state = 'done') WHERE place <= ? ORDER BY id DESC",
-        )
-        .bind(server.as_str())
-        .bind(of_each)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(|e| self.cannot("read", &e))?;
-        self.summaries(rows).await
-    }
-
     /// One run with its trials and its trace. Errors: not_found, store_unavailable.
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
-        let rows = query("SELECT * FROM run WHERE id = ?")
-            .bind(run_id)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
-        let mut detail = self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))?;
+        let mut detail = self.run_without_trace(run_id).await?;
         detail.trace = self.trace(run_id).await?;
         detail.cards = self.cards(run_id).await.map_err(|e| self.cannot("read", &e))?;
         Ok(detail)
+    }
+
+    /// One run with its trials: what a comparison needs. Errors: not_found, store_unavailable.
+    pub async fn run_without_trace(&self, run_id: i64) -> Result<RunDetail, ApiError> {
+        let rows = query(ONE_RUN).bind(run_id).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|e| self.cannot("read", &e))?;
+        self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))
     }
 
     async fn cards(&self, run_id: i64) -> Result<Option<RunTrace>, sqlx::Error> {
@@ -263,13 +225,7 @@ impl Store {
         if runs.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows = query(
-            "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?)) \
-             ORDER BY run, phase = 'measured', seq",
-        )
-        .bind(json(&runs)?)
-        .fetch_all(&self.readers)
-        .await?;
+        let rows = query(TRIALS).bind(json(&runs)?).fetch_all(&self.readers).await?;
         let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
         for row in &rows {
             trials.entry(row.try_get("run")?).or_default().push(trial_of(row)?);
