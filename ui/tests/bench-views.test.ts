@@ -254,6 +254,7 @@ describe('the page of a run', () => {
         plan: 'standard',
         trials: 10,
         when_disturbed: 'mark',
+        quiet_wait_s: 60,
       },
     ]);
   });

@@ -28,4 +28,8 @@ concurrency: Array<number>, when_disturbed: WhenDisturbed,
 /**
  * How long it is waited altogether for a quiet machine. Seconds.
  */
-quiet_wait_s: number, };
+quiet_wait_s: number, 
+/**
+ * Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
+ */
+slo_ms: number | null, };

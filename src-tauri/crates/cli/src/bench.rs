@@ -57,6 +57,9 @@ pub struct Sweep {
     /// Measured requests at one at a time; more at the levels above.
     #[arg(long, value_parser = clap::value_parser!(u32).range(5..=100))]
     trials: Option<u32>,
+    /// A first token within so many milliseconds is in time. Default: bench.slo_ms of the settings, 300.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    slo_ms: Option<u32>,
     #[command(flatten)]
     gate: Gate,
 }
@@ -93,6 +96,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
+        slo_ms: None,
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -108,6 +112,7 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
+        slo_ms: arguments.slo_ms,
         resume: None,
     };
     with_an_engine(call, output).await
@@ -204,14 +209,22 @@ fn text(run: &Run) -> String {
 }
 
 fn sweep_text(sweep: &Levels) -> String {
-    let header = ["AT A TIME", "ALL tok/s", "EACH tok/s", "FIRST TOKEN ms", "95 %", "IN 300 ms", "FAILED"];
+    let in_time = format!("IN {} ms", sweep.slo_ms);
+    let header =
+        ["AT A TIME", "ALL tok/s", "EACH tok/s", "FIRST TOKEN ms", "95 %", in_time.as_str(), "FAILED"];
     let one = |figure: Option<f64>| figure.map_or_else(|| "–".into(), |figure| format!("{figure:.1}"));
     let row = |point: &SweepPoint| {
         vec![
             point.concurrency.to_string(),
             one(point.out_tok_s),
-            one(point.decode_tok_s),
-            one(point.ttft_ms.map(|ttft| ttft.median)),
+            point.decode.as_ref().map_or_else(|| one(point.decode_tok_s), |decode| figure(Some(decode))),
+            point.ttft_ms.map_or_else(
+                || "–".into(),
+                |ttft| match ttft.low.zip(ttft.high) {
+                    Some((low, high)) => format!("{:.1} ({low:.1}–{high:.1})", ttft.median),
+                    None => one(Some(ttft.median)),
+                },
+            ),
             one(point.ttft_ms.map(|ttft| ttft.p95)),
             point.goodput.map_or_else(|| "–".into(), |share| format!("{:.0} %", 100.0 * share)),
             point.failed.to_string(),

@@ -50,6 +50,9 @@ pub struct BenchPlan {
     /// How long it is waited altogether for a quiet machine. Seconds.
     #[serde(default)]
     pub quiet_wait_s: u32,
+    /// Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
+    #[serde(default)]
+    pub slo_ms: Option<u32>,
 }
 
 fn one_at_a_time() -> Vec<u32> {
@@ -79,6 +82,7 @@ impl BenchPlan {
             concurrency,
             when_disturbed: WhenDisturbed::default(),
             quiet_wait_s: if name == "quick" { 10 } else { 60 },
+            slo_ms: None,
         })
     }
 

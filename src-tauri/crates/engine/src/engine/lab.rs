@@ -26,11 +26,12 @@ pub(super) struct Asked {
     pub when_disturbed: Option<WhenDisturbed>,
     pub quiet_wait_s: Option<u32>,
     pub against: Option<BenchSide>,
+    pub slo_ms: Option<u32>,
 }
 
 impl Asked {
-    /// Errors: invalid_call.
-    fn plan(&self) -> Result<BenchPlan, ApiError> {
+    /// `slo_ms`: as the settings say. Errors: invalid_call.
+    fn plan(&self, slo_ms: u32) -> Result<BenchPlan, ApiError> {
         let usual = if self.against.is_some() { "ab" } else { "quick" };
         let name = self.plan.as_deref().unwrap_or(usual);
         let mut plan = BenchPlan::named(name, self.trials).ok_or_else(|| {
@@ -48,6 +49,13 @@ impl Asked {
             }
             plan.concurrency = levels(up_to);
         }
+        if let Some(asked) = self.slo_ms
+            && (!plan.is_sweep() || !(1..=60_000).contains(&asked))
+        {
+            let text = "Only a sweep counts first tokens that are in time, within 1 to 60000 ms.";
+            return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("pilothouse sweep --slo-ms N"));
+        }
+        plan.slo_ms = plan.is_sweep().then(|| self.slo_ms.unwrap_or(slo_ms));
         plan.when_disturbed = self.when_disturbed.unwrap_or_default();
         if let Some(seconds) = self.quiet_wait_s {
             plan.quiet_wait_s = seconds.min(MAX_QUIET_WAIT_S);
@@ -58,7 +66,7 @@ impl Asked {
 
 impl Inner {
     pub(super) async fn bench(&self, asked: Asked) -> CallResult {
-        let plan = asked.plan()?;
+        let plan = asked.plan(self.in_force.borrow().bench.slo_ms)?;
         let against = asked.against.map(|side| (side.model, side.server));
         let request =
             BenchRequest { model: asked.model, server: asked.server, plan, against, resume: vec![] };
