@@ -36,7 +36,17 @@ test('only what is confirmed is called worse', () => {
 });
 
 test('a change of level is a line of its own, whether it is better or worse', () => {
-  const change = { run_id: 5, at: '', before: 90, after: 100, change: 0.11, is_better: true, p: 0, changed: [], words: 'up' };
+  const change = {
+    run_id: 5,
+    at: '',
+    before: 90,
+    after: 100,
+    change: 0.11,
+    is_better: true,
+    p: 0,
+    changed: [],
+    words: 'up',
+  };
   const levels = levelsOf([{ ...trend('steady', null), change_points: [change] }], null);
   expect(levels.map((level) => [level.runId, level.worse, level.words])).toEqual([[5, false, 'up']]);
 });

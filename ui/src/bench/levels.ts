@@ -20,7 +20,8 @@ export function levelsOf(trends: Trend[], snapshot: Snapshot | null): Level[] {
       modelTitle(snapshot?.models ?? [], trend),
       serverTitle(snapshot?.servers ?? [], trend.server),
     );
-    const key = (kind: string, run: number) => `${kind} ${trend.server} ${trend.model} ${trend.plan} ${trend.metric} ${run}`;
+    const key = (kind: string, run: number) =>
+      `${kind} ${trend.server} ${trend.model} ${trend.plan} ${trend.metric} ${run}`;
     const { state, since_run, words } = trend.watch;
     const confirmed = state === 'confirmed' && since_run !== null;
     const now: Level[] = confirmed ? [{ key: key('now', since_run), runId: since_run, title, words, worse: true }] : [];

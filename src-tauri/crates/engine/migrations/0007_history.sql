@@ -79,10 +79,8 @@ CREATE INDEX run_with_trace ON run (trace_kept, started_ms) WHERE trace_kept IS 
 
 -- Traces of runs that are old: minutes since the begin of the run. Means are weighted by the time that each sample stands for.
 CREATE TABLE run_gauge_minute (
-    run        INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-    offset_ms  INTEGER NOT NULL,
-    count      INTEGER NOT NULL,
-    covered_ms INTEGER NOT NULL,
+    run       INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+    offset_ms INTEGER NOT NULL,
     cpu_percent_low REAL,
     cpu_percent_mean REAL,
     cpu_percent_high REAL,

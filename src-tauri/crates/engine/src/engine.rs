@@ -20,12 +20,14 @@ use crate::{
         bookkeeper::{self, Bookkeeper},
         containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
+        forgetting,
         notifier::NotifierHandle,
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
         silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
+        update_check,
     },
     api::{Call, CallHandler, CallResult},
     hub::{Hub, Report},
@@ -79,6 +81,8 @@ pub(crate) struct Inner {
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
     pub inbox: Inbox,
+    /// The settings as they are now.
+    pub in_force: watch::Receiver<Settings>,
     /// What the history's series say.
     pub trend_cache: trends::TrendCache,
 }
@@ -90,6 +94,9 @@ pub struct Engine {
     settings_task: JoinHandle<()>,
     folders_task: JoinHandle<()>,
     keys_task: JoinHandle<()>,
+    /// `None`: there is no history.
+    forgetting: Option<JoinHandle<()>>,
+    update_check: Option<JoinHandle<()>>,
     _watch: Option<settings::WatchGuard>,
 }
 
@@ -199,6 +206,17 @@ impl Engine {
             supervisors: supervisors.clone(),
             settings: settings.clone(),
         });
+        let (named, in_force) = watch::channel(settings.clone());
+        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), in_force.clone()));
+        let update_check = store.clone().map(|store| {
+            let here = update_check::Here {
+                hub: hub.clone(),
+                leases: leases.clone(),
+                store,
+                bencher: bencher.clone(),
+            };
+            update_check::start(here, in_force.clone())
+        });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
             hub: hub.clone(),
@@ -216,6 +234,7 @@ impl Engine {
             containers,
             store,
             inbox: Inbox::default(),
+            in_force: in_force.clone(),
             trend_cache: trends::TrendCache::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
@@ -224,13 +243,21 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
-        let (named, seen) = watch::channel(settings.clone());
-        let folders_task = folders::watch_folders(hub, seen);
+        let folders_task = folders::watch_folders(hub, in_force);
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
-        Ok(Self { inner, doors, settings_task, folders_task, keys_task, _watch: watch_guard })
+        Ok(Self {
+            inner,
+            doors,
+            settings_task,
+            folders_task,
+            keys_task,
+            forgetting,
+            update_check,
+            _watch: watch_guard,
+        })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -255,6 +282,8 @@ impl Engine {
             self.settings_task.abort();
             self.folders_task.abort();
             self.keys_task.abort();
+            // A step is taken whole or not at all.
+            self.forgetting.iter().chain(&self.update_check).for_each(JoinHandle::abort);
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             self.inner.answers.shutdown();

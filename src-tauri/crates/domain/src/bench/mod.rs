@@ -1,8 +1,10 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
+pub mod after_update;
 pub mod change_point;
 pub mod comparison;
 pub mod drift;
+pub mod gaps;
 mod knee;
 mod matching;
 mod metrics;
@@ -12,6 +14,7 @@ pub mod quiet;
 #[cfg(test)]
 mod recorded_tests;
 pub mod regression;
+pub mod retention;
 pub mod run;
 pub mod series;
 pub mod stats;
@@ -26,6 +29,7 @@ mod verdict_words;
 pub mod warmup;
 
 pub use comparison::{Comparison, Verdict};
+pub use gaps::GapSpread;
 pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS};
 pub use quiet::Disturbance;
 pub use run::{BenchProgress, Fingerprint, Run, RunDetail, RunState};

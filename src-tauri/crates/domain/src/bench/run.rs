@@ -1,6 +1,7 @@
 //! One run: the trials of one model on one server, and what they say together.
 
 use super::{
+    gaps::{self, GapSpread},
     plan::BenchPlan,
     quiet::Disturbance,
     stats::{self, Summary},
@@ -52,6 +53,9 @@ pub struct Run {
     pub e2e_ms: Option<Summary>,
     pub server_decode_tok_s: Option<Summary>,
     pub server_prefill_tok_s: Option<Summary>,
+    /// The time between the events of its answers. `None`: nobody noted it.
+    #[serde(default)]
+    pub gaps: Option<GapSpread>,
     /// Highest memory of the process that holds the instance, or of the server's process tree where that is not told apart;
     /// without what it holds on a card of its own memory.
     pub peak_memory_bytes: Option<u64>,
@@ -104,6 +108,7 @@ impl Run {
             e2e_ms: None,
             server_decode_tok_s: None,
             server_prefill_tok_s: None,
+            gaps: None,
             peak_memory_bytes: None,
             peak_gpu_memory_bytes: None,
             energy_j_per_token: None,
@@ -131,6 +136,7 @@ impl Run {
         self.e2e_ms = over(|trial| Some(trial.total_ms), "client");
         self.server_decode_tok_s = over(|trial| trial.server_decode_tok_s, "server");
         self.server_prefill_tok_s = over(|trial| trial.server_prefill_tok_s, "server");
+        self.gaps = gaps::spread(counted.iter().filter_map(|trial| trial.gaps_us.as_deref()));
     }
 
     /// What the cards took for its requests.

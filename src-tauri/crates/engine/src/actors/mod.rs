@@ -2,7 +2,7 @@
 //!
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
-//! · `notifier`: notices.
+//! · `forgetting`: what grows old of the history · `update_check`: models after an update of their server · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
@@ -10,6 +10,7 @@ pub mod bookkeeper;
 mod bounds;
 pub mod containers;
 pub mod fetcher;
+pub(crate) mod forgetting;
 mod minutes;
 pub mod notifier;
 pub mod residency;
@@ -17,3 +18,4 @@ pub mod sampler;
 pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
+pub(crate) mod update_check;

@@ -124,10 +124,20 @@ impl Inner {
                 when_disturbed,
                 quiet_wait_s,
                 against,
+                slo_ms,
                 resume: None,
             } => {
-                let asked =
-                    lab::Asked { model, server, plan, trials, up_to, when_disturbed, quiet_wait_s, against };
+                let asked = lab::Asked {
+                    model,
+                    server,
+                    plan,
+                    trials,
+                    up_to,
+                    when_disturbed,
+                    quiet_wait_s,
+                    against,
+                    slo_ms,
+                };
                 self.bench(asked).await
             }
             Call::Compare { a, b } => self.compare(a, b).await,
@@ -152,7 +162,10 @@ impl Inner {
             Call::DeleteRuns { runs } => {
                 Ok(Reply::Deleted { deleted: self.store()?.delete_runs(&runs).await? })
             }
-            Call::HistorySize => Ok(Reply::HistorySize { size: self.store()?.size().await? }),
+            Call::HistorySize => {
+                let keep = self.in_force.borrow().history;
+                Ok(Reply::HistorySize { size: self.store()?.size(&keep).await? })
+            }
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
                 Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })

@@ -11,17 +11,21 @@ mod minutes;
 #[cfg(test)]
 mod minutes_tests;
 mod open;
+mod retention;
 mod rows;
 mod runs;
+mod size;
 #[cfg(test)]
 mod start_tests;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod traces;
+mod trials;
 
 pub use exchange::Imported;
-pub use open::Opened;
 pub use lists::{RunFilter, RunPage, SeriesKey, SeriesView};
+pub use open::Opened;
 pub use runs::NewRun;
 
 use pilothouse_domain::error::{ApiError, ErrorCode};

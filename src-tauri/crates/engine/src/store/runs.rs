@@ -4,18 +4,16 @@
 use super::{
     Store,
     rows::{decode, from_json, from_word, integer, json, unsigned, word},
+    traces,
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{
-        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial, sweep::Sweep,
-    },
+    bench::{BenchPlan, Fingerprint, GapSpread, METRICS_VERSION, Run, RunDetail, Summary, sweep::Sweep},
     error::ApiError,
     server::ServerId,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, ValueRef, query, sqlite::SqliteRow};
-use std::collections::HashMap;
 
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,8 +44,6 @@ impl NewRun {
 }
 
 pub(super) const ONE_RUN: &str = "SELECT * FROM run WHERE id = ?1";
-pub(super) const TRIALS: &str = "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?1)) \
-     ORDER BY run, phase = 'measured', seq";
 
 impl Store {
     /// Writes that a run has begun; returns its number.
@@ -79,41 +75,6 @@ impl Store {
             .execute(&self.writer)
             .await?;
         Ok(done.last_insert_rowid())
-    }
-
-    /// Adds one request of a run. Figures that are not finite are kept as absent.
-    pub async fn add_trial(&self, run_id: i64, trial: &Trial) -> Result<(), ApiError> {
-        self.patiently(|| self.insert_trial(run_id, trial)).await
-    }
-
-    async fn insert_trial(&self, run_id: i64, trial: &Trial) -> Result<(), sqlx::Error> {
-        let finite = |figure: Option<f64>| figure.filter(|f| f.is_finite());
-        query(
-            "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
-             prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, \
-             concurrency, begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(run_id)
-        .bind(trial.seq)
-        .bind(word(&trial.phase)?)
-        .bind(finite(trial.ttft_ms))
-        .bind(finite(trial.decode_tok_s))
-        .bind(finite(trial.prefill_tok_s))
-        .bind(trial.total_ms)
-        .bind(trial.output_tokens)
-        .bind(trial.prompt_tokens)
-        .bind(trial.cached_tokens)
-        .bind(finite(trial.server_decode_tok_s))
-        .bind(finite(trial.server_prefill_tok_s))
-        .bind(&trial.finish)
-        .bind(&trial.flaw)
-        .bind(trial.block)
-        .bind(trial.concurrency)
-        .bind(finite(trial.begun_ms))
-        .bind(finite(trial.late_ms))
-        .execute(&self.writer)
-        .await?;
-        Ok(())
     }
 
     /// Writes that a run that was cut off goes on. Errors: not_found (there is none such), store_unavailable.
@@ -161,11 +122,7 @@ impl Store {
         .execute(&self.writer)
         .await?;
         if let Some(cards) = &detail.cards {
-            query("INSERT OR REPLACE INTO run_cards (run, cards) VALUES (?, ?)")
-                .bind(run.run_id)
-                .bind(json(cards)?)
-                .execute(&self.writer)
-                .await?;
+            traces::insert_cards(&mut *self.writer.acquire().await?, run.run_id, cards).await?;
         }
         Ok(done.rows_affected())
     }
@@ -173,8 +130,13 @@ impl Store {
     /// One run with its trials and its trace. Errors: not_found, store_unavailable.
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
         let mut detail = self.run_without_trace(run_id).await?;
-        detail.trace = self.trace(run_id).await?;
-        detail.cards = self.cards(run_id).await.map_err(|e| self.cannot("read", &e))?;
+        let read = async {
+            self.add_gaps(run_id, &mut detail.trials).await?;
+            detail.trace = self.trace(run_id).await?;
+            detail.cards = self.cards(run_id).await?;
+            Ok::<(), sqlx::Error>(())
+        };
+        read.await.map_err(|e| self.cannot("read", &e))?;
         Ok(detail)
     }
 
@@ -183,11 +145,6 @@ impl Store {
         let rows = query(ONE_RUN).bind(run_id).fetch_all(&self.readers).await;
         let rows = rows.map_err(|e| self.cannot("read", &e))?;
         self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))
-    }
-
-    async fn cards(&self, run_id: i64) -> Result<Option<RunTrace>, sqlx::Error> {
-        let row = query("SELECT cards FROM run_cards WHERE run = ?").bind(run_id);
-        row.fetch_optional(&self.readers).await?.map(|row| from_json(&row, "cards")).transpose()
     }
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
@@ -219,18 +176,6 @@ impl Store {
             RunDetail { run, trials, trace: None, cards: None }
         };
         Ok(runs.into_iter().map(detail).collect())
-    }
-
-    async fn trials(&self, runs: &[i64]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
-        if runs.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let rows = query(TRIALS).bind(json(&runs)?).fetch_all(&self.readers).await?;
-        let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
-        for row in &rows {
-            trials.entry(row.try_get("run")?).or_default().push(trial_of(row)?);
-        }
-        Ok(trials)
     }
 }
 
@@ -269,28 +214,6 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     Ok(run)
 }
 
-fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
-    Ok(Trial {
-        seq: unsigned(row, "seq")?.unwrap_or_default(),
-        phase: from_word(row, "phase")?,
-        ttft_ms: row.try_get("ttft_ms")?,
-        decode_tok_s: row.try_get("decode_tok_s")?,
-        prefill_tok_s: row.try_get("prefill_tok_s")?,
-        total_ms: row.try_get("total_ms")?,
-        output_tokens: unsigned(row, "output_tokens")?,
-        prompt_tokens: unsigned(row, "prompt_tokens")?,
-        cached_tokens: unsigned(row, "cached_tokens")?,
-        server_decode_tok_s: row.try_get("server_decode_tok_s")?,
-        server_prefill_tok_s: row.try_get("server_prefill_tok_s")?,
-        finish: row.try_get("finish")?,
-        flaw: row.try_get("flaw")?,
-        block: unsigned(row, "block")?,
-        concurrency: unsigned(row, "concurrency")?,
-        begun_ms: row.try_get("begun_ms")?,
-        late_ms: row.try_get("late_ms")?,
-    })
-}
-
 /// What the trials of a run say together, as it is kept.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredSummary {
@@ -302,6 +225,9 @@ pub(super) struct StoredSummary {
     e2e_ms: Option<Summary>,
     server_decode_tok_s: Option<Summary>,
     server_prefill_tok_s: Option<Summary>,
+    /// Kept since it is noted.
+    #[serde(default)]
+    gaps: Option<GapSpread>,
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
@@ -319,6 +245,7 @@ impl StoredSummary {
             e2e_ms: run.e2e_ms.clone(),
             server_decode_tok_s: run.server_decode_tok_s.clone(),
             server_prefill_tok_s: run.server_prefill_tok_s.clone(),
+            gaps: run.gaps,
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
@@ -335,6 +262,7 @@ impl StoredSummary {
         run.e2e_ms = self.e2e_ms;
         run.server_decode_tok_s = self.server_decode_tok_s;
         run.server_prefill_tok_s = self.server_prefill_tok_s;
+        run.gaps = self.gaps;
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;

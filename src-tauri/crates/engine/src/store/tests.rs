@@ -396,6 +396,7 @@ async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
         at_ms: vec![1.0],
         instance_memory_bytes: vec![None],
         cards: vec![],
+        by_minute: None,
     });
     store.end_run(&detail).await.unwrap();
     assert_eq!(store.run(second).await.unwrap(), detail);

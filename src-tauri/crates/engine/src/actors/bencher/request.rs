@@ -80,6 +80,7 @@ pub(super) fn judge(phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_to
         server_prefill_tok_s: end.prefill_tok_s,
         finish: end.finish.clone(),
         flaw,
+        gaps_us: (phase == TrialPhase::Measured).then(|| raw.gaps_us.clone()),
         ..Trial::default()
     }
 }

@@ -58,7 +58,8 @@ async fn each_page_of_each_filter_is_what_going_through_all_of_them_would_give()
                 offset,
             };
             let matches = |run: &&Run| {
-                let model = model.as_ref().is_none_or(|part| run.model.to_lowercase().contains(&part.to_lowercase()));
+                let model =
+                    model.as_ref().is_none_or(|part| run.model.to_lowercase().contains(&part.to_lowercase()));
                 let server = server.is_none_or(|server| run.server.as_str() == server);
                 let plan = plan.as_ref().is_none_or(|plan| run.plan.name == *plan);
                 model && server && plan && state.is_none_or(|state| run.state == state)
@@ -102,7 +103,11 @@ async fn the_newest_are_those_that_began_last_whatever_their_numbers() {
     let order = [ids[0], ids[2], ids[1]];
     let of = |runs: &[Run]| runs.iter().map(|run| run.run_id).collect::<Vec<_>>();
     assert_eq!(of(&store.runs(&RunFilter::default()).await.unwrap().runs), order);
-    assert_eq!(of(&store.series(&"ollama".into(), "m", "quick", 10).await.unwrap()), order, "baseline, trends");
+    assert_eq!(
+        of(&store.series(&"ollama".into(), "m", "quick", 10).await.unwrap()),
+        order,
+        "baseline, trends"
+    );
     assert_eq!(of(&store.newest_runs(&"ollama".into(), 2).await.unwrap()), order[..2], "forecast");
     assert_eq!(store.newest_of_each(9).await.unwrap(), [ids[0]], "report");
     assert_eq!(of(&store.series(&"ollama".into(), "m", "quick", 1).await.unwrap()), [ids[0]]);
@@ -112,10 +117,9 @@ async fn the_newest_are_those_that_began_last_whatever_their_numbers() {
 async fn counts_follow_whatever_becomes_of_runs() {
     let (_folder, path) = folder();
     let store = open(&path).await;
-    let total = async |state| {
-        store.runs(&RunFilter { state, ..RunFilter::default() }).await.unwrap().total
-    };
-    let changes = async || store.all_series(&RunFilter::default()).await.unwrap().first().map(|one| one.changes);
+    let total = async |state| store.runs(&RunFilter { state, ..RunFilter::default() }).await.unwrap().total;
+    let changes =
+        async || store.all_series(&RunFilter::default()).await.unwrap().first().map(|one| one.changes);
     let id = store.begin_run(&new_run("ollama", "m")).await.unwrap();
     assert_eq!((total(None).await, total(Some(RunState::Running)).await), (1, 1));
     assert_eq!(changes().await, None, "a series has done runs");
@@ -169,8 +173,15 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
         (ALL_SERIES, 4),
         (OF_ITSELF, 1),
         (NEWEST_OF_EACH, 1),
+        (crate::store::levels::WATCHED, 0),
         (crate::store::runs::ONE_RUN, 1),
-        (crate::store::runs::TRIALS, 1),
+        (crate::store::trials::TRIALS, 1),
+        (crate::store::trials::GAPS, 1),
+        (crate::store::traces::KEPT_SAMPLES, 1),
+        (crate::store::traces::KEPT_MINUTES, 1),
+        (crate::store::retention::OLD_GAPS, 2),
+        (crate::store::retention::OLD_WARMUPS, 2),
+        (crate::store::retention::OLD_TRACES, 3),
     ] {
         let mut explain = query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")));
         for _ in 0..parameters {
@@ -188,10 +199,56 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
             let whole = step.starts_with("SCAN") && !step.contains("COVERING INDEX");
             let of = step.split_whitespace().nth(1).unwrap_or_default();
             assert!(
-                !whole || !["run", "trial", "listed", "newest", "side", "other", "run_gauge"].contains(&of)
+                !whole
+                    || ![
+                        "run",
+                        "trial",
+                        "listed",
+                        "newest",
+                        "side",
+                        "other",
+                        "run_gauge",
+                        "run_gauge_minute",
+                        "trial_gap"
+                    ]
+                    .contains(&of)
                     || steps.iter().any(|other| other.starts_with(&format!("CO-ROUTINE {of}"))),
                 "{sql}\n{steps:#?}"
             );
         }
     }
+}
+
+#[tokio::test]
+async fn models_with_an_accepted_level_are_known_with_the_version_of_their_newest_run() {
+    use pilothouse_domain::bench::after_update::{Checked, Watched};
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let versions = [(5, "a", Some("2")), (3, "a", Some("1")), (4, "b", None), (9, "c", Some("1"))];
+    let runs: Vec<Exchanged> = versions
+        .iter()
+        .map(|(minute, model, version)| {
+            let mut detail = seeds::bare(*minute, "ollama", model);
+            detail.run.server_version = version.map(str::to_owned);
+            Exchanged::new(detail, 1, None)
+        })
+        .collect();
+    store.import_runs(&runs).await.unwrap();
+    assert_eq!(store.watched_models().await.unwrap(), []);
+    for accepted in [1, 2, 3] {
+        store.accept_level(accepted).await.unwrap();
+    }
+    let watched = |model: &str, version: Option<&str>| Watched {
+        server: "ollama".into(),
+        model: model.into(),
+        version: version.map(str::to_owned),
+    };
+    assert_eq!(store.watched_models().await.unwrap(), [watched("a", Some("2")), watched("b", None)]);
+    let check = Checked { server: "ollama".into(), version: "3".into(), model: "a".into() };
+    for made in [true, true, false, true] {
+        store.note_update_check(&check, made).await.unwrap();
+        assert_eq!(store.update_checks().await.unwrap().contains(&check), made);
+    }
+    store.close().await;
+    assert_eq!(open(&path).await.update_checks().await.unwrap().len(), 1, "also after a restart");
 }
