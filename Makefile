@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench fuzz clean
+.PHONY: help run test check bench lab fuzz clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -16,6 +16,9 @@ check: ## The fast part: format, lints, types, unit tests
 
 bench: ## Measure the embedded model and Pilothouse's own cost
 	@tools/bench.sh
+
+lab: ## Hold a benchmark's figures against the server's clock and llama-bench; LAB_MODELS=all for more
+	@tools/lab.sh
 
 fuzz: ## Fuzz the parsers of foreign files, FUZZ_SECONDS (600) each
 	@tools/fuzz.sh

@@ -16,6 +16,7 @@ mod launches;
 mod leaving;
 mod limits;
 mod lmstudio;
+mod lmstudio_started;
 mod own_end;
 mod owners;
 mod places;

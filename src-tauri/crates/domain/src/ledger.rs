@@ -4,6 +4,8 @@
 //! mapped model file is cache to the system, which calls it available, but the model needs it: it is a tenant of its own,
 //! beside what is in use. Where GPU and processor share memory there is one pool, and a GPU buffer is part of it.
 
+#[cfg(test)]
+mod fixtures;
 mod pools;
 mod readings;
 mod tenants;

@@ -59,9 +59,17 @@ pub struct GenerateEnd {
     /// Prompt tokens, cached ones included.
     pub prompt_tokens: Option<u32>,
     pub cached_tokens: Option<u32>,
-    /// The server's own rates.
+    /// The server's own clock, see `decode_rate`.
     pub decode_tok_s: Option<f64>,
     pub prefill_tok_s: Option<f64>,
+}
+
+/// Tokens per second of an answer by its server's clock. That clock starts when the prompt has been read, which is also when
+/// the first token is there: it comes from the last batch of the prompt. So `tokens` took one step fewer than there are. Later
+/// builds of llama-server divide so themselves (tools/server/server-common.h, `n_gen_steps`), earlier ones and Ollama, which
+/// passes the two figures of its runner on, divide by all of them and print 1.6 % more at 64 tokens.
+pub fn decode_rate(tokens: u32, seconds: f64) -> Option<f64> {
+    (tokens > 1 && seconds > 0.0).then(|| f64::from(tokens - 1) / seconds)
 }
 
 /// The answer of `ServerClient::generate`. Ends after the event that carries `end`; a stream that ends without it

@@ -9,7 +9,7 @@ use super::{
     series::{self, FingerprintChange, SeriesMetric, SeriesPoint},
     stats,
     student::two_sided,
-    verdict_words::{percent, upper_first},
+    words::{percent, upper_first},
 };
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -1,6 +1,6 @@
 //! Whether a run's figures moved while it measured, and which trials stand far off.
 
-use super::{stats, student::two_sided, trial::Trial, verdict_words::percent};
+use super::{stats, student::two_sided, trial::Trial, words::percent};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 

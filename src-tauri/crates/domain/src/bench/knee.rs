@@ -1,6 +1,16 @@
 //! From where on more requests at a time gain little.
 
-use super::sweep::Knee;
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
+/// From where on more requests at a time gain little.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct Knee {
+    pub concurrency: u32,
+    /// How it was found, in words: "the fewest with 90 % of the most that was seen".
+    pub method: String,
+}
 
 /// Share of the most tokens by the second that counts as all of it.
 const NEARLY_ALL: f64 = 0.9;

@@ -1,7 +1,7 @@
 //! In what two runs differ besides what is compared, and which of it forbids a verdict.
 
 use super::{
-    comparison::Unmatched,
+    compared::Unmatched,
     run::{Fingerprint, Run, RunDetail},
     stats,
     trial::Trial,

@@ -1,13 +1,13 @@
 //! The metrics of a comparison, each with its figures, its test and what is concluded.
 
 use super::{
-    comparison::{ComparedMetric, DECODE, NoiseFloor, Ratio, Verdict},
+    compared::{ComparedMetric, DECODE, NoiseFloor, Ratio, Verdict},
     paired::{self, Chance, Pairs, SubsetMeans},
     run::{Run, RunDetail},
     stats,
     trial::Trial,
     unpaired,
-    verdict_words::{percent, whole_range},
+    words::{percent, whole_range},
 };
 use std::collections::BTreeMap;
 

@@ -2,6 +2,7 @@
 
 pub mod after_update;
 pub mod change_point;
+mod compared;
 pub mod comparison;
 pub mod drift;
 pub mod gaps;
@@ -27,6 +28,7 @@ pub mod trial;
 mod unpaired;
 mod verdict_words;
 pub mod warmup;
+mod words;
 
 pub use comparison::{Comparison, Verdict};
 pub use gaps::GapSpread;

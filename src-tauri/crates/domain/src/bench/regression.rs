@@ -8,7 +8,7 @@
 use super::{
     series::{self, FingerprintChange, SeriesMetric, SeriesPoint},
     stats,
-    verdict_words::{percent, upper_first},
+    words::{percent, upper_first},
 };
 use crate::Timestamp;
 use serde::{Deserialize, Serialize};

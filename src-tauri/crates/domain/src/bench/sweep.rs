@@ -1,5 +1,7 @@
 //! What one model gives when more and more requests are under way at a time, and from where on more of them gain nothing.
 
+pub use super::knee::Knee;
+
 use super::{
     knee,
     stats::{self, Interval, Summary},
@@ -55,15 +57,6 @@ pub struct TtftSpread {
     pub n: Option<u32>,
     #[serde(default)]
     pub interval: Option<Interval>,
-}
-
-/// From where on more requests at a time gain little.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
-#[ts(export)]
-pub struct Knee {
-    pub concurrency: u32,
-    /// How it was found, in words: "the fewest with 90 % of the most that was seen".
-    pub method: String,
 }
 
 /// A sweep as it is shown.

@@ -353,7 +353,7 @@ mod tests {
     fn the_last_event_carries_counts_and_rates() {
         let last = |word: &str| {
             let text = format!(
-                r#"data: {{"content":"","stop":true,"stop_type":"{word}","timings":{{"cache_n":2,"prompt_n":8,"prompt_ms":100.0,"predicted_n":64,"predicted_ms":800.0,"draft_n":0}}}}"#
+                r#"data: {{"content":"","stop":true,"stop_type":"{word}","timings":{{"cache_n":2,"prompt_n":8,"prompt_ms":100.0,"predicted_n":65,"predicted_ms":800.0,"draft_n":0}}}}"#
             );
             event(&text).unwrap().unwrap().end.unwrap()
         };
@@ -362,7 +362,7 @@ mod tests {
         for word in ["eos", "word", "stop"] {
             assert_eq!(last(word).finish.as_deref(), Some("stop"));
         }
-        assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(64), Some(10), Some(2)));
+        assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(65), Some(10), Some(2)));
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
     }
 

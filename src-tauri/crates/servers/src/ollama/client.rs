@@ -8,6 +8,7 @@ use super::{
 use crate::{
     GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest,
     ServerClient,
+    client::decode_rate,
     http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text},
     reading::{AnswerReader, Document, events},
     rows::{Oddities, first_said},
@@ -341,7 +342,10 @@ fn end(answer: &AnswerLine) -> GenerateEnd {
         output_tokens: answer.eval_count,
         prompt_tokens: answer.prompt_eval_count,
         cached_tokens: answer.prompt_eval_cached_count,
-        decode_tok_s: rate(answer.eval_count, answer.eval_duration),
+        decode_tok_s: answer
+            .eval_count
+            .zip(answer.eval_duration)
+            .and_then(|(tokens, ns)| decode_rate(tokens, ns as f64 / 1e9)),
         prefill_tok_s: rate(computed, answer.prompt_eval_duration),
     }
 }
@@ -358,10 +362,10 @@ mod tests {
     fn the_recorded_last_line_gives_counts_and_rates() {
         let text = r#"{"model":"qwen3:8b","created_at":"2026-08-21T12:00:01.9Z","response":"","done":true,
             "done_reason":"stop","context":[1],"total_duration":1834211000,"load_duration":31211000,
-            "prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":98,"eval_duration":1960000000}"#;
+            "prompt_eval_count":26,"prompt_eval_duration":130000000,"eval_count":99,"eval_duration":1960000000}"#;
         let end = event(&text.replace('\n', "")).unwrap().unwrap().end.unwrap();
         assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(50.0), Some(200.0)));
-        assert_eq!((end.output_tokens, end.prompt_tokens), (Some(98), Some(26)));
+        assert_eq!((end.output_tokens, end.prompt_tokens), (Some(99), Some(26)));
     }
 
     #[test]

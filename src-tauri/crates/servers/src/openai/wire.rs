@@ -2,6 +2,7 @@
 
 use crate::{
     GenerateEnd,
+    client::decode_rate,
     rows::{Rows, count, maybe, name, or_default, words},
 };
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
@@ -164,7 +165,10 @@ impl Timings {
             output_tokens: self.predicted_n,
             prompt_tokens: self.prompt_n.map(|computed| computed + self.cache_n.unwrap_or(0)),
             cached_tokens: self.cache_n,
-            decode_tok_s: rate(self.predicted_n, self.predicted_ms),
+            decode_tok_s: self
+                .predicted_n
+                .zip(self.predicted_ms)
+                .and_then(|(tokens, ms)| decode_rate(tokens, ms / 1000.0)),
             prefill_tok_s: rate(self.prompt_n, self.prompt_ms),
         }
     }
