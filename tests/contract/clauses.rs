@@ -231,5 +231,12 @@ impl Subject<'_> {
 }
 
 pub fn request(instance: &str, prompt: &str, max_tokens: u32, raw: bool) -> GenerateRequest {
-    GenerateRequest { instance: instance.into(), prompt: prompt.into(), max_tokens, raw }
+    GenerateRequest {
+        instance: instance.into(),
+        prompt: prompt.into(),
+        max_tokens,
+        raw,
+        reuses_prefix: false,
+        ends_by_itself: false,
+    }
 }

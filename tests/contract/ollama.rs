@@ -79,7 +79,14 @@ async fn ollama_models_of_others_keep_their_keep_alive() -> Result<()> {
     };
     let ask = async |raw: bool| {
         let prompt = "Hello".to_owned();
-        let request = GenerateRequest { instance: MODEL.into(), prompt, max_tokens: 1, raw };
+        let request = GenerateRequest {
+            instance: MODEL.into(),
+            prompt,
+            max_tokens: 1,
+            raw,
+            reuses_prefix: false,
+            ends_by_itself: false,
+        };
         let events: Vec<_> = running.client.generate(&request).await?.collect().await;
         events.into_iter().collect::<Result<Vec<_>, _>>().context("an answer")
     };

@@ -65,8 +65,14 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
     let client = adapter.client(&found.endpoint);
     running.explain(remote_contract(&subject(&adapter, client.as_ref(), MODEL)).await)?;
     let keyless = Endpoint { key: None, ..found.endpoint.clone() };
-    let request =
-        GenerateRequest { instance: MODEL.into(), prompt: "Hello".into(), max_tokens: 1, raw: false };
+    let request = GenerateRequest {
+        instance: MODEL.into(),
+        prompt: "Hello".into(),
+        max_tokens: 1,
+        raw: false,
+        reuses_prefix: false,
+        ends_by_itself: false,
+    };
     let refused = adapter.client(&keyless).generate(&request).await.err().expect("answered without its key");
     assert_eq!(refused.code, ErrorCode::Unauthorized, "{refused:?}");
     running.stop().await;

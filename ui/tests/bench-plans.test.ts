@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import type { BenchProgress } from '../src/api/BenchProgress';
 import type { Run } from '../src/api/Run';
 import { pair, planOf, run, sweepRun } from '../src/backend/fake/bench';
+import { planRun } from '../src/backend/fake/bench-plans';
 import { levelStarts, withLast, type LiveRate } from '../src/bench/live';
 import { againCall, callOf, estimate, lastOf, levelsTo, requestSeconds, type Choice } from '../src/bench/plans';
 import { parsePath } from '../src/bench/request.svelte';
@@ -39,6 +40,30 @@ describe('how long a plan takes', () => {
     const found = estimate('sweep', quick(), null, 4);
     expect(found?.low).toBeCloseTo(1.1 * (2 + 6 + 6 + 4 + 4 + 4));
     expect(found?.high).toBeCloseTo(1.1 * (2 + 6 + 6 + 8 + 12 + 16));
+  });
+
+  it('of a plan with a course of its own follows from that', () => {
+    // An open loop takes what was asked for, known or not.
+    expect(estimate('open', null, null, 8, undefined, { seconds: 30 })).toEqual({ low: 30, high: 30 });
+    expect(estimate('open', quick(), null, 8, undefined, { seconds: 30 })?.low).toBeCloseTo(30 + 2 * 1.1);
+    // Two turns of 200 words, whose signs are tokens too: 0.5 and 1 s to read, half a second for 32 tokens.
+    const agent = estimate('agent', quick(), null, 8, undefined, { turns: 2 });
+    expect(agent?.high).toBeCloseTo(2 * (0.3125 + 0.5) + 6 * (1 + 1.5));
+    expect(agent?.low).toBeLessThan(agent?.high ?? 0);
+    const replay = estimate('replay', quick(), null, 8, undefined, { prompts: { count: 10, words: 64 } });
+    expect(replay?.low).toBeCloseTo(10 * 0.1);
+    expect(replay?.high).toBeCloseTo(12 * 2.1);
+    expect(estimate('replay', quick(), null, 8)).toBeNull();
+    expect(estimate('agent', null, null, 8)).toBeNull();
+  });
+
+  it('is not told from runs whose times are of something else', () => {
+    const target = { server: 'ollama', name: 'x' };
+    for (const plan of ['open', 'agent', 'replay']) {
+      const of = planRun(9, target, { plan, replay: 'a\nb\n' });
+      expect(estimate('quick', of, null, 8)).toBeNull();
+      expect(lastOf([of!, quick()], 'ollama', 'x')?.run_id).toBe(1);
+    }
   });
 
   it.each([
@@ -83,6 +108,10 @@ describe('the call', () => {
     other: '',
     otherServer: null,
     upTo: 8,
+    rate: 1,
+    seconds: 60,
+    turns: 6,
+    prompts: null,
     whenDisturbed: 'stop',
   };
 
@@ -95,6 +124,14 @@ describe('the call', () => {
       when_disturbed: 'stop',
     });
     expect(callOf({ ...choice, plan: 'sweep', upTo: 12 })).toMatchObject({ plan: 'sweep', up_to: 12 });
+    expect(callOf({ ...choice, plan: 'open', rate: 2.5, seconds: 30 })).toMatchObject({
+      plan: 'open',
+      rate_per_s: 2.5,
+      seconds: 30,
+    });
+    expect(callOf({ ...choice, plan: 'agent', turns: 4 })).toMatchObject({ plan: 'agent', turns: 4 });
+    const prompts = { name: 'a.txt', text: 'Why?\n' };
+    expect(callOf({ ...choice, plan: 'replay', prompts })).toMatchObject({ plan: 'replay', replay: 'Why?\n' });
     expect(callOf({ ...choice, model: '', plan: 'ab', other: 'ollama/x', otherServer: 'ollama' })).toEqual({
       call: 'bench',
       plan: 'ab',
@@ -108,6 +145,15 @@ describe('the call', () => {
     { plan: 'sweep', upTo: 0 },
     { plan: 'sweep', upTo: 65 },
     { plan: 'sweep', upTo: 2.5 },
+    { plan: 'open', rate: 0 },
+    { plan: 'open', rate: 101 },
+    { plan: 'open', rate: 1, seconds: 4 },
+    { plan: 'open', rate: 100, seconds: 60 },
+    { plan: 'agent', turns: 1 },
+    { plan: 'agent', turns: 13 },
+    { plan: 'replay', prompts: null },
+    { plan: 'replay', prompts: { name: 'a', text: 'why\n'.repeat(201) } },
+    { plan: 'replay', prompts: { name: 'a', text: 'ü'.repeat(250_001) } },
   ] as const)('is none while something is missing: %j', (change) =>
     expect(callOf({ ...choice, ...change })).toBeNull(),
   );
@@ -126,6 +172,12 @@ describe('the call', () => {
     });
     expect(againCall(sweepRun(1, 0), null)).toMatchObject({ plan: 'sweep', up_to: 16, trials: 6 });
     expect(againCall(quick(), null)).not.toHaveProperty('up_to');
+    const target = { server: 'ollama', name: 'x' };
+    const open = planRun(1, target, { plan: 'open', rate_per_s: 2, seconds: 30 });
+    expect(againCall(open!, null)).toMatchObject({ plan: 'open', rate_per_s: 2, seconds: 30, arrivals: 'poisson' });
+    expect(againCall(open!, null)).not.toHaveProperty('trials');
+    const agent = planRun(1, target, { plan: 'agent', turns: 4 });
+    expect(againCall(agent!, null)).toMatchObject({ plan: 'agent', turns: 4, trials: 3 });
   });
 });
 
@@ -148,7 +200,9 @@ describe('what was measured so far', () => {
     last_decode_tok_s: null,
     block: null,
     concurrency: null,
+    turn: null,
     waits_for: [],
+    noise: false,
     left_s: null,
     ...more,
   });

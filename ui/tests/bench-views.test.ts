@@ -6,6 +6,7 @@ import type { BenchProgress as Progress } from '../src/api/BenchProgress';
 import type { Reply } from '../src/api/Reply';
 import { FakeBackend } from '../src/backend/fake/backend';
 import { comparisonOf, compiler, detailOf, pair, run } from '../src/backend/fake/bench';
+import { planRun } from '../src/backend/fake/bench-plans';
 import { Store } from '../src/store.svelte';
 import BenchControl from '../src/views/BenchControl.svelte';
 import BenchProgress from '../src/views/BenchProgress.svelte';
@@ -57,6 +58,28 @@ describe('the plan picker', () => {
     ]);
   });
 
+  it('takes a rate, turns or a file, and says how much that is', async () => {
+    const backend = new ScriptedBackend();
+    show(BenchControl, {}, backend);
+    const start = () => screen.getByTestId('bench-start');
+    await choose('bench-plan', 'open');
+    expect(does()).toMatch(/60 requests\. Takes about 1 min\./);
+    const rate = screen.getByTestId('bench-rate');
+    await userEvent.clear(rate);
+    await userEvent.type(rate, '500');
+    expect(start().hasAttribute('disabled')).toBe(true);
+    await choose('bench-plan', 'agent');
+    await userEvent.click(start());
+    expect(backend.of('bench').at(-1)).toMatchObject({ plan: 'agent', turns: 6 });
+    await choose('bench-plan', 'replay');
+    expect(start().hasAttribute('disabled')).toBe(true);
+    expect(does()).toMatch(/at most 200 prompts and 500 kB\. The prompts are not kept\.$/);
+    await userEvent.upload(screen.getByTestId('bench-prompts'), new File(['Why?\nHow?\n'], 'p.txt'));
+    expect(does()).toMatch(/2 prompts\. Takes/);
+    await userEvent.click(start());
+    expect(backend.of('bench').at(-1)).toMatchObject({ plan: 'replay', replay: 'Why?\nHow?\n' });
+  });
+
   it('shows where the result of a comparison stands', async () => {
     const backend = new ScriptedBackend();
     const [a, b] = pair(40, 0);
@@ -91,13 +114,16 @@ describe('a run under way', () => {
     last_decode_tok_s: 58.2,
     block: null,
     concurrency: null,
+    turn: null,
     waits_for: [],
+    noise: false,
     left_s: 42,
   };
 
   it.each([
     [{}, 'Trial 3 of 10 · last 58.2 tok/s · about 42 s left'],
     [{ block: [4, 10] as [number, number], left_s: null }, 'Block 4 of 10 · last 58.2 tok/s'],
+    [{ turn: [2, 6] as [number, number], left_s: null }, 'Turn 2 of 6 · Trial 3 of 10 · last 58.2 tok/s'],
     [{ concurrency: 6, left_s: null, last_decode_tok_s: null }, '6 at a time · Trial 3 of 10'],
     [{ phase: 'warmup' as const, done: 1, total: 6, left_s: null, last_decode_tok_s: null }, 'Warm-up 2 of at most 6'],
     [
@@ -257,5 +283,55 @@ describe('the page of a run', () => {
         quiet_wait_s: 60,
       },
     ]);
+  });
+});
+
+describe('the page of a plan with a course of its own', () => {
+  const target = { server: 'ollama', name: 'smollm2:135m' };
+
+  async function shown(call: Parameters<typeof planRun>[2]) {
+    const of = planRun(5, target, call)!;
+    const backend = new ScriptedBackend();
+    backend.answers.run = (): Reply => ({ reply: 'run', detail: detailOf(of, null, 'gpu') });
+    show(RunPage, { id: 5 }, backend);
+    await screen.findByTestId('run-figures');
+    return plain(screen.getByTestId('run-page').textContent) ?? '';
+  }
+  const cells = (testid: string, row: number) =>
+    [...(screen.getByTestId(testid).querySelectorAll('tbody tr')[row]?.querySelectorAll('th,td') ?? [])].map((one) =>
+      plain(one.textContent),
+    );
+
+  it('shows beside an open loop what a client that waits does not see', async () => {
+    expect(await shown({ plan: 'open', rate_per_s: 10, seconds: 60 })).toMatch(
+      /10\.0 requests by the second for 60 s, 600 in all/,
+    );
+    expect(screen.getByTestId('open-loop-words').textContent).toMatch(/753 ms are hidden/);
+    expect(cells('open-loop', 0).slice(0, 4)).toEqual(['from when it was due', '45.0 ms', '120 ms', '812 ms']);
+    expect(cells('open-loop', 1)[3]).toBe('59.4 ms');
+    expect(plain(screen.getByTestId('open-loop-notes').textContent)).toBe('600 of 600 planned requests were sent.');
+  });
+
+  it('says of few requests that their 99 % is rough', async () => {
+    await shown({ plan: 'open', rate_per_s: 1, seconds: 60 });
+    expect(screen.getByTestId('open-loop-notes').textContent).toMatch(/99 % of 60 requests is a rough estimate/);
+  });
+
+  it('shows a conversation turn by turn', async () => {
+    expect(await shown({ plan: 'agent', turns: 6 })).toMatch(/3 conversations of 6 turns, each held twice/);
+    expect(cells('conversation', 5)).toEqual([
+      '6',
+      '2040',
+      '1700',
+      '400 ms 388 ms – 416 ms',
+      '2.10 s 2.04 s – 2.18 s',
+      '81 %',
+    ]);
+  });
+
+  it('shows how answers to own prompts are spread, and cannot ask them again', async () => {
+    expect(await shown({ plan: 'replay', replay: 'a\nb\nc' })).toMatch(/3 prompts of a file, which was not kept/);
+    expect(cells('replay', 0)).toEqual(['First token', '162 ms', '180 ms', '540 ms', '810 ms']);
+    expect(screen.queryByTestId('bench-again')).toBeNull();
   });
 });

@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, Instant},
 };
 use tokio::task::JoinHandle;
 
@@ -31,6 +32,18 @@ pub struct Rules {
     pub silent: bool,
     /// Of so many requests for text the last fails with HTTP 500; 1: all of them.
     pub fails_every: Option<u64>,
+    /// Requests for text wait up to this instant, as when a server stands still.
+    pub still_until: Option<Instant>,
+    /// Before an answer each word of its prompt takes so long that the last prompt did not begin with.
+    pub reads: Option<Reading>,
+}
+
+/// How prompts are read.
+#[derive(Debug, Clone, Copy)]
+pub struct Reading {
+    pub word_takes: Duration,
+    /// Whether the beginning of the last prompt is kept.
+    pub keeps: bool,
 }
 
 #[derive(Clone)]
@@ -40,6 +53,8 @@ struct Shared {
     http: reqwest::Client,
     /// Requests for text so far.
     asked: Arc<AtomicU64>,
+    /// The words of the last prompt that was read.
+    last: Arc<Mutex<Vec<String>>>,
 }
 
 /// A certificate for some names, and the certificate of its issuer.
@@ -67,6 +82,7 @@ impl Certificate {
 pub struct Front {
     pub port: u16,
     rules: Arc<Mutex<Rules>>,
+    asked: Arc<AtomicU64>,
     handle: Handle<SocketAddr>,
     serving: JoinHandle<std::io::Result<()>>,
 }
@@ -79,8 +95,14 @@ impl Front {
         let port = listener.local_addr()?.port();
         let rules = Arc::new(Mutex::new(Rules::default()));
         let http = reqwest::Client::builder().no_proxy().build()?;
-        let shared =
-            Shared { upstream: upstream.to_owned(), rules: rules.clone(), http, asked: Arc::default() };
+        let asked = Arc::<AtomicU64>::default();
+        let shared = Shared {
+            upstream: upstream.to_owned(),
+            rules: rules.clone(),
+            http,
+            asked: asked.clone(),
+            last: Arc::default(),
+        };
         let service = Router::new().fallback(pass).with_state(shared).into_make_service();
         let handle = Handle::new();
         let serving = match certificate {
@@ -95,11 +117,16 @@ impl Front {
                 tokio::spawn(server.serve(service))
             }
         };
-        Ok(Self { port, rules, handle, serving })
+        Ok(Self { port, rules, asked, handle, serving })
     }
 
     pub fn set(&self, rules: Rules) {
         *self.rules.lock().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Requests for text so far.
+    pub fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Relaxed)
     }
 
     /// Closes the port and every connection.
@@ -122,9 +149,11 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
         let location = format!("{address}{}", request.uri().path());
         return (StatusCode::PERMANENT_REDIRECT, [(header::LOCATION, location)]).into_response();
     }
+    let for_text = request.uri().path().ends_with("completions");
+    let number = if for_text { shared.asked.fetch_add(1, Ordering::Relaxed) + 1 } else { 0 };
     if let Some(every) = rules.fails_every
-        && request.uri().path().ends_with("completions")
-        && (shared.asked.fetch_add(1, Ordering::Relaxed) + 1).is_multiple_of(every)
+        && for_text
+        && number.is_multiple_of(every)
     {
         let body = r#"{"error":{"message":"out of luck","type":"server_error"}}"#;
         return (StatusCode::INTERNAL_SERVER_ERROR, body).into_response();
@@ -138,6 +167,15 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
         return (StatusCode::UNAUTHORIZED, body).into_response();
     }
     let body: Bytes = axum::body::to_bytes(Body::new(body), 1 << 20).await.unwrap_or_default();
+    if for_text {
+        if let Some(instant) = rules.still_until {
+            tokio::time::sleep_until(instant.into()).await;
+        }
+        if let Some(reading) = rules.reads {
+            let anew = words_anew(&shared, &body, reading.keeps);
+            tokio::time::sleep(reading.word_takes * anew).await;
+        }
+    }
     let path = parts.uri.path().trim_start_matches("/v1");
     let asked = shared
         .http
@@ -156,4 +194,17 @@ async fn pass(State(shared): State<Shared>, request: Request) -> Response {
         }
         Err(_) => StatusCode::BAD_GATEWAY.into_response(),
     }
+}
+
+/// Words of a prompt behind what it has in common with the last one.
+fn words_anew(shared: &Shared, body: &[u8], keeps: bool) -> u32 {
+    let asked: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let words: Vec<String> =
+        asked["prompt"].as_str().unwrap_or_default().split_whitespace().map(str::to_owned).collect();
+    let mut last = shared.last.lock().unwrap_or_else(PoisonError::into_inner);
+    let common = last.iter().zip(&words).take_while(|(a, b)| a == b).count();
+    let known = if keeps { common } else { 0 };
+    let anew = words.len() - known;
+    *last = words;
+    anew as u32
 }

@@ -48,4 +48,8 @@ take_over: boolean,
  * Whether a client that leaves ends its answer at once, whatever kind of request it was; only a batch of the prompt that is
  * being read is read to its end. Where that is not so, a slot can stay busy with an answer that nobody waits for.
  */
-cancels: boolean, };
+cancels: boolean, 
+/**
+ * Holds several copies of one model in memory, each with a name of its own.
+ */
+copies: boolean, };

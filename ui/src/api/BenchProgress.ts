@@ -24,9 +24,17 @@ last_decode_tok_s: number | null,
  */
 block: [number, number] | null, 
 /**
- * Of a sweep: requests at a time.
+ * Of a sweep: requests at a time; of copies: how many there are.
  */
 concurrency: number | null, 
+/**
+ * Of a conversation: its turn, from 1, and how many there are.
+ */
+turn: [number, number] | null, 
+/**
+ * A comparison of a model with itself that goes before the one that was asked for, to learn how much this machine scatters.
+ */
+noise: boolean, 
 /**
  * Who disturbs, while the run waits for a quiet machine.
  */

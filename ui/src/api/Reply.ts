@@ -12,6 +12,7 @@ import type { LogLine } from "./LogLine";
 import type { LogMatch } from "./LogMatch";
 import type { Machine } from "./Machine";
 import type { OwnerTables } from "./OwnerTables";
+import type { ParallelReport } from "./ParallelReport";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
@@ -31,11 +32,7 @@ now?: string, } | { "reply": "unchanged", revision: number,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, 
-/**
- * How many the filter lets through altogether.
- */
-total: number, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "trends", trends: Array<Trend>, } | { "reply": "report", text: string, 
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, total: number, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "parallel", report: ParallelReport, } | { "reply": "trends", trends: Array<Trend>, } | { "reply": "report", text: string, 
 /**
  * What it is about.
  */

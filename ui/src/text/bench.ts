@@ -46,27 +46,61 @@ export const bench = {
     ['standard', 'Standard'],
     ['ab', 'Compare with …'],
     ['sweep', 'Requests at a time'],
+    ['open', 'Requests by plan'],
+    ['agent', 'Conversation'],
+    ['replay', 'My own prompts'],
+    ['load', 'Loads'],
+    ['copies', 'Copies in memory'],
   ] as [PlanName, string][],
   planMeanings: {
     quick: 'Short prompts and answers, one after the other.',
     standard: 'Long prompts and answers, one after the other.',
-    ab: 'Both in turns, so that whatever else happens hits both alike.',
+    ab: 'Both in turns, so that whatever else happens hits both alike. Before the first comparison here, the first one with itself, to learn what chance does.',
     sweep: 'More and more requests at a time, to see from where on more gain nothing.',
+    open: 'Requests come at a rate, whatever the server does, and count from when they were due.',
+    agent: 'Conversations that grow turn by turn, to see what the server saves by keeping their beginning.',
+    replay:
+      'Each prompt of a file once: JSON Lines ({"prompt": "…"} or {"messages": […]}), or one prompt a line; at most 200 prompts and 500 kB. The prompts are not kept.',
+    load: 'Takes the model out of memory and loads it again, five times, and times the first token after each load.',
+    copies: 'More and more copies of the model in memory, one request at a time each; LM Studio can hold them.',
   } satisfies Record<PlanName, string>,
-  planNames: { quick: 'Quick', standard: 'Standard', ab: 'Comparison', sweep: 'Requests at a time' } as Record<
-    string,
-    string
-  >,
+  noise: (title: string) => `${title} with itself, to learn how much this machine scatters`,
+  planNames: {
+    quick: 'Quick',
+    standard: 'Standard',
+    ab: 'Comparison',
+    sweep: 'Requests at a time',
+    open: 'Requests by plan',
+    agent: 'Conversation',
+    replay: 'Own prompts',
+    load: 'Loads',
+    copies: 'Copies in memory',
+  } as Record<string, string>,
   other: 'Compare with',
   chooseOther: 'Compare with …',
   withItself: (title: string) => `itself: ${title}`,
   upTo: 'up to',
+  rate: 'requests by the second',
+  seconds: 'for seconds',
+  turns: 'turns',
+  prompts: 'File of prompts',
+  /** What a number may be, beside its field. */
+  limits: (least: number, most: number, what: string) => `${least} to ${most} ${what}`,
+  requestsPlanned: (n: number) => `${n} requests.`,
+  promptsChosen: (n: number) => (n === 1 ? '1 prompt.' : `${n} prompts.`),
+  promptsTooMany: (n: number) => `${n} prompts: a replay takes at most 200, and 500 kB.`,
+  turnOf: (k: number, n: number) => `Turn ${k} of ${n}`,
   timeUnknown: 'a minute or two',
   /** `cold`: what has to be loaded first. */
   does: (time: string, cold: string | null) =>
     `Takes ${time}. ` +
     (cold === null ? '' : `Loads ${cold} first; afterwards memory is as before. `) +
     'Nothing is switched or loaded beside it; other programs still get answers, and are named if they disturb.',
+  /** `active`: requests for the active model wait meanwhile. */
+  doesLoads: (time: string, active: boolean) =>
+    `Takes ${time}. ` +
+    (active ? 'Requests for the active model wait meanwhile. ' : '') +
+    'Afterwards memory is as before. Nothing else is switched or loaded beside it.',
   ifNotQuiet: 'If the machine does not become quiet',
   blockOf: (k: number, n: number) => `Block ${k} of ${n}`,
   atATime: (n: number) => `${n} at a time`,
@@ -145,6 +179,12 @@ export const bench = {
   cached: 'Cached',
   finish: 'Ended by',
   flaw: 'Does not count because',
+  openIs: (rate: string, seconds: number, requests: number) =>
+    `${rate} requests by the second for ${seconds} s, ${requests} in all`,
+  conversationIs: (turns: number, conversations: number) =>
+    `${conversations} conversations of ${turns} turns, each held twice`,
+  replayIs: (prompts: number, digest: string) =>
+    `${prompts === 1 ? '1 prompt' : `${prompts} prompts`} of a file, which was not kept (SHA-256 ${digest.slice(0, 8)}…)`,
   planIs: (words: number, tokens: number, trials: number) =>
     `${words} words in, ${tokens} tokens out, ${trials} trials`,
   loading: 'Reading the run',

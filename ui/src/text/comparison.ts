@@ -38,7 +38,7 @@ export const disturbances: Record<DisturbedBy, (name: string, percent: string | 
   gpu: (name, percent) => `${name} ${percent === null ? 'keeps a GPU busy' : `uses ${percent} of a GPU`}`,
   memory: (name, percent) => (percent === null ? `memory is short: ${name}` : `${percent} of memory in use: ${name}`),
   swap: (name) => `memory is written to the disk: ${name}`,
-  heat: (name) => `held down by heat: ${name}`,
+  heat: (name) => name,
   battery: (name) => `not on mains power: ${name}`,
   requests: (name) => `other requests: ${name}`,
 };

@@ -1,24 +1,33 @@
 use crate::{
-    compare, document,
+    compare, document, held,
     history::figure,
     output::{Output, table},
-    serve,
+    plans, serve,
     session::{Session, unexpected},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
     bench::{
-        BenchProgress, Interval, Run, TrialPhase,
-        plan::{MAX_QUIET_WAIT_S, WhenDisturbed},
+        BenchPlan, BenchProgress, Interval, PlanAsked, Run, RunState, TrialPhase,
+        arrivals::ArrivalPattern,
+        expected::expected,
+        plan::WhenDisturbed,
         quiet::in_words,
+        replay::{MAX_PROMPT_BYTES, prompts_of},
         sweep::{Sweep as Levels, SweepPoint},
     },
+    model::{Model, ModelRef, find_model},
     server::ServerId,
     snapshot::Snapshot,
     units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, BenchSide, Call, ErrorCode, Reply};
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
 
 #[derive(Args)]
 pub struct Bench {
@@ -32,15 +41,43 @@ pub struct Bench {
     /// The server of the other model.
     #[arg(long, value_name = "SERVER", requires = "against")]
     against_server: Option<String>,
-    /// Measured requests; of a comparison, blocks of one request of each side to begin with.
-    #[arg(long, visible_alias = "blocks", value_parser = clap::value_parser!(u32).range(5..=100))]
+    /// Measured requests, 5 to 100; of a comparison, blocks of one request of each side to begin with, 6 to 60; of agent,
+    /// conversations, 3 to 20.
+    #[arg(long, visible_alias = "blocks", value_name = "N")]
     trials: Option<u32>,
-    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against) or sweep. Default: quick, or ab.
-    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep"])]
+    /// quick (64 words in, 64 tokens out), standard (384 in, 128 out), ab (with --against), sweep, load (how long a load takes, and
+    /// the first token after it), copies (several copies of the model in memory), open (with --rate), agent (conversations that
+    /// grow) or replay (with --replay). Default: quick, or what the other options name.
+    #[arg(long, value_parser = ["quick", "standard", "ab", "sweep", "load", "copies", "open", "agent", "replay"])]
     plan: Option<String>,
+    /// The most copies of the plan copies; default 4.
+    #[arg(long, value_name = "N", requires = "plan")]
+    up_to: Option<u32>,
+    /// Open loop: send so many requests by the second, 0.01 to 100, whatever the server does.
+    #[arg(long, value_name = "R")]
+    rate: Option<f64>,
+    /// Open loop: for so many seconds, 5 to 600; at most 2000 requests. Default: 60.
+    #[arg(long, value_name = "S")]
+    seconds: Option<u32>,
+    /// Open loop: as from many people who know nothing of each other, or evenly. Default: poisson.
+    #[arg(long, value_name = "HOW", value_parser = ["poisson", "constant"])]
+    arrivals: Option<String>,
+    /// Agent: turns of a conversation, 2 to 12. Default: 6.
+    #[arg(long, value_name = "N")]
+    turns: Option<u32>,
+    /// Ask the prompts of this file once each: JSON Lines ({"prompt": "…"} or {"messages": […]}, with or without max_tokens), or
+    /// one prompt a line; at most 200 prompts and 500,000 bytes. `-`: standard input. The prompts are not kept, only their number
+    /// and a digest.
+    #[arg(long, value_name = "FILE")]
+    replay: Option<PathBuf>,
     /// Go on with a run that was cut off or cancelled, instead of a new one.
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["model", "server", "against", "trials", "plan"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "model", "server", "against", "trials", "plan", "rate", "seconds", "arrivals", "turns", "replay",
+    ])]
     resume: Option<i64>,
+    /// With --against, where nobody knows yet how much this machine scatters: do not compare the first model with itself before.
+    #[arg(long, requires = "against")]
+    assume_noise: bool,
     #[command(flatten)]
     gate: Gate,
 }
@@ -51,11 +88,11 @@ pub struct Sweep {
     model: Option<String>,
     #[arg(long)]
     server: Option<String>,
-    /// The most requests at a time.
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=64))]
+    /// The most requests at a time, 1 to 64.
+    #[arg(long, value_name = "N", default_value_t = 8)]
     up_to: u32,
-    /// Measured requests at one at a time; more at the levels above.
-    #[arg(long, value_parser = clap::value_parser!(u32).range(5..=100))]
+    /// Measured requests at one at a time, 5 to 100; more at the levels above.
+    #[arg(long, visible_alias = "blocks", value_name = "N")]
     trials: Option<u32>,
     /// A first token within so many milliseconds is in time. Default: bench.slo_ms of the settings, 300.
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -71,8 +108,12 @@ struct Gate {
     #[arg(long, value_name = "WHAT", default_value = "mark", value_parser = ["mark", "stop"])]
     when_disturbed: String,
     /// Seconds to wait for a quiet machine before that, altogether; 0: not at all. Default: 10 for quick, 60 for the others.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=i64::from(MAX_QUIET_WAIT_S)))]
+    /// At most 600.
+    #[arg(long, value_name = "SECONDS")]
     quiet_wait: Option<u32>,
+    /// Measure for at most so many seconds, 10 to 7200; what is under way then is ended. Default: as long as it takes.
+    #[arg(long, value_name = "SECONDS")]
+    budget: Option<u32>,
 }
 
 impl Gate {
@@ -90,13 +131,23 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         server: arguments.server.map(ServerId),
         plan: arguments.plan,
         trials: arguments.trials,
-        up_to: None,
+        up_to: arguments.up_to,
+        rate_per_s: arguments.rate,
+        seconds: arguments.seconds,
+        arrivals: arguments.arrivals.as_deref().map(|how| match how {
+            "constant" => ArrivalPattern::Constant,
+            _ => ArrivalPattern::Poisson,
+        }),
+        turns: arguments.turns,
+        replay: arguments.replay.as_deref().map(read_prompts).transpose()?,
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
         slo_ms: None,
+        budget_s: arguments.gate.budget,
+        assume_noise: Some(arguments.assume_noise),
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -109,25 +160,135 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         plan: Some("sweep".into()),
         trials: arguments.trials,
         up_to: Some(arguments.up_to),
+        rate_per_s: None,
+        seconds: None,
+        arrivals: None,
+        turns: None,
+        replay: None,
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
         slo_ms: arguments.slo_ms,
+        budget_s: arguments.gate.budget,
+        assume_noise: None,
         resume: None,
     };
     with_an_engine(call, output).await
 }
 
+/// A file of prompts. What lies beyond its limit is not read: it may be anything. Errors: not_found, invalid_call.
+fn read_prompts(file: &Path) -> Result<String, ApiError> {
+    let mut bytes = vec![];
+    let limit = MAX_PROMPT_BYTES as u64 + 1;
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().lock().take(limit).read_to_end(&mut bytes),
+        false => File::open(file).and_then(|opened| opened.take(limit).read_to_end(&mut bytes)),
+    };
+    read.map_err(|error| {
+        let text = format!("The prompts in {} cannot be read: {error}.", file.display());
+        match error.kind() {
+            std::io::ErrorKind::NotFound => ApiError::not_found(text),
+            _ => ApiError::new(ErrorCode::InvalidCall, text),
+        }
+    })?;
+    if bytes.len() > MAX_PROMPT_BYTES {
+        let text = format!("The prompts in {} have more than {MAX_PROMPT_BYTES} bytes.", file.display());
+        return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("Take fewer prompts at a time."));
+    }
+    String::from_utf8(bytes).map_err(|_| {
+        ApiError::new(ErrorCode::InvalidCall, format!("The prompts in {} are no UTF-8 text.", file.display()))
+    })
+}
+
+/// The plan of a call, as the engine will read it; `None` where the run that goes on has it. Errors: invalid_call, before an
+/// engine is asked or started.
+fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
+    let Call::Bench {
+        plan,
+        trials,
+        up_to,
+        rate_per_s,
+        seconds,
+        arrivals,
+        turns,
+        replay,
+        when_disturbed,
+        quiet_wait_s,
+        against,
+        budget_s,
+        resume: None,
+        ..
+    } = call
+    else {
+        return Ok(None);
+    };
+    let prompts = replay.as_deref().map(prompts_of).transpose()?;
+    let asked = PlanAsked {
+        name: plan.as_deref(),
+        against: against.is_some(),
+        trials: *trials,
+        up_to: *up_to,
+        rate_per_s: *rate_per_s,
+        seconds: *seconds,
+        pattern: *arrivals,
+        turns: *turns,
+        replay: prompts.as_deref().map(|prompts| (prompts, "")),
+        when_disturbed: *when_disturbed,
+        quiet_wait_s: *quiet_wait_s,
+        budget_s: *budget_s,
+    };
+    asked.plan(0).map(Some)
+}
+
+/// Says how long a plan takes, where that is known.
+async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: &Output) {
+    let Call::Bench { model, server, against, .. } = call else { return };
+    let Ok(Reply::Snapshot { snapshot, .. }) = session.call(Call::Snapshot { known: None }).await else {
+        return;
+    };
+    let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+    let side =
+        |name: &str, server: Option<&ServerId>| find_model(&models, name, server).ok().map(Model::reference);
+    let first = match (model, &snapshot.active) {
+        (Some(name), _) => side(name, server.as_ref()),
+        (None, active) => active
+            .as_ref()
+            .map(|active| ModelRef { server: active.server.clone(), model: active.model.clone() }),
+    };
+    let second = against.as_ref().map(|other| side(&other.model, other.server.as_ref()));
+    let sides: Option<Vec<ModelRef>> = [Some(first), second].into_iter().flatten().collect();
+    let mut last = vec![];
+    for side in sides.unwrap_or_default() {
+        let call =
+            Call::History { model: Some(side.model.clone()), server: Some(side.server), limit: Some(50) };
+        let Ok(Reply::Runs { runs }) = session.call(call).await else { return };
+        let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && run.plan.repeats();
+        last.extend(
+            runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()),
+        );
+    }
+    let wanted = if against.is_some() { 2 } else { 1 };
+    if let Some(time) = expected(plan, &last.iter().collect::<Vec<&Run>>())
+        .filter(|_| plan.arrivals.is_some() || last.len() == wanted)
+    {
+        output.remark(&format!(
+            "This takes {}, waiting for a quiet machine and loading left out. Ctrl-C cancels it.",
+            time.in_words()
+        ));
+    }
+}
+
 /// Measures through the running engine, or through one of its own when none runs.
 async fn with_an_engine(call: Call, output: &Output) -> Result<u8, ApiError> {
+    let plan = plan_of(&call)?;
     match Session::connect() {
-        Ok(session) => measure(&session, call, output).await,
+        Ok(session) => measure(&session, call, plan.as_ref(), output).await,
         Err(error) if error.code == ErrorCode::NotRunning => {
             output.remark("Pilothouse does not run; starting an engine for this benchmark.");
             let engine = serve::start(None).await?;
             let ready = serve::until_active(&engine.handle()).await;
             let result = match (ready, Session::connect()) {
-                (Ok(()), Ok(session)) => measure(&session, call, output).await,
+                (Ok(()), Ok(session)) => measure(&session, call, plan.as_ref(), output).await,
                 (Err(error), _) | (_, Err(error)) => Err(error),
             };
             engine.shutdown().await;
@@ -137,7 +298,15 @@ async fn with_an_engine(call: Call, output: &Output) -> Result<u8, ApiError> {
     }
 }
 
-async fn measure(session: &Session, call: Call, output: &Output) -> Result<u8, ApiError> {
+async fn measure(
+    session: &Session,
+    call: Call,
+    plan: Option<&BenchPlan>,
+    output: &Output,
+) -> Result<u8, ApiError> {
+    if let Some(plan) = plan {
+        say_how_long(session, &call, plan, output).await;
+    }
     let bar = output.progress();
     if let Ok(style) = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}") {
         bar.set_style(style);
@@ -165,6 +334,10 @@ async fn measure(session: &Session, call: Call, output: &Output) -> Result<u8, A
 fn show(bar: &ProgressBar, progress: &BenchProgress) {
     let phase = match (progress.phase, progress.block, progress.concurrency) {
         (TrialPhase::Warmup, ..) => "warming up".to_owned(),
+        _ if progress.turn.is_some() => {
+            let (turn, turns) = progress.turn.unwrap_or_default();
+            format!("turn {turn} of {turns}")
+        }
         (_, Some((block, blocks)), _) => format!("block {block} of {blocks}"),
         (_, _, Some(requests)) => format!("{requests} at a time"),
         (TrialPhase::Measured, None, None) => "measuring".to_owned(),
@@ -175,6 +348,9 @@ fn show(bar: &ProgressBar, progress: &BenchProgress) {
     bar.set_length(progress.total.into());
     bar.set_position(progress.done.into());
     bar.set_message(match waits.is_empty() {
+        true if progress.noise => {
+            format!("{} with itself, to learn how much this machine scatters: {phase}{left}", progress.model)
+        }
         true => format!("{} on {}: {phase}{rate}{left}", progress.model, progress.server),
         false => format!("waiting for a quiet machine: {}", waits.join(", ")),
     });
@@ -197,7 +373,13 @@ fn text(run: &Run) -> String {
     ];
     lines.extend(run.peak_gpu_memory_bytes.map(|bytes| format!("  on cards    {}", gigabytes(bytes))));
     lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {joules:.2} J per token")));
+    lines.extend(run.loads.as_ref().map(held::loads));
+    lines.extend(run.copies.as_ref().map(held::copies));
     lines.extend(run.sweep.as_ref().map(sweep_text));
+    lines.extend(run.open_loop.as_ref().map(plans::open_loop));
+    lines.extend(run.conversation.as_ref().map(plans::conversation));
+    lines.extend(run.replay.as_ref().map(plans::replay));
+    lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
     let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {
         Some(Interval::Confidence95) => "median (95 % interval)",
         _ => "median (range)",
@@ -206,6 +388,18 @@ fn text(run: &Run) -> String {
     lines.extend(compare::disturbed(&run.disturbed));
     lines.extend(run.note.iter().map(|note| format!("note: {note}")));
     lines.join("\n")
+}
+
+/// What to do with what a sweep has found.
+fn use_it(run: &Run, sweep: &Levels) -> Option<String> {
+    let best = sweep.best.or(sweep.knee.as_ref().map(|knee| knee.concurrency))?;
+    let already = run.fingerprint.get("parallel").is_some_and(|parallel| *parallel == best.to_string());
+    (!already).then(|| {
+        format!(
+            "use {best} at a time: pilothouse parallel {} --server {} --set {best}",
+            run.model, run.server
+        )
+    })
 }
 
 fn sweep_text(sweep: &Levels) -> String {

@@ -168,11 +168,32 @@ pub fn bench(detail: &Run) -> Value {
     if let Value::Object(more) = more {
         fields.extend(more);
     }
+    let results = [
+        ("open_loop", json!(detail.open_loop), json!(detail.plan.arrivals)),
+        ("conversation", json!(detail.conversation), json!({ "turns": detail.plan.turns })),
+        ("replay", json!(detail.replay), json!(detail.plan.replay)),
+    ];
+    for (name, result, asked) in results {
+        // What was asked for stands with what came of it.
+        if let (Value::Object(mut result), Value::Object(asked)) = (result, asked) {
+            for (field, value) in asked {
+                result.entry(field).or_insert(value);
+            }
+            fields.insert(name.into(), Value::Object(result));
+        }
+    }
     if let Some(sweep) = &detail.sweep
         && let Value::Object(sweep) =
             with_reasons(json!(sweep), &[("best", "no level has its first tokens in time")])
     {
         fields.extend(sweep);
+    }
+    if let Some(loads) = &detail.loads {
+        let absent = [("size_bytes", "not told by the server")];
+        fields.insert("loads".into(), with_reasons(json!(loads), &absent));
+    }
+    if let Some(copies) = &detail.copies {
+        fields.insert("copies".into(), json!(copies));
     }
     Value::Object(fields)
 }

@@ -11,6 +11,7 @@ mod exchange;
 mod fit;
 mod gauge_history;
 mod gauges;
+mod held;
 mod history;
 mod keys;
 mod logs;
@@ -18,6 +19,8 @@ mod machine;
 mod memory;
 mod models;
 mod output;
+mod parallel;
+mod plans;
 mod report;
 mod serve;
 mod servers;
@@ -65,6 +68,8 @@ enum Verb {
     Bench(bench::Bench),
     /// Measure a model with more and more requests at a time, and say how many are its best use.
     Sweep(bench::Sweep),
+    /// Let a model answer so many requests at a time, as a sweep has found; or take that back within a minute.
+    Parallel(parallel::Parallel),
     /// Hold two past runs against each other.
     Compare(compare::Compare),
     /// Say whether models grew slower over their runs, or accept the level of now.
@@ -183,6 +188,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
+        Verb::Parallel(arguments) => Box::pin(parallel::run(arguments, output)).await,
         Verb::Baseline(arguments) => baseline::run(arguments, output).await,
         Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,

@@ -150,6 +150,9 @@ pub struct Abilities {
     /// Whether a client that leaves ends its answer at once, whatever kind of request it was; only a batch of the prompt that is
     /// being read is read to its end. Where that is not so, a slot can stay busy with an answer that nobody waits for.
     pub cancels: bool,
+    /// Holds several copies of one model in memory, each with a name of its own.
+    #[serde(default)]
+    pub copies: bool,
 }
 
 #[cfg(test)]

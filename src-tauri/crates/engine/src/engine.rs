@@ -10,6 +10,7 @@ mod options;
 mod paper;
 mod past;
 mod trends;
+mod tuning;
 
 pub use options::EngineOptions;
 
@@ -27,12 +28,13 @@ use crate::{
         silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
+        tuner::{Tuner, TunerWiring},
         update_check,
     },
     api::{Call, CallHandler, CallResult},
     hub::{Hub, Report},
     ports::Journal,
-    settings::{self, SettingsFile},
+    settings::{self, InForce, SettingsFile},
     setup::Embedded,
     single_engine::EngineLock,
     store::Store,
@@ -75,14 +77,15 @@ pub(crate) struct Inner {
     pub fetcher: Fetcher,
     pub sampler: Sampler,
     pub bookkeeper: Bookkeeper,
-    /// The settings that the servers were started with.
-    pub started_with: Settings,
+    /// The settings by which the servers start and load.
+    pub in_force: InForce,
+    pub tuner: Tuner,
     pub containers: ContainerWatch,
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
     pub inbox: Inbox,
-    /// The settings as they are now.
-    pub in_force: watch::Receiver<Settings>,
+    /// The settings as their file has them now.
+    pub in_file: watch::Receiver<Settings>,
     /// What the history's series say.
     pub trend_cache: trends::TrendCache,
 }
@@ -200,14 +203,22 @@ impl Engine {
             past: sampler.past(),
             neighbours: Arc::new(bencher::ThisMachine),
         });
+        let in_force = InForce::new(settings.clone());
+        let tuner = Tuner::new(TunerWiring {
+            hub: hub.clone(),
+            residency: residency.clone(),
+            supervisors: supervisors.clone(),
+            settings: settings_file.clone(),
+            in_force: in_force.clone(),
+        });
         let bookkeeper = Bookkeeper::start(bookkeeper::BookkeeperWiring {
             hub: hub.clone(),
             store: store.clone(),
             supervisors: supervisors.clone(),
-            settings: settings.clone(),
+            settings: in_force.clone(),
         });
-        let (named, in_force) = watch::channel(settings.clone());
-        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), in_force.clone()));
+        let (named, in_file) = watch::channel(settings.clone());
+        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), in_file.clone()));
         let update_check = store.clone().map(|store| {
             let here = update_check::Here {
                 hub: hub.clone(),
@@ -215,7 +226,7 @@ impl Engine {
                 store,
                 bencher: bencher.clone(),
             };
-            update_check::start(here, in_force.clone())
+            update_check::start(here, in_file.clone())
         });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
@@ -230,11 +241,12 @@ impl Engine {
             fetcher,
             sampler,
             bookkeeper,
-            started_with: settings.clone(),
+            in_force,
+            tuner,
             containers,
             store,
             inbox: Inbox::default(),
-            in_force: in_force.clone(),
+            in_file: in_file.clone(),
             trend_cache: trends::TrendCache::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
@@ -243,7 +255,7 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
-        let folders_task = folders::watch_folders(hub, in_force);
+        let folders_task = folders::watch_folders(hub, in_file);
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
@@ -286,6 +298,7 @@ impl Engine {
             self.forgetting.iter().chain(&self.update_check).for_each(JoinHandle::abort);
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
+            let _ = self.inner.tuner.cancel();
             self.inner.answers.shutdown();
             self.inner.leases.shutdown();
             tokio::join!(self.inner.bencher.shutdown(), self.inner.residency.shutdown());
@@ -353,7 +366,7 @@ fn follow_settings(
         .inspect_err(|error| tracing::warn!(%error, "changes of the settings file are not seen"))
         .ok();
     let task = tokio::spawn(async move {
-        let mut in_force = started_with.clone();
+        let mut last = started_with;
         while let Some(change) = changes.recv().await {
             match change {
                 Ok(mut settings) => {
@@ -367,9 +380,9 @@ fn follow_settings(
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);
-                    fleet.follow(&started_with, &in_force, &settings).await;
+                    fleet.follow(&inner.in_force.now(), &last, &settings).await;
                     inner.residency.servers_are(inner.supervisors.ids()).await;
-                    in_force = settings;
+                    last = settings;
                 }
                 Err(error) => inner.hub.report(Report::Trouble(error)),
             }

@@ -6,6 +6,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::ApiError,
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
+    settings::ServersSettings,
 };
 use pilothouse_system::{
     model_files::ModelFiles,
@@ -130,6 +131,8 @@ pub trait ServerAdapter: Send + Sync {
     fn loads_with(&self, _model: &str) -> BTreeMap<&'static str, String> {
         BTreeMap::new()
     }
+    /// Takes over the settings by which it starts and loads from now on; what runs already goes on as it is.
+    fn take_settings(&self, _servers: &ServersSettings) {}
     /// What to run to start it. May write the files it names. Errors: not_installed, port_taken, unsupported,
     /// cpu_too_old, system.
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError>;

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use futures_util::stream::BoxStream;
 use pilothouse_domain::{
     endpoint::Endpoint,
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     hang::Slot,
     model::{Instance, Model},
 };
@@ -35,9 +35,13 @@ pub struct GenerateRequest {
     pub instance: String,
     pub prompt: String,
     pub max_tokens: u32,
-    /// `true`: the prompt goes to the model as it is and prompt caching is off where the server allows it, as a
-    /// benchmark wants; `false`: as one user message through the model's chat template.
+    /// `true`: the prompt goes to the model as it is, its beginning is read anew and the answer goes on to `max_tokens`, both
+    /// where the server allows it, as a benchmark wants; `false`: as one user message through the model's chat template.
     pub raw: bool,
+    /// Of a raw prompt: its beginning may come from the server's cache.
+    pub reuses_prefix: bool,
+    /// Of a raw prompt: the answer ends where the model ends it.
+    pub ends_by_itself: bool,
 }
 
 /// A piece of an answer. `at` is the instant in which the bytes were read.
@@ -89,6 +93,10 @@ pub trait ServerClient: Send + Sync {
     async fn instances(&self) -> Result<Vec<Instance>, ApiError>;
     /// Loads a model, or gives the instance that is there already (never a twin). Returns when it is in memory.
     async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError>;
+    /// Loads one more copy of a model that is in memory already. Returns when it is there. Errors: unsupported, and as `load`.
+    async fn load_copy(&self, _request: &LoadRequest) -> Result<Instance, ApiError> {
+        Err(ApiError::new(ErrorCode::Unsupported, "This server holds one copy of a model."))
+    }
     /// Whether the server goes on with a load whose future was dropped, and lists it only when it is done: then somebody has to
     /// see to what arrives.
     fn loads_go_on(&self) -> bool {

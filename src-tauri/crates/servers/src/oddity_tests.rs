@@ -221,7 +221,14 @@ struct Read {
 }
 
 async fn read(client: &dyn ServerClient, raw: bool) -> Result<Option<Read>, ApiError> {
-    let request = GenerateRequest { instance: "a".into(), prompt: "Hello".into(), max_tokens: 8, raw };
+    let request = GenerateRequest {
+        instance: "a".into(),
+        prompt: "Hello".into(),
+        max_tokens: 8,
+        raw,
+        reuses_prefix: false,
+        ends_by_itself: false,
+    };
     let mut answer = client.generate(&request).await?;
     let (mut text, mut pieces, mut ends) = (String::new(), 0, Vec::new());
     while let Some(event) = answer.next().await {

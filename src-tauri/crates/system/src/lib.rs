@@ -10,6 +10,7 @@ pub mod gauges;
 pub mod hardware;
 pub mod keys;
 pub mod model_files;
+pub mod page_cache;
 pub mod paths;
 pub mod process;
 pub mod redact;

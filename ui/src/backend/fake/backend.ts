@@ -2,6 +2,7 @@
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { ErrorCode } from '../../api/ErrorCode';
+import type { ParallelReport } from '../../api/ParallelReport';
 import type { Reply } from '../../api/Reply';
 import type { Run } from '../../api/Run';
 import type { ServerView } from '../../api/ServerView';
@@ -10,6 +11,7 @@ import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
 import { comparisonOf, detailOf, planOf, runs } from './bench';
+import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
@@ -36,6 +38,7 @@ export class FakeBackend implements Backend {
   #runs: Run[];
   #switch = 0;
   #bench = 0;
+  #parallel = { before: 1, parallel: 1 };
   #setup = 0;
   #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
 
@@ -104,6 +107,14 @@ export class FakeBackend implements Backend {
       case 'trends':
         return { reply: 'trends', trends: trendsOf(this.#filtered(call), call.metric) };
       case 'accept_level':
+        return { reply: 'done' };
+      case 'use_parallel':
+        this.#parallel = { before: this.#parallel.parallel, parallel: call.parallel };
+        return { reply: 'parallel', report: this.#parallelReport(call.model, call.server ?? '', 60) };
+      case 'undo_parallel':
+        this.#parallel = { before: this.#parallel.parallel, parallel: this.#parallel.before };
+        return { reply: 'parallel', report: this.#parallelReport('', '', 0) };
+      case 'cancel_parallel':
         return { reply: 'done' };
       case 'cancel_bench':
         this.#bench += 1;
@@ -289,7 +300,8 @@ export class FakeBackend implements Backend {
       await sleep(this.step);
       if (mine !== this.#bench) break;
     }
-    const finished = finishedRuns(run_id, name, target, total, levels);
+    const own = planRun(run_id, target, { ...call, plan: name });
+    const finished = own === null ? finishedRuns(run_id, name, target, total, levels) : [own];
     if (mine !== this.#bench) for (const one of finished) one.state = 'cancelled';
     this.#runs.unshift(...[...finished].reverse());
     const [a, b] = [finished[0], finished[1]];
@@ -303,6 +315,11 @@ export class FakeBackend implements Backend {
     const target = this.#snapshot.models.find((model) => (id === undefined ? model.active : model.id === id));
     if (target === undefined) throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
     return target;
+  }
+
+  #parallelReport(model: string, server: string, undo_s: number): ParallelReport {
+    const key = 'servers.llama-server.parallel';
+    return { server, model, key, ...this.#parallel, changed: true, took_ms: 2400, first_token_ms: 90, undo_s };
   }
 
   #filtered({ model, server, plan, state }: RunChoice): Run[] {

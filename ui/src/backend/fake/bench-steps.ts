@@ -20,6 +20,8 @@ export function benchSteps(plan: string, total: number, levels: number[], distur
       last_decode_tok_s: null,
       block: null,
       concurrency: null,
+      turn: null,
+      noise: false,
       waits_for: [],
       left_s: null,
       ...more,

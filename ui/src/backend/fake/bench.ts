@@ -36,6 +36,10 @@ export function planOf(name: string, n: number): BenchPlan {
     when_disturbed: 'mark',
     quiet_wait_s: 60,
     slo_ms: name === 'sweep' ? 300 : null,
+    budget_s: null,
+    arrivals: null,
+    turns: null,
+    replay: null,
   };
 }
 
@@ -64,6 +68,11 @@ export function run(id: number, at: number, server: string, model: string, rate:
     disturbed: [],
     against: null,
     sweep: null,
+    open_loop: null,
+    conversation: null,
+    replay: null,
+    loads: null,
+    copies: null,
     reasons: [],
     fingerprint: { cpu: 'Example CPU, 8 cores', memory: '16.8 GB', os: 'Debian 12', power: 'mains', server: 'b10068' },
     note: null,
@@ -207,6 +216,8 @@ function trial(seq: number, rate: number): Trial {
     concurrency: null,
     begun_ms: null,
     late_ms: 0,
+    turn: null,
+    prefix: null,
     ttft_ms: 2400 / rate,
     decode_tok_s: rate,
     prefill_tok_s: rate * 7.9,

@@ -30,6 +30,7 @@ const abilities: Abilities = {
   key: false,
   take_over: false,
   cancels: true,
+  copies: false,
 };
 
 function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {

@@ -152,6 +152,7 @@ pub(super) fn matching(a: &RunDetail, b: &RunDetail, decode: Option<f64>) -> Mat
         found.refuse("it is the same run twice".into());
     }
     lengths(&mut found, &a.run, &b.run);
+    course(&mut found, &a.run, &b.run);
     weights(&mut found, &a.run, &b.run, decode);
     settings(&mut found, &a.run, &b.run);
     tokens(&mut found, &a.trials, &b.trials);
@@ -168,6 +169,29 @@ fn lengths(found: &mut Matching, a: &Run, b: &Run) {
             let unit = if what == "prompt length" { "words" } else { "tokens" };
             found.add(what, format!("{of_a} {unit}"), format!("{of_b} {unit}"), meaning);
             found.refuse(format!("the runs asked for another {what} ({of_a} and {of_b} {unit})"));
+        }
+    }
+}
+
+/// Requests that come by another plan, turns of other conversations or other prompts say nothing of each other either.
+fn course(found: &mut Matching, a: &Run, b: &Run) {
+    let rate = |run: &Run| run.plan.arrivals.as_ref().map(|one| format!("{} by the second", one.rate_per_s));
+    let turns = |run: &Run| run.plan.turns.map(|turns| format!("conversations of {turns} turns"));
+    let prompts = |run: &Run| {
+        let source = run.plan.replay.as_ref()?;
+        let digest: String = source.digest.chars().take(8).collect();
+        Some(format!("{} prompts of the file {digest}", source.prompts))
+    };
+    for (what, of) in [
+        ("rate of requests", &rate as &dyn Fn(&Run) -> Option<String>),
+        ("conversations", &turns),
+        ("prompts", &prompts),
+    ] {
+        let (of_a, of_b) = (of(a), of(b));
+        if of_a != of_b {
+            let word = |of: Option<String>| of.unwrap_or_else(|| "one after the other, made up".into());
+            found.add(what, word(of_a), word(of_b), "times under another plan say nothing of each other");
+            found.refuse(format!("the runs differ in their {what}"));
         }
     }
 }

@@ -1,5 +1,11 @@
 //! What a run asks for, as data.
 
+use super::{
+    arrivals::{ArrivalPattern, Arrivals},
+    limits::beyond,
+    replay::{ReplayPrompt, ReplaySource, USUAL_ANSWER},
+};
+use crate::error::{ApiError, ErrorCode};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -13,10 +19,23 @@ pub const MIN_BLOCKS: u32 = 10;
 pub const MAX_BLOCKS: u32 = 60;
 /// The most requests at a time of a sweep.
 pub const MAX_CONCURRENCY: u32 = 64;
+/// The most copies of one model at a time.
+pub const MAX_COPIES: u32 = 64;
+/// The most loads of one run from each place.
+pub const MAX_LOADS: u32 = 20;
 /// The longest that a run waits for a quiet machine. Seconds.
 pub const MAX_QUIET_WAIT_S: u32 = 600;
 /// Requests of each worker at one level of a sweep.
 pub const ROUNDS: u32 = 4;
+/// Conversations of the plan agent, least and most: each is held twice.
+pub const CONVERSATIONS: (u32, u32) = (3, 20);
+/// Turns of a conversation, least and most: of one turn nothing is kept.
+pub const TURNS: (u32, u32) = (2, 12);
+/// Turns unless said otherwise.
+pub const USUAL_TURNS: u32 = 6;
+
+/// Seconds that a run may be given, least and most.
+pub const BUDGET_S: (u32, u32) = (10, 7200);
 
 /// What a run does when the machine is not quiet after it was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
@@ -31,18 +50,18 @@ pub enum WhenDisturbed {
 }
 
 /// What the requests of a run ask for, how many there are and in which order.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct BenchPlan {
-    /// "quick", "standard", "ab" or "sweep".
+    /// "quick", "standard", "ab", "sweep", "load", "copies", "open", "agent" or "replay".
     pub name: String,
-    /// Words in the prompt; about one token each.
+    /// Words in the prompt; about one token each. Of a conversation those that each turn adds, of a replay their mean.
     pub prompt_words: u32,
-    /// Output tokens asked for.
+    /// Output tokens asked for; of a replay the most of any prompt.
     pub max_tokens: u32,
-    /// Measured requests of each side; of a sweep, at its first level.
+    /// Measured requests of each side; of a sweep, at its first level; of agent, conversations.
     pub trials: u32,
-    /// Requests at a time, one level after the other. `[1]` for all but sweeps.
+    /// Requests at a time, one level after the other; of copies, models in memory. `[1]` for all others.
     #[serde(default = "one_at_a_time")]
     pub concurrency: Vec<u32>,
     #[serde(default)]
@@ -53,37 +72,123 @@ pub struct BenchPlan {
     /// Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
     #[serde(default)]
     pub slo_ms: Option<u32>,
+    /// The most seconds of measuring, from the first request that counts: the trial, block or level under way then is the last.
+    /// `None`: as long as it takes.
+    #[serde(default)]
+    pub budget_s: Option<u32>,
+    /// Of an open loop: when its requests are due.
+    #[serde(default)]
+    pub arrivals: Option<Arrivals>,
+    /// Of agent: turns of each conversation.
+    #[serde(default)]
+    pub turns: Option<u32>,
+    /// Of a replay: the file of its prompts, which are not kept.
+    #[serde(default)]
+    pub replay: Option<ReplaySource>,
 }
 
 fn one_at_a_time() -> Vec<u32> {
     vec![1]
 }
 
+/// How many trials a plan may have.
+struct Bounds {
+    least: u32,
+    usual: u32,
+    most: u32,
+    /// What they are called.
+    what: &'static str,
+}
+
+const TRIALS: Bounds = Bounds { least: MIN_TRIALS, usual: 10, most: MAX_TRIALS, what: "trials" };
+
 impl BenchPlan {
     /// A plan by its name. quick: 64 words in, 64 tokens out; standard: 384 in, 128 out (the usual pp512/tg128 cell of
     /// llama-bench, llama.cpp: tools/llama-bench/README.md, in words rather than tokens); ab: as quick, in blocks of one trial
-    /// of each side; sweep: as quick, at 1, 2, 4, 8 requests at a time.
-    pub fn named(name: &str, trials: Option<u32>) -> Option<Self> {
-        let (prompt_words, max_tokens, fewest, usual, most) = match name {
+    /// of each side; sweep: as quick, at 1, 2, 4, 8 requests at a time; load: loads with a first and a second request of 16 tokens
+    /// after each; copies: as quick, one request at a time of each of 1, 2, 4 copies of the model; agent: conversations of six
+    /// turns, 200 words in and 32 tokens out at each. Errors: invalid_call (no such plan, or one that needs more than a name;
+    /// trials beyond its limits, which are named).
+    pub fn named(name: &str, trials: Option<u32>) -> Result<Self, ApiError> {
+        let (prompt_words, max_tokens, bounds) = match name {
             // More than six, so that the usual run has an interval and not only a range.
-            "quick" => (64, 64, MIN_TRIALS, 10, MAX_TRIALS),
-            "standard" => (384, 128, MIN_TRIALS, 10, MAX_TRIALS),
+            "quick" => (64, 64, TRIALS),
+            "standard" => (384, 128, TRIALS),
             // Fewer pairs have no interval, and so no verdict.
-            "ab" => (64, 64, super::stats::MIN_FOR_INTERVAL as u32, MIN_BLOCKS, MAX_BLOCKS),
-            "sweep" => (64, 64, MIN_TRIALS, 6, MAX_TRIALS),
-            _ => return None,
+            "ab" => {
+                let least = super::stats::MIN_FOR_INTERVAL as u32;
+                (64, 64, Bounds { least, usual: MIN_BLOCKS, most: MAX_BLOCKS, what: "blocks" })
+            }
+            "sweep" => (64, 64, Bounds { usual: 6, ..TRIALS }),
+            // Its answers are there for their first tokens.
+            "load" => (64, 16, Bounds { usual: MIN_TRIALS, most: MAX_LOADS, what: "loads", ..TRIALS }),
+            "copies" => (64, 64, Bounds { usual: MIN_TRIALS, ..TRIALS }),
+            "agent" => {
+                let (least, most) = CONVERSATIONS;
+                (200, 32, Bounds { least, usual: least, most, what: "conversations" })
+            }
+            "open" => return Err(needs("The plan open needs a rate.", "pilothouse bench MODEL --rate R")),
+            "replay" => {
+                return Err(needs(
+                    "A replay needs a file of prompts.",
+                    "pilothouse bench MODEL --replay FILE",
+                ));
+            }
+            _ => {
+                return Err(needs(
+                    &format!("There is no benchmark plan {name}."),
+                    "Plans: quick, standard, ab, sweep, load, copies, open, agent, replay.",
+                ));
+            }
         };
-        let concurrency = if name == "sweep" { levels(8) } else { one_at_a_time() };
-        Some(Self {
+        // Fewer would say nothing, so that there are more.
+        let trials = trials.unwrap_or(bounds.usual).max(bounds.least);
+        if trials > bounds.most {
+            return Err(beyond(&format!("The plan {name}"), bounds.least, bounds.most, bounds.what, trials));
+        }
+        Ok(Self {
+            concurrency: match name {
+                "sweep" => levels(8),
+                "copies" => copies_to(4),
+                _ => one_at_a_time(),
+            },
+            quiet_wait_s: if name == "quick" { 10 } else { 60 },
+            turns: (name == "agent").then_some(USUAL_TURNS),
+            ..Self::bare(name, prompt_words, max_tokens, trials)
+        })
+    }
+
+    /// Requests as of quick that come by plan.
+    pub fn open(arrivals: Arrivals) -> Self {
+        let requests = arrivals.requests();
+        Self { arrivals: Some(arrivals), ..Self::bare("open", 64, 64, requests) }
+    }
+
+    /// Each prompt of a file once, in its order. `digest`: SHA-256 of the file.
+    pub fn replay(prompts: &[ReplayPrompt], digest: String) -> Self {
+        let count = prompts.len() as u32;
+        let words: usize = prompts.iter().map(|prompt| prompt.text.split_whitespace().count()).sum();
+        let words = words / prompts.len().max(1);
+        let longest = prompts.iter().map(|prompt| prompt.max_tokens).max().unwrap_or(USUAL_ANSWER);
+        let replay = Some(ReplaySource { prompts: count, digest });
+        Self { replay, ..Self::bare("replay", words as u32, longest, count) }
+    }
+
+    fn bare(name: &str, prompt_words: u32, max_tokens: u32, trials: u32) -> Self {
+        Self {
             name: name.into(),
             prompt_words,
             max_tokens,
-            trials: trials.unwrap_or(usual).clamp(fewest, most),
-            concurrency,
+            trials,
+            concurrency: one_at_a_time(),
             when_disturbed: WhenDisturbed::default(),
-            quiet_wait_s: if name == "quick" { 10 } else { 60 },
+            quiet_wait_s: 60,
+            budget_s: None,
+            arrivals: None,
+            turns: None,
+            replay: None,
             slo_ms: None,
-        })
+        }
     }
 
     /// Whether its requests are counted by how many were under way; also where one at a time is its only level.
@@ -91,10 +196,181 @@ impl BenchPlan {
         self.name == "sweep"
     }
 
+    /// Whether loads are measured.
+    pub fn is_load(&self) -> bool {
+        self.name == "load"
+    }
+
+    /// Whether its levels are copies of the model in memory, each with one request at a time.
+    pub fn is_copies(&self) -> bool {
+        self.name == "copies"
+    }
+
+    /// Whether its runs ask for the same each time, with one request under way at a time, so that they make a series that is
+    /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run.
+    pub fn repeats(&self) -> bool {
+        self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none()
+    }
+
+    /// Why a run of it that was cut off cannot go on, in words. `None`: it can.
+    pub fn cannot_resume(&self) -> Option<&'static str> {
+        match () {
+            () if self.is_sweep() => Some("the levels of a sweep are measured in one go"),
+            () if self.is_load() || self.is_copies() => Some("what it loaded is measured in one go"),
+            () if self.arrivals.is_some() => Some("the requests of an open loop come in one go"),
+            () if self.turns.is_some() => Some("a conversation is held in one go"),
+            () if self.replay.is_some() => Some("its prompts were not kept"),
+            () => None,
+        }
+    }
+
+    /// Measured requests of one side in all.
+    pub fn requests(&self) -> u32 {
+        match self.turns {
+            Some(turns) => self.trials.saturating_mul(turns).saturating_mul(2),
+            None => self.trials,
+        }
+    }
+
     /// Measured requests at one level: enough for each worker to take several.
     pub fn requests_at(&self, concurrency: u32) -> u32 {
         if self.is_sweep() { self.trials.max(concurrency.saturating_mul(ROUNDS)) } else { self.trials }
     }
+}
+
+/// What a client says of a plan; `None`: as the plan has it.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct PlanAsked<'a> {
+    pub name: Option<&'a str>,
+    /// Whether there is another side.
+    pub against: bool,
+    pub trials: Option<u32>,
+    pub up_to: Option<u32>,
+    pub rate_per_s: Option<f64>,
+    pub seconds: Option<u32>,
+    pub pattern: Option<ArrivalPattern>,
+    pub turns: Option<u32>,
+    /// The prompts of a file and its digest.
+    pub replay: Option<(&'a [ReplayPrompt], &'a str)>,
+    pub when_disturbed: Option<WhenDisturbed>,
+    pub quiet_wait_s: Option<u32>,
+    pub budget_s: Option<u32>,
+}
+
+impl PlanAsked<'_> {
+    /// The plan that is meant. `seed`: for the arrivals of an open loop. Errors: invalid_call, with the limit that was passed or
+    /// what does not belong together.
+    pub fn plan(&self, seed: u32) -> Result<BenchPlan, ApiError> {
+        let usual = match () {
+            () if self.against => "ab",
+            () if self.replay.is_some() => "replay",
+            () if self.rate_per_s.is_some() => "open",
+            () if self.turns.is_some() => "agent",
+            () => "quick",
+        };
+        let name = self.name.unwrap_or(usual);
+        self.wants_nothing_foreign(name)?;
+        let mut plan = match (name, self.rate_per_s, self.replay) {
+            ("open", Some(rate), _) => {
+                let pattern = self.pattern.unwrap_or_default();
+                BenchPlan::open(Arrivals::new(rate, self.seconds, pattern, seed)?)
+            }
+            ("replay", _, Some((prompts, digest))) => BenchPlan::replay(prompts, digest.to_owned()),
+            _ => BenchPlan::named(name, self.trials)?,
+        };
+        if let Some(up_to) = self.up_to {
+            let (whose, what, most) = match plan.is_copies() {
+                true => ("The plan copies", "copies", MAX_COPIES),
+                false => ("A sweep", "requests at a time", MAX_CONCURRENCY),
+            };
+            if !(1..=most).contains(&up_to) {
+                return Err(beyond(whose, 1, most, what, up_to));
+            }
+            plan.concurrency = if plan.is_copies() { copies_to(up_to) } else { levels(up_to) };
+        }
+        if let Some(turns) = self.turns {
+            let (least, most) = TURNS;
+            if !(least..=most).contains(&turns) {
+                return Err(beyond("The plan agent", least, most, "turns", turns));
+            }
+            plan.turns = Some(turns);
+        }
+        plan.when_disturbed = self.when_disturbed.unwrap_or_default();
+        if let Some(seconds) = self.quiet_wait_s {
+            if seconds > MAX_QUIET_WAIT_S {
+                return Err(beyond("A quiet machine", 0, MAX_QUIET_WAIT_S, "seconds of waiting", seconds));
+            }
+            plan.quiet_wait_s = seconds;
+        }
+        if let Some(seconds) = self.budget_s {
+            let (least, most) = BUDGET_S;
+            if !(least..=most).contains(&seconds) {
+                return Err(beyond("A run", least, most, "seconds of measuring", seconds));
+            }
+            plan.budget_s = Some(seconds);
+        }
+        Ok(plan)
+    }
+
+    fn wants_nothing_foreign(&self, name: &str) -> Result<(), ApiError> {
+        if self.up_to.is_some() && !matches!(name, "sweep" | "copies") {
+            return Err(needs(
+                "Only sweep and copies have levels to go up to.",
+                "pilothouse sweep --up-to N, or pilothouse bench MODEL --plan copies --up-to N",
+            ));
+        }
+        if self.budget_s.is_some() && matches!(name, "load" | "copies" | "open" | "agent" | "replay") {
+            return Err(needs(
+                &format!("The plan {name} says itself how long it takes, and has no budget."),
+                "Seconds of an open loop: --seconds S. Turns of a conversation: --turns N.",
+            ));
+        }
+        for (is_said, of, text, hint) in [
+            (
+                self.against,
+                "ab",
+                "The plan ab, and no other, has two sides.",
+                "Name the other side: pilothouse bench MODEL --against OTHER",
+            ),
+            (
+                self.rate_per_s.is_some() || self.seconds.is_some() || self.pattern.is_some(),
+                "open",
+                "Rate, seconds and arrivals are of an open loop only.",
+                "pilothouse bench MODEL --rate R --seconds S",
+            ),
+            (
+                self.turns.is_some(),
+                "agent",
+                "Only the plan agent has turns.",
+                "pilothouse bench MODEL --plan agent --turns N",
+            ),
+            (
+                self.replay.is_some(),
+                "replay",
+                "Prompts of a file are of a replay only.",
+                "pilothouse bench MODEL --replay FILE",
+            ),
+        ] {
+            // A comparison without its other side is as wrong as another side without a comparison.
+            if is_said && name != of || of == "ab" && name == of && !is_said {
+                return Err(needs(text, hint));
+            }
+        }
+        match (name, self.trials) {
+            ("open", Some(_)) => Err(needs(
+                "The rate and the seconds of an open loop say how many requests it has.",
+                "Leave --trials out.",
+            )),
+            ("replay", Some(_)) => {
+                Err(needs("A replay asks each prompt of its file once.", "Leave --trials out."))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn needs(text: &str, hint: &str) -> ApiError {
+    ApiError::new(ErrorCode::InvalidCall, text).hint(hint)
 }
 
 /// The levels of a sweep up to a number of requests at a time: doublings, with steps between them from 4 on, and the last.
@@ -106,16 +382,131 @@ pub fn levels(up_to: u32) -> Vec<u32> {
     levels
 }
 
+/// The levels of copies up to a number of them: doublings, and the last.
+pub fn copies_to(up_to: u32) -> Vec<u32> {
+    let up_to = up_to.clamp(1, MAX_COPIES);
+    let mut levels: Vec<u32> = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|level| *level < up_to).collect();
+    levels.push(up_to);
+    levels
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn trials_are_never_fewer_than_five() {
-        assert_eq!(BenchPlan::named("quick", Some(1)).unwrap().trials, 5);
-        assert_eq!(BenchPlan::named("quick", Some(1000)).unwrap().trials, 100);
-        assert_eq!(BenchPlan::named("ab", Some(1)).unwrap().trials, 6);
-        assert!(BenchPlan::named("marathon", None).is_none());
+    fn what_is_beyond_a_limit_is_refused_with_the_limit() {
+        let prompts = [ReplayPrompt { text: "Why?".into(), max_tokens: 8 }];
+        let base = PlanAsked::default();
+        for (asked, words) in [
+            (
+                PlanAsked { trials: Some(1000), ..base.clone() },
+                "The plan quick takes 5 to 100 trials, not 1000.",
+            ),
+            (
+                PlanAsked { name: Some("standard"), trials: Some(101), ..base.clone() },
+                "5 to 100 trials, not 101",
+            ),
+            (
+                PlanAsked { against: true, trials: Some(100), ..base.clone() },
+                "The plan ab takes 6 to 60 blocks, not 100.",
+            ),
+            (
+                PlanAsked { budget_s: Some(9), ..base.clone() },
+                "A run takes 10 to 7200 seconds of measuring, not 9.",
+            ),
+            (PlanAsked { budget_s: Some(7201), ..base.clone() }, "10 to 7200 seconds of measuring, not 7201"),
+            (PlanAsked { rate_per_s: Some(1.0), budget_s: Some(60), ..base.clone() }, "has no budget"),
+            (PlanAsked { turns: Some(3), budget_s: Some(60), ..base.clone() }, "has no budget"),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), budget_s: Some(60), ..base.clone() },
+                "has no budget",
+            ),
+            (
+                PlanAsked { name: Some("sweep"), up_to: Some(65), ..base.clone() },
+                "1 to 64 requests at a time, not 65",
+            ),
+            (
+                PlanAsked { name: Some("sweep"), up_to: Some(0), ..base.clone() },
+                "1 to 64 requests at a time, not 0",
+            ),
+            (
+                PlanAsked { name: Some("agent"), trials: Some(100), ..base.clone() },
+                "3 to 20 conversations, not 100",
+            ),
+            (PlanAsked { turns: Some(1), ..base.clone() }, "2 to 12 turns, not 1"),
+            (PlanAsked { turns: Some(13), ..base.clone() }, "2 to 12 turns, not 13"),
+            (
+                PlanAsked { rate_per_s: Some(1e3), ..base.clone() },
+                "0.01 to 100 requests by the second, not 1000",
+            ),
+            (PlanAsked { quiet_wait_s: Some(601), ..base.clone() }, "0 to 600 seconds of waiting, not 601"),
+            (PlanAsked { name: Some("marathon"), ..base.clone() }, "There is no benchmark plan marathon."),
+            (PlanAsked { name: Some("open"), ..base.clone() }, "needs a rate"),
+            (PlanAsked { name: Some("replay"), ..base.clone() }, "needs a file"),
+            (PlanAsked { name: Some("ab"), ..base.clone() }, "two sides"),
+            (PlanAsked { name: Some("quick"), against: true, ..base.clone() }, "two sides"),
+            (PlanAsked { up_to: Some(4), ..base.clone() }, "Only sweep and copies"),
+            (PlanAsked { name: Some("copies"), up_to: Some(65), ..base.clone() }, "1 to 64 copies, not 65"),
+            (PlanAsked { name: Some("load"), trials: Some(21), ..base.clone() }, "5 to 20 loads, not 21"),
+            (PlanAsked { name: Some("load"), budget_s: Some(60), ..base.clone() }, "has no budget"),
+            (PlanAsked { seconds: Some(30), ..base.clone() }, "of an open loop only"),
+            (PlanAsked { name: Some("quick"), turns: Some(3), ..base.clone() }, "Only the plan agent"),
+            (PlanAsked { rate_per_s: Some(1.0), trials: Some(9), ..base.clone() }, "say how many requests"),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), trials: Some(9), ..base.clone() },
+                "each prompt of its file once",
+            ),
+            (
+                PlanAsked { replay: Some((&prompts, "d")), turns: Some(3), ..base.clone() },
+                "Only the plan agent",
+            ),
+        ] {
+            let error = asked.plan(1).unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidCall, "{asked:?}");
+            assert!(error.message.contains(words) && error.hint.is_some(), "{asked:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn fewer_trials_than_say_anything_become_the_fewest_that_do() {
+        let base = PlanAsked::default();
+        for (asked, trials) in [
+            (PlanAsked { trials: Some(1), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(0), name: Some("standard"), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(5), against: true, ..base.clone() }, 6),
+            (PlanAsked { trials: Some(2), name: Some("sweep"), ..base.clone() }, 5),
+            (PlanAsked { trials: Some(1), name: Some("agent"), ..base.clone() }, 3),
+            (PlanAsked { trials: Some(7), ..base.clone() }, 7),
+            (PlanAsked { trials: Some(100), ..base.clone() }, 100),
+        ] {
+            assert_eq!(asked.plan(1).unwrap().trials, trials, "{asked:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_said_names_the_plan() {
+        let prompts = [
+            ReplayPrompt { text: "Why is it so?".into(), max_tokens: 8 },
+            ReplayPrompt { text: "Why?".into(), max_tokens: 16 },
+        ];
+        let base = PlanAsked::default();
+        for (asked, name, trials, requests) in [
+            (base.clone(), "quick", 10, 10),
+            (PlanAsked { trials: Some(5), ..base.clone() }, "quick", 5, 5),
+            (PlanAsked { against: true, ..base.clone() }, "ab", 10, 10),
+            (PlanAsked { rate_per_s: Some(2.5), seconds: Some(20), ..base.clone() }, "open", 50, 50),
+            (PlanAsked { name: Some("agent"), ..base.clone() }, "agent", 3, 36),
+            (PlanAsked { turns: Some(2), trials: Some(5), ..base.clone() }, "agent", 5, 20),
+            (PlanAsked { replay: Some((&prompts, "d")), ..base.clone() }, "replay", 2, 2),
+        ] {
+            let plan = asked.plan(1).unwrap();
+            assert_eq!((plan.name.as_str(), plan.trials, plan.requests()), (name, trials, requests));
+            assert_eq!(plan.repeats(), ["quick", "ab"].contains(&name));
+            assert_eq!(plan.cannot_resume().is_none(), plan.repeats());
+        }
+        let replay = PlanAsked { replay: Some((&prompts, "d")), ..base }.plan(1).unwrap();
+        assert_eq!((replay.prompt_words, replay.max_tokens), (2, 16));
     }
 
     #[test]
@@ -130,9 +521,28 @@ mod tests {
     }
 
     #[test]
+    fn copies_double_up_to_the_last() {
+        for (up_to, wanted) in [
+            (0, vec![1]),
+            (1, vec![1]),
+            (2, vec![1, 2]),
+            (3, vec![1, 2, 3]),
+            (4, vec![1, 2, 4]),
+            (50, vec![1, 2, 4, 8, 16, 32, 50]),
+        ] {
+            assert_eq!(copies_to(up_to), wanted, "{up_to}");
+        }
+        let load = BenchPlan::named("load", None).unwrap();
+        assert_eq!((load.trials, load.is_load(), load.is_copies(), load.is_sweep()), (5, true, false, false));
+        let copies = BenchPlan::named("copies", None).unwrap();
+        assert_eq!((copies.concurrency.as_slice(), copies.is_copies()), ([1, 2, 4].as_slice(), true));
+    }
+
+    #[test]
     fn plans_of_earlier_rows_are_read() {
         let old = r#"{"name":"quick","prompt_words":64,"max_tokens":64,"trials":5}"#;
         let plan: BenchPlan = serde_json::from_str(old).unwrap();
-        assert_eq!((plan.concurrency, plan.when_disturbed), (vec![1], WhenDisturbed::Mark));
+        assert_eq!((&plan.concurrency, plan.when_disturbed), (&vec![1], WhenDisturbed::Mark));
+        assert!(plan.repeats());
     }
 }

@@ -109,7 +109,9 @@ impl Look<'_> {
                 );
             }
             let hot = gauges.gpus.iter().flat_map(|gpu| gpu.throttle.iter().flatten());
-            found.extend(hot.map(|why| one(DisturbedBy::Heat, why.clone(), None)));
+            found.extend(
+                hot.map(|why| one(DisturbedBy::Heat, format!("the clock is held down: {why}"), None)),
+            );
             if matches!(gauges.memory_pressure, Some(MemoryPressure::Warning | MemoryPressure::Critical)) {
                 found.push(one(DisturbedBy::Memory, "memory is short".into(), None));
             }
@@ -201,7 +203,7 @@ pub fn in_words(disturbance: &Disturbance) -> String {
     match (what, percent) {
         (DisturbedBy::Processor, Some(percent)) => format!("{name}{pid} uses {percent:.0} % of a core"),
         (DisturbedBy::Gpu, Some(percent)) => format!("{name} is {percent:.0} % busy with something else"),
-        (DisturbedBy::Heat, _) => format!("the clock is held down: {name}"),
+        (DisturbedBy::Heat, _) => name.clone(),
         _ => format!("{name}{pid}"),
     }
 }

@@ -1,9 +1,14 @@
 //! One run: the trials of one model on one server, and what they say together.
 
 use super::{
+    conversation::Conversation,
+    copies::Copies,
     gaps::{self, GapSpread},
+    load::Loads,
+    open_loop::OpenLoop,
     plan::BenchPlan,
     quiet::Disturbance,
+    replay::Replay,
     stats::{self, Summary},
     sweep::Sweep,
     trace::{self, RunTrace},
@@ -75,6 +80,21 @@ pub struct Run {
     /// Of a sweep: its levels.
     #[serde(default)]
     pub sweep: Option<Sweep>,
+    /// Of an open loop: its times, from when each request was due.
+    #[serde(default)]
+    pub open_loop: Option<OpenLoop>,
+    /// Of agent: its turns.
+    #[serde(default)]
+    pub conversation: Option<Conversation>,
+    /// Of a replay: how its answers are spread.
+    #[serde(default)]
+    pub replay: Option<Replay>,
+    /// Of the plan load: its loads.
+    #[serde(default)]
+    pub loads: Option<Loads>,
+    /// Of the plan copies: its levels.
+    #[serde(default)]
+    pub copies: Option<Copies>,
     /// What its traces and the order of its trials say: "GPU idle 60 % of this run".
     #[serde(default)]
     pub reasons: Vec<String>,
@@ -115,13 +135,19 @@ impl Run {
             disturbed: vec![],
             against: None,
             sweep: None,
+            open_loop: None,
+            conversation: None,
+            replay: None,
+            loads: None,
+            copies: None,
             reasons: vec![],
             fingerprint: Fingerprint::default(),
             note: None,
         }
     }
 
-    /// Counts and summarises its requests: measured ones without a flaw; of a sweep those that were alone at the server.
+    /// Counts and summarises its requests: measured ones without a flaw; of a sweep those that were alone at the server. Times
+    /// begin when a request was due, which only in an open loop is before it was sent.
     pub fn sum_up(&mut self, trials: &[Trial]) {
         let counted: Vec<&Trial> = trials.iter().filter(|trial| trial.counts() && trial.is_alone()).collect();
         let over = |figure: fn(&Trial) -> Option<f64>, source: &str| {
@@ -130,13 +156,16 @@ impl Run {
         };
         self.trials = counted.len() as u32;
         self.warmups = trials.iter().filter(|trial| trial.phase == TrialPhase::Warmup).count() as u32;
-        self.ttft_ms = over(|trial| trial.ttft_ms, "client");
+        self.ttft_ms = over(|trial| Some(trial.ttft_ms? + trial.late_or_in_time()), "client");
         self.decode_tok_s = over(|trial| trial.decode_tok_s, "client");
         self.prefill_tok_s = over(|trial| trial.prefill_tok_s, "client");
-        self.e2e_ms = over(|trial| Some(trial.total_ms), "client");
+        self.e2e_ms = over(|trial| Some(trial.total_ms + trial.late_or_in_time()), "client");
         self.server_decode_tok_s = over(|trial| trial.server_decode_tok_s, "server");
         self.server_prefill_tok_s = over(|trial| trial.server_prefill_tok_s, "server");
         self.gaps = gaps::spread(counted.iter().filter_map(|trial| trial.gaps_us.as_deref()));
+        self.open_loop = self.plan.arrivals.is_some().then(|| OpenLoop::of(&self.plan, trials));
+        self.conversation = self.plan.turns.is_some().then(|| Conversation::of(trials));
+        self.replay = self.plan.replay.is_some().then(|| Replay::of(trials));
     }
 
     /// What the cards took for its requests.
@@ -179,9 +208,15 @@ pub struct BenchProgress {
     /// Of a comparison: the block under way, from 1, and how many there are before it is looked whether they do.
     #[serde(default)]
     pub block: Option<(u32, u32)>,
-    /// Of a sweep: requests at a time.
+    /// Of a sweep: requests at a time; of copies: how many there are.
     #[serde(default)]
     pub concurrency: Option<u32>,
+    /// Of a conversation: its turn, from 1, and how many there are.
+    #[serde(default)]
+    pub turn: Option<(u32, u32)>,
+    /// A comparison of a model with itself that goes before the one that was asked for, to learn how much this machine scatters.
+    #[serde(default)]
+    pub noise: bool,
     /// Who disturbs, while the run waits for a quiet machine.
     #[serde(default)]
     pub waits_for: Vec<Disturbance>,
@@ -203,6 +238,8 @@ impl BenchProgress {
             last_decode_tok_s: None,
             block: None,
             concurrency: None,
+            turn: None,
+            noise: false,
             waits_for: vec![],
             left_s: None,
         }

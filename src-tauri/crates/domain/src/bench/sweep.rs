@@ -145,7 +145,7 @@ fn middle(trials: &[&Trial], figure: fn(&Trial) -> Option<f64>) -> Option<f64> {
 
 /// The time from the moment in which a request was due to its first token.
 fn from_due(trial: &Trial) -> Option<f64> {
-    Some(trial.ttft_ms? + trial.late_ms.unwrap_or(0.0))
+    Some(trial.ttft_ms? + trial.late_or_in_time())
 }
 
 fn point(

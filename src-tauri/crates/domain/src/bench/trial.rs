@@ -14,6 +14,17 @@ pub enum TrialPhase {
     Measured,
 }
 
+/// What a server can know of the beginning of a prompt, in a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum PrefixUse {
+    /// All but the new turn was sent before, and may come from its cache.
+    Kept,
+    /// It begins unlike everything before: nothing can.
+    New,
+}
+
 /// The raw instants and counts of one streamed answer, from the client's monotonic clock. Nanoseconds since the
 /// request was handed to the HTTP stack.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,10 +55,11 @@ pub struct RawTrial {
 pub struct Trial {
     pub seq: u32,
     pub phase: TrialPhase,
-    /// Of a comparison: the block, from 1, that it belongs to; each has one trial of either side.
+    /// Of a comparison: the block, from 1, that it belongs to; each has one trial of either side. Of loads which load it followed,
+    /// of agent the conversation, of a replay the prompt, all from 1.
     #[serde(default)]
     pub block: Option<u32>,
-    /// Of a sweep: requests at a time. `None`: one.
+    /// Of a sweep: requests at a time; of copies: copies in memory, each with one. `None`: one.
     #[serde(default)]
     pub concurrency: Option<u32>,
     /// Since the begin of the run until it was sent. `None`: of rows that were kept before this was.
@@ -56,6 +68,12 @@ pub struct Trial {
     /// Between the moment in which it was due and that in which it was sent; 0 where the next request waits for the last.
     #[serde(default)]
     pub late_ms: Option<f64>,
+    /// Of a conversation: the turn, from 1.
+    #[serde(default)]
+    pub turn: Option<u32>,
+    /// Of a conversation: whether its beginning may come from the server's cache.
+    #[serde(default)]
+    pub prefix: Option<PrefixUse>,
     /// Time to the first token, client clock.
     pub ttft_ms: Option<f64>,
     /// Tokens after the first, divided by the time between the first and the last; client clock.
@@ -142,9 +160,15 @@ pub fn prefill_tok_s(raw: &RawTrial) -> Option<f64> {
 }
 
 impl Trial {
-    /// Whether it counts in the summary of its run.
+    /// Whether it counts in the summary of its run. Of a conversation that is as a program holds one: the requests whose
+    /// beginning nobody can know are there to be held against.
     pub fn counts(&self) -> bool {
-        self.is_measured() && self.flaw.is_none()
+        self.is_measured() && self.flaw.is_none() && self.prefix != Some(PrefixUse::New)
+    }
+
+    /// Milliseconds between the moment in which it was due and its sending; 0 where none was due before.
+    pub fn late_or_in_time(&self) -> f64 {
+        self.late_ms.unwrap_or(0.0)
     }
 
     /// Whether it was sent to be measured, whatever came of it.
@@ -152,7 +176,7 @@ impl Trial {
         self.phase == TrialPhase::Measured
     }
 
-    /// Whether no other request of the run was under way with it.
+    /// Whether no other request of its level was under way with it. Those of an open loop count as they come.
     pub fn is_alone(&self) -> bool {
         self.concurrency.is_none_or(|requests| requests == 1)
     }

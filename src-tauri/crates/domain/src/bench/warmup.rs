@@ -3,6 +3,8 @@
 
 /// Requests that must agree before the server counts as warm.
 const AGREE: usize = 3;
+/// So many warm-ups there are at the least.
+pub const MIN_WARMUPS: u32 = AGREE as u32;
 /// Largest ratio between them (the rule of NVIDIA's perf_analyzer for a stable load level, docs/inference_load_modes.md).
 const SPREAD: f64 = 1.10;
 /// Absolute tolerance for first-token times, in milliseconds: below it a ratio is scheduler noise.

@@ -38,11 +38,12 @@ pub struct History {
 }
 
 impl Measured {
-    /// From runs of one model, newest first. `None`: none of them is done, or has a decode rate.
+    /// From runs of one model under plans that ask for the same each time, newest first. `None`: none of them is done, or has a
+    /// decode rate.
     pub fn of(runs: &[Run]) -> Option<Self> {
         let done: Vec<&Run> = runs
             .iter()
-            .filter(|run| run.state == RunState::Done && run.decode_tok_s.is_some())
+            .filter(|run| run.state == RunState::Done && run.plan.repeats() && run.decode_tok_s.is_some())
             .take(COUNTED)
             .collect();
         let decode = Rate::of(done.iter().filter_map(|run| run.decode_tok_s.as_ref()))?;

@@ -185,7 +185,14 @@ impl Asker {
             progress.waiting = None;
         });
         let client = self.supervisors.get(&from.server)?.ensure_ready().await?.client;
-        let request = GenerateRequest { instance: from.instance.clone(), prompt, max_tokens, raw: false };
+        let request = GenerateRequest {
+            instance: from.instance.clone(),
+            prompt,
+            max_tokens,
+            raw: false,
+            reuses_prefix: true,
+            ends_by_itself: true,
+        };
         let begun = Instant::now();
         let work = async { read(client.generate(&request).await?, begun, sender).await };
         tokio::select! {

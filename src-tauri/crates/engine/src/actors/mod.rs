@@ -2,7 +2,8 @@
 //!
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
-//! · `forgetting`: what grows old of the history · `update_check`: models after an update of their server · `notifier`: notices.
+//! · `forgetting`: what grows old of the history · `update_check`: models after an update of their server
+//! · `tuner`: a setting that a measurement found · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
@@ -18,4 +19,5 @@ pub mod sampler;
 pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
+pub mod tuner;
 pub(crate) mod update_check;

@@ -125,9 +125,7 @@ impl Around for Here {
     }
 
     async fn measure(&self, check: &Checked) -> Result<(), ApiError> {
-        let Some(mut plan) = BenchPlan::named("quick", None) else {
-            return Err(ApiError::internal("There is no plan quick."));
-        };
+        let mut plan = BenchPlan::named("quick", None)?;
         // It can wait for a better moment.
         plan.when_disturbed = WhenDisturbed::Stop;
         let request = BenchRequest {
@@ -135,7 +133,9 @@ impl Around for Here {
             server: Some(check.server.clone()),
             plan,
             against: None,
+            replay: vec![],
             resume: vec![],
+            noise: false,
         };
         self.bencher.bench(request).await.map(drop)
     }

@@ -1,5 +1,5 @@
 use pilothouse_domain::{
-    bench::{RunState, plan::WhenDisturbed, series::SeriesMetric},
+    bench::{RunState, arrivals::ArrivalPattern, plan::WhenDisturbed, series::SeriesMetric},
     machine::Machine,
     server::{KeyText, ServerId},
 };
@@ -186,15 +186,17 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
-        /// "quick" (default), "standard", "ab" (default with `against`) or "sweep".
+        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "load", "copies", "open" (default with
+        /// `rate_per_s`), "agent" (default with `turns`) or "replay" (default with `replay`).
         #[serde(default)]
         #[ts(optional)]
         plan: Option<String>,
-        /// 5 to 100; of a comparison the blocks to begin with, 5 to 60.
+        /// 5 to 100; of a comparison the blocks to begin with, 6 to 60; of load the loads from each place, 5 to 20; of copies the
+        /// requests of each; of agent conversations, 3 to 20. More: invalid_call. Fewer say nothing: there are as many as do.
         #[serde(default)]
         #[ts(optional)]
         trials: Option<u32>,
-        /// The most requests at a time of a sweep, 1 to 64; default 8.
+        /// The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
         #[serde(default)]
         #[ts(optional)]
         up_to: Option<u32>,
@@ -206,6 +208,27 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         quiet_wait_s: Option<u32>,
+        /// Of an open loop: requests by the second, 0.01 to 100.
+        #[serde(default)]
+        #[ts(optional)]
+        rate_per_s: Option<f64>,
+        /// Of an open loop: the time in which requests are due, 5 to 600; default 60. With the rate at most 2000 requests.
+        #[serde(default)]
+        #[ts(optional)]
+        seconds: Option<u32>,
+        /// Of an open loop: how its requests follow each other; by default as from many people.
+        #[serde(default)]
+        #[ts(optional)]
+        arrivals: Option<ArrivalPattern>,
+        /// Of agent: turns of a conversation, 2 to 12; default 6.
+        #[serde(default)]
+        #[ts(optional)]
+        turns: Option<u32>,
+        /// Of a replay: the text of a file of prompts, as JSON Lines or one prompt a line; at most 200 prompts and 500,000 bytes.
+        /// Only their number and a digest are kept.
+        #[serde(default)]
+        #[ts(optional)]
+        replay: Option<String>,
         /// The other side of a comparison; may be the same model.
         #[serde(default)]
         #[ts(optional)]
@@ -214,12 +237,37 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         slo_ms: Option<u32>,
+        /// The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
+        /// it takes.
+        #[serde(default)]
+        #[ts(optional)]
+        budget_s: Option<u32>,
+        /// Of a comparison: where nobody knows yet how much this machine scatters, the first side is compared with itself before.
+        /// True leaves that out, and what is assumed is said.
+        #[serde(default)]
+        #[ts(optional)]
+        assume_noise: Option<bool>,
         /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
         /// follows from it. Errors: invalid_call where what would be measured is not what it was.
         #[serde(default)]
         #[ts(optional)]
         resume: Option<i64>,
     },
+    /// Lets a model answer so many requests at a time, 1 to 64, from now on: its server of ours is started again with it, the model
+    /// proved by a token, memory as before; then the settings file is written. Errors: not_found, ambiguous, invalid_call,
+    /// does_not_fit, not_ours and unsupported (with what its owner has to set), busy, cancelled, and why it could not be loaded or
+    /// gave no token; settings and memory are as before then.
+    UseParallel {
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        parallel: u32,
+    },
+    /// Takes the last `UseParallel` back, within a minute of it. Errors: not_found (nothing to undo), and as `UseParallel`.
+    UndoParallel,
+    /// Cancels the `UseParallel` or `UndoParallel` under way. Errors: not_found.
+    CancelParallel,
     /// How a figure of each model went over its last 400 runs, and whether it grew worse; those with the newest runs first.
     /// Errors: not_found (unknown server or model), store_unavailable.
     Trends {

@@ -7,6 +7,7 @@ use pilothouse_domain::{
     gauge::GaugeHistory,
     machine::Machine,
     server::KeyPlace,
+    settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
     switch::SwitchReport,
 };
@@ -52,6 +53,9 @@ pub enum Reply {
     },
     Comparison {
         comparison: Comparison,
+    },
+    Parallel {
+        report: ParallelReport,
     },
     Trends {
         trends: Vec<Trend>,

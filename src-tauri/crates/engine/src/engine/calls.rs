@@ -2,7 +2,7 @@
 
 use super::{Inner, fitting, lab, trends};
 use crate::{
-    actors::{residency::Wanted, supervisor::SupervisorHandle},
+    actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
@@ -12,6 +12,7 @@ use crate::{
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
+    bench::PlanAsked,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
@@ -121,24 +122,43 @@ impl Inner {
                 plan,
                 trials,
                 up_to,
+                rate_per_s,
+                seconds,
+                arrivals,
+                turns,
+                replay,
                 when_disturbed,
                 quiet_wait_s,
                 against,
                 slo_ms,
+                budget_s,
+                assume_noise,
                 resume: None,
             } => {
-                let asked = lab::Asked {
-                    model,
-                    server,
-                    plan,
+                let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
+                let asked = PlanAsked {
+                    name: plan.as_deref(),
+                    against: against.is_some(),
                     trials,
                     up_to,
+                    rate_per_s,
+                    seconds,
+                    pattern: arrivals,
+                    turns,
+                    replay: prompts.as_ref().map(lab::Prompts::asked),
                     when_disturbed,
                     quiet_wait_s,
-                    against,
-                    slo_ms,
+                    budget_s,
                 };
-                self.bench(asked).await
+                let plan = self.with_slo(asked.plan(rand::random())?, slo_ms)?;
+                let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
+                let against = against.map(|side| (side.model, side.server));
+                let request =
+                    BenchRequest { model, server, plan, against, replay, resume: vec![], noise: false };
+                match assume_noise.unwrap_or(false) {
+                    true => self.measure(request).await,
+                    false => self.measure_knowing_noise(request).await,
+                }
             }
             Call::Compare { a, b } => self.compare(a, b).await,
             Call::Trends { model, server, plan, metric, limit, points } => {
@@ -150,6 +170,9 @@ impl Inner {
                 self.store()?.accept_level(run_id).await?;
                 Ok(Reply::Done)
             }
+            Call::UseParallel { model, server, parallel } => self.use_parallel(model, server, parallel).await,
+            Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
+            Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
             Call::History { model, server, plan, state, limit, offset } => {
                 let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
@@ -163,7 +186,7 @@ impl Inner {
                 Ok(Reply::Deleted { deleted: self.store()?.delete_runs(&runs).await? })
             }
             Call::HistorySize => {
-                let keep = self.in_force.borrow().history;
+                let keep = self.in_file.borrow().history;
                 Ok(Reply::HistorySize { size: self.store()?.size(&keep).await? })
             }
             Call::Switches { limit } => {

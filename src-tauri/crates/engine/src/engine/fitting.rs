@@ -122,7 +122,7 @@ impl Inner {
         let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
         let name = model.as_ref().map_or("", |model| model.name.as_str());
         let off_card = server.is_some_and(|server| here && self.bookkeeper.is_off_card(&server.id));
-        let place = place(&self.started_with, kind, name, machine, off_card);
+        let place = place(&self.in_force.now(), kind, name, machine, off_card);
         let known = server.zip(model.as_ref()).filter(|_| here);
         let key = known.map(|(server, model)| LoadKey::of(model, server.version.clone(), wish, place));
         let correction = key.and_then(|key| self.bookkeeper.correction(&key));
@@ -187,7 +187,7 @@ impl Inner {
         let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
         let name = model.map_or("", |model| model.name.as_str());
         let context_max = first.and_then(|named| named.anatomy.context_max);
-        let usual = usual(&self.started_with, kind, name, context_max, &machine.ceiling());
+        let usual = usual(&self.in_force.now(), kind, name, context_max, &machine.ceiling());
         let kv = asked.kv.as_deref().unwrap_or(usual.kv.name());
         let parallel = asked.parallel.unwrap_or(usual.parallel);
         Wish::checked(asked.context.unwrap_or(usual.context), Some(parallel), Some(kv))

@@ -105,7 +105,7 @@ impl Fleet {
     }
 
     /// Puts changed settings in force: servers of other owners at once, the rest is said to need a restart.
-    /// `started_with`: the settings of our start. `in_force`: those before this change.
+    /// `started_with`: the settings by which the servers were started. `in_force`: those before this change.
     pub async fn follow(&self, started_with: &Settings, in_force: &Settings, wanted: &Settings) {
         let (before, after) = (enabled(in_force), enabled(wanted));
         for (name, remote) in &before {

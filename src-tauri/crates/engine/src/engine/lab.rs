@@ -3,74 +3,55 @@
 use super::Inner;
 use crate::{
     actors::bencher::BenchRequest,
-    api::{BenchSide, CallResult, Reply},
+    api::{CallResult, Reply},
     store::RunFilter,
 };
+use jiff::SignedDuration;
 use pilothouse_domain::{
+    Timestamp,
     bench::{
         BenchPlan, RunDetail, RunState,
         comparison::{NoiseFloor, compare},
-        plan::{MAX_QUIET_WAIT_S, WhenDisturbed, levels},
+        plan::MIN_BLOCKS,
+        replay::{ReplayPrompt, prompts_of},
     },
     error::{ApiError, ErrorCode},
+    model::{Model, ModelRef, find_model},
     server::ServerId,
 };
+use sha2::{Digest, Sha256};
 
-/// What a benchmark shall measure, as a client said it.
-pub(super) struct Asked {
-    pub model: Option<String>,
-    pub server: Option<ServerId>,
-    pub plan: Option<String>,
-    pub trials: Option<u32>,
-    pub up_to: Option<u32>,
-    pub when_disturbed: Option<WhenDisturbed>,
-    pub quiet_wait_s: Option<u32>,
-    pub against: Option<BenchSide>,
-    pub slo_ms: Option<u32>,
+/// The prompts of a file.
+pub(super) struct Prompts {
+    pub list: Vec<ReplayPrompt>,
+    digest: String,
 }
 
-impl Asked {
-    /// `slo_ms`: as the settings say. Errors: invalid_call.
-    fn plan(&self, slo_ms: u32) -> Result<BenchPlan, ApiError> {
-        let usual = if self.against.is_some() { "ab" } else { "quick" };
-        let name = self.plan.as_deref().unwrap_or(usual);
-        let mut plan = BenchPlan::named(name, self.trials).ok_or_else(|| {
-            ApiError::new(ErrorCode::InvalidCall, format!("There is no benchmark plan {name}."))
-                .hint("Plans: quick, standard, ab, sweep.")
-        })?;
-        if self.against.is_some() != (name == "ab") {
-            return Err(ApiError::new(ErrorCode::InvalidCall, "The plan ab, and no other, has two sides.")
-                .hint("Name the other side: pilothouse bench MODEL --against OTHER"));
-        }
-        if let Some(up_to) = self.up_to {
-            if !plan.is_sweep() {
-                return Err(ApiError::new(ErrorCode::InvalidCall, "Only a sweep has levels to go up to.")
-                    .hint("pilothouse sweep --up-to N"));
-            }
-            plan.concurrency = levels(up_to);
-        }
-        if let Some(asked) = self.slo_ms
-            && (!plan.is_sweep() || !(1..=60_000).contains(&asked))
-        {
-            let text = "Only a sweep counts first tokens that are in time, within 1 to 60000 ms.";
-            return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("pilothouse sweep --slo-ms N"));
-        }
-        plan.slo_ms = plan.is_sweep().then(|| self.slo_ms.unwrap_or(slo_ms));
-        plan.when_disturbed = self.when_disturbed.unwrap_or_default();
-        if let Some(seconds) = self.quiet_wait_s {
-            plan.quiet_wait_s = seconds.min(MAX_QUIET_WAIT_S);
-        }
-        Ok(plan)
+impl Prompts {
+    /// Errors: invalid_call, with the line.
+    pub fn read(text: &str) -> Result<Self, ApiError> {
+        let digest = Sha256::digest(text.as_bytes());
+        let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { list: prompts_of(text)?, digest })
+    }
+
+    pub fn asked(&self) -> (&[ReplayPrompt], &str) {
+        (&self.list, &self.digest)
     }
 }
 
+/// How long a comparison of a model with itself that a busy machine spoiled stands for one that was not made.
+const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
+
 impl Inner {
-    pub(super) async fn bench(&self, asked: Asked) -> CallResult {
-        let plan = asked.plan(self.in_force.borrow().bench.slo_ms)?;
-        let against = asked.against.map(|side| (side.model, side.server));
-        let request =
-            BenchRequest { model: asked.model, server: asked.server, plan, against, resume: vec![] };
-        self.measure(request).await
+    /// What a sweep counts as in time, as it was asked for or as the settings say. Errors: invalid_call.
+    pub(super) fn with_slo(&self, mut plan: BenchPlan, asked: Option<u32>) -> Result<BenchPlan, ApiError> {
+        if asked.is_some_and(|ms| !plan.is_sweep() || !(1..=60_000).contains(&ms)) {
+            let text = "Only a sweep counts first tokens that are in time, within 1 to 60000 ms.";
+            return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("pilothouse sweep --slo-ms N"));
+        }
+        plan.slo_ms = plan.is_sweep().then(|| asked.unwrap_or(self.in_file.borrow().bench.slo_ms));
+        Ok(plan)
     }
 
     /// Goes on with a run that was cut off, and with its counterpart if it has one.
@@ -92,8 +73,8 @@ impl Inner {
                 RunState::Running => return Err(cannot("it is under way")),
                 RunState::Done => return Err(cannot("it is done")),
             }
-            if run.plan.is_sweep() {
-                return Err(cannot("the levels of a sweep are measured in one go"));
+            if let Some(why) = run.plan.cannot_resume() {
+                return Err(cannot(why));
             }
         }
         let [first, rest @ ..] = &sides[..] else { return Err(ApiError::internal("A run has no side.")) };
@@ -102,12 +83,50 @@ impl Inner {
             server: Some(first.run.server.clone()),
             plan: first.run.plan.clone(),
             against: rest.first().map(|other| (other.run.model.clone(), Some(other.run.server.clone()))),
+            replay: vec![],
             resume: sides,
+            noise: false,
         };
         self.measure(request).await
     }
 
-    async fn measure(&self, request: BenchRequest) -> CallResult {
+    /// Measures, after a comparison of the first side with itself where nobody knows yet how much this machine scatters.
+    pub(super) async fn measure_knowing_noise(&self, request: BenchRequest) -> CallResult {
+        if let Some(noise) = self.noise_first(&request).await? {
+            self.bencher.bench(noise).await?;
+        }
+        self.measure(request).await
+    }
+
+    /// What has to be measured before a comparison says anything of small differences. What is learnt must be kept, or it would be
+    /// measured each time. Errors: not_found, ambiguous, no_active_model.
+    async fn noise_first(&self, request: &BenchRequest) -> Result<Option<BenchRequest>, ApiError> {
+        let Some((other, other_server)) = &request.against else { return Ok(None) };
+        let Ok(store) = self.store() else { return Ok(None) };
+        // A machine that was too busy to tell is not asked again and again.
+        let lately = Timestamp::now() - ASKED_AGAIN;
+        if store.noise_floor().await?.is_some() || store.scattering_was_measured(lately).await? {
+            return Ok(None);
+        }
+        let snapshot = self.hub.now();
+        let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+        let first = match (&request.model, &snapshot.active) {
+            (Some(name), _) => find_model(&models, name, request.server.as_ref())?.reference(),
+            (None, Some(active)) => ModelRef { server: active.server.clone(), model: active.model.clone() },
+            // The bencher says so.
+            (None, None) => return Ok(None),
+        };
+        let second = find_model(&models, other, other_server.as_ref())?.reference();
+        if first == second {
+            return Ok(None);
+        }
+        let plan = BenchPlan { trials: MIN_BLOCKS, ..request.plan.clone() };
+        let against = Some((first.model.clone(), Some(first.server.clone())));
+        let (model, server) = (Some(first.model), Some(first.server));
+        Ok(Some(BenchRequest { model, server, plan, against, replay: vec![], resume: vec![], noise: true }))
+    }
+
+    pub(super) async fn measure(&self, request: BenchRequest) -> CallResult {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {

@@ -10,11 +10,13 @@ use pilothouse_domain::{
     hang::{ProcessWork, Slot},
     model::{Expiry, Instance, Model},
     server::{Abilities, Ownership, ServerId, ServerKind},
+    settings::ServersSettings,
 };
 use pilothouse_servers::{
     Found, GenerateEnd, GenerateEvent, GenerateRequest, GenerateStream, Health, Installation, Launch,
     LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
+use pilothouse_system::model_files::ModelFiles;
 use pilothouse_system::process::{Child, Exit, ProcessSpec, Processes};
 use std::{sync::Arc, time::Duration};
 
@@ -93,6 +95,7 @@ impl ServerClient for FakeServer {
         let life = self.life(&name)?;
         let place = self.place().await?;
         let answer = UnderWay::begin(self, name, life, place);
+        let (prompt_tokens, cached_tokens) = self.read(&request.prompt).await;
         let shape = self.lock().faults.shape;
         let tokens = u64::from(request.max_tokens.max(1));
         let events = stream::unfold((answer, 0), move |(answer, given)| async move {
@@ -103,6 +106,8 @@ impl ServerClient for FakeServer {
                 let end = GenerateEnd {
                     finish: Some("length".into()),
                     output_tokens: (shape != Shape::Uncounted).then_some(given as u32),
+                    prompt_tokens,
+                    cached_tokens,
                     ..GenerateEnd::default()
                 };
                 return Some((Ok(event(String::new(), Some(end))), (answer, given + 1)));
@@ -124,6 +129,23 @@ impl ServerClient for FakeServer {
         Ok(events.boxed())
     }
 
+    async fn load_copy(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
+        let (fault, takes) = {
+            let mut world = self.lock();
+            world.load_calls += 1;
+            (world.faults.next_loads.pop_front().unwrap_or_default(), world.load_takes)
+        };
+        self.suffer(fault).await?;
+        tokio::time::sleep(takes).await;
+        let held = self.held();
+        let numbered = (2..).map(|number| format!("{}:{number}", request.model));
+        let id =
+            std::iter::once(request.model.clone()).chain(numbered).find(|id| !held.contains(id)).unwrap();
+        let instance = self.take_copy_in(&request.model, &id, Expiry::Never)?;
+        self.lock().acts.push(Act::Loaded(id));
+        Ok(instance)
+    }
+
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.endpoint().base_url), key: None }
     }
@@ -138,7 +160,8 @@ impl ServerClient for FakeServer {
 }
 
 fn event(text: String, end: Option<GenerateEnd>) -> GenerateEvent {
-    GenerateEvent { at: std::time::Instant::now(), text, end }
+    // By the clock of the test.
+    GenerateEvent { at: tokio::time::Instant::now().into_std(), text, end }
 }
 
 /// One answer, counted for as long as it lives.
@@ -204,6 +227,24 @@ impl FakeServer {
         Ok(instance)
     }
 
+    /// Reads what of a prompt its cache does not have. Returns its words and those from the cache, where they are counted.
+    async fn read(&self, prompt: &str) -> (Option<u32>, Option<u32>) {
+        let words: Vec<String> = prompt.split_whitespace().map(str::to_owned).collect();
+        let (takes, cached) = {
+            let mut world = self.lock();
+            let Some(takes) = world.word_takes else { return (None, None) };
+            let kept = world.cache.as_ref();
+            let cached = kept.map(|kept| kept.iter().zip(&words).take_while(|(a, b)| a == b).count());
+            if let Some(cache) = &mut world.cache {
+                cache.clone_from(&words);
+            }
+            (takes, cached)
+        };
+        let anew = words.len() - cached.unwrap_or(0);
+        tokio::time::sleep(takes * anew as u32).await;
+        (Some(words.len() as u32), cached.map(|words| words as u32))
+    }
+
     fn life(&self, name: &str) -> Result<u64, ApiError> {
         let world = self.lock();
         let life = world.held.get(name).map(|(life, _)| *life);
@@ -248,7 +289,7 @@ impl ServerAdapter for FakeServer {
     }
 
     fn abilities(&self) -> Abilities {
-        Abilities { load: true, unload: true, ..Abilities::default() }
+        Abilities { load: true, unload: true, copies: self.lock().copies, ..Abilities::default() }
     }
 
     fn found_as(&self) -> Ownership {
@@ -287,7 +328,16 @@ impl ServerAdapter for FakeServer {
         if self.found_as != Ownership::Ours {
             return Err(ApiError::new(ErrorCode::NotInstalled, "It is a fake."));
         }
-        self.lock().launches += 1;
+        // A new process has nothing in memory.
+        for model in self.held() {
+            self.let_go(&model);
+        }
+        let mut world = self.lock();
+        world.launches += 1;
+        if let Some(parallel) = world.parallel.filter(|_| !world.ignores_parallel) {
+            world.slots = Some(parallel);
+        }
+        drop(world);
         let process = ProcessSpec {
             program: "/bin/sleep".into(),
             args: vec!["1000".into()],
@@ -296,6 +346,14 @@ impl ServerAdapter for FakeServer {
             cwd: None,
         };
         Ok(Launch::Own { process, endpoint: self.endpoint(), files: vec![] })
+    }
+
+    async fn model_files(&self, model: &str) -> Option<ModelFiles> {
+        self.lock().files.then(|| ModelFiles::gguf(format!("/nowhere/{model}.gguf").into()))
+    }
+
+    fn take_settings(&self, servers: &ServersSettings) {
+        self.lock().parallel = Some(servers.ollama.parallel);
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

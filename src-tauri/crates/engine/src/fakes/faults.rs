@@ -1,5 +1,6 @@
 use pilothouse_domain::error::ApiError;
 use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
 
 /// How a call goes.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -10,6 +11,8 @@ pub enum Fault {
     Slow(Duration),
     /// It does nothing and answers this.
     Fail(ApiError),
+    /// It stands still up to this instant, then does its work.
+    Until(Instant),
     /// It does nothing and never answers.
     Hang,
 }

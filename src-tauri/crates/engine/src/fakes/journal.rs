@@ -71,6 +71,10 @@ impl FakeJournal {
                 tokio::time::sleep(Duration::from_secs(1)).await;
                 Err(error)
             }
+            Fault::Until(instant) => {
+                tokio::time::sleep_until(instant).await;
+                Ok(())
+            }
             Fault::Hang => std::future::pending().await,
         }
     }

@@ -9,6 +9,7 @@ mod client;
 mod faults;
 mod journal;
 mod scene;
+mod slots;
 mod wiring;
 mod world;
 

@@ -1,7 +1,7 @@
 use super::faults::{Fault, Faults};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    hang::{ProcessWork, Slot},
+    hang::ProcessWork,
     model::{Expiry, Instance, Model, ModelPurpose},
     server::{Ownership, ServerId},
 };
@@ -67,8 +67,15 @@ pub(super) struct World {
     pub tokens_asked: u32,
     pub health_calls: u32,
     pub token_takes: Duration,
+    /// To read a word of a prompt that its cache does not have; `None`: nothing is read or counted.
+    pub word_takes: Option<Duration>,
+    /// The words of the last prompt and its answer, if its cache keeps them.
+    pub cache: Option<Vec<String>>,
     pub load_takes: Duration,
     pub slots: Option<u32>,
+    /// What its next start takes over of the settings; `None`: nothing was said.
+    pub parallel: Option<u32>,
+    pub ignores_parallel: bool,
     /// Answers that nobody waits for: since when, and whether they go on.
     pub orphans: Vec<(Instant, bool)>,
     /// Answers under way that came by `generate`, and their tokens so far.
@@ -84,6 +91,10 @@ pub(super) struct World {
     pub installed: bool,
     /// A load goes on when its asker leaves.
     pub loads_go_on: bool,
+    /// It holds several copies of a model.
+    pub copies: bool,
+    /// Its models have files that can be read here.
+    pub files: bool,
 }
 
 /// A server that exists only in memory. A clone is the same server.
@@ -112,8 +123,12 @@ impl FakeServer {
             tokens_asked: 0,
             health_calls: 0,
             token_takes: Duration::ZERO,
+            word_takes: None,
+            cache: None,
             load_takes: Duration::ZERO,
             slots: None,
+            parallel: None,
+            ignores_parallel: false,
             orphans: vec![],
             answers: BTreeMap::new(),
             work: None,
@@ -122,6 +137,8 @@ impl FakeServer {
             pid: PID,
             installed: false,
             loads_go_on: false,
+            copies: false,
+            files: false,
         };
         Self {
             id: ServerId::new(id),
@@ -135,6 +152,16 @@ impl FakeServer {
     pub fn with_model(self, name: &str, bytes: u64) -> Self {
         self.lock().models.insert(name.into(), bytes);
         self
+    }
+
+    /// It reads a prompt word by word, counts them, and may keep those of the last one. It has one place then.
+    pub fn that_reads(self, word: Duration, keeps: bool) -> Self {
+        {
+            let mut world = self.lock();
+            world.word_takes = Some(word);
+            world.cache = keeps.then(Vec::new);
+        }
+        Self { places: Arc::new(Semaphore::new(1)), ..self }
     }
 
     /// It shares its memory with others.
@@ -157,6 +184,11 @@ impl FakeServer {
         Self { places: Arc::new(Semaphore::new(slots as usize)), ..self }
     }
 
+    /// It goes on with as many slots as it has, whatever the settings say.
+    pub fn ignore_parallel(&self) {
+        self.lock().ignores_parallel = true;
+    }
+
     /// How long a load and each token take.
     pub fn with_pace(self, load: Duration, token: Duration) -> Self {
         {
@@ -176,6 +208,17 @@ impl FakeServer {
     pub fn with_loads_that_go_on(self) -> Self {
         self.lock().loads_go_on = true;
         self
+    }
+
+    /// It holds several copies of a model, as LM Studio does.
+    pub fn with_copies(self) -> Self {
+        self.lock().copies = true;
+        self
+    }
+
+    /// Its models have files that can be read here.
+    pub fn with_files(&self) {
+        self.lock().files = true;
     }
 
     /// The process that it is found with.
@@ -307,6 +350,10 @@ impl FakeServer {
                 tokio::time::sleep(so).await;
                 Ok(())
             }
+            Fault::Until(instant) => {
+                tokio::time::sleep_until(instant).await;
+                Ok(())
+            }
             Fault::Fail(error) => Err(error),
             Fault::Hang => std::future::pending().await,
         }
@@ -314,10 +361,13 @@ impl FakeServer {
 
     /// Takes a model into memory, or gives what is there. Errors: not_found, does_not_fit.
     pub(super) fn take_in(&self, model: &str, expiry: Expiry) -> Result<Instance, ApiError> {
+        let held = self.lock().held.get(model).map(|(_, held)| held.clone());
+        held.map_or_else(|| self.take_copy_in(model, model, expiry), Ok)
+    }
+
+    /// The same for a copy of its own name.
+    pub(super) fn take_copy_in(&self, model: &str, id: &str, expiry: Expiry) -> Result<Instance, ApiError> {
         let mut world = self.lock();
-        if let Some((_, held)) = world.held.get(model) {
-            return Ok(held.clone());
-        }
         let Some(bytes) = world.models.get(model).copied() else {
             return Err(ApiError::not_found(format!("There is no model {model}.")));
         };
@@ -325,7 +375,7 @@ impl FakeServer {
             return Err(ApiError::new(ErrorCode::DoesNotFit, format!("There is no memory for {model}.")));
         }
         let instance = Instance {
-            id: model.to_owned(),
+            id: id.to_owned(),
             server: self.id.clone(),
             model: model.to_owned(),
             memory_bytes: Some(bytes),
@@ -339,10 +389,10 @@ impl FakeServer {
         };
         world.lives += 1;
         let life = world.lives;
-        world.held.insert(model.to_owned(), (life, instance.clone()));
+        world.held.insert(id.to_owned(), (life, instance.clone()));
         let pid = world.next_pid;
         if let Some(children) = &mut world.children {
-            children.push((pid, model.to_owned()));
+            children.push((pid, id.to_owned()));
             world.next_pid += 1;
         }
         Ok(instance)
@@ -372,26 +422,5 @@ impl FakeServer {
             context_max: None,
             damaged: None,
         }
-    }
-
-    /// Its slots as it would tell them now.
-    pub(super) fn slots_now(&self) -> Option<Vec<Slot>> {
-        let world = self.lock();
-        let count = world.slots?;
-        let orphans = world.orphans.iter().map(|(since, moving)| match moving {
-            true => since.elapsed().as_millis() as u64,
-            false => 0,
-        });
-        let busy: Vec<u64> = orphans.chain(world.answers.values().copied()).collect();
-        let slot = |id: u32| {
-            let done = busy.get(id as usize).copied();
-            Slot {
-                id,
-                busy: done.is_some(),
-                task: done.map(|_| i64::from(id)),
-                done: done.unwrap_or_default(),
-            }
-        };
-        Some((0..count).map(slot).collect())
     }
 }

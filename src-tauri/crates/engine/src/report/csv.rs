@@ -1,7 +1,7 @@
 //! Runs and requests as comma-separated values (RFC 4180): fixed columns, decimal points, an empty field for what is not known.
 
 use super::figures::{lengths, machine_of, mean_and_deviation, peak_bytes, told_by, values};
-use pilothouse_domain::bench::{RunDetail, Summary, TrialPhase};
+use pilothouse_domain::bench::{PrefixUse, RunDetail, Summary, TrialPhase};
 
 const RUN_COLUMNS: &str = "run,started_at,machine,server,server_version,model,quantization,size_bytes,parameters,backend,\
     gpu_layers,context,plan,state,prompt_tokens,output_tokens,n,decode_tok_s_mean,decode_tok_s_std,decode_tok_s_median,\
@@ -11,7 +11,7 @@ const RUN_COLUMNS: &str = "run,started_at,machine,server,server_version,model,qu
 
 const TRIAL_COLUMNS: &str = "run,started_at,machine,server,model,plan,phase,seq,block,concurrency,begun_ms,late_ms,ttft_ms,\
     decode_tok_s,prefill_tok_s,total_ms,output_tokens,prompt_tokens,cached_tokens,server_decode_tok_s,server_prefill_tok_s,\
-    finish,flaw";
+    finish,flaw,turn,prefix";
 
 /// One row for each run.
 pub fn runs(details: &[RunDetail]) -> String {
@@ -78,6 +78,11 @@ pub fn trial_rows(detail: &RunDetail) -> String {
         row.figure(trial.output_tokens).figure(trial.prompt_tokens).figure(trial.cached_tokens);
         row.figure(trial.server_decode_tok_s).figure(trial.server_prefill_tok_s);
         row.text(trial.finish.as_deref().unwrap_or("")).text(trial.flaw.as_deref().unwrap_or(""));
+        row.figure(trial.turn).text(match trial.prefix {
+            Some(PrefixUse::Kept) => "kept",
+            Some(PrefixUse::New) => "new",
+            None => "",
+        });
         text.push_str(&row.end());
     }
     text

@@ -79,6 +79,12 @@ fn gibibytes(bytes: u64) -> u64 {
     (bytes + (1 << 29)) >> 30
 }
 
+/// What a run under a plan with a course of its own says, in a sentence.
+pub fn finding(run: &Run) -> Option<&str> {
+    let open_loop = run.open_loop.as_ref().map(|found| found.words.as_str());
+    open_loop.or(run.conversation.as_ref().map(|found| found.words.as_str()))
+}
+
 /// The requests that a summary is made of.
 pub fn counted(detail: &RunDetail) -> impl Iterator<Item = &Trial> {
     detail.trials.iter().filter(|trial| trial.counts() && trial.is_alone())

@@ -3,7 +3,9 @@
 
 use super::{
     Made,
-    figures::{ABSENT, lengths, machine_of, mean_and_deviation, peak_words, short, told, told_by, values},
+    figures::{
+        ABSENT, finding, lengths, machine_of, mean_and_deviation, peak_words, short, told, told_by, values,
+    },
 };
 use pilothouse_domain::{
     bench::{Run, RunDetail, stats::Interval, sweep::Sweep},
@@ -42,6 +44,11 @@ pub fn runs(details: &[RunDetail], made: &Made) -> String {
         if let Some(sweep) = &detail.run.sweep {
             text.push('\n');
             text.push_str(&sweep_table(&detail.run, sweep));
+        }
+        if let Some(words) = finding(&detail.run) {
+            let run = &detail.run;
+            let line = format!("{} on {} (run {}): {words}", run.model, run.server, run.run_id);
+            text.push_str(&format!("\n{}\n", escape(&line)));
         }
     }
     text.push('\n');
@@ -283,9 +290,18 @@ pub fn escape(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::seeds;
+    use pilothouse_domain::bench::conversation::Conversation;
 
     fn made() -> Made {
         Made { at: seeds::at(0), version: "0.1.0".into() }
+    }
+
+    #[test]
+    fn what_a_plan_of_its_own_course_says_stands_below_the_table() {
+        let mut talk = seeds::detail(7, "ollama", "qwen2.5:7b", 50.0);
+        talk.run.conversation = Some(Conversation::of(&talk.trials));
+        let text = runs(&[talk], &made());
+        assert!(text.contains("\nqwen2.5:7b on ollama (run 7): Too few answers count"), "{text}");
     }
 
     #[test]

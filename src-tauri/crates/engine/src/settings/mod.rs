@@ -1,12 +1,16 @@
 //! The settings file: made on the first start, read with helpful errors, watched for changes, and changed only where a person asks for it
-//! (`remotes`).
+//! (`remotes`, `numbers`).
 
 mod folders;
+mod in_force;
 mod locate;
+mod numbers;
 mod remotes;
 mod watch;
 
 pub use folders::missing as missing_folders;
+pub use in_force::InForce;
+pub use numbers::NumberChange;
 pub use watch::{WatchGuard, watch};
 
 use pilothouse_domain::{

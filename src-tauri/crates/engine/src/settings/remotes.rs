@@ -1,5 +1,4 @@
-//! The one change that Pilothouse makes to the settings file, and only when a person asks for it: a remote server more or
-//! less. Comments and everything else stay as they are.
+//! A change that Pilothouse makes to the settings file when a person asks for it: a remote server more or less. Comments and everything else stay as they are.
 
 use super::{SettingsFile, invalid, parse};
 use pilothouse_domain::error::{ApiError, ErrorCode};

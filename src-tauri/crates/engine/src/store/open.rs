@@ -28,7 +28,8 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0004_residency.sql"),
     include_str!("../../migrations/0005_start.sql"),
     include_str!("../../migrations/0006_lab.sql"),
-    include_str!("../../migrations/0007_history.sql"),
+    include_str!("../../migrations/0007_plans.sql"),
+    include_str!("../../migrations/0008_history.sql"),
 ];
 
 /// Readers at the same time.

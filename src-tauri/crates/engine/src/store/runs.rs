@@ -8,7 +8,11 @@ use super::{
 };
 use pilothouse_domain::{
     Timestamp,
-    bench::{BenchPlan, Fingerprint, GapSpread, METRICS_VERSION, Run, RunDetail, Summary, sweep::Sweep},
+    bench::{
+        BenchPlan, Fingerprint, GapSpread, METRICS_VERSION, Run, RunDetail, Summary,
+        conversation::Conversation, copies::Copies, load::Loads, open_loop::OpenLoop, replay::Replay,
+        sweep::Sweep,
+    },
     error::ApiError,
     server::ServerId,
 };
@@ -231,6 +235,13 @@ pub(super) struct StoredSummary {
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
+    open_loop: Option<OpenLoop>,
+    conversation: Option<Conversation>,
+    replay: Option<Replay>,
+    #[serde(default)]
+    loads: Option<Loads>,
+    #[serde(default)]
+    copies: Option<Copies>,
     reasons: Vec<String>,
 }
 
@@ -249,6 +260,11 @@ impl StoredSummary {
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
+            open_loop: run.open_loop.clone(),
+            conversation: run.conversation.clone(),
+            replay: run.replay.clone(),
+            loads: run.loads.clone(),
+            copies: run.copies.clone(),
             reasons: run.reasons.clone(),
         }
     }
@@ -266,6 +282,11 @@ impl StoredSummary {
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;
+        run.open_loop = self.open_loop;
+        run.conversation = self.conversation;
+        run.replay = self.replay;
+        run.loads = self.loads;
+        run.copies = self.copies;
         run.reasons = self.reasons;
     }
 }

@@ -378,6 +378,8 @@ async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
         concurrency: Some(4),
         begun_ms: Some(1.5),
         late_ms: Some(0.5),
+        turn: Some(2),
+        prefix: Some(pilothouse_domain::bench::PrefixUse::Kept),
         ..trial(0, TrialPhase::Measured, 10.0, None)
     };
     store.add_trial(second, &told).await.unwrap();

@@ -8,7 +8,7 @@ use pilothouse_domain::{
     bench::{Trial, TrialPhase, gaps},
     error::ApiError,
 };
-use sqlx::{Row, SqliteConnection, query, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, ValueRef, query, sqlite::SqliteRow};
 use std::collections::HashMap;
 
 pub(super) const TRIALS: &str = "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?1)) \
@@ -66,7 +66,8 @@ pub(super) async fn insert(
     query(
         "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
          prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, \
-         concurrency, begun_ms, late_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         concurrency, begun_ms, late_ms, turn, prefix) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(run_id)
     .bind(trial.seq)
@@ -86,6 +87,8 @@ pub(super) async fn insert(
     .bind(trial.concurrency)
     .bind(finite(trial.begun_ms))
     .bind(finite(trial.late_ms))
+    .bind(trial.turn)
+    .bind(trial.prefix.as_ref().map(word).transpose()?)
     .execute(&mut *connection)
     .await?;
     let gaps = trial.gaps_us.as_ref().filter(|gaps| trial.phase == TrialPhase::Measured && !gaps.is_empty());
@@ -120,6 +123,11 @@ fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
         concurrency: unsigned(row, "concurrency")?,
         begun_ms: row.try_get("begun_ms")?,
         late_ms: row.try_get("late_ms")?,
+        turn: unsigned(row, "turn")?,
+        prefix: match row.try_get_raw("prefix")?.is_null() {
+            true => None,
+            false => Some(from_word(row, "prefix")?),
+        },
         gaps_us: None,
     })
 }

@@ -249,8 +249,8 @@ impl ServerClient for LlamaClient {
                 n_predict: request.max_tokens,
                 temperature: 0.0,
                 seed: 1,
-                cache_prompt: false,
-                ignore_eos: true,
+                cache_prompt: request.reuses_prefix,
+                ignore_eos: !request.ends_by_itself,
                 stream: true,
             };
             let lines = self.stream(&request.instance, "/completion", &body).await?;

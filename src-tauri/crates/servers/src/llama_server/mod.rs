@@ -18,13 +18,18 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     server::{Abilities, ServerId, ServerKind},
-    settings::LlamaServerSettings,
+    settings::{LlamaServerSettings, ServersSettings},
 };
 use pilothouse_system::{
     model_files::ModelFiles,
     process::{Exit, ProcessSpec},
 };
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 /// The id in settings, calls and rows.
 pub(super) const ID: &str = "llama-server";
@@ -46,7 +51,7 @@ pub struct Places {
 
 /// The adapter.
 pub struct LlamaServer {
-    settings: LlamaServerSettings,
+    settings: RwLock<LlamaServerSettings>,
     places: Places,
     library: Arc<Library>,
 }
@@ -59,7 +64,12 @@ impl LlamaServer {
         };
         let folders = vec![places.embedded.join("models"), own];
         let library = Arc::new(Library::new(folders, places.run.join("llama-server-models")));
-        Self { settings, places, library }
+        Self { settings: RwLock::new(settings), places, library }
+    }
+
+    /// As they are now.
+    fn settings(&self) -> LlamaServerSettings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -89,23 +99,25 @@ impl ServerAdapter for LlamaServer {
             take_over: false,
             // One without a stream is noticed within a second, and not at all beside an answer that is being streamed.
             cancels: false,
+            copies: false,
         }
     }
 
     async fn locate(&self) -> Installation {
-        match launch::find(&self.settings, &self.places).await {
+        match launch::find(&self.settings(), &self.places).await {
             Some(program) => Installation::Installed { program, version: None },
             None => not_installed(
                 "llama-server",
                 ID,
-                &self.settings.program,
+                &self.settings().program,
                 "`pilothouse setup` fetches it with a small model.",
             ),
         }
     }
 
     fn fixed_port(&self) -> Option<(u16, &'static str)> {
-        (self.settings.port != 0).then_some((self.settings.port, PORT_KEY))
+        let port = self.settings().port;
+        (port != 0).then_some((port, PORT_KEY))
     }
 
     /// The router starts one `llama-server --model …` (or `-m …`) per model.
@@ -129,7 +141,7 @@ impl ServerAdapter for LlamaServer {
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
-        launch::launch(installation, &self.settings, &self.places, &self.library).await
+        launch::launch(installation, &self.settings(), &self.places, &self.library).await
     }
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
@@ -137,7 +149,11 @@ impl ServerAdapter for LlamaServer {
     }
 
     fn loads_with(&self, model: &str) -> BTreeMap<&'static str, String> {
-        launch::loads_with(&self.settings, model)
+        launch::loads_with(&self.settings(), model)
+    }
+
+    fn take_settings(&self, servers: &ServersSettings) {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(&servers.llama_server);
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {
@@ -157,7 +173,7 @@ impl ServerAdapter for LlamaServer {
             return launch::cpu_too_old("This llama-server was built for a newer processor than this one.");
         }
         if last_lines.iter().any(|line| line.contains("couldn't bind")) {
-            return held("llama-server", PORT_KEY, self.settings.port, None);
+            return held("llama-server", PORT_KEY, self.settings().port, None);
         }
         let said = last_lines.iter().rev().find(|line| line.contains(" E ") || line.contains("error"));
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();

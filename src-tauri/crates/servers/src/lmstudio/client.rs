@@ -103,6 +103,13 @@ impl LmStudioClient {
         }
     }
 
+    async fn load_v1(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
+        let body = Load { model: &request.model, context_length: request.context };
+        let loaded: Loaded = self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
+        let listed = self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
+        listed.ok_or_else(|| not_there(&request.model))
+    }
+
     /// Runs `lms` until it ends or what it is to do is `seen`, for it may never end (lms#507). Gives what it said against
     /// it; exit codes of `lms` lie, so the list that is read afterwards is what counts.
     async fn lms(&self, args: &[&str], seen: impl Future<Output = ()>) -> Result<Option<String>, ApiError> {
@@ -167,14 +174,7 @@ impl ServerClient for LmStudioClient {
             return Ok(there);
         }
         match self.library().await? {
-            Library::V1(_) => {
-                let body = Load { model: &request.model, context_length: request.context };
-                let loaded: Loaded =
-                    self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
-                let listed =
-                    self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
-                listed.ok_or_else(|| not_there(&request.model))
-            }
+            Library::V1(_) => self.load_v1(request).await,
             Library::V0(rows) => {
                 // `lms load` picks the nearest name, so an unknown one would load something else.
                 if !rows.iter().any(|row| row.id == request.model) {
@@ -186,6 +186,17 @@ impl ServerClient for LmStudioClient {
                     Some(said) => load_error(server_error(&said)),
                     None => not_there(&request.model),
                 })
+            }
+        }
+    }
+
+    /// A load of what is in memory makes a twin, with `:2`, `:3`… behind its key.
+    async fn load_copy(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
+        match self.library().await? {
+            Library::V1(_) => self.load_v1(request).await,
+            Library::V0(_) => {
+                let text = "This LM Studio loads copies only by hand.";
+                Err(ApiError::new(ErrorCode::Unsupported, text).hint("Update it to 0.4."))
             }
         }
     }

@@ -105,6 +105,7 @@ impl ServerAdapter for LmStudio {
             key: true,
             take_over: false,
             cancels: false,
+            copies: true,
         }
     }
 

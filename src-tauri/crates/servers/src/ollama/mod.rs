@@ -15,7 +15,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     server::{Abilities, ServerId, ServerKind},
-    settings::OllamaSettings,
+    settings::{OllamaSettings, ServersSettings},
 };
 use pilothouse_system::{
     gauges::CommandLines,
@@ -25,7 +25,7 @@ use pilothouse_system::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -36,18 +36,23 @@ const ADDRESS_KEY: &str = "servers.ollama.address";
 
 /// The adapter.
 pub struct Ollama {
-    settings: OllamaSettings,
+    settings: RwLock<OllamaSettings>,
     /// Where the app of this user keeps its log.
     user_home: PathBuf,
 }
 
 impl Ollama {
     pub fn new(settings: OllamaSettings, user_home: PathBuf) -> Self {
-        Self { settings, user_home }
+        Self { settings: RwLock::new(settings), user_home }
+    }
+
+    /// As they are now.
+    fn settings(&self) -> OllamaSettings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn endpoint(&self) -> Endpoint {
-        Endpoint { base_url: self.settings.address.trim_end_matches('/').to_owned(), key: None }
+        Endpoint { base_url: self.settings().address.trim_end_matches('/').to_owned(), key: None }
     }
 }
 
@@ -127,16 +132,17 @@ impl ServerAdapter for Ollama {
             key: false,
             take_over: false,
             cancels: true,
+            copies: false,
         }
     }
 
     async fn locate(&self) -> Installation {
-        match launch::find(&self.settings).await {
+        match launch::find(&self.settings()).await {
             Some(program) => Installation::Installed { program, version: None },
             None => not_installed(
                 "Ollama",
                 ID,
-                &self.settings.program,
+                &self.settings().program,
                 "Install it, or set servers.ollama.program in the settings file.",
             ),
         }
@@ -161,7 +167,7 @@ impl ServerAdapter for Ollama {
     }
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
-        let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
+        let store = ollama_store::store(&self.settings().models_dir, &self.user_home);
         if let Some(files) = ollama_store::files_of(&store, model) {
             return Some(files);
         }
@@ -176,7 +182,7 @@ impl ServerAdapter for Ollama {
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
-        launch::launch(installation, &self.settings, self.endpoint()).await
+        launch::launch(installation, &self.settings(), self.endpoint()).await
     }
 
     /// Its owner's models are on disk, so one of ours goes on with them.
@@ -196,7 +202,7 @@ impl ServerAdapter for Ollama {
 
     /// Their file is named by the hash of the weights, wherever the store lies.
     async fn is_runner_of(&self, command_line: &[String], model: &str) -> bool {
-        let store = ollama_store::store(&self.settings.models_dir, &self.user_home);
+        let store = ollama_store::store(&self.settings().models_dir, &self.user_home);
         let files = ollama_store::files_of(&store, model);
         let blob = files.as_ref().and_then(|files| files.paths().first()?.file_name());
         blob.is_some_and(|blob| command_line.iter().any(|word| Path::new(word).file_name() == Some(blob)))
@@ -204,16 +210,20 @@ impl ServerAdapter for Ollama {
 
     /// Who owns a running Ollama (its app, systemd, Homebrew, a terminal) decides when it ends.
     fn loads_with(&self, _model: &str) -> BTreeMap<&'static str, String> {
-        let OllamaSettings { flash_attention, kv_type, parallel, .. } = &self.settings;
-        let kv_type = if kv_type.is_empty() { "f16" } else { kv_type };
-        let mut with = BTreeMap::from([("kv_type", kv_type.to_owned())]);
+        let OllamaSettings { flash_attention, kv_type, parallel, .. } = self.settings();
+        let kv_type = if kv_type.is_empty() { "f16".to_owned() } else { kv_type };
+        let mut with = BTreeMap::from([("kv_type", kv_type)]);
         if !flash_attention.is_empty() {
-            with.insert("flash_attention", flash_attention.clone());
+            with.insert("flash_attention", flash_attention);
         }
-        if *parallel > 0 {
+        if parallel > 0 {
             with.insert("parallel", parallel.to_string());
         }
         with
+    }
+
+    fn take_settings(&self, servers: &ServersSettings) {
+        self.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(&servers.ollama);
     }
 
     async fn stop_commands(&self, _installation: &Installation) -> Option<Vec<ProcessSpec>> {

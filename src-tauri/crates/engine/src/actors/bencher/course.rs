@@ -1,15 +1,13 @@
-//! Which request comes when: trial by trial, side by side in blocks, or more and more at a time.
+//! Which request comes when: trial by trial, side by side in blocks, or more and more at a time. Plans with a course of their
+//! own have a file each: `open_loop`, `conversation`, `replay`.
 
 use super::{
-    BencherWiring, prompt,
+    BencherWiring,
     quiet_gate::QuietGate,
-    request::{Asked, failed, has_failed, judge, stream, trial_limit},
+    request::{Answered, Asked, Question, ask, has_failed},
     side::Measured,
 };
-use crate::{
-    actors::bounds::{until_cancelled, within},
-    hub::Report,
-};
+use crate::hub::Report;
 use pilothouse_domain::{
     bench::{
         BenchPlan, BenchProgress, Disturbance, RunDetail, Trial, TrialPhase,
@@ -20,10 +18,12 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
-use pilothouse_servers::GenerateRequest;
 use pilothouse_system::hardware::Power;
-use std::time::Instant;
-use tokio::task::JoinSet;
+use std::time::Duration;
+use tokio::{
+    task::{JoinError, JoinSet},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 
 /// So many failures one after another end a run: the server has gone, or cannot.
@@ -45,6 +45,10 @@ pub(super) struct Course {
     pub power: Power,
     /// Time that the requests so far took, and their number: what is left is reckoned from it.
     pub spent: Spent,
+    /// Only to learn how much this machine scatters: a comparison of a model with itself.
+    pub noise: bool,
+    /// When the first request that counts was about to be sent.
+    pub measuring_since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -55,12 +59,15 @@ pub(super) struct Spent {
 
 /// Where a run is.
 #[derive(Clone, Copy, Default)]
-struct Place {
-    done: u32,
-    total: u32,
-    block: Option<(u32, u32)>,
-    concurrency: Option<u32>,
-    rate: Option<f64>,
+pub(super) struct Place {
+    pub done: u32,
+    pub total: u32,
+    pub block: Option<(u32, u32)>,
+    pub concurrency: Option<u32>,
+    pub turn: Option<(u32, u32)>,
+    pub rate: Option<f64>,
+    /// Where it is known otherwise than by the requests so far.
+    pub left_s: Option<f64>,
 }
 
 impl Course {
@@ -77,7 +84,8 @@ impl Course {
                 ..Place::default()
             };
             self.progress(side, TrialPhase::Warmup, place, &[]);
-            let trial = self.one(side, TrialPhase::Warmup, rand::random(), None).await?;
+            let question = Question::of(&self.plan, rand::random());
+            let trial = self.one(side, TrialPhase::Warmup, question, None).await?.trial;
             if !has_failed(&trial) {
                 // An answer that came at once has no first token, but a time.
                 ttft.push(trial.ttft_ms.unwrap_or(trial.total_ms));
@@ -87,8 +95,7 @@ impl Course {
                 Warmth::Warm => return Ok(()),
                 Warmth::GoOn if side.run.warmups - earlier < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
-                    side.run.note =
-                        Some(format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
+                    side.remark(&format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
                     return Ok(());
                 }
             }
@@ -98,7 +105,8 @@ impl Course {
     /// So many requests that are thrown away, of a model that was only just loaded again.
     pub async fn rewarm(&mut self, side: &mut Measured, requests: u32) -> Result<(), ApiError> {
         for _ in 0..requests {
-            self.one(side, TrialPhase::Warmup, rand::random(), None).await?;
+            let question = Question::of(&self.plan, rand::random());
+            self.one(side, TrialPhase::Warmup, question, None).await?;
         }
         Ok(())
     }
@@ -109,16 +117,30 @@ impl Course {
         for done in side.measured().count() as u32..self.plan.trials {
             let place = Place { done, total: self.plan.trials, rate, ..Place::default() };
             self.quiet(side, place).await?;
+            if self.is_over() {
+                side.remark(&format!("The time was over after {done} of {} trials.", self.plan.trials));
+                break;
+            }
             self.progress(side, TrialPhase::Measured, place, &[]);
-            rate = self.one(side, TrialPhase::Measured, rand::random(), None).await?.decode_tok_s;
+            let question = Question::of(&self.plan, rand::random());
+            rate = self.one(side, TrialPhase::Measured, question, None).await?.trial.decode_tok_s;
         }
         Ok(())
     }
 
     /// Whether a comparison has as many blocks as it needs after this one.
-    pub fn is_enough(&self, block: u32, a: &Measured, b: &Measured) -> bool {
+    pub fn is_enough(&mut self, block: u32, a: &mut Measured, b: &mut Measured) -> bool {
+        if self.is_over() {
+            for side in [a, b] {
+                side.remark(&format!("The time was over after {block} blocks."));
+            }
+            return true;
+        }
         if block < self.plan.trials {
             return false;
+        }
+        if self.noise {
+            return true;
         }
         let most = self.plan.trials.saturating_mul(BLOCKS_FACTOR).min(MAX_BLOCKS).max(self.plan.trials);
         if block >= most {
@@ -126,6 +148,13 @@ impl Course {
         }
         // Stopping on the width of an interval biases nothing; stopping on a verdict would.
         (block - self.plan.trials).is_multiple_of(MORE_BLOCKS) && is_narrow(a, b)
+    }
+
+    /// Whether the time that the plan gives is over; it runs from the first call. The first trial, block or level always comes.
+    fn is_over(&mut self) -> bool {
+        let since = *self.measuring_since.get_or_insert_with(Instant::now);
+        let budget = self.plan.budget_s.map(|seconds| Duration::from_secs(seconds.into()));
+        budget.is_some_and(|budget| since.elapsed() >= budget)
     }
 
     /// One trial of a side within a block.
@@ -139,8 +168,60 @@ impl Course {
             ..Place::default()
         };
         self.progress(side, TrialPhase::Measured, place, &[]);
-        self.one(side, TrialPhase::Measured, text, Some(block)).await?;
+        let question = Question::of(&self.plan, text);
+        self.one(side, TrialPhase::Measured, question, Some(block)).await?;
         Ok(())
+    }
+
+    /// Where a run of loads is: each has two requests after it.
+    pub fn at_load(&self, side: &Measured, done: u32, loads: u32) {
+        let place = Place { done: 2 * done, total: 2 * loads, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+    }
+
+    /// A request that follows a load, which took so long.
+    pub async fn after_load(
+        &mut self,
+        side: &mut Measured,
+        phase: TrialPhase,
+        load: u32,
+        took: Duration,
+    ) -> Result<Trial, ApiError> {
+        self.spent.seconds += took.as_secs_f64();
+        let question = Question::of(&self.plan, rand::random());
+        Ok(self.one(side, phase, question, Some(load)).await?.trial)
+    }
+
+    /// A request of one copy of the model, on its own.
+    pub fn asking(
+        &self,
+        asked: &Asked,
+        phase: TrialPhase,
+    ) -> impl Future<Output = Result<Answered, ApiError>> + Send + use<> {
+        let (leases, asked, cancel) = (self.around.leases.clone(), asked.clone(), self.cancel.clone());
+        let question = Question::of(&self.plan, rand::random());
+        async move { ask(&leases, &asked, &cancel, phase, question).await }
+    }
+
+    /// Counts an answer of one of so many copies; `failures`: those one after another before it. Errors: server_error.
+    pub fn copy_answered(
+        &mut self,
+        side: &Measured,
+        trial: &Trial,
+        copies: u32,
+        failures: u32,
+    ) -> Result<u32, ApiError> {
+        side.same_server(&self.around)?;
+        self.spent.take(trial, copies);
+        let place = Place { concurrency: Some(copies), rate: trial.decode_tok_s, ..Place::default() };
+        self.progress(side, TrialPhase::Measured, place, &[]);
+        match trial.flaw.as_ref().filter(|_| has_failed(trial)) {
+            None => Ok(0),
+            Some(flaw) if failures + 1 >= FAILURES.max(copies) => {
+                Err(given_up(&side.target.server, failures + 1, flaw))
+            }
+            Some(_) => Ok(failures + 1),
+        }
     }
 
     /// The gate before a block or trial.
@@ -149,10 +230,22 @@ impl Course {
         self.quiet(side, Place { done, total: self.plan.trials, ..Place::default() }).await
     }
 
-    async fn quiet(&mut self, side: &Measured, place: Place) -> Result<(), ApiError> {
-        let Self { around, gate, cancel, spent, .. } = self;
+    /// The gate before a block: the cards as cool as before the first one, then a quiet machine.
+    pub async fn ready_for_block(&mut self, side: &Measured) -> Result<(), ApiError> {
+        let done = side.measured().count() as u32;
+        let place = Place { done, total: self.plan.trials, ..Place::default() };
+        let Self { around, gate, cancel, spent, noise, .. } = self;
         let waits = |disturbing: &[Disturbance]| {
-            report(around, spent, side, TrialPhase::Measured, place, disturbing);
+            report(around, (spent, *noise), side, TrialPhase::Measured, place, disturbing);
+        };
+        gate.cool_down(cancel, waits).await?;
+        self.quiet(side, place).await
+    }
+
+    pub async fn quiet(&mut self, side: &Measured, place: Place) -> Result<(), ApiError> {
+        let Self { around, gate, cancel, spent, noise, .. } = self;
+        let waits = |disturbing: &[Disturbance]| {
+            report(around, (spent, *noise), side, TrialPhase::Measured, place, disturbing);
         };
         gate.pass(cancel, waits).await
     }
@@ -167,6 +260,10 @@ impl Course {
             let done = side.measured().count() as u32;
             let place = Place { done, total, concurrency: Some(level), ..Place::default() };
             self.quiet(side, place).await?;
+            if self.is_over() {
+                side.remark(&format!("The time was over before {level} at a time."));
+                break;
+            }
             self.level(side, level, place).await?;
         }
         Ok(())
@@ -198,17 +295,12 @@ impl Course {
         let mut under_way = JoinSet::new();
         while ended.len() < wanted {
             while sent < wanted && under_way.len() < level as usize {
-                let (around, asked) = (self.around.clone(), side.asked.clone());
-                let (plan, cancel) = (self.plan.clone(), self.cancel.clone());
-                let text = rand::random();
                 let phase = if sent < warm { TrialPhase::Warmup } else { TrialPhase::Measured };
-                under_way.spawn(async move { ask(&around, &asked, &plan, &cancel, phase, text).await });
+                under_way.spawn(self.asking(&side.asked, phase));
                 sent += 1;
             }
             let Some(answered) = under_way.join_next().await else { break };
-            let (begun, answered) =
-                answered.map_err(|error| ApiError::internal(format!("A request broke off: {error}.")))?;
-            let mut trial = answered?;
+            let Answered { begun, mut trial, .. } = answered.map_err(|error| broke_off(&error))??;
             side.same_server(&self.around)?;
             self.spent.take(&trial, level);
             trial.concurrency = Some(level);
@@ -220,43 +312,56 @@ impl Course {
             ended.push(trial);
             failures = if failed.is_some() { failures + 1 } else { 0 };
             if let Some(flaw) = failed.filter(|_| failures >= FAILURES.max(level)) {
-                return Err(given_up(&side.target.server, &flaw));
+                return Err(given_up(&side.target.server, failures, &flaw));
             }
         }
         Ok(())
     }
 
-    async fn one(
+    /// One request, which is kept.
+    pub async fn one(
         &mut self,
         side: &mut Measured,
         phase: TrialPhase,
-        text: u64,
+        question: Question,
         block: Option<u32>,
-    ) -> Result<Trial, ApiError> {
+    ) -> Result<Answered, ApiError> {
+        let mut answered = self.asked(side, phase, question).await?;
+        answered.trial.block = block;
+        self.take(side, answered.trial.clone()).await?;
+        Ok(answered)
+    }
+
+    /// One request, which is not kept yet.
+    pub async fn asked(
+        &mut self,
+        side: &Measured,
+        phase: TrialPhase,
+        question: Question,
+    ) -> Result<Answered, ApiError> {
         side.same_server(&self.around)?;
-        let asked = ask(&self.around, &side.asked, &self.plan, &self.cancel, phase, text);
-        let (begun, answered) = asked.await;
-        let mut trial = answered?;
+        let asked = ask(&self.around.leases, &side.asked, &self.cancel, phase, question);
+        let mut answered = asked.await?;
         side.same_server(&self.around)?;
-        self.spent.take(&trial, 1);
-        trial.block = block;
-        trial.begun_ms = Some(side.since_begin(begun));
-        self.take(side, trial.clone()).await?;
-        Ok(trial)
+        self.spent.take(&answered.trial, 1);
+        answered.trial.begun_ms = Some(side.since_begin(answered.begun));
+        Ok(answered)
     }
 
     /// Errors: server_error, where too many failed one after another.
-    async fn take(&self, side: &mut Measured, trial: Trial) -> Result<(), ApiError> {
+    pub async fn take(&self, side: &mut Measured, trial: Trial) -> Result<(), ApiError> {
         let flaw = trial.flaw.clone();
         side.add(&self.around, trial).await;
         match flaw {
-            Some(flaw) if side.failed_in_a_row >= FAILURES => Err(given_up(&side.target.server, &flaw)),
+            Some(flaw) if side.failed_in_a_row >= FAILURES => {
+                Err(given_up(&side.target.server, side.failed_in_a_row, &flaw))
+            }
             _ => Ok(()),
         }
     }
 
-    fn progress(&self, side: &Measured, phase: TrialPhase, place: Place, waits_for: &[Disturbance]) {
-        report(&self.around, &self.spent, side, phase, place, waits_for);
+    pub fn progress(&self, side: &Measured, phase: TrialPhase, place: Place, waits_for: &[Disturbance]) {
+        report(&self.around, (&self.spent, self.noise), side, phase, place, waits_for);
     }
 }
 
@@ -273,7 +378,7 @@ impl Spent {
 
 fn report(
     around: &BencherWiring,
-    spent: &Spent,
+    (spent, noise): (&Spent, bool),
     side: &Measured,
     phase: TrialPhase,
     place: Place,
@@ -290,39 +395,11 @@ fn report(
         block: place.block,
         concurrency: place.concurrency,
         waits_for: waits_for.to_vec(),
-        left_s: spent.left_s(left).filter(|_| phase == TrialPhase::Measured),
+        turn: place.turn,
+        noise,
+        left_s: place.left_s.or(spent.left_s(left)).filter(|_| phase == TrialPhase::Measured),
         ..BenchProgress::of(side.run.run_id, side.target.server.clone(), &side.target.model)
     })));
-}
-
-/// One request and when it was sent. What fails becomes a trial with a flaw. Errors: cancelled.
-async fn ask(
-    around: &BencherWiring,
-    asked: &Asked,
-    plan: &BenchPlan,
-    cancel: &CancellationToken,
-    phase: TrialPhase,
-    text: u64,
-) -> (Instant, Result<Trial, ApiError>) {
-    let request = GenerateRequest {
-        instance: asked.lease.instance.clone(),
-        prompt: prompt::unique(rand::random(), text, plan.prompt_words),
-        max_tokens: plan.max_tokens,
-        raw: true,
-    };
-    // Counted as under way: nobody asks the server for a token of proof beside a measurement.
-    let lease = around.leases.enter(&asked.lease);
-    let begun = Instant::now();
-    let streamed =
-        within("A request of the benchmark", trial_limit(plan.max_tokens), stream(asked, &request));
-    let answered = until_cancelled(cancel, "The benchmark was cancelled.", streamed).await;
-    drop(lease);
-    let trial = match answered {
-        Ok((raw, end)) => Ok(judge(phase, &raw, &end, plan.max_tokens)),
-        Err(error) if error.code == ErrorCode::Cancelled => Err(error),
-        Err(error) => Ok(failed(phase, &error, begun.elapsed())),
-    };
-    (begun, trial)
 }
 
 /// Whether the interval of the decode ratio, or of the whole requests' where there are no rates, is as narrow as it needs to be:
@@ -342,8 +419,12 @@ fn is_narrow(a: &Measured, b: &Measured) -> bool {
     ratio.is_some_and(|ratio| ratio.level > 0.0 && (ratio.high - ratio.low) / 2.0 <= NARROW)
 }
 
-fn given_up(server: &ServerId, flaw: &str) -> ApiError {
-    let text = format!("{FAILURES} requests of the benchmark one after another {flaw}");
+pub(super) fn broke_off(error: &JoinError) -> ApiError {
+    ApiError::internal(format!("A request broke off: {error}."))
+}
+
+pub(super) fn given_up(server: &ServerId, failures: u32, flaw: &str) -> ApiError {
+    let text = format!("{failures} requests of the benchmark one after another {flaw}");
     ApiError::new(ErrorCode::ServerError, text)
         .hint(format!("Look at the server's log: pilothouse logs {server}"))
 }

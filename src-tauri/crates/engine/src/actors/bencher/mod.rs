@@ -1,14 +1,25 @@
 //! The owner of the benchmark under way: one at a time. Its models are lent by residency, so that nothing is switched, loaded or
 //! asked for a token of health beside it, and memory afterwards is as before.
 //!
-//! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when; `request`: one
-//! request; `quiet_gate`: who disturbs; `beside`: what the gauges show meanwhile.
+//! `run`: from a request to its rows; `side`: one model that is measured; `course`: which request comes when
+//! (`open_loop`, `conversation` and `replay`: under plans with a course of their own; `loads` and `copies`: under those that take
+//! models out of memory and put them in); `request`: one request; `quiet_gate`: who disturbs; `beside`: what the gauges show
+//! meanwhile.
 
 mod beside;
+mod conversation;
+mod copies;
 mod course;
 mod fingerprint;
+#[cfg(test)]
+mod held_tests;
+mod loads;
+mod open_loop;
+#[cfg(test)]
+mod plans_tests;
 mod prompt;
 mod quiet_gate;
+mod replay;
 mod request;
 mod run;
 mod side;
@@ -21,14 +32,18 @@ use crate::{
     store::Store,
 };
 use pilothouse_domain::{
-    bench::{BenchPlan, RunDetail, quiet::CpuTimes},
+    bench::{BenchPlan, RunDetail, quiet::CpuTimes, replay::ReplayPrompt},
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
 use pilothouse_leases::Leases;
-use pilothouse_system::{gauges::GaugePast, hardware::Power};
+use pilothouse_system::{
+    gauges::GaugePast,
+    hardware::Power,
+    page_cache::{cached_share, drop_from_cache},
+};
 use run::BenchRun;
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
@@ -52,6 +67,14 @@ pub trait Neighbours: Send + Sync {
     /// `None`: not told.
     fn cpu_times(&self) -> Option<CpuTimes>;
     fn power(&self) -> Power;
+    /// Share of these files in the page cache, 0–1. `None`: not told.
+    fn cached_share(&self, _files: &[PathBuf]) -> Option<f64> {
+        None
+    }
+    /// Lets go of these files in the page cache. `false`: that cannot be done here.
+    fn drop_from_cache(&self, _files: &[PathBuf]) -> bool {
+        false
+    }
 }
 
 /// What this system tells.
@@ -65,6 +88,21 @@ impl Neighbours for ThisMachine {
     fn power(&self) -> Power {
         pilothouse_system::hardware::power()
     }
+
+    /// By their sizes: one that is not told makes the whole untold.
+    fn cached_share(&self, files: &[PathBuf]) -> Option<f64> {
+        let (mut there, mut all) = (0.0, 0.0);
+        for file in files {
+            let bytes = std::fs::metadata(file).ok()?.len() as f64;
+            there += bytes * cached_share(file)?;
+            all += bytes;
+        }
+        (all > 0.0).then(|| there / all)
+    }
+
+    fn drop_from_cache(&self, files: &[PathBuf]) -> bool {
+        !files.is_empty() && files.iter().all(|file| drop_from_cache(file).is_ok())
+    }
 }
 
 /// What shall be measured.
@@ -76,8 +114,12 @@ pub struct BenchRequest {
     pub plan: BenchPlan,
     /// The other side of a comparison, and its server where it is named.
     pub against: Option<(String, Option<ServerId>)>,
+    /// Of a replay: its prompts.
+    pub replay: Vec<ReplayPrompt>,
     /// The runs that were cut off and shall go on, one or both sides; everything else but the plan then follows from them.
     pub resume: Vec<RunDetail>,
+    /// It is a comparison of a model with itself, only to learn how much this machine scatters: no more blocks than asked for.
+    pub noise: bool,
 }
 
 /// One run, or one for each side of a comparison.

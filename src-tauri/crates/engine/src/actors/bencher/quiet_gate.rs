@@ -5,6 +5,7 @@ use crate::actors::bounds::{apart, until_cancelled};
 use pilothouse_domain::{
     bench::{
         Disturbance,
+        cooling::{self, BLOCK_LIMIT, RUN_LIMIT, Warmth},
         plan::{BenchPlan, WhenDisturbed},
         quiet::{CpuTimes, Look, fold, in_words},
     },
@@ -31,6 +32,10 @@ pub(super) struct QuietGate {
     last: Option<Moment>,
     on_battery: Option<bool>,
     pub disturbed: Vec<Disturbance>,
+    /// Of the cards before the first block.
+    first_warmth: Option<Warmth>,
+    /// What is left of the time that they may take to cool down.
+    cooling: Duration,
 }
 
 /// What later looks are held against.
@@ -54,6 +59,8 @@ impl QuietGate {
             last: None,
             on_battery,
             disturbed: vec![],
+            first_warmth: None,
+            cooling: RUN_LIMIT,
         }
     }
 
@@ -89,6 +96,30 @@ impl QuietGate {
             }
             fold(&mut self.disturbed, disturbing);
             return Ok(());
+        }
+    }
+
+    /// Waits until the cards are no warmer than before the first block, or for so long that they will not be: then the run is
+    /// marked. Errors: cancelled.
+    pub async fn cool_down(
+        &mut self,
+        cancel: &CancellationToken,
+        waits: impl Fn(&[Disturbance]),
+    ) -> Result<(), ApiError> {
+        let begun = Instant::now();
+        let limit = self.cooling.min(BLOCK_LIMIT);
+        loop {
+            let snapshot = self.around.hub.now();
+            let gpus = snapshot.gauges.as_ref().map(|gauges| &gauges.gpus[..]).unwrap_or_default();
+            let first = self.first_warmth.get_or_insert_with(|| cooling::warmth(gpus));
+            let warm = cooling::too_warm(first, gpus, begun.elapsed());
+            if warm.is_empty() || begun.elapsed() >= limit {
+                self.cooling = self.cooling.saturating_sub(begun.elapsed());
+                fold(&mut self.disturbed, warm);
+                return Ok(());
+            }
+            waits(&warm);
+            self.rest(cancel).await?;
         }
     }
 

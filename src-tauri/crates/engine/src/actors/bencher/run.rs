@@ -1,5 +1,5 @@
 use super::{
-    BenchRequest, BencherWiring, Runs,
+    BenchRequest, BencherWiring, Runs, conversation,
     course::{Course, Spent},
     quiet_gate::QuietGate,
     request::Asked,
@@ -29,9 +29,9 @@ const REWARM: u32 = 2;
 
 /// A run or a comparison from its request to its rows.
 pub(super) struct BenchRun {
-    around: BencherWiring,
-    request: BenchRequest,
-    cancel: CancellationToken,
+    pub(super) around: BencherWiring,
+    pub(super) request: BenchRequest,
+    pub(super) cancel: CancellationToken,
 }
 
 impl BenchRun {
@@ -43,7 +43,9 @@ impl BenchRun {
         let models = self.models()?;
         let mut course = self.course(&models).await;
         match &models[..] {
-            [model] => self.alone(model, &mut course).await,
+            [model] if self.request.plan.is_load() => Box::pin(self.loads(model, &mut course)).await,
+            [model] if self.request.plan.is_copies() => Box::pin(self.copies(model, &mut course)).await,
+            [model] => Box::pin(self.alone(model, &mut course)).await,
             [a, b] => Box::pin(self.compared([a, b], &mut course)).await,
             _ => Err(ApiError::internal("A benchmark has one side or two.")),
         }
@@ -73,7 +75,16 @@ impl BenchRun {
         let servers: BTreeSet<ServerId> = models.iter().map(|model| model.server.clone()).collect();
         let power = self.power().await;
         let gate = QuietGate::new(&around, servers, &plan, power.on_battery);
-        Course { around, plan, cancel: self.cancel.clone(), gate, spent: Spent::default(), power }
+        Course {
+            around,
+            plan,
+            cancel: self.cancel.clone(),
+            gate,
+            spent: Spent::default(),
+            power,
+            noise: self.request.noise,
+            measuring_since: None,
+        }
     }
 
     async fn power(&self) -> Power {
@@ -93,6 +104,10 @@ impl BenchRun {
     async fn alone(&self, model: &Model, course: &mut Course) -> Result<Runs, ApiError> {
         let borrowed = self.borrow(&[model]).await?;
         let Some(side) = borrowed.sides.first() else { return Err(nothing_lent()) };
+        if let Err(error) = conversation::fits(&self.request.plan, &side.instance) {
+            borrowed.give_back().await;
+            return Err(error);
+        }
         let machine = this_machine().await;
         let begin = Begin {
             plan: &self.request.plan,
@@ -111,19 +126,28 @@ impl BenchRun {
         let result = async {
             course.quiet_before(&measured).await?;
             course.warm_up(&mut measured).await?;
-            match self.request.plan.is_sweep() {
-                true => course.sweep(&mut measured).await,
-                false => course.trials(&mut measured).await,
-            }
+            self.measure(&mut measured, course).await
         };
         let result = result.await;
         measured.run.disturbed = course.gate.end().await;
         let detail = measured.close(&self.around, result.as_ref().err()).await;
         borrowed.give_back().await;
-        if result.is_ok() {
+        if result.is_ok() && self.request.plan.repeats() {
             self.watch(&detail.run).await;
         }
         self.tell(vec![detail], result)
+    }
+
+    /// The measured requests of one model, as its plan has them.
+    async fn measure(&self, measured: &mut Measured, course: &mut Course) -> Result<(), ApiError> {
+        let plan = &self.request.plan;
+        match (&plan.arrivals, plan.turns, &plan.replay) {
+            (Some(arrivals), ..) => course.open_loop(measured, arrivals).await,
+            (_, Some(turns), _) => course.conversations(measured, turns).await,
+            (.., Some(_)) => course.replay(measured, &self.request.replay).await,
+            _ if plan.is_sweep() => course.sweep(measured).await,
+            _ => course.trials(measured).await,
+        }
     }
 
     /// Tells of a model that grew worse, with the run that confirms it.
@@ -193,9 +217,9 @@ impl BenchRun {
             course.warm_up(&mut a).await?;
             course.warm_up(&mut b).await?;
             let mut block = last_block(&a, &b);
-            while !course.is_enough(block, &a, &b) {
+            while !course.is_enough(block, &mut a, &mut b) {
                 block += 1;
-                course.quiet_before(&a).await?;
+                course.ready_for_block(&a).await?;
                 // The same words for both, and nobody knows who is first.
                 let (text, a_first): (u64, bool) = (rand::random(), rand::random());
                 let (first, second) = if a_first { (&mut a, &mut b) } else { (&mut b, &mut a) };
@@ -205,7 +229,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     /// Each model is borrowed for its trial, so that one is in memory at a time beside what was there.
@@ -227,7 +251,7 @@ impl BenchRun {
         };
         let result = async {
             let mut block = last_block(&a, &b);
-            while !course.is_enough(block, &a, &b) {
+            while !course.is_enough(block, &mut a, &mut b) {
                 block += 1;
                 let (text, a_first): (u64, bool) = (rand::random(), rand::random());
                 let order = if a_first { [0, 1] } else { [1, 0] };
@@ -237,7 +261,7 @@ impl BenchRun {
                     let turn = async {
                         let Some(lent) = borrowed.sides.first() else { return Err(nothing_lent()) };
                         side.asked = Asked::of(&side.target, lent);
-                        course.quiet_before(side).await?;
+                        course.ready_for_block(side).await?;
                         course.rewarm(side, REWARM).await?;
                         course.block_trial(side, block, text).await
                     };
@@ -249,7 +273,7 @@ impl BenchRun {
             Ok(())
         };
         let result = result.await;
-        self.close_both(a, b, course, result).await
+        Box::pin(self.close_both(a, b, course, result)).await
     }
 
     async fn begun_alone(&self, model: &Model, begin: &Begin<'_>) -> Result<Measured, ApiError> {
@@ -293,7 +317,7 @@ impl BenchRun {
     }
 
     /// Tells everybody how it ended.
-    fn tell(&self, runs: Runs, result: Result<(), ApiError>) -> Result<Runs, ApiError> {
+    pub(super) fn tell(&self, runs: Runs, result: Result<(), ApiError>) -> Result<Runs, ApiError> {
         let Some(RunDetail { run, .. }) = runs.first() else { return Err(nothing_lent()) };
         let snapshot = self.around.hub.now();
         let title = snapshot.model_title(&run.server, &run.model);

@@ -23,7 +23,8 @@ use pilothouse_domain::{
     snapshot::Snapshot,
 };
 use pilothouse_system::hardware::Power;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// What the files of a model tell, whoever loads them.
 const OF_FILES: [&str; 2] = ["weights_digest", "bits_per_weight"];
@@ -142,6 +143,12 @@ impl Measured {
         at.saturating_duration_since(self.begun).as_secs_f64() * 1000.0
     }
 
+    /// Adds to what makes the run doubtful.
+    pub fn remark(&mut self, words: &str) {
+        let note = self.run.note.take().map(|note| note + " ").unwrap_or_default();
+        self.run.note = Some(note + words);
+    }
+
     pub fn measured(&self) -> impl Iterator<Item = &Trial> {
         self.trials.iter().filter(|trial| trial.phase == TrialPhase::Measured)
     }
@@ -237,7 +244,7 @@ fn why_incomplete(trials: &[Trial]) -> Option<String> {
         let flaw = measured().find_map(|trial| trial.flaw.as_deref())?;
         return Some(format!("No trial counts: {flaw}."));
     }
-    let flawed = measured().filter(|trial| !trial.counts()).count();
+    let flawed = measured().filter(|trial| trial.flaw.is_some()).count();
     let uncounted = measured().all(|trial| trial.output_tokens.is_none());
     match (uncounted, flawed) {
         (true, _) => Some("The server does not tell how many tokens it gave, so there are no rates.".into()),

@@ -1,12 +1,15 @@
 use super::{BenchRequest, BencherHandle, BencherWiring, Neighbours, Runs};
 use crate::fakes::{FakeJournal, FakeServer, Fault, Memory, Scene, Shape, wanted};
+use crate::hub::Report;
 use pilothouse_domain::{
+    Timestamp,
     bench::{
         BenchPlan, Run, RunDetail, RunState, TrialPhase,
         plan::WhenDisturbed,
-        quiet::{CpuTimes, ProcessTime},
+        quiet::{CpuTimes, DisturbedBy, ProcessTime},
     },
     error::{ApiError, ErrorCode},
+    gauge::{Gauges, GpuReading},
 };
 use pilothouse_system::{gauges::GaugePast, hardware::Power};
 use std::{
@@ -16,12 +19,12 @@ use std::{
 };
 
 /// `a` is active; `b` fits beside it, `huge` never does.
-async fn scene() -> (Scene, FakeServer, BencherHandle) {
+pub(super) async fn scene() -> (Scene, FakeServer, BencherHandle) {
     scene_beside(&Scripted::default()).await
 }
 
 /// The same beside these programs.
-async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandle) {
+pub(super) async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandle) {
     let one = FakeServer::new("one")
         .in_memory(&Memory::of(100))
         .with_pace(Duration::from_secs(2), Duration::from_millis(10))
@@ -33,7 +36,7 @@ async fn scene_beside(neighbours: &Scripted) -> (Scene, FakeServer, BencherHandl
     (scene, one, bencher)
 }
 
-async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherHandle) {
+pub(super) async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherHandle) {
     let scene = Scene::start(std::slice::from_ref(server), &FakeJournal::default()).await;
     let bencher = BencherHandle::start(BencherWiring {
         hub: scene.hub.clone(),
@@ -48,23 +51,54 @@ async fn started(server: &FakeServer, neighbours: &Scripted) -> (Scene, BencherH
     (scene, bencher)
 }
 
-fn request(model: &str) -> BenchRequest {
+pub(super) fn request(model: &str) -> BenchRequest {
     let plan = BenchPlan::named("quick", Some(5)).unwrap();
-    BenchRequest { model: Some(model.into()), server: None, plan, against: None, resume: vec![] }
+    BenchRequest {
+        model: Some(model.into()),
+        server: None,
+        plan,
+        against: None,
+        replay: vec![],
+        resume: vec![],
+        noise: false,
+    }
 }
 
 /// Programs beside the run, by script: each look takes a second, and the next of these shares of a core is used in it; then it
 /// is quiet.
 #[derive(Clone, Default)]
-struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>)>>);
+pub(super) struct Scripted(Arc<Mutex<(CpuTimes, VecDeque<f64>, bool)>>, Arc<Mutex<Option<bool>>>);
 
 impl Scripted {
     fn busy(shares: &[f64]) -> Self {
-        Self(Arc::new(Mutex::new((CpuTimes::default(), shares.iter().copied().collect()))))
+        Self(
+            Arc::new(Mutex::new((CpuTimes::default(), shares.iter().copied().collect(), false))),
+            Arc::default(),
+        )
+    }
+}
+
+impl Scripted {
+    /// The page cache: not told, or whether it lets go of files.
+    pub(super) fn cache(&self, lets_go: Option<bool>) {
+        *self.1.lock().unwrap() = lets_go;
     }
 }
 
 impl Neighbours for Scripted {
+    fn cached_share(&self, _files: &[std::path::PathBuf]) -> Option<f64> {
+        // What was dropped is brought in again by the next look, as the load between them does.
+        let told = *self.1.lock().unwrap();
+        let dropped = std::mem::take(&mut self.0.lock().unwrap().2);
+        told.map(|_| if dropped { 0.0 } else { 1.0 })
+    }
+
+    fn drop_from_cache(&self, _files: &[std::path::PathBuf]) -> bool {
+        let lets_go = *self.1.lock().unwrap() == Some(true);
+        self.0.lock().unwrap().2 = lets_go;
+        lets_go
+    }
+
     fn cpu_times(&self) -> Option<CpuTimes> {
         let mut script = self.0.lock().unwrap();
         let share = script.1.pop_front().unwrap_or(0.0);
@@ -181,7 +215,9 @@ fn against(model: &str, other: &str) -> BenchRequest {
         server: None,
         plan,
         against: Some((other.into(), None)),
+        replay: vec![],
         resume: vec![],
+        noise: false,
     }
 }
 
@@ -236,6 +272,97 @@ async fn both_sides_are_measured_in_blocks_and_memory_is_as_before() {
     assert_eq!((runs[0].run.model.as_str(), runs[1].run.model.as_str()), ("b", "b"));
     assert_eq!((scene.held(), one.loads()), (vec!["a".to_owned()], 3));
     assert_eq!(bencher.bench(against("a", "nonsense")).await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+/// A card of so many degrees.
+fn of_warmth(temperature_c: f64) -> Report {
+    let card = GpuReading { name: "RTX".into(), temperature_c: Some(temperature_c), ..GpuReading::default() };
+    Report::Gauges(Gauges {
+        at: Timestamp::UNIX_EPOCH,
+        interval_ms: None,
+        cpu_percent: None,
+        cpu_cores: 4,
+        memory_used_bytes: None,
+        memory_total_bytes: None,
+        memory_limit: None,
+        memory_pressure: None,
+        swap_used_bytes: None,
+        swap_total_bytes: None,
+        gpus: vec![card],
+        gpus_absent: None,
+        servers: vec![],
+        orphans: vec![],
+        own: Default::default(),
+        silent: vec![],
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_card_that_has_grown_warm_is_waited_for_between_blocks_but_not_for_ever() {
+    let (scene, _, bencher) = scene().await;
+    let second_block = async || {
+        while scene.now().bench.as_ref().and_then(|bench| bench.block).is_none_or(|(block, _)| block < 2) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    scene.hub.report(of_warmth(60.0));
+    let begin = || {
+        let bencher = bencher.clone();
+        tokio::spawn(async move { bencher.bench(against("a", "b")).await })
+    };
+    let running = begin();
+    second_block().await;
+    scene.hub.report(of_warmth(70.0));
+    while scene.now().bench.as_ref().is_some_and(|bench| bench.waits_for.is_empty()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let waited = scene.now().bench.clone().unwrap();
+    assert!(waited.waits_for[0].name.contains("warmer than before"), "{waited:?}");
+    // It waits for as long as the card is warm.
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert_eq!(scene.now().bench.as_ref().unwrap().done, waited.done);
+    scene.hub.report(of_warmth(62.0));
+    let runs = running.await.unwrap().unwrap();
+    assert!(runs.iter().all(|side| side.run.trials >= 10 && side.run.disturbed.is_empty()), "{runs:#?}");
+    // One that does not cool down costs a run no more than its bound, and marks it.
+    scene.hub.report(of_warmth(60.0));
+    let running = begin();
+    second_block().await;
+    scene.hub.report(of_warmth(90.0));
+    let begun = tokio::time::Instant::now();
+    let runs = running.await.unwrap().unwrap();
+    assert!(runs.iter().all(|side| side.run.trials >= 10), "{runs:#?}");
+    let marks: Vec<_> = runs[0].run.disturbed.iter().map(|one| one.what).collect();
+    assert_eq!(marks, [DisturbedBy::Heat], "{runs:#?}");
+    assert!(begun.elapsed() < Duration::from_secs(1200), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_ends_when_its_time_is_over_and_says_so() {
+    let (scene, _, bencher) = scene().await;
+    for budget_s in [10, 20, 40] {
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("quick", Some(100)).unwrap() };
+        let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+        assert_eq!(run.state, RunState::Done);
+        assert!((1..100).contains(&run.trials), "{}", run.trials);
+        let note = run.note.unwrap();
+        assert_eq!(note, format!("The time was over after {} of 100 trials.", run.trials));
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("ab", Some(60)).unwrap() };
+        let runs = bencher.bench(BenchRequest { plan, ..against("a", "b") }).await.unwrap();
+        let trials: Vec<u32> = runs.iter().map(|side| side.run.trials).collect();
+        assert!(trials[0] == trials[1] && (1..60).contains(&trials[0]), "{trials:?}");
+        assert!(runs.iter().all(|side| side.run.note.as_ref().unwrap().contains("time was over")));
+        let plan = BenchPlan { budget_s: Some(budget_s), ..BenchPlan::named("sweep", Some(60)).unwrap() };
+        let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+        let (levels, note) = (run.sweep.unwrap().points.len(), run.note.unwrap());
+        assert!((1..run.plan.concurrency.len()).contains(&levels), "{levels}");
+        assert!(note.contains("The time was over before"), "{note}");
+    }
+    assert_eq!(scene.held(), ["a"]);
+    // Nor does one end before that has all the time it wants.
+    let plan = BenchPlan { budget_s: Some(7200), ..BenchPlan::named("quick", None).unwrap() };
+    let run = only(bencher.bench(BenchRequest { plan, ..request("a") }).await.unwrap());
+    assert_eq!((run.trials, run.note), (10, None));
 }
 
 #[tokio::test(start_paused = true)]

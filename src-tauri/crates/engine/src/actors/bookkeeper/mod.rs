@@ -7,6 +7,7 @@ mod residency;
 use super::supervisors::Supervisors;
 use crate::{
     hub::{Hub, Report},
+    settings::InForce,
     store::Store,
 };
 use needs::Needs;
@@ -15,7 +16,6 @@ use pilothouse_domain::{
     learned::{Correction, LoadKey, MeasuredLoad},
     machine::Machine,
     server::ServerId,
-    settings::Settings,
     snapshot::Snapshot,
 };
 use pilothouse_system::hardware::{look_again, this_machine};
@@ -36,8 +36,8 @@ pub struct BookkeeperWiring {
     pub hub: Hub,
     pub store: Option<Store>,
     pub supervisors: Supervisors,
-    /// Those that the servers were started with.
-    pub settings: Settings,
+    /// Those by which the servers start and load.
+    pub settings: InForce,
 }
 
 /// A way to the bookkeeper. What loads have shown can be read by anybody.
@@ -152,9 +152,10 @@ impl Books {
         let sampled = snapshot.gauges.as_ref().map(|gauges| gauges.at);
         let fresh = self.seen != sampled;
         self.seen = sampled;
+        let settings = self.around.settings.now();
         // First where they are, then what they hold there.
         let moved = fresh && {
-            let seen = self.residency.look_for_cards(snapshot, &self.machine, &self.around.settings);
+            let seen = self.residency.look_for_cards(snapshot, &self.machine, &settings);
             self.off_card.send_if_modified(|known| {
                 let news = known != seen;
                 known.clone_from(seen);
@@ -162,7 +163,7 @@ impl Books {
             })
         };
         let due = match fresh {
-            true => self.residency.see(snapshot, &self.machine, &self.around.settings),
+            true => self.residency.see(snapshot, &self.machine, &settings),
             false => Vec::new(),
         };
         let learned = !due.is_empty();
@@ -173,14 +174,9 @@ impl Books {
             let off_card = self.off_card.borrow().clone();
             let needs = self
                 .needs
-                .reckon(
-                    snapshot,
-                    &self.machine,
-                    &self.around.settings,
-                    &off_card,
-                    &self.around.supervisors,
-                    |key| correction(&self.publish.borrow(), key),
-                )
+                .reckon(snapshot, &self.machine, &settings, &off_card, &self.around.supervisors, |key| {
+                    correction(&self.publish.borrow(), key)
+                })
                 .await;
             self.around.hub.report(Report::Needs(needs));
         }

@@ -165,6 +165,7 @@ impl Residency {
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
             Ask::Borrow(request) => self.lend(request),
+            Ask::BorrowServer(request) => self.lend_server(request),
             Ask::Servers(servers) => self.servers = Some(servers),
             Ask::Shutdown(reply) => drop(reply.send(())),
         }
@@ -186,7 +187,7 @@ impl Residency {
                     }
                 }
             }
-            Event::Arrived(model, error) => self.arrived(model, error.as_ref()),
+            Event::Arrived { load, arrived, error } => self.arrived(&load, arrived, error.as_ref()),
             Event::Lent(ready, reply) => self.lent(ready, reply),
             Event::Returned(loaded, waits) => self.returned(loaded, waits),
             Event::LoanOver(strays, waits) => {
@@ -195,6 +196,12 @@ impl Residency {
                     let _ = waits.send(());
                 }
             }
+            Event::Hold(held) => {
+                self.hold();
+                let _ = held.send(());
+            }
+            Event::ServerReturned(borrowed, waits) => self.server_returned(*borrowed, waits),
+            Event::ServerLoanOver(right, waits) => self.server_loan_over(*right, waits),
         }
         if was_lent && self.lent.is_none() {
             self.on_snapshot(&self.around.hub.now());

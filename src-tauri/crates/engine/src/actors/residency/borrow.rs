@@ -164,7 +164,7 @@ impl ResidencyWiring {
     }
 
     /// Errors: does_not_fit. What cannot be told is tried.
-    fn want_room(&self, model: &Model) -> Result<(), ApiError> {
+    pub(super) fn want_room(&self, model: &Model) -> Result<(), ApiError> {
         let (needed, free) = self.needed_and_free(model);
         match needed.zip(free) {
             Some((needed, free)) if needed > free => {

@@ -21,10 +21,34 @@ const FOLLOWED_FOR: Duration = Duration::from_secs(7200);
 #[derive(Clone)]
 pub(super) struct LateLoad {
     pub model: ModelRef,
+    /// It is one more copy: `model` names the instance that it is expected to become.
+    copy: bool,
     arrival: Shared<BoxFuture<'static, Result<Instance, ApiError>>>,
 }
 
 impl LateLoad {
+    /// On its own, whoever waits for it.
+    fn following(
+        model: ModelRef,
+        load: impl Future<Output = Result<Instance, ApiError>> + Send + 'static,
+    ) -> Self {
+        let name = model.model.clone();
+        let load = async move {
+            tokio::time::timeout(FOLLOWED_FOR, load).await.unwrap_or_else(|_| {
+                let text = format!("{name} was not loaded within two hours.");
+                Err(ApiError::new(ErrorCode::TimedOut, text))
+            })
+        };
+        let load = tokio::spawn(load).map(|ended| {
+            ended.unwrap_or_else(|error| Err(ApiError::internal(format!("The load ended: {error}."))))
+        });
+        Self { model, copy: false, arrival: load.boxed().shared() }
+    }
+
+    pub fn arrival(&self) -> impl Future<Output = Result<Instance, ApiError>> + use<> {
+        self.arrival.clone()
+    }
+
     pub fn is_over(&self) -> bool {
         self.arrival.peek().is_some()
     }
@@ -53,19 +77,24 @@ impl ResidencyWiring {
         }
         let late = joined.unwrap_or_else(|| {
             let (around, server, client) = (self.clone(), model.server.clone(), connection.client.clone());
-            let load = async move {
-                let load = around.load(&server, &*client, &request, progress);
-                tokio::time::timeout(FOLLOWED_FOR, load).await.unwrap_or_else(|_| {
-                    let text = format!("{} was not loaded within two hours.", request.model);
-                    Err(ApiError::new(ErrorCode::TimedOut, text))
-                })
-            };
-            let load = tokio::spawn(load).map(|ended| {
-                ended.unwrap_or_else(|error| Err(ApiError::internal(format!("The load ended: {error}."))))
-            });
-            LateLoad { model: model.clone(), arrival: load.boxed().shared() }
+            let load = async move { around.load(&server, &*client, &request, progress).await };
+            LateLoad::following(model.clone(), load)
         });
         Loading { instance: late.arrival.clone().boxed(), late: Some(late) }
+    }
+}
+
+impl ResidencyWiring {
+    /// Begins to load one more copy of a model, which goes on without its asker. `copy`: the name that it is expected to have.
+    pub(super) fn begin_copy(&self, copy: ModelRef, model: &str, connection: &Connection) -> LateLoad {
+        let request = LoadRequest { model: model.to_owned(), context: None };
+        let (around, server, client) = (self.clone(), copy.server.clone(), connection.client.clone());
+        let load = async move {
+            let instance = client.load_copy(&request).await?;
+            around.supervisor(&server)?.staying(&instance.id).await;
+            Ok(instance)
+        };
+        LateLoad { copy: true, ..LateLoad::following(copy, load) }
     }
 }
 
@@ -81,18 +110,26 @@ impl Residency {
             return;
         }
         tracing::info!(model = %late.model, "is still being loaded, although nobody waits for it");
-        let (events, model, arrival) = (self.events.clone(), late.model.clone(), late.arrival.clone());
+        let (events, around) = (self.events.clone(), self.around.clone());
+        let LateLoad { model, copy, arrival } = late.clone();
         self.late.push(late);
         tokio::spawn(async move {
             let result = arrival.await;
-            drop(events.send(Event::Arrived(model, result.err())).await);
+            let mut arrived = model.clone();
+            // Its server gave it a name only when it was there.
+            if let Some(instance) = result.as_ref().ok().filter(|one| copy && one.id != model.model) {
+                arrived.model.clone_from(&instance.id);
+                around.note_stray(&arrived, true).await;
+                around.note_stray(&model, false).await;
+            }
+            drop(events.send(Event::Arrived { load: model, arrived, error: result.err() }).await);
         });
     }
 
     /// A late load is over. With an error it may have arrived all the same (a connection that broke off): it is looked at.
-    pub(super) fn arrived(&mut self, model: ModelRef, error: Option<&ApiError>) {
+    pub(super) fn arrived(&mut self, load: &ModelRef, model: ModelRef, error: Option<&ApiError>) {
         tracing::info!(%model, error = error.map(tracing::field::display), "the load that nobody waited for is over");
-        self.late.retain(|late| late.model != model);
+        self.late.retain(|late| late.model != *load);
         let wanted = self.active.as_ref().map(Active::reference).as_ref() == Some(&model);
         if !wanted && !self.strays.contains(&model) {
             self.strays.push(model);

@@ -17,15 +17,19 @@ use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 impl Residency {
-    pub(super) fn lend(&mut self, request: Request) {
-        let refusal = match (&self.lent, self.is_switching()) {
-            (Some(lent), _) => Some(format!("{} is under way already.", lent.why)),
-            (None, true) => Some("A switch is under way; its load would spoil the figures.".to_owned()),
-            (None, false) => None,
+    /// Why nothing can be lent now.
+    pub(super) fn cannot_lend(&self) -> Option<ApiError> {
+        let text = match (&self.lent, self.is_switching()) {
+            (Some(lent), _) => format!("{} is under way already.", lent.why),
+            (None, true) => "A switch is under way; its load would spoil the figures.".to_owned(),
+            (None, false) => return None,
         };
-        if let Some(text) = refusal {
-            let _ = request.reply.send(Err(ApiError::new(ErrorCode::Busy, text).retryable()));
-            return;
+        Some(ApiError::new(ErrorCode::Busy, text).retryable())
+    }
+
+    pub(super) fn lend(&mut self, request: Request) {
+        if let Some(error) = self.cannot_lend() {
+            return drop(request.reply.send(Err(error)));
         }
         let servers = request.models.iter().map(|model| model.server.clone()).collect();
         self.around.leases.set_measured(servers);
@@ -86,7 +90,10 @@ impl Residency {
 
 /// Waits for what is being taken out of memory: it may be the very model that is asked for, its memory may be needed, and its
 /// leaving would spoil the figures. Errors: cancelled.
-async fn once_cleared(clearing: Option<Clearing>, cancel: &CancellationToken) -> Result<(), ApiError> {
+pub(super) async fn once_cleared(
+    clearing: Option<Clearing>,
+    cancel: &CancellationToken,
+) -> Result<(), ApiError> {
     let Some(clearing) = clearing else { return Ok(()) };
     until_cancelled(cancel, "It was cancelled before anything was lent.", clearing.map(Ok)).await
 }

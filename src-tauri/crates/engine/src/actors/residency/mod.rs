@@ -16,15 +16,20 @@ mod late;
 #[cfg(test)]
 mod late_tests;
 mod lending;
+mod proof;
+mod putting_right;
 #[cfg(test)]
 mod random_tests;
 mod restoring;
 mod resume;
+mod server_lending;
+mod server_loan;
 #[cfg(test)]
 mod tests;
 mod transaction;
 
 pub use borrow::{Borrowed, Side};
+pub use server_loan::ServerLoan;
 
 use super::{
     bounds::{until_cancelled, within},
@@ -80,6 +85,7 @@ enum Ask {
     Available(Done),
     Servers(BTreeSet<ServerId>),
     Borrow(borrow::Request),
+    BorrowServer(server_loan::Request),
     Shutdown(oneshot::Sender<()>),
 }
 
@@ -141,6 +147,17 @@ impl ResidencyHandle {
         cancel: CancellationToken,
     ) -> Result<Borrowed, ApiError> {
         self.ask(|reply| Ask::Borrow(borrow::Request { models, why, cancel, reply })).await?
+    }
+
+    /// Lends a whole server, started if need be: its borrower may have models taken out of its memory and put in, and nobody else
+    /// does. `cancel` ends the wait for it and whatever is done with it. Errors: busy, cancelled, and why it does not answer.
+    pub async fn borrow_server(
+        &self,
+        server: ServerId,
+        why: String,
+        cancel: CancellationToken,
+    ) -> Result<ServerLoan, ApiError> {
+        self.ask(|reply| Ask::BorrowServer(server_loan::Request { server, why, cancel, reply })).await?
     }
 
     /// Cancels what is under way, puts it back as far as the time allows, and ends.

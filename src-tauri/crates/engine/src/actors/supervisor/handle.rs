@@ -13,13 +13,19 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::Model,
     server::{ServerId, ServerKind},
+    settings::ServersSettings,
 };
 use pilothouse_servers::ServerAdapter;
 use pilothouse_system::{
     apart,
     model_files::{is_damage, read_files, sampled_digest},
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 use tokio::sync::{mpsc, oneshot};
 
 /// The mailbox of one supervisor.
@@ -127,6 +133,17 @@ impl SupervisorHandle {
             makeup.insert("bits_per_weight", format!("{bits:.2}"));
         }
         makeup
+    }
+
+    /// Puts settings in force by which the server starts and loads from now on; what runs already goes on as it is.
+    pub fn take_settings(&self, servers: &ServersSettings) {
+        self.adapter.take_settings(servers);
+    }
+
+    /// Where the weights of a model lie; empty: not here, or in a folder of somebody else's.
+    pub async fn weight_files(&self, model: &str) -> Vec<PathBuf> {
+        let files = self.adapter.model_files(model).await;
+        files.iter().flat_map(|files| files.paths()).map(Path::to_owned).collect()
     }
 
     /// Puts another restart policy in force.

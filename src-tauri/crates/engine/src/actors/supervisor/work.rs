@@ -276,8 +276,14 @@ pub(super) async fn speak(
 /// Waits for one token. Errors: proof_failed, and what the server says.
 async fn one_token(client: &dyn ServerClient, instance: &str, limit: Duration) -> Result<Duration, ApiError> {
     let begun = Instant::now();
-    let request =
-        GenerateRequest { instance: instance.to_owned(), prompt: "Hello".into(), max_tokens: 1, raw: true };
+    let request = GenerateRequest {
+        instance: instance.to_owned(),
+        prompt: "Hello".into(),
+        max_tokens: 1,
+        raw: true,
+        reuses_prefix: false,
+        ends_by_itself: false,
+    };
     let token = async {
         let mut answer = client.generate(&request).await?;
         while let Some(event) = answer.next().await {

@@ -2,7 +2,7 @@
 
 use super::{html::escape, plot, plot::Scale, sweep, timeline};
 use crate::report::{
-    figures::{ABSENT, short, told},
+    figures::{ABSENT, finding, short, told},
     markdown::{memory_words, minute, model_words, server_words, summary_words},
 };
 use pilothouse_domain::bench::{Run, RunDetail, RunState, Summary, Trial, TrialPhase, stats::Interval};
@@ -56,7 +56,7 @@ fn remarks(run: &Run) -> Vec<String> {
         let pid = one.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
         format!("Disturbed by {}{pid}{percent}, {:.0} s.", one.name, one.seconds)
     });
-    disturbed.chain(run.note.clone()).collect()
+    finding(run).map(str::to_owned).into_iter().chain(disturbed).chain(run.note.clone()).collect()
 }
 
 fn figures(run: &Run) -> String {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::report::seeds;
-use pilothouse_domain::gauge::GaugeHistory;
+use pilothouse_domain::{bench::open_loop::OpenLoop, gauge::GaugeHistory};
 
 fn made() -> Made {
     Made { at: seeds::at(0), version: "0.1.0".into() }
@@ -11,7 +11,9 @@ fn whole() -> Vec<RunDetail> {
     let mut flawed = seeds::detail(3, "llama-server", "Qwen2.5-7B-Instruct", 52.0);
     flawed.trials[5].flaw = Some("stopped after 9 of 64 tokens".into());
     flawed.run.note = Some("The server had not settled after 12 warm-up requests.".into());
-    vec![a, b, seeds::sweep(4, "ollama", "qwen2.5:0.5b"), flawed, seeds::bare(5, "studio", "gemma3")]
+    let mut open = seeds::detail(6, "ollama", "qwen2.5:7b", 50.0);
+    open.run.open_loop = Some(OpenLoop::of(&open.run.plan, &open.trials));
+    vec![open, a, b, seeds::sweep(4, "ollama", "qwen2.5:0.5b"), flawed, seeds::bare(5, "studio", "gemma3")]
 }
 
 fn of(details: &[RunDetail]) -> String {
@@ -35,6 +37,7 @@ fn tags(html: &str) -> Vec<String> {
 #[test]
 fn a_page_needs_nothing_from_anywhere() {
     let html = of(&whole());
+    assert!(html.contains("nothing is hidden from it"), "what an open loop says");
     for outside in [
         "http:", "https:", "//", "src=", "url(", "@import", "<link", "<script", "<img", "<iframe", "<base",
         "srcset",

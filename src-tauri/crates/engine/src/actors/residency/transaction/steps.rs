@@ -2,23 +2,18 @@
 
 use super::{Cause, Connection, Transaction};
 use crate::{
-    actors::residency::bounded,
+    actors::residency::{bounded, proof},
     hub::{Report, Standing},
 };
-use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::Instance,
     residency::Step,
     switch::{Active, SwitchPhase},
 };
-use pilothouse_servers::GenerateRequest;
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// How long the first token of the proof may take.
-const PROOF_LIMIT: Duration = Duration::from_secs(120);
 
 impl Transaction {
     pub(super) async fn ensure_server(&mut self) -> Result<(), ApiError> {
@@ -82,27 +77,8 @@ impl Transaction {
         let connection = self.connection()?;
         let model = self.model()?;
         let instance = self.instance.as_ref().map_or_else(|| model.name.clone(), |i| i.id.clone());
-        let lease = connection.target(&self.to.server, &self.to.model, &instance);
-        let _lease = self.around.leases.enter(&lease);
-        let request = GenerateRequest { instance, prompt: "Hello".into(), max_tokens: 4, raw: true };
-        let hint =
-            format!("Look at the server's log (pilothouse logs {}), or try another model.", model.server);
-        let token = self.until_cancelled(async {
-            let mut answer = connection.client.generate(&request).await?;
-            while let Some(event) = answer.next().await {
-                let event = event?;
-                let counted = event.end.as_ref().is_some_and(|end| end.output_tokens > Some(0));
-                if !event.text.is_empty() || counted {
-                    return Ok(());
-                }
-            }
-            let text = format!("{} gave no token.", model.title);
-            Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()))
-        });
-        let result = tokio::time::timeout(PROOF_LIMIT, token).await.unwrap_or_else(|_| {
-            let text = format!("{} gave no token within {} s.", model.title, PROOF_LIMIT.as_secs());
-            Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()))
-        });
+        let token = proof::one_token(&self.around, &connection, &model, &instance);
+        let result = self.until_cancelled(token).await;
         self.first_token_ms = result.is_ok().then(|| begun.elapsed().as_millis() as u64);
         result
     }
