@@ -228,7 +228,7 @@ fn run(number: u32, started_ms: i64, random: &mut Random) -> Exchanged {
         14..=16 => "standard",
         _ => "ab",
     };
-    let mut plan = BenchPlan::named(plan, Some(TRIALS)).unwrap_or_else(|| unreachable!("it is one of ours"));
+    let mut plan = BenchPlan::named(plan, Some(TRIALS)).unwrap_or_else(|_| unreachable!("it is one of ours"));
     plan.trials = TRIALS;
     let server = ServerId::from(SERVERS[random.below(3) as usize]);
     let model = match random.below(2000) {

@@ -102,6 +102,10 @@ pub(super) const OF_ITSELF: &str = "SELECT run.* FROM (SELECT side.id, side.star
      ORDER BY side.started_ms DESC, side.id DESC LIMIT ?1) AS page \
      CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
 
+pub(super) const ITSELF_SINCE: &str = "SELECT EXISTS (SELECT 1 FROM run AS side CROSS JOIN run AS other \
+     ON other.server = side.server AND other.model = side.model AND other.against = side.id AND other.id = side.against \
+     WHERE side.against IS NOT NULL AND other.against IS NOT NULL AND side.state = 'done' AND side.started_ms >= ?1)";
+
 pub(super) const NEWEST_OF_EACH: &str = "SELECT run.id FROM (SELECT (SELECT newest.id FROM run AS newest \
      WHERE newest.server = one.server AND newest.model = one.model AND newest.state = 'done' \
      AND newest.plan_name = one.plan AND newest.machine = one.machine \

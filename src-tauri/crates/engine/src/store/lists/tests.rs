@@ -172,6 +172,7 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
         (OF_SERIES, 4),
         (ALL_SERIES, 4),
         (OF_ITSELF, 1),
+        (ITSELF_SINCE, 1),
         (NEWEST_OF_EACH, 1),
         (crate::store::levels::WATCHED, 0),
         (crate::store::runs::ONE_RUN, 1),
