@@ -47,4 +47,8 @@ turns: number | null,
 /**
  * Of a replay: the file of its prompts, which are not kept.
  */
-replay: ReplaySource | null, };
+replay: ReplaySource | null, 
+/**
+ * Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
+ */
+slo_ms: number | null, };

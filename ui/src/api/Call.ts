@@ -104,6 +104,10 @@ budget_s?: number,
  */
 assume_noise?: boolean, 
 /**
+ * Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
+ */
+slo_ms?: number, 
+/**
  * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
  * follows from it. Errors: invalid_call where what would be measured is not what it was.
  */

@@ -3,6 +3,7 @@ import type { BenchPlan } from "./BenchPlan";
 import type { Conversation } from "./Conversation";
 import type { Copies } from "./Copies";
 import type { Disturbance } from "./Disturbance";
+import type { GapSpread } from "./GapSpread";
 import type { Loads } from "./Loads";
 import type { OpenLoop } from "./OpenLoop";
 import type { Replay } from "./Replay";

@@ -215,11 +215,6 @@ impl BenchPlan {
         self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none()
     }
 
-    /// The same of a plan by its name alone, as rows that are not read whole have it.
-    pub fn repeats_by_name(name: &str) -> bool {
-        !matches!(name, "open" | "agent" | "replay")
-    }
-
     /// Why a run of it that was cut off cannot go on, in words. `None`: it can.
     pub fn cannot_resume(&self) -> Option<&'static str> {
         match () {

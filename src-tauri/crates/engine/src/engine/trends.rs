@@ -7,7 +7,7 @@ use crate::{
     store::{RunFilter, SeriesKey, SeriesView, Store},
 };
 use pilothouse_domain::{
-    bench::{BenchPlan, series::SeriesMetric, trend::Trend},
+    bench::{series::SeriesMetric, trend::Trend},
     error::ApiError,
 };
 use std::{
@@ -97,8 +97,7 @@ impl Inner {
         let accepted = Arc::new(store.accepted_levels().await?);
         let metrics = asked.metric.map_or_else(|| WATCHED.to_vec(), |metric| vec![metric]);
         let mut trends = vec![];
-        // What others ask for differs from run to run.
-        for one in series.iter().filter(|one| BenchPlan::repeats_by_name(&one.key.plan)) {
+        for one in &series {
             let of_series = self.trend_cache.of(store, one, &metrics, &accepted).await?;
             trends.extend(of_series.iter().map(|trend| shortened(trend, asked.points)));
         }

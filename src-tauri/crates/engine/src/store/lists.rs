@@ -203,15 +203,8 @@ impl Store {
 
     /// Whether a model was compared with itself since then, on however busy a machine.
     pub async fn scattering_was_measured(&self, since: Timestamp) -> Result<bool, ApiError> {
-        let row = query(
-            "SELECT EXISTS (SELECT 1 FROM run JOIN run AS other ON other.id = run.against \
-             AND other.server = run.server AND other.model = run.model \
-             WHERE run.state = 'done' AND run.started_ms >= ?) AS found",
-        )
-        .bind(since.as_millisecond())
-        .fetch_one(&self.readers)
-        .await;
-        row.and_then(|row| row.try_get("found")).map_err(|e| self.cannot("read", &e))
+        let found = query_scalar(ITSELF_SINCE).bind(since.as_millisecond());
+        found.fetch_one(&self.readers).await.map_err(|e| self.cannot("read", &e))
     }
 
     /// What comparisons of a model with itself show here; `None`: there was none.
