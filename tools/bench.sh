@@ -40,3 +40,5 @@ PILOTHOUSE_BENCH_APP="$program-tray" BENCH_SECONDS="$seconds" \
     cargo test --quiet -p pilothouse-tests --test desktop -- --ignored --nocapture own_cost | grep "^tray app"
 say "Models that fit together"
 cargo run --quiet --release -p pilothouse-domain --example together_cost
+say "A history of a million trials"
+cargo run --quiet --release -p pilothouse-engine --example history_cost

@@ -1,4 +1,4 @@
-/** The address of a page: `#/benchmarks/17`. */
+/** The address of a page: `#/benchmarks/17`, `#/history?plan=quick&page=3`. */
 export const pages = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log'] as const;
 export type Page = (typeof pages)[number];
 
@@ -6,13 +6,23 @@ export interface Route {
   page: Page;
   /** What follows the page: a run's number, a server's or a model's id. */
   detail: string | null;
+  /** How the page is shown: its filters and the like. */
+  query: Query;
 }
 
+/** What follows the question mark. */
+export type Query = Record<string, string>;
+
 export function parseRoute(hash: string): Route {
-  const [page, detail] = hash.replace(/^#\/?/, '').split('/');
+  const [path = '', query = ''] = hash.replace(/^#\/?/, '').split('?');
+  const [page, detail] = path.split('/');
   const known = pages.find((candidate) => candidate === page);
-  if (known === undefined) return { page: 'now', detail: null };
-  return { page: known, detail: detail === undefined || detail === '' ? null : decode(detail) };
+  if (known === undefined) return { page: 'now', detail: null, query: {} };
+  return {
+    page: known,
+    detail: detail === undefined || detail === '' ? null : decode(detail),
+    query: Object.fromEntries(new URLSearchParams(query)),
+  };
 }
 
 /** A hand-written address may hold a stray percent sign. */
@@ -24,13 +34,15 @@ function decode(part: string): string {
   }
 }
 
-export function href(page: Page, detail?: string | number): string {
-  return detail === undefined ? `#/${page}` : `#/${page}/${encodeURIComponent(detail)}`;
+export function href(page: Page, detail?: string | number, query: Query = {}): string {
+  const path = detail === undefined ? `#/${page}` : `#/${page}/${encodeURIComponent(detail)}`;
+  const asked = new URLSearchParams(query).toString();
+  return asked === '' ? path : `${path}?${asked}`;
 }
 
 /** Follows the address bar. */
 export class Router {
-  route = $state<Route>({ page: 'now', detail: null });
+  route = $state<Route>({ page: 'now', detail: null, query: {} });
 
   /** Returns the function that stops following. */
   start(): () => void {

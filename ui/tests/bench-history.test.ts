@@ -1,11 +1,24 @@
 import { render, screen, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import type { Run } from '../src/api/Run';
 import { run, sweepRun } from '../src/backend/fake/bench';
-import { filtered, pageOf, pairOf, picked, trends, trendValue } from '../src/bench/history';
+import { FakeBackend } from '../src/backend/fake/backend';
+import { trendsOf } from '../src/backend/fake/trends';
+import {
+  columnsOf,
+  drawn,
+  filterOf,
+  hasTwin,
+  marksOf,
+  pagesOf,
+  pairOf,
+  picked,
+  queryOf,
+  viewOf,
+} from '../src/bench/history';
 import { Store } from '../src/store.svelte';
-import History from '../src/views/History.svelte';
+import HistoryHost from './HistoryHost.svelte';
 import { ScriptedBackend, snapshotOf, TestVisibility } from './support';
 
 const HOUR = 3_600_000;
@@ -20,60 +33,73 @@ function past(n: number): Run[] {
   });
 }
 
-describe('which runs are shown', () => {
-  const runs = [
-    run(3, 0, ...OLLAMA, 50, 5),
-    { ...run(2, 0, ...OLLAMA, 50), state: 'cut_off' as const },
-    sweepRun(1, 0),
-  ];
+describe('the address of the page', () => {
+  const usual = viewOf({});
   it.each([
-    [{ plan: '', state: '' as const }, [3, 2, 1]],
-    [{ plan: 'sweep', state: '' as const }, [1]],
-    [{ plan: '', state: 'cut_off' as const }, [2]],
-    [{ plan: 'quick', state: 'cut_off' as const }, []],
-  ])('%j', (filter, ids) => expect(filtered(runs, filter).map((one) => one.run_id)).toEqual(ids));
-
-  it.each([
-    [0, 2, [1, 2], 0],
-    [2, 2, [5], 2],
-    [9, 2, [5], 2],
-    [-1, 2, [1, 2], 0],
-    [0, 50, [1, 2, 3, 4, 5], 0],
-  ])('page %s of %s each', (page, size, items, here) => {
-    expect(pageOf([1, 2, 3, 4, 5], page, size)).toEqual({ items, page: here, pages: size === 2 ? 3 : 1 });
+    [{}, {}],
+    [{ model: 'gemma' }, { model: 'gemma' }],
+    [
+      { server: 'ollama', plan: 'quick', state: 'cut_off' as const },
+      { server: 'ollama', plan: 'quick', state: 'cut_off' },
+    ],
+    [{ page: 2 }, { page: '3' }],
+    [
+      { metric: 'ttft_ms' as const, picks: [5, 7] },
+      { figure: 'ttft_ms', picks: '5,7' },
+    ],
+  ])('of %j', (change, query) => {
+    expect(queryOf({ ...usual, ...change })).toEqual(query);
+    expect(viewOf(query)).toEqual({ ...usual, ...change });
   });
 
-  it('is one empty page where there is none', () => expect(pageOf([], 3)).toEqual({ items: [], page: 0, pages: 1 }));
+  it.each([
+    [{ page: '0' }, {}],
+    [{ page: '-3' }, {}],
+    [{ page: 'x' }, {}],
+    [{ page: '2.5' }, {}],
+    [{ state: 'perfect' }, {}],
+    [{ figure: 'colour' }, {}],
+    [{ picks: 'a,-1,3,4,5' }, { picks: [3, 4] }],
+    [{ picks: '' }, {}],
+  ])('that means nothing: %j', (query, view) => expect(viewOf(query)).toEqual({ ...usual, ...view }));
+
+  it('is what the engine is asked for', () => {
+    expect(filterOf(usual)).toEqual({ limit: 50 });
+    expect(filterOf(viewOf({ model: ' a ', page: '3', plan: 'ab', state: 'done', server: 's' }))).toEqual({
+      limit: 50,
+      offset: 100,
+      model: 'a',
+      plan: 'ab',
+      state: 'done',
+      server: 's',
+    });
+    expect([0, 1, 50, 51, 1000].map(pagesOf)).toEqual([1, 1, 1, 2, 20]);
+  });
 });
 
 describe('a figure over time', () => {
-  it('is one line for each model and server, oldest first, without what has not ended', () => {
-    const runs = past(6);
-    runs[0] = { ...runs[0]!, state: 'cancelled' };
-    const found = trends(runs, 'decode', 6);
-    expect(found.map((one) => [one.run.server, one.data[1]])).toEqual([
-      ['llama-server', [55, 53, 51]],
-      ['ollama', [54, 52]],
+  it('is drawn of those with most points first, and not of a lone one', () => {
+    const [long, short] = [past(7), [run(1, 0, 'lmstudio', 'm', 50)]];
+    const lines = drawn(trendsOf([...long, ...short]), 6);
+    expect(lines.map((line) => [line.server, line.points.length])).toEqual([
+      ['ollama', 4],
+      ['llama-server', 3],
     ]);
-    expect(found[0]?.data[0]).toEqual([...(found[0]?.data[0] ?? [])].sort((a, b) => a - b));
-    expect(trends(runs, 'decode', 1)).toHaveLength(1);
+    const data = columnsOf(lines[0]!);
+    expect(data[0]).toEqual([...data[0]].sort((a, b) => a - b));
+    expect(drawn(trendsOf(long), 1)).toHaveLength(1);
   });
 
-  it('does not draw long and short prompts as one line, nor sweeps, nor what is not known', () => {
-    const long = [run(4, 4, ...OLLAMA, 50), run(3, 3, ...OLLAMA, 50)];
-    const short = [run(2, 2, ...OLLAMA, 50, 5), run(1, 1, ...OLLAMA, 50, 5)];
-    expect(trends([...long, ...short], 'ttft', 6).map((one) => one.twin)).toEqual([true, true]);
-    expect(trends(long, 'ttft', 6)[0]?.twin).toBe(false);
-    expect(trends([sweepRun(2, 2), sweepRun(1, 1)], 'decode', 6)).toEqual([]);
-    expect(trends(long, 'energy', 6)).toEqual([]);
+  it('tells memory in GB, and the plan where a model has two lines', () => {
+    const trend = trendsOf(past(4), 'memory_bytes')[0]!;
+    expect(columnsOf(trend)[1]).toEqual([0.31, 0.31]);
+    expect(hasTwin(trend, [trend])).toBe(false);
+    expect(hasTwin(trend, [trend, { ...trend, plan: 'quick' }])).toBe(true);
   });
 
-  it('adds what is on cards to what is in memory, and takes no absent figure for none', () => {
-    const one = run(1, 0, ...OLLAMA, 50);
-    expect(trendValue({ ...one, peak_gpu_memory_bytes: 5e9 }, 'memory')?.median).toBeCloseTo(5.31);
-    expect(trendValue({ ...one, peak_memory_bytes: null }, 'memory')).toBeNull();
-    expect(trendValue({ ...one, energy_j_per_token: 0.7 }, 'energy')).toEqual({ median: 0.7, low: 0.7, high: 0.7 });
-    expect(trendValue(one, 'e2e')?.median).toBeCloseTo(1280);
+  it('marks a change of level with its words', () => {
+    const marks = marksOf(trendsOf(past(8))[0]!);
+    expect(marks).toMatchObject([{ tone: 'attention', words: expect.stringMatching(/server version b10068/) }]);
   });
 });
 
@@ -95,15 +121,35 @@ describe('picking two', () => {
 });
 
 describe('the page History', () => {
-  async function show(runs: Run[]): Promise<ScriptedBackend> {
+  afterEach(() => (location.hash = ''));
+
+  async function show(runs: Run[], address = '#/history'): Promise<ScriptedBackend> {
     const backend = new ScriptedBackend();
-    backend.answers.history = (call) => ({
-      reply: 'runs',
-      runs: runs.filter((one) => call.call !== 'history' || call.server === undefined || one.server === call.server),
+    const fake = new FakeBackend('ready', 0);
+    backend.answers.history = (call) => {
+      if (call.call !== 'history') throw new Error('another call');
+      const found = runs.filter(
+        (one) =>
+          (call.server === undefined || one.server === call.server) &&
+          (call.state === undefined || one.state === call.state),
+      );
+      const from = call.offset ?? 0;
+      return { reply: 'runs', runs: found.slice(from, from + (call.limit ?? 50)), total: found.length };
+    };
+    backend.answers.trends = (call) => ({
+      reply: 'trends',
+      trends: call.call === 'trends' && call.metric !== undefined ? trendsOf(runs, call.metric) : [],
     });
+    backend.answers.run = async (call) => {
+      const found = call.call === 'run' ? runs.find((one) => one.run_id === call.run_id) : undefined;
+      if (found === undefined) throw { code: 'not_found', message: 'There is no such run.', hint: null, retry: false };
+      return { reply: 'run', detail: { run: found, trials: [], trace: null, cards: null } };
+    };
+    backend.answers.history_size = () => fake.call({ call: 'history_size' });
     const store = new Store(backend, new TestVisibility());
     store.snapshot = snapshotOf('ready');
-    render(History, { context: new Map([['store', store]]) });
+    location.hash = address;
+    render(HistoryHost, { context: new Map([['store', store]]) });
     await screen.findByTestId('runs-table');
     return backend;
   }
@@ -114,25 +160,49 @@ describe('the page History', () => {
     expect(ids()).toHaveLength(50);
     expect(screen.getByTestId('history-shown').textContent).toMatch(/1 – 50 of 120 runs/);
     await userEvent.click(screen.getByRole('button', { name: 'Older' }));
+    await expect.poll(() => ids()[0]).toBe(70);
     await userEvent.click(screen.getByRole('button', { name: 'Older' }));
-    expect(ids()[0]).toBe(20);
+    await expect.poll(() => ids()[0]).toBe(20);
+    expect(location.hash).toBe('#/history?page=3');
     expect(screen.getByRole('button', { name: 'Older' }).hasAttribute('disabled')).toBe(true);
     await userEvent.selectOptions(screen.getByTestId('history-state'), 'done');
-    expect(ids()[0]).toBe(120);
+    await expect.poll(() => ids()[0]).toBe(120);
+    expect(location.hash).toBe('#/history?state=done');
   });
 
-  it('says when there are more than are read', async () => {
-    await show(past(1000));
-    expect(screen.getByTestId('history-shown').textContent).toMatch(/Only the newest 1000 are read/);
+  it('shows what its address says, and can be left and come back to', async () => {
+    const backend = await show(past(120), '#/history?server=ollama&page=2&figure=ttft_ms&picks=120,1');
+    expect(backend.of('history').at(-1)).toMatchObject({ server: 'ollama', offset: 50 });
+    expect(ids()[0]).toBe(20);
+    expect((screen.getByTestId('history-metric') as HTMLSelectElement).value).toBe('ttft_ms');
+    const bar = screen.getByTestId('picks');
+    const compare = await within(bar).findByTestId('compare');
+    expect(compare.getAttribute('href')).toBe('#/benchmarks/1-120');
+    location.hash = '#/history';
+    await expect.poll(() => ids()[0]).toBe(120);
+    expect((screen.getByTestId('history-metric') as HTMLSelectElement).value).toBe('decode_tok_s');
   });
 
-  it('asks the engine for the server, and filters plan and state itself', async () => {
+  it('says that a page is beyond the last', async () => {
+    await show(past(60), '#/history?page=9');
+    await expect.poll(() => screen.getByTestId('history-shown').textContent).toMatch(/no such page: 60 runs match/);
+    await userEvent.click(screen.getByRole('button', { name: 'Newer' }));
+    await expect.poll(() => location.hash).toBe('#/history?page=2');
+  });
+
+  it('lets go of a picked run that is no more', async () => {
+    await show(past(3), '#/history?picks=2,77');
+    await expect.poll(() => location.hash).toBe('#/history?picks=2');
+  });
+
+  it('asks the engine for each filter', async () => {
     const backend = await show([...past(4), sweepRun(99, 0)]);
     await userEvent.selectOptions(screen.getByRole('combobox', { name: 'Server' }), 'ollama');
     await expect.poll(() => ids().length).toBe(2);
-    expect(backend.of('history').at(-1)).toMatchObject({ server: 'ollama', limit: 1000 });
+    expect(backend.of('history').at(-1)).toMatchObject({ server: 'ollama', limit: 50 });
     await userEvent.selectOptions(screen.getByTestId('history-state'), 'cut_off');
-    expect(screen.getByText('No run matches this filter.')).toBeTruthy();
+    expect(await screen.findByText('No run matches this filter.')).toBeTruthy();
+    expect(backend.of('history').at(-1)).toMatchObject({ server: 'ollama', state: 'cut_off' });
   });
 
   it('compares two that are picked by checkbox', async () => {
@@ -141,21 +211,47 @@ describe('the page History', () => {
     expect(bar.textContent).toMatch(/Pick two runs/);
     const boxes = screen.getAllByRole('checkbox', { name: /^Pick SmolLM2 135M/ });
     await userEvent.click(boxes[1]!);
-    expect(bar.textContent).toMatch(/Pick another/);
+    await expect.poll(() => bar.textContent).toMatch(/Pick another/);
     expect(within(bar).queryByTestId('compare')).toBeNull();
     boxes[4]!.focus();
     await userEvent.keyboard(' ');
-    expect(within(bar).getByTestId('compare').getAttribute('href')).toBe('#/benchmarks/2-5');
+    const compare = await within(bar).findByTestId('compare');
+    expect(compare.getAttribute('href')).toBe('#/benchmarks/2-5');
     await userEvent.click(within(bar).getByRole('button', { name: 'Unpick all' }));
-    expect(screen.getAllByRole('checkbox').some((box) => (box as HTMLInputElement).checked)).toBe(false);
+    await expect
+      .poll(() => screen.getAllByRole('checkbox').some((box) => (box as HTMLInputElement).checked))
+      .toBe(false);
   });
 
   it('follows another figure', async () => {
     await show(past(6));
-    expect(screen.getAllByTestId('trend')).toHaveLength(2);
-    await userEvent.selectOptions(screen.getByTestId('history-metric'), 'ttft');
-    expect(screen.getByRole('img', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ })).toBeTruthy();
-    await userEvent.selectOptions(screen.getByTestId('history-metric'), 'energy');
-    expect(screen.queryByTestId('trend')).toBeNull();
+    expect(await screen.findAllByTestId('trend')).toHaveLength(2);
+    await userEvent.selectOptions(screen.getByTestId('history-metric'), 'ttft_ms');
+    expect(
+      await screen.findByRole('img', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ }),
+    ).toBeTruthy();
+    await userEvent.selectOptions(screen.getByTestId('history-metric'), 'energy_j_per_token');
+    await expect.poll(() => screen.queryByTestId('trend')).toBeNull();
+  });
+
+  it('says by keyboard what changed with a level', async () => {
+    await show(past(8));
+    const said = (await screen.findAllByTestId('change-said'))[0]!;
+    expect(said.textContent).toMatch(/One change of level:\s+run \d/);
+    const mark = (await screen.findAllByTestId('change-point'))[0]!;
+    mark.focus();
+    await expect.poll(() => said.textContent).toMatch(/9 % worse; with it came server version b10068/);
+    mark.blur();
+    await expect.poll(() => said.textContent).toMatch(/One change of level/);
+  });
+
+  it('says what the history takes once that is opened', async () => {
+    const backend = await show(past(3));
+    expect(backend.of('history_size')).toHaveLength(0);
+    await userEvent.click(screen.getByText('What the history takes'));
+    const table = (await screen.findByText('Samples of the gauges')).closest('table')!;
+    const rows = [...table.rows].map((row) => row.textContent ?? '');
+    expect(rows.find((row) => row.startsWith('Samples'))).toMatch(/900.*30 days.*300, about/);
+    expect(rows.find((row) => row.startsWith('Runs'))).toMatch(/for ever/);
   });
 });

@@ -167,6 +167,7 @@ describe('the call', () => {
       plan: 'ab',
       trials: 12,
       when_disturbed: 'mark',
+      quiet_wait_s: 60,
       against: { model: 'llama-server/SmolLM2-135M-Instruct.Q4_1', server: 'llama-server' },
     });
     expect(againCall(sweepRun(1, 0), null)).toMatchObject({ plan: 'sweep', up_to: 16, trials: 6 });

@@ -280,6 +280,7 @@ describe('the page of a run', () => {
         plan: 'standard',
         trials: 10,
         when_disturbed: 'mark',
+        quiet_wait_s: 60,
       },
     ]);
   });

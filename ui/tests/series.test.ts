@@ -57,9 +57,13 @@ it('rows share one axis that holds all intervals', () => {
 });
 
 it('addresses lead to pages and an unknown one to Now', () => {
-  expect(parseRoute('#/benchmarks/17')).toEqual({ page: 'benchmarks', detail: '17' });
-  expect(parseRoute(href('log', 'my server/1'))).toEqual({ page: 'log', detail: 'my server/1' });
-  expect(parseRoute('#token=abc')).toEqual({ page: 'now', detail: null });
-  expect(parseRoute('')).toEqual({ page: 'now', detail: null });
-  expect(parseRoute('#/log/%')).toEqual({ page: 'log', detail: '%' });
+  expect(parseRoute('#/benchmarks/17')).toEqual({ page: 'benchmarks', detail: '17', query: {} });
+  expect(parseRoute(href('log', 'my server/1'))).toEqual({ page: 'log', detail: 'my server/1', query: {} });
+  expect(parseRoute('#token=abc')).toEqual({ page: 'now', detail: null, query: {} });
+  expect(parseRoute('')).toEqual({ page: 'now', detail: null, query: {} });
+  expect(parseRoute('#/log/%')).toEqual({ page: 'log', detail: '%', query: {} });
+  const asked = { model: 'gemma 3&4', page: '3', picks: '5,7' };
+  expect(parseRoute(href('history', undefined, asked))).toEqual({ page: 'history', detail: null, query: asked });
+  expect(href('history', undefined, {})).toBe('#/history');
+  expect(parseRoute('#/history?')).toEqual({ page: 'history', detail: null, query: {} });
 });

@@ -5,6 +5,8 @@ import type { ExportForm } from "./ExportForm";
 import type { KeyText } from "./KeyText";
 import type { Machine } from "./Machine";
 import type { ReportForm } from "./ReportForm";
+import type { RunState } from "./RunState";
+import type { SeriesMetric } from "./SeriesMetric";
 import type { ServerId } from "./ServerId";
 import type { WhenDisturbed } from "./WhenDisturbed";
 
@@ -109,15 +111,35 @@ resume?: number, } | { "call": "use_parallel", model: string, server?: ServerId,
 /**
  * Only models whose name contains this.
  */
-model?: string, server?: ServerId, } | { "call": "accept_level", run_id: number, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
+model?: string, server?: ServerId, plan?: string, 
+/**
+ * By default those that are watched: decode and the time to the first token.
+ */
+metric?: SeriesMetric, 
+/**
+ * The most models, each by its server and plan; at most and by default 200.
+ */
+limit?: number, 
+/**
+ * The most points of each, the newest ones; by default all.
+ */
+points?: number, } | { "call": "accept_level", run_id: number, } | { "call": "compare", a: number, b: number, } | { "call": "cancel_bench" } | { "call": "history", 
 /**
  * Only models whose name contains this.
  */
 model?: string, server?: ServerId, 
 /**
+ * By its name.
+ */
+plan?: string, state?: RunState, 
+/**
  * 1 to 1000; default 50.
  */
-limit?: number, } | { "call": "run", run_id: number, } | { "call": "report", 
+limit?: number, 
+/**
+ * Passes over so many newer ones.
+ */
+offset?: number, } | { "call": "run", run_id: number, } | { "call": "report", 
 /**
  * Without any: the newest of each model on each server, by plan and machine.
  */

@@ -28,6 +28,10 @@ warmups: number, ttft_ms: Summary | null, decode_tok_s: Summary | null, prefill_
  */
 e2e_ms: Summary | null, server_decode_tok_s: Summary | null, server_prefill_tok_s: Summary | null, 
 /**
+ * The time between the events of its answers. `None`: nobody noted it.
+ */
+gaps: GapSpread | null, 
+/**
  * Highest memory of the process that holds the instance, or of the server's process tree where that is not told apart;
  * without what it holds on a card of its own memory.
  */

@@ -18,4 +18,8 @@ best: number | null,
  * One request at a time once more, after the last level: how far its rate was from that of the first, as a ratio less
  * one. Far from zero: the machine grew slower (or quieter) meanwhile.
  */
-again: number | null, };
+again: number | null, 
+/**
+ * A first token within so many milliseconds was in time.
+ */
+slo_ms: number, };

@@ -58,4 +58,8 @@ finish: string | null,
 /**
  * Why the trial does not count in the summary.
  */
-flaw: string | null, };
+flaw: string | null, 
+/**
+ * The time between its events with text, in microseconds, client clock. `None`: not kept, as of warm-ups and of what is old.
+ */
+gaps_us: Array<number> | null, };

@@ -1,100 +1,126 @@
-/** Pure questions about past runs: which are shown, and how a figure went over time. */
-import { repeats } from './plans';
+/** Pure questions about the history: what its address says, and how a figure went over time. */
 import type { Run } from '../api/Run';
 import type { RunState } from '../api/RunState';
-import type { Summary } from '../api/Summary';
+import type { SeriesMetric } from '../api/SeriesMetric';
+import type { Trend } from '../api/Trend';
+import type { Query } from '../route.svelte';
+import type { RunFilter } from '../runs.svelte';
 
 export const PAGE = 50;
 
-export interface Filter {
+/** What of runs can be followed over time. */
+export const trendMetrics = [
+  'decode_tok_s',
+  'prefill_tok_s',
+  'ttft_ms',
+  'e2e_ms',
+  'memory_bytes',
+  'energy_j_per_token',
+] as const satisfies readonly SeriesMetric[];
+
+const states: RunState[] = ['running', 'done', 'cut_off', 'cancelled'];
+
+/** What is chosen on the page. Empty: all. */
+export interface View {
+  model: string;
+  server: string;
   plan: string;
   state: RunState | '';
+  metric: SeriesMetric;
+  /** From 0. */
+  page: number;
+  /** Runs that are picked for a comparison, two at the most. */
+  picks: number[];
 }
 
-/** What the engine does not filter by itself. Empty: all. */
-export function filtered(runs: Run[], { plan, state }: Filter): Run[] {
-  return runs.filter((run) => (plan === '' || run.plan.name === plan) && (state === '' || run.state === state));
+/** What an address says; what it cannot mean is as if it were not there. */
+export function viewOf(query: Query): View {
+  const page = Number(query.page ?? 1);
+  const picks = (query.picks ?? '').split(',').map(Number);
+  return {
+    model: query.model ?? '',
+    server: query.server ?? '',
+    plan: query.plan ?? '',
+    state: states.find((state) => state === query.state) ?? '',
+    metric: trendMetrics.find((metric) => metric === query.figure) ?? 'decode_tok_s',
+    page: Number.isInteger(page) && page > 0 ? page - 1 : 0,
+    picks: picks.filter((id) => Number.isInteger(id) && id > 0).slice(0, 2),
+  };
 }
 
-/** One page, the newest first; a page that is no more is the last one. */
-export function pageOf<T>(all: T[], page: number, size = PAGE): { items: T[]; page: number; pages: number } {
-  const pages = Math.max(1, Math.ceil(all.length / size));
-  const here = Math.min(Math.max(0, page), pages - 1);
-  return { items: all.slice(here * size, (here + 1) * size), page: here, pages };
+/** The same as an address has it: only what is not as usual. */
+export function queryOf(view: View): Query {
+  const query: Query = {};
+  if (view.model.trim() !== '') query.model = view.model.trim();
+  for (const key of ['server', 'plan', 'state'] as const) if (view[key] !== '') query[key] = view[key];
+  if (view.metric !== 'decode_tok_s') query.figure = view.metric;
+  if (view.page > 0) query.page = String(view.page + 1);
+  if (view.picks.length > 0) query.picks = view.picks.join(',');
+  return query;
 }
 
-/** What of runs can be followed over time. */
-export const trendMetrics = ['decode', 'prefill', 'ttft', 'e2e', 'memory', 'energy'] as const;
-export type TrendMetric = (typeof trendMetrics)[number];
+/** What is asked of the engine for the page. */
+export function filterOf(view: View): RunFilter {
+  const filter: RunFilter = { limit: PAGE };
+  if (view.page > 0) filter.offset = view.page * PAGE;
+  if (view.model.trim() !== '') filter.model = view.model.trim();
+  if (view.server !== '') filter.server = view.server;
+  if (view.plan !== '') filter.plan = view.plan;
+  if (view.state !== '') filter.state = view.state;
+  return filter;
+}
 
-/** Median, low and high; what has no spread has its own value as both. */
-type Value = Pick<Summary, 'median' | 'low' | 'high'>;
+/** How many pages there are; at least the first. */
+export function pagesOf(total: number): number {
+  return Math.max(1, Math.ceil(total / PAGE));
+}
 
 const GB = 1e9;
 
-export function trendValue(run: Run, metric: TrendMetric): Value | null {
-  const alone = (value: number | null): Value | null =>
-    value === null ? null : { median: value, low: value, high: value };
-  switch (metric) {
-    case 'decode':
-      return run.decode_tok_s;
-    case 'prefill':
-      return run.prefill_tok_s;
-    case 'ttft':
-      return run.ttft_ms;
-    case 'e2e':
-      return run.e2e_ms;
-    case 'memory': {
-      const { peak_memory_bytes: ram, peak_gpu_memory_bytes: cards } = run;
-      return ram === null && cards === null ? null : alone(((ram ?? 0) + (cards ?? 0)) / GB);
-    }
-    case 'energy':
-      return alone(run.energy_j_per_token);
-  }
+/** Seconds, medians, lows, highs: oldest first. Memory in GB. */
+export function columnsOf(trend: Trend): [number[], number[], number[], number[]] {
+  const scale = scaleOf(trend);
+  return [
+    trend.points.map((point) => Date.parse(point.at) / 1000),
+    trend.points.map((point) => point.median / scale),
+    trend.points.map((point) => point.low / scale),
+    trend.points.map((point) => point.high / scale),
+  ];
 }
 
-export interface Trend {
-  key: string;
-  /** The newest run of it. */
-  run: Run;
-  /** Whether the same model on the same server has another trend, with other lengths of prompt and answer. */
-  twin: boolean;
-  /** Seconds, medians, lows, highs: oldest first. */
-  data: [number[], number[], number[], number[]];
+function scaleOf(trend: Trend): number {
+  return trend.metric === 'memory_bytes' ? GB : 1;
 }
 
-/**
- * One trend for each model, server and length of prompt and answer of which at least two finished runs have the figure, those
- * with the most runs first. Sweeps are measured differently and left out.
- */
-export function trends(runs: Run[], metric: TrendMetric, most: number): Trend[] {
-  const groups = new Map<string, Run[]>();
-  for (const run of runs) {
-    if (run.state !== 'done' || run.sweep !== null || !repeats(run.plan) || trendValue(run, metric) === null) continue;
-    const key = `${run.server}/${run.model} ${run.plan.prompt_words} ${run.plan.max_tokens}`;
-    groups.set(key, [...(groups.get(key) ?? []), run]);
-  }
-  const found = [...groups].filter(([, list]) => list.length > 1).sort(([, a], [, b]) => b.length - a.length);
-  const of = (run: Run) => `${run.server}/${run.model}`;
-  return found.slice(0, most).flatMap(([key, list]) => {
-    const run = list[0];
-    if (run === undefined) return [];
-    const twin = found.filter(([, [first]]) => first && of(first) === of(run)).length > 1;
-    return [{ key, run, twin, data: columnsOf(list, metric) }];
-  });
+/** A place on the time axis that has something to say. */
+export interface TimeMark {
+  /** Seconds. */
+  at: number;
+  words: string;
+  tone: 'good' | 'attention';
+  /** Of the run with which it began. */
+  run: number;
 }
 
-function columnsOf(newestFirst: Run[], metric: TrendMetric): Trend['data'] {
-  const data: Trend['data'] = [[], [], [], []];
-  for (const run of [...newestFirst].reverse()) {
-    const value = trendValue(run, metric);
-    if (value === null) continue;
-    data[0].push(Date.parse(run.started_at) / 1000);
-    data[1].push(value.median);
-    data[2].push(value.low);
-    data[3].push(value.high);
-  }
-  return data;
+/** Where the level changed, and with what. */
+export function marksOf(trend: Trend): TimeMark[] {
+  return trend.change_points.map((change) => ({
+    at: Date.parse(change.at) / 1000,
+    words: change.words,
+    tone: change.is_better ? 'good' : 'attention',
+    run: change.run_id,
+  }));
+}
+
+/** Those that make a line, with the most points first. */
+export function drawn(trends: Trend[], most: number): Trend[] {
+  const lines = trends.filter((trend) => trend.points.length > 1);
+  return lines.sort((a, b) => b.points.length - a.points.length).slice(0, most);
+}
+
+/** Whether the same model on the same server has another line, of another plan. */
+export function hasTwin(trend: Trend, among: Trend[]): boolean {
+  return among.some((one) => one.server === trend.server && one.model === trend.model && one.plan !== trend.plan);
 }
 
 /** Picks a run or lets it go. Two can be picked: a third takes the place of the one that was picked first. */

@@ -205,10 +205,12 @@ export function againCall(run: Run, other: Run | null): BenchCall {
     plan,
     trials: run.plan.trials,
     when_disturbed: run.plan.when_disturbed,
+    quiet_wait_s: run.plan.quiet_wait_s,
   };
   if (other !== null) call.against = { model: modelId(other), server: other.server };
   const most = Math.max(...run.plan.concurrency);
   if (plan === 'sweep' || plan === 'copies') call.up_to = most;
+  if (plan === 'sweep' && run.plan.slo_ms !== null) call.slo_ms = run.plan.slo_ms;
   if (run.plan.turns !== null) call.turns = run.plan.turns;
   if (run.plan.arrivals !== null) {
     const { rate_per_s, seconds, pattern } = run.plan.arrivals;

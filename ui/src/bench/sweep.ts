@@ -1,11 +1,10 @@
 /** Pure questions about a sweep: where its levels lie, how high its axes reach, what it says. */
+import type { Summary } from '../api/Summary';
 import type { Sweep } from '../api/Sweep';
 import type { SweepPoint } from '../api/SweepPoint';
 import { duration, percent } from '../format';
 import { sweep as words } from '../text';
 
-/** A first token within this is in time, as the engine counts it (`QUERY_MS`). Milliseconds. */
-export const IN_TIME_MS = 300;
 /** A GPU is full from this load on. Percent. */
 const FULL = 95;
 /** Up to this many requests at a time the axis is even; beyond, doublings are as far from each other. */
@@ -73,6 +72,15 @@ export function mostSeen(sweep: Sweep): number | null {
   return rates.length === 0 ? null : Math.max(...rates);
 }
 
+/** How the first tokens of a level are spread, as any figure; null for sweeps of which only the middle was kept. */
+export function ttftSummary(point: SweepPoint): Summary | null {
+  const { ttft_ms: ttft } = point;
+  if (ttft === null || ttft.low === null || ttft.high === null || ttft.n === null || ttft.interval === null)
+    return null;
+  const { median, low, high, n, interval } = ttft;
+  return { median, low, high, n, interval, source: 'client' };
+}
+
 /** Joules for each token: what the level took by the second, divided by what it gave. */
 export function energyOf(point: SweepPoint): number | null {
   if (point.power_w === null || point.out_tok_s === null || point.out_tok_s <= 0) return null;
@@ -83,8 +91,8 @@ export function energyOf(point: SweepPoint): number | null {
 export function inTimeWords(sweep: Sweep): string | null {
   const timed = sweep.points.filter((point) => point.ttft_ms !== null);
   if (timed.length === 0) return null;
-  const limit = duration(IN_TIME_MS);
-  const late = timed.filter((point) => (point.ttft_ms?.p95 ?? 0) > IN_TIME_MS);
+  const limit = duration(sweep.slo_ms);
+  const late = timed.filter((point) => (point.ttft_ms?.p95 ?? 0) > sweep.slo_ms);
   const first = late[0];
   if (first === undefined) return words.allInTime(limit);
   if (late.length === timed.length) return words.neverInTime(limit);

@@ -190,6 +190,7 @@ export const bench = {
   loading: 'Reading the run',
   trace: 'Gauges during the run',
   traceMeaning: 'Least to greatest value, from the begin of the run to its end',
+  perMinute: 'Per minute: mean, with the least and greatest sample',
   noTrace: 'Of this run the gauges were not kept.',
   traceColumns: {
     cpu_percent: 'CPU',

@@ -1,14 +1,15 @@
 /** Words of the page History. */
-import type { TrendMetric } from '../bench/history';
+import type { Kept } from '../api/Kept';
+import type { SeriesMetric } from '../api/SeriesMetric';
 
 /** What can be followed over time. */
-export const trendNames: Record<TrendMetric, { title: string; unit: string }> = {
-  decode: { title: 'Decode', unit: 'tok/s' },
-  prefill: { title: 'Prefill', unit: 'tok/s' },
-  ttft: { title: 'First token', unit: 'ms' },
-  e2e: { title: 'Whole request', unit: 'ms' },
-  memory: { title: 'Peak memory', unit: 'GB' },
-  energy: { title: 'Energy', unit: 'J per token' },
+export const trendNames: Record<SeriesMetric, { title: string; unit: string }> = {
+  decode_tok_s: { title: 'Decode', unit: 'tok/s' },
+  prefill_tok_s: { title: 'Prefill', unit: 'tok/s' },
+  ttft_ms: { title: 'First token', unit: 'ms' },
+  e2e_ms: { title: 'Whole request', unit: 'ms' },
+  memory_bytes: { title: 'Peak memory', unit: 'GB' },
+  energy_j_per_token: { title: 'Energy', unit: 'J per token' },
 };
 
 export const history = {
@@ -22,8 +23,12 @@ export const history = {
   allStates: 'All states',
   figure: 'Figure over time',
   over: (title: string) => `${title} over time`,
-  overMeaning: 'One plot per model and server; dots are medians, lines their intervals or ranges.',
-  lengths: (title: string, words: number, tokens: number) => `${title}, ${words} in, ${tokens} out`,
+  overMeaning:
+    'One plot per model, server and plan, of its last 400 runs; dots are medians, lines their intervals or ranges.',
+  ofPlan: (title: string, plan: string) => `${title}, ${plan.toLowerCase()}`,
+  changes: (n: number) => (n === 1 ? 'One change of level:' : `${n} changes of level:`),
+  changeRun: (run: number) => `run ${run}`,
+  changeSaid: (time: string, words: string) => `${time}: ${words}`,
   levels: 'What changed',
   accept: 'That is as it shall be',
   loading: 'Reading history',
@@ -38,5 +43,29 @@ export const history = {
   newer: 'Newer',
   older: 'Older',
   pageOf: (from: number, to: number, all: number) => `${from} – ${to} of ${all} runs`,
-  onlyNewest: (n: number) => `Only the newest ${n} are read; name a model or a server for older ones.`,
+  beyond: (all: number) => `There is no such page: ${all} runs match.`,
 };
+
+/** Words of what the history takes. */
+export const sizes = {
+  title: 'What the history takes',
+  all: (file: string, free: string) => `${file} in all, of which ${free} are free for new runs`,
+  what: 'What',
+  rows: 'Rows',
+  about: 'About',
+  kept: 'Kept',
+  next: 'The next clean-up frees',
+  ever: 'for ever',
+  days: (n: number) => (n === 1 ? '1 day' : `${n} days`),
+  frees: (rows: string, size: string) => `${rows}, about ${size}`,
+  kinds: {
+    runs: 'Runs and their figures',
+    trials: 'Measured requests',
+    warmups: 'Warm-ups',
+    gaps: 'Gaps between tokens, by answer',
+    samples: 'Samples of the gauges',
+    minutes: 'Minutes of the gauges',
+  } satisfies Record<Kept, string>,
+  meaning: 'It is cleaned up once a day while nothing is measured. The ages stand in the settings, under [history].',
+  measured: (time: string) => `Counted and measured ${time}.`,
+} as const;

@@ -33,7 +33,14 @@ pub async fn run(arguments: Baseline, output: &Output) -> Result<u8, ApiError> {
             .answer(json!({ "accepted": run }), || format!("The level since run {run} is the baseline now."));
         return Ok(0);
     }
-    let call = Call::Trends { model: arguments.model, server: arguments.server.map(ServerId) };
+    let call = Call::Trends {
+        model: arguments.model,
+        server: arguments.server.map(ServerId),
+        plan: None,
+        metric: None,
+        limit: None,
+        points: None,
+    };
     let reply = session.call(call).await?;
     let Reply::Trends { trends } = reply else {
         return Err(unexpected(&reply));

@@ -15,7 +15,7 @@ use pilothouse_domain::{
         plan::WhenDisturbed,
         quiet::in_words,
         replay::{MAX_PROMPT_BYTES, prompts_of},
-        sweep::{Sweep as Levels, SweepPoint},
+        sweep::{QUERY_MS, Sweep as Levels, SweepPoint},
     },
     model::{Model, ModelRef, find_model},
     server::ServerId,
@@ -94,6 +94,9 @@ pub struct Sweep {
     /// Measured requests at one at a time, 5 to 100; more at the levels above.
     #[arg(long, visible_alias = "blocks", value_name = "N")]
     trials: Option<u32>,
+    /// A first token within so many milliseconds is in time. Default: bench.slo_ms of the settings, 300.
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    slo_ms: Option<u32>,
     #[command(flatten)]
     gate: Gate,
 }
@@ -144,6 +147,7 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
         budget_s: arguments.gate.budget,
         assume_noise: Some(arguments.assume_noise),
+        slo_ms: None,
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -166,6 +170,7 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         against: None,
         budget_s: arguments.gate.budget,
         assume_noise: None,
+        slo_ms: arguments.slo_ms,
         resume: None,
     };
     with_an_engine(call, output).await
@@ -211,6 +216,7 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         quiet_wait_s,
         against,
         budget_s,
+        slo_ms,
         resume: None,
         ..
     } = call
@@ -231,8 +237,9 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         when_disturbed: *when_disturbed,
         quiet_wait_s: *quiet_wait_s,
         budget_s: *budget_s,
+        slo_ms: *slo_ms,
     };
-    asked.plan(0).map(Some)
+    asked.plan(0, QUERY_MS).map(Some)
 }
 
 /// Says how long a plan takes, where that is known.
@@ -254,9 +261,15 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
     let sides: Option<Vec<ModelRef>> = [Some(first), second].into_iter().flatten().collect();
     let mut last = vec![];
     for side in sides.unwrap_or_default() {
-        let call =
-            Call::History { model: Some(side.model.clone()), server: Some(side.server), limit: Some(50) };
-        let Ok(Reply::Runs { runs }) = session.call(call).await else { return };
+        let call = Call::History {
+            model: Some(side.model.clone()),
+            server: Some(side.server),
+            plan: None,
+            state: Some(RunState::Done),
+            limit: Some(50),
+            offset: None,
+        };
+        let Ok(Reply::Runs { runs, .. }) = session.call(call).await else { return };
         // Only a run of loads tells how long a load takes.
         let of_kind = |run: &Run| if plan.is_load() { run.loads.is_some() } else { run.plan.repeats() };
         let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && of_kind(run);
@@ -400,14 +413,22 @@ fn use_it(run: &Run, sweep: &Levels) -> Option<String> {
 }
 
 fn sweep_text(sweep: &Levels) -> String {
-    let header = ["AT A TIME", "ALL tok/s", "EACH tok/s", "FIRST TOKEN ms", "95 %", "IN 300 ms", "FAILED"];
+    let in_time = format!("IN {} ms", sweep.slo_ms);
+    let header =
+        ["AT A TIME", "ALL tok/s", "EACH tok/s", "FIRST TOKEN ms", "95 %", in_time.as_str(), "FAILED"];
     let one = |figure: Option<f64>| figure.map_or_else(|| "–".into(), |figure| format!("{figure:.1}"));
     let row = |point: &SweepPoint| {
         vec![
             point.concurrency.to_string(),
             one(point.out_tok_s),
-            one(point.decode_tok_s),
-            one(point.ttft_ms.map(|ttft| ttft.median)),
+            point.decode.as_ref().map_or_else(|| one(point.decode_tok_s), |decode| figure(Some(decode))),
+            point.ttft_ms.map_or_else(
+                || "–".into(),
+                |ttft| match ttft.low.zip(ttft.high) {
+                    Some((low, high)) => format!("{:.1} ({low:.1}–{high:.1})", ttft.median),
+                    None => one(Some(ttft.median)),
+                },
+            ),
             one(point.ttft_ms.map(|ttft| ttft.p95)),
             point.goodput.map_or_else(|| "–".into(), |share| format!("{:.0} %", 100.0 * share)),
             point.failed.to_string(),

@@ -6,7 +6,7 @@ use crate::{
 };
 use clap::{Args, Subcommand};
 use pilothouse_domain::units::gigabytes;
-use pilothouse_engine::api::{ApiError, Call, ErrorCode, ExportForm, HistorySize, Reply};
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, ExportForm, HistorySize, Kept, KeptKind, Reply};
 use pilothouse_system::files::write_private;
 use serde_json::json;
 use std::{
@@ -196,15 +196,42 @@ pub async fn history(act: HistoryAct, output: &Output) -> Result<u8, ApiError> {
 
 fn size_text(size: &HistorySize) -> String {
     let rows = size.tables.iter().map(|table| vec![table.name.clone(), megabytes(table.bytes)]).collect();
+    let kinds = size.kinds.iter().map(kind_row).collect();
+    let measured = match size.measured_at {
+        Some(at) => format!("\n\nCounted and measured at {} UTC.", at.strftime("%Y-%m-%d %H:%M")),
+        None => String::new(),
+    };
     format!(
-        "{} in all, {} of it free · {} runs, {} requests, {} samples of gauges\n\n{}",
+        "{} in all, {} of it free · {} runs, {} requests, {} samples of gauges\n\n{}\n\n{}{measured}",
         megabytes(size.file_bytes),
         megabytes(size.free_bytes),
         size.runs,
         size.trials,
         size.samples,
+        table(&["WHAT", "ROWS", "ABOUT", "KEPT", "THE NEXT CLEAN-UP FREES"], kinds),
         table(&["TABLE", "SIZE"], rows)
     )
+}
+
+fn kind_row(kind: &KeptKind) -> Vec<String> {
+    let name = match kind.kind {
+        Kept::Runs => "runs",
+        Kept::Trials => "measured requests",
+        Kept::Warmups => "warm-ups",
+        Kept::Gaps => "answers with gaps",
+        Kept::Samples => "samples of traces",
+        Kept::Minutes => "minutes of traces",
+    };
+    vec![
+        name.to_owned(),
+        kind.rows.to_string(),
+        megabytes(kind.bytes),
+        kind.days.map_or_else(|| "for ever".into(), |days| format!("{days} days")),
+        match kind.next_rows {
+            0 => "–".to_owned(),
+            rows => format!("{rows}, about {}", megabytes(kind.next_bytes)),
+        },
+    ]
 }
 
 fn megabytes(bytes: u64) -> String {

@@ -21,8 +21,14 @@ pub struct History {
     model: Option<String>,
     #[arg(long)]
     server: Option<String>,
+    /// Only runs of this plan.
+    #[arg(long)]
+    plan: Option<String>,
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1000))]
     limit: u32,
+    /// Pass over so many newer ones.
+    #[arg(long, default_value_t = 0)]
+    offset: u32,
 }
 
 pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
@@ -33,14 +39,17 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
     let call = Call::History {
         model: arguments.model,
         server: arguments.server.map(ServerId),
+        plan: arguments.plan,
+        state: None,
         limit: Some(arguments.limit),
+        offset: Some(arguments.offset),
     };
     let reply = session.call(call).await?;
-    let Reply::Runs { runs } = reply else {
+    let Reply::Runs { runs, total } = reply else {
         return Err(unexpected(&reply));
     };
     let documents: Vec<_> = runs.iter().map(document::run).collect();
-    output.answer(json!({ "runs": documents }), || {
+    output.answer(json!({ "runs": documents, "total": total }), || {
         if runs.is_empty() {
             return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
         }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub tray: TraySettings,
     pub notifications: NotificationSettings,
     pub restart: RestartSettings,
+    pub bench: BenchSettings,
+    pub history: HistorySettings,
     pub servers: ServersSettings,
 }
 
@@ -132,6 +134,45 @@ pub struct NotificationSettings {
 impl Default for NotificationSettings {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+/// The benchmark lab.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct BenchSettings {
+    /// A first token within so many milliseconds is in time; 1 to 60 000. The default is the longest of the owner's queries of
+    /// 200 to 300 ms.
+    pub slo_ms: u32,
+    /// Measure models that have an accepted baseline, a minute each, when their server has changed its version and the machine
+    /// has been idle for ten minutes.
+    pub check_after_update: bool,
+}
+
+impl Default for BenchSettings {
+    fn default() -> Self {
+        Self { slo_ms: 300, check_after_update: false }
+    }
+}
+
+/// How many days the bulky parts of runs are kept; 0: for ever. Runs, their figures and each measured request always are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct HistorySettings {
+    /// The time between the events of each answer; how it was spread is kept beyond.
+    pub gaps_days: u32,
+    /// Each sample of a trace; beyond, its minutes.
+    pub traces_days: u32,
+    /// The minutes of a trace; not less than `traces_days`.
+    pub trace_minutes_days: u32,
+    pub warmups_days: u32,
+}
+
+impl Default for HistorySettings {
+    fn default() -> Self {
+        Self { gaps_days: 90, traces_days: 30, trace_minutes_days: 365, warmups_days: 30 }
     }
 }
 

@@ -9,6 +9,7 @@ mod lab;
 mod options;
 mod paper;
 mod past;
+mod trends;
 mod tuning;
 
 pub use options::EngineOptions;
@@ -20,6 +21,7 @@ use crate::{
         bookkeeper::{self, Bookkeeper},
         containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
+        forgetting,
         notifier::NotifierHandle,
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
@@ -27,6 +29,7 @@ use crate::{
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
         tuner::{Tuner, TunerWiring},
+        update_check,
     },
     api::{Call, CallHandler, CallResult},
     hub::{Hub, Report},
@@ -81,6 +84,10 @@ pub(crate) struct Inner {
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
     pub inbox: Inbox,
+    /// The settings as the file has them now.
+    pub latest: watch::Receiver<Settings>,
+    /// What the history's series say.
+    pub trend_cache: trends::TrendCache,
 }
 
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
@@ -90,6 +97,9 @@ pub struct Engine {
     settings_task: JoinHandle<()>,
     folders_task: JoinHandle<()>,
     keys_task: JoinHandle<()>,
+    /// `None`: there is no history.
+    forgetting: Option<JoinHandle<()>>,
+    update_check: Option<JoinHandle<()>>,
     _watch: Option<settings::WatchGuard>,
 }
 
@@ -207,6 +217,17 @@ impl Engine {
             supervisors: supervisors.clone(),
             settings: in_force.clone(),
         });
+        let (named, latest) = watch::channel(settings.clone());
+        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), latest.clone()));
+        let update_check = store.clone().map(|store| {
+            let here = update_check::Here {
+                hub: hub.clone(),
+                leases: leases.clone(),
+                store,
+                bencher: bencher.clone(),
+            };
+            update_check::start(here, latest.clone())
+        });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
             hub: hub.clone(),
@@ -225,6 +246,8 @@ impl Engine {
             containers,
             store,
             inbox: Inbox::default(),
+            latest: latest.clone(),
+            trend_cache: trends::TrendCache::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {
@@ -232,13 +255,21 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
-        let (named, seen) = watch::channel(settings.clone());
-        let folders_task = folders::watch_folders(hub, seen);
+        let folders_task = folders::watch_folders(hub, latest);
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
             follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
-        Ok(Self { inner, doors, settings_task, folders_task, keys_task, _watch: watch_guard })
+        Ok(Self {
+            inner,
+            doors,
+            settings_task,
+            folders_task,
+            keys_task,
+            forgetting,
+            update_check,
+            _watch: watch_guard,
+        })
     }
 
     pub fn handle(&self) -> EngineHandle {
@@ -263,6 +294,8 @@ impl Engine {
             self.settings_task.abort();
             self.folders_task.abort();
             self.keys_task.abort();
+            // A step is taken whole or not at all.
+            self.forgetting.iter().chain(&self.update_check).for_each(JoinHandle::abort);
             drop(self._watch);
             let _ = self.inner.fetcher.cancel();
             let _ = self.inner.tuner.cancel();
@@ -291,9 +324,9 @@ async fn open_store(paths: &Paths, hub: &Hub) -> Option<Store> {
             if let Some(error) = opened.trouble {
                 hub.report(Report::Trouble(error));
             }
-            if let Ok(runs) =
+            if let Ok(newest) =
                 opened.store.runs(&crate::store::RunFilter { limit: 1, ..Default::default() }).await
-                && let Some(run) = runs.into_iter().next()
+                && let Some(run) = newest.runs.into_iter().next()
             {
                 hub.report(Report::LastRun(run));
             }

@@ -56,6 +56,8 @@ struct Book {
     /// Whoever measures on this server wants no question beside it.
     measured: BTreeSet<ServerId>,
     numbers: u64,
+    /// Of them those that clients asked for.
+    asked: u64,
     closed: bool,
 }
 
@@ -136,6 +138,7 @@ impl Leases {
             return Err(Refused::QueueFull(book.queue.len()));
         }
         book.numbers += 1;
+        book.asked += 1;
         let number = book.numbers;
         book.queue.push_back(Waiter { number, asked, grant });
         let granted = self.pump(&mut book);
@@ -302,6 +305,11 @@ impl Leases {
 
     pub fn count(&self, server: &ServerId, instance: &str) -> usize {
         self.lock().used.get(&(server.clone(), instance.to_owned())).map_or(0, |used| used.held.len())
+    }
+
+    /// Answers that clients have asked for so far, whatever became of them. Questions of our own are none.
+    pub fn asked(&self) -> u64 {
+        self.lock().asked
     }
 
     /// Requests that wait.

@@ -17,6 +17,7 @@ import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import type { Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 const ANSWER =
   'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
@@ -104,7 +105,7 @@ export class FakeBackend implements Backend {
       case 'compare':
         return { reply: 'comparison', comparison: comparisonOf(this.#run(call.a), this.#run(call.b)) };
       case 'trends':
-        return { reply: 'trends', trends: [] };
+        return { reply: 'trends', trends: trendsOf(this.#filtered(call), call.metric) };
       case 'accept_level':
         return { reply: 'done' };
       case 'use_parallel':
@@ -119,7 +120,7 @@ export class FakeBackend implements Backend {
         this.#bench += 1;
         return { reply: 'done' };
       case 'history':
-        return { reply: 'runs', runs: this.#filtered(call.model, call.server).slice(0, call.limit ?? 50) };
+        return this.#page(call);
       case 'run':
         return this.#detail(call.run_id);
       case 'report':
@@ -133,7 +134,7 @@ export class FakeBackend implements Backend {
       case 'history_size':
         return {
           reply: 'history_size',
-          size: { file_bytes: 1.2e6, free_bytes: 0, runs: this.#runs.length, trials: 120, samples: 900, tables: [] },
+          size: sizeOf(this.#runs.length),
         };
       case 'switches':
         return { reply: 'switches', switches: [] };
@@ -321,12 +322,20 @@ export class FakeBackend implements Backend {
     return { server, model, key, ...this.#parallel, changed: true, took_ms: 2400, first_token_ms: 90, undo_s };
   }
 
-  #filtered(model: string | undefined, server: string | undefined): Run[] {
+  #filtered({ model, server, plan, state }: RunChoice): Run[] {
     return this.#runs.filter(
       (one) =>
         (model === undefined || one.model.toLowerCase().includes(model.toLowerCase())) &&
-        (server === undefined || one.server === server),
+        (server === undefined || one.server === server) &&
+        (plan === undefined || one.plan.name === plan) &&
+        (state === undefined || one.state === state),
     );
+  }
+
+  #page(call: RunChoice & { limit?: number; offset?: number }): Reply {
+    const found = this.#filtered(call);
+    const from = call.offset ?? 0;
+    return { reply: 'runs', runs: found.slice(from, from + (call.limit ?? 50)), total: found.length };
   }
 
   #run(id: number): Run {

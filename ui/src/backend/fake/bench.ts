@@ -39,6 +39,7 @@ export function planOf(name: string, n: number): BenchPlan {
     arrivals: null,
     turns: null,
     replay: null,
+    slo_ms: name === 'sweep' ? 300 : null,
   };
 }
 
@@ -60,6 +61,7 @@ export function run(id: number, at: number, server: string, model: string, rate:
     e2e_ms: summary(64_000 / rate, n),
     server_decode_tok_s: withTimings ? summary(rate * 1.02, n, 'server') : null,
     server_prefill_tok_s: withTimings ? summary(rate * 8.6, n, 'server') : null,
+    gaps: { n: n * 63, p50_ms: 1000 / rate, p95_ms: 1250 / rate, p99_ms: 1900 / rate, longest_ms: 9000 / rate },
     peak_memory_bytes: 0.31 * GB,
     peak_gpu_memory_bytes: null,
     energy_j_per_token: null,
@@ -107,7 +109,15 @@ function point(concurrency: number): SweepPoint {
     failed: concurrency > 12 ? 1 : 0,
     out_tok_s: out,
     decode_tok_s: out / concurrency,
-    ttft_ms: { median, p95: median * 1.2 + 12 * queued ** 2 },
+    decode: summary(out / concurrency, Math.max(6, concurrency * 4)),
+    ttft_ms: {
+      median,
+      p95: median * 1.2 + 12 * queued ** 2,
+      low: median * 0.96,
+      high: median * 1.05,
+      n: Math.max(6, concurrency * 4),
+      interval: '95 %',
+    },
     memory_bytes: (4.79 + 0.08 * concurrency) * GB,
     gpu_load_percent: Math.min(98, 82 + 3 * concurrency),
     power_w: 36 + Math.min(11, 2 * concurrency),
@@ -126,6 +136,7 @@ export function sweepOf(levels: number[]): Sweep {
     knee_absent: null,
     best: best?.concurrency ?? null,
     again: -0.005,
+    slo_ms: 300,
   };
 }
 
@@ -175,6 +186,7 @@ function inTurn(of: Run): Trial[] {
     list.push({
       ...trial(seq, rate),
       phase: seq <= of.warmups ? 'warmup' : 'measured',
+      gaps_us: seq <= of.warmups ? null : trial(seq, rate).gaps_us,
       block: paired && block > 0 ? block : null,
       begun_ms: paired && block <= 0 ? seq * 1200 : begun_ms,
       total_ms: paired ? (total_ms / 1300) * BLOCK_MS * 0.4 : total_ms,
@@ -217,6 +229,11 @@ function trial(seq: number, rate: number): Trial {
     server_prefill_tok_s: null,
     finish: 'length',
     flaw: null,
+    gaps_us: Array.from({ length: 63 }, (_, index) => {
+      // One in fifty waits, as behind a page that is written out.
+      const stall = (index * 7 + seq) % 50 === 0 ? 6 : 1;
+      return Math.round((1e6 / rate) * stall * (1 + 0.08 * Math.sin(index * 1.7 + seq)));
+    }),
   };
 }
 
@@ -264,6 +281,7 @@ export function cardsOf(trace: GaugeHistory, scene: Scene): RunTrace | null {
     at_ms: trace.at_ms.map((at) => at - begin),
     instance_memory_bytes: trace.servers_memory_bytes,
     cards: [card],
+    by_minute: null,
   };
 }
 

@@ -2,7 +2,7 @@
 //! copy.
 
 use super::{
-    sweep::{LevelGauges, Sweep, SweepPoint, TtftSpread},
+    sweep::{LevelGauges, QUERY_MS, Sweep, SweepPoint, TtftSpread},
     trial::Trial,
 };
 use serde::{Deserialize, Serialize};
@@ -47,7 +47,7 @@ impl Copies {
             ttft_ms: point.ttft_ms,
             memory_bytes: memory.get(&point.concurrency).copied(),
         };
-        let levels = Sweep::of(trials, |_, _| LevelGauges::default());
+        let levels = Sweep::of(trials, QUERY_MS, |_, _| LevelGauges::default());
         Self { points: levels.points.into_iter().map(point).collect(), stopped }
     }
 }

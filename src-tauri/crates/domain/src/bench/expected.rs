@@ -177,13 +177,13 @@ mod tests {
                 3.0 * 0.52 + 6.0 * (agent_turn(1.0) + agent_turn(2.0)),
             ),
         ] {
-            let found = expected(&asked.plan(1).unwrap(), &[&quick]).unwrap();
+            let found = expected(&asked.plan(1, 300).unwrap(), &[&quick]).unwrap();
             assert!(
                 (found.low_s - low).abs() < 1e-9 && (found.high_s - high).abs() < 1e-9,
                 "{asked:?}: {found:?}"
             );
         }
-        let ab = PlanAsked { against: true, ..base }.plan(1).unwrap();
+        let ab = PlanAsked { against: true, ..base }.plan(1, 300).unwrap();
         assert!((expected(&ab, &[&quick, &quick]).unwrap().low_s - 26.0 * one).abs() < 1e-9);
     }
 
@@ -216,7 +216,7 @@ mod tests {
         let ab = BenchPlan::named("ab", None).unwrap();
         assert_eq!(expected(&ab, &[&last("quick"), &bare]), None);
         // The time of an open loop is what was asked for.
-        let open = PlanAsked { rate_per_s: Some(1.0), ..PlanAsked::default() }.plan(1).unwrap();
+        let open = PlanAsked { rate_per_s: Some(1.0), ..PlanAsked::default() }.plan(1, 300).unwrap();
         assert_eq!(expected(&open, &[]), Some(Expected { low_s: 60.0, high_s: 60.0 }));
         let mut replayed = last("quick");
         replayed.sum_up(&[Trial { ttft_ms: Some(1.0), ..Trial::default() }]);

@@ -1,5 +1,6 @@
 //! What a benchmark measures: plans, trials, runs, and what may be concluded from them.
 
+pub mod after_update;
 pub mod arrivals;
 pub mod change_point;
 mod compared;
@@ -9,6 +10,7 @@ pub mod cooling;
 pub mod copies;
 pub mod drift;
 pub mod expected;
+pub mod gaps;
 mod knee;
 mod limits;
 pub mod load;
@@ -23,6 +25,7 @@ pub mod quiet;
 mod recorded_tests;
 pub mod regression;
 pub mod replay;
+pub mod retention;
 pub mod run;
 pub mod series;
 pub mod stats;
@@ -38,6 +41,7 @@ pub mod warmup;
 mod words;
 
 pub use comparison::{Comparison, Verdict};
+pub use gaps::GapSpread;
 pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS, PlanAsked};
 pub use quiet::Disturbance;
 pub use run::{BenchProgress, Fingerprint, Run, RunDetail, RunState};

@@ -4,7 +4,7 @@
 use super::{
     comparison::{NoiseFloor, Verdict, compare},
     run::RunDetail,
-    sweep::{LevelGauges, Sweep},
+    sweep::{LevelGauges, QUERY_MS, Sweep},
     trace::windows,
 };
 
@@ -62,7 +62,7 @@ fn a_sweep_on_a_real_card_has_its_load_and_watts_at_each_level() {
         gpu_load_percent: cards.gpu_load_percent(&[(from, to)]),
         power_w: cards.power_w(&[(from, to)]),
     };
-    let told = Sweep::of(&sweep.trials, beside);
+    let told = Sweep::of(&sweep.trials, QUERY_MS, beside);
     assert_eq!(
         told.points.iter().map(|point| point.concurrency).collect::<Vec<_>>(),
         [1, 2, 3, 4, 6, 8, 12, 16]

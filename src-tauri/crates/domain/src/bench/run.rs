@@ -3,6 +3,7 @@
 use super::{
     conversation::Conversation,
     copies::Copies,
+    gaps::{self, GapSpread},
     load::Loads,
     open_loop::OpenLoop,
     plan::BenchPlan,
@@ -57,6 +58,9 @@ pub struct Run {
     pub e2e_ms: Option<Summary>,
     pub server_decode_tok_s: Option<Summary>,
     pub server_prefill_tok_s: Option<Summary>,
+    /// The time between the events of its answers. `None`: nobody noted it.
+    #[serde(default)]
+    pub gaps: Option<GapSpread>,
     /// Highest memory of the process that holds the instance, or of the server's process tree where that is not told apart;
     /// without what it holds on a card of its own memory.
     pub peak_memory_bytes: Option<u64>,
@@ -124,6 +128,7 @@ impl Run {
             e2e_ms: None,
             server_decode_tok_s: None,
             server_prefill_tok_s: None,
+            gaps: None,
             peak_memory_bytes: None,
             peak_gpu_memory_bytes: None,
             energy_j_per_token: None,
@@ -160,6 +165,7 @@ impl Run {
         self.open_loop = self.plan.arrivals.is_some().then(|| OpenLoop::of(&self.plan, trials));
         self.conversation = self.plan.turns.is_some().then(|| Conversation::of(trials));
         self.replay = self.plan.replay.is_some().then(|| Replay::of(trials));
+        self.gaps = gaps::spread(counted.iter().filter_map(|trial| trial.gaps_us.as_deref()));
     }
 
     /// What the cards took for its requests.

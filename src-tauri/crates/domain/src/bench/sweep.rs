@@ -2,12 +2,16 @@
 
 pub use super::knee::Knee;
 
-use super::{knee, stats, trial::Trial};
+use super::{
+    knee,
+    stats::{self, Interval, Summary},
+    trial::Trial,
+};
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
-/// A first token within this counts as in time: the owner's queries of 200 to 300 ms. Milliseconds.
-pub const QUERY_MS: f64 = 300.0;
+/// A first token within this counts as in time where nobody says otherwise: the owner's queries of 200 to 300 ms. Milliseconds.
+pub const QUERY_MS: u32 = 300;
 
 /// One level of a sweep.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
@@ -22,6 +26,9 @@ pub struct SweepPoint {
     pub out_tok_s: Option<f64>,
     /// Median decode rate of one answer.
     pub decode_tok_s: Option<f64>,
+    /// The same with its interval or range. `None` also of sweeps that were kept before it was.
+    #[serde(default)]
+    pub decode: Option<Summary>,
     /// Time to the first token, from the moment in which the request was due.
     pub ttft_ms: Option<TtftSpread>,
     /// Highest memory of the instance.
@@ -29,7 +36,7 @@ pub struct SweepPoint {
     /// Means over the level.
     pub gpu_load_percent: Option<f64>,
     pub power_w: Option<f64>,
-    /// Share of requests with their first token within [`QUERY_MS`], 0–1. What failed was not in time.
+    /// Share of requests with their first token within the sweep's `slo_ms`, 0–1. What failed was not in time.
     pub goodput: Option<f64>,
 }
 
@@ -41,6 +48,15 @@ pub struct TtftSpread {
     /// 95 of 100 come sooner. Of fewer than 59 it is the greatest: to bound a quantile from above with 95 % confidence by the
     /// greatest of n values wants 0.95^n <= 0.05.
     pub p95: f64,
+    /// The interval of the median, or the range of too few. `None` of sweeps that were kept before it was.
+    #[serde(default)]
+    pub low: Option<f64>,
+    #[serde(default)]
+    pub high: Option<f64>,
+    #[serde(default)]
+    pub n: Option<u32>,
+    #[serde(default)]
+    pub interval: Option<Interval>,
 }
 
 /// A sweep as it is shown.
@@ -56,6 +72,13 @@ pub struct Sweep {
     /// One request at a time once more, after the last level: how far its rate was from that of the first, as a ratio less
     /// one. Far from zero: the machine grew slower (or quieter) meanwhile.
     pub again: Option<f64>,
+    /// A first token within so many milliseconds was in time.
+    #[serde(default = "query_ms")]
+    pub slo_ms: u32,
+}
+
+fn query_ms() -> u32 {
+    QUERY_MS
 }
 
 /// What the gauges showed while a level was measured.
@@ -77,10 +100,11 @@ const LEAST_STEADY: f64 = 0.5;
 impl Sweep {
     /// From the requests of a run, level by level. One request at a time that comes after a higher level is not another level
     /// but the check whether the machine is still what it was. `beside`: what the gauges showed between two instants, in
-    /// milliseconds since the begin of the run.
-    pub fn of(trials: &[Trial], beside: impl Fn(f64, f64) -> LevelGauges) -> Self {
+    /// milliseconds since the begin of the run. `slo_ms`: within which a first token is in time.
+    pub fn of(trials: &[Trial], slo_ms: u32, beside: impl Fn(f64, f64) -> LevelGauges) -> Self {
         let (levels, repeated) = levels(trials);
-        let points: Vec<SweepPoint> = levels.iter().map(|(n, trials)| point(*n, trials, &beside)).collect();
+        let points: Vec<SweepPoint> =
+            levels.iter().map(|(n, trials)| point(*n, trials, slo_ms, &beside)).collect();
         let rates: Vec<(u32, f64)> =
             points.iter().filter_map(|point| Some((point.concurrency, point.out_tok_s?))).collect();
         let (knee, knee_absent) = match knee::knee(&rates) {
@@ -90,7 +114,7 @@ impl Sweep {
         let decode = |trials: &[&Trial]| middle(trials, |trial| trial.decode_tok_s);
         let first = levels.first().and_then(|(_, trials)| decode(trials)).filter(|rate| *rate > 0.0);
         let again = decode(&repeated).zip(first).map(|(again, first)| again / first - 1.0);
-        Self { best: best(&points), points, knee, knee_absent, again }
+        Self { best: best(&points), points, knee, knee_absent, again, slo_ms }
     }
 }
 
@@ -124,10 +148,16 @@ fn from_due(trial: &Trial) -> Option<f64> {
     Some(trial.ttft_ms? + trial.late_or_in_time())
 }
 
-fn point(concurrency: u32, trials: &[&Trial], beside: &impl Fn(f64, f64) -> LevelGauges) -> SweepPoint {
+fn point(
+    concurrency: u32,
+    trials: &[&Trial],
+    slo_ms: u32,
+    beside: &impl Fn(f64, f64) -> LevelGauges,
+) -> SweepPoint {
     let counted: Vec<&Trial> = trials.iter().copied().filter(|trial| trial.counts()).collect();
     let first_tokens: Vec<f64> = counted.iter().filter_map(|trial| from_due(trial)).collect();
-    let in_time = first_tokens.iter().filter(|ms| **ms <= QUERY_MS).count();
+    let in_time = first_tokens.iter().filter(|ms| **ms <= f64::from(slo_ms)).count();
+    let rates: Vec<f64> = counted.iter().filter_map(|trial| trial.decode_tok_s).collect();
     let gauges = whole_time(trials).map(|(from, to)| beside(from, to)).unwrap_or_default();
     SweepPoint {
         concurrency,
@@ -135,6 +165,7 @@ fn point(concurrency: u32, trials: &[&Trial], beside: &impl Fn(f64, f64) -> Leve
         failed: (trials.len() - counted.len()) as u32,
         out_tok_s: out_tok_s(trials),
         decode_tok_s: middle(trials, |trial| trial.decode_tok_s),
+        decode: stats::summarize(&rates, "client"),
         ttft_ms: spread(first_tokens),
         memory_bytes: gauges.memory_bytes,
         gpu_load_percent: gauges.gpu_load_percent,
@@ -147,13 +178,21 @@ fn point(concurrency: u32, trials: &[&Trial], beside: &impl Fn(f64, f64) -> Leve
 fn spread(mut values: Vec<f64>) -> Option<TtftSpread> {
     values.sort_by(f64::total_cmp);
     let greatest = *values.last()?;
-    let median = stats::median(&values)?;
+    let summary = stats::summarize(&values, "client")?;
+    let of = |p95: f64| TtftSpread {
+        median: summary.median,
+        p95,
+        low: Some(summary.low),
+        high: Some(summary.high),
+        n: Some(summary.n),
+        interval: Some(summary.interval),
+    };
     if values.len() < MIN_FOR_P95 {
-        return Some(TtftSpread { median, p95: greatest });
+        return Some(of(greatest));
     }
     let at = 0.95 * (values.len() - 1) as f64;
     let (below, above) = (values[at as usize], values[(at as usize + 1).min(values.len() - 1)]);
-    Some(TtftSpread { median, p95: below + (above - below) * at.fract() })
+    Some(of(below + (above - below) * at.fract()))
 }
 
 /// Begin and end of one request, since the begin of the run.

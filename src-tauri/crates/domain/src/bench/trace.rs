@@ -18,6 +18,20 @@ pub struct RunTrace {
     /// Of the process that holds the instance, or of its server's process tree.
     pub instance_memory_bytes: Vec<Option<u64>>,
     pub cards: Vec<CardTrace>,
+    /// Of an old run, whose rows are the means of minutes: their least and greatest samples.
+    #[serde(default)]
+    pub by_minute: Option<Box<MinuteRange>>,
+}
+
+/// Least and greatest samples of the minutes of a trace, row by row.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct MinuteRange {
+    pub instance_memory_low: Vec<Option<u64>>,
+    pub instance_memory_high: Vec<Option<u64>>,
+    /// Without what held their clocks down.
+    pub low: Vec<CardTrace>,
+    pub high: Vec<CardTrace>,
 }
 
 /// One card of a trace.
@@ -124,6 +138,7 @@ mod tests {
                 load_percent: power.iter().map(|p| p.map(|p| p / 2.0)).collect(),
                 ..CardTrace::default()
             }],
+            by_minute: None,
         }
     }
 

@@ -126,7 +126,7 @@ mod tests {
             throttle: at_ms.iter().map(|at| throttle(*at)).collect(),
             ..CardTrace::default()
         };
-        let cards = Some(RunTrace { at_ms, instance_memory_bytes: vec![], cards: vec![card] });
+        let cards = Some(RunTrace { at_ms, cards: vec![card], ..RunTrace::default() });
         let trials = vec![Trial { begun_ms: Some(1000.0), total_ms: 10_000.0, ..Trial::default() }];
         RunDetail { run, trials, trace: None, cards }
     }

@@ -102,7 +102,11 @@ fn figure(run: &Run, metric: SeriesMetric) -> Option<Figure> {
         SeriesMetric::PrefillTokS => spread(&run.prefill_tok_s),
         SeriesMetric::TtftMs => spread(&run.ttft_ms),
         SeriesMetric::E2eMs => spread(&run.e2e_ms),
-        SeriesMetric::MemoryBytes => single(run.peak_memory_bytes.map(|bytes| bytes as f64)),
+        // What is on cards is as much the instance's as what is beside them.
+        SeriesMetric::MemoryBytes => {
+            let both = [run.peak_memory_bytes, run.peak_gpu_memory_bytes].into_iter().flatten();
+            single(both.reduce(|sum, bytes| sum + bytes).map(|bytes| bytes as f64))
+        }
         SeriesMetric::EnergyJPerToken => single(run.energy_j_per_token),
     }
 }
@@ -144,6 +148,21 @@ mod tests {
         assert_eq!(accepted.watch.state, WatchState::Steady, "{:?}", accepted.watch);
         assert_eq!(Trend::of(&runs(), SeriesMetric::TtftMs, &[]), None, "nobody told that");
         assert_eq!(Trend::of(&[], SeriesMetric::DecodeTokS, &[]), None);
+    }
+
+    #[test]
+    fn memory_is_that_of_cards_and_beside_them() {
+        let last = |change: fn(&mut Run)| {
+            let mut runs = runs();
+            change(&mut runs[0]);
+            Trend::of(&runs, SeriesMetric::MemoryBytes, &[]).map(|trend| trend.points[0].median)
+        };
+        assert_eq!(last(|_| {}), None, "absent is not zero");
+        assert_eq!(last(|run| run.peak_memory_bytes = Some(3)), Some(3.0));
+        assert_eq!(
+            last(|run| (run.peak_memory_bytes, run.peak_gpu_memory_bytes) = (Some(3), Some(4))),
+            Some(7.0)
+        );
     }
 
     #[test]

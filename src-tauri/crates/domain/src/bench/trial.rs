@@ -1,5 +1,6 @@
 //! One request of a run: its raw instants, and the figures that follow from them.
 
+use super::gaps::MOST_GAPS;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -44,6 +45,8 @@ pub struct RawTrial {
     pub prompt_tokens: Option<u32>,
     /// Prompt tokens that came from the server's cache.
     pub cached_tokens: Option<u32>,
+    /// Between each event with text and the next, in microseconds; the first [`MOST_GAPS`].
+    pub gaps_us: Vec<u32>,
 }
 
 /// One request of a run with its figures. A figure that cannot be computed is `None`.
@@ -89,6 +92,9 @@ pub struct Trial {
     pub finish: Option<String>,
     /// Why the trial does not count in the summary.
     pub flaw: Option<String>,
+    /// The time between its events with text, in microseconds, client clock. `None`: not kept, as of warm-ups and of what is old.
+    #[serde(default)]
+    pub gaps_us: Option<Vec<u32>>,
 }
 
 /// Time to the first token in milliseconds.
@@ -100,6 +106,9 @@ impl RawTrial {
     /// An event with text came at this instant.
     pub fn text_came(&mut self, ns: u64) {
         let first = *self.first_token_ns.get_or_insert(ns);
+        if let Some(last) = self.last_token_ns.filter(|_| self.gaps_us.len() < MOST_GAPS) {
+            self.gaps_us.push(u32::try_from(ns.saturating_sub(last) / 1000).unwrap_or(u32::MAX));
+        }
         self.last_token_ns = Some(ns);
         self.token_events += 1;
         self.first_events += u32::from(ns == first);
@@ -187,6 +196,7 @@ mod tests {
             output_tokens: Some(101),
             prompt_tokens: Some(60),
             cached_tokens: Some(10),
+            gaps_us: vec![],
         }
     }
 
@@ -219,6 +229,15 @@ mod tests {
         ] {
             assert_eq!(decode_tok_s(&events(&at_ms, Some(tokens))), rate, "{what}");
         }
+    }
+
+    #[test]
+    fn gaps_lie_between_events_and_are_bounded() {
+        assert_eq!(events(&[100, 120, 120, 1120], None).gaps_us, [20_000, 0, 1_000_000]);
+        assert_eq!(events(&[100], None).gaps_us, [0; 0]);
+        let long: Vec<u64> = (0..MOST_GAPS as u64 + 10).collect();
+        assert_eq!(events(&long, None).gaps_us.len(), MOST_GAPS);
+        assert_eq!(events(&[0, 5_000_000_000], None).gaps_us, [u32::MAX], "longer than an hour");
     }
 
     #[test]

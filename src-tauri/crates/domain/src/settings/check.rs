@@ -1,6 +1,6 @@
 //! Ranges and forms that types cannot say.
 
-use super::Settings;
+use super::{HistorySettings, Settings};
 use crate::endpoint::parsed;
 use url::Url;
 
@@ -56,6 +56,23 @@ impl Settings {
         }
         if !(1..=600).contains(&self.restart.token_s) {
             return mistake("restart.token_s", "1 to 600");
+        }
+        if !(1..=60_000).contains(&self.bench.slo_ms) {
+            return mistake("bench.slo_ms", "1 to 60000");
+        }
+        let HistorySettings { gaps_days, traces_days, trace_minutes_days, warmups_days } = self.history;
+        for (key, days) in [
+            ("history.gaps_days", gaps_days),
+            ("history.traces_days", traces_days),
+            ("history.trace_minutes_days", trace_minutes_days),
+            ("history.warmups_days", warmups_days),
+        ] {
+            if days > 36_500 {
+                return mistake(key, "0 (for ever) to 36500");
+            }
+        }
+        if trace_minutes_days > 0 && trace_minutes_days < traces_days {
+            return mistake("history.trace_minutes_days", "0 (for ever), or history.traces_days to 36500");
         }
         if !(1..=64).contains(&self.servers.llama_server.parallel) {
             return mistake("servers.llama-server.parallel", "1 to 64");

@@ -57,3 +57,21 @@ fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
         assert_eq!(check("studio", address), Err("servers.remote.studio.address".into()), "{address}");
     }
 }
+
+#[test]
+fn what_is_kept_of_runs_may_be_for_ever_and_minutes_not_shorter_than_samples() {
+    let check = |traces_days: u32, trace_minutes_days: u32, gaps_days: u32| {
+        let history =
+            HistorySettings { gaps_days, traces_days, trace_minutes_days, ..HistorySettings::default() };
+        Settings { history, ..Settings::default() }.check().map_err(|mistake| mistake.key)
+    };
+    for (traces, minutes) in [(30, 365), (0, 0), (0, 365), (30, 30), (30, 0), (36_500, 36_500)] {
+        assert_eq!(check(traces, minutes, 90), Ok(()), "{traces} {minutes}");
+    }
+    assert_eq!(check(30, 29, 90), Err("history.trace_minutes_days".into()));
+    assert_eq!(check(30, 365, 36_501), Err("history.gaps_days".into()));
+    for (slo_ms, fine) in [(0, false), (1, true), (300, true), (60_000, true), (60_001, false)] {
+        let bench = BenchSettings { slo_ms, ..BenchSettings::default() };
+        assert_eq!(Settings { bench, ..Settings::default() }.check().is_ok(), fine, "{slo_ms}");
+    }
+}

@@ -2,7 +2,8 @@
 //!
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
-//! · `tuner`: a setting that a measurement found · `notifier`: notices.
+//! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
+//! update of their server · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;
@@ -10,6 +11,7 @@ pub mod bookkeeper;
 mod bounds;
 pub mod containers;
 pub mod fetcher;
+pub(crate) mod forgetting;
 mod minutes;
 pub mod notifier;
 pub mod residency;
@@ -18,3 +20,4 @@ pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
 pub mod tuner;
+pub(crate) mod update_check;

@@ -1,5 +1,5 @@
 use pilothouse_domain::{
-    bench::{arrivals::ArrivalPattern, plan::WhenDisturbed},
+    bench::{RunState, arrivals::ArrivalPattern, plan::WhenDisturbed, series::SeriesMetric},
     machine::Machine,
     server::{KeyText, ServerId},
 };
@@ -243,6 +243,10 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         assume_noise: Option<bool>,
+        /// Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
+        #[serde(default)]
+        #[ts(optional)]
+        slo_ms: Option<u32>,
         /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
         /// follows from it. Errors: invalid_call where what would be measured is not what it was.
         #[serde(default)]
@@ -264,7 +268,7 @@ pub enum Call {
     UndoParallel,
     /// Cancels the `UseParallel` or `UndoParallel` under way. Errors: not_found.
     CancelParallel,
-    /// How decode and the time to the first token of each model went over its runs, and whether they grew worse.
+    /// How a figure of each model went over its last 400 runs, and whether it grew worse; those with the newest runs first.
     /// Errors: not_found (unknown server or model), store_unavailable.
     Trends {
         /// Only models whose name contains this.
@@ -274,6 +278,21 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
+        #[serde(default)]
+        #[ts(optional)]
+        plan: Option<String>,
+        /// By default those that are watched: decode and the time to the first token.
+        #[serde(default)]
+        #[ts(optional)]
+        metric: Option<SeriesMetric>,
+        /// The most models, each by its server and plan; at most and by default 200.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+        /// The most points of each, the newest ones; by default all.
+        #[serde(default)]
+        #[ts(optional)]
+        points: Option<u32>,
     },
     /// Takes the level that begins with a run for the right one: what was before is no baseline any more.
     /// Errors: not_found, store_unavailable.
@@ -296,10 +315,21 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         server: Option<ServerId>,
+        /// By its name.
+        #[serde(default)]
+        #[ts(optional)]
+        plan: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        state: Option<RunState>,
         /// 1 to 1000; default 50.
         #[serde(default)]
         #[ts(optional)]
         limit: Option<u32>,
+        /// Passes over so many newer ones.
+        #[serde(default)]
+        #[ts(optional)]
+        offset: Option<u32>,
     },
     /// One run with its trials and what the gauges showed meanwhile. Errors: not_found, store_unavailable.
     Run {

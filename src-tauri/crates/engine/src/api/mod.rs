@@ -10,7 +10,8 @@ pub use call::{BenchSide, Call, ExportForm, ReportForm};
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
 pub use reply::{
-    AnswerChunk, Check, CheckResult, Fetched, HistorySize, LogLine, LogMatch, LogSource, Reply, TableSize,
+    AnswerChunk, Check, CheckResult, Fetched, HistorySize, Kept, KeptKind, LogLine, LogMatch, LogSource,
+    Reply, TableSize,
 };
 
 /// What every call gives back.

@@ -47,6 +47,9 @@ pub enum Reply {
     },
     Runs {
         runs: Vec<Run>,
+        /// How many the filter lets through altogether.
+        #[serde(default)]
+        total: u64,
     },
     Comparison {
         comparison: Comparison,
@@ -196,6 +199,45 @@ pub struct HistorySize {
     pub samples: u64,
     /// Each table with its indices, the largest first.
     pub tables: Vec<TableSize>,
+    /// What is kept, and for how long.
+    pub kinds: Vec<KeptKind>,
+    /// When tables, kinds and all counts but that of the runs were measured; `None`: just now. A large file is measured once a
+    /// day.
+    #[ts(type = "string | null")]
+    pub measured_at: Option<Timestamp>,
+}
+
+/// What a history is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum Kept {
+    Runs,
+    /// Measured requests.
+    Trials,
+    Warmups,
+    /// The time between the events of answers; a row for each.
+    Gaps,
+    /// Samples of traces.
+    Samples,
+    /// Minutes of traces.
+    Minutes,
+}
+
+/// One part of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct KeptKind {
+    pub kind: Kept,
+    pub rows: u64,
+    /// About: a table's bytes are shared out by rows.
+    pub bytes: u64,
+    /// After so many days it is taken out; `None`: never.
+    pub days: Option<u32>,
+    /// What the next clean-up takes out.
+    pub next_rows: u64,
+    /// About, and without the minutes that samples become.
+    pub next_bytes: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]

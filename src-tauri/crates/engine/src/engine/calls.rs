@@ -1,13 +1,13 @@
 //! One arm per call: checks the arguments and hands on to the actor that owns the matter.
 
-use super::{Inner, fitting, lab};
+use super::{Inner, fitting, lab, trends};
 use crate::{
     actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
     setup::SetupOptions,
-    store::Store,
+    store::{RunFilter, Store},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
@@ -132,6 +132,7 @@ impl Inner {
                 against,
                 budget_s,
                 assume_noise,
+                slo_ms,
                 resume: None,
             } => {
                 let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
@@ -148,8 +149,9 @@ impl Inner {
                     when_disturbed,
                     quiet_wait_s,
                     budget_s,
+                    slo_ms,
                 };
-                let plan = asked.plan(rand::random())?;
+                let plan = asked.plan(rand::random(), self.latest.borrow().bench.slo_ms)?;
                 let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
                 let against = against.map(|side| (side.model, side.server));
                 let request =
@@ -160,7 +162,11 @@ impl Inner {
                 }
             }
             Call::Compare { a, b } => self.compare(a, b).await,
-            Call::Trends { model, server } => self.trends(model, server).await,
+            Call::Trends { model, server, plan, metric, limit, points } => {
+                let limit = limit.unwrap_or(u32::MAX);
+                let filter = RunFilter { model, server, plan, limit, ..RunFilter::default() };
+                self.trends(trends::Asked { filter, metric, points }).await
+            }
             Call::AcceptLevel { run_id } => {
                 self.store()?.accept_level(run_id).await?;
                 Ok(Reply::Done)
@@ -169,7 +175,10 @@ impl Inner {
             Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
             Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, limit } => self.past_runs(model, server, limit).await,
+            Call::History { model, server, plan, state, limit, offset } => {
+                let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
+                self.past_runs(RunFilter { model, server, plan, state, limit, offset }).await
+            }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
             Call::Export { runs, form, after } => self.export(&runs, form, after).await,
@@ -177,7 +186,10 @@ impl Inner {
             Call::DeleteRuns { runs } => {
                 Ok(Reply::Deleted { deleted: self.store()?.delete_runs(&runs).await? })
             }
-            Call::HistorySize => Ok(Reply::HistorySize { size: self.store()?.size().await? }),
+            Call::HistorySize => {
+                let keep = self.latest.borrow().history;
+                Ok(Reply::HistorySize { size: self.store()?.size(&keep).await? })
+            }
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
                 Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })

@@ -14,15 +14,11 @@ use pilothouse_domain::{
         comparison::{NoiseFloor, compare},
         plan::MIN_BLOCKS,
         replay::{ReplayPrompt, prompts_of},
-        series::SeriesMetric,
-        trend::Trend,
     },
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef, find_model},
-    server::ServerId,
 };
 use sha2::{Digest, Sha256};
-use std::collections::BTreeSet;
 
 /// The prompts of a file.
 pub(super) struct Prompts {
@@ -45,12 +41,6 @@ impl Prompts {
 
 /// How long a comparison of a model with itself that a busy machine spoiled stands for one that was not made.
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
-/// The longest series that is looked at.
-const SERIES_RUNS: u32 = 400;
-/// The figures that are watched.
-const WATCHED: [SeriesMetric; 2] = [SeriesMetric::DecodeTokS, SeriesMetric::TtftMs];
-/// History that is searched for series.
-const SEARCHED_RUNS: u32 = 1000;
 
 impl Inner {
     /// Goes on with a run that was cut off, and with its counterpart if it has one.
@@ -139,7 +129,7 @@ impl Inner {
 
     pub(super) async fn compare(&self, a: i64, b: i64) -> CallResult {
         let store = self.store()?;
-        let (a, b) = (store.run(a).await?, store.run(b).await?);
+        let (a, b) = (store.run_without_trace(a).await?, store.run_without_trace(b).await?);
         Ok(Reply::Comparison { comparison: compare(&a, &b, self.noise_floor().await) })
     }
 
@@ -151,22 +141,16 @@ impl Inner {
         measured.unwrap_or_else(NoiseFloor::assumed)
     }
 
-    pub(super) async fn past_runs(
-        &self,
-        model: Option<String>,
-        server: Option<ServerId>,
-        limit: Option<u32>,
-    ) -> CallResult {
-        let filter = RunFilter { model, server, limit: limit.unwrap_or(50).clamp(1, 1000) };
-        let runs = self.store()?.runs(&filter).await?;
-        if runs.is_empty() {
+    pub(super) async fn past_runs(&self, filter: RunFilter) -> CallResult {
+        let page = self.store()?.runs(&filter).await?;
+        if page.total == 0 {
             self.want_known(&filter)?;
         }
-        Ok(Reply::Runs { runs })
+        Ok(Reply::Runs { runs: page.runs, total: page.total })
     }
 
     /// An empty list would say that nothing was measured yet. Errors: not_found.
-    fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
+    pub(super) fn want_known(&self, filter: &RunFilter) -> Result<(), ApiError> {
         let snapshot = self.hub.now();
         if let Some(server) = &filter.server
             && snapshot.server(server).is_none()
@@ -186,26 +170,5 @@ impl Inner {
             }
             None => Ok(()),
         }
-    }
-
-    pub(super) async fn trends(&self, model: Option<String>, server: Option<ServerId>) -> CallResult {
-        let store = self.store()?;
-        let filter = RunFilter { model, server, limit: SEARCHED_RUNS };
-        let runs = store.runs(&filter).await?;
-        if runs.is_empty() {
-            self.want_known(&filter)?;
-        }
-        let series: BTreeSet<(ServerId, String, String)> = runs
-            .into_iter()
-            .filter(|run| run.plan.repeats())
-            .map(|run| (run.server, run.model, run.plan.name))
-            .collect();
-        let accepted = store.accepted_levels().await?;
-        let mut trends = vec![];
-        for (server, model, plan) in series {
-            let runs = store.series(&server, &model, &plan, SERIES_RUNS).await?;
-            trends.extend(WATCHED.iter().filter_map(|metric| Trend::of(&runs, *metric, &accepted)));
-        }
-        Ok(Reply::Trends { trends })
     }
 }

@@ -4,9 +4,9 @@
 use super::figures::MachineKey;
 use pilothouse_domain::{
     Timestamp,
-    bench::{Fingerprint, Run, RunDetail, RunState, RunTrace, Trial},
+    bench::{Fingerprint, Run, RunDetail, RunState, RunTrace, Trial, gaps::MOST_GAPS, retention::MINUTE_MS},
     error::{ApiError, ErrorCode},
-    gauge::GaugeHistory,
+    gauge::{GaugeColumns, GaugeHistory},
     server::ServerId,
 };
 use serde::{Deserialize, Serialize};
@@ -219,6 +219,9 @@ fn check_trials(trials: &[Trial]) -> Result<(), String> {
         if figures.into_iter().flatten().any(|figure| figure < 0.0) {
             return Err(format!("trial {} has a figure below zero", trial.seq));
         }
+        if trial.gaps_us.as_ref().is_some_and(|gaps| gaps.len() > MOST_GAPS) {
+            return Err(format!("trial {} has more than {MOST_GAPS} gaps", trial.seq));
+        }
         if trial.flaw.iter().chain(&trial.finish).any(|text| text.len() > LONGEST_TEXT) {
             return Err(format!("trial {} has a text that is too long", trial.seq));
         }
@@ -227,19 +230,25 @@ fn check_trials(trials: &[Trial]) -> Result<(), String> {
 }
 
 fn check_trace(trace: &GaugeHistory) -> Result<(), String> {
-    let columns = &trace.columns;
     let rows = trace.at_ms.len();
-    let lengths = [
-        columns.cpu_percent.len(),
-        columns.memory_used_bytes.len(),
-        columns.swap_used_bytes.len(),
-        columns.gpu_load_percent.len(),
-        columns.gpu_memory_used_bytes.len(),
-        columns.gpu_power_w.len(),
-        columns.servers_memory_bytes.len(),
-    ];
-    if lengths.iter().any(|length| *length != rows) {
+    let differ = |columns: &GaugeColumns| {
+        let lengths = [
+            columns.cpu_percent.len(),
+            columns.memory_used_bytes.len(),
+            columns.swap_used_bytes.len(),
+            columns.gpu_load_percent.len(),
+            columns.gpu_memory_used_bytes.len(),
+            columns.gpu_power_w.len(),
+            columns.servers_memory_bytes.len(),
+        ];
+        lengths.iter().any(|length| *length != rows)
+    };
+    if [Some(&trace.columns), trace.low.as_ref(), trace.high.as_ref()].into_iter().flatten().any(differ) {
         return Err("the columns of the trace differ in length".into());
+    }
+    let minutes = trace.step_ms == MINUTE_MS.unsigned_abs();
+    if trace.low.is_some() != trace.high.is_some() || (trace.low.is_some() && !minutes) {
+        return Err("the trace is of means, and not of minutes".into());
     }
     if rows == 0 || rows > MOST_SAMPLES {
         return Err(format!("the trace has {rows} samples"));
@@ -247,15 +256,14 @@ fn check_trace(trace: &GaugeHistory) -> Result<(), String> {
     if trace.at_ms.windows(2).any(|pair| pair[0] >= pair[1]) {
         return Err("the trace goes back in time".into());
     }
-    if trace.low.is_some() || trace.high.is_some() {
-        return Err("the trace is of means".into());
-    }
     Ok(())
 }
 
 fn check_cards(trace: &RunTrace) -> Result<(), String> {
     let rows = trace.at_ms.len();
-    let columns = trace.cards.iter().flat_map(|card| {
+    let range = trace.by_minute.as_deref();
+    let low_and_high = range.into_iter().flat_map(|range| range.low.iter().chain(&range.high));
+    let columns = trace.cards.iter().chain(low_and_high).flat_map(|card| {
         [
             card.load_percent.len(),
             card.memory_used_bytes.len(),
@@ -265,7 +273,9 @@ fn check_cards(trace: &RunTrace) -> Result<(), String> {
             card.throttle.len(),
         ]
     });
-    if columns.chain([trace.instance_memory_bytes.len()]).any(|length| length != rows) {
+    let memory = range.map(|range| [range.instance_memory_low.len(), range.instance_memory_high.len()]);
+    let memory = memory.into_iter().flatten().chain([trace.instance_memory_bytes.len()]);
+    if columns.chain(memory).any(|length| length != rows) {
         return Err("the columns of the cards differ in length".into());
     }
     if rows > MOST_SAMPLES || trace.cards.len() > 64 {

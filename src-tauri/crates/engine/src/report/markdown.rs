@@ -137,7 +137,7 @@ fn sweep_table(run: &Run, sweep: &Sweep) -> String {
         Column("each t/s", 9, true),
         Column("ttft ms", 8, true),
         Column("95 %", 8, true),
-        Column("in 300 ms", 9, true),
+        Column("in time", 9, true),
         Column("memory", 9, true),
         Column("GPU", 6, true),
         Column("power", 7, true),
@@ -166,7 +166,8 @@ fn sweep_table(run: &Run, sweep: &Sweep) -> String {
         (None, Some(why)) => format!("No knee: {why}."),
         (None, None) => "No knee was found.".into(),
     };
-    format!("{}\n\n{}\n{}\n", escape(&title), table(&COLUMNS, &rows), escape(&knee))
+    let in_time = format!("In time: a first token within {} ms.", sweep.slo_ms);
+    format!("{}\n\n{}\n{} {in_time}\n", escape(&title), table(&COLUMNS, &rows), escape(&knee))
 }
 
 /// What a reader must know to read the figures, each as one sentence.

@@ -86,6 +86,7 @@ pub fn cards() -> RunTrace {
         at_ms: (0..88).map(|index| 250.0 * f64::from(index)).collect(),
         instance_memory_bytes: vec![Some(5_000_000_000); 88],
         cards: vec![card("RTX 4090", 97.0, Some(310.0)), card("RTX <3060>", 0.0, None)],
+        by_minute: None,
     }
 }
 
@@ -149,7 +150,15 @@ pub fn sweep(run_id: i64, server: &str, model: &str) -> RunDetail {
             failed: 0,
             out_tok_s: Some(all),
             decode_tok_s: Some(all / n),
-            ttft_ms: Some(TtftSpread { median: 200.0 + 20.0 * n, p95: 230.0 + 15.0 * n * n }),
+            decode: None,
+            ttft_ms: Some(TtftSpread {
+                median: 200.0 + 20.0 * n,
+                p95: 230.0 + 15.0 * n * n,
+                low: None,
+                high: None,
+                n: None,
+                interval: None,
+            }),
             memory_bytes: Some(4_870_000_000 + 80_000_000 * u64::from(concurrency)),
             gpu_load_percent: Some((80.0 + 3.0 * n).min(98.0)),
             power_w: None,
@@ -162,6 +171,7 @@ pub fn sweep(run_id: i64, server: &str, model: &str) -> RunDetail {
         knee_absent: None,
         best: Some(2),
         again: Some(-0.005),
+        slo_ms: 300,
     });
     detail
 }

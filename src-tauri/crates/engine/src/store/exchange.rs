@@ -1,27 +1,20 @@
-//! Runs out of the history and into it, deleted from it, and how large it is.
+//! Runs out of the history and into it, and deleted from it.
 
 use super::{
     Store,
     rows::{decode, integer, json, word},
     runs::StoredSummary,
+    traces, trials,
 };
-use crate::{
-    api::{HistorySize, TableSize},
-    report::exchange::{Exchanged, Identity},
-};
+use crate::report::exchange::{Exchanged, Identity};
 use pilothouse_domain::{
     Timestamp,
-    bench::{Fingerprint, Trial},
+    bench::Fingerprint,
     error::{ApiError, ErrorCode},
-    gauge::GaugeHistory,
-    gauge_history::SERIES,
     server::ServerId,
 };
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
+use sqlx::{Row, SqliteConnection, query, query_scalar, sqlite::SqliteRow};
 use std::collections::{HashMap, HashSet};
-
-/// Samples of one statement; SQLite takes 32,766 parameters.
-const SAMPLES: usize = 1000;
 
 /// What an import came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -31,18 +24,6 @@ pub struct Imported {
 }
 
 impl Store {
-    /// The newest done run with figures of each model on each server, by plan and machine; newest first.
-    pub async fn newest_of_each(&self, limit: u32) -> Result<Vec<i64>, ApiError> {
-        let rows = query_scalar(
-            "SELECT id FROM (SELECT id, started_ms, row_number() OVER (PARTITION BY server, model, \
-             json_extract(plan, '$.name'), json_extract(fingerprint, '$.machine'), json_extract(fingerprint, '$.chip'), \
-             json_extract(fingerprint, '$.memory_bytes') ORDER BY started_ms DESC, id DESC) AS place FROM run \
-             WHERE state = 'done' AND EXISTS (SELECT 1 FROM trial WHERE trial.run = run.id AND phase = 'measured' \
-             AND flaw IS NULL)) WHERE place = 1 ORDER BY started_ms DESC, id DESC LIMIT ?",
-        );
-        rows.bind(limit).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))
-    }
-
     /// Numbers of runs that have ended, in their order, above one of them.
     pub async fn run_ids(&self, above: i64, limit: u32) -> Result<Vec<i64>, ApiError> {
         query_scalar("SELECT id FROM run WHERE id > ? AND state <> 'running' ORDER BY id LIMIT ?")
@@ -141,41 +122,6 @@ impl Store {
         let deleted = self.patiently(delete).await?.rows_affected();
         Ok(u32::try_from(deleted).unwrap_or(u32::MAX))
     }
-
-    /// How large the history is, table by table with their indices.
-    pub async fn size(&self) -> Result<HistorySize, ApiError> {
-        self.read_size().await.map_err(|e| self.cannot("read", &e))
-    }
-
-    async fn read_size(&self) -> Result<HistorySize, sqlx::Error> {
-        let count = async |sql: &'static str| -> Result<u64, sqlx::Error> {
-            let count: i64 = query_scalar(sql).fetch_one(&self.readers).await?;
-            Ok(count.unsigned_abs())
-        };
-        let rows = query(
-            "SELECT coalesce(tbl_name, dbstat.name) AS name, sum(pgsize) AS bytes FROM dbstat \
-             LEFT JOIN sqlite_schema ON sqlite_schema.name = dbstat.name WHERE aggregate = TRUE \
-             GROUP BY 1 ORDER BY bytes DESC, name",
-        )
-        .fetch_all(&self.readers)
-        .await?;
-        let table = |row: &SqliteRow| {
-            let bytes: i64 = row.try_get("bytes")?;
-            Ok(TableSize { name: row.try_get("name")?, bytes: bytes.unsigned_abs() })
-        };
-        Ok(HistorySize {
-            file_bytes: count("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
-                .await?,
-            free_bytes: count(
-                "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size",
-            )
-            .await?,
-            runs: count("SELECT count(*) FROM run").await?,
-            trials: count("SELECT count(*) FROM trial").await?,
-            samples: count("SELECT count(*) FROM run_gauge").await?,
-            tables: rows.iter().map(table).collect::<Result<_, sqlx::Error>>()?,
-        })
-    }
 }
 
 /// The runs of this history that may be among these, by their identity.
@@ -214,8 +160,10 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     let run = &exchanged.run;
     let done = query(
         "INSERT INTO run (started_ms, ended_ms, state, plan, server, model, server_version, note, peak_memory_bytes, \
-         fingerprint, metrics_version, trace_step_ms, summary, disturbed) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         fingerprint, metrics_version, summary, disturbed, plan_name, machine) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, coalesce(json_extract(?4, '$.name'), ''), \
+         json_array(json_extract(?10, '$.machine'), json_extract(?10, '$.chip'), \
+         json_extract(?10, '$.memory_bytes')))",
     )
     .bind(run.started_at.as_millisecond())
     .bind(exchanged.ended_at.map(|at| at.as_millisecond()))
@@ -228,82 +176,21 @@ async fn insert_run(connection: &mut SqliteConnection, exchanged: &Exchanged) ->
     .bind(run.peak_memory_bytes.map(integer))
     .bind(json(&run.fingerprint)?)
     .bind(exchanged.metrics_version)
-    .bind(exchanged.trace.as_ref().map(|trace| integer(trace.step_ms)))
     .bind(json(&StoredSummary::of(run))?)
     .bind(json(&run.disturbed)?)
     .execute(&mut *connection)
     .await?;
     let run_id = done.last_insert_rowid();
     for trial in &exchanged.trials {
-        insert_trial(connection, run_id, trial).await?;
+        trials::insert(connection, run_id, trial).await?;
     }
     if let Some(trace) = &exchanged.trace {
-        insert_trace(connection, run_id, run.started_at, trace).await?;
+        traces::insert_trace(connection, run_id, trace).await?;
     }
     if let Some(cards) = &exchanged.cards {
-        let insert =
-            query("INSERT INTO run_cards (run, cards) VALUES (?, ?)").bind(run_id).bind(json(cards)?);
-        insert.execute(&mut *connection).await?;
+        traces::insert_cards(connection, run_id, cards).await?;
     }
     Ok(run_id)
-}
-
-async fn insert_trial(
-    connection: &mut SqliteConnection,
-    run_id: i64,
-    trial: &Trial,
-) -> Result<(), sqlx::Error> {
-    query(
-        "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
-         prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, concurrency, \
-         begun_ms, late_ms, turn, prefix) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(run_id)
-    .bind(trial.seq)
-    .bind(word(&trial.phase)?)
-    .bind(trial.ttft_ms)
-    .bind(trial.decode_tok_s)
-    .bind(trial.prefill_tok_s)
-    .bind(trial.total_ms)
-    .bind(trial.output_tokens)
-    .bind(trial.prompt_tokens)
-    .bind(trial.cached_tokens)
-    .bind(trial.server_decode_tok_s)
-    .bind(trial.server_prefill_tok_s)
-    .bind(&trial.finish)
-    .bind(&trial.flaw)
-    .bind(trial.block)
-    .bind(trial.concurrency)
-    .bind(trial.begun_ms)
-    .bind(trial.late_ms)
-    .bind(trial.turn)
-    .bind(trial.prefix.as_ref().map(word).transpose()?)
-    .execute(connection)
-    .await?;
-    Ok(())
-}
-
-async fn insert_trace(
-    connection: &mut SqliteConnection,
-    run_id: i64,
-    started_at: Timestamp,
-    trace: &GaugeHistory,
-) -> Result<(), sqlx::Error> {
-    let rows: Vec<usize> = (0..trace.at_ms.len()).collect();
-    for part in rows.chunks(SAMPLES) {
-        let names = SERIES.join(", ");
-        let mut insert: QueryBuilder<Sqlite> =
-            QueryBuilder::new(format!("INSERT INTO run_gauge (run, offset_ms, {names}) "));
-        insert.push_values(part, |mut row, index| {
-            row.push_bind(run_id);
-            row.push_bind(trace.at_ms[*index] - started_at.as_millisecond());
-            for value in trace.columns.row(*index) {
-                row.push_bind(value);
-            }
-        });
-        insert.build().execute(&mut *connection).await?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,13 +1,12 @@
-//! The gauges' past: minutes of the last 30 days, and what they showed during each benchmark run.
+//! The gauges' past: minutes of the last 30 days.
 
 use super::{
     Store,
-    rows::{decode, integer, unsigned},
+    rows::{decode, unsigned},
 };
 use pilothouse_domain::{
     error::ApiError,
-    gauge::{GaugeColumns, GaugeHistory},
-    gauge_history::{Bucket, SERIES, Stat, Values},
+    gauge_history::{Bucket, SERIES, Stat},
 };
 use sqlx::{AssertSqlSafe, Row, query, sqlite::SqliteRow};
 
@@ -88,62 +87,6 @@ impl Store {
                 return Ok(());
             }
         }
-    }
-
-    /// Keeps what the gauges showed during a run. Errors: store_unavailable, also when there is no such run.
-    pub async fn add_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), ApiError> {
-        self.patiently(|| self.insert_trace(run_id, trace)).await
-    }
-
-    async fn insert_trace(&self, run_id: i64, trace: &GaugeHistory) -> Result<(), sqlx::Error> {
-        let names = each_series(str::to_owned);
-        let marks = marks(3..=2 + SERIES.len());
-        let sql = format!(
-            "INSERT INTO run_gauge (run, offset_ms, {names}) \
-             VALUES (?1, ?2 - (SELECT started_ms FROM run WHERE id = ?1), {marks})"
-        );
-        let mut transaction = self.writer.begin().await?;
-        for (index, at_ms) in trace.at_ms.iter().enumerate() {
-            let mut insert = query(AssertSqlSafe(sql.clone())).bind(run_id).bind(*at_ms);
-            for value in trace.columns.row(index) {
-                insert = insert.bind(value);
-            }
-            insert.execute(&mut *transaction).await?;
-        }
-        query("UPDATE run SET trace_step_ms = ? WHERE id = ?")
-            .bind(integer(trace.step_ms))
-            .bind(run_id)
-            .execute(&mut *transaction)
-            .await?;
-        transaction.commit().await
-    }
-
-    /// What the gauges showed during a run; `None`: that was not kept.
-    pub(super) async fn trace(&self, run_id: i64) -> Result<Option<GaugeHistory>, ApiError> {
-        self.read_trace(run_id).await.map_err(|e| self.cannot("read", &e))
-    }
-
-    async fn read_trace(&self, run_id: i64) -> Result<Option<GaugeHistory>, sqlx::Error> {
-        let rows = query(
-            "SELECT run_gauge.*, started_ms + offset_ms AS at_ms, trace_step_ms FROM run_gauge \
-             JOIN run ON run.id = run_gauge.run WHERE run = ? ORDER BY offset_ms",
-        )
-        .bind(run_id)
-        .fetch_all(&self.readers)
-        .await?;
-        let Some(first) = rows.first() else { return Ok(None) };
-        let step_ms = unsigned(first, "trace_step_ms")?.unwrap_or_default();
-        let mut trace = GaugeHistory { step_ms, ..GaugeHistory::default() };
-        let columns: &mut GaugeColumns = &mut trace.columns;
-        for row in &rows {
-            let mut values = Values::default();
-            for (value, name) in values.iter_mut().zip(SERIES) {
-                *value = row.try_get(name)?;
-            }
-            trace.at_ms.push(row.try_get("at_ms")?);
-            columns.push(&values);
-        }
-        Ok(Some(trace))
     }
 }
 

@@ -4,23 +4,29 @@
 
 mod damage;
 mod exchange;
+mod levels;
+mod lists;
 mod loads;
 mod minutes;
 #[cfg(test)]
 mod minutes_tests;
 mod open;
+mod retention;
 mod rows;
 mod runs;
+mod size;
 #[cfg(test)]
 mod start_tests;
 mod switches;
 #[cfg(test)]
 mod tests;
-mod trends;
+mod traces;
+mod trials;
 
 pub use exchange::Imported;
+pub use lists::{RunFilter, RunPage, SeriesKey, SeriesView};
 pub use open::Opened;
-pub use runs::{NewRun, RunFilter};
+pub use runs::NewRun;
 
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use sqlx::SqlitePool;

@@ -11,7 +11,9 @@ use pilothouse_domain::{
 };
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection, query, query_scalar, raw_sql,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous,
+    },
 };
 use std::{
     path::{Path, PathBuf},
@@ -27,6 +29,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0005_start.sql"),
     include_str!("../../migrations/0006_lab.sql"),
     include_str!("../../migrations/0007_plans.sql"),
+    include_str!("../../migrations/0008_history.sql"),
 ];
 
 /// Readers at the same time.
@@ -103,7 +106,13 @@ async fn try_open(path: &Path, migrations: &[&'static str]) -> Result<Store, Fai
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal);
     let failed = |error: sqlx::Error| failure(path, &error);
-    let mut connection = SqliteConnection::connect_with(&writing).await.map_err(failed)?;
+    let preparing = match std::fs::metadata(path) {
+        // Already to say so is a write, which must not wait for another program that holds the file.
+        Ok(file) if file.len() > 0 => writing.clone(),
+        // Only then what is deleted can make the file smaller without writing all of it anew.
+        _ => writing.clone().auto_vacuum(SqliteAutoVacuum::Incremental),
+    };
+    let mut connection = SqliteConnection::connect_with(&preparing).await.map_err(failed)?;
     let prepared = prepare(&mut connection, path, migrations).await;
     let closed = connection.close().await.map_err(failed);
     prepared.and(closed)?;
@@ -138,7 +147,26 @@ async fn prepare(
     for (index, migration) in migrations.iter().enumerate().skip(applied) {
         migrate(connection, index + 1, migration).await.map_err(failed)?;
     }
+    if applied > 0 && applied < migrations.len() {
+        rewrite(connection).await;
+    }
     Ok(())
+}
+
+/// How free pages are given back is settled when a file is made, so one of before is written anew, once. Without room for that it
+/// stays as it is, and only grows no further for a while.
+async fn rewrite(connection: &mut SqliteConnection) {
+    let rewritten = async {
+        let mode: i64 = query_scalar("PRAGMA auto_vacuum").fetch_one(&mut *connection).await?;
+        // 2: incremental.
+        if mode != 2 {
+            raw_sql("PRAGMA auto_vacuum = INCREMENTAL; VACUUM").execute(&mut *connection).await?;
+        }
+        Ok::<(), sqlx::Error>(())
+    };
+    if let Err(error) = rewritten.await {
+        tracing::warn!(%error, "the history file keeps the room of what is deleted");
+    }
 }
 
 /// All of a migration or nothing of it, and its number with it.

@@ -4,11 +4,12 @@
 use super::{
     Store,
     rows::{decode, from_json, from_word, integer, json, unsigned, word},
+    traces,
 };
 use pilothouse_domain::{
     Timestamp,
     bench::{
-        BenchPlan, Fingerprint, METRICS_VERSION, Run, RunDetail, RunTrace, Summary, Trial,
+        BenchPlan, Fingerprint, GapSpread, METRICS_VERSION, Run, RunDetail, Summary,
         conversation::Conversation, copies::Copies, load::Loads, open_loop::OpenLoop, replay::Replay,
         sweep::Sweep,
     },
@@ -17,7 +18,6 @@ use pilothouse_domain::{
 };
 use serde::{Deserialize, Serialize};
 use sqlx::{Row, ValueRef, query, sqlite::SqliteRow};
-use std::collections::HashMap;
 
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,25 +47,7 @@ impl NewRun {
     }
 }
 
-/// Which runs to list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunFilter {
-    /// Only models whose name contains this, without regard to (ASCII) case.
-    pub model: Option<String>,
-    pub server: Option<ServerId>,
-    /// At most so many, the newest ones.
-    pub limit: u32,
-}
-
-impl Default for RunFilter {
-    fn default() -> Self {
-        Self { model: None, server: None, limit: 50 }
-    }
-}
-
-/// In the order of the numbers, so that it ends with the last one that is wanted.
-pub(super) const NEWEST_RUNS: &str = "SELECT * FROM run WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) \
-     AND (?2 IS NULL OR server = ?2) ORDER BY id DESC LIMIT ?3";
+pub(super) const ONE_RUN: &str = "SELECT * FROM run WHERE id = ?1";
 
 impl Store {
     /// Writes that a run has begun; returns its number.
@@ -76,7 +58,9 @@ impl Store {
     async fn insert_run(&self, run: &NewRun) -> Result<i64, sqlx::Error> {
         let done = query(
             "INSERT INTO run (started_ms, state, plan, server, model, server_version, fingerprint, against, \
-             metrics_version) VALUES (?, 'running', ?, ?, ?, ?, ?, ?, ?)",
+             metrics_version, plan_name, machine) VALUES (?1, 'running', ?2, ?3, ?4, ?5, ?6, ?7, ?8, \
+             coalesce(json_extract(?2, '$.name'), ''), json_array(json_extract(?6, '$.machine'), \
+             json_extract(?6, '$.chip'), json_extract(?6, '$.memory_bytes')))",
         )
         .bind(run.started_at.as_millisecond())
         .bind(json(&run.plan)?)
@@ -95,43 +79,6 @@ impl Store {
             .execute(&self.writer)
             .await?;
         Ok(done.last_insert_rowid())
-    }
-
-    /// Adds one request of a run. Figures that are not finite are kept as absent.
-    pub async fn add_trial(&self, run_id: i64, trial: &Trial) -> Result<(), ApiError> {
-        self.patiently(|| self.insert_trial(run_id, trial)).await
-    }
-
-    async fn insert_trial(&self, run_id: i64, trial: &Trial) -> Result<(), sqlx::Error> {
-        let finite = |figure: Option<f64>| figure.filter(|f| f.is_finite());
-        query(
-            "INSERT INTO trial (run, seq, phase, ttft_ms, decode_tok_s, prefill_tok_s, total_ms, output_tokens, \
-             prompt_tokens, cached_tokens, server_decode_tok_s, server_prefill_tok_s, finish, flaw, block, \
-             concurrency, begun_ms, late_ms, turn, prefix) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        )
-        .bind(run_id)
-        .bind(trial.seq)
-        .bind(word(&trial.phase)?)
-        .bind(finite(trial.ttft_ms))
-        .bind(finite(trial.decode_tok_s))
-        .bind(finite(trial.prefill_tok_s))
-        .bind(trial.total_ms)
-        .bind(trial.output_tokens)
-        .bind(trial.prompt_tokens)
-        .bind(trial.cached_tokens)
-        .bind(finite(trial.server_decode_tok_s))
-        .bind(finite(trial.server_prefill_tok_s))
-        .bind(&trial.finish)
-        .bind(&trial.flaw)
-        .bind(trial.block)
-        .bind(trial.concurrency)
-        .bind(finite(trial.begun_ms))
-        .bind(finite(trial.late_ms))
-        .bind(trial.turn)
-        .bind(trial.prefix.as_ref().map(word).transpose()?)
-        .execute(&self.writer)
-        .await?;
-        Ok(())
     }
 
     /// Writes that a run that was cut off goes on. Errors: not_found (there is none such), store_unavailable.
@@ -179,57 +126,29 @@ impl Store {
         .execute(&self.writer)
         .await?;
         if let Some(cards) = &detail.cards {
-            query("INSERT OR REPLACE INTO run_cards (run, cards) VALUES (?, ?)")
-                .bind(run.run_id)
-                .bind(json(cards)?)
-                .execute(&self.writer)
-                .await?;
+            traces::insert_cards(&mut *self.writer.acquire().await?, run.run_id, cards).await?;
         }
         Ok(done.rows_affected())
     }
 
-    /// Past runs and the one under way, newest first.
-    pub async fn runs(&self, filter: &RunFilter) -> Result<Vec<Run>, ApiError> {
-        let rows = query(NEWEST_RUNS)
-            .bind(&filter.model)
-            .bind(filter.server.as_ref().map(ServerId::as_str))
-            .bind(filter.limit)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
-        self.summaries(rows).await
-    }
-
-    /// The newest done runs of each model on one server, newest first.
-    pub async fn newest_runs(&self, server: &ServerId, of_each: u32) -> Result<Vec<Run>, ApiError> {
-        let rows = query(
-            "SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY model ORDER BY id DESC) AS place FROM run \
-             WHERE server = ? AND state = 'done') WHERE place <= ? ORDER BY id DESC",
-        )
-        .bind(server.as_str())
-        .bind(of_each)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(|e| self.cannot("read", &e))?;
-        self.summaries(rows).await
-    }
-
     /// One run with its trials and its trace. Errors: not_found, store_unavailable.
     pub async fn run(&self, run_id: i64) -> Result<RunDetail, ApiError> {
-        let rows = query("SELECT * FROM run WHERE id = ?")
-            .bind(run_id)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(|e| self.cannot("read", &e))?;
-        let mut detail = self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))?;
-        detail.trace = self.trace(run_id).await?;
-        detail.cards = self.cards(run_id).await.map_err(|e| self.cannot("read", &e))?;
+        let mut detail = self.run_without_trace(run_id).await?;
+        let read = async {
+            self.add_gaps(run_id, &mut detail.trials).await?;
+            detail.trace = self.trace(run_id).await?;
+            detail.cards = self.cards(run_id).await?;
+            Ok::<(), sqlx::Error>(())
+        };
+        read.await.map_err(|e| self.cannot("read", &e))?;
         Ok(detail)
     }
 
-    async fn cards(&self, run_id: i64) -> Result<Option<RunTrace>, sqlx::Error> {
-        let row = query("SELECT cards FROM run_cards WHERE run = ?").bind(run_id);
-        row.fetch_optional(&self.readers).await?.map(|row| from_json(&row, "cards")).transpose()
+    /// One run with its trials: what a comparison needs. Errors: not_found, store_unavailable.
+    pub async fn run_without_trace(&self, run_id: i64) -> Result<RunDetail, ApiError> {
+        let rows = query(ONE_RUN).bind(run_id).fetch_all(&self.readers).await;
+        let rows = rows.map_err(|e| self.cannot("read", &e))?;
+        self.details(rows).await?.pop().ok_or_else(|| no_run(run_id))
     }
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
@@ -261,24 +180,6 @@ impl Store {
             RunDetail { run, trials, trace: None, cards: None }
         };
         Ok(runs.into_iter().map(detail).collect())
-    }
-
-    async fn trials(&self, runs: &[i64]) -> Result<HashMap<i64, Vec<Trial>>, sqlx::Error> {
-        if runs.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let rows = query(
-            "SELECT * FROM trial WHERE run IN (SELECT value FROM json_each(?)) \
-             ORDER BY run, phase = 'measured', seq",
-        )
-        .bind(json(&runs)?)
-        .fetch_all(&self.readers)
-        .await?;
-        let mut trials: HashMap<i64, Vec<Trial>> = HashMap::new();
-        for row in &rows {
-            trials.entry(row.try_get("run")?).or_default().push(trial_of(row)?);
-        }
-        Ok(trials)
     }
 }
 
@@ -317,33 +218,6 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     Ok(run)
 }
 
-fn trial_of(row: &SqliteRow) -> Result<Trial, sqlx::Error> {
-    Ok(Trial {
-        seq: unsigned(row, "seq")?.unwrap_or_default(),
-        phase: from_word(row, "phase")?,
-        ttft_ms: row.try_get("ttft_ms")?,
-        decode_tok_s: row.try_get("decode_tok_s")?,
-        prefill_tok_s: row.try_get("prefill_tok_s")?,
-        total_ms: row.try_get("total_ms")?,
-        output_tokens: unsigned(row, "output_tokens")?,
-        prompt_tokens: unsigned(row, "prompt_tokens")?,
-        cached_tokens: unsigned(row, "cached_tokens")?,
-        server_decode_tok_s: row.try_get("server_decode_tok_s")?,
-        server_prefill_tok_s: row.try_get("server_prefill_tok_s")?,
-        finish: row.try_get("finish")?,
-        flaw: row.try_get("flaw")?,
-        block: unsigned(row, "block")?,
-        concurrency: unsigned(row, "concurrency")?,
-        begun_ms: row.try_get("begun_ms")?,
-        late_ms: row.try_get("late_ms")?,
-        turn: unsigned(row, "turn")?,
-        prefix: match row.try_get_raw("prefix")?.is_null() {
-            true => None,
-            false => Some(from_word(row, "prefix")?),
-        },
-    })
-}
-
 /// What the trials of a run say together, as it is kept.
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredSummary {
@@ -355,6 +229,9 @@ pub(super) struct StoredSummary {
     e2e_ms: Option<Summary>,
     server_decode_tok_s: Option<Summary>,
     server_prefill_tok_s: Option<Summary>,
+    /// Kept since it is noted.
+    #[serde(default)]
+    gaps: Option<GapSpread>,
     peak_gpu_memory_bytes: Option<u64>,
     energy_j_per_token: Option<f64>,
     sweep: Option<Sweep>,
@@ -379,6 +256,7 @@ impl StoredSummary {
             e2e_ms: run.e2e_ms.clone(),
             server_decode_tok_s: run.server_decode_tok_s.clone(),
             server_prefill_tok_s: run.server_prefill_tok_s.clone(),
+            gaps: run.gaps,
             peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
             energy_j_per_token: run.energy_j_per_token,
             sweep: run.sweep.clone(),
@@ -400,6 +278,7 @@ impl StoredSummary {
         run.e2e_ms = self.e2e_ms;
         run.server_decode_tok_s = self.server_decode_tok_s;
         run.server_prefill_tok_s = self.server_prefill_tok_s;
+        run.gaps = self.gaps;
         run.peak_gpu_memory_bytes = self.peak_gpu_memory_bytes;
         run.energy_j_per_token = self.energy_j_per_token;
         run.sweep = self.sweep;

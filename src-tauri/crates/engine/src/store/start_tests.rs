@@ -1,9 +1,9 @@
 //! What a start does with a long history, with damage inside it, and with a file that another program holds.
 
 use super::{
+    lists::{COUNTED, NEWEST_RUNS},
     loads::NEWEST_LOADS,
     open::CLOSE_CUT_OFF_RUNS,
-    runs::NEWEST_RUNS,
     switches::CUT_OFF,
     tests::{folder, new_run, open},
     *,
@@ -24,8 +24,8 @@ async fn fill(path: &Path, rows: i64) {
     let mut connection = beside(path).await;
     let series = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?)";
     for insert in [
-        "INSERT INTO run (started_ms, state, plan, server, model, fingerprint, metrics_version) \
-         SELECT i, 'done', '{}', 'ollama', 'm' || i % 50, '{}', 1 FROM n",
+        "INSERT INTO run (started_ms, state, plan, server, model, fingerprint, metrics_version, plan_name) \
+         SELECT i, 'done', '{}', 'ollama', 'm' || (i % 50), '{}', 1, 'quick' FROM n",
         "INSERT INTO switch (started_ms, to_server, to_model, phase, outcome) \
          SELECT i, 'ollama', 'm', 'committing', 'committed' FROM n",
         "INSERT INTO load (at_ms, server, model, context, parallel, kv, on_gpu, peak_bytes) \
@@ -49,7 +49,7 @@ async fn steps(path: &Path, sql: &'static str, bound: &[i64]) -> usize {
     });
     let mut statement = query(sql);
     // The filters of a list of runs are not set at a start.
-    for _ in 0..sql.matches("?1").count().min(1) * 2 {
+    for _ in 0..sql.matches("?1").count().min(1) * 4 {
         statement = statement.bind(None::<String>);
     }
     for value in bound {
@@ -62,10 +62,11 @@ async fn steps(path: &Path, sql: &'static str, bound: &[i64]) -> usize {
 
 #[tokio::test]
 async fn nothing_that_a_start_asks_grows_with_the_history() {
-    let statements: [(&'static str, &[i64]); 5] = [
+    let statements: [(&'static str, &[i64]); 6] = [
         (CLOSE_CUT_OFF_RUNS, &[]),
         (CUT_OFF, &[]),
-        (NEWEST_RUNS, &[1]),
+        (COUNTED, &[]),
+        (NEWEST_RUNS, &[1, 0]),
         (NEWEST_LOADS, &[100]),
         ("SELECT 1 FROM switch LIMIT 1", &[]),
     ];
@@ -135,7 +136,7 @@ async fn there_is_one_writer_and_readers_cannot_write() {
     // A writer at work keeps nobody from reading.
     let working = store.writer.begin_with("BEGIN IMMEDIATE").await.unwrap();
     assert_eq!(store.active().await.unwrap(), None);
-    assert!(store.runs(&RunFilter::default()).await.unwrap().is_empty());
+    assert!(store.runs(&RunFilter::default()).await.unwrap().runs.is_empty());
     let turned_away = store.set_active(None).await.unwrap_err();
     assert!(turned_away.retry, "its turn did not come in time: {turned_away:?}");
     working.rollback().await.unwrap();

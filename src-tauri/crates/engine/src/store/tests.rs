@@ -112,7 +112,7 @@ async fn a_run_is_summarised_over_the_trials_that_count() {
     assert_eq!((run.state, run.note.as_deref()), (RunState::Done, Some("fine")));
     assert_eq!(run.started_at, new_run("", "").started_at);
     assert_eq!(run.fingerprint, new_run("", "").fingerprint);
-    assert_eq!(store.runs(&RunFilter::default()).await.unwrap(), std::slice::from_ref(run));
+    assert_eq!(store.runs(&RunFilter::default()).await.unwrap().runs, std::slice::from_ref(run));
 }
 
 #[tokio::test]
@@ -144,13 +144,13 @@ async fn runs_are_filtered_and_newest_first() {
         store.begin_run(&new_run(server, model)).await.unwrap();
     }
     let ids = async |filter: RunFilter| -> Vec<i64> {
-        let runs = store.runs(&filter).await.unwrap();
-        runs.iter().map(|run| run.run_id).collect()
+        let page = store.runs(&filter).await.unwrap();
+        page.runs.iter().map(|run| run.run_id).collect()
     };
     let model = |model: &str| RunFilter { model: Some(model.into()), ..RunFilter::default() };
     assert_eq!(ids(model("GEMMA")).await, [2, 1]);
     assert_eq!(ids(model("%")).await, [3], "no wildcards");
-    let ollama = RunFilter { server: Some("ollama".into()), limit: 1, model: None };
+    let ollama = RunFilter { server: Some("ollama".into()), limit: 1, ..RunFilter::default() };
     assert_eq!(ids(ollama).await, [3]);
 }
 
@@ -355,7 +355,8 @@ async fn a_file_of_every_earlier_version_is_brought_up_to_date_and_kept() {
         assert_eq!((run.peak_memory_bytes, detail.trace, detail.cards), (Some(42), None, None), "{version}");
         assert_eq!((run.trials, run.warmups, run.plan.concurrency.as_slice()), (2, 1, &[1][..]), "{version}");
         assert_eq!(run.decode_tok_s.as_ref().map(|decode| decode.median), Some(25.0), "{version}");
-        assert_eq!(store.runs(&RunFilter::default()).await.unwrap(), std::slice::from_ref(run), "{version}");
+        let page = store.runs(&RunFilter::default()).await.unwrap();
+        assert_eq!((page.runs.as_slice(), page.total), (std::slice::from_ref(run), 1), "{version}");
         assert!(store.minutes(0, i64::MAX, 60_000).await.unwrap().is_empty());
         assert!(folder.path().join(format!("history.sqlite3.version-{version}")).exists(), "{version}");
         // It is written on as any other.
@@ -397,12 +398,13 @@ async fn what_a_run_says_is_kept_with_it_and_not_reckoned_again() {
         at_ms: vec![1.0],
         instance_memory_bytes: vec![None],
         cards: vec![],
+        by_minute: None,
     });
     store.end_run(&detail).await.unwrap();
     assert_eq!(store.run(second).await.unwrap(), detail);
     assert_eq!(detail.run.against, Some(first));
     let newest = RunFilter { limit: 1, ..RunFilter::default() };
-    assert_eq!(store.runs(&newest).await.unwrap(), [detail.run]);
+    assert_eq!(store.runs(&newest).await.unwrap().runs, [detail.run]);
     // What another version has kept is as good as nothing: the trials say it again.
     for summary in ["{}", "{\"trials\": 1, \"colour\": \"red\"}", "[]", "7", "{\"trials\": \"many\"}"] {
         let change = sqlx::query("UPDATE run SET summary = ? WHERE id = ?").bind(summary).bind(second);

@@ -72,7 +72,7 @@ impl Server {
         for (seq, trial) in trials.iter_mut().enumerate() {
             trial.seq = seq as u32;
         }
-        (Sweep::of(&trials, |_, _| LevelGauges::default()), trials)
+        (Sweep::of(&trials, QUERY_MS, |_, _| LevelGauges::default()), trials)
     }
 }
 
@@ -148,10 +148,10 @@ fn the_first_level_once_more_is_a_check_and_no_level() {
     trials[slower..]
         .iter_mut()
         .for_each(|trial| trial.decode_tok_s = trial.decode_tok_s.map(|rate| rate * 0.9));
-    let again = Sweep::of(&trials, |_, _| LevelGauges::default()).again.unwrap();
+    let again = Sweep::of(&trials, QUERY_MS, |_, _| LevelGauges::default()).again.unwrap();
     assert!((again + 0.1).abs() < 1e-6, "{again}");
     trials.truncate(slower);
-    assert_eq!(Sweep::of(&trials, |_, _| LevelGauges::default()).again, None);
+    assert_eq!(Sweep::of(&trials, QUERY_MS, |_, _| LevelGauges::default()).again, None);
 }
 
 #[test]
@@ -170,27 +170,52 @@ fn late_failed_and_absent_are_told_apart() {
     let warmup = Trial { phase: TrialPhase::Warmup, ..trial(0, 1.0, 0.0) };
     let trials = [warmup, trial(1, 200.0, 0.0), trial(2, 200.0, 150.0), failed, trial(4, 100.0, 0.0)];
     let beside = |from: f64, to: f64| LevelGauges { power_w: Some(to - from), ..LevelGauges::default() };
-    let sweep = Sweep::of(&trials, beside);
+    let sweep = Sweep::of(&trials, QUERY_MS, beside);
     let [point] = &sweep.points[..] else { panic!("{sweep:?}") };
     assert_eq!((point.requests, point.failed, point.goodput), (3, 1, Some(0.5)));
+    let ttft = point.ttft_ms.unwrap();
+    assert_eq!((ttft.median, ttft.p95), (200.0, 350.0), "from due, and the greatest of few");
     assert_eq!(
-        point.ttft_ms,
-        Some(TtftSpread { median: 200.0, p95: 350.0 }),
-        "from due, and the greatest of few"
+        (ttft.low, ttft.high, ttft.n, ttft.interval),
+        (Some(100.0), Some(350.0), Some(3), Some(Interval::Range)),
+        "of three there is a range and no interval"
     );
+    assert_eq!((point.decode_tok_s, &point.decode), (None, &None), "absent is not zero");
+    let timed: Vec<Trial> =
+        trials.iter().cloned().map(|one| Trial { decode_tok_s: Some(one.total_ms / 10.0), ..one }).collect();
+    let levels = Sweep::of(&timed, QUERY_MS, beside).points;
+    let decode = levels[0].decode.as_ref().unwrap();
+    assert_eq!((Some(decode.median), decode.n), (levels[0].decode_tok_s, 3));
+    for (slo_ms, in_time) in [(50, 0.0), (100, 0.25), (200, 0.5), (349, 0.5), (350, 0.75), (60_000, 0.75)] {
+        let sweep = Sweep::of(&trials, slo_ms, beside);
+        assert_eq!((sweep.points[0].goodput, sweep.slo_ms), (Some(in_time), slo_ms), "{slo_ms} ms");
+    }
     assert_eq!((point.power_w, point.memory_bytes), (Some(700.0), None));
     let uncounted: Vec<Trial> =
         trials.iter().cloned().map(|one| Trial { output_tokens: None, ..one }).collect();
-    let sweep = Sweep::of(&uncounted, beside);
+    let sweep = Sweep::of(&uncounted, QUERY_MS, beside);
     assert_eq!((sweep.points[0].out_tok_s, sweep.best), (None, None), "absent is not zero");
     assert!(sweep.knee.is_none() && sweep.knee_absent.is_some());
-    assert_eq!(Sweep::of(&[], beside).points, []);
+    assert_eq!(Sweep::of(&[], QUERY_MS, beside).points, []);
 }
 
 #[test]
 fn of_many_the_ninety_fifth_of_a_hundred_is_told() {
     let values: Vec<f64> = (0..=100).map(f64::from).collect();
-    assert_eq!(spread(values), Some(TtftSpread { median: 50.0, p95: 95.0 }));
+    let hundred = spread(values).unwrap();
+    assert_eq!((hundred.median, hundred.p95), (50.0, 95.0));
+    assert_eq!(hundred.interval, Some(Interval::Confidence95));
+    assert!(hundred.low < Some(50.0) && hundred.high > Some(50.0), "{hundred:?}");
     assert_eq!(spread(vec![1.0; 58]).map(|spread| spread.p95), Some(1.0));
     assert_eq!(spread(vec![]), None);
+}
+
+#[test]
+fn sweeps_of_earlier_versions_are_read() {
+    let old = r#"{"points":[{"concurrency":1,"requests":6,"failed":0,"out_tok_s":9.5,"decode_tok_s":10.5,
+        "ttft_ms":{"median":200,"p95":250},"memory_bytes":null,"gpu_load_percent":null,"power_w":null,"goodput":1}],
+        "knee":null,"knee_absent":"too few","best":1,"again":null}"#;
+    let sweep: Sweep = serde_json::from_str(old).unwrap();
+    assert_eq!((sweep.slo_ms, sweep.points[0].decode.is_none()), (300, true));
+    assert_eq!(sweep.points[0].ttft_ms.unwrap().interval, None);
 }

@@ -158,6 +158,7 @@ fn judge(phase: TrialPhase, raw: &RawTrial, end: &GenerateEnd, max_tokens: u32) 
         server_prefill_tok_s: end.prefill_tok_s,
         finish: end.finish.clone(),
         flaw,
+        gaps_us: (phase == TrialPhase::Measured).then(|| raw.gaps_us.clone()),
         ..Trial::default()
     }
 }

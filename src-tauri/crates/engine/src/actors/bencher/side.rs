@@ -13,7 +13,7 @@ use pilothouse_domain::{
         BenchPlan, Run, RunDetail, RunState, Trial, TrialPhase,
         drift::drift,
         series::changed,
-        sweep::{LevelGauges, Sweep},
+        sweep::{LevelGauges, QUERY_MS, Sweep},
         trace_reasons::reasons,
     },
     error::{ApiError, ErrorCode},
@@ -175,7 +175,7 @@ impl Measured {
                 gpu_load_percent: seen.cards.gpu_load_percent(&[(from, to)]),
                 power_w: seen.cards.power_w(&[(from, to)]),
             };
-            run.sweep = Some(Sweep::of(&trials, beside));
+            run.sweep = Some(Sweep::of(&trials, run.plan.slo_ms.unwrap_or(QUERY_MS), beside));
         }
         let notes: Vec<String> = run.note.take().into_iter().chain(why_incomplete(&trials)).collect();
         run.note = Some(notes.join(" ")).filter(|note| !note.is_empty());

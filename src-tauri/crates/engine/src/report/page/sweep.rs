@@ -3,7 +3,7 @@
 use super::{html::escape, plot, plot::Scale};
 use crate::report::figures::{ABSENT, short};
 use pilothouse_domain::{
-    bench::sweep::{QUERY_MS, Sweep, SweepPoint},
+    bench::sweep::{Sweep, SweepPoint},
     units::gigabytes,
 };
 
@@ -24,8 +24,8 @@ pub fn figures(sweep: &Sweep) -> String {
         (None, None) => "No knee was found.".into(),
     };
     let best = match sweep.best {
-        Some(best) => format!(" Best with first tokens within {QUERY_MS:.0} ms: {best} at a time."),
-        None => format!(" No number of requests has its first tokens within {QUERY_MS:.0} ms."),
+        Some(best) => format!(" Best with first tokens within {} ms: {best} at a time.", sweep.slo_ms),
+        None => format!(" No number of requests has its first tokens within {} ms.", sweep.slo_ms),
     };
     text + &format!("<p>{}{}</p>{}", escape(&knee), escape(&best), table(sweep))
 }
@@ -74,16 +74,17 @@ fn plot_of(sweep: &Sweep, title: &str, sub: &str, unit: &str, figure: Figure, ma
         inner.push_str(&plot::band("busy", (from, y.end), (to - from, y.start - y.end)));
     }
     inner.push_str(&plot::grid(&y, unit));
+    let slo = f64::from(sweep.slo_ms);
     let level = match mark {
-        Mark::Knee => Some((most * 0.9, "90 % of the most")),
-        Mark::Limit if QUERY_MS <= y.to => Some((QUERY_MS, "300 ms")),
+        Mark::Knee => Some((most * 0.9, "90 % of the most".to_owned())),
+        Mark::Limit if slo <= y.to => Some((slo, format!("{slo:.0} ms"))),
         _ => None,
     };
     if let Some((value, words)) = level {
         inner.push_str(&plot::line("limit", (x.start, y.at(value)), (x.end, y.at(value))));
         // On the side where the line through the dots is not.
         let side = if mark == Mark::Knee { (x.start + 4.0, "start") } else { (x.end - 4.0, "end") };
-        inner.push_str(&plot::words("axis", (side.0, y.at(value) - 5.0), side.1, words));
+        inner.push_str(&plot::words("axis", (side.0, y.at(value) - 5.0), side.1, &words));
     }
     let points: Vec<Option<(f64, f64)>> =
         known.iter().map(|(at, value)| Some((x.at(*at), y.at(*value)))).collect();
@@ -134,10 +135,11 @@ fn table(sweep: &Sweep) -> String {
             format!("One at a time once more, at the end: {:+.1} %.", again * 100.0).replace('-', "−");
         format!("<p class=\"quiet\">{words}</p>")
     });
+    let slo = sweep.slo_ms;
     format!(
         "<div class=\"wide\"><table><thead><tr><th class=\"n\">At a time</th><th class=\"n\">All tok/s</th>\
          <th class=\"n\">Each</th><th class=\"n\">First token</th><th class=\"n\">95 %</th>\
-         <th class=\"n\">In 300 ms</th><th class=\"n\">Memory</th><th class=\"n\">GPU</th><th class=\"n\">Power</th>\
+         <th class=\"n\">In {slo} ms</th><th class=\"n\">Memory</th><th class=\"n\">GPU</th><th class=\"n\">Power</th>\
          <th class=\"n\">Requests</th></tr></thead><tbody>{rows}</tbody></table></div>{}",
         again.unwrap_or_default()
     )

@@ -6,7 +6,10 @@ use crate::{
         tests::{folder, new_run, open},
     },
 };
-use pilothouse_domain::bench::{Run, RunDetail, RunState};
+use pilothouse_domain::{
+    bench::{Run, RunDetail, RunState},
+    settings::HistorySettings,
+};
 
 /// Writes a run as a measurement does.
 async fn measured(store: &Store, detail: &RunDetail) -> i64 {
@@ -46,7 +49,8 @@ async fn import(store: &Store, text: &str) -> (u32, u32) {
 async fn what_was_exported_imported_and_exported_again_is_the_same() {
     let (_here, path) = folder();
     let here = open(&path).await;
-    let two_cards = RunDetail { cards: Some(seeds::cards()), ..seeds::detail(1, "ollama", "m", 49.7) };
+    let mut two_cards = RunDetail { cards: Some(seeds::cards()), ..seeds::detail(1, "ollama", "m", 49.7) };
+    two_cards.trials[3].gaps_us = Some(vec![20_000, 0, 1_000_000]);
     for detail in [two_cards, seeds::bare(2, "x", "y"), seeds::sweep(3, "a", "b")] {
         measured(&here, &detail).await;
     }
@@ -56,6 +60,8 @@ async fn what_was_exported_imported_and_exported_again_is_the_same() {
     here.end_run(&RunDetail { trace: None, ..a.clone() }).await.unwrap();
     let text = file(&here).await;
     assert_eq!(text.lines().count(), 6);
+    let gaps = here.run(1).await.unwrap().trials[3].gaps_us.clone();
+    assert_eq!(gaps, Some(vec![20_000, 0, 1_000_000]));
     let (_there, path) = folder();
     let there = open(&path).await;
     assert_eq!(import(&there, &text).await, (5, 0));
@@ -96,7 +102,7 @@ async fn of_a_file_with_a_fault_nothing_is_kept() {
     twice.trials.push(twice.trials[5].clone());
     let runs = [seeds::detail(1, "ollama", "m", 50.0), twice].map(|detail| Exchanged::new(detail, 2, None));
     assert!(store.import_runs(&runs).await.is_err());
-    assert_eq!(store.size().await.unwrap().runs, 0);
+    assert_eq!(store.size(&HistorySettings::default()).await.unwrap().runs, 0);
     assert_eq!(store.import_runs(&runs[..1]).await.unwrap().imported, 1, "the writer goes on");
 }
 
@@ -141,10 +147,10 @@ async fn runs_are_deleted_with_all_that_is_theirs_or_not_at_all() {
     {
         assert_eq!(store.delete_runs(&runs).await.unwrap_err().code, code);
     }
-    let before = store.size().await.unwrap();
+    let before = store.size(&HistorySettings::default()).await.unwrap();
     assert_eq!((before.runs, before.trials, before.samples), (4, 36, 264), "nothing was deleted");
     assert_eq!(store.delete_runs(&[ids[0], ids[1], ids[0]]).await.unwrap(), 2);
-    let after = store.size().await.unwrap();
+    let after = store.size(&HistorySettings::default()).await.unwrap();
     assert_eq!((after.runs, after.trials, after.samples), (2, 12, 88));
     assert_eq!(store.run(ids[0]).await.unwrap_err().code, ErrorCode::NotFound);
 }
@@ -154,7 +160,7 @@ async fn sizes_are_told_by_table() {
     let (_folder, path) = folder();
     let store = open(&path).await;
     measured(&store, &seeds::detail(1, "ollama", "m", 50.0)).await;
-    let size = store.size().await.unwrap();
+    let size = store.size(&HistorySettings::default()).await.unwrap();
     let of = |name: &str| size.tables.iter().find(|table| table.name == name).map_or(0, |table| table.bytes);
     assert!(of("run_gauge") >= 4096 && of("trial") >= 4096 && of("run") >= 2 * 4096, "{size:?}");
     let sum: u64 = size.tables.iter().map(|table| table.bytes).sum();
@@ -177,5 +183,5 @@ async fn many_runs_are_taken_in_at_once() {
     let begun = std::time::Instant::now();
     assert_eq!(store.import_runs(&runs).await.unwrap().imported, 1000);
     println!("1,000 runs were imported in {} ms", begun.elapsed().as_millis());
-    assert_eq!(store.size().await.unwrap().trials, 12_000);
+    assert_eq!(store.size(&HistorySettings::default()).await.unwrap().trials, 12_000);
 }
