@@ -270,7 +270,9 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
             offset: None,
         };
         let Ok(Reply::Runs { runs, .. }) = session.call(call).await else { return };
-        let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && run.plan.repeats();
+        // Only a run of loads tells how long a load takes.
+        let of_kind = |run: &Run| if plan.is_load() { run.loads.is_some() } else { run.plan.repeats() };
+        let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && of_kind(run);
         last.extend(
             runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()),
         );

@@ -210,9 +210,11 @@ impl BenchPlan {
     }
 
     /// Whether its runs ask for the same each time, with one request under way at a time, so that they make a series that is
-    /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run.
+    /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run, and loads and
+    /// copies are of other things.
     pub fn repeats(&self) -> bool {
-        self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none()
+        let of_loads = self.is_load() || self.is_copies();
+        self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none() && !of_loads
     }
 
     /// Why a run of it that was cut off cannot go on, in words. `None`: it can.
