@@ -97,6 +97,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             quiet_wait_s: None,
             budget_s: None,
             assume_noise: None,
+            slo_ms: None,
             against: None,
             resume: None,
         },
