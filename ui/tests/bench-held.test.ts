@@ -54,7 +54,7 @@ const COPIES: Copies = {
       failed: 0,
       out_tok_s: 60,
       decode_tok_s: 62,
-      ttft_ms: { median: 100, p95: 120 },
+      ttft_ms: { median: 100, p95: 120, low: 110, high: 130, n: 5, interval: 'range' },
       memory_bytes: 1e9,
     },
     { copies: 2, requests: 9, failed: 1, out_tok_s: 110, decode_tok_s: 55, ttft_ms: null, memory_bytes: null },
