@@ -259,9 +259,15 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
     let sides: Option<Vec<ModelRef>> = [Some(first), second].into_iter().flatten().collect();
     let mut last = vec![];
     for side in sides.unwrap_or_default() {
-        let call =
-            Call::History { model: Some(side.model.clone()), server: Some(side.server), limit: Some(50) };
-        let Ok(Reply::Runs { runs }) = session.call(call).await else { return };
+        let call = Call::History {
+            model: Some(side.model.clone()),
+            server: Some(side.server),
+            plan: None,
+            state: None,
+            limit: Some(50),
+            offset: None,
+        };
+        let Ok(Reply::Runs { runs, .. }) = session.call(call).await else { return };
         let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && run.plan.repeats();
         last.extend(
             runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()),

@@ -17,7 +17,6 @@ use pilothouse_domain::{
     },
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef, find_model},
-    server::ServerId,
 };
 use sha2::{Digest, Sha256};
 
