@@ -32,10 +32,6 @@ concurrency: Array<number>, when_disturbed: WhenDisturbed,
  */
 quiet_wait_s: number, 
 /**
- * Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
- */
-slo_ms: number | null, 
-/**
  * The most seconds of measuring, from the first request that counts: the trial, block or level under way then is the last.
  * `None`: as long as it takes.
  */
@@ -51,4 +47,8 @@ turns: number | null,
 /**
  * Of a replay: the file of its prompts, which are not kept.
  */
-replay: ReplaySource | null, };
+replay: ReplaySource | null, 
+/**
+ * Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
+ */
+slo_ms: number | null, };

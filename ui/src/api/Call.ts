@@ -94,10 +94,6 @@ replay?: string,
  */
 against?: BenchSide, 
 /**
- * Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
- */
-slo_ms?: number, 
-/**
  * The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
  * it takes.
  */
@@ -107,6 +103,10 @@ budget_s?: number,
  * True leaves that out, and what is assumed is said.
  */
 assume_noise?: boolean, 
+/**
+ * Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
+ */
+slo_ms?: number, 
 /**
  * A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
  * follows from it. Errors: invalid_call where what would be measured is not what it was.

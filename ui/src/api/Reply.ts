@@ -32,7 +32,11 @@ now?: string, } | { "reply": "unchanged", revision: number,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, total: number, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "parallel", report: ParallelReport, } | { "reply": "trends", trends: Array<Trend>, } | { "reply": "report", text: string, 
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, 
+/**
+ * How many the filter lets through altogether.
+ */
+total: number, } | { "reply": "comparison", comparison: Comparison, } | { "reply": "parallel", report: ParallelReport, } | { "reply": "trends", trends: Array<Trend>, } | { "reply": "report", text: string, 
 /**
  * What it is about.
  */

@@ -15,7 +15,7 @@ use pilothouse_domain::{
         plan::WhenDisturbed,
         quiet::in_words,
         replay::{MAX_PROMPT_BYTES, prompts_of},
-        sweep::{Sweep as Levels, SweepPoint},
+        sweep::{QUERY_MS, Sweep as Levels, SweepPoint},
     },
     model::{Model, ModelRef, find_model},
     server::ServerId,
@@ -145,9 +145,9 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
         against: arguments
             .against
             .map(|model| BenchSide { model, server: arguments.against_server.map(ServerId) }),
-        slo_ms: None,
         budget_s: arguments.gate.budget,
         assume_noise: Some(arguments.assume_noise),
+        slo_ms: None,
         resume: arguments.resume,
     };
     with_an_engine(call, output).await
@@ -168,9 +168,9 @@ pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
         against: None,
-        slo_ms: arguments.slo_ms,
         budget_s: arguments.gate.budget,
         assume_noise: None,
+        slo_ms: arguments.slo_ms,
         resume: None,
     };
     with_an_engine(call, output).await
@@ -216,6 +216,7 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         quiet_wait_s,
         against,
         budget_s,
+        slo_ms,
         resume: None,
         ..
     } = call
@@ -236,8 +237,9 @@ fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
         when_disturbed: *when_disturbed,
         quiet_wait_s: *quiet_wait_s,
         budget_s: *budget_s,
+        slo_ms: *slo_ms,
     };
-    asked.plan(0).map(Some)
+    asked.plan(0, QUERY_MS).map(Some)
 }
 
 /// Says how long a plan takes, where that is known.
@@ -263,12 +265,14 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
             model: Some(side.model.clone()),
             server: Some(side.server),
             plan: None,
-            state: None,
+            state: Some(RunState::Done),
             limit: Some(50),
             offset: None,
         };
         let Ok(Reply::Runs { runs, .. }) = session.call(call).await else { return };
-        let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && run.plan.repeats();
+        // Only a run of loads tells how long a load takes.
+        let of_kind = |run: &Run| if plan.is_load() { run.loads.is_some() } else { run.plan.repeats() };
+        let tells = |run: &Run| run.model == side.model && run.state == RunState::Done && of_kind(run);
         last.extend(
             runs.into_iter().find(|run| tells(run) && !run.plan.is_sweep() && run.decode_tok_s.is_some()),
         );

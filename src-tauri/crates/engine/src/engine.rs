@@ -84,8 +84,8 @@ pub(crate) struct Inner {
     pub store: Option<Store>,
     /// A file of runs that comes in pieces.
     pub inbox: Inbox,
-    /// The settings as their file has them now.
-    pub in_file: watch::Receiver<Settings>,
+    /// The settings as the file has them now.
+    pub latest: watch::Receiver<Settings>,
     /// What the history's series say.
     pub trend_cache: trends::TrendCache,
 }
@@ -217,8 +217,8 @@ impl Engine {
             supervisors: supervisors.clone(),
             settings: in_force.clone(),
         });
-        let (named, in_file) = watch::channel(settings.clone());
-        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), in_file.clone()));
+        let (named, latest) = watch::channel(settings.clone());
+        let forgetting = store.clone().map(|store| forgetting::start(store, hub.clone(), latest.clone()));
         let update_check = store.clone().map(|store| {
             let here = update_check::Here {
                 hub: hub.clone(),
@@ -226,7 +226,7 @@ impl Engine {
                 store,
                 bencher: bencher.clone(),
             };
-            update_check::start(here, in_file.clone())
+            update_check::start(here, latest.clone())
         });
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
@@ -246,7 +246,7 @@ impl Engine {
             containers,
             store,
             inbox: Inbox::default(),
-            in_file: in_file.clone(),
+            latest: latest.clone(),
             trend_cache: trends::TrendCache::default(),
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
@@ -255,7 +255,7 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
-        let folders_task = folders::watch_folders(hub, in_file);
+        let folders_task = folders::watch_folders(hub, latest);
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =

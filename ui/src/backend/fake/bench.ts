@@ -35,11 +35,11 @@ export function planOf(name: string, n: number): BenchPlan {
     concurrency: name === 'sweep' ? LEVELS : [1],
     when_disturbed: 'mark',
     quiet_wait_s: 60,
-    slo_ms: name === 'sweep' ? 300 : null,
     budget_s: null,
     arrivals: null,
     turns: null,
     replay: null,
+    slo_ms: name === 'sweep' ? 300 : null,
   };
 }
 

@@ -48,6 +48,9 @@ pub fn expected(plan: &BenchPlan, last: &[&Run]) -> Option<Expected> {
         let all = f64::from(arrivals.seconds) + warm;
         return Some(Expected { low_s: all, high_s: all });
     }
+    if plan.is_load() {
+        return of_loads(plan, last.first()?);
+    }
     let paces = paces?;
     let (words, tokens) = (f64::from(plan.prompt_words), plan.max_tokens);
     let of_all =
@@ -66,6 +69,14 @@ pub fn expected(plan: &BenchPlan, last: &[&Run]) -> Option<Expected> {
             let reading = of_all(&|pace| n * pace.request_s(words, 1));
             (reading, of_all(&|pace| n * pace.request_s(words, tokens)))
         }
+        _ if plan.is_copies() => {
+            // Each copy has the machine to itself, or all share it; what loading them takes is not in it.
+            let rounds = |share: &dyn Fn(u32) -> f64| {
+                let requests = plan.concurrency.iter().map(|level| (n + 1.0) * share(*level)).sum::<f64>();
+                of_all(&|pace| requests * pace.request_s(words, tokens))
+            };
+            (rounds(&|_| 1.0), rounds(&f64::from))
+        }
         _ if plan.is_sweep() => {
             // Answers under way at a time share the machine (then all take as long as one after the other) or do not.
             let rounds = |share: &dyn Fn(u32) -> f64| {
@@ -81,6 +92,16 @@ pub fn expected(plan: &BenchPlan, last: &[&Run]) -> Option<Expected> {
         }
     };
     Some(Expected { low_s, high_s })
+}
+
+/// As the loads of an earlier run of the same plan took. `None`: there is none.
+fn of_loads(plan: &BenchPlan, last: &Run) -> Option<Expected> {
+    let kinds = last.loads.as_ref()?.kinds.iter().filter_map(|kind| {
+        let requests_ms = kind.ttft_cold_ms.as_ref()?.median + kind.ttft_warm_ms.as_ref()?.median;
+        Some(kind.load_s.as_ref()?.median + requests_ms / 1000.0)
+    });
+    let all = kinds.sum::<f64>() * f64::from(plan.trials);
+    (all > 0.0).then_some(Expected { low_s: all, high_s: all })
 }
 
 fn warmups_s(plan: &BenchPlan, paces: &[Pace]) -> f64 {
@@ -105,7 +126,12 @@ mod tests {
     use super::*;
     use crate::{
         Timestamp,
-        bench::{PlanAsked, stats, trial::Trial},
+        bench::{
+            PlanAsked,
+            load::{LoadFrom, LoadTrial, Loads},
+            stats,
+            trial::Trial,
+        },
     };
 
     /// Ten quick requests with a first token after 64 ms, a millisecond for each word, and 100 tokens by the second.
@@ -138,6 +164,8 @@ mod tests {
                 (3.0 + 6.0 + 4.0 + 6.0) * one,
                 23.0 * one,
             ),
+            // Six requests of each copy: all at once, or one after the other.
+            (PlanAsked { name: Some("copies"), up_to: Some(2), ..base.clone() }, 15.0 * one, 21.0 * one),
             (
                 PlanAsked { rate_per_s: Some(2.0), seconds: Some(30), ..base.clone() },
                 30.0 + 3.0 * one,
@@ -149,14 +177,33 @@ mod tests {
                 3.0 * 0.52 + 6.0 * (agent_turn(1.0) + agent_turn(2.0)),
             ),
         ] {
-            let found = expected(&asked.plan(1).unwrap(), &[&quick]).unwrap();
+            let found = expected(&asked.plan(1, 300).unwrap(), &[&quick]).unwrap();
             assert!(
                 (found.low_s - low).abs() < 1e-9 && (found.high_s - high).abs() < 1e-9,
                 "{asked:?}: {found:?}"
             );
         }
-        let ab = PlanAsked { against: true, ..base }.plan(1).unwrap();
+        let ab = PlanAsked { against: true, ..base }.plan(1, 300).unwrap();
         assert!((expected(&ab, &[&quick, &quick]).unwrap().low_s - 26.0 * one).abs() < 1e-9);
+    }
+
+    #[test]
+    fn only_a_run_of_loads_tells_how_long_loads_take() {
+        let plan = BenchPlan::named("load", None).unwrap();
+        let load = |from: LoadFrom, load_s: f64| LoadTrial {
+            from,
+            cached_share: None,
+            load_s,
+            ttft_cold_ms: Some(700.0),
+            ttft_warm_ms: Some(300.0),
+            flaw: None,
+        };
+        let trials = vec![load(LoadFrom::PageCache, 2.0), load(LoadFrom::Disk, 6.0)];
+        let known = Run { loads: Some(Loads::of(trials, None, None)), ..last("load") };
+        // Five loads from each place, each with a second for its two first tokens.
+        assert_eq!(expected(&plan, &[&known]), Some(Expected { low_s: 50.0, high_s: 50.0 }));
+        assert_eq!(expected(&plan, &[&last("quick")]), None);
+        assert_eq!(expected(&BenchPlan::named("quick", None).unwrap(), &[&known]), None);
     }
 
     #[test]
@@ -169,7 +216,7 @@ mod tests {
         let ab = BenchPlan::named("ab", None).unwrap();
         assert_eq!(expected(&ab, &[&last("quick"), &bare]), None);
         // The time of an open loop is what was asked for.
-        let open = PlanAsked { rate_per_s: Some(1.0), ..PlanAsked::default() }.plan(1).unwrap();
+        let open = PlanAsked { rate_per_s: Some(1.0), ..PlanAsked::default() }.plan(1, 300).unwrap();
         assert_eq!(expected(&open, &[]), Some(Expected { low_s: 60.0, high_s: 60.0 }));
         let mut replayed = last("quick");
         replayed.sum_up(&[Trial { ttft_ms: Some(1.0), ..Trial::default() }]);

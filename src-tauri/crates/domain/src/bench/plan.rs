@@ -37,6 +37,9 @@ pub const USUAL_TURNS: u32 = 6;
 /// Seconds that a run may be given, least and most.
 pub const BUDGET_S: (u32, u32) = (10, 7200);
 
+/// Milliseconds within which a first token may be in time, least and most.
+pub const SLO_MS: (u32, u32) = (1, 60_000);
+
 /// What a run does when the machine is not quiet after it was waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -69,9 +72,6 @@ pub struct BenchPlan {
     /// How long it is waited altogether for a quiet machine. Seconds.
     #[serde(default)]
     pub quiet_wait_s: u32,
-    /// Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
-    #[serde(default)]
-    pub slo_ms: Option<u32>,
     /// The most seconds of measuring, from the first request that counts: the trial, block or level under way then is the last.
     /// `None`: as long as it takes.
     #[serde(default)]
@@ -85,6 +85,9 @@ pub struct BenchPlan {
     /// Of a replay: the file of its prompts, which are not kept.
     #[serde(default)]
     pub replay: Option<ReplaySource>,
+    /// Of a sweep: a first token within so many milliseconds is in time. `None`: of no sweep, or of one of before.
+    #[serde(default)]
+    pub slo_ms: Option<u32>,
 }
 
 fn one_at_a_time() -> Vec<u32> {
@@ -207,9 +210,11 @@ impl BenchPlan {
     }
 
     /// Whether its runs ask for the same each time, with one request under way at a time, so that they make a series that is
-    /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run.
+    /// watched and a forecast of rates. Rates of arrival, lengths of conversations and files differ from run to run, and loads and
+    /// copies are of other things.
     pub fn repeats(&self) -> bool {
-        self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none()
+        let of_loads = self.is_load() || self.is_copies();
+        self.arrivals.is_none() && self.turns.is_none() && self.replay.is_none() && !of_loads
     }
 
     /// Why a run of it that was cut off cannot go on, in words. `None`: it can.
@@ -255,12 +260,13 @@ pub struct PlanAsked<'a> {
     pub when_disturbed: Option<WhenDisturbed>,
     pub quiet_wait_s: Option<u32>,
     pub budget_s: Option<u32>,
+    pub slo_ms: Option<u32>,
 }
 
 impl PlanAsked<'_> {
-    /// The plan that is meant. `seed`: for the arrivals of an open loop. Errors: invalid_call, with the limit that was passed or
+    /// The plan that is meant. `seed`: for the arrivals of an open loop; `slo_ms`: of sweeps that do not say it. Errors: invalid_call, with the limit that was passed or
     /// what does not belong together.
-    pub fn plan(&self, seed: u32) -> Result<BenchPlan, ApiError> {
+    pub fn plan(&self, seed: u32, slo_ms: u32) -> Result<BenchPlan, ApiError> {
         let usual = match () {
             () if self.against => "ab",
             () if self.replay.is_some() => "replay",
@@ -295,6 +301,13 @@ impl PlanAsked<'_> {
             }
             plan.turns = Some(turns);
         }
+        if let Some(asked) = self.slo_ms {
+            let (least, most) = SLO_MS;
+            if !(least..=most).contains(&asked) {
+                return Err(beyond("A sweep", least, most, "milliseconds to the first token", asked));
+            }
+        }
+        plan.slo_ms = plan.is_sweep().then(|| self.slo_ms.unwrap_or(slo_ms));
         plan.when_disturbed = self.when_disturbed.unwrap_or_default();
         if let Some(seconds) = self.quiet_wait_s {
             if seconds > MAX_QUIET_WAIT_S {
@@ -317,6 +330,12 @@ impl PlanAsked<'_> {
             return Err(needs(
                 "Only sweep and copies have levels to go up to.",
                 "pilothouse sweep --up-to N, or pilothouse bench MODEL --plan copies --up-to N",
+            ));
+        }
+        if self.slo_ms.is_some() && name != "sweep" {
+            return Err(needs(
+                "Only a sweep counts first tokens that are in time.",
+                "pilothouse sweep --slo-ms N",
             ));
         }
         if self.budget_s.is_some() && matches!(name, "load" | "copies" | "open" | "agent" | "replay") {
@@ -462,7 +481,7 @@ mod tests {
                 "Only the plan agent",
             ),
         ] {
-            let error = asked.plan(1).unwrap_err();
+            let error = asked.plan(1, 300).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidCall, "{asked:?}");
             assert!(error.message.contains(words) && error.hint.is_some(), "{asked:?}: {error}");
         }
@@ -480,7 +499,7 @@ mod tests {
             (PlanAsked { trials: Some(7), ..base.clone() }, 7),
             (PlanAsked { trials: Some(100), ..base.clone() }, 100),
         ] {
-            assert_eq!(asked.plan(1).unwrap().trials, trials, "{asked:?}");
+            assert_eq!(asked.plan(1, 300).unwrap().trials, trials, "{asked:?}");
         }
     }
 
@@ -500,12 +519,12 @@ mod tests {
             (PlanAsked { turns: Some(2), trials: Some(5), ..base.clone() }, "agent", 5, 20),
             (PlanAsked { replay: Some((&prompts, "d")), ..base.clone() }, "replay", 2, 2),
         ] {
-            let plan = asked.plan(1).unwrap();
+            let plan = asked.plan(1, 300).unwrap();
             assert_eq!((plan.name.as_str(), plan.trials, plan.requests()), (name, trials, requests));
             assert_eq!(plan.repeats(), ["quick", "ab"].contains(&name));
             assert_eq!(plan.cannot_resume().is_none(), plan.repeats());
         }
-        let replay = PlanAsked { replay: Some((&prompts, "d")), ..base }.plan(1).unwrap();
+        let replay = PlanAsked { replay: Some((&prompts, "d")), ..base }.plan(1, 300).unwrap();
         assert_eq!((replay.prompt_words, replay.max_tokens), (2, 16));
     }
 

@@ -162,10 +162,10 @@ impl Run {
         self.e2e_ms = over(|trial| Some(trial.total_ms + trial.late_or_in_time()), "client");
         self.server_decode_tok_s = over(|trial| trial.server_decode_tok_s, "server");
         self.server_prefill_tok_s = over(|trial| trial.server_prefill_tok_s, "server");
-        self.gaps = gaps::spread(counted.iter().filter_map(|trial| trial.gaps_us.as_deref()));
         self.open_loop = self.plan.arrivals.is_some().then(|| OpenLoop::of(&self.plan, trials));
         self.conversation = self.plan.turns.is_some().then(|| Conversation::of(trials));
         self.replay = self.plan.replay.is_some().then(|| Replay::of(trials));
+        self.gaps = gaps::spread(counted.iter().filter_map(|trial| trial.gaps_us.as_deref()));
     }
 
     /// What the cards took for its requests.

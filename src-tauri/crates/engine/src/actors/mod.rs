@@ -2,8 +2,8 @@
 //!
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
-//! · `forgetting`: what grows old of the history · `update_check`: models after an update of their server
-//! · `tuner`: a setting that a measurement found · `notifier`: notices.
+//! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
+//! update of their server · `notifier`: notices.
 
 pub mod answers;
 pub mod bencher;

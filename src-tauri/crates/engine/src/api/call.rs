@@ -233,10 +233,6 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         against: Option<BenchSide>,
-        /// Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
-        #[serde(default)]
-        #[ts(optional)]
-        slo_ms: Option<u32>,
         /// The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
         /// it takes.
         #[serde(default)]
@@ -247,6 +243,10 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         assume_noise: Option<bool>,
+        /// Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
+        #[serde(default)]
+        #[ts(optional)]
+        slo_ms: Option<u32>,
         /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
         /// follows from it. Errors: invalid_call where what would be measured is not what it was.
         #[serde(default)]

@@ -130,9 +130,9 @@ impl Inner {
                 when_disturbed,
                 quiet_wait_s,
                 against,
-                slo_ms,
                 budget_s,
                 assume_noise,
+                slo_ms,
                 resume: None,
             } => {
                 let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
@@ -149,8 +149,9 @@ impl Inner {
                     when_disturbed,
                     quiet_wait_s,
                     budget_s,
+                    slo_ms,
                 };
-                let plan = self.with_slo(asked.plan(rand::random())?, slo_ms)?;
+                let plan = asked.plan(rand::random(), self.latest.borrow().bench.slo_ms)?;
                 let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
                 let against = against.map(|side| (side.model, side.server));
                 let request =
@@ -186,7 +187,7 @@ impl Inner {
                 Ok(Reply::Deleted { deleted: self.store()?.delete_runs(&runs).await? })
             }
             Call::HistorySize => {
-                let keep = self.in_file.borrow().history;
+                let keep = self.latest.borrow().history;
                 Ok(Reply::HistorySize { size: self.store()?.size(&keep).await? })
             }
             Call::Switches { limit } => {

@@ -43,16 +43,6 @@ impl Prompts {
 const ASKED_AGAIN: SignedDuration = SignedDuration::from_hours(24);
 
 impl Inner {
-    /// What a sweep counts as in time, as it was asked for or as the settings say. Errors: invalid_call.
-    pub(super) fn with_slo(&self, mut plan: BenchPlan, asked: Option<u32>) -> Result<BenchPlan, ApiError> {
-        if asked.is_some_and(|ms| !plan.is_sweep() || !(1..=60_000).contains(&ms)) {
-            let text = "Only a sweep counts first tokens that are in time, within 1 to 60000 ms.";
-            return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("pilothouse sweep --slo-ms N"));
-        }
-        plan.slo_ms = plan.is_sweep().then(|| asked.unwrap_or(self.in_file.borrow().bench.slo_ms));
-        Ok(plan)
-    }
-
     /// Goes on with a run that was cut off, and with its counterpart if it has one.
     pub(super) async fn resume_bench(&self, run_id: i64) -> CallResult {
         let store = self.store()?;

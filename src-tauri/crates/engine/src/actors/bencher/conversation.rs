@@ -137,13 +137,13 @@ mod tests {
                 slots: None,
                 orphaned_answers: None,
             };
-            let plan = PlanAsked { turns: Some(turns), ..PlanAsked::default() }.plan(1).unwrap();
+            let plan = PlanAsked { turns: Some(turns), ..PlanAsked::default() }.plan(1, 300).unwrap();
             let refused = fits(&plan, &instance).err();
             assert_eq!(refused.is_some(), hint.is_some(), "{context:?}: {refused:?}");
             let said = refused.and_then(|refused| refused.hint).unwrap_or_default();
             assert!(said.contains(hint.unwrap_or_default()), "{context:?}: {said}");
         }
-        let quick = PlanAsked::default().plan(1).unwrap();
+        let quick = PlanAsked::default().plan(1, 300).unwrap();
         assert!(quick.turns.is_none());
     }
 }

@@ -145,7 +145,8 @@ async fn reader(keeps: bool) -> (Scene, FakeServer, BencherHandle) {
 async fn a_conversation_shows_what_its_server_keeps_turn_by_turn() {
     for (keeps, reuse) in [(true, PrefixReuse::Kept), (false, PrefixReuse::No)] {
         let (scene, _, bencher) = reader(keeps).await;
-        let plan = PlanAsked { turns: Some(6), trials: Some(3), ..PlanAsked::default() }.plan(1).unwrap();
+        let plan =
+            PlanAsked { turns: Some(6), trials: Some(3), ..PlanAsked::default() }.plan(1, 300).unwrap();
         let detail = bench(&bencher, plan).await.unwrap();
         let measured: Vec<_> = detail.trials.iter().filter(|trial| trial.is_measured()).collect();
         assert_eq!(measured.len(), 36);
@@ -186,7 +187,7 @@ async fn a_replay_asks_each_prompt_once_in_its_order() {
     let file = "{\"prompt\": \"one two three\", \"max_tokens\": 3}\n{\"prompt\": \"one two three\", \"max_tokens\": 1}\n\
         {\"messages\": [{\"role\": \"user\", \"content\": \"one\"}], \"max_tokens\": 9}\n";
     let prompts = prompts_of(file).unwrap();
-    let plan = PlanAsked { replay: Some((&prompts, "d")), ..PlanAsked::default() }.plan(1).unwrap();
+    let plan = PlanAsked { replay: Some((&prompts, "d")), ..PlanAsked::default() }.plan(1, 300).unwrap();
     let asked = BenchRequest { plan, replay: prompts, ..request("a") };
     let detail = bencher.bench(asked).await.unwrap().remove(0);
     let measured: Vec<_> = detail.trials.iter().filter(|trial| trial.is_measured()).collect();
@@ -214,7 +215,7 @@ async fn a_replay_asks_each_prompt_once_in_its_order() {
 async fn a_conversation_that_has_no_room_is_refused_before_anything_is_measured() {
     let (scene, one, bencher) = reader(true).await;
     // The fake has a context of 4096.
-    let plan = PlanAsked { turns: Some(12), ..PlanAsked::default() }.plan(1).unwrap();
+    let plan = PlanAsked { turns: Some(12), ..PlanAsked::default() }.plan(1, 300).unwrap();
     let asked = one.tokens();
     let refused = bench(&bencher, plan).await.unwrap_err();
     assert_eq!(refused.code, ErrorCode::InvalidCall);
@@ -223,6 +224,6 @@ async fn a_conversation_that_has_no_room_is_refused_before_anything_is_measured(
     let turns: u32 = hint.rsplit(' ').next().unwrap().parse().unwrap();
     assert!(hint.starts_with("Take fewer turns: --turns ") && (6..12).contains(&turns), "{hint}");
     assert_eq!((one.tokens(), scene.held()), (asked, vec!["a".to_owned()]));
-    let plan = PlanAsked { turns: Some(turns), ..PlanAsked::default() }.plan(1).unwrap();
+    let plan = PlanAsked { turns: Some(turns), ..PlanAsked::default() }.plan(1, 300).unwrap();
     assert!(bench(&bencher, plan).await.is_ok(), "as many as were offered");
 }
