@@ -229,3 +229,22 @@ async fn single_requests_that_fail_are_flawed_trials_of_a_run_that_is_done_simul
     front.close().await;
     behind.stop().await;
 }
+
+/// Where no Pilothouse runs, `bench` starts an engine of its own. Whoever ends it ends all of that, however.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_benchmark_with_an_engine_of_its_own_that_is_ended_leaves_nothing_running() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    for end in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        let sandbox = Sandbox::new(&tools, "");
+        let mut bench = sandbox.begin(&["bench", "--trials", "100", "--quiet-wait", "0"]);
+        until_trials(&sandbox, 1).await;
+        signal(bench.pid(), end);
+        let status = sandbox.assert_clean_end(&mut bench).await;
+        assert_eq!(status.code(), Some(130), "signal {end}");
+        let mut engine = sandbox.serve().await;
+        let run = newest(&sandbox).unwrap();
+        assert_eq!(run["state"], "cancelled", "signal {end}: {run:#}");
+        engine.terminate();
+        sandbox.assert_clean_end(&mut engine).await;
+    }
+}

@@ -23,6 +23,7 @@ use pilothouse_domain::{
     units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, BenchSide, Call, ErrorCode, Reply};
+use pilothouse_system::ending;
 use std::{
     fs::File,
     io::Read,
@@ -295,13 +296,19 @@ async fn with_an_engine(call: Call, output: &Output) -> Result<u8, ApiError> {
         Ok(session) => measure(&session, call, plan.as_ref(), output).await,
         Err(error) if error.code == ErrorCode::NotRunning => {
             output.remark("Pilothouse does not run; starting an engine for this benchmark.");
+            // Heard from the very beginning: a signal must leave neither servers nor a run under way behind.
+            let ended = serve::listen_for_end()?;
             let engine = serve::start(None).await?;
-            let ready = serve::until_active(&engine.handle()).await;
-            let result = match (ready, Session::connect()) {
-                (Ok(()), Ok(session)) => measure(&session, call, plan.as_ref(), output).await,
-                (Err(error), _) | (_, Err(error)) => Err(error),
+            let work = async {
+                serve::until_active(&engine.handle()).await?;
+                measure(&Session::connect()?, call, plan.as_ref(), output).await
+            };
+            let result = tokio::select! {
+                result = work => result,
+                () = ended => Err(ApiError::new(ErrorCode::Cancelled, "The benchmark was cancelled.")),
             };
             engine.shutdown().await;
+            ending::end_within(ending::LAST_LIMIT, "what is left after the shutdown");
             result
         }
         Err(error) => Err(error),

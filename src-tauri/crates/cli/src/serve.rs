@@ -102,7 +102,8 @@ pub async fn until_active(handle: &EngineHandle) -> Result<(), ApiError> {
     }
 }
 
-fn listen_for_end() -> Result<impl Future<Output = ()>, ApiError> {
+/// The first SIGINT, SIGTERM or SIGHUP.
+pub fn listen_for_end() -> Result<impl Future<Output = ()>, ApiError> {
     #[cfg(unix)]
     {
         let heard = ending::hear_signals().map_err(|error| {
