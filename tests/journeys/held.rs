@@ -21,7 +21,7 @@ fn told(sandbox: &Sandbox) -> Option<String> {
     let preset = std::fs::read_to_string(sandbox.home().join("run/llama-server.ini")).ok();
     let preset = preset.unwrap_or_else(|| {
         let found = walk(sandbox.home()).into_iter().find(|path| path.ends_with("llama-server.ini"));
-        std::fs::read_to_string(found.expect("llama-server has a preset")).unwrap()
+        std::fs::read_to_string(found.unwrap()).unwrap()
     });
     let section = preset.split(&format!("[{EMBEDDED_MODEL}]")).nth(1)?.split('[').next()?.to_owned();
     section.lines().find_map(|line| line.strip_prefix("parallel = ")).map(str::to_owned)
