@@ -1,10 +1,10 @@
 use super::{
     Ask, Done, ResidencyWiring, SwitchReply,
     borrow::Lent,
+    clearing::Clearing,
     ended,
     event::Event,
     late::LateLoad,
-    restoring::Clearing,
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};

@@ -3,7 +3,7 @@
 use super::{
     SwitchReply, Wanted,
     borrow::{Borrowed, NotReady, Ready},
-    server_loan,
+    server_memory::{Borrowed as BorrowedServer, PutRight},
 };
 use pilothouse_domain::{
     error::ApiError,
@@ -28,9 +28,9 @@ pub(super) enum Event {
     /// The active model is about to leave memory for a loan: requests for it wait from now on.
     Hold(oneshot::Sender<()>),
     /// A server that was lent comes back, and who waits until its memory is as before.
-    ServerReturned(Box<server_loan::Borrowed>, ServerWaits),
+    ServerReturned(Box<BorrowedServer>, ServerWaits),
     /// Its memory is as before, but for what could not be put right.
-    ServerLoanOver(Box<server_loan::PutRight>, ServerWaits),
+    ServerLoanOver(Box<PutRight>, ServerWaits),
 }
 
 type ServerWaits = Option<oneshot::Sender<Result<(), ApiError>>>;

@@ -1,7 +1,7 @@
 //! Loads that go on when nobody waits for them any more: LM Studio finishes what it has begun, and lists it only then. Each is
 //! followed to its end; what has arrived by then and nobody wants is taken out, and whoever wants it again joins it.
 
-use super::{Connection, ResidencyWiring, actor::Residency, event::Event};
+use super::{Connection, ResidencyWiring};
 use futures_util::{
     FutureExt,
     future::{BoxFuture, Shared},
@@ -9,7 +9,6 @@ use futures_util::{
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
-    switch::Active,
 };
 use pilothouse_servers::{LoadProgress, LoadRequest};
 use std::time::Duration;
@@ -22,8 +21,8 @@ const FOLLOWED_FOR: Duration = Duration::from_secs(7200);
 pub(super) struct LateLoad {
     pub model: ModelRef,
     /// It is one more copy: `model` names the instance that it is expected to become.
-    copy: bool,
-    arrival: Shared<BoxFuture<'static, Result<Instance, ApiError>>>,
+    pub copy: bool,
+    pub arrival: Shared<BoxFuture<'static, Result<Instance, ApiError>>>,
 }
 
 impl LateLoad {
@@ -95,45 +94,5 @@ impl ResidencyWiring {
             Ok(instance)
         };
         LateLoad { copy: true, ..LateLoad::following(copy, load) }
-    }
-}
-
-impl Residency {
-    /// A load of this model that still goes on.
-    pub(super) fn late_load(&self, model: &ModelRef) -> Option<LateLoad> {
-        self.late.iter().find(|late| late.model == *model).cloned()
-    }
-
-    /// Nobody waits for this load any more; it is followed to its end.
-    pub(super) fn follow_late(&mut self, late: LateLoad) {
-        if self.late.iter().any(|one| one.model == late.model) {
-            return;
-        }
-        tracing::info!(model = %late.model, "is still being loaded, although nobody waits for it");
-        let (events, around) = (self.events.clone(), self.around.clone());
-        let LateLoad { model, copy, arrival } = late.clone();
-        self.late.push(late);
-        tokio::spawn(async move {
-            let result = arrival.await;
-            let mut arrived = model.clone();
-            // Its server gave it a name only when it was there.
-            if let Some(instance) = result.as_ref().ok().filter(|one| copy && one.id != model.model) {
-                arrived.model.clone_from(&instance.id);
-                around.note_stray(&arrived, true).await;
-                around.note_stray(&model, false).await;
-            }
-            drop(events.send(Event::Arrived { load: model, arrived, error: result.err() }).await);
-        });
-    }
-
-    /// A late load is over. With an error it may have arrived all the same (a connection that broke off): it is looked at.
-    pub(super) fn arrived(&mut self, load: &ModelRef, model: ModelRef, error: Option<&ApiError>) {
-        tracing::info!(%model, error = error.map(tracing::field::display), "the load that nobody waited for is over");
-        self.late.retain(|late| late.model != *load);
-        let wanted = self.active.as_ref().map(Active::reference).as_ref() == Some(&model);
-        if !wanted && !self.strays.contains(&model) {
-            self.strays.push(model);
-        }
-        self.on_snapshot(&self.around.hub.now());
     }
 }

@@ -3,8 +3,8 @@
 use super::{
     actor::Residency,
     borrow::{Borrowed, Lent, NotReady, Ready, Request},
+    clearing::Clearing,
     event::Event,
-    restoring::Clearing,
 };
 use crate::actors::bounds::until_cancelled;
 use futures_util::FutureExt;

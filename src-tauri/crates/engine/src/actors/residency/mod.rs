@@ -6,7 +6,9 @@
 mod actor;
 mod arriving;
 mod borrow;
+mod clearing;
 mod event;
+mod following;
 #[cfg(test)]
 mod forget_tests;
 #[cfg(test)]
@@ -24,6 +26,7 @@ mod restoring;
 mod resume;
 mod server_lending;
 mod server_loan;
+mod server_memory;
 #[cfg(test)]
 mod tests;
 mod transaction;

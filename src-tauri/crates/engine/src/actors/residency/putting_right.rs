@@ -2,7 +2,8 @@
 
 use super::{
     Connection, ResidencyWiring, bounded,
-    server_loan::{Borrowed, PutRight, UNLOAD_LIMIT},
+    server_loan::UNLOAD_LIMIT,
+    server_memory::{Borrowed, PutRight},
 };
 use pilothouse_domain::{
     error::ApiError,

@@ -2,10 +2,7 @@
 
 use super::{actor::Residency, event::Event, transaction::Cause};
 use crate::hub::{Report, Standing};
-use futures_util::{
-    FutureExt,
-    future::{BoxFuture, Shared},
-};
+use futures_util::FutureExt;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -27,9 +24,6 @@ const CLEAR_EVERY: Duration = Duration::from_secs(30);
 /// When a restoration that failed is tried again: a server that has just come up, or that is still letting go of another
 /// model, often needs a moment.
 const RETRY_AFTER: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(15), Duration::from_secs(60)];
-
-/// A stray on its way out of memory, for whoever must not come before its end. It is bounded itself.
-pub(super) type Clearing = Shared<BoxFuture<'static, ()>>;
 
 impl Residency {
     /// Brings the active model back when its server came back without it, and sees when it is there again by itself.

@@ -5,7 +5,8 @@ use super::{
     borrow::Lent,
     event::Event,
     lending::once_cleared,
-    server_loan::{Borrowed, PutRight, Request, ServerLoan},
+    server_loan::{Request, ServerLoan},
+    server_memory::{Borrowed, PutRight},
 };
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{

@@ -5,8 +5,9 @@
 use super::{
     Connection, ResidencyWiring, SERVER_LIMIT, bounded,
     event::Event,
-    late::{LateLoad, Loading},
+    late::Loading,
     proof,
+    server_memory::Borrowed,
 };
 use crate::actors::bounds::until_cancelled;
 use pilothouse_domain::{
@@ -45,38 +46,6 @@ pub struct ServerLoan {
     pub(super) active: Option<Active>,
     /// `None` once it has come back.
     pub(super) borrowed: Option<Borrowed>,
-}
-
-/// What has to be put right again.
-pub(super) struct Borrowed {
-    pub server: ServerId,
-    /// What was in memory.
-    pub before: Vec<Instance>,
-    /// What was put in besides, by instance.
-    pub loaded: Vec<String>,
-    /// A load of this loan that its server goes on with.
-    pub late: Option<LateLoad>,
-    /// Requests for the active model wait.
-    pub held: bool,
-    /// What is loaded again is loaded as the settings say.
-    pub ours: bool,
-}
-
-impl Borrowed {
-    /// Whether a model was in memory before.
-    pub fn had(&self, model: &ModelRef) -> bool {
-        self.before.iter().any(|one| one.model == model.model)
-    }
-}
-
-/// What became of it, for residency.
-pub(super) struct PutRight {
-    pub strays: Vec<ModelRef>,
-    pub late: Option<LateLoad>,
-    pub held: bool,
-    pub server: ServerId,
-    /// What is in memory now. Errors: what is missing of what was there, and why.
-    pub now: Result<Vec<Instance>, ApiError>,
 }
 
 impl ServerLoan {

@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, ResidencyWiring, late::LateLoad, restoring::Clearing};
+use super::{Connection, ResidencyWiring, clearing::Clearing, late::LateLoad};
 use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
