@@ -7,3 +7,8 @@ pub(super) fn beyond(whose: &str, least: u32, most: u32, what: &str, asked: u32)
     ApiError::new(ErrorCode::InvalidCall, format!("{whose} takes {least} to {most} {what}, not {asked}."))
         .hint("Name a number within these limits.")
 }
+
+/// That something is missing, and how it is said.
+pub(super) fn needs(text: &str, hint: &str) -> ApiError {
+    ApiError::new(ErrorCode::InvalidCall, text).hint(hint)
+}

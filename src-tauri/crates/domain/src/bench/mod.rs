@@ -20,6 +20,7 @@ pub mod open_loop;
 mod paired;
 pub mod percentiles;
 pub mod plan;
+mod plan_asked;
 pub mod quiet;
 #[cfg(test)]
 mod recorded_tests;
@@ -42,7 +43,8 @@ mod words;
 
 pub use comparison::{Comparison, Verdict};
 pub use gaps::GapSpread;
-pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS, PlanAsked};
+pub use plan::{BenchPlan, MAX_TRIALS, MIN_TRIALS};
+pub use plan_asked::PlanAsked;
 pub use quiet::Disturbance;
 pub use run::{BenchProgress, Fingerprint, Run, RunDetail, RunState};
 pub use stats::{Interval, Summary};

@@ -25,6 +25,8 @@ mod run;
 mod side;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod waiting_tests;
 
 use super::{notifier::NotifierHandle, residency::ResidencyHandle, supervisors::Supervisors};
 use crate::{

@@ -3,10 +3,7 @@
 //! only the active model and what was loaded for the loan leave memory.
 
 use super::{
-    Connection, ResidencyWiring, SERVER_LIMIT, bounded,
-    event::Event,
-    late::Loading,
-    proof,
+    Connection, ResidencyWiring, SERVER_LIMIT, bounded, event::Event, late::Loading, proof,
     server_memory::Borrowed,
 };
 use crate::actors::bounds::until_cancelled;
