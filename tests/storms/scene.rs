@@ -87,7 +87,7 @@ impl Scene {
         scene.sandbox.until_active(&mut scene.engine, LLAMA).await;
         // Only now: a first start would try it.
         gguf::variant(&scene.sandbox.embedded.join(GGUF), &folder.join("broken.gguf"), TRAINED + 2);
-        gguf::cut(&folder.join("broken.gguf"));
+        gguf::spoil(&folder.join("broken.gguf"));
         scene.sandbox.until_listed("broken").await;
         scene.make_active(from).await;
         if room == Room::ForOne {
@@ -167,7 +167,7 @@ impl Scene {
         self.sandbox.until_listed(place.model).await;
     }
 
-    /// Cuts the weights of the broken model off in Ollama's store. A model is refused when it is made of such a file.
+    /// Spoils the weights of the broken model in Ollama's store. A model is refused when it is made of such a file.
     fn break_in_ollama(&self) {
         let models = self.sandbox.home().parent().unwrap().join("ollama-models");
         let (name, tag) = self.broken.model.split_once(':').unwrap();
@@ -176,7 +176,7 @@ impl Scene {
         let layers = manifest["layers"].as_array().unwrap().iter();
         let weights = layers.max_by_key(|layer| layer["size"].as_u64()).unwrap();
         let digest = weights["digest"].as_str().unwrap().replace(':', "-");
-        gguf::cut(&models.join("blobs").join(digest));
+        gguf::spoil(&models.join("blobs").join(digest));
     }
 
     /// Puts a context into the settings with which the models do not fit beside each other, and makes sure of it.

@@ -69,6 +69,8 @@ async fn a_quit_at_any_instant_leaves_what_the_journal_allows() {
 struct Storm {
     rows: Vec<Row>,
     unseen: Vec<String>,
+    /// Instants of a switch that fails: how many there were to be, and how many were hit.
+    failing: (usize, usize),
 }
 
 impl Storm {
@@ -80,6 +82,10 @@ impl Storm {
                 if row.is_some() {
                     break;
                 }
+            }
+            if when.fails {
+                self.failing.0 += 1;
+                self.failing.1 += usize::from(row.is_some());
             }
             match row {
                 Some(row) => self.rows.push(row),
@@ -98,6 +104,8 @@ impl Storm {
         let bad = self.rows.iter().filter(|row| !row.ok).count();
         println!("{} instants, {bad} of them bad", self.rows.len());
         assert!(!self.rows.is_empty(), "no instant was hit");
+        let (wanted, hit) = self.failing;
+        assert!(wanted == 0 || hit > 0, "no switch failed: what should make it fail does not");
         assert_eq!(bad, 0, "see the table");
     }
 }
