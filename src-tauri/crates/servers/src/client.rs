@@ -102,6 +102,11 @@ pub trait ServerClient: Send + Sync {
     fn loads_go_on(&self) -> bool {
         false
     }
+    /// Whether an instance stays with the context that it was loaded with, also when a request names none. Elsewhere a request that
+    /// leaves it out loads the model again with the usual one.
+    fn keeps_its_context(&self) -> bool {
+        false
+    }
     /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
     async fn unload(&self, instance: &str) -> Result<(), ApiError>;
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;

@@ -70,6 +70,10 @@ impl ServerClient for FakeServer {
         self.lock().loads_go_on
     }
 
+    fn keeps_its_context(&self) -> bool {
+        self.lock().keeps_its_context
+    }
+
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
         let fault = {
             let mut world = self.lock();
@@ -223,8 +227,12 @@ impl FakeServer {
         // It may have died meanwhile.
         self.suffer(Fault::None).await?;
         let instance = self.take_in(&request.model, Expiry::Never)?;
-        self.lock().acts.push(Act::Loaded(request.model.clone()));
-        Ok(instance)
+        let mut world = self.lock();
+        world.acts.push(Act::Loaded(request.model.clone()));
+        let held = world.held.get_mut(&instance.id).map(|(_, held)| held);
+        let context = request.context.or(instance.context);
+        held.into_iter().for_each(|held| held.context = context);
+        Ok(Instance { context, ..instance })
     }
 
     /// Reads what of a prompt its cache does not have. Returns its words and those from the cache, where they are counted.

@@ -93,6 +93,7 @@ pub(super) struct World {
     pub loads_go_on: bool,
     /// It holds several copies of a model.
     pub copies: bool,
+    pub keeps_its_context: bool,
     /// Its models have files that can be read here.
     pub files: bool,
 }
@@ -138,6 +139,7 @@ impl FakeServer {
             installed: false,
             loads_go_on: false,
             copies: false,
+            keeps_its_context: false,
             files: false,
         };
         Self {
@@ -207,6 +209,12 @@ impl FakeServer {
     /// It finishes what it has begun to load, whether anybody waits for it or not, as LM Studio does.
     pub fn with_loads_that_go_on(self) -> Self {
         self.lock().loads_go_on = true;
+        self
+    }
+
+    /// It loads with the context that it is told and stays with it, as LM Studio does.
+    pub fn with_contexts(self) -> Self {
+        self.lock().keeps_its_context = true;
         self
     }
 
@@ -396,6 +404,15 @@ impl FakeServer {
             world.next_pid += 1;
         }
         Ok(instance)
+    }
+
+    /// Somebody has loaded it with another context.
+    pub fn hold_with_context(&self, model: &str, context: u64) {
+        if self.take_in(model, Expiry::Never).is_ok()
+            && let Some((_, held)) = self.lock().held.get_mut(model)
+        {
+            held.context = Some(context);
+        }
     }
 
     pub(super) fn let_go(&self, model: &str) -> bool {

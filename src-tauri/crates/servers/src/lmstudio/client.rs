@@ -206,6 +206,10 @@ impl ServerClient for LmStudioClient {
         *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) != Some(false)
     }
 
+    fn keeps_its_context(&self) -> bool {
+        true
+    }
+
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
         match self.library().await? {
             Library::V1(_) => {

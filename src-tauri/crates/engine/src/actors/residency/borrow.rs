@@ -86,7 +86,8 @@ impl Drop for Borrowed {
 }
 
 impl ResidencyWiring {
-    /// All models in memory at the same time, or none of those that were not there before.
+    /// All models in memory at the same time, or none of those that were not there before. Several get one context, as far as their
+    /// servers let us: what they are held against each other by is to be the same.
     pub(super) async fn ready_to_measure(
         &self,
         models: Vec<(Model, Option<LateLoad>)>,
@@ -94,9 +95,12 @@ impl ResidencyWiring {
     ) -> Result<Ready, NotReady> {
         let mut ready = Ready { sides: vec![], loaded: vec![] };
         let references: Vec<ModelRef> = models.iter().map(|(model, _)| model.reference()).collect();
+        let mut context = self.context_held(&references);
         for (model, joined) in models {
-            match self.one_ready(&model, joined, cancel).await {
+            let like = context.filter(|_| references.len() > 1);
+            match self.one_ready(&model, joined, like, cancel).await {
                 Ok((side, loaded)) => {
+                    context = context.or(side.instance.context);
                     ready.sides.push(side);
                     ready.loaded.extend(loaded.then(|| model.reference()));
                 }
@@ -132,10 +136,20 @@ impl ResidencyWiring {
         Ok(())
     }
 
+    /// That of one of these models that is in memory.
+    fn context_held(&self, models: &[ModelRef]) -> Option<u64> {
+        let snapshot = self.hub.now();
+        let is_one =
+            |held: &&Instance| models.iter().any(|one| one.server == held.server && one.model == held.model);
+        snapshot.instances.iter().filter(is_one).find_map(|held| held.context)
+    }
+
+    /// `context`: that of the other side.
     async fn one_ready(
         &self,
         model: &Model,
         joined: Option<LateLoad>,
+        context: Option<u64>,
         cancel: &CancellationToken,
     ) -> Result<(Side, bool), NotReady> {
         let supervisor = self.supervisor(&model.server)?;
@@ -148,7 +162,11 @@ impl ResidencyWiring {
         self.note_stray(&reference, true).await;
         let (limit, _) = self.load_limit(&reference).await;
         let joined = joined.filter(|late| !late.is_over());
-        let Loading { instance, late } = self.begin_load(&reference, &connection, joined, Arc::new(|_| {}));
+        let context = context
+            .filter(|_| connection.client.keeps_its_context())
+            .map(|tokens| tokens.min(model.context_max.unwrap_or(u64::MAX)));
+        let Loading { instance, late } =
+            self.begin_load(&reference, &connection, joined, Arc::new(|_| {}), context);
         let result = bounded("The load", limit, cancel, instance).await;
         supervisor.refresh().await;
         match result {

@@ -61,15 +61,17 @@ pub(super) struct Loading<'a> {
 }
 
 impl ResidencyWiring {
-    /// Begins to put a model into memory, or joins a load of it that still goes on. Errors of the load: what the server says.
+    /// Begins to put a model into memory, or joins a load of it that still goes on; `context`: other than the server's default.
+    /// Errors of the load: what the server says.
     pub(super) fn begin_load<'a>(
         &'a self,
         model: &'a ModelRef,
         connection: &'a Connection,
         joined: Option<LateLoad>,
         progress: LoadProgress,
+        context: Option<u64>,
     ) -> Loading<'a> {
-        let request = LoadRequest { model: model.model.clone(), context: None };
+        let request = LoadRequest { model: model.model.clone(), context };
         if joined.is_none() && !connection.client.loads_go_on() {
             let load = async move { self.load(&model.server, &*connection.client, &request, progress).await };
             return Loading { instance: load.boxed(), late: None };

@@ -117,7 +117,8 @@ impl ServerLoan {
         let (limit, _) = self.around.load_limit(&reference).await;
         let (around, connection) = (self.around.clone(), self.connection.clone());
         let begun = Instant::now();
-        let Loading { instance, late } = around.begin_load(&reference, &connection, None, Arc::new(|_| {}));
+        let Loading { instance, late } =
+            around.begin_load(&reference, &connection, None, Arc::new(|_| {}), None);
         let loaded = bounded("The load", limit, &self.cancel, instance).await;
         let took = begun.elapsed();
         if let Some(borrowed) = &mut self.borrowed {

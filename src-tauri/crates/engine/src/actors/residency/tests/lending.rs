@@ -145,3 +145,35 @@ async fn a_loan_that_is_cancelled_while_something_leaves_is_over_and_a_switch_wa
     scene.rest(60).await;
     assert_eq!((scene.held(), scene.route()), (vec!["b".to_owned()], "b".to_owned()));
 }
+
+/// Sides of a comparison get one context: that of what is in memory, else of the first that is loaded; where a server lets us, and
+/// no more than the model has.
+#[tokio::test(start_paused = true)]
+async fn models_that_are_lent_together_get_one_context_as_far_as_it_goes() {
+    // Whether the second server takes a context, its model's own end, whether its model is asked for first, and what it gets;
+    // the fakes' default is 4096, and 2048 what is in memory.
+    for (takes, most, first, held, wanted) in [
+        (true, None, false, true, 2048),
+        (true, None, true, true, 2048),
+        (true, Some(1024), false, true, 1024),
+        (true, Some(65_536), false, true, 2048),
+        (false, None, false, true, 4096),
+        (true, None, false, false, 4096),
+    ] {
+        let one = FakeServer::new("one").with_contexts().with_model("a", 10);
+        let two = FakeServer::new("two").with_model("b", 10);
+        let two = if takes { two.with_contexts() } else { two };
+        let scene = Scene::start(&[one.clone(), two.clone()], &FakeJournal::default()).await;
+        if held {
+            one.hold_with_context("a", 2048);
+            scene.rest(30).await;
+        }
+        let b = Model { context_max: most, ..model("two", "b") };
+        let models = if first { vec![b, model("one", "a")] } else { vec![model("one", "a"), b] };
+        let borrowed = scene.residency.borrow(models, "A benchmark".into(), CancellationToken::new()).await;
+        let borrowed = borrowed.unwrap();
+        let side = borrowed.sides.iter().find(|side| side.instance.model == "b").unwrap();
+        assert_eq!(side.instance.context, Some(wanted), "{takes} {most:?} {first} {held}");
+        borrowed.give_back().await;
+    }
+}

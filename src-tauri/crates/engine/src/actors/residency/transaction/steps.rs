@@ -49,7 +49,7 @@ impl Transaction {
         let (limit, _) = self.around.load_limit(&self.to).await;
         let never = CancellationToken::new();
         let joined = self.late.take().filter(|late| !late.is_over());
-        let loading = self.around.begin_load(&self.to, &connection, joined, progress);
+        let loading = self.around.begin_load(&self.to, &connection, joined, progress, None);
         let late = loading.late;
         let load = bounded("The load", limit, &never, loading.instance);
         let loaded = self.until_cancelled(load).await;
