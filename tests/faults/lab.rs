@@ -237,7 +237,11 @@ async fn a_benchmark_with_an_engine_of_its_own_that_is_ended_leaves_nothing_runn
     for end in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
         let sandbox = Sandbox::new(&tools, "");
         let mut bench = sandbox.begin(&["bench", "--trials", "100", "--quiet-wait", "0"]);
-        until_trials(&sandbox, 1).await;
+        // On a busy machine its warm-up alone may take minutes.
+        until("the run under way", LIMIT, || async {
+            newest(&sandbox).filter(|run| run["state"] == "running")
+        })
+        .await;
         signal(bench.pid(), end);
         let status = sandbox.assert_clean_end(&mut bench).await;
         assert_eq!(status.code(), Some(130), "signal {end}");
