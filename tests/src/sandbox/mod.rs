@@ -287,6 +287,13 @@ impl Drop for Sandbox {
             let log = fs::read_to_string(self.home.join("logs/pilothouse.log")).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
             println!("the engine's log ends with:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+            // What its servers said of it: a load that failed has its reason there.
+            for file in fs::read_dir(self.home.join("logs/servers")).into_iter().flatten().flatten() {
+                let log = fs::read_to_string(file.path()).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let end = lines[lines.len().saturating_sub(15)..].join("\n");
+                println!("{} ends with:\n{end}", file.file_name().display());
+            }
         }
         for (pid, _) in self.running() {
             signal(pid, libc::SIGKILL);
