@@ -86,8 +86,8 @@ async fn requests_at_a_time_are_set_proved_and_taken_back_and_loads_are_timed() 
         assert!(kind["ttft_cold_ms"]["median"].as_f64() > Some(0.0), "{kind:#}");
         assert!(kind["bytes_s"].as_f64() > Some(1e6), "{kind:#}");
     }
-    // From disk, or why not: never nothing.
-    assert_eq!(kinds.len() == 2, loads["disk_absent"].is_null(), "{loads:#}");
+    // From disk, or why not (any more, where another program has taken the file in meanwhile): never nothing.
+    assert!(kinds.len() == 2 || loads["disk_absent"].is_string(), "{loads:#}");
     assert_eq!(run.json["fingerprint"]["parallel"], "1", "{:#}", run.json["fingerprint"]);
     sandbox.until_active(&mut engine, "llama-server").await;
     engine.terminate();

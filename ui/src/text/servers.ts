@@ -94,6 +94,6 @@ export const discovery = {
   none: 'No language-model server runs on this machine.',
   known: (title: string) => `This is ${title} in the list above.`,
   use: 'Use it',
-  useOf: (address: string) => `Use the server at ${address}`,
+  useOf: (address: string) => `Use it: the server at ${address}`,
   notUsed: 'Pilothouse does not use it yet.',
 };
