@@ -50,6 +50,8 @@ export class Store {
   requested = $state.raw<ModelRef | null>(null);
   /** Why the last switch could not even begin. */
   switchError = $state.raw<ApiError | null>(null);
+  /** What was asked for when `switchError` came. */
+  refused = $state.raw<ModelRef | null>(null);
   /** The last switch that ended while this page was open. */
   ended = $state.raw<{ report: SwitchReport; at: number } | null>(null);
 
@@ -109,7 +111,10 @@ export class Store {
         now: false,
       });
     } catch (error) {
-      if (request === this.#requests) this.switchError = asApiError(error);
+      if (request === this.#requests) {
+        this.switchError = asApiError(error);
+        this.refused = ref;
+      }
     } finally {
       if (request === this.#requests) this.requested = null;
     }

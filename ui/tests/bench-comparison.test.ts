@@ -268,7 +268,10 @@ describe('disturbances', () => {
     ],
     [{ what: 'gpu', name: 'blender', pid: null, percent: null, seconds: 3 }, 'blender keeps a GPU busy, for 3.00 s'],
     [{ what: 'memory', name: '0.4 GB free', pid: null, percent: 97, seconds: 0 }, '97 % of memory in use: 0.4 GB free'],
-    [{ what: 'heat', name: 'the clock is held down: thermal limit', pid: null, percent: null, seconds: 0 }, 'the clock is held down: thermal limit'],
+    [
+      { what: 'heat', name: 'the clock is held down: thermal limit', pid: null, percent: null, seconds: 0 },
+      'the clock is held down: thermal limit',
+    ],
     [
       { what: 'requests', name: 'two at Ollama', pid: null, percent: null, seconds: 0 },
       'other requests: two at Ollama',

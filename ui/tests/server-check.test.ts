@@ -21,6 +21,6 @@ it('a check tells port, API and token, with a word for each result', async () =>
     expect.stringMatching(/^\w+: API: answers$/),
     expect.stringMatching(/^\w+: Token: qwen gave none Look at its log, or restart it\.$/),
   ]);
-  expect(rungs[2]?.querySelector('svg.bad')).not.toBeNull();
+  expect(rungs[2]?.querySelector('svg.broken')).not.toBeNull();
   expect(backend.of('check_server')).toEqual([{ call: 'check_server', server: 'ollama' }]);
 });

@@ -8,6 +8,7 @@ import type { Snapshot } from '../src/api/Snapshot';
 import type { Backend } from '../src/backend/backend';
 import type { Scene } from '../src/backend/fake/scene-names';
 import { initialSnapshot } from '../src/backend/fake/scenes';
+import { withStanding } from '../src/backend/fake/standing';
 import { emptyHistory } from '../src/series';
 import { Store, type Visibility } from '../src/store.svelte';
 
@@ -69,7 +70,7 @@ export function renderWith(
   backend = new ScriptedBackend(),
 ): { store: Store; backend: ScriptedBackend } {
   const store = new Store(backend, new TestVisibility());
-  store.snapshot = snapshot;
+  store.snapshot = withStanding(snapshot);
   render(component, { context: new Map([['store', store]]) });
   return { store, backend };
 }

@@ -14,7 +14,7 @@ function valuesOf(type: string): string[] {
 describe('words', () => {
   it.each([
     ['ErrorCode', text.errors],
-    ['ServerState', text.serverStates],
+    ['RowAct', text.rowActs],
     ['SwitchPhase', text.switchPhases],
     ['SwitchOutcome', text.switchOutcomes],
     ['Ownership', text.ownerships],

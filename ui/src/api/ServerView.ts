@@ -4,6 +4,7 @@ import type { Backend } from "./Backend";
 import type { Ownership } from "./Ownership";
 import type { ServerId } from "./ServerId";
 import type { ServerKind } from "./ServerKind";
+import type { ServerStanding } from "./ServerStanding";
 import type { ServerState } from "./ServerState";
 
 /**
@@ -45,4 +46,8 @@ restarts: number, abilities: Abilities,
 /**
  * When the state was entered.
  */
-since: string, };
+since: string, 
+/**
+ * What that means, as every view says it.
+ */
+standing: ServerStanding, };

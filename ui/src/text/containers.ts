@@ -27,8 +27,8 @@ export const containerHealths: Record<ContainerHealth, string | null> = {
 
 export const containerProblems: Record<ContainerProblem, { why: string; tone: Tone }> = {
   unhealthy: { why: 'Its health check fails. Programs that use it may get no answer.', tone: 'attention' },
-  keeps_restarting: { why: 'It ends again and again, and Docker starts it again each time.', tone: 'bad' },
-  failed: { why: 'It has ended with an error. Nothing answers in its place.', tone: 'bad' },
+  keeps_restarting: { why: 'It ends again and again, and Docker starts it again each time.', tone: 'broken' },
+  failed: { why: 'It has ended with an error. Nothing answers in its place.', tone: 'broken' },
 };
 
 export const containers = {

@@ -3,10 +3,6 @@
 export const now = {
   none: 'No active model',
   noneHint: 'Choose one from the list. It answers under the name “active”.',
-  ready: 'Ready',
-  switching: 'Switching',
-  answering: 'Answering',
-  cannotAnswer: 'Cannot answer',
   orphans: (count: number) =>
     count === 1 ? 'busy with an answer that nobody waits for' : `busy with ${count} answers that nobody waits for`,
   unknownServer: 'Server not known',
@@ -28,9 +24,7 @@ export const switching = {
   title: 'Switch',
   filter: 'Filter models',
   /** Heard, not seen: "Switch to" and "on" make a sentence of what the row shows. */
-  switchTo: 'Switch to',
   on: 'on',
-  active: 'active',
   loaded: 'loaded',
   none: 'No server reports a model yet.',
   noneHint: 'Start a server, or fetch a model with it.',

@@ -59,7 +59,6 @@ export const servers = {
   inMemory: 'In memory',
   noneKnown: 'not told while it is off',
   models: (n: number) => (n === 1 ? '1 model' : `${n} models`),
-  notReached: 'Not reached',
   key: 'Key',
   keyOf: (name: string) => `Key of ${name}`,
   keyGive: 'Give a key',

@@ -6,9 +6,10 @@ import type { MemoryMeasure } from '../api/MemoryMeasure';
 import type { ModelPurpose } from '../api/ModelPurpose';
 import type { NoticeLevel } from '../api/NoticeLevel';
 import type { Ownership } from '../api/Ownership';
-import type { ServerState } from '../api/ServerState';
+import type { RowAct } from '../api/RowAct';
 import type { SwitchOutcome } from '../api/SwitchOutcome';
 import type { SwitchPhase } from '../api/SwitchPhase';
+import type { Tone } from '../api/Tone';
 
 /** What went wrong, as a heading; the engine's message follows it. */
 export const errors: Record<ErrorCode, string> = {
@@ -47,19 +48,15 @@ export const errors: Record<ErrorCode, string> = {
   internal: 'A fault in Pilothouse',
 };
 
-/** The four meanings that a colour and a shape can carry. */
-export type Tone = 'good' | 'busy' | 'attention' | 'bad' | 'idle';
+export type { Tone };
 
-export const serverStates: Record<ServerState, { word: string; tone: Tone }> = {
-  not_installed: { word: 'Not installed', tone: 'idle' },
-  stopped: { word: 'Stopped', tone: 'idle' },
-  starting: { word: 'Starting', tone: 'busy' },
-  ready: { word: 'Ready', tone: 'good' },
-  degraded: { word: 'Ready with trouble', tone: 'attention' },
-  stopping: { word: 'Stopping', tone: 'busy' },
-  failed: { word: 'Failed', tone: 'bad' },
-  gave_up: { word: 'Gave up restarting', tone: 'bad' },
-  not_ours: { word: 'Address held by another program', tone: 'attention' },
+/** What a click on a row does; the name of the model follows. */
+export const rowActs: Record<RowAct, string> = {
+  none: '',
+  switch: 'Switch to',
+  load: 'Load',
+  start_and_load: 'Start and load',
+  cancel: 'Cancel',
 };
 
 export const switchPhases: Record<SwitchPhase, string> = {
@@ -93,7 +90,7 @@ export const measures: Record<MemoryMeasure, { word: string; meaning: string }> 
 export const noticeLevels: Record<NoticeLevel, { word: string; tone: Tone }> = {
   info: { word: 'For information', tone: 'idle' },
   attention: { word: 'Needs attention', tone: 'attention' },
-  problem: { word: 'Problem', tone: 'bad' },
+  problem: { word: 'Problem', tone: 'broken' },
 };
 
 export const purposes: Record<ModelPurpose, string> = {
@@ -107,6 +104,6 @@ export const logSources: Record<LogSource, string> = { server: 'server', pilotho
 export const checkResults: Record<CheckResult, { word: string; tone: Tone }> = {
   ok: { word: 'fine', tone: 'good' },
   warn: { word: 'look at this', tone: 'attention' },
-  fail: { word: 'broken', tone: 'bad' },
+  fail: { word: 'broken', tone: 'broken' },
   skipped: { word: 'not checked', tone: 'idle' },
 };

@@ -6,7 +6,7 @@ import type { Tone } from './states';
 export const fitVerdicts: Record<FitVerdict, { word: string; tone: Tone }> = {
   fits: { word: 'Fits', tone: 'good' },
   tight: { word: 'Fits, but tightly', tone: 'attention' },
-  does_not_fit: { word: 'Does not fit', tone: 'bad' },
+  does_not_fit: { word: 'Does not fit', tone: 'broken' },
 };
 
 /** How far a rate may be off. */

@@ -28,6 +28,7 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         "revision": snapshot.revision,
         "active": snapshot.active,
         "active_absent": snapshot.active_absent,
+        "standing": snapshot.standing,
         "switching": snapshot.switching.as_ref().map(|switching| with_reasons(json!({
             "switch_id": switching.switch_id,
             "from": switching.from,
@@ -101,6 +102,7 @@ pub fn model(view: &ModelView) -> Value {
         "fits_reason": view.fits_reason,
         "needed_bytes": view.needed_bytes,
         "damaged": view.model.damaged,
+        "standing": view.standing,
     });
     let silent = "not reported by the server";
     let fields = ["format", "quantization", "parameters", "size_bytes", "context_max"];

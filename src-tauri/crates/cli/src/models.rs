@@ -3,7 +3,7 @@ use crate::{
     output::{Output, table},
     session::{Session, unexpected},
 };
-use pilothouse_domain::units::gigabytes;
+use pilothouse_domain::{standing::Holds, units::gigabytes};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
@@ -19,11 +19,11 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
             return "No server has a model.\n\nhint: `pilothouse setup` fetches a small one.".into();
         }
         let rows = snapshot.models.iter().map(|view| {
-            let mark = match (view.active, view.loaded, &view.model.damaged) {
-                (true, ..) => "active".into(),
-                (false, true, _) => "loaded".into(),
-                (false, false, Some(why)) => format!("damaged: {why}"),
-                (false, false, None) => String::new(),
+            let mark = match (view.standing.holds, &view.standing.reason) {
+                (Holds::Damaged | Holds::Failed, Some(why)) => format!("{}: {why}", view.standing.word),
+                // That is said by all that is not here: most models of most people are on disk.
+                (Holds::OnDisk | Holds::Remote, _) if view.standing.word == "on disk" => String::new(),
+                _ => view.standing.word.clone(),
             };
             let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".into());
             vec![

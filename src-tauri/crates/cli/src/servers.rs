@@ -4,7 +4,9 @@ use crate::{
     session::{Session, unexpected},
 };
 use clap::Subcommand;
-use pilothouse_domain::{discovery::Discovered, server::ServerId, snapshot::Snapshot, units::gigabytes};
+use pilothouse_domain::{
+    discovery::Discovered, server::ServerId, snapshot::Snapshot, standing::in_a_line, units::gigabytes,
+};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
@@ -127,7 +129,7 @@ pub fn list(snapshot: &Snapshot) -> String {
         let owner = server.ownership.map_or_else(|| "–".into(), |ownership| words(&ownership));
         vec![
             server.id.to_string(),
-            words(&server.state),
+            in_a_line(&server.standing.word),
             owner,
             memory,
             server.version.clone().unwrap_or_else(|| "–".into()),

@@ -4,6 +4,7 @@ use crate::{
     servers,
     session::Session,
 };
+use pilothouse_domain::standing::in_a_line;
 use pilothouse_engine::api::ApiError;
 
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
@@ -13,15 +14,14 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
     output.answer(document::status(&snapshot, Some(&web_url)), || {
         let mut lines = vec![match &snapshot.active {
             Some(active) => format!(
-                "Active   {} on {}",
+                "Active   {} on {}, {}",
                 snapshot.model_title(&active.server, &active.model),
-                snapshot.server_title(&active.server)
+                snapshot.server_title(&active.server),
+                in_a_line(&snapshot.standing.word)
             ),
             None => "Active   no model".into(),
         }];
-        if let Some(why) = &snapshot.active_absent {
-            lines.push(format!("         cannot answer: {why}"));
-        }
+        lines.extend(snapshot.standing.reason.iter().map(|why| format!("         {why}")));
         for instance in &snapshot.instances {
             let orphans = instance.orphaned_answers.unwrap_or_default();
             if orphans > 0 {

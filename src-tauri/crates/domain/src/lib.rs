@@ -28,6 +28,7 @@ pub mod runner;
 pub mod server;
 pub mod settings;
 pub mod snapshot;
+pub mod standing;
 pub mod switch;
 pub mod tray;
 pub mod units;

@@ -13,6 +13,7 @@ use crate::{
     notice::Notice,
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
     settings::TraySettings,
+    standing::{ActiveStanding, ServerStanding, Standing},
     switch::{Active, SwitchReport, Switching},
 };
 use serde::{Deserialize, Serialize};
@@ -48,6 +49,9 @@ pub struct ServerView {
     /// When the state was entered.
     #[ts(type = "string")]
     pub since: Timestamp,
+    /// What that means, as every view says it.
+    #[serde(default)]
+    pub standing: ServerStanding,
 }
 
 /// A model with what views need beside it.
@@ -68,6 +72,9 @@ pub struct ModelView {
     /// That is in the machine's memory, although there is a GPU with memory of its own.
     #[serde(default)]
     pub off_card: bool,
+    /// What holds for it, and what a click on it does.
+    #[serde(default)]
+    pub standing: Standing,
 }
 
 /// The first start's question: is there anything that can answer?
@@ -128,6 +135,9 @@ pub struct Snapshot {
     /// Why the active model cannot answer although no switch is under way; requests are refused with these words.
     #[serde(default)]
     pub active_absent: Option<String>,
+    /// What holds for the active model, as every view says it.
+    #[serde(default)]
+    pub standing: ActiveStanding,
     pub switching: Option<Switching>,
     /// The last switch that ended.
     pub last_switch: Option<SwitchReport>,
@@ -210,6 +220,7 @@ impl Snapshot {
             engine,
             active: None,
             active_absent: None,
+            standing: ActiveStanding::default(),
             switching: None,
             last_switch: None,
             servers: vec![],

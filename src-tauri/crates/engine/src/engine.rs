@@ -28,6 +28,7 @@ use crate::{
         silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
+        traffic,
         tuner::{Tuner, TunerWiring},
         update_check,
     },
@@ -97,6 +98,7 @@ pub struct Engine {
     settings_task: JoinHandle<()>,
     folders_task: JoinHandle<()>,
     keys_task: JoinHandle<()>,
+    traffic_task: JoinHandle<()>,
     /// `None`: there is no history.
     forgetting: Option<JoinHandle<()>>,
     update_check: Option<JoinHandle<()>>,
@@ -236,7 +238,7 @@ impl Engine {
             settings: settings_file,
             supervisors,
             residency,
-            leases,
+            leases: leases.clone(),
             bencher,
             fetcher,
             sampler,
@@ -255,6 +257,7 @@ impl Engine {
         }
         first_start(inner.clone(), &settings);
         fleet.look_around();
+        let traffic_task = traffic::follow(hub.clone(), leases);
         let folders_task = folders::watch_folders(hub, latest);
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
@@ -266,6 +269,7 @@ impl Engine {
             settings_task,
             folders_task,
             keys_task,
+            traffic_task,
             forgetting,
             update_check,
             _watch: watch_guard,
@@ -294,6 +298,7 @@ impl Engine {
             self.settings_task.abort();
             self.folders_task.abort();
             self.keys_task.abort();
+            self.traffic_task.abort();
             // A step is taken whole or not at all.
             self.forgetting.iter().chain(&self.update_check).for_each(JoinHandle::abort);
             drop(self._watch);

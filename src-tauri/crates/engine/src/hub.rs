@@ -16,11 +16,12 @@ use pilothouse_domain::{
     fit::{ModelNeed, NoNeed},
     gauge::Gauges,
     machine::Machine,
-    model::{Instance, Model, ModelPurpose},
+    model::{Instance, Model, ModelPurpose, ModelRef},
     notice::Notice,
     server::ServerId,
     settings::TraySettings,
     snapshot::{EngineView, ModelView, ServerView, SetupView, Snapshot},
+    standing::{self, Circumstances},
     switch::{Active, SwitchReport, Switching},
 };
 use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
@@ -51,6 +52,16 @@ pub enum Report {
     Instances {
         server: ServerId,
         instances: Vec<Instance>,
+    },
+    /// How many answers of the active model are under way, and how many requests wait.
+    Traffic {
+        answering: u32,
+        waiting: u32,
+    },
+    /// How long loads of a model take, in seconds.
+    LoadTime {
+        model: ModelRef,
+        seconds: f64,
     },
     /// What is active, and whether it can answer.
     Active {
@@ -98,6 +109,8 @@ pub enum Standing {
 struct State {
     snapshot: Snapshot,
     standing: Standing,
+    /// Answers under way and requests that wait, as they were told last.
+    traffic: (u32, u32),
     /// By server, in the order in which the servers are shown.
     models: BTreeMap<ServerId, Vec<Model>>,
     instances: BTreeMap<ServerId, Vec<Instance>>,
@@ -122,6 +135,7 @@ impl Hub {
         let state = State {
             snapshot,
             standing: Standing::Open,
+            traffic: (0, 0),
             models: BTreeMap::new(),
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -142,7 +156,7 @@ impl Hub {
     /// Folds a report and publishes what has changed by it. Routes are in force, and a snapshot that shows the report is
     /// published, when this returns.
     pub fn report(&self, report: Report) {
-        let (mut snapshot, known) = {
+        let (mut snapshot, known, traffic, held) = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
             if !state.fold(report) {
                 return;
@@ -153,9 +167,13 @@ impl Hub {
             if *self.leases.routes() != routes {
                 self.leases.set_routes(Arc::new(routes));
             }
-            (state.snapshot.clone(), state.known.clone())
+            let held = state.standing == Standing::Held;
+            (state.snapshot.clone(), state.known.clone(), state.traffic, held)
         };
         self.drawn.lock().unwrap_or_else(PoisonError::into_inner).put_into(&mut snapshot, &known);
+        let (answering, waiting) = traffic;
+        let load_s = Some(&*known.load_s);
+        standing::fill(&mut snapshot, &Circumstances { answering, waiting, held, load_s });
         // A younger one that is out already shows this report too.
         self.snapshots.send_if_modified(|published| {
             let is_newer = snapshot.revision > published.revision;
@@ -191,6 +209,15 @@ impl State {
             }
             Report::Instances { server, instances } => {
                 set(self.instances.entry(server).or_default(), instances) && self.derive_models()
+            }
+            Report::Traffic { answering, waiting } => set(&mut self.traffic, (answering, waiting)),
+            Report::LoadTime { model, seconds } => {
+                let id = model.id();
+                let differs = self.known.load_s.get(&id) != Some(&seconds);
+                if differs {
+                    Arc::make_mut(&mut self.known.load_s).insert(id, seconds);
+                }
+                differs
             }
             Report::Active { active, standing } => {
                 let absent = match &standing {
@@ -316,6 +343,7 @@ impl State {
                     fits_reason: String::new(),
                     needed_bytes: None,
                     off_card: false,
+                    standing: Default::default(),
                 }
             })
             .collect();

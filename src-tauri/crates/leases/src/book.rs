@@ -144,6 +144,7 @@ impl Leases {
         let granted = self.pump(&mut book);
         drop(book);
         granted.deliver();
+        self.changed.send_replace(());
         Ok(number)
     }
 
@@ -307,6 +308,11 @@ impl Leases {
         self.lock().used.get(&(server.clone(), instance.to_owned())).map_or(0, |used| used.held.len())
     }
 
+    /// Marks every change of what is under way and of who waits.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
     /// Answers that clients have asked for so far, whatever became of them. Questions of our own are none.
     pub fn asked(&self) -> u64 {
         self.lock().asked
@@ -397,6 +403,7 @@ struct Leave<'a> {
 impl Drop for Leave<'_> {
     fn drop(&mut self) {
         self.owner.lock().queue.retain(|waiter| waiter.number != self.number);
+        self.owner.changed.send_replace(());
     }
 }
 

@@ -17,6 +17,7 @@ import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import type { Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 const ANSWER =
@@ -190,7 +191,14 @@ export class FakeBackend implements Backend {
 
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
-    this.#snapshot = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
+    const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
+    this.#snapshot = withStanding(changed, this.#underWay());
+  }
+
+  /** Answers that are not whole yet. */
+  #underWay(): number {
+    const ends = Date.now() - this.step * 6;
+    return [...this.#answers.values()].filter((one) => !one.stopped && one.startedAt > ends).length;
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -210,7 +218,7 @@ export class FakeBackend implements Backend {
       this.#changeServer(id, { state: 'stopping', reason: null, hint: null });
       await sleep(this.step);
       this.#changeServer(id, { state: 'stopped', ownership: null, pid: null });
-      if (this.#snapshot.active?.server === id) this.#setActive(null);
+      this.#emptyMemory(id);
     }
     if (call !== 'stop_server') {
       this.#changeServer(id, { state: 'starting', reason: null, hint: null });
@@ -269,6 +277,15 @@ export class FakeBackend implements Backend {
     const tookOver = this.#snapshot.switching !== null && this.#snapshot.switching.switch_id !== switch_id;
     this.#change(tookOver ? { last_switch: report } : { last_switch: report, switching: null });
     return { reply: 'switch', report };
+  }
+
+  /** What is active stays the choice. */
+  #emptyMemory(server: string): void {
+    const models = this.#snapshot.models.map((model) =>
+      model.server === server ? { ...model, loaded: false } : model,
+    );
+    const instances = this.#snapshot.instances.filter((one) => one.server !== server);
+    this.#change({ models, instances });
   }
 
   #setActive(id: string | null): void {

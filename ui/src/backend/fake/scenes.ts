@@ -1,4 +1,5 @@
 /** Simulated states of the engine: for development and tests, never in a production build. All figures are invented. */
+import type { ActiveStanding } from '../../api/ActiveStanding';
 import type { Abilities } from '../../api/Abilities';
 import type { Gauges } from '../../api/Gauges';
 import type { GpuReading } from '../../api/GpuReading';
@@ -12,6 +13,7 @@ import { runs } from './bench';
 import { containers } from './containers';
 import { instancesOf, ledgerOf, onMac } from './memory';
 import type { Scene } from './scene-names';
+import { withStanding } from './standing';
 
 const GB = 1e9;
 const iso = (ms: number) => new Date(ms).toISOString();
@@ -51,6 +53,7 @@ function server(id: string, kind: ServerView['kind'], title: string, more: Parti
     restarts: 0,
     abilities,
     since: iso(Date.now() - 3_600_000),
+    standing: { tone: 'idle', word: '' },
     ...more,
   };
 }
@@ -102,6 +105,7 @@ function model(serverId: string, name: string, title: string, more: Partial<Mode
     fits_reason: 'its memory is not reckoned yet',
     needed_bytes: null,
     off_card: false,
+    standing: { holds: 'on_disk', tone: 'idle', word: '', reason: null, act: 'none' },
     server: serverId,
     name,
     title,
@@ -300,12 +304,24 @@ export function logLines(id: string, now: number): LogLine[] {
   return lines;
 }
 
+/** Said by `withStanding`. */
+const unknown: ActiveStanding = {
+  holds: 'no_model',
+  tone: 'idle',
+  word: '',
+  reason: null,
+  act: 'none',
+  answering: 0,
+  waiting: 0,
+  first: null,
+};
+
 export function initialSnapshot(scene: Scene, now: number): Snapshot {
   const list = models(scene);
   const active = list.find((one) => one.active);
   const instances = instancesOf(list, now);
   const gauges = gaugesAt(now, scene);
-  return {
+  return withStanding({
     schema: 1,
     revision: 1,
     at: iso(now),
@@ -322,6 +338,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     },
     active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     active_absent: null,
+    standing: unknown,
     switching: null,
     last_switch: null,
     servers: servers(scene),
@@ -351,5 +368,5 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
             },
           ]
         : [],
-  };
+  });
 }

@@ -66,6 +66,7 @@ pub fn server(id: &str, kind: ServerKind, ownership: Ownership, pid: Option<u32>
         restarts: 0,
         abilities: Abilities::default(),
         since: Timestamp::UNIX_EPOCH,
+        standing: Default::default(),
     }
 }
 
@@ -91,6 +92,7 @@ pub fn model(server: &str, name: &str, size_bytes: Option<u64>) -> ModelView {
         fits_reason: String::new(),
         needed_bytes: None,
         off_card: false,
+        standing: Default::default(),
     }
 }
 

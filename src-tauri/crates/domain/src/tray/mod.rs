@@ -3,6 +3,8 @@
 mod action;
 mod attention;
 mod diff;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod gauge;
 mod view;
 
@@ -19,7 +21,7 @@ pub enum TrayIcon {
     Busy,
     /// Something needs a look: a server gave up, a switch was put back, Pilothouse itself has trouble.
     Attention,
-    /// No server answers.
+    /// Nothing answers: the active model's server does not run, or no server does.
     Down,
 }
 

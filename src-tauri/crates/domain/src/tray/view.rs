@@ -4,6 +4,7 @@ use crate::{
     model::ModelPurpose,
     server::ServerId,
     snapshot::{ModelView, ServerView, Snapshot},
+    standing::{Holds, RowAct, Standing, in_a_line},
     switch::{SwitchPhase, Switching},
     units::gigabytes,
 };
@@ -59,7 +60,7 @@ fn icon(snapshot: &Snapshot) -> TrayIcon {
         TrayIcon::Attention
     } else if any(&[ServerState::Starting]) {
         TrayIcon::Busy
-    } else if any(&[ServerState::Ready, ServerState::Degraded]) {
+    } else if snapshot.standing.holds != Holds::Stopped && any(&[ServerState::Ready, ServerState::Degraded]) {
         TrayIcon::Idle
     } else {
         TrayIcon::Down
@@ -74,8 +75,10 @@ fn first_line(snapshot: &Snapshot) -> String {
         Some(active) => {
             let server = snapshot.server_title(&active.server);
             let title = snapshot.model_title(&active.server, &active.model);
-            let cannot = if snapshot.active_absent.is_some() { " (cannot answer)" } else { "" };
-            format!("{title} · {server}{cannot}")
+            match snapshot.standing.holds {
+                Holds::Ready => format!("{title} · {server}"),
+                _ => format!("{title} · {server}, {}", in_a_line(&snapshot.standing.word)),
+            }
         }
         None => "No active model".into(),
     }
@@ -132,7 +135,7 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
         }
         items.push(line(&format!("head:{}", server.id), &server.title));
         for view in own {
-            let item = model(view, snapshot);
+            let item = model(view);
             // The active and the loaded ones are always at hand.
             if total <= MODELS_AT_TOP || shown < MODELS_AT_TOP || view.loaded {
                 shown += 1;
@@ -151,14 +154,17 @@ fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
     items
 }
 
-fn model(view: &ModelView, snapshot: &Snapshot) -> TrayItem {
-    let id = TrayAction::Switch(view.model.reference()).id();
-    let loaded = if view.loaded && !view.active { "  (loaded)" } else { "" };
-    let on_its_way =
-        snapshot.switching.as_ref().is_some_and(|switching| switching.to == view.model.reference());
-    let mark = if on_its_way { "  …" } else { loaded };
+fn model(view: &ModelView) -> TrayItem {
+    let Standing { holds, word, .. } = &view.standing;
+    let mark = match holds {
+        Holds::Loading | Holds::PuttingBack => "  …".into(),
+        Holds::Loaded | Holds::Failed => format!("  ({word})"),
+        // What answers has its check mark.
+        _ if view.active && view.standing.act != RowAct::None => format!("  ({word})"),
+        _ => String::new(),
+    };
     TrayItem {
-        id,
+        id: TrayAction::Switch(view.model.reference()).id(),
         kind: TrayItemKind::Check { checked: view.active },
         text: format!("{}{mark}", view.model.title),
         enabled: view.fits != Some(false),
@@ -166,7 +172,7 @@ fn model(view: &ModelView, snapshot: &Snapshot) -> TrayItem {
 }
 
 fn server(view: &ServerView) -> TrayItem {
-    let state = state_word(view.state);
+    let state = in_a_line(&view.standing.word);
     let id = |what: &str| format!("{what}:{}", view.id);
     let mut told = format!("{} · {state}", view.title);
     if let Some(reason) = &view.reason {
@@ -187,20 +193,6 @@ fn server(view: &ServerView) -> TrayItem {
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
 }
 
-fn state_word(state: ServerState) -> &'static str {
-    match state {
-        ServerState::NotInstalled => "not installed",
-        ServerState::Stopped => "stopped",
-        ServerState::Starting => "starting",
-        ServerState::Ready => "ready",
-        ServerState::Degraded => "ready with trouble",
-        ServerState::Stopping => "stopping",
-        ServerState::Failed => "failed",
-        ServerState::GaveUp => "gave up restarting",
-        ServerState::NotOurs => "address held by another program",
-    }
-}
-
 fn line(id: &str, text: &str) -> TrayItem {
     TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
 }
@@ -218,68 +210,19 @@ fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+mod tests {
     use super::*;
     use crate::{
         Timestamp,
-        fit::{self, Need},
-        model::{Model, ModelRef},
-        server::{Abilities, Ownership, ServerKind},
-        snapshot::EngineView,
-        switch::Active,
+        model::ModelRef,
+        standing::{self, Circumstances},
+        tray::fixtures::snapshot,
     };
 
-    pub fn snapshot(models_per_server: usize) -> Snapshot {
-        let mut snapshot = Snapshot::empty(EngineView::default(), Timestamp::UNIX_EPOCH);
-        for kind in [ServerKind::LlamaServer, ServerKind::Ollama] {
-            snapshot.servers.push(ServerView {
-                id: kind.as_str().into(),
-                kind,
-                title: kind.title().into(),
-                ownership: Some(Ownership::Ours),
-                state: ServerState::Ready,
-                reason: None,
-                hint: None,
-                endpoint: None,
-                version: None,
-                pid: None,
-                program: None,
-                backend: None,
-                keeper: None,
-                restarts: 0,
-                abilities: Abilities { start: true, stop: true, ..Abilities::default() },
-                since: Timestamp::UNIX_EPOCH,
-            });
-            for number in 0..models_per_server {
-                let model = Model {
-                    server: kind.as_str().into(),
-                    name: format!("model-{number}"),
-                    title: format!("Model {number}"),
-                    purpose: ModelPurpose::Llm,
-                    format: None,
-                    quantization: None,
-                    parameters: None,
-                    size_bytes: None,
-                    context_max: None,
-                    damaged: None,
-                };
-                let active = kind == ServerKind::Ollama && number == 0;
-                let fit = fit::judge(Need::AtLeast(None, "its size is not told"), None, None);
-                snapshot.models.push(ModelView {
-                    id: model.reference().id(),
-                    model,
-                    loaded: active,
-                    active,
-                    fits: fit.as_option(),
-                    fits_reason: fit.reason().into(),
-                    needed_bytes: None,
-                    off_card: false,
-                });
-            }
-        }
-        snapshot.active =
-            Some(Active { server: "ollama".into(), model: "model-0".into(), instance: "model-0".into() });
-        snapshot
+    /// As the hub publishes it.
+    fn drawn(mut snapshot: Snapshot) -> TrayModel {
+        standing::fill(&mut snapshot, &Circumstances::default());
+        tray_model(&snapshot, None)
     }
 
     fn texts(items: &[TrayItem]) -> Vec<&str> {
@@ -309,7 +252,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_menu_reads_from_the_answer_to_the_acts() {
-        let model = tray_model(&snapshot(1), None);
+        let model = drawn(snapshot(1));
         assert_eq!(
             texts(&model.items),
             [
@@ -340,7 +283,7 @@ pub(super) mod tests {
 
     #[test]
     fn many_models_spill_into_a_submenu_and_loaded_ones_do_not() {
-        let model = tray_model(&snapshot(10), None);
+        let model = drawn(snapshot(10));
         let more = model.items.iter().find(|item| item.id == "more-models").unwrap();
         let TrayItemKind::Submenu { children } = &more.kind else { panic!("no submenu") };
         assert_eq!(children.len(), 8);
@@ -352,7 +295,7 @@ pub(super) mod tests {
         let icon_of = |change: &dyn Fn(&mut Snapshot)| {
             let mut snapshot = snapshot(1);
             change(&mut snapshot);
-            tray_model(&snapshot, None).icon
+            drawn(snapshot).icon
         };
         assert_eq!(icon_of(&|_| {}), TrayIcon::Idle);
         assert_eq!(icon_of(&|s| s.servers[0].state = ServerState::GaveUp), TrayIcon::Attention);
@@ -373,7 +316,7 @@ pub(super) mod tests {
         assert_eq!(icon_of(&|s| s.switching = Some(switching.clone())), TrayIcon::Busy);
         let mut busy = snapshot(1);
         busy.switching = Some(switching);
-        let model = tray_model(&busy, None);
+        let model = drawn(busy);
         assert_eq!(model.items[0].text, "Loading Model 0 on Ollama, 42 %");
         assert!(model.items.iter().any(|item| item.id == "cancel-switch"));
     }

@@ -3,7 +3,7 @@
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
 //! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
-//! update of their server · `notifier`: notices.
+//! update of their server · `notifier`: notices · `traffic`: how many answers are under way.
 
 pub mod answers;
 pub mod bencher;
@@ -19,5 +19,6 @@ pub mod sampler;
 pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
+pub(crate) mod traffic;
 pub mod tuner;
 pub(crate) mod update_check;

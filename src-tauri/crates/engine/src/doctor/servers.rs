@@ -110,6 +110,7 @@ mod tests {
             restarts: 0,
             abilities: Abilities::default(),
             since: Timestamp::UNIX_EPOCH,
+            standing: Default::default(),
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) type Needs = BTreeMap<String, Result<ModelNeed, NoNeed>>;
 pub(super) struct Known {
     pub machine: Option<Arc<Machine>>,
     pub needs: Arc<Needs>,
+    /// Seconds that the last loads of a model took, by `<server>/<name>`.
+    pub load_s: Arc<BTreeMap<String, f64>>,
     pub ledger_number: u64,
     pub fits_number: u64,
 }

@@ -24,6 +24,7 @@ fn view(id: &str, ownership: Ownership) -> ServerView {
         restarts: 0,
         abilities: Abilities::default(),
         since: Timestamp::UNIX_EPOCH,
+        standing: Default::default(),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::actor::Supervisor;
 use crate::hub::Report;
-use pilothouse_domain::snapshot::ServerView;
+use pilothouse_domain::{snapshot::ServerView, standing::ServerStanding};
 
 impl Supervisor {
     pub(super) fn publish(&self) {
@@ -27,6 +27,8 @@ impl Supervisor {
             restarts: self.life.restarts(),
             abilities,
             since: self.life.since(),
+            // The hub says it with each snapshot.
+            standing: ServerStanding::default(),
         };
         let openai = connection.filter(|_| self.life.is_up()).map(|connection| connection.client.openai());
         self.around.hub.report(Report::Server { view, openai });

@@ -243,13 +243,17 @@ impl Transaction {
     async fn show(&mut self, switch_id: i64) {
         let (_, times) = self.around.load_limit(&self.to).await;
         let loads: Vec<f64> = times.iter().map(|ms| *ms as f64 / 1000.0).collect();
+        let eta_s = pilothouse_domain::bench::stats::median(&loads);
+        if let Some(seconds) = eta_s {
+            self.around.hub.report(Report::LoadTime { model: self.to.clone(), seconds });
+        }
         self.shown = Some(Switching {
             switch_id,
             from: self.previous.as_ref().map(Active::reference),
             to: self.to.clone(),
             phase: SwitchPhase::Preparing,
             progress: None,
-            eta_s: pilothouse_domain::bench::stats::median(&loads),
+            eta_s,
             started_at: Timestamp::now(),
         });
         self.enter(SwitchPhase::Preparing).await;

@@ -56,8 +56,11 @@ impl Transaction {
         self.late = late;
         drop(waiting);
         let instance = loaded.map_err(|error| self.too_long(error))?;
-        self.load_ms = Some(begun.elapsed().as_millis() as u64);
+        let ms = begun.elapsed().as_millis() as u64;
+        self.load_ms = Some(ms);
         self.instance = Some(instance);
+        let seconds = ms as f64 / 1000.0;
+        self.around.hub.report(Report::LoadTime { model: self.to.clone(), seconds });
         Ok(())
     }
 
