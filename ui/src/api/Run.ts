@@ -51,6 +51,10 @@ energy_j_per_token: number | null,
  */
 disturbed: Array<Disturbance>, 
 /**
+ * The server never became steady before it was measured (see `warmup`).
+ */
+unsettled: boolean, 
+/**
  * The other side of a comparison that was measured in turns with this one.
  */
 against: number | null, 

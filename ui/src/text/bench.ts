@@ -19,6 +19,15 @@ export const trialPhases: Record<TrialPhase, { one: string; many: string }> = {
   measured: { one: 'Trial', many: 'Trials' },
 };
 
+/** What is known against the figures of a run. */
+export const marks = {
+  cutOff: 'cut off',
+  cancelled: 'cancelled',
+  throttled: 'throttled',
+  disturbed: 'disturbed',
+  notSettled: 'not settled',
+};
+
 export const whenDisturbed: Record<WhenDisturbed, string> = {
   mark: 'measure and say who disturbed',
   stop: 'do not measure',

@@ -397,10 +397,12 @@ fn text(run: &Run) -> String {
     lines.extend(run.conversation.as_ref().map(plans::conversation));
     lines.extend(run.replay.as_ref().map(plans::replay));
     lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
-    let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {
-        Some(Interval::Confidence95) => "median (95 % interval)",
-        _ => "median (range)",
+    let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()) {
+        Some(summary) if summary.interval == Interval::Confidence95 => "median (95 % interval)".to_owned(),
+        Some(summary) => format!("median (range of {})", summary.n),
+        None => "nothing counts".to_owned(),
     };
+    lines.extend(run.mark().map(|mark| format!("these figures: {mark}")));
     lines.push(format!("run {}: {spread}, client clock", run.run_id));
     lines.extend(compare::disturbed(&run.disturbed));
     lines.extend(run.note.iter().map(|note| format!("note: {note}")));

@@ -131,6 +131,8 @@ pub fn run(run: &Run) -> Value {
             "ttft_ms": run.ttft_ms,
             "e2e_ms": run.e2e_ms,
             "disturbed": run.disturbed,
+            "unsettled": run.unsettled,
+            "marks": run.marks(),
             "against": run.against,
             "note": run.note,
         }),

@@ -5,7 +5,7 @@ use crate::{
 };
 use clap::Args;
 use pilothouse_domain::{
-    bench::{Run, Summary},
+    bench::{Run, RunState, Summary},
     server::ServerId,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
@@ -55,7 +55,8 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
         }
         let header =
             ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
-        table(&header, runs.iter().map(row).collect())
+        let told = "In brackets: the 95 % interval of the median; of fewer than 6 trials their range.";
+        format!("{}\n{told}", table(&header, runs.iter().map(row).collect()))
     });
     Ok(0)
 }
@@ -69,8 +70,17 @@ fn row(run: &Run) -> Vec<String> {
         run.plan.name.clone(),
         figure(run.decode_tok_s.as_ref()),
         figure(run.ttft_ms.as_ref()),
-        words(&run.state),
+        state(run),
     ]
+}
+
+/// How it ended, and what else is known against its figures.
+fn state(run: &Run) -> String {
+    match (run.state, run.mark()) {
+        (RunState::Done, Some(mark)) => format!("done, {mark}"),
+        (RunState::Running, _) | (_, None) => words(&run.state),
+        (_, Some(mark)) => mark,
+    }
 }
 
 /// A median with its interval; `–` when it is not known.

@@ -66,6 +66,7 @@ export function run(id: number, at: number, server: string, model: string, rate:
     peak_gpu_memory_bytes: null,
     energy_j_per_token: null,
     disturbed: [],
+    unsettled: false,
     against: null,
     sweep: null,
     open_loop: null,
@@ -185,6 +186,8 @@ function inTurn(of: Run): Trial[] {
     const begun_ms = paired ? 3000 + block * BLOCK_MS + (second ? BLOCK_MS / 2 : 0) : (seq - 1) * (total_ms + 300);
     list.push({
       ...trial(seq, rate),
+      // As the engine counts: from 0, warm-ups first.
+      seq: seq - 1,
       phase: seq <= of.warmups ? 'warmup' : 'measured',
       gaps_us: seq <= of.warmups ? null : trial(seq, rate).gaps_us,
       block: paired && block > 0 ? block : null,

@@ -14,6 +14,7 @@ pub mod gaps;
 mod knee;
 mod limits;
 pub mod load;
+mod mark;
 mod matching;
 mod metrics;
 pub mod open_loop;

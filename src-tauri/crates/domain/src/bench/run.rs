@@ -74,6 +74,9 @@ pub struct Run {
     /// Who disturbed it. Empty: it was quiet.
     #[serde(default)]
     pub disturbed: Vec<Disturbance>,
+    /// The server never became steady before it was measured (see `warmup`).
+    #[serde(default)]
+    pub unsettled: bool,
     /// The other side of a comparison that was measured in turns with this one.
     #[serde(default)]
     pub against: Option<i64>,
@@ -133,6 +136,7 @@ impl Run {
             peak_gpu_memory_bytes: None,
             energy_j_per_token: None,
             disturbed: vec![],
+            unsettled: false,
             against: None,
             sweep: None,
             open_loop: None,

@@ -201,10 +201,12 @@ fn check_trials(trials: &[Trial]) -> Result<(), String> {
     if trials.len() > MOST_TRIALS {
         return Err(format!("it has more than {MOST_TRIALS} trials"));
     }
+    // As people count.
+    let number = |trial: &Trial| u64::from(trial.seq) + 1;
     let mut seen = HashSet::new();
     for trial in trials {
         if !seen.insert((trial.phase, trial.seq)) {
-            return Err(format!("trial {} is there twice", trial.seq));
+            return Err(format!("trial {} is there twice", number(trial)));
         }
         let figures = [
             trial.begun_ms,
@@ -217,13 +219,13 @@ fn check_trials(trials: &[Trial]) -> Result<(), String> {
             trial.server_prefill_tok_s,
         ];
         if figures.into_iter().flatten().any(|figure| figure < 0.0) {
-            return Err(format!("trial {} has a figure below zero", trial.seq));
+            return Err(format!("trial {} has a figure below zero", number(trial)));
         }
         if trial.gaps_us.as_ref().is_some_and(|gaps| gaps.len() > MOST_GAPS) {
-            return Err(format!("trial {} has more than {MOST_GAPS} gaps", trial.seq));
+            return Err(format!("trial {} has more than {MOST_GAPS} gaps", number(trial)));
         }
         if trial.flaw.iter().chain(&trial.finish).any(|text| text.len() > LONGEST_TEXT) {
-            return Err(format!("trial {} has a text that is too long", trial.seq));
+            return Err(format!("trial {} has a text that is too long", number(trial)));
         }
     }
     Ok(())
@@ -375,7 +377,7 @@ mod tests {
             ("under way", changed("\"done\"", "\"running\""), "still under way"),
             ("an unknown state", changed("\"done\"", "\"perfect\""), "unknown variant"),
             ("a model without a name", changed("\"model\":\"m\"", "\"model\":\" \""), "model is no name"),
-            ("a trial twice", changed("\"seq\":1,", "\"seq\":0,"), "trial 0 is there twice"),
+            ("a trial twice", changed("\"seq\":1,", "\"seq\":0,"), "trial 1 is there twice"),
             ("a rate below zero", changed("\"ttft_ms\":", "\"ttft_ms\":-1,\"x\":"), "Line 3 "),
             (
                 "a card without its samples",

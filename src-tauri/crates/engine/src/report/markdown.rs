@@ -228,8 +228,11 @@ pub fn minute(at: pilothouse_domain::Timestamp) -> String {
 
 /// A summary in words: "49.7 (49.2–50.1)", with what the interval is where it is a mere range.
 pub fn summary_words(summary: &pilothouse_domain::bench::Summary) -> String {
-    let range = if summary.interval == Interval::Range { "range " } else { "" };
-    format!("{} ({range}{}–{})", short(summary.median), short(summary.low), short(summary.high))
+    let of = match summary.interval {
+        Interval::Range => format!("range of {}: ", summary.n),
+        Interval::Confidence95 => String::new(),
+    };
+    format!("{} ({of}{}–{})", short(summary.median), short(summary.low), short(summary.high))
 }
 
 /// The highest memory of a run in words.

@@ -243,6 +243,9 @@ pub(super) struct StoredSummary {
     #[serde(default)]
     copies: Option<Copies>,
     reasons: Vec<String>,
+    /// Kept since it is noted.
+    #[serde(default)]
+    unsettled: bool,
 }
 
 impl StoredSummary {
@@ -266,6 +269,7 @@ impl StoredSummary {
             loads: run.loads.clone(),
             copies: run.copies.clone(),
             reasons: run.reasons.clone(),
+            unsettled: run.unsettled,
         }
     }
 
@@ -288,5 +292,6 @@ impl StoredSummary {
         run.loads = self.loads;
         run.copies = self.copies;
         run.reasons = self.reasons;
+        run.unsettled = self.unsettled;
     }
 }

@@ -95,6 +95,7 @@ impl Course {
                 Warmth::Warm => return Ok(()),
                 Warmth::GoOn if side.run.warmups - earlier < MAX_WARMUPS => {}
                 Warmth::GoOn | Warmth::Unsettled => {
+                    side.run.unsettled = true;
                     side.remark(&format!("The server had not settled after {MAX_WARMUPS} warm-up requests."));
                     return Ok(());
                 }

@@ -70,7 +70,10 @@ fn figures(run: &Run) -> String {
                  <td>{ABSENT}</td><td class=\"n\">{ABSENT}</td><td class=\"n\">{own}</td></tr>"
             );
         };
-        let kind = if summary.interval == Interval::Range { "range" } else { "95 % interval" };
+        let kind = match summary.interval {
+            Interval::Range => format!("range of {}", summary.n),
+            Interval::Confidence95 => "95 % interval".to_owned(),
+        };
         format!(
             "<tr><th scope=\"row\">{name}</th><td class=\"n\">{} {unit}</td><td class=\"n\">{} – {}</td><td>{kind}</td>\
              <td class=\"n\">{}</td><td class=\"n\">{own}</td></tr>",
