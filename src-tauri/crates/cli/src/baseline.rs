@@ -51,7 +51,7 @@ pub async fn run(arguments: Baseline, output: &Output) -> Result<u8, ApiError> {
 
 fn text(trends: &[Trend]) -> String {
     if trends.is_empty() {
-        return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
+        return "No benchmark was run yet.\n\nhint: “pilothouse bench” measures the active model.".into();
     }
     let header = ["MODEL", "SERVER", "PLAN", "FIGURE", "RUNS", "BASELINE", "NOW", "STATE"];
     let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.1}"));

@@ -154,7 +154,7 @@ fn read(file: &Path) -> Result<String, ApiError> {
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let text = format!("Line {line} of {} is no text. Nothing was imported.", file.display());
         ApiError::new(ErrorCode::InvalidCall, text)
-            .hint("Import takes what `pilothouse export FILE` has written.")
+            .hint("Import takes what “pilothouse export FILE” has written.")
     })
 }
 

@@ -51,7 +51,7 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
     let documents: Vec<_> = runs.iter().map(document::run).collect();
     output.answer(json!({ "runs": documents, "total": total }), || {
         if runs.is_empty() {
-            return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
+            return "No benchmark was run yet.\n\nhint: “pilothouse bench” measures the active model.".into();
         }
         let header =
             ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];

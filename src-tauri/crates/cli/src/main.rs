@@ -163,7 +163,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     if wants_json && error.use_stderr() {
         let text = error.to_string();
         let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-        let error = ApiError::new(ErrorCode::InvalidCall, first).hint("`pilothouse --help` lists the verbs.");
+        let error = ApiError::new(ErrorCode::InvalidCall, first).hint("“pilothouse --help” lists the verbs.");
         return output.fail(&error);
     }
     if error.use_stderr() {

@@ -16,7 +16,7 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
     let documents: Vec<_> = snapshot.models.iter().map(document::model).collect();
     output.answer(json!({ "models": documents }), || {
         if snapshot.models.is_empty() {
-            return "No server has a model.\n\nhint: `pilothouse setup` fetches a small one.".into();
+            return "No server has a model.\n\nhint: “pilothouse setup” fetches a small one.".into();
         }
         let rows = snapshot.models.iter().map(|view| {
             let mark = match (view.standing.holds, &view.standing.reason) {

@@ -93,7 +93,7 @@ pub async fn until_active(handle: &EngineHandle) -> Result<(), ApiError> {
     });
     let missing = || {
         ApiError::new(ErrorCode::NoActiveModel, "No model is active, and none could be made active.").hint(
-            "`pilothouse setup` fetches a server and a small model; `pilothouse doctor` says what is wrong.",
+            "“pilothouse setup” fetches a server and a small model; “pilothouse doctor” says what is wrong.",
         )
     };
     match tokio::time::timeout(ACTIVE_LIMIT, reached).await {

@@ -29,7 +29,7 @@ impl Session {
         let paths = Paths::from_env()?;
         let record = EngineRecord::read(&paths).ok_or_else(|| {
             ApiError::new(ErrorCode::NotRunning, "Pilothouse does not run.")
-                .hint("Start it: `pilothouse serve`, or open the tray app.")
+                .hint("Start it: “pilothouse serve”, or open the tray app.")
         })?;
         Ok(Self { http: client_for(&record.web_url), record })
     }

@@ -63,7 +63,7 @@ pub async fn run(arguments: Setup, output: &Output) -> Result<u8, ApiError> {
 fn agreed(output: &Output) -> Result<bool, ApiError> {
     if output.is_json() || !std::io::stdin().is_terminal() {
         return Err(ApiError::new(ErrorCode::InvalidCall, "Fetching about 158 MB needs consent.")
-            .hint("Say `pilothouse setup --yes`."));
+            .hint("Say “pilothouse setup --yes”."));
     }
     let mut asked = std::io::stderr();
     let _ = asked.write_all(b"Fetch llama-server and a small model, about 158 MB? [Y/n] ");

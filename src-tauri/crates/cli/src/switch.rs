@@ -7,6 +7,7 @@ use pilothouse_domain::{
     notice::seconds,
     server::ServerId,
     snapshot::Snapshot,
+    standing::in_a_line,
     switch::{SwitchOutcome, SwitchReport},
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
@@ -46,12 +47,27 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let Reply::Switch { report } = reply else {
         return Err(unexpected(&reply));
     };
-    output.answer(json!(report), || text(&report));
+    // What still holds after one that failed.
+    let after = match report.outcome {
+        SwitchOutcome::RolledBack => Some(session.snapshot().await?),
+        SwitchOutcome::Committed | SwitchOutcome::Cancelled => None,
+    };
+    output.answer(json!(report), || {
+        let holds = after.as_deref().map(|snapshot| format!("\n{}", holds(snapshot))).unwrap_or_default();
+        format!("{}{holds}", text(&report))
+    });
     Ok(match report.outcome {
         SwitchOutcome::Committed => 0,
         SwitchOutcome::RolledBack => report.error.map_or(1, |error| error.code.exit_code().max(1)),
         SwitchOutcome::Cancelled => 130,
     })
+}
+
+fn holds(snapshot: &Snapshot) -> String {
+    let Some(active) = &snapshot.active else { return "No model is active.".into() };
+    let title = snapshot.model_title(&active.server, &active.model);
+    let server = snapshot.server_title(&active.server);
+    format!("{title} on {server} stays active: {}.", in_a_line(&snapshot.standing.word))
 }
 
 fn text(report: &SwitchReport) -> String {

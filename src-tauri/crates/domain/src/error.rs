@@ -116,6 +116,15 @@ impl ApiError {
         self
     }
 
+    /// Adds what the server itself said last; what stands there already is not said twice.
+    #[must_use]
+    pub fn quoting(mut self, said: Option<&str>) -> Self {
+        if let Some(said) = said.filter(|said| !self.message.contains(said)) {
+            self.message = format!("{} It says: “{said}”.", self.message.trim_end());
+        }
+        self
+    }
+
     /// Marks the error as one that may pass by itself.
     #[must_use]
     pub fn retryable(mut self) -> Self {
@@ -133,5 +142,40 @@ impl ApiError {
 
     pub fn cancelled(message: impl Into<String>) -> Self {
         Self::new(ErrorCode::Cancelled, message)
+    }
+}
+
+/// A text that says what it is about; where it names that itself, the name is not said twice.
+pub fn about(head: &str, names: &[&str], text: &str) -> String {
+    let named = names.iter().any(|name| !name.is_empty() && text.contains(name));
+    if named { text.to_owned() } else { format!("{head}: {text}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_said_once() {
+        for (text, wanted) in [
+            ("Ollama could not load it: out of memory.", "Gemma 3: Ollama could not load it: out of memory."),
+            ("Gemma 3 gave no token.", "Gemma 3 gave no token."),
+            ("Ollama loaded gemma3 and dropped it again.", "Ollama loaded gemma3 and dropped it again."),
+            ("", "Gemma 3: "),
+        ] {
+            assert_eq!(about("Gemma 3", &["Gemma 3", "gemma3", ""], text), wanted);
+        }
+    }
+
+    #[test]
+    fn the_servers_own_words_are_quoted_once() {
+        let error = || ApiError::new(ErrorCode::LoadFailed, "llama-server ended while loading x (code 1).");
+        let said = "model is corrupted or incomplete";
+        let quoting = error().quoting(Some(said));
+        let wanted =
+            "llama-server ended while loading x (code 1). It says: “model is corrupted or incomplete”.";
+        assert_eq!(quoting.message, wanted);
+        assert_eq!(quoting.quoting(Some(said)).message, wanted);
+        assert_eq!(error().quoting(None), error());
     }
 }

@@ -26,6 +26,7 @@ pub mod pace;
 pub mod residency;
 pub mod runner;
 pub mod server;
+pub mod server_words;
 pub mod settings;
 pub mod snapshot;
 pub mod standing;

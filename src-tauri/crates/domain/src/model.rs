@@ -142,7 +142,7 @@ pub fn find_model<'a>(
     let hits = find_models(models, wanted, server);
     match hits[..] {
         [] => Err(ApiError::not_found(format!("No server has a model named {wanted}."))
-            .hint("`pilothouse models` lists the models; a stopped server must be started first.")),
+            .hint("“pilothouse models” lists the models; a stopped server must be started first.")),
         [model] => Ok(model),
         _ => {
             let names: Vec<String> = hits.iter().take(6).map(|model| model.reference().id()).collect();

@@ -3,7 +3,7 @@
 use crate::{
     Timestamp,
     container::{self, ContainerProblem, ContainerReading},
-    error::ApiError,
+    error::{ApiError, about},
     model::ModelRef,
     server::ServerId,
 };
@@ -153,7 +153,7 @@ pub fn draft(happening: &Happening) -> Draft {
                 Some(kept) => format!("Put back {kept}"),
                 None => format!("{title} could not be made active"),
             },
-            body: format!("{title}: {}", error.message),
+            body: about(title, &[title, &to.model], &error.message),
             hint: error.hint.clone(),
             server: Some(to.server.clone()),
             incident: format!("put-back:{}", to.id()),

@@ -57,7 +57,7 @@ pub(super) fn unsent(target: &Target, error: &reqwest::Error) -> Refusal {
         let text = no_descriptors().message;
         return Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_files", text).retry_after(5);
     }
-    let text = format!("{} does not answer. `pilothouse status` says how it is.", target.server);
+    let text = format!("{} does not answer. “pilothouse status” says how it is.", target.server);
     Refusal::new(StatusCode::BAD_GATEWAY, "server_unreachable", text)
 }
 

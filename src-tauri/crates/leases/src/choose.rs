@@ -51,19 +51,19 @@ impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoActiveModel => {
-                f.write_str("No model is active. Switch to one in Pilothouse, or by `pilothouse switch`.")
+                f.write_str("No model is active. Switch to one in Pilothouse, or by “pilothouse switch”.")
             }
             Self::Down(server) => {
-                write!(f, "{server}, which has the active model, does not run. `pilothouse status` says why.")
+                write!(f, "{server}, which has the active model, does not run. “pilothouse status” says why.")
             }
             Self::Cannot(why) => write!(f, "The active model cannot answer: {why}"),
             Self::NotLoaded(ModelRef { server, model }) => write!(
                 f,
-                "{model} is not loaded on {server}. Switch to it in Pilothouse, or ask for `active`."
+                "{model} is not loaded on {server}. Switch to it in Pilothouse, or ask for “active”."
             ),
             Self::Unknown(name) => write!(
                 f,
-                "There is no model {name} here. GET /v1/models lists them; `active` is the active one."
+                "There is no model {name} here. GET /v1/models lists them; “active” is the active one."
             ),
             Self::Leaving(model) => write!(f, "{model} is being taken out of memory. Ask for another model."),
             Self::QueueFull(waiting) => {

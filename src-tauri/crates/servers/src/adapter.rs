@@ -57,7 +57,7 @@ impl fmt::Display for ForeignLog {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
             Self::NewestHeads(folder) => write!(f, "the folder {}", folder.display()),
-            Self::Command(command) => write!(f, "`{command}`"),
+            Self::Command(command) => write!(f, "“{command}”"),
         }
     }
 }

@@ -157,7 +157,7 @@ impl ServerHttp {
                     (Some(_), Some(why)) => error
                         .hint(format!("Its key could not be read: {why}. It is looked for again by itself.")),
                     (Some(server), None) => {
-                        error.hint(format!("Give its key: `pilothouse keys set {server}`, or in the panel."))
+                        error.hint(format!("Give its key: “pilothouse keys set {server}”, or in the panel."))
                     }
                     (None, _) => error.hint("Switch its authentication off."),
                 }

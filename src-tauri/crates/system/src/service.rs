@@ -44,7 +44,7 @@ pub async fn install(paths: &Paths, program: &Path) -> Result<Service, ApiError>
         return Err(error);
     }
     let hint = cfg!(target_os = "linux").then(|| {
-        "It starts when you log in. To start it with the machine: `sudo loginctl enable-linger $USER`."
+        "It starts when you log in. To start it with the machine: “sudo loginctl enable-linger $USER”."
             .to_owned()
     });
     Ok(Service { file, hint })
@@ -128,11 +128,11 @@ async fn run_all(commands: &[(&'static str, Vec<String>)]) -> Result<(), ApiErro
         };
         let finished = run_to_end(&spec, LIMIT).await.map_err(|error| {
             ApiError::new(ErrorCode::System, format!("{program} could not be run: {}", error.message))
-                .hint("A service needs systemd or launchd. `pilothouse serve` runs without them.")
+                .hint("A service needs systemd or launchd. “pilothouse serve” runs without them.")
         })?;
         if finished.exit.code != Some(0) {
             let said = finished.stderr.trim().lines().last().unwrap_or_default().to_owned();
-            let text = format!("`{program} {}` failed ({}): {said}", args.join(" "), finished.exit);
+            let text = format!("“{program} {}” failed ({}): {said}", args.join(" "), finished.exit);
             return Err(ApiError::new(ErrorCode::System, text).hint(
                 "Log in as this user on the machine itself, or set XDG_RUNTIME_DIR, so that its service manager can be reached.",
             ));

@@ -85,7 +85,7 @@ pub fn typical(name: &str) -> Option<Anatomy> {
 pub fn unknown_model(name: &str) -> ApiError {
     let sizes: Vec<&str> = MODELS.iter().map(|model| model.size).collect();
     ApiError::not_found(format!("No server has a model {name}."))
-        .hint(format!("`pilothouse models` lists them. Typical sizes: {}.", sizes.join(", ")))
+        .hint(format!("“pilothouse models” lists them. Typical sizes: {}.", sizes.join(", ")))
 }
 
 #[cfg(test)]

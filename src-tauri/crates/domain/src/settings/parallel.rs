@@ -95,16 +95,16 @@ pub fn may_set_parallel(
             ErrorCode::NotOurs,
             format!("{title} was started by somebody else, so Pilothouse does not restart it."),
             format!(
-                "Its owner sets OLLAMA_NUM_PARALLEL={parallel} in its environment and starts it again (as a service: `systemctl \
-                 edit ollama`)."
+                "Its owner sets OLLAMA_NUM_PARALLEL={parallel} in its environment and starts it again (as a service: “systemctl \
+                 edit ollama”)."
             ),
         ),
         (ServerKind::LmStudio, _) => (
             ErrorCode::Unsupported,
             format!("{title} keeps this setting itself."),
             format!(
-                "Set Max Concurrent Predictions to {parallel} for this model in LM Studio, or load it with `lms load {model} \
-                 --parallel {parallel}`."
+                "Set Max Concurrent Predictions to {parallel} for this model in LM Studio, or load it with “lms load {model} \
+                 --parallel {parallel}”."
             ),
         ),
         _ => (

@@ -89,7 +89,7 @@ fn service(paths: &Paths) -> Check {
     let file = service::file(paths);
     match std::fs::read_to_string(&file).ok().map(|text| service::program(&text)) {
         None => check("service", CheckResult::Skipped, "not installed")
-            .with("`pilothouse service install` starts Pilothouse at login, also without a desktop."),
+            .with("“pilothouse service install” starts Pilothouse at login, also without a desktop."),
         Some(Some(program)) if program.is_file() => {
             check("service", CheckResult::Ok, format!("installed, starts {}", program.display()))
         }

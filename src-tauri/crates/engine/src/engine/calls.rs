@@ -318,7 +318,7 @@ impl Inner {
                 ErrorCode::StoreUnavailable,
                 "The history cannot be read: the database is not available.",
             )
-            .hint("`pilothouse doctor` says why.")
+            .hint("“pilothouse doctor” says why.")
         })
     }
 

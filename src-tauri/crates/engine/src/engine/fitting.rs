@@ -104,7 +104,7 @@ impl Inner {
         match tokio::time::timeout(FIRST_SAMPLE, sampled).await {
             Ok(Ok(snapshot)) => Ok((snapshot, this_machine().await)),
             _ => Err(ApiError::new(ErrorCode::Busy, "The memory of this machine has not been read yet.")
-                .hint("Ask again in a moment; `pilothouse gauges` says what is missing.")
+                .hint("Ask again in a moment; “pilothouse gauges” says what is missing.")
                 .retryable()),
         }
     }

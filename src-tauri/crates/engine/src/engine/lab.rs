@@ -156,7 +156,7 @@ impl Inner {
             && snapshot.server(server).is_none()
         {
             return Err(ApiError::not_found(format!("There is no server {server}, and no run on one."))
-                .hint("`pilothouse servers` lists the servers."));
+                .hint("“pilothouse servers” lists the servers."));
         }
         let lower = filter.model.as_ref().map(|model| model.to_lowercase());
         let is_known = |part: &String| {
@@ -166,7 +166,7 @@ impl Inner {
         match lower.filter(|part| !is_known(part)) {
             Some(part) => {
                 Err(ApiError::not_found(format!("No model is named {part}, and no run is of one."))
-                    .hint("`pilothouse models` lists the models, `pilothouse history` all runs."))
+                    .hint("“pilothouse models” lists the models, “pilothouse history” all runs."))
             }
             None => Ok(()),
         }

@@ -44,7 +44,7 @@ impl Inner {
         };
         let text =
             format!("{} with {parallel} requests at a time does not fit: {}", model.title, report.reason);
-        let hint = "Use fewer at a time, a shorter context, or a smaller type of cache; `pilothouse fit` reckons it.";
+        let hint = "Use fewer at a time, a shorter context, or a smaller type of cache; “pilothouse fit” reckons it.";
         Err(ApiError::new(ErrorCode::DoesNotFit, text).hint(hint))
     }
 }

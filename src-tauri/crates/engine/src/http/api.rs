@@ -83,7 +83,7 @@ pub(super) async fn want_token(State(shared): State<Shared>, request: Request, n
         return next.run(request).await;
     }
     let error = ApiError::new(ErrorCode::Unauthorized, "The token is missing or not the present one.")
-        .hint("`pilothouse status` prints the address with the present token.");
+        .hint("“pilothouse status” prints the address with the present token.");
     Failure(error).into_response()
 }
 

@@ -131,7 +131,7 @@ fn check_head(line: &str) -> Result<(), ApiError> {
         )
         .hint("Update Pilothouse, or export it again with this version.")),
         _ => Err(wrong(1, &format!("it does not say {{\"format\": \"{FORMAT}\", \"version\": {VERSION}}}"))
-            .hint("Import takes what `pilothouse export FILE` has written, not CSV or a report.")),
+            .hint("Import takes what “pilothouse export FILE” has written, not CSV or a report.")),
     }
 }
 

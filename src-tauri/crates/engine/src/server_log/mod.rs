@@ -5,12 +5,13 @@ mod search;
 mod stamp;
 
 use crate::api::{LogLine, LogMatch, LogSource};
-use pilothouse_domain::{Timestamp, server::ServerId};
+use pilothouse_domain::{Timestamp, server::ServerId, server_words::last_complaint};
 use pilothouse_system::{redact::redact, rotating_file::RotatingFile};
 use std::{
     collections::VecDeque,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 use tokio::sync::watch;
 
@@ -112,6 +113,31 @@ impl ServerLog {
         search::search(&path, KEEP_FILES, &ring, text, limit)
     }
 
+    /// The number of the newest line; 0 before the first.
+    pub fn newest(&self) -> u64 {
+        *self.newest.borrow()
+    }
+
+    /// What the server complained of last in the lines that follow a number (see [`last_complaint`]). The reader of its output
+    /// may be a moment behind: so long it is waited for a complaint.
+    pub async fn complaint_after(&self, number: u64, wait: Duration) -> Option<String> {
+        let mut newest = self.subscribe();
+        let said = || {
+            let lines = self.after(Some(number), MAX_LINES);
+            let own = lines.iter().filter(|line| line.source == LogSource::Server);
+            last_complaint(own.map(|line| line.line.as_str()))
+        };
+        let heard = async {
+            loop {
+                if said().is_some() || newest.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(wait, heard).await;
+        said()
+    }
+
     /// Follows the number of the newest line; 0 before the first.
     pub fn subscribe(&self) -> watch::Receiver<u64> {
         self.newest.subscribe()
@@ -173,6 +199,25 @@ mod tests {
         assert!(log.after(Some(5), 100).is_empty());
         let file = std::fs::read_to_string(dir.path().join("ollama.log")).unwrap();
         assert!(file.contains("server: line 5\n") && file.lines().count() == 5, "{file}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_complaint_is_heard_after_a_line_and_a_late_one_is_waited_for() {
+        let (_dir, log) = log();
+        log.push(LogSource::Server, "error: of before");
+        let since = log.newest();
+        let wait = Duration::from_millis(500);
+        log.push(LogSource::Pilothouse, "error: of ours");
+        assert_eq!(log.complaint_after(since, wait).await, None);
+        log.push(LogSource::Server, "0.1 E main: exiting due to model loading error");
+        let late = async {
+            tokio::task::yield_now().await;
+            log.push(LogSource::Server, "0.1 E x_y: error loading model: model is corrupted or incomplete");
+        };
+        let (vague, ()) = tokio::join!(log.complaint_after(since, wait), late);
+        assert_eq!(vague.as_deref(), Some("exiting due to model loading error"));
+        let now = log.complaint_after(since, wait).await;
+        assert_eq!(now.as_deref(), Some("model is corrupted or incomplete"));
     }
 
     #[test]

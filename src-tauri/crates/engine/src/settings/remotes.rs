@@ -29,7 +29,7 @@ impl SettingsFile {
             let gone = remotes.remove(name).map(|_| ());
             gone.ok_or_else(|| {
                 ApiError::not_found(format!("The settings have no remote server {name}."))
-                    .hint("`pilothouse servers` lists the servers; only remote ones can be removed.")
+                    .hint("“pilothouse servers” lists the servers; only remote ones can be removed.")
             })
         })
     }

@@ -158,13 +158,12 @@ impl LlamaClient {
                 "unloaded" => {
                     let code =
                         entry.status.exit_code.map(|code| format!(" (code {code})")).unwrap_or_default();
-                    let how =
-                        if entry.status.failed { "ended while loading it" } else { "took it out again" };
-                    return Err(ApiError::new(
-                        ErrorCode::LoadFailed,
-                        format!("llama-server {how}{code}: {id}."),
-                    )
-                    .hint("Look at its log; the file may be damaged, or memory too small."));
+                    let text = match entry.status.failed {
+                        true => format!("llama-server ended while loading {id}{code}."),
+                        false => format!("llama-server took {id} out again{code}."),
+                    };
+                    return Err(ApiError::new(ErrorCode::LoadFailed, text)
+                        .hint("Look at its log; the file may be damaged, or memory too small."));
                 }
                 _ => tokio::time::sleep(POLL).await,
             }

@@ -144,12 +144,12 @@ async fn want_router_mode(program: &Path) -> Result<(), ApiError> {
         let said = said.map(|line| format!(": {line}")).unwrap_or_default();
         let text = format!("{} cannot be run, it {}{said}.", program.display(), finished.exit);
         return Err(ApiError::new(ErrorCode::System, text)
-            .hint("Fetch it again with `pilothouse setup`, or set servers.llama-server.program in the settings file."));
+            .hint("Fetch it again with “pilothouse setup”, or set servers.llama-server.program in the settings file."));
     }
     let text =
         format!("{} is too old: it has no router mode (builds since December 2025 have).", program.display());
     Err(ApiError::new(ErrorCode::Unsupported, text).hint(
-        "Update it, or clear servers.llama-server.program in the settings file and run `pilothouse setup`.",
+        "Update it, or clear servers.llama-server.program in the settings file and run “pilothouse setup”.",
     ))
 }
 

@@ -110,7 +110,7 @@ impl ServerAdapter for LlamaServer {
                 "llama-server",
                 ID,
                 &self.settings().program,
-                "`pilothouse setup` fetches it with a small model.",
+                "“pilothouse setup” fetches it with a small model.",
             ),
         }
     }

@@ -193,7 +193,7 @@ fn load_error(error: ApiError, model: &str) -> ApiError {
         let hint = format!(
             "Unload another model, or give an Ollama that Pilothouse starts less to hold: a smaller context \
              (servers.ollama.context in the settings file) or a KV cache of q8_0 (servers.ollama.kv_type). \
-             `pilothouse fit {model} --server ollama` reckons what fits."
+             “pilothouse fit {model} --server ollama” reckons what fits."
         );
         return ApiError { code: ErrorCode::DoesNotFit, ..error }.hint(hint);
     }

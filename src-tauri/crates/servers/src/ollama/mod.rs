@@ -290,11 +290,11 @@ mod tests {
     fn the_log_of_another_users_unit_is_not_looked_for_in_ours() {
         let command = |holder: &Holder| foreign_log(holder, Path::new("/home/me")).unwrap().to_string();
         let of = |keeper: Keeper| Holder::new(7, "ollama".into(), Some(keeper));
-        assert_eq!(command(&of(Keeper::Unit("ollama.service".into()))), "`journalctl --unit ollama.service`");
+        assert_eq!(command(&of(Keeper::Unit("ollama.service".into()))), "“journalctl --unit ollama.service”");
         let own = of(Keeper::UserUnit("o.service".into()));
-        assert_eq!(command(&own), "`journalctl --user --unit o.service`");
+        assert_eq!(command(&own), "“journalctl --user --unit o.service”");
         let theirs = own.of_user(1001, "bob");
-        assert_eq!(command(&theirs), "`sudo journalctl _UID=1001 _SYSTEMD_USER_UNIT=o.service`");
-        assert_eq!(command(&of(Keeper::Container)), "`docker logs`");
+        assert_eq!(command(&theirs), "“sudo journalctl _UID=1001 _SYSTEMD_USER_UNIT=o.service”");
+        assert_eq!(command(&of(Keeper::Container)), "“docker logs”");
     }
 }

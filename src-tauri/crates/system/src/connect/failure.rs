@@ -30,7 +30,7 @@ pub fn lacks_descriptors(error: &(dyn Error + 'static)) -> bool {
 /// What is said then.
 pub fn no_descriptors() -> ApiError {
     ApiError::new(ErrorCode::System, "Pilothouse has too many open files.")
-        .hint("Close programs that keep many connections to it, or raise its limit of open files (`ulimit -n`).")
+        .hint("Close programs that keep many connections to it, or raise its limit of open files (“ulimit -n”).")
         .retryable()
 }
 

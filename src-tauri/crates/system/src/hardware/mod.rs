@@ -76,12 +76,12 @@ pub fn profile(name_or_file: &str) -> Result<Machine, ApiError> {
         None => std::fs::read_to_string(Path::new(name_or_file)).map_err(|error| {
             let names: Vec<&str> = PROFILES.iter().map(|(name, _)| *name).collect();
             ApiError::not_found(format!("There is no profile {name_or_file}: {error}."))
-                .hint(format!("Name a file of `pilothouse machine --json`, or one of: {}.", names.join(", ")))
+                .hint(format!("Name a file of “pilothouse machine --json”, or one of: {}.", names.join(", ")))
         })?,
     };
     serde_json::from_str(&text).map_err(|error| {
         ApiError::new(ErrorCode::InvalidCall, format!("{name_or_file} is no hardware profile: {error}."))
-            .hint("`pilothouse machine --json` writes one.")
+            .hint("“pilothouse machine --json” writes one.")
     })
 }
 

@@ -173,13 +173,13 @@ impl Holder {
     /// ended from here, by a signal or by its keeper.
     pub fn left_to_owner(&self) -> Option<String> {
         match (&self.keeper, &self.user) {
-            (Some(Keeper::Unit(unit)), _) => Some(format!("run `sudo systemctl disable --now {unit}`")),
+            (Some(Keeper::Unit(unit)), _) => Some(format!("run “sudo systemctl disable --now {unit}”")),
             (Some(Keeper::Container), _) => Some("stop its container".into()),
             (Some(Keeper::UserUnit(unit)), Some(user)) => {
                 let label = user.label();
-                Some(format!("run `sudo systemctl --user --machine={label}@.host disable --now {unit}`"))
+                Some(format!("run “sudo systemctl --user --machine={label}@.host disable --now {unit}”"))
             }
-            (None, _) if !self.may_signal => Some(format!("run `sudo kill {}`", self.pid)),
+            (None, _) if !self.may_signal => Some(format!("run “sudo kill {}”", self.pid)),
             _ => None,
         }
     }
@@ -296,7 +296,7 @@ mod tests {
     fn what_only_an_owner_can_end_is_said_with_the_command() {
         let unit = Holder::new(812, "ollama".into(), Some(Keeper::Unit("ollama.service".into())));
         let kept = unit.kept().unwrap();
-        let words = "kept by systemd, unit ollama.service; to end it, run `sudo systemctl disable --now ollama.service`";
+        let words = "kept by systemd, unit ollama.service; to end it, run “sudo systemctl disable --now ollama.service”";
         assert_eq!(kept, words);
         assert!(unit.left_to_owner().is_some());
         let container = Holder::new(9, "docker-proxy".into(), Some(Keeper::Container));
@@ -317,7 +317,7 @@ mod tests {
         );
         assert!(kept.contains("--machine=bob@.host"), "{kept}");
         let theirs = plain.clone().of_user(1001, "bob");
-        assert_eq!(theirs.kept().unwrap(), "a process of user bob (uid 1001); to end it, run `sudo kill 7`");
+        assert_eq!(theirs.kept().unwrap(), "a process of user bob (uid 1001); to end it, run “sudo kill 7”");
         let hidden = Holder { may_signal: false, known_by: KnownBy::CommandLine, ..plain.clone() };
         assert!(hidden.left_to_owner().is_some());
         // Root may signal everybody.

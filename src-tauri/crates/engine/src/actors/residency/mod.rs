@@ -77,6 +77,9 @@ pub struct Wanted {
     pub now: bool,
 }
 
+/// The output of a server that has just ended is read a moment later.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
 type SwitchReply = oneshot::Sender<Result<SwitchReport, ApiError>>;
 type Done = oneshot::Sender<Result<(), ApiError>>;
 
@@ -205,8 +208,18 @@ impl ResidencyWiring {
         request: &LoadRequest,
         progress: LoadProgress,
     ) -> Result<Instance, ApiError> {
-        let instance = client.load(request, progress).await?;
-        self.supervisor(server)?.staying(&instance.id).await;
+        let supervisor = self.supervisor(server)?;
+        let since = supervisor.log.newest();
+        let loaded = client.load(request, progress).await;
+        let instance = match loaded {
+            Ok(instance) => instance,
+            Err(error) if error.code == ErrorCode::LoadFailed => {
+                let said = supervisor.log.complaint_after(since, LAST_WORDS).await;
+                return Err(error.quoting(said.as_deref()));
+            }
+            Err(error) => return Err(error),
+        };
+        supervisor.staying(&instance.id).await;
         Ok(instance)
     }
 

@@ -136,7 +136,7 @@ mod tests {
         let Way::Owner(hint) = way(&kept(Keeper::Unit("ollama.service".into()))) else {
             panic!("a unit of the system is not ours to stop");
         };
-        assert!(hint.contains("`sudo systemctl disable --now ollama.service`"), "{hint}");
+        assert!(hint.contains("“sudo systemctl disable --now ollama.service”"), "{hint}");
         let Way::Ask("systemctl", args) = way(&kept(Keeper::UserUnit("ollama.service".into()))) else {
             panic!("the user's own unit is asked");
         };
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn what_belongs_to_another_user_is_neither_signalled_nor_asked_of_our_own_systemd() {
         let plain = Holder::new(812, "ollama".into(), None).of_user(1001, "bob");
-        assert_eq!(way(&plain), Way::Owner("To end it, run `sudo kill 812`, then start it here.".into()));
+        assert_eq!(way(&plain), Way::Owner("To end it, run “sudo kill 812”, then start it here.".into()));
         let unit = kept(Keeper::UserUnit("ollama.service".into())).of_user(1001, "bob");
         assert!(matches!(way(&unit), Way::Owner(_)));
     }

@@ -194,7 +194,7 @@ impl Transaction {
         }
         self.around.listed().into_iter().find(|model| model.reference() == self.to).ok_or_else(|| {
             ApiError::not_found(format!("{} has no model {} any more.", self.to.server, self.to.model))
-                .hint("Switch to another model: `pilothouse models` lists them.")
+                .hint("Switch to another model: “pilothouse models” lists them.")
         })
     }
 

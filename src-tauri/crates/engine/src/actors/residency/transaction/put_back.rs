@@ -3,7 +3,7 @@
 use super::{Cause, Transaction};
 use crate::{actors::residency::bounded, hub::Standing};
 use pilothouse_domain::{
-    error::{ApiError, ErrorCode},
+    error::{ApiError, ErrorCode, about},
     model::ModelRef,
     residency::{Undo, undo},
     switch::{Active, SwitchPhase},
@@ -40,7 +40,8 @@ impl Transaction {
         if matches!(self.cause, Cause::Restore(_)) {
             // It was this very load that failed. The choice stays; requests are told why it does not answer.
             let model = &previous.model;
-            return self.stand(Standing::Refusing(format!("{model} could not be loaded: {error}")));
+            let why = about(&format!("{model} could not be loaded"), &[model], &error.message);
+            return self.stand(Standing::Refusing(why));
         }
         match self.previous_again(&previous, reload_previous).await {
             Ok(active) => {

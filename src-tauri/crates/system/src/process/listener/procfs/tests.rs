@@ -134,7 +134,7 @@ fn the_only_process_of_a_user_is_told_but_never_one_of_root() {
     tree.process(812, OLLAMA, "python3 -m http.server", "0::/user.slice/user-998.slice/session-4.scope\n");
     let holder = tree.ollama().unwrap();
     assert_eq!((holder.pid, holder.known_by, holder.keeper.clone()), (812, KnownBy::OnlyProcess, None));
-    assert_eq!(holder.left_to_owner().unwrap(), "run `sudo kill 812`");
+    assert_eq!(holder.left_to_owner().unwrap(), "run “sudo kill 812”");
     assert_eq!(tree.look().listeners(), [(11434, holder)]);
     for uid in [ROOT, OVERFLOW] {
         tree.table("tcp", &[(LOOPBACK, 11434, uid, 55)]);
