@@ -79,7 +79,7 @@ impl Seen {
         };
         let hub = Hub::new(view, Leases::default());
         let (enabled, wanted) = watch::channel(false);
-        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted, None);
         let actor =
             ContainerWatch::start(&hub, &notifier, docker, &Silences::new(hub.clone()), true, intervals);
         Self { hub, actor, _enabled: enabled }

@@ -22,6 +22,7 @@ describe('words', () => {
     ['RunState', text.runStates],
     ['TrialPhase', text.trialPhases],
     ['NoticeLevel', text.noticeLevels],
+    ['NoticeKind', text.noticeKinds],
     ['ModelPurpose', text.purposes],
     ['LogSource', text.logSources],
     ['CheckResult', text.checkResults],
@@ -40,6 +41,13 @@ describe('words', () => {
     const values = valuesOf(type);
     expect(values.length).toBeGreaterThan(1);
     expect(Object.keys(words).sort()).toEqual(values.sort());
+  });
+
+  it('have no marks of Markdown', () => {
+    const files = readdirSync(join(source, 'text')).map((file) => readFileSync(join(source, 'text', file), 'utf8'));
+    const code = files.join('\n').replace(/\/\*[^]*?\*\/|^\s*\/\/.*$/gm, '');
+    // Within quotes, and escaped within a template: what is left of backticks only begins and ends templates.
+    expect(code).not.toMatch(/'[^'\n]*`[^'\n]*`[^'\n]*'|\\`/);
   });
 
   it('are calm', () => {

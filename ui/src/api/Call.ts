@@ -4,6 +4,8 @@ import type { BenchSide } from "./BenchSide";
 import type { ExportForm } from "./ExportForm";
 import type { KeyText } from "./KeyText";
 import type { Machine } from "./Machine";
+import type { NoticeKind } from "./NoticeKind";
+import type { NoticeLevel } from "./NoticeLevel";
 import type { ReportForm } from "./ReportForm";
 import type { RunState } from "./RunState";
 import type { SeriesMetric } from "./SeriesMetric";
@@ -155,7 +157,15 @@ runs: Array<number>, form: ExportForm,
 /**
  * Goes on behind a piece, by the `next` of its answer.
  */
-after?: number, } | { "call": "import", text: string, upload?: number, more: boolean, } | { "call": "delete_runs", runs: Array<number>, } | { "call": "history_size" } | { "call": "switches", limit?: number, } | { "call": "gauge_history", since_ms?: number, 
+after?: number, } | { "call": "import", text: string, upload?: number, more: boolean, } | { "call": "delete_runs", runs: Array<number>, } | { "call": "history_size" } | { "call": "switches", limit?: number, } | { "call": "events", server?: ServerId, level?: NoticeLevel, kind?: NoticeKind, 
+/**
+ * 1 to 500; default 50.
+ */
+limit?: number, 
+/**
+ * Passes over so many newer ones.
+ */
+offset?: number, } | { "call": "gauge_history", since_ms?: number, 
 /**
  * How far back, in seconds; default 900, at most 30 days.
  */

@@ -1,4 +1,4 @@
-/** Words around the pages: names, keys, notices. */
+/** Words around the pages: names, keys. */
 
 export const app = {
   name: 'Pilothouse',
@@ -9,6 +9,7 @@ export const app = {
     memory: 'Memory',
     benchmarks: 'Benchmarks',
     history: 'History',
+    events: 'Events',
     log: 'Log',
   },
   sections: 'Sections',
@@ -31,7 +32,7 @@ export const keys: [string, string][] = [
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
-  ['1 – 7', 'Go to a section'],
+  ['1 – 8', 'Go to a section'],
   ['?', 'Show these keys'],
 ];
 
@@ -41,10 +42,4 @@ export const unauthorized = {
   how: 'For a fresh address, run',
   command: 'pilothouse status',
   then: 'It prints the address of this page with a new token.',
-};
-
-export const notices = {
-  title: 'Notices',
-  trouble: 'Trouble in Pilothouse',
-  more: (n: number) => (n === 1 ? '1 more' : `${n} more`),
 };

@@ -6,6 +6,7 @@ export * from './app';
 export * from './bench';
 export * from './comparison';
 export * from './containers';
+export * from './events';
 export * from './gaps';
 export * from './gauges';
 export * from './held';

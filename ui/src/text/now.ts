@@ -14,6 +14,7 @@ export const now = {
   undo: (model: string) => `Back to ${model}`,
   putBack: (model: string | null, reason: string) =>
     model === null ? `Nothing is active now: ${reason}` : `Put back ${model}: ${reason}`,
+  notActive: (model: string, reason: string) => `${model} could not be made active: ${reason}`,
   switchCancelled: (model: string) => `Switch to ${model} cancelled.`,
   doing: (phase: string, model: string, server: string) => `${phase}: ${model} on ${server}`,
   left: (eta: string) => `${eta} left`,

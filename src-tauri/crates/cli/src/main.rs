@@ -7,6 +7,7 @@ mod bench;
 mod compare;
 mod doctor;
 mod document;
+mod events;
 mod exchange;
 mod fit;
 mod gauge_history;
@@ -76,6 +77,8 @@ enum Verb {
     Baseline(baseline::Baseline),
     /// List past benchmark runs, delete some, or say how large the history is.
     History(history::History),
+    /// List what happened: crashes, restarts, what was put back, also before the last start.
+    Events(events::Events),
     /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
     Report(report::Report),
     /// Write benchmark runs into a file, to keep them or to take them to another machine.
@@ -192,6 +195,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Baseline(arguments) => baseline::run(arguments, output).await,
         Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
+        Verb::Events(arguments) => events::run(arguments, output).await,
         Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,
         Verb::Export(arguments) => Box::pin(exchange::export(arguments, output)).await,
         Verb::Import(arguments) => Box::pin(exchange::import(arguments, output)).await,

@@ -1,9 +1,13 @@
 //! Which happenings deserve a desktop notification, and in which words: a cause and a consequence.
 
+mod draft;
+
+pub use draft::draft;
+
 use crate::{
     Timestamp,
-    container::{self, ContainerProblem, ContainerReading},
-    error::{ApiError, about},
+    container::{ContainerProblem, ContainerReading},
+    error::ApiError,
     model::ModelRef,
     server::ServerId,
 };
@@ -20,14 +24,46 @@ pub enum NoticeLevel {
     Problem,
 }
 
+/// What a notice is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum NoticeKind {
+    Switch,
+    Server,
+    Benchmark,
+    Container,
+    Pilothouse,
+}
+
+/// What a person can do about it, besides taking it off the list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(tag = "act", rename_all = "snake_case")]
+#[ts(export)]
+pub enum NoticeAct {
+    ShowLog {
+        server: ServerId,
+    },
+    StartAgain {
+        server: ServerId,
+    },
+    ShowRun {
+        run_id: i64,
+    },
+    /// Where the containers are.
+    ShowContainers,
+}
+
 /// Something that happened while a person may have looked elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct Notice {
+    /// Grows with each notice, over restarts too.
     pub id: u64,
     #[ts(type = "string")]
     pub at: Timestamp,
     pub level: NoticeLevel,
+    pub kind: NoticeKind,
     /// What happened, in a few words.
     pub title: String,
     /// Why, and what holds now.
@@ -35,23 +71,32 @@ pub struct Notice {
     pub hint: Option<String>,
     /// The server it is about.
     pub server: Option<ServerId>,
+    /// Most wanted first.
+    pub acts: Vec<NoticeAct>,
+    /// It is what came of a click, so that it stands where that was, and not once more among what came by itself.
+    pub own: bool,
 }
 
 /// The happenings that can become a notice.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Happening {
+    /// A model is active that nobody has just asked for: it was restored, or a first start took it.
     Switched {
         to: ModelRef,
         title: String,
         server_title: String,
         took_ms: u64,
         first_token_ms: Option<u64>,
+        /// It had left memory, or we had ended.
+        again: bool,
     },
     PutBack {
         to: ModelRef,
         title: String,
         kept: Option<String>,
         error: ApiError,
+        /// Somebody had asked for it.
+        own: bool,
     },
     CrashedAndBack {
         server: ServerId,
@@ -70,10 +115,13 @@ pub enum Happening {
         error: ApiError,
     },
     BenchDone {
+        run_id: i64,
         title: String,
         server_title: String,
         decode_tok_s: Option<f64>,
         ttft_ms: Option<f64>,
+        /// What is known against its figures.
+        mark: Option<String>,
     },
     BenchFailed {
         title: String,
@@ -125,149 +173,46 @@ pub enum Happening {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Draft {
     pub level: NoticeLevel,
+    pub kind: NoticeKind,
     pub title: String,
     pub body: String,
     pub hint: Option<String>,
     pub server: Option<ServerId>,
+    pub acts: Vec<NoticeAct>,
+    pub own: bool,
     /// Happenings with the same key within a short time are one incident.
     pub incident: String,
 }
 
-/// The words for a happening.
-pub fn draft(happening: &Happening) -> Draft {
-    match happening {
-        Happening::Switched { to, title, server_title, took_ms, first_token_ms } => {
-            let first = first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
-            Draft {
-                level: NoticeLevel::Info,
-                title: format!("{title} is active"),
-                body: format!("On {server_title}, after {}{first}.", seconds(*took_ms)),
-                hint: None,
-                server: Some(to.server.clone()),
-                incident: format!("switch:{}", to.id()),
-            }
-        }
-        Happening::PutBack { to, title, kept, error } => Draft {
-            level: NoticeLevel::Attention,
-            title: match kept {
-                Some(kept) => format!("Put back {kept}"),
-                None => format!("{title} could not be made active"),
-            },
-            body: about(title, &[title, &to.model], &error.message),
-            hint: error.hint.clone(),
-            server: Some(to.server.clone()),
-            incident: format!("put-back:{}", to.id()),
-        },
-        Happening::CrashedAndBack { server, server_title, reason, away_ms } => Draft {
-            level: NoticeLevel::Attention,
-            title: format!("{server_title} is back"),
-            body: format!("It ended by itself ({reason}) and answers again after {}.", seconds(*away_ms)),
-            hint: None,
-            server: Some(server.clone()),
-            incident: format!("back:{server}"),
-        },
-        Happening::GaveUp { server, server_title, reason } => Draft {
-            level: NoticeLevel::Problem,
-            title: format!("{server_title} keeps stopping; not restarting"),
-            body: format!("{reason}."),
-            hint: Some("Look at its log, then start it again.".into()),
-            server: Some(server.clone()),
-            incident: format!("gave-up:{server}"),
-        },
-        Happening::CannotStart { server, server_title, error } => Draft {
-            level: NoticeLevel::Problem,
-            title: format!("{server_title} could not be started"),
-            body: error.message.clone(),
-            hint: error.hint.clone(),
-            server: Some(server.clone()),
-            incident: format!("start:{server}"),
-        },
-        Happening::LostModel { server, server_title, title } => Draft {
-            level: NoticeLevel::Attention,
-            title: format!("{title} left memory by itself"),
-            body: format!(
-                "Its process at {server_title} has ended. If it is the active model, it is loaded again."
-            ),
-            hint: Some("Look at the server's log; memory may have run out.".into()),
-            server: Some(server.clone()),
-            incident: format!("lost:{server}:{title}"),
-        },
-        Happening::Hung { server, server_title, reason } => Draft {
-            level: NoticeLevel::Attention,
-            title: format!("{server_title} hung"),
-            body: format!("{reason}. It was ended and is started again."),
-            hint: None,
-            server: Some(server.clone()),
-            incident: format!("hung:{server}"),
-        },
-        Happening::BenchDone { title, server_title, decode_tok_s, ttft_ms } => {
-            let rate = decode_tok_s.map_or("no decode rate".into(), |r| format!("{r:.1} tok/s"));
-            let first = ttft_ms.map(|ms| format!(", first token {ms:.0} ms")).unwrap_or_default();
-            Draft {
-                level: NoticeLevel::Info,
-                title: format!("Benchmark of {title} is done"),
-                body: format!("On {server_title}: {rate}{first}."),
-                hint: None,
-                server: None,
-                incident: format!("bench:{title}"),
-            }
-        }
-        Happening::BenchFailed { title, error } => Draft {
-            level: NoticeLevel::Attention,
-            title: format!("Benchmark of {title} stopped"),
-            body: error.message.clone(),
-            hint: error.hint.clone(),
-            server: None,
-            incident: format!("bench-failed:{title}"),
-        },
-        Happening::GrewWorse { title, server_title, words, since_run } => Draft {
-            level: NoticeLevel::Attention,
-            title: format!("{title} grew worse at {server_title}"),
-            body: words.clone(),
-            hint: Some(format!("If that is as it shall be: pilothouse baseline accept {since_run}")),
-            server: None,
-            incident: format!("worse:{title}:{since_run}"),
-        },
-        Happening::Trouble { error } => Draft {
-            level: NoticeLevel::Attention,
-            title: "Needs attention".into(),
-            body: error.message.clone(),
-            hint: error.hint.clone(),
-            server: None,
-            incident: format!("trouble:{:?}:{}", error.code, error.message),
-        },
-        Happening::ActiveForgotten { server, title } => Draft {
-            level: NoticeLevel::Attention,
-            title: "No model is active".into(),
-            body: format!("{title} was, and its server {server} is not in the settings any more."),
-            hint: Some("Switch to another model.".into()),
-            // There is no such server to look at.
-            server: None,
-            incident: format!("forgotten:{server}"),
-        },
-        Happening::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
-        Happening::CutOffSwitch { to, committed, active } => Draft {
-            level: NoticeLevel::Attention,
-            title: "A switch was cut off".into(),
-            body: match (committed, active) {
-                (true, _) => {
-                    format!("Pilothouse ended after the switch to {} was made; it stays active.", to.model)
-                }
-                (false, Some(active)) => format!(
-                    "Pilothouse ended before the switch to {} was made; {active} stays active.",
-                    to.model
-                ),
-                (false, None) => {
-                    format!(
-                        "Pilothouse ended before the switch to {} was made; no model is active.",
-                        to.model
-                    )
-                }
-            },
-            hint: None,
-            server: Some(to.server.clone()),
-            incident: format!("cut-off:{}", to.id()),
-        },
+impl Draft {
+    pub fn new(level: NoticeLevel, kind: NoticeKind, title: String, body: String, incident: String) -> Self {
+        Self { level, kind, title, body, hint: None, server: None, acts: vec![], own: false, incident }
+    }
+
+    #[must_use]
+    pub fn hint(self, hint: Option<String>) -> Self {
+        Self { hint, ..self }
+    }
+
+    #[must_use]
+    pub fn server(self, server: &ServerId) -> Self {
+        Self { server: Some(server.clone()), ..self }
+    }
+
+    #[must_use]
+    pub fn acts(self, acts: impl Into<Vec<NoticeAct>>) -> Self {
+        Self { acts: acts.into(), ..self }
+    }
+
+    #[must_use]
+    pub fn own(self, own: bool) -> Self {
+        Self { own, ..self }
+    }
+
+    /// The notice of this, once it has its number and its time.
+    pub fn numbered(self, id: u64, at: Timestamp) -> Notice {
+        let Self { level, kind, title, body, hint, server, acts, own, incident: _ } = self;
+        Notice { id, at, level, kind, title, body, hint, server, acts, own }
     }
 }
 
@@ -299,11 +244,96 @@ mod tests {
             kept: Some("SmolLM2".into()),
             error: ApiError::new(ErrorCode::LoadFailed, "Ollama could not load it: out of memory.")
                 .hint("Unload something first."),
+            own: true,
         };
         let draft = draft(&happening);
         assert_eq!(draft.title, "Put back SmolLM2");
         assert_eq!(draft.body, "Gemma 3: Ollama could not load it: out of memory.");
         assert_eq!(draft.hint.as_deref(), Some("Unload something first."));
+    }
+
+    /// What stands in the band, what came of a click, and what can be done about it.
+    #[test]
+    fn each_notice_has_its_level_and_its_acts() {
+        use {NoticeAct as A, NoticeLevel as L};
+        let server = ServerId::new("ollama");
+        let log = || A::ShowLog { server: server.clone() };
+        let again = || A::StartAgain { server: server.clone() };
+        let error = || ApiError::new(ErrorCode::LoadFailed, "No.");
+        let to = || ModelRef::new("ollama", "m");
+        let named = || (server.clone(), "Ollama".to_owned(), "because".to_owned());
+        let put_back =
+            |own| Happening::PutBack { to: to(), title: "M".into(), kept: None, error: error(), own };
+        let (id, server_title, reason) = named();
+        let table = [
+            (
+                Happening::CrashedAndBack { server: id, server_title, reason, away_ms: 1 },
+                (L::Info, vec![log()], false),
+            ),
+            (
+                Happening::GaveUp { server: server.clone(), server_title: "O".into(), reason: "r".into() },
+                (L::Problem, vec![log(), again()], false),
+            ),
+            (
+                Happening::CannotStart { server: server.clone(), server_title: "O".into(), error: error() },
+                (L::Problem, vec![log(), again()], false),
+            ),
+            (put_back(true), (L::Attention, vec![log()], true)),
+            (put_back(false), (L::Attention, vec![log()], false)),
+            (
+                Happening::Switched {
+                    to: to(),
+                    title: "M".into(),
+                    server_title: "O".into(),
+                    took_ms: 1,
+                    first_token_ms: None,
+                    again: true,
+                },
+                (L::Info, vec![], false),
+            ),
+            (
+                Happening::BenchDone {
+                    run_id: 7,
+                    title: "M".into(),
+                    server_title: "O".into(),
+                    decode_tok_s: Some(50.0),
+                    ttft_ms: None,
+                    mark: Some("disturbed".into()),
+                },
+                (L::Info, vec![A::ShowRun { run_id: 7 }], true),
+            ),
+            (
+                Happening::GrewWorse {
+                    title: "M".into(),
+                    server_title: "O".into(),
+                    words: "w".into(),
+                    since_run: 3,
+                },
+                (L::Attention, vec![A::ShowRun { run_id: 3 }], false),
+            ),
+        ];
+        for (happening, wanted) in table {
+            let told = draft(&happening);
+            assert_eq!((told.level, told.acts, told.own), wanted, "{happening:?}");
+            assert!(!told.title.contains("Something happened"), "{happening:?}");
+        }
+    }
+
+    #[test]
+    fn a_figure_in_a_notice_has_its_mark() {
+        let done = |mark: Option<&str>| {
+            draft(&Happening::BenchDone {
+                run_id: 1,
+                title: "M".into(),
+                server_title: "Ollama".into(),
+                decode_tok_s: Some(50.04),
+                ttft_ms: Some(196.4),
+                mark: mark.map(str::to_owned),
+            })
+            .body
+        };
+        assert_eq!(done(Some("disturbed")), "On Ollama: 50.0 tok/s, first token 196 ms (disturbed).");
+        assert_eq!(done(None), "On Ollama: 50.0 tok/s, first token 196 ms.");
     }
 
     #[test]

@@ -152,7 +152,8 @@ impl Engine {
         }
         let store = open_store(&paths, &hub).await;
         let (notify_on, notify_wanted) = watch::channel(settings.notifications.enabled);
-        let notifier = NotifierHandle::start(hub.clone(), options.desktop.clone(), notify_wanted);
+        let notifier =
+            NotifierHandle::start(hub.clone(), options.desktop.clone(), notify_wanted, store.clone());
         let silences = Silences::new(hub.clone());
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let pace = Pace::from(&settings);

@@ -76,6 +76,7 @@ fn body(notice: &Notice) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use pilothouse_domain::notice::NoticeKind;
 
     fn notice(level: NoticeLevel) -> Notice {
         Notice {
@@ -86,6 +87,9 @@ mod tests {
             body: "It ended by <signal 9>.".into(),
             hint: Some("Look at its log.".into()),
             server: None,
+            kind: NoticeKind::Server,
+            acts: vec![],
+            own: false,
         }
     }
 

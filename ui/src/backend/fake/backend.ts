@@ -13,6 +13,7 @@ import type { Backend } from '../backend';
 import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
+import { eventsOf } from './events';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import type { Scene } from './scene-names';
@@ -139,6 +140,8 @@ export class FakeBackend implements Backend {
         };
       case 'switches':
         return { reply: 'switches', switches: [] };
+      case 'events':
+        return eventsOf(call, this.#snapshot.notices, Date.now());
       case 'gauge_history':
         return {
           reply: 'gauge_history',

@@ -274,6 +274,12 @@ function notices(scene: Scene, now: number): Notice[] {
         body: 'It is not restarted any more. SmolLM2 on llama-server still answers.',
         hint: 'Look at its log, then start it again.',
         server: 'ollama',
+        kind: 'server',
+        acts: [
+          { act: 'show_log', server: 'ollama' },
+          { act: 'start_again', server: 'ollama' },
+        ],
+        own: false,
       },
       {
         id: 1,
@@ -283,6 +289,9 @@ function notices(scene: Scene, now: number): Notice[] {
         body: 'Llama 3.1 8B needs 3.1 GB more than is free.',
         hint: null,
         server: 'ollama',
+        kind: 'switch',
+        acts: [{ act: 'show_log', server: 'ollama' }],
+        own: false,
       },
     ];
   return [];

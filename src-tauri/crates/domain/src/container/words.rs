@@ -1,7 +1,7 @@
 //! Words about containers, and what the engine's own words mean.
 
 use super::{ContainerHealth, ContainerProblem, ContainerReading, ContainerState, Containers};
-use crate::notice::{Draft, NoticeLevel};
+use crate::notice::{Draft, NoticeAct, NoticeKind, NoticeLevel};
 
 /// A port of a container as the API lists it (`Ports`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,14 +147,10 @@ pub fn draft(problem: ContainerProblem, containers: &[ContainerReading]) -> Draf
             (title, body, "Look at the log of each: docker logs NAME".into())
         }
     };
-    Draft {
-        level: NoticeLevel::Attention,
-        title,
-        body,
-        hint: Some(hint),
-        server: None,
-        incident: format!("containers:{problem:?}:{}", names.join(",")),
-    }
+    let incident = format!("containers:{problem:?}:{}", names.join(","));
+    Draft::new(NoticeLevel::Attention, NoticeKind::Container, title, body, incident)
+        .hint(Some(hint))
+        .acts([NoticeAct::ShowContainers])
 }
 
 /// The first names of a list that may be long.

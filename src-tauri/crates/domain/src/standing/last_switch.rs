@@ -70,7 +70,13 @@ fn has_room(view: &ModelView, snapshot: &Snapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Timestamp, error::ApiError, ledger::Ledger, notice::Notice, tray::fixtures::snapshot};
+    use crate::{
+        Timestamp,
+        error::ApiError,
+        ledger::Ledger,
+        notice::{Notice, NoticeKind},
+        tray::fixtures::snapshot,
+    };
 
     /// A switch to `llama-server/model-0` was put back for this reason, and that was told.
     fn put_back(code: ErrorCode) -> Snapshot {
@@ -99,6 +105,9 @@ mod tests {
             body: "It went wrong.".into(),
             hint: None,
             server: Some("llama-server".into()),
+            kind: NoticeKind::Switch,
+            acts: vec![],
+            own: true,
         });
         snapshot
     }

@@ -5,7 +5,7 @@ use crate::{
     error::{ApiError, ErrorCode},
     lifecycle::ServerState,
     model::{ModelPurpose, ModelRef},
-    notice::{Happening, Notice, draft},
+    notice::{Happening, draft},
     server::Ownership,
     snapshot::Snapshot,
     switch::{SwitchOutcome, SwitchPhase, SwitchReport, Switching},
@@ -174,16 +174,8 @@ fn a_switch_that_was_put_back_stands_in_its_row() {
             reason: None,
             error: Some(error.clone()),
         });
-        let told = draft(&Happening::PutBack { to, title: "Model 1".into(), kept: None, error });
-        snapshot.notices.push(Notice {
-            id: 1,
-            at: Timestamp::UNIX_EPOCH,
-            level: told.level,
-            title: told.title,
-            body: told.body,
-            hint: told.hint,
-            server: told.server,
-        });
+        let told = draft(&Happening::PutBack { to, title: "Model 1".into(), kept: None, error, own: true });
+        snapshot.notices.push(told.numbered(1, Timestamp::UNIX_EPOCH));
     };
     let snapshot = filled(put_back, &Circumstances::default());
     let row = &snapshot.models[3].standing;

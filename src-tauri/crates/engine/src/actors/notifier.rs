@@ -1,8 +1,9 @@
-//! Turns happenings into notices: one per incident, in the hub and, when people want it, on the desktop.
+//! Turns happenings into notices: one per incident, in the hub, in the history and, when people want it, on the desktop.
 
 use crate::{
     hub::{Hub, Report},
     ports::NotifyDesktop,
+    store::Store,
 };
 use pilothouse_domain::{
     Timestamp,
@@ -20,9 +21,14 @@ pub struct NotifierHandle(mpsc::Sender<Happening>);
 
 impl NotifierHandle {
     /// Starts the actor. `enabled` says whether the desktop shall show notices.
-    pub fn start(hub: Hub, desktop: Arc<dyn NotifyDesktop>, enabled: watch::Receiver<bool>) -> Self {
+    pub fn start(
+        hub: Hub,
+        desktop: Arc<dyn NotifyDesktop>,
+        enabled: watch::Receiver<bool>,
+        store: Option<Store>,
+    ) -> Self {
         let (sender, mailbox) = mpsc::channel(64);
-        tokio::spawn(run(mailbox, hub, desktop, enabled));
+        tokio::spawn(run(mailbox, hub, desktop, enabled, store));
         Self(sender)
     }
 
@@ -39,11 +45,17 @@ async fn run(
     hub: Hub,
     desktop: Arc<dyn NotifyDesktop>,
     enabled: watch::Receiver<bool>,
+    store: Option<Store>,
 ) {
     let clock = Instant::now();
     let mut shown: HashMap<String, u64> = HashMap::new();
     let mut desktop_silent = false;
-    let mut number = 0;
+    // A history that cannot be read costs the numbers of before, no more.
+    let mut number = match &store {
+        Some(store) => store.newest_event().await.unwrap_or_default(),
+        None => 0,
+    };
+    let history = store.map(keeper);
     while let Some(happening) = mailbox.recv().await {
         let draft = notice::draft(&happening);
         let now_ms = clock.elapsed().as_millis() as u64;
@@ -51,24 +63,85 @@ async fn run(
             continue;
         }
         shown.retain(|_, at| !notice::is_new(Some(*at), now_ms));
-        shown.insert(draft.incident, now_ms);
+        shown.insert(draft.incident.clone(), now_ms);
         number += 1;
-        let notice = Notice {
-            id: number,
-            at: Timestamp::now(),
-            level: draft.level,
-            title: draft.title,
-            body: draft.body,
-            hint: draft.hint,
-            server: draft.server,
-        };
+        let notice = draft.numbered(number, Timestamp::now());
         tracing::info!(title = %notice.title, body = %notice.body, "notice");
         hub.report(Report::Notice(notice.clone()));
+        if let Some(history) = &history
+            && history.try_send(notice.clone()).is_err()
+        {
+            tracing::warn!("a notice was not kept");
+        }
         if *enabled.borrow()
             && let Err(reason) = desktop.show(&notice).await
             && !std::mem::replace(&mut desktop_silent, true)
         {
             tracing::warn!(%reason, "the desktop shows no notifications");
         }
+    }
+}
+
+/// Writes notices down beside whoever tells them: a history that another program holds makes nobody wait.
+fn keeper(store: Store) -> mpsc::Sender<Notice> {
+    let (sender, mut mailbox) = mpsc::channel::<Notice>(64);
+    tokio::spawn(async move {
+        while let Some(notice) = mailbox.recv().await {
+            if let Err(error) = store.keep_event(&notice).await {
+                tracing::warn!(%error, "a notice was not kept");
+            }
+        }
+    });
+    sender
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use pilothouse_domain::{notice::NoticeLevel, snapshot::EngineView};
+    use pilothouse_leases::Leases;
+
+    struct NoDesktop;
+
+    #[async_trait]
+    impl NotifyDesktop for NoDesktop {
+        async fn show(&self, _: &Notice) -> Result<(), String> {
+            Err("There is none.".into())
+        }
+    }
+
+    fn happening() -> Happening {
+        Happening::CrashedAndBack {
+            server: "ollama".into(),
+            server_title: "Ollama".into(),
+            reason: "signal 9".into(),
+            away_ms: 900,
+        }
+    }
+
+    /// One engine's life: a notice is told and kept. Returns its number.
+    async fn told(store: &Store) -> u64 {
+        let hub = Hub::new(EngineView::default(), Leases::default());
+        let (_wanted, wanted) = watch::channel(true);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted, Some(store.clone()));
+        notifier.tell(happening());
+        let mut snapshots = hub.snapshots();
+        let notice =
+            snapshots.wait_for(|snapshot| !snapshot.notices.is_empty()).await.unwrap().notices[0].clone();
+        assert_eq!(notice.level, NoticeLevel::Info, "a recovery is no warning");
+        while store.newest_event().await.unwrap() < notice.id {
+            tokio::task::yield_now().await;
+        }
+        notice.id
+    }
+
+    #[tokio::test]
+    async fn numbers_go_on_over_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("history.db")).await.unwrap().store;
+        assert_eq!((told(&store).await, told(&store).await), (1, 2));
+        let kept = store.events(&crate::store::EventFilter::default()).await.unwrap();
+        assert_eq!((kept.events.len(), kept.total), (2, 2));
     }
 }

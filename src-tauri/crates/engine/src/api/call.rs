@@ -1,6 +1,7 @@
 use pilothouse_domain::{
     bench::{RunState, arrivals::ArrivalPattern, plan::WhenDisturbed, series::SeriesMetric},
     machine::Machine,
+    notice::{NoticeKind, NoticeLevel},
     server::{KeyText, ServerId},
 };
 use serde::{Deserialize, Serialize};
@@ -377,6 +378,27 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         limit: Option<u32>,
+    },
+    /// What was told in notices, newest first, also before the last start; the newest 2000 are kept.
+    /// Errors: not_found (unknown server that no event is about), store_unavailable.
+    Events {
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        #[serde(default)]
+        #[ts(optional)]
+        level: Option<NoticeLevel>,
+        #[serde(default)]
+        #[ts(optional)]
+        kind: Option<NoticeKind>,
+        /// 1 to 500; default 50.
+        #[serde(default)]
+        #[ts(optional)]
+        limit: Option<u32>,
+        /// Passes over so many newer ones.
+        #[serde(default)]
+        #[ts(optional)]
+        offset: Option<u32>,
     },
     /// The gauges' past as columns. Up to 15 minutes: every sample; up to an hour: means over 10 s; up to a day: over a
     /// minute; beyond: over half an hour at most. With `since_ms`, only newer points.

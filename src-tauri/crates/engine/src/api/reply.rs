@@ -6,6 +6,7 @@ use pilothouse_domain::{
     fit::{FitReport, Together},
     gauge::GaugeHistory,
     machine::Machine,
+    notice::Notice,
     server::KeyPlace,
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
@@ -88,6 +89,11 @@ pub enum Reply {
     },
     Switches {
         switches: Vec<SwitchReport>,
+    },
+    Events {
+        events: Vec<Notice>,
+        /// How many the filter lets through altogether.
+        total: u64,
     },
     GaugeHistory {
         history: GaugeHistory,

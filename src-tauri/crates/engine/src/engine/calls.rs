@@ -7,7 +7,7 @@ use crate::{
     doctor,
     hub::Report,
     setup::SetupOptions,
-    store::{RunFilter, Store},
+    store::{EventFilter, EventPage, RunFilter, Store},
 };
 use futures_util::future::join_all;
 use pilothouse_domain::{
@@ -194,6 +194,11 @@ impl Inner {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
                 Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
             }
+            Call::Events { server, level, kind, limit, offset } => {
+                let limit = limit.unwrap_or(50).clamp(1, 500);
+                let offset = offset.unwrap_or_default();
+                self.events(EventFilter { server, level, kind, limit, offset }).await
+            }
             Call::GaugeHistory { since_ms, span_s } => {
                 Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })
             }
@@ -253,6 +258,17 @@ impl Inner {
             signal_process(identity, Signal::Kill);
         }
         Ok(Reply::Done)
+    }
+
+    /// A server that is not in the settings any more may still have its events; one that nobody ever knew has none.
+    async fn events(&self, filter: EventFilter) -> CallResult {
+        let EventPage { events, total } = self.store()?.events(&filter).await?;
+        if let Some(server) = &filter.server
+            && total == 0
+        {
+            self.supervisors.get(server)?;
+        }
+        Ok(Reply::Events { events, total })
     }
 
     async fn search_logs(&self, server: &ServerId, text: String, limit: usize) -> CallResult {

@@ -55,7 +55,7 @@ impl Scene {
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(settings);
-        let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off);
+        let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off, None);
         let residency = ResidencyHandle::start(ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),

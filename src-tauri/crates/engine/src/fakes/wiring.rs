@@ -31,7 +31,7 @@ pub fn supervisor_wiring(server: &FakeServer, hub: &Hub, leases: &Leases, folder
     let (_, enabled) = watch::channel(false);
     SupervisorWiring {
         hub: hub.clone(),
-        notifier: NotifierHandle::start(hub.clone(), Arc::new(Quiet), enabled),
+        notifier: NotifierHandle::start(hub.clone(), Arc::new(Quiet), enabled, None),
         log: Arc::new(ServerLog::new(folder, &server.id)),
         run_dir: folder.to_owned(),
         policy: RestartPolicy::default(),

@@ -1,8 +1,9 @@
-//! History in one SQLite file: runs with their trials, switches, the gauges' minutes, and which model was active.
+//! History in one SQLite file: runs with their trials, switches, events, the gauges' minutes, and which model was active.
 //!
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
 mod damage;
+mod events;
 mod exchange;
 mod levels;
 mod lists;
@@ -23,6 +24,7 @@ mod tests;
 mod traces;
 mod trials;
 
+pub use events::{EVENTS_KEPT, EventFilter, EventPage};
 pub use exchange::Imported;
 pub use lists::{RunFilter, RunPage, SeriesKey, SeriesView};
 pub use open::Opened;

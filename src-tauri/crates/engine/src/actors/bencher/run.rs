@@ -325,10 +325,12 @@ impl BenchRun {
             Ok(()) => {
                 self.around.hub.report(Report::LastRun(run.clone()));
                 self.around.notifier.tell(Happening::BenchDone {
+                    run_id: run.run_id,
                     title,
                     server_title: snapshot.server_title(&run.server),
                     decode_tok_s: run.decode_tok_s.as_ref().map(|summary| summary.median),
                     ttft_ms: run.ttft_ms.as_ref().map(|summary| summary.median),
+                    mark: run.mark(),
                 });
                 Ok(runs)
             }

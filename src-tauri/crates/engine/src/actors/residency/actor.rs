@@ -312,18 +312,22 @@ impl Residency {
     fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
         let Ok(report) = result else { return };
         let asked = matches!(cause, Cause::Asked(_));
+        // Whoever asks the model a question waits for it too.
+        let own = asked || !self.available.is_empty();
         if asked {
             self.around.hub.report(Report::Switched(report.clone()));
         }
         let snapshot = self.around.hub.now();
         let title = snapshot.model_title(&report.to.server, &report.to.model);
         match &report.error {
-            None if asked => self.around.notifier.tell(Happening::Switched {
+            // What somebody asked for is seen where it was asked for.
+            None if !own => self.around.notifier.tell(Happening::Switched {
                 to: report.to.clone(),
                 title,
                 server_title: snapshot.server_title(&report.to.server),
                 took_ms: report.took_ms,
                 first_token_ms: report.first_token_ms,
+                again: matches!(cause, Cause::Restore(_)),
             }),
             Some(error) if error.code != ErrorCode::Cancelled => {
                 let kept = self.active.as_ref().filter(|_| self.standing == Standing::Open);
@@ -332,6 +336,7 @@ impl Residency {
                     title,
                     kept: kept.map(|active| snapshot.model_title(&active.server, &active.model)),
                     error: error.clone(),
+                    own,
                 });
             }
             _ => {}
