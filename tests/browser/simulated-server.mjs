@@ -61,6 +61,8 @@ export async function startSimulated({ step = 120 } = {}) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
+    /** The simulated engine behind a token, once a page has asked it. */
+    engine: (token) => engines.get(token)?.fake,
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL } from './browser.mjs';
+import { artefacts, axeFindings, launch, openPage, PANEL, WINDOW } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -43,17 +43,80 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
     await checked(page, 'first-start-done');
   });
 
-  it('trouble: a banner, notices that can be dismissed, a server that can be started again', async () => {
+  it('trouble: one band with the latest and a count, events behind it, a server that can be started again', async () => {
     const page = await scene('trouble', 'notices');
-    await page.getByTestId('trouble').waitFor();
-    assert.equal(await page.getByTestId('notice').count(), 2);
+    await page.getByTestId('band').getByTestId('trouble').waitFor();
+    assert.equal(await page.getByTestId('more-events').innerText(), '2 more');
     await page.screenshot({ path: join(artefacts, 'state-trouble.png') });
-    await page.getByTestId('notice').first().getByRole('button').click();
-    await page.waitForFunction(() => document.querySelectorAll('[data-testid="notice"]').length === 1);
+    await page.getByTestId('more-events').click();
+    await page.getByTestId('event').first().waitFor();
+    assert.deepEqual(await axeFindings(page), []);
+    await page.getByTestId('events-level').selectOption('problem');
+    await page.waitForFunction(() => document.querySelectorAll('[data-testid="event"]').length === 1);
+    assert.match(page.url(), /#\/events\?level=problem$/);
+    await page.screenshot({ path: join(artefacts, 'state-events.png') });
     await page.evaluate(() => (location.hash = '#/servers'));
     await page.getByRole('button', { name: 'Start again: Ollama' }).click();
     await page.locator('[data-testid="server-card"][data-id="ollama"][data-state="ready"]').waitFor();
     await checked(page, 'trouble-servers');
+  });
+
+  for (const [shape, size] of [
+    ['window', WINDOW],
+    ['panel', PANEL],
+  ]) {
+    it(`notices and a switch that is put back move nothing: ${shape}`, async () => {
+      const token = `ready-still-${shape}`;
+      const page = await scene('ready', `still-${shape}`, { size });
+      const rows = page.getByTestId('model-row');
+      await rows.first().waitFor();
+      await page.getByTestId('band').getByText('Nothing to report.').waitFor();
+      const places = async () => ({
+        band: (await page.getByTestId('band').boundingBox()).height,
+        rows: await rows.evaluateAll((all) => all.map((row) => row.getBoundingClientRect().top)),
+      });
+      const before = await places();
+      const notice = {
+        at: new Date().toISOString(),
+        level: 'attention',
+        kind: 'server',
+        title: 'Ollama stopped twice in a minute and was started again, as it had been before',
+        body: 'exited with status 1 (address in use); a reason that is longer than any line of this page has room for',
+        hint: 'Look at its log.',
+        server: 'ollama',
+        acts: [
+          { act: 'show_log', server: 'ollama' },
+          { act: 'start_again', server: 'ollama' },
+        ],
+        own: false,
+      };
+      for (const id of [1, 2, 3]) simulated.engine(token).tell({ ...notice, id });
+      await page.getByTestId('notice').waitFor();
+      await page.getByTestId('more-events').getByText('2 more').waitFor();
+      assert.deepEqual(await places(), before);
+      await page.screenshot({ path: join(artefacts, `state-notice-${shape}.png`) });
+      await page.locator('[data-testid="model-row"][data-id="ollama/qwen2.5:72b"]').click();
+      await page.getByTestId('switch-ended').waitFor();
+      assert.deepEqual(await places(), before);
+      await checked(page, `still-${shape}`);
+    });
+  }
+
+  it('a server that was stopped is said alike everywhere, and one click starts and loads', async () => {
+    const page = await scene('ready', 'stopped');
+    await page.getByTestId('standing').getByText('Ready').waitFor();
+    await simulated.engine('ready-stopped').call({ call: 'stop_server', server: 'llama-server' });
+    await page.getByTestId('standing').getByText('Stopped').waitFor();
+    assert.equal(await page.getByTestId('foot').getAttribute('data-tone'), 'idle');
+    assert.equal(await page.locator('[data-testid="model-row"] svg.good').count(), 0);
+    await page
+      .getByTestId('ask-first')
+      .getByText(/^Starts llama-server and loads SmolLM2/)
+      .waitFor();
+    await page.screenshot({ path: join(artefacts, 'state-stopped.png') });
+    await page.getByRole('button', { name: /^Start and load SmolLM2 135M Instruct/ }).click();
+    await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
+    await checked(page, 'stopped');
   });
 
   it('offline: says so, keeps the last data and marks it', async () => {

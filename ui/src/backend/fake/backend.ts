@@ -2,6 +2,7 @@
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { ErrorCode } from '../../api/ErrorCode';
+import type { Notice } from '../../api/Notice';
 import type { ParallelReport } from '../../api/ParallelReport';
 import type { Reply } from '../../api/Reply';
 import type { Run } from '../../api/Run';
@@ -182,6 +183,11 @@ export class FakeBackend implements Backend {
         });
         return { reply: 'done' };
     }
+  }
+
+  /** Something happens. */
+  tell(notice: Notice): void {
+    this.#change({ notices: [notice, ...this.#snapshot.notices] });
   }
 
   #current(): Reply {
