@@ -116,7 +116,7 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
     await page.screenshot({ path: join(artefacts, 'state-stopped.png') });
     await page.getByRole('button', { name: /^Start and load SmolLM2 135M Instruct/ }).click();
     await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
-    await checked(page, 'stopped');
+    await checked(page, 'started-and-loading');
   });
 
   it('offline: says so, keeps the last data and marks it', async () => {

@@ -34,7 +34,8 @@ export const events = {
   none: 'Nothing to report.',
   newer: 'Newer',
   older: 'Older',
-  pageOf: (from: number, to: number, all: number) => `${from} – ${to} of ${all} ${all === 1 ? 'event' : 'events'}`,
+  pageOf: (from: number, to: number, all: number) =>
+    from === 1 && to === all ? (all === 1 ? '1 event' : `${all} events`) : `${from} – ${to} of ${all} events`,
   noneMatch: 'No event matches this filter.',
   meaning: 'Crashes, restarts, switches that were put back and the like are listed here; the newest 2,000 are kept.',
 };

@@ -47,7 +47,7 @@ const none: ActiveStanding = {
 
 function head(snapshot: Snapshot, answering: number): ActiveStanding {
   const { active, switching } = snapshot;
-  const first = switching === null ? null : `Waits for the switch to ${title(snapshot, switching.to)}.`;
+  const first = switching === null ? null : waitsFor(snapshot, switching.to);
   if (active === null) return { ...none, first };
   const server = snapshot.servers.find((one) => one.id === active.server);
   const told = (change: Partial<ActiveStanding>): ActiveStanding => ({ ...none, first, ...change });
@@ -81,6 +81,12 @@ function head(snapshot: Snapshot, answering: number): ActiveStanding {
   if (answering > 0)
     return told({ holds: 'answering', tone: 'busy', word: answering === 1 ? 'Answering' : `Answering ${answering}` });
   return told({ holds: 'ready', tone: 'good', word: 'Ready' });
+}
+
+function waitsFor(snapshot: Snapshot, to: { server: string; model: string }): string {
+  const { active } = snapshot;
+  const isIt = active?.server === to.server && active.model === to.model;
+  return isIt ? `Waits until ${title(snapshot, to)} is loaded.` : `Waits for the switch to ${title(snapshot, to)}.`;
 }
 
 function row(model: ModelView, snapshot: Snapshot): Standing {

@@ -137,5 +137,9 @@ fn behind_switch(snapshot: &Snapshot) -> Option<String> {
     let switching = snapshot.switching.as_ref()?;
     let title = snapshot.model_title(&switching.to.server, &switching.to.model);
     let left = switching.eta_s.map_or_else(String::new, |eta| format!(", {}", about(eta)));
-    Some(format!("Waits for the switch to {title}{left}."))
+    let again = snapshot.active.as_ref().is_some_and(|active| active.reference() == switching.to);
+    Some(match again {
+        true => format!("Waits until {title} is loaded{left}."),
+        false => format!("Waits for the switch to {title}{left}."),
+    })
 }

@@ -205,6 +205,11 @@ fn a_question_says_what_it_waits_for() {
             known(),
             "Waits for the switch to Model 1, about 4 s.",
         ),
+        (
+            &|s: &mut Snapshot| s.switching = switching("model-0", SwitchPhase::Loading),
+            known(),
+            "Waits until Model 0 is loaded, about 4 s.",
+        ),
     ] {
         assert_eq!(first(change, &circumstances).as_deref(), Some(wanted));
     }

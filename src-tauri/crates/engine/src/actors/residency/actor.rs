@@ -330,7 +330,8 @@ impl Residency {
                 again: matches!(cause, Cause::Restore(_)),
             }),
             Some(error) if error.code != ErrorCode::Cancelled => {
-                let kept = self.active.as_ref().filter(|_| self.standing == Standing::Open);
+                // What does not answer was not put back: it is only still the choice.
+                let kept = self.active.as_ref().filter(|_| self.answers());
                 self.around.notifier.tell(Happening::PutBack {
                     to: report.to.clone(),
                     title,
