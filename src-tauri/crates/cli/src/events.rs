@@ -1,5 +1,5 @@
 use crate::{
-    output::{Output, table, words},
+    output::{ABSENT, Output, day_and_second, table, words},
     session::{Session, unexpected},
 };
 use clap::Args;
@@ -34,7 +34,7 @@ pub async fn run(arguments: Events, output: &Output) -> Result<u8, ApiError> {
     };
     output.answer(json!({ "events": events, "total": total }), || match events.is_empty() {
         true => "Nothing to report.".into(),
-        false => table(&["AT (UTC)", "LEVEL", "SERVER", "WHAT"], events.iter().map(row).collect()),
+        false => table(&["AT (local)", "LEVEL", "SERVER", "WHAT"], events.iter().map(row).collect()),
     });
     Ok(0)
 }
@@ -42,9 +42,9 @@ pub async fn run(arguments: Events, output: &Output) -> Result<u8, ApiError> {
 fn row(event: &Notice) -> Vec<String> {
     let hint = event.hint.as_ref().map(|hint| format!(" {hint}")).unwrap_or_default();
     vec![
-        event.at.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        day_and_second(event.at),
         words(&event.level),
-        event.server.as_ref().map_or_else(|| "–".into(), ToString::to_string),
+        event.server.as_ref().map_or_else(|| ABSENT.into(), ToString::to_string),
         format!("{}. {}{hint}", event.title, event.body),
     ]
 }
