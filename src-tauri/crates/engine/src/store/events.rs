@@ -134,18 +134,18 @@ mod tests {
     use pilothouse_domain::notice::NoticeAct;
 
     fn notice(id: u64) -> Notice {
-        let server = if id % 2 == 0 { "ollama" } else { "llama-server" };
+        let server = if id.is_multiple_of(2) { "ollama" } else { "llama-server" };
         Notice {
             id,
             at: Timestamp::from_millisecond(id as i64 * 1000).unwrap(),
-            level: if id % 3 == 0 { NoticeLevel::Problem } else { NoticeLevel::Info },
-            kind: if id % 5 == 0 { NoticeKind::Benchmark } else { NoticeKind::Server },
+            level: if id.is_multiple_of(3) { NoticeLevel::Problem } else { NoticeLevel::Info },
+            kind: if id.is_multiple_of(5) { NoticeKind::Benchmark } else { NoticeKind::Server },
             title: format!("Event {id}"),
             body: "Because.".into(),
             hint: None,
             server: Some(server.into()),
             acts: vec![NoticeAct::ShowLog { server: server.into() }],
-            own: id % 7 == 0,
+            own: id.is_multiple_of(7),
         }
     }
 
