@@ -9,6 +9,7 @@ mod lab;
 mod options;
 mod paper;
 mod past;
+mod set_setting;
 mod trends;
 mod tuning;
 
@@ -69,6 +70,8 @@ pub(crate) struct Inner {
     pub paths: Paths,
     pub keys: Keys,
     pub settings: SettingsFile,
+    /// What was asked for besides the file.
+    pub options: EngineOptions,
     pub supervisors: Supervisors,
     pub residency: ResidencyHandle,
     pub leases: Leases,
@@ -234,6 +237,7 @@ impl Engine {
             paths: paths.clone(),
             keys,
             settings: settings_file,
+            options,
             supervisors,
             residency,
             leases,
@@ -259,7 +263,7 @@ impl Engine {
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
+            follow_settings(inner.clone(), fleet, settings, (notify_on, switching, named));
         Ok(Self {
             inner,
             doors,
@@ -354,7 +358,7 @@ fn look_for_damage(inner: &Arc<Inner>) {
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
-    (options, started_with): (EngineOptions, Settings),
+    started_with: Settings,
     (notify_on, switching, named): (
         watch::Sender<bool>,
         watch::Sender<SwitchingSettings>,
@@ -370,7 +374,7 @@ fn follow_settings(
         while let Some(change) = changes.recv().await {
             match change {
                 Ok(mut settings) => {
-                    options.apply(&mut settings);
+                    inner.options.apply(&mut settings);
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));

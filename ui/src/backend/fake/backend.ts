@@ -17,6 +17,7 @@ import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import type { Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { FakeSettings } from './settings';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 const ANSWER =
@@ -40,6 +41,7 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
+  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
   #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
 
   /** `step`: milliseconds that each simulated step takes. */
@@ -159,6 +161,10 @@ export class FakeBackend implements Backend {
       case 'cancel_setup':
         this.#setup += 1;
         return { reply: 'done' };
+      case 'settings':
+        return { reply: 'settings', settings: this.settings.view() };
+      case 'set_setting':
+        return { reply: 'settings', settings: this.settings.set(call) };
       case 'doctor':
         return {
           reply: 'doctor',
@@ -216,6 +222,7 @@ export class FakeBackend implements Backend {
       this.#changeServer(id, { state: 'starting', reason: null, hint: null });
       await sleep(this.step);
       this.#changeServer(id, { state: 'ready', ownership: 'ours', pid: 5150 });
+      this.settings.started(id);
     }
     return { reply: 'server', server: this.#changeServer(id, {}) };
   }

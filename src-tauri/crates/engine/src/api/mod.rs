@@ -5,6 +5,7 @@
 mod call;
 mod handler;
 mod reply;
+mod settings;
 
 pub use call::{BenchSide, Call, ExportForm, ReportForm};
 pub use handler::CallHandler;
@@ -13,6 +14,7 @@ pub use reply::{
     AnswerChunk, Check, CheckResult, Fetched, HistorySize, Kept, KeptKind, LogLine, LogMatch, LogSource,
     Reply, TableSize,
 };
+pub use settings::{SettingView, SettingsView};
 
 /// What every call gives back.
 pub type CallResult = Result<Reply, ApiError>;

@@ -1,3 +1,4 @@
+use super::SettingsView;
 use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
@@ -122,6 +123,9 @@ pub enum Reply {
     },
     Discovered {
         servers: Vec<Discovered>,
+    },
+    Settings {
+        settings: SettingsView,
     },
     /// Where a key is kept now.
     KeyKept {
