@@ -16,6 +16,7 @@ export * from './memory';
 export * from './now';
 export * from './plans';
 export * from './servers';
+export * from './settings';
 export * from './setup';
 export * from './states';
 export * from './sweep';

@@ -287,7 +287,7 @@ fn ollama() -> Vec<SettingKey> {
             "servers.ollama.context",
             "Context length",
             "In tokens. OLLAMA_CONTEXT_LENGTH",
-            zero(number(0, u32::MAX), "Ollama chooses by the GPU’s memory"),
+            zero(number(0, u32::MAX), "Ollama chooses"),
         )
         .of("ollama"),
         key("servers.ollama.parallel", "Requests at a time", "For each model. OLLAMA_NUM_PARALLEL", own())
