@@ -1,7 +1,8 @@
 //! The settings file by its keys. Without an engine the same code works on the file itself.
 
 use crate::{
-    output::Output,
+    completing,
+    output::{Output, quiet, strong},
     session::{Session, unexpected},
 };
 use clap::Subcommand;
@@ -19,16 +20,23 @@ use serde_json::{Value, json};
 #[derive(Subcommand)]
 pub enum Act {
     /// Print the value of a key ("gateway.wait_s").
-    Get { key: String },
+    Get {
+        #[arg(add = completing::settings())]
+        key: String,
+    },
     /// Write a value into the settings file, with everything else in it as it is.
     Set {
+        #[arg(add = completing::settings())]
         key: String,
         /// A number, a word, on or off; a list with commas between its parts.
         #[arg(allow_negative_numbers = true)]
         value: String,
     },
     /// Put a key back to its default.
-    Reset { key: String },
+    Reset {
+        #[arg(add = completing::settings())]
+        key: String,
+    },
     /// Print where the settings file is.
     Path,
 }
@@ -182,7 +190,8 @@ fn list(view: &SettingsView) -> String {
     let mut group = None;
     for (view, value) in &rows {
         if group != Some(view.about.group) {
-            lines.push(format!("{}{}", if group.is_none() { "" } else { "\n" }, view.about.group.title()));
+            let gap = if group.is_none() { "" } else { "\n" };
+            lines.push(format!("{gap}{}", strong(view.about.group.title())));
             group = Some(view.about.group);
         }
         let differs = view.value != view.default;
@@ -192,8 +201,11 @@ fn list(view: &SettingsView) -> String {
         }
         remarks.extend(waits_for(view).map(|what| format!("waits for a restart of {what}")));
         let mark = if differs { '*' } else { ' ' };
-        let line = format!("{mark} {:keys$}  {value:values$}  {}", view.about.key, remarks.join(", "));
-        lines.push(line.trim_end().to_owned());
+        let line = format!("{mark} {:keys$}  {value:values$}", view.about.key);
+        lines.push(match &remarks[..] {
+            [] => line.trim_end().to_owned(),
+            remarks => format!("{line}  {}", quiet(&remarks.join(", "))),
+        });
     }
     lines.push(format!("\n* differs from the default. The file: {}", view.path));
     lines.join("\n")

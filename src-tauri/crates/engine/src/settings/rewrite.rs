@@ -107,8 +107,12 @@ impl SettingsFile {
         let _turn = self.past.turn.lock().unwrap_or_else(PoisonError::into_inner);
         create(self.path()).map_err(|error| self.cannot_write(&error))?;
         let mut written = self.written()?;
+        let untouched = written.document.to_string();
         edit(&mut written)?;
-        let after = written.document.to_string();
+        let after = match written.document.to_string() {
+            same if same == untouched => written.text.clone(),
+            after => with_ends_of(&written.text, after),
+        };
         parse(&after).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
         self.replace(&written.text, &after)?;
         Ok(Rewritten { before: written.text, after })
@@ -137,8 +141,13 @@ impl SettingsFile {
         }
         // Behind a link stands the file that the person keeps elsewhere.
         let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
+        let rights = std::fs::metadata(&place).map(|meta| meta.permissions());
         pilothouse_system::files::write_private(&place, after.as_bytes())
             .map_err(|error| self.cannot_write(&error))?;
+        // Whoever could read it goes on doing so; there are no secrets in it.
+        if let Err(error) = rights.and_then(|rights| std::fs::set_permissions(&place, rights)) {
+            tracing::warn!(%error, "the settings file is for its owner only now");
+        }
         let mut marks = self.past.marks();
         if marks.own.len() == REMEMBERED {
             marks.own.pop_front();
@@ -151,6 +160,12 @@ impl SettingsFile {
         let text = format!("{} cannot be written: {error}.", self.path().display());
         ApiError::new(ErrorCode::System, text).hint("Check its permissions and the free disk space.")
     }
+}
+
+/// The lines end as they did: the parser knows "\n" alone.
+fn with_ends_of(text: &str, after: String) -> String {
+    let (lines, of_windows) = (text.matches('\n').count(), text.matches("\r\n").count());
+    if of_windows > 0 && of_windows == lines { after.replace('\n', "\r\n") } else { after }
 }
 
 /// The SHA-256 of a text in hexadecimal digits.

@@ -264,6 +264,23 @@ mod tests {
     }
 
     #[test]
+    fn lines_of_another_system_and_the_rights_of_the_file_stay() {
+        let text = "# top\r\n[gateway]\r\nwait_s = 30 # x\r\n\r\n[tray]\r\ntext = true\r\n";
+        let (_folder, file) = file(text);
+        #[cfg(unix)]
+        let rights = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        #[cfg(unix)]
+        std::fs::set_permissions(file.path(), rights).unwrap();
+        set(&file, "gateway.wait_s", Some(json!(20))).unwrap();
+        assert_eq!(read(&file), text.replace("= 30", "= 20"));
+        #[cfg(unix)]
+        {
+            let mode = std::fs::metadata(file.path()).unwrap().permissions();
+            assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o644);
+        }
+    }
+
+    #[test]
     fn what_is_shown_is_what_is_written_and_a_mistake_is_said() {
         let (_folder, file) = file("[gateway]\nwait_s = 20\n");
         let shown = view(&file);
