@@ -223,9 +223,10 @@ fn words(kind: &SettingKind, value: &Value) -> String {
         {
             format!("({words})")
         }
-        (SettingKind::Choice { choices }, value) => {
-            let words = choices.iter().find(|choice| *value == choice.value.as_str());
-            words.map_or_else(|| bare(value), |choice| choice.words.clone())
+        // As it is set; what nothing means is said.
+        (SettingKind::Choice { choices }, value) if value == "" => {
+            let nothing = choices.iter().find(|choice| choice.value.is_empty());
+            format!("({})", nothing.map(|choice| choice.words.as_str()).unwrap_or_default())
         }
         (SettingKind::List { .. }, Value::Array(list)) => match &list[..] {
             [] => "none".into(),
@@ -284,7 +285,7 @@ mod tests {
         assert!(lines[2].starts_with("  gateway.queue") && lines[2].ends_with("1024"), "{text}");
         assert_eq!(lines[4], "Ollama");
         assert!(lines[5].contains("8192") && lines[5].ends_with("waits for a restart of ollama"), "{text}");
-        assert!(lines[6].ends_with("Ollama chooses"), "{text}");
+        assert!(lines[6].ends_with("(Ollama chooses)"), "{text}");
         assert!(text.ends_with("The file: /p"), "{text}");
     }
 }
