@@ -48,7 +48,7 @@ export const settings = {
   restart: (what: string) => `Restart ${what}`,
   restarting: (what: string) => `Restarting ${what}`,
   start: (what: string) => `Start ${what}`,
-  restartLoses: (model: string) => `It takes ${model}, the active model, out of memory.`,
+  restartLoses: (model: string) => `The restart takes ${model}, the active model, out of memory.`,
   quitFirst: 'Quit Pilothouse and start it again.',
   whenStarted: (what: string) => `Somebody else started this ${what}; in force with one that Pilothouse starts.`,
   mistake: 'The settings file has a mistake, so nothing can be changed here. These values hold.',

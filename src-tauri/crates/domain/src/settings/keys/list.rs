@@ -267,7 +267,7 @@ fn lm_studio() -> Vec<SettingKey> {
 
 fn ollama() -> Vec<SettingKey> {
     let key = |key, title, meaning, kind| key_of(Ollama, key, title, meaning, kind);
-    let own = || zero(number(0, u32::MAX), "Ollama’s own default");
+    let own = || zero(number(0, u32::MAX), "Ollama’s own");
     let flash = [("", "Ollama chooses"), ("on", "On"), ("off", "Off")];
     let kv = [("", "Ollama’s own (16 bit)"), ("f16", "16 bit"), ("q8_0", "8 bit"), ("q4_0", "4 bit")];
     vec![
