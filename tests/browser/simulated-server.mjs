@@ -38,7 +38,7 @@ export async function startSimulated({ step = 120 } = {}) {
 
   async function answerCall(request, response) {
     const token = request.headers.authorization?.replace(/^Bearer /, '') ?? '';
-    const scene = /^(ready|empty|trouble|first-start|gpu|gpus|mac|offline)-/.exec(token)?.[1];
+    const scene = /^(ready|empty|trouble|first-start|gpu|gpus|mac|many|names|offline)-/.exec(token)?.[1];
     if (scene === undefined) return send(response, 401, fault('unauthorized', 'The token is not known.'));
     const engine = engines.get(token) ?? {
       fake: new FakeBackend(scene, step),

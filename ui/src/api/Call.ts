@@ -45,7 +45,7 @@ kv?: string,
 /**
  * Another machine, empty but for its system; by default this one as it is now.
  */
-machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
+machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "model_facts" } | { "call": "cancel_switch" } | { "call": "bench", model?: string, server?: ServerId, 
 /**
  * "quick" (default), "standard", "ab" (default with `against`), "sweep", "load", "copies", "open" (default with
  * `rate_per_s`), "agent" (default with `turns`) or "replay" (default with `replay`).

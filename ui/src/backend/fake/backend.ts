@@ -2,6 +2,7 @@
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { ErrorCode } from '../../api/ErrorCode';
+import type { LogLine } from '../../api/LogLine';
 import type { ParallelReport } from '../../api/ParallelReport';
 import type { Reply } from '../../api/Reply';
 import type { Run } from '../../api/Run';
@@ -13,9 +14,10 @@ import type { Backend } from '../backend';
 import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
+import { factsOf, pastSwitches } from './facts';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
-import type { Scene } from './scene-names';
+import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
@@ -40,6 +42,7 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
+  readonly #startedAt = Date.now();
   #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
 
   /** `step`: milliseconds that each simulated step takes. */
@@ -97,6 +100,8 @@ export class FakeBackend implements Backend {
         return { reply: 'fit', report: fitOf(call, this.scene, this.#snapshot) };
       case 'fit_together':
         return { reply: 'together', together: togetherOf(this.#snapshot, this.scene) };
+      case 'model_facts':
+        return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#runs, this.scene, Date.now()) };
       case 'cancel_switch':
         this.#switch += 1;
         return { reply: 'done' };
@@ -137,7 +142,7 @@ export class FakeBackend implements Backend {
           size: sizeOf(this.#runs.length),
         };
       case 'switches':
-        return { reply: 'switches', switches: [] };
+        return { reply: 'switches', switches: pastSwitches(this.#snapshot, Date.now()) };
       case 'gauge_history':
         return {
           reply: 'gauge_history',
@@ -146,7 +151,9 @@ export class FakeBackend implements Backend {
       case 'logs':
         return {
           reply: 'logs',
-          lines: logLines(call.server, Date.now()).filter((line) => line.number > (call.after ?? 0)),
+          lines: this.#logged(call.server)
+            .filter((line) => line.number > (call.after ?? 0))
+            .slice(-(call.limit ?? 200)),
         };
       case 'ask':
         return this.#ask(call.prompt);
@@ -178,6 +185,14 @@ export class FakeBackend implements Backend {
         });
         return { reply: 'done' };
     }
+  }
+
+  /** Where there is much of everything, lines go on coming. */
+  #logged(server: string): LogLine[] {
+    const now = Date.now();
+    return hasMany(this.scene)
+      ? logLines(server, now, 3000 + Math.floor((now - this.#startedAt) / Math.max(1, this.step)))
+      : logLines(server, now);
   }
 
   #current(): Reply {

@@ -174,6 +174,9 @@ pub enum Call {
         #[ts(optional)]
         machine: Option<Machine>,
     },
+    /// What the past of this machine says of each listed model: measured or forecast speed, loads, last use. Errors:
+    /// store_unavailable.
+    ModelFacts,
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,
     /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison

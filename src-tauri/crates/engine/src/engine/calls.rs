@@ -114,6 +114,7 @@ impl Inner {
                     fitting::Asked { models: Vec::new(), server: None, context, parallel, kv, machine };
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
+            Call::ModelFacts => Ok(Reply::ModelFacts { models: self.model_facts().await? }),
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
             Call::Bench { resume: Some(run_id), .. } => self.resume_bench(run_id).await,
             Call::Bench {
@@ -192,7 +193,7 @@ impl Inner {
             }
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
-                Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
+                Ok(Reply::Switches { switches: self.store()?.past_switches(limit).await? })
             }
             Call::GaugeHistory { since_ms, span_s } => {
                 Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })

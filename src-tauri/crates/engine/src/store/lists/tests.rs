@@ -174,6 +174,8 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
         (OF_ITSELF, 1),
         (ITSELF_SINCE, 1),
         (NEWEST_OF_EACH, 1),
+        (crate::store::past::PASTS, 3),
+        (crate::store::past::NEWEST_OF_PLANS, 1),
         (crate::store::levels::WATCHED, 0),
         (crate::store::runs::ONE_RUN, 1),
         (crate::store::trials::TRIALS, 1),
@@ -203,6 +205,7 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
                 !whole
                     || ![
                         "run",
+                        "switch",
                         "trial",
                         "listed",
                         "newest",
