@@ -20,6 +20,9 @@ export const app = {
   cancel: 'Cancel',
   dismiss: 'Dismiss',
   dismissAll: 'Dismiss all',
+  copy: 'Copy',
+  copied: 'Copied',
+  failed: 'Not copied',
   back: 'Back',
   notReported: 'not reported',
   keys: 'Keys',
@@ -27,7 +30,7 @@ export const app = {
 } as const;
 
 export const keys: [string, string][] = [
-  ['/', 'Filter models'],
+  ['/', 'Filter this page'],
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
