@@ -228,7 +228,7 @@ describe('the page History', () => {
     expect(await screen.findAllByTestId('trend')).toHaveLength(2);
     await userEvent.selectOptions(screen.getByTestId('history-metric'), 'ttft_ms');
     expect(
-      await screen.findByRole('img', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ }),
+      await screen.findByRole('slider', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ }),
     ).toBeTruthy();
     await userEvent.selectOptions(screen.getByTestId('history-metric'), 'energy_j_per_token');
     await expect.poll(() => screen.queryByTestId('trend')).toBeNull();

@@ -33,6 +33,10 @@ export const history = {
   accept: 'That is as it shall be',
   loading: 'Reading history',
   onePoint: 'A second run of the same model draws a line in time.',
+  /** Heard at a point of a plot. */
+  pointSaid: (when: string, value: string, low: string, high: string, run: number | null) =>
+    `${when}: ${value}, ${low} to ${high}${run === null ? '' : `, run ${run}`}`,
+  inUnit: (unit: string) => unit,
   pick: 'Pick',
   pickOf: (title: string, time: string) => `Pick ${title}, ${time}`,
   pickTwo: 'Pick two runs to compare them.',
