@@ -30,6 +30,11 @@ after="$(ticks)"
 awk -v used=$((after - before)) -v hertz="$(getconf CLK_TCK)" -v seconds="$seconds" \
     'BEGIN { printf "processor  %.2f %% of a core\n", used / hertz / seconds * 100 }'
 awk '/^Pss:/ { printf "memory     %.1f MB (PSS)\n", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"
+say "The page in a browser"
+if [ -d node_modules/playwright-core ]; then
+    url="$(python3 -c 'import json, sys; print(json.loads(sys.stdin.readline())["url"])' <"$home/serve.out")"
+    node tools/page-cost.mjs "page=$url"
+fi
 # Ten minutes: samples come every 5 s, and mappings are walked every 30 s.
 seconds="${BENCH_SECONDS:-600}"
 say "The tray app, no window, twice $seconds s"

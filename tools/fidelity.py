@@ -68,11 +68,17 @@ enabled = false
             [PROGRAM, "serve"], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + START_S
-        while not any(one["state"] == "ready" for one in self.ask("status").get("servers", [])):
+        while not self.is_at_rest():
             if time.monotonic() > deadline:
-                sys.exit("llama-server was not ready in time")
+                sys.exit("llama-server had not loaded the model in time")
             time.sleep(0.2)
         return self
+
+    def is_at_rest(self):
+        """A first start makes the only model active by itself."""
+        status = self.ask("status")
+        ready = any(one["state"] == "ready" for one in status.get("servers", []))
+        return ready and status.get("active") is not None and status.get("switching") is None
 
     def __exit__(self, *_):
         self.process.terminate()
@@ -124,6 +130,7 @@ def measure(engine, asked):
             else:
                 theirs = llama_bench(asked.programs, asked.model, depth, asked.trials)
         pairs.append(ours / theirs)
+        print(f"  pair {len(pairs)} of {asked.rounds}: {ours:.2f} tok/s, llama-bench {theirs:.2f}", file=sys.stderr, flush=True)
     decode = statistics.median(one["decode_tok_s"] / one["server_decode_tok_s"] for one in trials)
     prompt_ms = [
         1000 * (one["prompt_tokens"] - (one["cached_tokens"] or 0)) / one["server_prefill_tok_s"] for one in trials

@@ -180,9 +180,9 @@ export class Store {
       const known = this.snapshot?.revision;
       // After an outage everything is asked for again: the engine may be a new one that counts from the start.
       const fresh = known === undefined || this.offline !== null;
-      const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : { call: 'snapshot', known });
+      const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : this.#news(known));
       await this.#take(reply);
-      if (reply.reply === 'snapshot' || reply.reply === 'unchanged') this.#engineNow = reply.now ?? null;
+      if ('now' in reply) this.#engineNow = reply.now ?? null;
       this.offline = null;
       this.answeredAt = Date.now();
     } catch (error) {
@@ -201,10 +201,23 @@ export class Store {
   async #take(reply: Reply): Promise<void> {
     if (reply.reply === 'unchanged') return;
     const before = this.snapshot;
-    const { snapshot } = expectReply(reply, 'snapshot');
+    let snapshot: Snapshot;
+    let history: GaugeHistory | undefined;
+    if (reply.reply === 'parts' && before !== null) {
+      snapshot = { ...before, ...reply.parts, revision: reply.revision, at: reply.at };
+      history = reply.history;
+    } else snapshot = expectReply(reply, 'snapshot').snapshot;
     this.#noteEnd(before, snapshot);
     this.snapshot = snapshot;
-    if (snapshot.gauges && snapshot.gauges.at !== before?.gauges?.at) await this.#pullHistory();
+    if (history !== undefined && this.gaugeSpan === '15m') this.gaugeHistory = joinHistory(this.gaugeHistory, history);
+    else if (snapshot.gauges && snapshot.gauges.at !== before?.gauges?.at) await this.#pullHistory();
+  }
+
+  /** Asks for what has changed, with the newest samples where they are shown one by one. */
+  #news(known: number): Call {
+    const since = this.gaugeSpan === '15m' ? this.gaugeHistory.at_ms.at(-1) : undefined;
+    const call = { call: 'snapshot', known, parts: true } as const;
+    return since === undefined ? call : { ...call, gauges_since_ms: since };
   }
 
   #noteEnd(before: Snapshot | null, after: Snapshot): void {

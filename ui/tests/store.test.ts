@@ -40,7 +40,7 @@ describe('the store', () => {
     expect(backend.of('snapshot')).toEqual([{ call: 'snapshot' }]);
     answerWith({ reply: 'unchanged', revision: 7 });
     await pass(1000);
-    expect(backend.of('snapshot').at(-1)).toEqual({ call: 'snapshot', known: 7 });
+    expect(backend.of('snapshot').at(-1)).toEqual({ call: 'snapshot', known: 7, parts: true });
     expect(store.snapshot?.revision).toBe(7);
   });
 
@@ -128,6 +128,30 @@ describe('the store', () => {
     await pass(1000);
     expect(backend.of('gauge_history').at(-1)).toEqual({ call: 'gauge_history', since_ms: 2000 });
     expect(store.gaugeHistory.at_ms).toEqual([1000, 2000]);
+  });
+
+  it('puts what has changed over what it has, and the newest samples behind the others', async () => {
+    const snapshot = snapshotOf('ready', { revision: 7 });
+    answerWith({ reply: 'snapshot', snapshot });
+    const history = { ...emptyHistory(), at_ms: [1000, 2000], step_ms: 1000, cpu_percent: [1, null] };
+    backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
+    stop = store.start();
+    await pass(0);
+    const at = new Date(Date.now() + 1).toISOString();
+    const gauges = snapshot.gauges && { ...snapshot.gauges, at, cpu_percent: 42 };
+    answerWith({
+      reply: 'parts',
+      revision: 9,
+      at,
+      parts: { gauges, active_absent: 'It is damaged.' },
+      history: { ...emptyHistory(), at_ms: [3000], step_ms: 1000, cpu_percent: [42] },
+    });
+    await pass(1000);
+    expect(backend.of('snapshot').at(-1)).toEqual({ call: 'snapshot', known: 7, parts: true, gauges_since_ms: 2000 });
+    expect(store.snapshot).toEqual({ ...snapshot, revision: 9, at, gauges, active_absent: 'It is damaged.' });
+    expect(store.snapshot?.models).toBe(snapshot.models);
+    expect(store.gaugeHistory.at_ms).toEqual([1000, 2000, 3000]);
+    expect(backend.of('gauge_history')).toHaveLength(1);
   });
 
   it('calls gauges stale when their last sample is older than two', async () => {

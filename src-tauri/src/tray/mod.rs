@@ -8,7 +8,7 @@ use menu::LiveMenu;
 use pilothouse_domain::tray::{TrayAction, TrayModel, TrayOp, diff, tray_model};
 use pilothouse_engine::{
     EngineHandle,
-    api::{Call, CallHandler},
+    api::{BenchCall, Call, CallHandler},
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -82,25 +82,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },
         TrayAction::Restart(server) => Call::RestartServer { server },
-        TrayAction::Bench => Call::Bench {
-            model: None,
-            server: None,
-            plan: None,
-            trials: None,
-            up_to: None,
-            rate_per_s: None,
-            seconds: None,
-            arrivals: None,
-            turns: None,
-            replay: None,
-            when_disturbed: None,
-            quiet_wait_s: None,
-            budget_s: None,
-            assume_noise: None,
-            slo_ms: None,
-            against: None,
-            resume: None,
-        },
+        TrayAction::Bench => Call::Bench(BenchCall::default()),
         TrayAction::CancelBench => Call::CancelBench,
     };
     let engine = engine.clone();

@@ -34,6 +34,14 @@ now?: string, } | { "reply": "unchanged", revision: number,
 /**
  * As in `Snapshot`.
  */
+now?: string, } | { "reply": "parts", revision: number, at: string, parts: Partial<Snapshot>, 
+/**
+ * As `gauge_history` would have answered.
+ */
+history?: GaugeHistory, 
+/**
+ * As in `Snapshot`.
+ */
 now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "run", detail: RunDetail, } | { "reply": "runs", runs: Array<Run>, 
 /**
  * How many the filter lets through altogether.

@@ -1,5 +1,6 @@
 use crate::{
-    output::{Output, table, words},
+    completing,
+    output::{Output, known, table, words},
     session::{Session, unexpected},
 };
 use clap::{Args, Subcommand};
@@ -11,9 +12,9 @@ use serde_json::json;
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Baseline {
     /// Only models whose name contains this.
-    #[arg(long)]
+    #[arg(long, add = completing::models())]
     model: Option<String>,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     #[command(subcommand)]
     act: Option<Act>,
@@ -54,7 +55,6 @@ fn text(trends: &[Trend]) -> String {
         return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
     }
     let header = ["MODEL", "SERVER", "PLAN", "FIGURE", "RUNS", "BASELINE", "NOW", "STATE"];
-    let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| format!("{value:.1}"));
     let row = |trend: &Trend| {
         vec![
             trend.model.clone(),
@@ -62,8 +62,8 @@ fn text(trends: &[Trend]) -> String {
             trend.plan.clone(),
             trend.metric.words().to_owned(),
             trend.points.len().to_string(),
-            figure(trend.watch.baseline),
-            figure(trend.watch.now.or_else(|| trend.points.last().map(|point| point.median))),
+            known(trend.watch.baseline),
+            known(trend.watch.now.or_else(|| trend.points.last().map(|point| point.median))),
             words(&trend.watch.state),
         ]
     };

@@ -1,28 +1,30 @@
 use crate::{
-    compare, document, held,
-    history::figure,
-    output::{Output, table},
-    plans, serve,
+    compare, completing, document,
+    output::{Output, spread, strong, table},
+    serve,
     session::{Session, unexpected},
 };
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use pilothouse_domain::{
     bench::{
-        BenchPlan, BenchProgress, Interval, PlanAsked, Run, RunState, TrialPhase,
+        BenchPlan, BenchProgress, Interval, Run, RunState, TrialPhase,
         arrivals::ArrivalPattern,
         expected::expected,
         plan::WhenDisturbed,
         quiet::in_words,
         replay::{MAX_PROMPT_BYTES, prompts_of},
-        sweep::{QUERY_MS, Sweep as Levels, SweepPoint},
+        sweep::{QUERY_MS, Sweep as Levels},
     },
     model::{Model, ModelRef, find_model},
     server::ServerId,
     snapshot::Snapshot,
-    units::gigabytes,
+    units::{gigabytes, short},
 };
-use pilothouse_engine::api::{ApiError, BenchSide, Call, ErrorCode, Reply};
+use pilothouse_engine::{
+    api::{ApiError, BenchCall, BenchSide, Call, ErrorCode, Reply},
+    report::{Results, results},
+};
 use pilothouse_system::ending;
 use std::{
     fs::File,
@@ -33,14 +35,15 @@ use std::{
 #[derive(Args)]
 pub struct Bench {
     /// Default: the active model. `SERVER/MODEL` names one of several.
+    #[arg(add = completing::models())]
     model: Option<String>,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// Measure this model in turns with it and say which one is faster; it may be the same.
     #[arg(long, value_name = "MODEL")]
     against: Option<String>,
     /// The server of the other model.
-    #[arg(long, value_name = "SERVER", requires = "against")]
+    #[arg(long, value_name = "SERVER", requires = "against", add = completing::servers())]
     against_server: Option<String>,
     /// Measured requests, 5 to 100; of a comparison, blocks of one request of each side to begin with, 6 to 60; of agent,
     /// conversations, 3 to 20.
@@ -86,8 +89,9 @@ pub struct Bench {
 #[derive(Args)]
 pub struct Sweep {
     /// Default: the active model.
+    #[arg(add = completing::models())]
     model: Option<String>,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// The most requests at a time, 1 to 64.
     #[arg(long, value_name = "N", default_value_t = 8)]
@@ -127,7 +131,7 @@ impl Gate {
 }
 
 pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
-    let call = Call::Bench {
+    let call = BenchCall {
         model: arguments.model,
         server: arguments.server.map(ServerId),
         plan: arguments.plan,
@@ -155,24 +159,17 @@ pub async fn run(arguments: Bench, output: &Output) -> Result<u8, ApiError> {
 }
 
 pub async fn sweep(arguments: Sweep, output: &Output) -> Result<u8, ApiError> {
-    let call = Call::Bench {
+    let call = BenchCall {
         model: arguments.model,
         server: arguments.server.map(ServerId),
         plan: Some("sweep".into()),
         trials: arguments.trials,
         up_to: Some(arguments.up_to),
-        rate_per_s: None,
-        seconds: None,
-        arrivals: None,
-        turns: None,
-        replay: None,
         when_disturbed: Some(arguments.gate.when_disturbed()),
         quiet_wait_s: arguments.gate.quiet_wait,
-        against: None,
         budget_s: arguments.gate.budget,
-        assume_noise: None,
         slo_ms: arguments.slo_ms,
-        resume: None,
+        ..BenchCall::default()
     };
     with_an_engine(call, output).await
 }
@@ -203,50 +200,18 @@ fn read_prompts(file: &Path) -> Result<String, ApiError> {
 
 /// The plan of a call, as the engine will read it; `None` where the run that goes on has it. Errors: invalid_call, before an
 /// engine is asked or started.
-fn plan_of(call: &Call) -> Result<Option<BenchPlan>, ApiError> {
-    let Call::Bench {
-        plan,
-        trials,
-        up_to,
-        rate_per_s,
-        seconds,
-        arrivals,
-        turns,
-        replay,
-        when_disturbed,
-        quiet_wait_s,
-        against,
-        budget_s,
-        slo_ms,
-        resume: None,
-        ..
-    } = call
-    else {
+fn plan_of(call: &BenchCall) -> Result<Option<BenchPlan>, ApiError> {
+    if call.resume.is_some() {
         return Ok(None);
-    };
-    let prompts = replay.as_deref().map(prompts_of).transpose()?;
-    let asked = PlanAsked {
-        name: plan.as_deref(),
-        against: against.is_some(),
-        trials: *trials,
-        up_to: *up_to,
-        rate_per_s: *rate_per_s,
-        seconds: *seconds,
-        pattern: *arrivals,
-        turns: *turns,
-        replay: prompts.as_deref().map(|prompts| (prompts, "")),
-        when_disturbed: *when_disturbed,
-        quiet_wait_s: *quiet_wait_s,
-        budget_s: *budget_s,
-        slo_ms: *slo_ms,
-    };
-    asked.plan(0, QUERY_MS).map(Some)
+    }
+    let prompts = call.replay.as_deref().map(prompts_of).transpose()?;
+    call.asked(prompts.as_deref().map(|prompts| (prompts, ""))).plan(0, QUERY_MS).map(Some)
 }
 
 /// Says how long a plan takes, where that is known.
-async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: &Output) {
-    let Call::Bench { model, server, against, .. } = call else { return };
-    let Ok(Reply::Snapshot { snapshot, .. }) = session.call(Call::Snapshot { known: None }).await else {
+async fn say_how_long(session: &Session, call: &BenchCall, plan: &BenchPlan, output: &Output) {
+    let BenchCall { model, server, against, .. } = call;
+    let Ok(Reply::Snapshot { snapshot, .. }) = session.call(Call::whole_snapshot()).await else {
         return;
     };
     let models: Vec<Model> = snapshot.models.iter().map(|view| view.model.clone()).collect();
@@ -290,7 +255,7 @@ async fn say_how_long(session: &Session, call: &Call, plan: &BenchPlan, output: 
 }
 
 /// Measures through the running engine, or through one of its own when none runs.
-async fn with_an_engine(call: Call, output: &Output) -> Result<u8, ApiError> {
+async fn with_an_engine(call: BenchCall, output: &Output) -> Result<u8, ApiError> {
     let plan = plan_of(&call)?;
     match Session::connect() {
         Ok(session) => measure(&session, call, plan.as_ref(), output).await,
@@ -317,7 +282,7 @@ async fn with_an_engine(call: Call, output: &Output) -> Result<u8, ApiError> {
 
 async fn measure(
     session: &Session,
-    call: Call,
+    call: BenchCall,
     plan: Option<&BenchPlan>,
     output: &Output,
 ) -> Result<u8, ApiError> {
@@ -333,7 +298,7 @@ async fn measure(
             show(&bar, progress);
         }
     };
-    let reply = session.call_and_watch(call, Call::CancelBench, watch).await;
+    let reply = session.call_and_watch(Call::Bench(call), Call::CancelBench, watch).await;
     bar.finish_and_clear();
     match reply? {
         Reply::Run { detail } => {
@@ -359,7 +324,7 @@ fn show(bar: &ProgressBar, progress: &BenchProgress) {
         (_, _, Some(requests)) => format!("{requests} at a time"),
         (TrialPhase::Measured, None, None) => "measuring".to_owned(),
     };
-    let rate = progress.last_decode_tok_s.map(|rate| format!(", {rate:.1} tok/s")).unwrap_or_default();
+    let rate = progress.last_decode_tok_s.map(|rate| format!(", {} tok/s", short(rate))).unwrap_or_default();
     let left = progress.left_s.map(|left| format!(", about {left:.0} s left")).unwrap_or_default();
     let waits: Vec<String> = progress.waits_for.iter().map(in_words).collect();
     bar.set_length(progress.total.into());
@@ -380,22 +345,17 @@ fn text(run: &Run) -> String {
             "{} on {} · {} · {} trials, {} warm-ups",
             run.model, run.server, run.plan.name, run.trials, run.warmups
         ),
-        format!("decode        {} tok/s", figure(run.decode_tok_s.as_ref())),
-        format!("  server says {} tok/s", figure(run.server_decode_tok_s.as_ref())),
-        format!("prefill       {} tok/s", figure(run.prefill_tok_s.as_ref())),
-        format!("  server says {} tok/s", figure(run.server_prefill_tok_s.as_ref())),
-        format!("first token   {} ms", figure(run.ttft_ms.as_ref())),
-        format!("whole answer  {} ms", figure(run.e2e_ms.as_ref())),
+        format!("decode        {} tok/s", spread(run.decode_tok_s.as_ref())),
+        format!("  server says {} tok/s", spread(run.server_decode_tok_s.as_ref())),
+        format!("prefill       {} tok/s", spread(run.prefill_tok_s.as_ref())),
+        format!("  server says {} tok/s", spread(run.server_prefill_tok_s.as_ref())),
+        format!("first token   {} ms", spread(run.ttft_ms.as_ref())),
+        format!("whole answer  {} ms", spread(run.e2e_ms.as_ref())),
         format!("peak memory   {}", bytes(run.peak_memory_bytes)),
     ];
     lines.extend(run.peak_gpu_memory_bytes.map(|bytes| format!("  on cards    {}", gigabytes(bytes))));
-    lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {joules:.2} J per token")));
-    lines.extend(run.loads.as_ref().map(held::loads));
-    lines.extend(run.copies.as_ref().map(held::copies));
-    lines.extend(run.sweep.as_ref().map(sweep_text));
-    lines.extend(run.open_loop.as_ref().map(plans::open_loop));
-    lines.extend(run.conversation.as_ref().map(plans::conversation));
-    lines.extend(run.replay.as_ref().map(plans::replay));
+    lines.extend(run.energy_j_per_token.map(|joules| format!("energy        {} J per token", short(joules))));
+    lines.extend(results(run).iter().map(result_text));
     lines.extend(run.sweep.as_ref().and_then(|sweep| use_it(run, sweep)));
     let spread = match run.decode_tok_s.as_ref().or(run.ttft_ms.as_ref()).map(|summary| summary.interval) {
         Some(Interval::Confidence95) => "median (95 % interval)",
@@ -419,31 +379,8 @@ fn use_it(run: &Run, sweep: &Levels) -> Option<String> {
     })
 }
 
-fn sweep_text(sweep: &Levels) -> String {
-    let in_time = format!("IN {} ms", sweep.slo_ms);
-    let header =
-        ["AT A TIME", "ALL tok/s", "EACH tok/s", "FIRST TOKEN ms", "95 %", in_time.as_str(), "FAILED"];
-    let one = |figure: Option<f64>| figure.map_or_else(|| "–".into(), |figure| format!("{figure:.1}"));
-    let row = |point: &SweepPoint| {
-        vec![
-            point.concurrency.to_string(),
-            one(point.out_tok_s),
-            point.decode.as_ref().map_or_else(|| one(point.decode_tok_s), |decode| figure(Some(decode))),
-            point.ttft_ms.map_or_else(
-                || "–".into(),
-                |ttft| match ttft.low.zip(ttft.high) {
-                    Some((low, high)) => format!("{:.1} ({low:.1}–{high:.1})", ttft.median),
-                    None => one(Some(ttft.median)),
-                },
-            ),
-            one(point.ttft_ms.map(|ttft| ttft.p95)),
-            point.goodput.map_or_else(|| "–".into(), |share| format!("{:.0} %", 100.0 * share)),
-            point.failed.to_string(),
-        ]
-    };
-    let knee = match (&sweep.knee, &sweep.knee_absent) {
-        (Some(knee), _) => format!("knee at {}: {}", knee.concurrency, knee.method),
-        (None, why) => format!("no knee: {}", why.as_deref().unwrap_or("too few levels")),
-    };
-    format!("{}\n{knee}", table(&header, sweep.points.iter().map(row).collect()))
+fn result_text(found: &Results) -> String {
+    let heads: Vec<&str> = found.heads.iter().map(String::as_str).collect();
+    let notes: String = found.notes.iter().map(|note| format!("\n{note}")).collect();
+    format!("\n{}\n{}{notes}", strong(found.title), table(&heads, found.rows.clone()))
 }

@@ -1,6 +1,6 @@
 use crate::{
     document,
-    output::{Output, table},
+    output::{Output, known, table},
     session::{Session, unexpected},
 };
 use clap::Args;
@@ -71,8 +71,7 @@ fn title(name: &str) -> &str {
 
 fn row(metric: &ComparedMetric) -> Vec<String> {
     let scale = if metric.name == "memory_bytes" { 1e-9 } else { 1.0 };
-    let digits = if scale < 1.0 || metric.name == "energy_j_per_token" { 2 } else { 1 };
-    let figure = |value: Option<f64>| value.map_or_else(|| "–".into(), |v| format!("{:.digits$}", v * scale));
+    let figure = |value: Option<f64>| known(value.map(|value| value * scale));
     vec![
         title(&metric.name).to_owned(),
         figure(metric.a),

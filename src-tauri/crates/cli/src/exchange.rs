@@ -1,7 +1,7 @@
 //! Runs into files and out of them, and out of the history.
 
 use crate::{
-    output::{Output, table},
+    output::{Output, day_and_clock, table},
     session::{Session, unexpected},
 };
 use clap::{Args, Subcommand};
@@ -198,7 +198,7 @@ fn size_text(size: &HistorySize) -> String {
     let rows = size.tables.iter().map(|table| vec![table.name.clone(), megabytes(table.bytes)]).collect();
     let kinds = size.kinds.iter().map(kind_row).collect();
     let measured = match size.measured_at {
-        Some(at) => format!("\n\nCounted and measured at {} UTC.", at.strftime("%Y-%m-%d %H:%M")),
+        Some(at) => format!("\n\nCounted and measured at {}, local time.", day_and_clock(at)),
         None => String::new(),
     };
     format!(

@@ -1,4 +1,5 @@
 use crate::{
+    completing,
     output::{Output, table},
     session::{Session, unexpected},
 };
@@ -20,12 +21,12 @@ use serde_json::json;
 pub struct Fit {
     /// Models that shall be in memory together; typical sizes such as 7b or 70b:q2_k too. Without any, but with --machine:
     /// all typical sizes on that machine.
-    #[arg(required_unless_present_any = ["together", "machine"])]
+    #[arg(required_unless_present_any = ["together", "machine"], add = completing::models())]
     models: Vec<String>,
     /// Find all sets of the models on this machine that fit together.
     #[arg(long, conflicts_with_all = ["models", "server"])]
     together: bool,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// Tokens per request.
     #[arg(long)]

@@ -1,8 +1,9 @@
 use crate::{
     document,
-    output::{Output, table},
+    output::{Output, quiet, table},
     session::Session,
 };
+use console::Term;
 use pilothouse_domain::{
     Timestamp,
     container::ContainerReading,
@@ -11,23 +12,32 @@ use pilothouse_domain::{
     units::gigabytes,
 };
 use pilothouse_engine::api::{ApiError, ErrorCode};
-use std::time::Duration;
-
-/// How often a new sample is looked for.
-const LOOK: Duration = Duration::from_millis(250);
 
 pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     let (mut last, mut known) = (None, None);
+    // Where nobody but a program reads, each sample is a document or a text of its own.
+    let mut screen = (watch && !output.is_json()).then(Term::stdout).filter(Term::is_term).map(Redrawn::on);
     let interrupt = tokio::signal::ctrl_c();
     tokio::pin!(interrupt);
     loop {
-        if let Some(snapshot) = session.news(known).await? {
+        let news = tokio::select! {
+            heard = &mut interrupt => return heard.map(|()| 130).map_err(|error| {
+                ApiError::new(ErrorCode::System, format!("Ctrl-C could not be heard: {error}."))
+            }),
+            news = session.news(known) => news?,
+        };
+        if let Some(snapshot) = news {
             known = Some(snapshot.revision);
             match &snapshot.gauges {
                 Some(gauges) if last != Some(gauges.at) || gauges.stale_s(Timestamp::now()).is_some() => {
                     last = Some(gauges.at);
-                    output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot));
+                    match &mut screen {
+                        Some(screen) => screen.show(&[bars(gauges), text(gauges, &snapshot)].join("\n"))?,
+                        None => {
+                            output.answer(document::gauges(gauges, &snapshot), || text(gauges, &snapshot))
+                        }
+                    }
                 }
                 None if !watch => {
                     let error = ApiError::new(ErrorCode::Busy, "No sample was taken yet.");
@@ -39,13 +49,69 @@ pub async fn run(watch: bool, output: &Output) -> Result<u8, ApiError> {
         if !watch || output.is_lost() {
             return Ok(0);
         }
-        tokio::select! {
-            heard = &mut interrupt => return heard.map(|()| 130).map_err(|error| {
-                ApiError::new(ErrorCode::System, format!("Ctrl-C could not be heard: {error}."))
-            }),
-            () = tokio::time::sleep(LOOK) => {}
-        }
     }
+}
+
+/// A part of a terminal that is written anew in its place.
+struct Redrawn {
+    terminal: Term,
+    lines: usize,
+}
+
+impl Redrawn {
+    fn on(terminal: Term) -> Self {
+        Self { terminal, lines: 0 }
+    }
+
+    /// Takes the place of what was shown before. What has no room is left out at the end: a terminal cannot take back what has
+    /// left it at its top.
+    fn show(&mut self, text: &str) -> Result<(), ApiError> {
+        let (height, width) = self.terminal.size();
+        let room = usize::from(height).saturating_sub(2).max(1);
+        let mut lines: Vec<String> = text
+            .lines()
+            .take(room)
+            .map(|line| console::truncate_str(line, width.into(), "…").into_owned())
+            .collect();
+        lines.push(quiet("Ctrl-C ends this."));
+        let written = self
+            .terminal
+            .clear_last_lines(self.lines)
+            .and_then(|()| self.terminal.write_line(&lines.join("\n")));
+        self.lines = lines.len();
+        written.map_err(|error| {
+            ApiError::new(ErrorCode::System, format!("The terminal takes nothing: {error}."))
+        })
+    }
+}
+
+/// Processor, memory and GPUs as bars, as far as they are told.
+fn bars(gauges: &Gauges) -> String {
+    let line = |name: &str, percent: Option<f64>, words: String| {
+        percent.map(|percent| format!("{name:<8}{} {words}", bar(percent)))
+    };
+    let share = |used: Option<u64>, total: Option<u64>| {
+        used.zip(total.filter(|total| *total > 0)).map(|(used, total)| 100.0 * used as f64 / total as f64)
+    };
+    let percent = |value: Option<f64>| value.map(|value| format!("{value:.0} %")).unwrap_or_default();
+    let memory = share(gauges.memory_used_bytes, gauges.memory_total_bytes);
+    let mut lines = vec![
+        line("CPU", gauges.cpu_percent, percent(gauges.cpu_percent)),
+        line("Memory", memory, percent(memory)),
+    ];
+    for gpu in &gauges.gpus {
+        lines.push(line("GPU", gpu.load_percent, percent(gpu.load_percent)));
+        let held = share(gpu.memory_used_bytes, gpu.memory_total_bytes).filter(|_| !gpu.memory_shared);
+        lines.push(line("", held, format!("{} of its memory", percent(held))));
+    }
+    lines.into_iter().flatten().map(|line| line + "\n").collect()
+}
+
+/// "██████░░░░░░░░░░░░░░": a twentieth each.
+fn bar(percent: f64) -> String {
+    const STEPS: usize = 20;
+    let full = ((percent / 100.0 * STEPS as f64).round() as usize).min(STEPS);
+    format!("{}{}", "█".repeat(full), "░".repeat(STEPS - full))
 }
 
 fn text(gauges: &Gauges, snapshot: &Snapshot) -> String {
@@ -158,6 +224,18 @@ fn containers(snapshot: &Snapshot) -> String {
 mod tests {
     use super::*;
     use pilothouse_domain::gauge::GpuProcess;
+
+    #[test]
+    fn bars_are_as_long_as_their_share_and_absent_ones_are_left_out() {
+        let drawn = |percent| bar(percent).chars().filter(|mark| *mark == '█').count();
+        assert_eq!([0.0, 2.4, 2.6, 50.0, 100.0, 250.0].map(drawn), [0, 0, 1, 10, 20, 20]);
+        let gauges = serde_json::json!({
+            "at": "2026-11-20T09:00:00Z", "cpu_cores": 4, "gpus": [], "servers": [], "orphans": [], "self": {},
+            "cpu_percent": 50.0, "memory_used_bytes": 1,
+        });
+        let gauges: Gauges = serde_json::from_value(gauges).unwrap();
+        assert_eq!(bars(&gauges), "CPU     ██████████░░░░░░░░░░ 50 %\n", "of how much memory is not told");
+    }
 
     #[test]
     fn a_gpu_has_a_line_of_what_it_does_and_leaves_out_what_is_unknown() {

@@ -1,13 +1,10 @@
 use crate::{
-    document, exchange,
-    output::{Output, table, words},
+    completing, document, exchange,
+    output::{Output, day_and_clock, spread, table, words},
     session::{Session, unexpected},
 };
 use clap::Args;
-use pilothouse_domain::{
-    bench::{Run, Summary},
-    server::ServerId,
-};
+use pilothouse_domain::{bench::Run, server::ServerId};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
@@ -17,9 +14,9 @@ pub struct History {
     #[command(subcommand)]
     act: Option<exchange::HistoryAct>,
     /// Only models whose name contains this.
-    #[arg(long)]
+    #[arg(long, add = completing::models())]
     model: Option<String>,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// Only runs of this plan.
     #[arg(long)]
@@ -54,7 +51,7 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
             return "No benchmark was run yet.\n\nhint: `pilothouse bench` measures the active model.".into();
         }
         let header =
-            ["RUN", "STARTED (UTC)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
+            ["RUN", "STARTED (local)", "MODEL", "SERVER", "PLAN", "DECODE tok/s", "FIRST TOKEN ms", "STATE"];
         table(&header, runs.iter().map(row).collect())
     });
     Ok(0)
@@ -63,17 +60,12 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
 fn row(run: &Run) -> Vec<String> {
     vec![
         run.run_id.to_string(),
-        run.started_at.strftime("%Y-%m-%d %H:%M").to_string(),
+        day_and_clock(run.started_at),
         run.model.clone(),
         run.server.to_string(),
         run.plan.name.clone(),
-        figure(run.decode_tok_s.as_ref()),
-        figure(run.ttft_ms.as_ref()),
+        spread(run.decode_tok_s.as_ref()),
+        spread(run.ttft_ms.as_ref()),
         words(&run.state),
     ]
-}
-
-/// A median with its interval; `–` when it is not known.
-pub fn figure(summary: Option<&Summary>) -> String {
-    summary.map_or_else(|| "–".into(), |s| format!("{:.1} ({:.1}–{:.1})", s.median, s.low, s.high))
 }

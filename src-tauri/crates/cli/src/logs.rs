@@ -1,5 +1,5 @@
 use crate::{
-    output::{Output, words},
+    output::{Output, clock, day_and_second, words},
     session::{Session, unexpected},
 };
 use pilothouse_domain::server::ServerId;
@@ -22,9 +22,8 @@ pub async fn run(server: &str, follow: bool, lines: u32, output: &Output) -> Res
         };
         for line in &lines {
             let document = json!({ "at": line.at, "source": line.source, "line": line.line });
-            output.answer(document, || {
-                format!("{} {:<10} {}", line.at.strftime("%H:%M:%S"), words(&line.source), line.line)
-            });
+            output
+                .answer(document, || format!("{} {:<10} {}", clock(line.at), words(&line.source), line.line));
         }
         after = lines.last().map(|line| line.number).or(after).or(Some(0));
         if !follow || output.is_lost() {
@@ -50,7 +49,7 @@ pub async fn search(server: &str, text: String, lines: u32, output: &Output) -> 
     for hit in &matches {
         let document = json!({ "at": hit.at, "source": hit.source, "line": hit.line });
         output.answer(document, || {
-            format!("{} {:<10} {}", hit.at.strftime("%Y-%m-%d %H:%M:%S"), words(&hit.source), hit.line)
+            format!("{} {:<10} {}", day_and_second(hit.at), words(&hit.source), hit.line)
         });
     }
     if matches.is_empty() {

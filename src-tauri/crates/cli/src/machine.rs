@@ -1,7 +1,7 @@
 use crate::{document::with_reasons, output::Output, session::Session};
 use pilothouse_domain::{
     machine::{Gpu, Machine, MemoryKind, Sourced},
-    units::gigabytes,
+    units::{as_sold, exact_bytes, gigabytes},
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use pilothouse_system::hardware;
@@ -48,7 +48,7 @@ fn text(machine: &Machine) -> String {
     lines.extend([
         format!("Chip       {}", machine.chip),
         format!("Cores      {cores}"),
-        format!("Memory     {}{shared}", gigabytes(machine.memory_bytes)),
+        format!("Memory     {}{shared}", installed(machine.memory_bytes)),
         format!("Bandwidth  {bandwidth}"),
     ]);
     lines.extend(machine.gpus.iter().map(gpu_line));
@@ -61,6 +61,14 @@ fn text(machine: &Machine) -> String {
     lines.extend(machine.os.iter().map(|os| format!("System     {os}")));
     lines.extend(machine.driver.iter().map(|driver| format!("Driver     {driver}")));
     lines.join("\n")
+}
+
+/// Memory as the machine was sold with it, and exactly; where the system keeps a part to itself, what it says that there is.
+fn installed(bytes: u64) -> String {
+    match as_sold(bytes) {
+        Some(sold) => format!("{sold} ({} bytes)", exact_bytes(bytes)),
+        None => format!("{} ({} bytes)", gigabytes(bytes), exact_bytes(bytes)),
+    }
 }
 
 fn gpu_line(gpu: &Gpu) -> String {

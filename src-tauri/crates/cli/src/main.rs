@@ -2,16 +2,17 @@
 //!
 //! Data goes to stdout, progress and remarks to stderr. `--json` follows the contract in docs/cli.md.
 
+mod ask;
 mod baseline;
 mod bench;
 mod compare;
+mod completing;
 mod doctor;
 mod document;
 mod exchange;
 mod fit;
 mod gauge_history;
 mod gauges;
-mod held;
 mod history;
 mod keys;
 mod logs;
@@ -20,7 +21,6 @@ mod memory;
 mod models;
 mod output;
 mod parallel;
-mod plans;
 mod report;
 mod serve;
 mod servers;
@@ -64,6 +64,8 @@ enum Verb {
     Models,
     /// Make a model active; if that fails, the previous one is put back.
     Switch(switch::Switch),
+    /// Ask the active model; its server is started and it is loaded if need be.
+    Ask(ask::Ask),
     /// Measure a model (default: the active one) and keep the result.
     Bench(bench::Bench),
     /// Measure a model with more and more requests at a time, and say how many are its best use.
@@ -99,6 +101,7 @@ enum Verb {
     Fit(fit::Fit),
     /// Show what a server printed and what Pilothouse did about it.
     Logs {
+        #[arg(add = completing::servers())]
         server: String,
         /// Go on with new lines.
         #[arg(short, long)]
@@ -126,13 +129,33 @@ enum Verb {
         act: service::Act,
     },
     /// Print a completion script for a shell.
-    Completions { shell: clap_complete::Shell },
+    Completions {
+        #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh"])]
+        shell: String,
+    },
+}
+
+/// What a shell needs to ask this program at each Tab; it names the program as it is found on the path.
+fn completion_script(shell: &str) -> Result<Vec<u8>, ApiError> {
+    const NAME: &str = "pilothouse";
+    let mut script = Vec::new();
+    let shells = clap_complete::env::Shells::builtins();
+    let written = shells
+        .completer(shell)
+        .map(|shell| shell.write_registration("COMPLETE", NAME, NAME, NAME, &mut script));
+    match written {
+        Some(Ok(())) => Ok(script),
+        Some(Err(error)) => Err(ApiError::internal(format!("The script could not be written: {error}."))),
+        None => Err(ApiError::new(ErrorCode::InvalidCall, format!("There is no completion for {shell}."))),
+    }
 }
 
 /// For the threads of the runtime that are still at work when everything is done.
 const RUNTIME_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 
 fn main() -> ExitCode {
+    // A shell that asks what comes next: it ends here.
+    clap_complete::CompleteEnv::with_factory(Arguments::command).complete();
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
@@ -186,6 +209,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Keys { act } => keys::run(act, output).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
+        Verb::Ask(arguments) => ask::run(arguments, output).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
         Verb::Parallel(arguments) => Box::pin(parallel::run(arguments, output)).await,
@@ -209,9 +233,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,
         Verb::Service { act } => service::run(act, output).await,
         Verb::Completions { shell } => {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "pilothouse", &mut script);
-            output.bytes(&script);
+            output.bytes(&completion_script(&shell)?);
             Ok(0)
         }
     }

@@ -1,7 +1,9 @@
 //! Where text, documents and errors go.
 
-use comfy_table::{Table, presets};
+use comfy_table::{Attribute, Cell, ContentArrangement, Table, presets};
+use console::Term;
 use indicatif::{ProgressBar, ProgressDrawTarget};
+use pilothouse_domain::{Timestamp, bench::Summary, units::short};
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use serde_json::{Value, json};
 use std::{
@@ -109,11 +111,73 @@ pub fn with_schema(mut document: Value) -> Value {
     document
 }
 
-/// A plain table without lines.
+/// What is not known, or not told.
+pub const ABSENT: &str = "–";
+
+/// A plain table without lines. On a terminal it is as wide as that, and its heads stand out; elsewhere each row is one line.
 pub fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    table.load_preset(presets::NOTHING);
+    let terminal = Term::stdout();
+    if terminal.is_term() {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(terminal.size().1);
+    }
+    let head = |words: &&str| {
+        let cell = Cell::new(words);
+        if console::colors_enabled() { cell.add_attribute(Attribute::Bold) } else { cell }
+    };
+    table.set_header(header.iter().map(head)).add_rows(rows);
+    // No room in front of the first column and behind the last: as the lines around it.
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
     table.to_string()
+}
+
+/// A heading, or the one thing of a text that matters most.
+pub fn strong(text: &str) -> String {
+    console::style(text).bold().to_string()
+}
+
+/// What is beside the point.
+pub fn quiet(text: &str) -> String {
+    console::style(text).dim().to_string()
+}
+
+/// What needs a look; never said by the colour alone.
+pub fn attention(text: &str) -> String {
+    console::style(text).yellow().to_string()
+}
+
+/// An instant by this machine's clock: "14:21:05".
+pub fn clock(at: Timestamp) -> String {
+    local(at, "%H:%M:%S")
+}
+
+/// With its day: "2026-11-20 14:21".
+pub fn day_and_clock(at: Timestamp) -> String {
+    local(at, "%Y-%m-%d %H:%M")
+}
+
+/// With its day and second.
+pub fn day_and_second(at: Timestamp) -> String {
+    local(at, "%Y-%m-%d %H:%M:%S")
+}
+
+/// As whoever reads it has their clock; documents have UTC.
+fn local(at: Timestamp, form: &str) -> String {
+    at.to_zoned(jiff::tz::TimeZone::system()).strftime(form).to_string()
+}
+
+/// A median with its spread in three figures: "49.7 (49.2–50.1)". Where it is of too few values for an interval, that it is a range
+/// is said.
+pub fn spread(summary: Option<&Summary>) -> String {
+    pilothouse_engine::report::spread(summary)
+}
+
+/// A figure in three figures; what is not known is said to be so.
+pub fn known(value: Option<f64>) -> String {
+    value.map_or_else(|| ABSENT.into(), short)
 }
 
 /// The word of a value that JSON spells in snake case.

@@ -1,6 +1,7 @@
 //! Applies what a sweep has found: so many requests at a time.
 
 use crate::{
+    completing,
     output::Output,
     session::{Session, unexpected},
 };
@@ -13,9 +14,9 @@ use serde_json::json;
 #[command(group = clap::ArgGroup::new("what").required(true).args(["set", "undo"]))]
 pub struct Parallel {
     /// A model's name, SERVER/NAME, or an unambiguous part of one.
-    #[arg(required_unless_present = "undo", conflicts_with = "undo")]
+    #[arg(required_unless_present = "undo", conflicts_with = "undo", add = completing::models())]
     model: Option<String>,
-    #[arg(long, conflicts_with = "undo")]
+    #[arg(long, conflicts_with = "undo", add = completing::servers())]
     server: Option<String>,
     /// Requests at a time from now on. Its server is started again, the model proved by a token, then the settings file is written.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]

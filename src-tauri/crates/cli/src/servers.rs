@@ -1,5 +1,5 @@
 use crate::{
-    doctor, document,
+    completing, doctor, document,
     output::{Output, table, words},
     session::{Session, unexpected},
 };
@@ -11,20 +11,25 @@ use serde_json::json;
 #[derive(Subcommand)]
 pub enum Act {
     Start {
+        #[arg(add = completing::servers())]
         server: String,
     },
     Stop {
+        #[arg(add = completing::servers())]
         server: String,
     },
     Restart {
+        #[arg(add = completing::servers())]
         server: String,
     },
     /// Look again for the program of one that is not installed.
     Locate {
+        #[arg(add = completing::servers())]
         server: String,
     },
     /// Look at port and API, and ask for one real token.
     Check {
+        #[arg(add = completing::servers())]
         server: String,
     },
     /// Look for servers that run on this machine, known or not.
@@ -41,12 +46,14 @@ pub enum Act {
     },
     /// Forget a server that was added.
     Remove {
+        #[arg(add = completing::servers())]
         server: String,
     },
     /// End processes with models whose Ollama has died without them.
     EndOrphans,
     /// End one that somebody else started, and start one of Pilothouse's in its place.
     TakeOver {
+        #[arg(add = completing::servers())]
         server: String,
     },
 }

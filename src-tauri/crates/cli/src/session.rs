@@ -9,8 +9,8 @@ use pilothouse_system::{connect::client_for, paths::Paths};
 use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
-/// How often the progress of a long call is asked for.
-const LOOK: Duration = Duration::from_millis(300);
+/// The least time between two looks at a long call: gauges and counts change more often than people read.
+const LOOK: Duration = Duration::from_millis(50);
 
 pub struct Session {
     http: reqwest::Client,
@@ -40,14 +40,11 @@ impl Session {
     }
 
     pub async fn call(&self, call: Call) -> CallResult {
-        let answer = self
-            .http
-            .post(format!("{}api/call", self.record.web_url))
-            .bearer_auth(&self.record.token)
-            .json(&call)
-            .send()
-            .await
-            .map_err(|error| self.lost(&error))?;
+        self.answer(self.http.post(format!("{}api/call", self.record.web_url)).json(&call)).await
+    }
+
+    async fn answer(&self, asked: reqwest::RequestBuilder) -> CallResult {
+        let answer = asked.bearer_auth(&self.record.token).send().await.map_err(|error| self.lost(&error))?;
         let status = answer.status();
         let body = answer.bytes().await.map_err(|error| self.lost(&error))?;
         if status.is_success() {
@@ -69,8 +66,12 @@ impl Session {
         // One listener for the whole time: a signal that comes while a snapshot is asked for would find none.
         let interrupt = tokio::signal::ctrl_c();
         tokio::pin!(work, interrupt);
-        let mut cancel = Some(cancel);
+        let (mut cancel, mut known) = (Some(cancel), None);
         loop {
+            let news = async {
+                tokio::time::sleep(LOOK).await;
+                self.news(known).await
+            };
             tokio::select! {
                 reply = &mut work => return reply,
                 heard = &mut interrupt, if cancel.is_some() => {
@@ -79,21 +80,28 @@ impl Session {
                         self.call(cancel).await?;
                     }
                 }
-                () = tokio::time::sleep(LOOK) => show(&*self.snapshot().await?),
+                news = news => {
+                    if let Some(snapshot) = news? {
+                        known = Some(snapshot.revision);
+                        show(&snapshot);
+                    }
+                }
             }
         }
     }
 
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, ApiError> {
-        match self.call(Call::Snapshot { known: None }).await? {
+        match self.call(Call::whole_snapshot()).await? {
             Reply::Snapshot { snapshot, .. } => Ok(snapshot),
             other => Err(unexpected(&other)),
         }
     }
 
-    /// The snapshot, unless it is still the one that is known by its revision.
+    /// The snapshot as soon as it is another one than the known. `None`: it has been the same for as long as the door waits.
     pub async fn news(&self, known: Option<u64>) -> Result<Option<Arc<Snapshot>>, ApiError> {
-        match self.call(Call::Snapshot { known }).await? {
+        let known = known.map(|known| format!("?known={known}")).unwrap_or_default();
+        let asked = self.http.get(format!("{}api/changes{known}", self.record.web_url));
+        match self.answer(asked).await? {
             Reply::Snapshot { snapshot, .. } => Ok(Some(snapshot)),
             Reply::Unchanged { .. } => Ok(None),
             other => Err(unexpected(&other)),

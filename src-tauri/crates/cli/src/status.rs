@@ -1,6 +1,6 @@
 use crate::{
     document,
-    output::{Output, words},
+    output::{Output, attention, clock, words},
     servers,
     session::Session,
 };
@@ -43,18 +43,13 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         lines.push(String::new());
         lines.push(servers::list(&snapshot));
         for trouble in &snapshot.troubles {
-            lines.push(format!("\nattention: {}", trouble.message));
+            lines.push(format!("\n{} {}", attention("attention:"), trouble.message));
             lines.extend(trouble.hint.iter().map(|hint| format!("hint: {hint}")));
         }
         if !snapshot.notices.is_empty() {
             lines.push("\nLately".into());
             for notice in snapshot.notices.iter().take(5) {
-                lines.push(format!(
-                    "  {}  {}. {}",
-                    notice.at.strftime("%H:%M:%S"),
-                    notice.title,
-                    notice.body
-                ));
+                lines.push(format!("  {}  {}. {}", clock(notice.at), notice.title, notice.body));
             }
         }
         lines.join("\n")

@@ -1,5 +1,6 @@
 use crate::{
-    output::{Output, words},
+    completing,
+    output::Output,
     session::{Session, unexpected},
 };
 use clap::Args;
@@ -7,7 +8,7 @@ use pilothouse_domain::{
     notice::seconds,
     server::ServerId,
     snapshot::Snapshot,
-    switch::{SwitchOutcome, SwitchReport},
+    switch::{SwitchOutcome, SwitchPhase, SwitchReport, Switching},
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
@@ -15,8 +16,9 @@ use serde_json::json;
 #[derive(Args)]
 pub struct Switch {
     /// A model's name, SERVER/NAME, or an unambiguous part of one.
+    #[arg(add = completing::models())]
     model: String,
-    #[arg(long)]
+    #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// Only say what would be done.
     #[arg(long)]
@@ -37,7 +39,7 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let bar = output.progress();
     let show = |snapshot: &Snapshot| {
         if let Some(switching) = &snapshot.switching {
-            bar.set_message(words(&switching.phase));
+            bar.set_message(progress(snapshot, switching));
             bar.tick();
         }
     };
@@ -52,6 +54,24 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         SwitchOutcome::RolledBack => report.error.map_or(1, |error| error.code.exit_code().max(1)),
         SwitchOutcome::Cancelled => 130,
     })
+}
+
+/// What it is doing, and how long it may take: "Loading Qwen2.5 7B on Ollama, about 6 s left".
+fn progress(snapshot: &Snapshot, switching: &Switching) -> String {
+    let model = snapshot.model_title(&switching.to.server, &switching.to.model);
+    let server = snapshot.server_title(&switching.to.server);
+    let doing = match switching.phase {
+        SwitchPhase::Preparing => format!("Preparing {model} on {server}"),
+        SwitchPhase::Draining => "Waiting for answers to end".into(),
+        SwitchPhase::Unloading => "Unloading the previous model".into(),
+        SwitchPhase::Loading => format!("Loading {model} on {server}"),
+        SwitchPhase::Proving => format!("Asking {model} for a first token"),
+        SwitchPhase::Committing => format!("Making {model} active"),
+        SwitchPhase::PuttingBack => "Putting the previous model back".into(),
+    };
+    let share = switching.progress.map(|share| format!(" {:.0} %", 100.0 * share)).unwrap_or_default();
+    let left = switching.eta_s.map(|left| format!(", about {:.0} s left", left.max(1.0))).unwrap_or_default();
+    format!("{doing}{share}{left}")
 }
 
 fn text(report: &SwitchReport) -> String {

@@ -4,8 +4,10 @@
 //! an actor that has reported knows that routes and snapshot show it.
 
 mod fits;
+mod parts;
 
 use fits::{Drawn, Known};
+use parts::Parts;
 use pilothouse_domain::{
     Timestamp,
     bench::{BenchProgress, Run},
@@ -24,9 +26,10 @@ use pilothouse_domain::{
     switch::{Active, SwitchReport, Switching},
 };
 use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
+use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 use tokio::sync::watch;
 
@@ -110,6 +113,9 @@ struct State {
 pub struct Hub {
     state: Arc<Mutex<State>>,
     drawn: Arc<Mutex<Drawn>>,
+    /// Of what is published or about to be.
+    parts: Arc<Mutex<Parts>>,
+    first_revision: u64,
     snapshots: watch::Sender<Arc<Snapshot>>,
     /// Gets the routes before `report` returns: whoever has reported knows that no lease is given by the old ones.
     leases: Leases,
@@ -117,7 +123,12 @@ pub struct Hub {
 
 impl Hub {
     pub fn new(engine: EngineView, leases: Leases) -> Self {
-        let snapshot = Snapshot::empty(engine, Timestamp::now());
+        let now = Timestamp::now();
+        let mut snapshot = Snapshot::empty(engine, now);
+        // Beyond the last one of every engine before: what a page knows of that is never taken for something of this one. A
+        // thousand changes a second would have to be kept up for that to fail.
+        let first_revision = now.as_millisecond().unsigned_abs();
+        snapshot.revision = first_revision;
         let (snapshots, _) = watch::channel(Arc::new(snapshot.clone()));
         let state = State {
             snapshot,
@@ -127,7 +138,14 @@ impl Hub {
             endpoints: BTreeMap::new(),
             known: Known::default(),
         };
-        Self { state: Arc::new(Mutex::new(state)), drawn: Arc::default(), snapshots, leases }
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            drawn: Arc::default(),
+            parts: Arc::default(),
+            first_revision,
+            snapshots,
+            leases,
+        }
     }
 
     pub fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
@@ -137,6 +155,20 @@ impl Hub {
     /// The present snapshot.
     pub fn now(&self) -> Arc<Snapshot> {
         self.snapshots.borrow().clone()
+    }
+
+    /// The present snapshot, and the parts of it that are other ones than in the revision that is known. `None`: that is none
+    /// of this engine's.
+    pub fn since(&self, known: u64) -> (Arc<Snapshot>, Option<Map<String, Value>>) {
+        // Before the parts: they may know of a younger one, and then say too much, never too little.
+        let snapshot = self.now();
+        let is_ours = (self.first_revision..=snapshot.revision).contains(&known);
+        let parts = is_ours.then(|| self.parts().since(known, &snapshot));
+        (snapshot, parts)
+    }
+
+    fn parts(&self) -> MutexGuard<'_, Parts> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Folds a report and publishes what has changed by it. Routes are in force, and a snapshot that shows the report is
@@ -160,6 +192,7 @@ impl Hub {
         self.snapshots.send_if_modified(|published| {
             let is_newer = snapshot.revision > published.revision;
             if is_newer {
+                self.parts().note(published, &snapshot);
                 *published = Arc::new(snapshot);
             }
             is_newer

@@ -1,21 +1,11 @@
+use super::BenchCall;
 use pilothouse_domain::{
-    bench::{RunState, arrivals::ArrivalPattern, plan::WhenDisturbed, series::SeriesMetric},
+    bench::{RunState, series::SeriesMetric},
     machine::Machine,
     server::{KeyText, ServerId},
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
-
-/// One side of a comparison.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
-#[serde(deny_unknown_fields)]
-#[ts(export)]
-pub struct BenchSide {
-    pub model: String,
-    #[serde(default)]
-    #[ts(optional)]
-    pub server: Option<ServerId>,
-}
 
 /// In which form runs are reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
@@ -44,17 +34,30 @@ pub enum ExportForm {
     Csv,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[serde(tag = "call", rename_all = "snake_case", deny_unknown_fields)]
 #[ts(export)]
 pub enum Call {
-    /// The present snapshot. With `known`, answers `Unchanged` when the revision is still that one.
-    /// Errors: none.
+    /// The present snapshot. With `known`, answers `Unchanged` when the revision is still that one. With `parts` as well,
+    /// answers `Parts` where the known one is of this engine. Errors: none.
     Snapshot {
         #[serde(default)]
         #[ts(optional)]
         known: Option<u64>,
+        /// The known one is at hand: only what has changed since is wanted.
+        #[serde(default, skip_serializing_if = "is_false")]
+        #[ts(optional, as = "Option<bool>")]
+        parts: bool,
+        /// With `parts`: the samples of the gauges that are newer than this, beside them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        gauges_since_ms: Option<i64>,
     },
     /// Asks every server again for its models and instances, then answers with the snapshot.
     Refresh,
@@ -182,80 +185,7 @@ pub enum Call {
     /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison
     /// where there is a side to measure against. Errors: busy, not_found, ambiguous, no_active_model, does_not_fit, cancelled,
     /// server_error, unreachable; not_quiet where it shall stop then.
-    Bench {
-        #[serde(default)]
-        #[ts(optional)]
-        model: Option<String>,
-        #[serde(default)]
-        #[ts(optional)]
-        server: Option<ServerId>,
-        /// "quick" (default), "standard", "ab" (default with `against`), "sweep", "load", "copies", "open" (default with
-        /// `rate_per_s`), "agent" (default with `turns`) or "replay" (default with `replay`).
-        #[serde(default)]
-        #[ts(optional)]
-        plan: Option<String>,
-        /// 5 to 100; of a comparison the blocks to begin with, 6 to 60; of load the loads from each place, 5 to 20; of copies the
-        /// requests of each; of agent conversations, 3 to 20. More: invalid_call. Fewer say nothing: there are as many as do.
-        #[serde(default)]
-        #[ts(optional)]
-        trials: Option<u32>,
-        /// The most requests at a time of a sweep, 1 to 64, default 8; the most copies of the plan copies, 1 to 64, default 4.
-        #[serde(default)]
-        #[ts(optional)]
-        up_to: Option<u32>,
-        /// What shall be done when the machine does not become quiet; by default the run is marked.
-        #[serde(default)]
-        #[ts(optional)]
-        when_disturbed: Option<WhenDisturbed>,
-        /// How long it is waited altogether for a quiet machine, 0 to 600 s; by default as the plan says.
-        #[serde(default)]
-        #[ts(optional)]
-        quiet_wait_s: Option<u32>,
-        /// Of an open loop: requests by the second, 0.01 to 100.
-        #[serde(default)]
-        #[ts(optional)]
-        rate_per_s: Option<f64>,
-        /// Of an open loop: the time in which requests are due, 5 to 600; default 60. With the rate at most 2000 requests.
-        #[serde(default)]
-        #[ts(optional)]
-        seconds: Option<u32>,
-        /// Of an open loop: how its requests follow each other; by default as from many people.
-        #[serde(default)]
-        #[ts(optional)]
-        arrivals: Option<ArrivalPattern>,
-        /// Of agent: turns of a conversation, 2 to 12; default 6.
-        #[serde(default)]
-        #[ts(optional)]
-        turns: Option<u32>,
-        /// Of a replay: the text of a file of prompts, as JSON Lines or one prompt a line; at most 200 prompts and 500,000 bytes.
-        /// Only their number and a digest are kept.
-        #[serde(default)]
-        #[ts(optional)]
-        replay: Option<String>,
-        /// The other side of a comparison; may be the same model.
-        #[serde(default)]
-        #[ts(optional)]
-        against: Option<BenchSide>,
-        /// The most seconds of measuring, 10 to 7200: the trial, block or level under way then is the last. By default as long as
-        /// it takes.
-        #[serde(default)]
-        #[ts(optional)]
-        budget_s: Option<u32>,
-        /// Of a comparison: where nobody knows yet how much this machine scatters, the first side is compared with itself before.
-        /// True leaves that out, and what is assumed is said.
-        #[serde(default)]
-        #[ts(optional)]
-        assume_noise: Option<bool>,
-        /// Of a sweep: a first token within so many milliseconds is in time, 1 to 60000; by default as the settings say.
-        #[serde(default)]
-        #[ts(optional)]
-        slo_ms: Option<u32>,
-        /// A run that was cut off or cancelled goes on where it was, with its counterpart if it has one; everything else then
-        /// follows from it. Errors: invalid_call where what would be measured is not what it was.
-        #[serde(default)]
-        #[ts(optional)]
-        resume: Option<i64>,
-    },
+    Bench(BenchCall),
     /// Lets a model answer so many requests at a time, 1 to 64, from now on: its server of ours is started again with it, the model
     /// proved by a token, memory as before; then the settings file is written. Errors: not_found, ambiguous, invalid_call,
     /// does_not_fit, not_ours and unsupported (with what its owner has to set), busy, cancelled, and why it could not be loaded or
@@ -448,4 +378,11 @@ pub enum Call {
         #[ts(optional)]
         id: Option<u64>,
     },
+}
+
+impl Call {
+    /// The present snapshot, whatever is known.
+    pub fn whole_snapshot() -> Self {
+        Self::Snapshot { known: None, parts: false, gauges_since_ms: None }
+    }
 }

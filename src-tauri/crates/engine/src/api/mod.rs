@@ -2,11 +2,13 @@
 //!
 //! Tray, panel, browser and command line all speak it; over HTTP and Tauri's IPC it travels as JSON.
 
+mod bench_call;
 mod call;
 mod handler;
 mod reply;
 
-pub use call::{BenchSide, Call, ExportForm, ReportForm};
+pub use bench_call::{BenchCall, BenchSide};
+pub use call::{Call, ExportForm, ReportForm};
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
 pub use reply::{

@@ -13,6 +13,7 @@ use pilothouse_domain::{
     switch::{PastSwitch, SwitchReport},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use std::sync::Arc;
 use ts_rs::TS;
 
@@ -32,6 +33,23 @@ pub enum Reply {
     /// The snapshot still has the revision that the caller knows.
     Unchanged {
         revision: u64,
+        /// As in `Snapshot`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional, type = "string")]
+        now: Option<Timestamp>,
+    },
+    /// What has changed since the revision that the caller knows: fields of the snapshot that take the place of those of the
+    /// same name; all others are as they were.
+    Parts {
+        revision: u64,
+        #[ts(type = "string")]
+        at: Timestamp,
+        #[ts(type = "Partial<Snapshot>")]
+        parts: Map<String, Value>,
+        /// As `gauge_history` would have answered.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[ts(optional)]
+        history: Option<GaugeHistory>,
         /// As in `Snapshot`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[ts(optional, type = "string")]

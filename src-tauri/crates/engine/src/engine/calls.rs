@@ -1,8 +1,8 @@
 //! One arm per call: checks the arguments and hands on to the actor that owns the matter.
 
-use super::{Inner, fitting, lab, trends};
+use super::{Inner, fitting, trends};
 use crate::{
-    actors::{bencher::BenchRequest, residency::Wanted, supervisor::SupervisorHandle},
+    actors::{residency::Wanted, supervisor::SupervisorHandle},
     api::{Call, CallResult, Reply},
     doctor,
     hub::Report,
@@ -12,7 +12,6 @@ use crate::{
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
-    bench::PlanAsked,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
     server::{KeyText, ServerId},
@@ -33,7 +32,10 @@ impl Inner {
             self.sampler.look();
         }
         match call {
-            Call::Snapshot { known } => Ok(self.snapshot(known)),
+            Call::Snapshot { known: Some(known), parts: true, gauges_since_ms } => {
+                Ok(self.parts(known, gauges_since_ms).await)
+            }
+            Call::Snapshot { known, .. } => Ok(self.snapshot(known)),
             Call::Refresh => {
                 let supervisors = self.supervisors.all();
                 join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
@@ -116,52 +118,10 @@ impl Inner {
             }
             Call::ModelFacts => Ok(Reply::ModelFacts { models: self.model_facts().await? }),
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
-            Call::Bench { resume: Some(run_id), .. } => self.resume_bench(run_id).await,
-            Call::Bench {
-                model,
-                server,
-                plan,
-                trials,
-                up_to,
-                rate_per_s,
-                seconds,
-                arrivals,
-                turns,
-                replay,
-                when_disturbed,
-                quiet_wait_s,
-                against,
-                budget_s,
-                assume_noise,
-                slo_ms,
-                resume: None,
-            } => {
-                let prompts = replay.as_deref().map(lab::Prompts::read).transpose()?;
-                let asked = PlanAsked {
-                    name: plan.as_deref(),
-                    against: against.is_some(),
-                    trials,
-                    up_to,
-                    rate_per_s,
-                    seconds,
-                    pattern: arrivals,
-                    turns,
-                    replay: prompts.as_ref().map(lab::Prompts::asked),
-                    when_disturbed,
-                    quiet_wait_s,
-                    budget_s,
-                    slo_ms,
-                };
-                let plan = asked.plan(rand::random(), self.latest.borrow().bench.slo_ms)?;
-                let replay = prompts.map(|prompts| prompts.list).unwrap_or_default();
-                let against = against.map(|side| (side.model, side.server));
-                let request =
-                    BenchRequest { model, server, plan, against, replay, resume: vec![], noise: false };
-                match assume_noise.unwrap_or(false) {
-                    true => self.measure(request).await,
-                    false => self.measure_knowing_noise(request).await,
-                }
-            }
+            Call::Bench(call) => match call.resume {
+                Some(run_id) => self.resume_bench(run_id).await,
+                None => self.bench(call).await,
+            },
             Call::Compare { a, b } => self.compare(a, b).await,
             Call::Trends { model, server, plan, metric, limit, points } => {
                 let limit = limit.unwrap_or(u32::MAX);
@@ -235,6 +195,20 @@ impl Inner {
             true => Reply::Unchanged { revision: snapshot.revision, now },
             false => Reply::Snapshot { snapshot, now },
         }
+    }
+
+    async fn parts(&self, known: u64, gauges_since_ms: Option<i64>) -> Reply {
+        let (snapshot, parts) = self.hub.since(known);
+        let now = Some(Timestamp::now());
+        let Some(parts) = parts else { return Reply::Snapshot { snapshot, now } };
+        if parts.is_empty() {
+            return Reply::Unchanged { revision: snapshot.revision, now };
+        }
+        let history = match gauges_since_ms.filter(|_| parts.contains_key("gauges")) {
+            Some(since) => Some(self.gauge_history(None, Some(since)).await),
+            None => None,
+        };
+        Reply::Parts { revision: snapshot.revision, at: snapshot.at, parts, history, now }
     }
 
     /// What Ollama does with a runner of its own: SIGKILL. Each is looked at once more, because pids pass on.

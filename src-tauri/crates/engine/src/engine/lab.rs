@@ -3,7 +3,7 @@
 use super::Inner;
 use crate::{
     actors::bencher::BenchRequest,
-    api::{CallResult, Reply},
+    api::{BenchCall, CallResult, Reply},
     store::RunFilter,
 };
 use jiff::SignedDuration;
@@ -21,20 +21,20 @@ use pilothouse_domain::{
 use sha2::{Digest, Sha256};
 
 /// The prompts of a file.
-pub(super) struct Prompts {
-    pub list: Vec<ReplayPrompt>,
+struct Prompts {
+    list: Vec<ReplayPrompt>,
     digest: String,
 }
 
 impl Prompts {
     /// Errors: invalid_call, with the line.
-    pub fn read(text: &str) -> Result<Self, ApiError> {
+    fn read(text: &str) -> Result<Self, ApiError> {
         let digest = Sha256::digest(text.as_bytes());
         let digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(Self { list: prompts_of(text)?, digest })
     }
 
-    pub fn asked(&self) -> (&[ReplayPrompt], &str) {
+    fn asked(&self) -> (&[ReplayPrompt], &str) {
         (&self.list, &self.digest)
     }
 }
@@ -79,8 +79,29 @@ impl Inner {
         self.measure(request).await
     }
 
+    /// Measures what is asked for.
+    pub(super) async fn bench(&self, call: BenchCall) -> CallResult {
+        let prompts = call.replay.as_deref().map(Prompts::read).transpose()?;
+        let asked = call.asked(prompts.as_ref().map(Prompts::asked));
+        let plan = asked.plan(rand::random(), self.latest.borrow().bench.slo_ms)?;
+        let BenchCall { model, server, against, assume_noise, .. } = call;
+        let request = BenchRequest {
+            model,
+            server,
+            plan,
+            against: against.map(|side| (side.model, side.server)),
+            replay: prompts.map(|prompts| prompts.list).unwrap_or_default(),
+            resume: vec![],
+            noise: false,
+        };
+        match assume_noise.unwrap_or(false) {
+            true => self.measure(request).await,
+            false => self.measure_knowing_noise(request).await,
+        }
+    }
+
     /// Measures, after a comparison of the first side with itself where nobody knows yet how much this machine scatters.
-    pub(super) async fn measure_knowing_noise(&self, request: BenchRequest) -> CallResult {
+    async fn measure_knowing_noise(&self, request: BenchRequest) -> CallResult {
         if let Some(noise) = self.noise_first(&request).await? {
             self.bencher.bench(noise).await?;
         }
@@ -115,7 +136,7 @@ impl Inner {
         Ok(Some(BenchRequest { model, server, plan, against, replay: vec![], resume: vec![], noise: true }))
     }
 
-    pub(super) async fn measure(&self, request: BenchRequest) -> CallResult {
+    async fn measure(&self, request: BenchRequest) -> CallResult {
         let mut runs = self.bencher.bench(request).await?.into_iter();
         match (runs.next(), runs.next()) {
             (Some(a), Some(b)) => {

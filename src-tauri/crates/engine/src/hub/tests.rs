@@ -188,3 +188,21 @@ fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
         (state.snapshot.revision, &state.snapshot.engine.gateway)
     );
 }
+
+#[test]
+fn a_page_is_told_what_changed_and_of_another_engine_everything() {
+    let (hub, _) = hub(None, None);
+    let known = hub.now().revision;
+    assert_eq!(hub.since(known).1.map(|parts| parts.len()), Some(0));
+    report(&hub, Standing::Refusing("it is damaged".into()));
+    let (snapshot, parts) = hub.since(known);
+    let names: Vec<String> = parts.unwrap().keys().cloned().collect();
+    assert!(names.contains(&"active_absent".into()) && !names.contains(&"servers".into()), "{names:?}");
+    assert_eq!(snapshot.revision, hub.now().revision);
+    for foreign in [0, known - 10_000_000, snapshot.revision + 1, u64::MAX] {
+        assert_eq!(hub.since(foreign).1, None, "{foreign}");
+    }
+    // What is known of one engine is never of a later one: they count from their begins.
+    let now = u64::try_from(Timestamp::now().as_millisecond()).unwrap();
+    assert!(Hub::new(EngineView::default(), Leases::default()).now().revision >= now);
+}

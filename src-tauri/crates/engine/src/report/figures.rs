@@ -79,12 +79,6 @@ fn gibibytes(bytes: u64) -> u64 {
     (bytes + (1 << 29)) >> 30
 }
 
-/// What a run under a plan with a course of its own says, in a sentence.
-pub fn finding(run: &Run) -> Option<&str> {
-    let open_loop = run.open_loop.as_ref().map(|found| found.words.as_str());
-    open_loop.or(run.conversation.as_ref().map(|found| found.words.as_str()))
-}
-
 /// The requests that a summary is made of.
 pub fn counted(detail: &RunDetail) -> impl Iterator<Item = &Trial> {
     detail.trials.iter().filter(|trial| trial.counts() && trial.is_alone())
@@ -152,16 +146,6 @@ pub fn gpu_load_percent(detail: &RunDetail) -> Option<f64> {
     let loads = trace.at_ms.iter().zip(&trace.columns.gpu_load_percent);
     let loads: Vec<f64> = loads.filter(|(at, _)| within(at)).filter_map(|(_, load)| *load).collect();
     mean_and_deviation(&loads).map(|(mean, _)| mean)
-}
-
-/// A figure with as many digits as it deserves: "812", "49.7", "0.71".
-pub fn short(value: f64) -> String {
-    let digits = match value.abs() {
-        size if size >= 100.0 => 0,
-        size if size >= 10.0 => 1,
-        _ => 2,
-    };
-    format!("{value:.digits$}")
 }
 
 #[cfg(test)]

@@ -3,20 +3,19 @@
 
 use super::{
     Made,
-    figures::{
-        ABSENT, finding, lengths, machine_of, mean_and_deviation, peak_words, short, told, told_by, values,
-    },
+    figures::{ABSENT, lengths, machine_of, mean_and_deviation, peak_words, told, told_by, values},
+    results::{Results, results},
 };
 use pilothouse_domain::{
-    bench::{Run, RunDetail, stats::Interval, sweep::Sweep},
-    units::gigabytes,
+    bench::{Run, RunDetail},
+    units::short,
 };
 use std::collections::BTreeSet;
 
 /// A column: its head, its least width in characters, and whether it holds figures.
-pub struct Column(pub &'static str, pub usize, pub bool);
+pub struct Column<'a>(pub &'a str, pub usize, pub bool);
 
-const COLUMNS: [Column; 12] = [
+const COLUMNS: [Column<'static>; 12] = [
     Column("model", 30, false),
     Column("size", 10, true),
     Column("params", 10, true),
@@ -41,14 +40,8 @@ pub fn runs(details: &[RunDetail], made: &Made) -> String {
     let rows: Vec<Vec<String>> = details.iter().flat_map(rows_of).collect();
     let mut text = table(&COLUMNS, &rows);
     for detail in details {
-        if let Some(sweep) = &detail.run.sweep {
-            text.push('\n');
-            text.push_str(&sweep_table(&detail.run, sweep));
-        }
-        if let Some(words) = finding(&detail.run) {
-            let run = &detail.run;
-            let line = format!("{} on {} (run {}): {words}", run.model, run.server, run.run_id);
-            text.push_str(&format!("\n{}\n", escape(&line)));
+        for found in results(&detail.run) {
+            text.push_str(&result_table(&detail.run, &found));
         }
     }
     text.push('\n');
@@ -129,45 +122,13 @@ fn rate_words(rates: &[f64]) -> String {
     }
 }
 
-/// What one sweep gave.
-fn sweep_table(run: &Run, sweep: &Sweep) -> String {
-    const COLUMNS: [Column; 9] = [
-        Column("at a time", 9, true),
-        Column("all t/s", 9, true),
-        Column("each t/s", 9, true),
-        Column("ttft ms", 8, true),
-        Column("95 %", 8, true),
-        Column("in time", 9, true),
-        Column("memory", 9, true),
-        Column("GPU", 6, true),
-        Column("power", 7, true),
-    ];
-    let absent = || ABSENT.to_owned();
-    let rows: Vec<Vec<String>> = sweep
-        .points
-        .iter()
-        .map(|point| {
-            vec![
-                point.concurrency.to_string(),
-                point.out_tok_s.map_or_else(absent, short),
-                point.decode_tok_s.map_or_else(absent, short),
-                point.ttft_ms.map_or_else(absent, |spread| short(spread.median)),
-                point.ttft_ms.map_or_else(absent, |spread| short(spread.p95)),
-                point.goodput.map_or_else(absent, |share| format!("{:.0} %", share * 100.0)),
-                point.memory_bytes.map_or_else(absent, gigabytes),
-                point.gpu_load_percent.map_or_else(absent, |load| format!("{load:.0} %")),
-                point.power_w.map_or_else(absent, |watts| format!("{watts:.0} W")),
-            ]
-        })
-        .collect();
-    let title = format!("Requests at a time, {} on {} (run {}):", run.model, run.server, run.run_id);
-    let knee = match (&sweep.knee, &sweep.knee_absent) {
-        (Some(knee), _) => format!("Knee at {}: {}.", knee.concurrency, knee.method),
-        (None, Some(why)) => format!("No knee: {why}."),
-        (None, None) => "No knee was found.".into(),
-    };
-    let in_time = format!("In time: a first token within {} ms.", sweep.slo_ms);
-    format!("{}\n\n{}\n{} {in_time}\n", escape(&title), table(&COLUMNS, &rows), escape(&knee))
+/// What a run under a plan with a result of its own gave.
+fn result_table(run: &Run, found: &Results) -> String {
+    let columns: Vec<Column> =
+        found.heads.iter().enumerate().map(|(index, head)| Column(head, 0, index > 0)).collect();
+    let title = format!("{}, {} on {} (run {}):", found.title, run.model, run.server, run.run_id);
+    let notes = escape(&found.notes.join(" "));
+    format!("\n{}\n\n{}\n{notes}\n", escape(&title), table(&columns, &found.rows))
 }
 
 /// What a reader must know to read the figures, each as one sentence.
@@ -226,19 +187,13 @@ pub fn minute(at: pilothouse_domain::Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M UTC").to_string()
 }
 
-/// A summary in words: "49.7 (49.2–50.1)", with what the interval is where it is a mere range.
-pub fn summary_words(summary: &pilothouse_domain::bench::Summary) -> String {
-    let range = if summary.interval == Interval::Range { "range " } else { "" };
-    format!("{} ({range}{}–{})", short(summary.median), short(summary.low), short(summary.high))
-}
-
 /// The highest memory of a run in words.
 pub fn memory_words(run: &Run) -> String {
     peak_words(run).unwrap_or_else(|| ABSENT.into())
 }
 
 /// A table in GitHub's Markdown, padded so that it reads well as plain text too.
-pub fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
+pub fn table(columns: &[Column<'_>], rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| escape(cell)).collect()).collect();
     let widths: Vec<usize> = columns
@@ -261,7 +216,7 @@ pub fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
         line + "\n"
     };
     let mut text = line(&mut columns.iter().map(|Column(head, ..)| (*head).to_owned()));
-    let rule = |(Column(_, _, figures), width): (&Column, &usize)| {
+    let rule = |(Column(_, _, figures), width): (&Column<'_>, &usize)| {
         format!("{}{}", "-".repeat(width - 1), if *figures { ":" } else { "-" })
     };
     text.push_str(&line(&mut columns.iter().zip(&widths).map(rule)));
@@ -301,7 +256,8 @@ mod tests {
         let mut talk = seeds::detail(7, "ollama", "qwen2.5:7b", 50.0);
         talk.run.conversation = Some(Conversation::of(&talk.trials));
         let text = runs(&[talk], &made());
-        assert!(text.contains("\nqwen2.5:7b on ollama (run 7): Too few answers count"), "{text}");
+        assert!(text.contains("\nConversations, qwen2.5:7b on ollama (run 7):\n"), "{text}");
+        assert!(text.contains("\nToo few answers count"), "{text}");
     }
 
     #[test]
@@ -393,7 +349,10 @@ mod tests {
         });
         let text = runs(&[seeds::sweep(2, "ollama", "m"), other], &made());
         assert!(text.contains("Requests at a time, m on ollama (run 2):"), "{text}");
-        assert!(text.contains("Knee at 4: the fewest with 90 % of the most that was seen."), "{text}");
+        assert!(
+            text.contains("Knee at 4 at a time: the fewest with 90 % of the most that was seen."),
+            "{text}"
+        );
         assert!(text.contains("Apple M1, 36 GiB (runs 4)."), "{text}");
         assert!(text.contains("Run 4 was disturbed by backupd."), "{text}");
         assert!(runs(&[], &made()).contains("pilothouse bench"));

@@ -8,6 +8,7 @@ mod figures;
 mod markdown;
 pub mod owner;
 mod page;
+mod results;
 #[cfg(test)]
 pub(crate) mod seeds;
 
@@ -15,6 +16,7 @@ pub use csv::{runs as runs_csv, trial_head, trial_rows};
 pub use figures::{MachineKey, machine_of};
 pub use markdown::runs as runs_markdown;
 pub use page::page;
+pub use results::{Results, results, spread};
 
 use pilothouse_domain::Timestamp;
 

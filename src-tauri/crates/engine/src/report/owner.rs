@@ -7,7 +7,7 @@ mod text;
 pub use sizes::{SizeClass, class_of};
 pub use text::text;
 
-use super::figures::{MachineKey, gpu_load_percent, machine_of, peak_bytes, peak_words, short};
+use super::figures::{MachineKey, gpu_load_percent, machine_of, peak_bytes, peak_words};
 use pilothouse_domain::{
     bench::{
         Run, RunDetail, Summary,
@@ -17,6 +17,7 @@ use pilothouse_domain::{
     },
     fit::{Noted, noted_sizes},
     switch::{SwitchOutcome, SwitchReport},
+    units::short,
 };
 use serde::{Deserialize, Serialize};
 use sizes::CLASSES;
@@ -173,7 +174,7 @@ fn rate_cell(detail: Option<&RunDetail>, bench: &str) -> OwnerCell {
 }
 
 fn summary_cell(summary: &Summary, run_id: i64) -> OwnerCell {
-    let words = format!("{}, run {run_id}", super::markdown::summary_words(summary));
+    let words = format!("{}, run {run_id}", super::spread(Some(summary)));
     OwnerCell {
         low: Some(summary.low),
         high: Some(summary.high),
@@ -357,7 +358,7 @@ fn load_cells(sides: &Sides<'_>, switches: &[SwitchReport]) -> [OwnerCell; 3] {
             .collect();
         match stats::summarize(&loads, "client") {
             Some(summary) => {
-                let words = format!("{} s, {} switches", super::markdown::summary_words(&summary), summary.n);
+                let words = format!("{} s, {} switches", super::spread(Some(&summary)), summary.n);
                 let words =
                     if summary.n == 1 { format!("{} s, one switch", short(summary.median)) } else { words };
                 OwnerCell {

@@ -7,7 +7,7 @@ use pilothouse_domain::{
     error::ApiError,
     server::ServerId,
 };
-use sqlx::{Row, query, sqlite::SqliteRow};
+use sqlx::{query, query_as, query_scalar};
 use std::collections::BTreeSet;
 
 pub(super) const WATCHED: &str = "SELECT one.server, one.model, (SELECT newest.server_version FROM run AS newest \
@@ -30,34 +30,31 @@ impl Store {
     }
 
     pub async fn accepted_levels(&self) -> Result<Vec<i64>, ApiError> {
-        let rows = query("SELECT run FROM accepted_level").fetch_all(&self.readers).await;
-        let rows = rows.map_err(|e| self.cannot("read", &e))?;
-        rows.iter()
-            .map(|row| row.try_get("run"))
-            .collect::<Result<_, _>>()
-            .map_err(|e| self.cannot("read", &e))
+        let runs = query_scalar("SELECT run FROM accepted_level").fetch_all(&self.readers).await;
+        runs.map_err(|e| self.cannot("read", &e))
     }
 
     /// Models with an accepted level, and the version of their server in their newest run.
     pub async fn watched_models(&self) -> Result<Vec<Watched>, ApiError> {
-        let rows = query(WATCHED).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
-        let watched = |row: &SqliteRow| {
-            let server = ServerId::new(row.try_get::<String, _>("server")?);
-            Ok(Watched { server, model: row.try_get("model")?, version: row.try_get("version")? })
+        let rows = query_as(WATCHED).fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
+        let watched = |(server, model, version): (String, String, Option<String>)| Watched {
+            server: ServerId::new(server),
+            model,
+            version,
         };
-        rows.iter().map(watched).collect::<Result<_, sqlx::Error>>().map_err(|e| self.cannot("read", &e))
+        Ok(rows.into_iter().map(watched).collect())
     }
 
     /// Models that were measured because their server was updated.
     pub async fn update_checks(&self) -> Result<BTreeSet<Checked>, ApiError> {
-        let rows =
-            query("SELECT server, server_version, model FROM update_check").fetch_all(&self.readers).await;
-        let rows = rows.map_err(|e| self.cannot("read", &e))?;
-        let checked = |row: &SqliteRow| {
-            let server = ServerId::new(row.try_get::<String, _>("server")?);
-            Ok(Checked { server, version: row.try_get("server_version")?, model: row.try_get("model")? })
+        let rows = query_as("SELECT server, server_version, model FROM update_check");
+        let rows = rows.fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
+        let checked = |(server, version, model): (String, String, String)| Checked {
+            server: ServerId::new(server),
+            version,
+            model,
         };
-        rows.iter().map(checked).collect::<Result<_, sqlx::Error>>().map_err(|e| self.cannot("read", &e))
+        Ok(rows.into_iter().map(checked).collect())
     }
 
     /// Writes that such a measurement was begun, or that it is still to be made.

@@ -8,7 +8,7 @@ use pilothouse_domain::{
     error::ApiError,
     server::ServerId,
 };
-use sqlx::{Row, query, query_scalar};
+use sqlx::{query, query_as, query_scalar};
 
 /// Which runs to list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,13 +70,13 @@ pub(super) const NEWEST_RUNS: &str = "SELECT run.* FROM (SELECT id, started_ms F
      ORDER BY started_ms DESC, id DESC LIMIT ?5 OFFSET ?6) AS page \
      CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
 
-/// Where few match: all of the models that match, of which the newest are taken.
+/// Where few match: all that match, kind by kind, of which the newest are taken.
 pub(super) const NEWEST_OF_FEW: &str = "SELECT run.* FROM (SELECT listed.id, listed.started_ms \
-     FROM (SELECT DISTINCT server, model FROM series WHERE runs > 0 \
+     FROM (SELECT DISTINCT server, model, state FROM series WHERE runs > 0 \
        AND (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) AND (?2 IS NULL OR server = ?2) \
        AND (?3 IS NULL OR plan = ?3) AND (?4 IS NULL OR state = ?4)) AS one \
-     CROSS JOIN run AS listed ON listed.server = one.server AND listed.model = one.model \
-     WHERE (?3 IS NULL OR listed.plan_name = ?3) AND (?4 IS NULL OR listed.state = ?4) \
+     CROSS JOIN run AS listed ON listed.server = one.server AND listed.model = one.model AND listed.state = one.state \
+     WHERE (?3 IS NULL OR listed.plan_name = ?3) \
      ORDER BY listed.started_ms DESC, listed.id DESC LIMIT ?5 OFFSET ?6) AS page \
      CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
 
@@ -95,16 +95,12 @@ pub(super) const ALL_SERIES: &str = "SELECT server, model, plan, sum(changes) AS
      AND (?3 IS NULL OR plan = ?3) GROUP BY server, model, plan HAVING sum(runs * (state = 'done')) > 0 \
      ORDER BY max(newest_ms) DESC, server, model, plan LIMIT ?4";
 
-/// Each side of a pair knows the other.
-pub(super) const OF_ITSELF: &str = "SELECT run.* FROM (SELECT side.id, side.started_ms FROM run AS side \
-     CROSS JOIN run AS other ON other.server = side.server AND other.model = side.model AND other.against = side.id \
-     AND other.id = side.against WHERE side.against IS NOT NULL AND other.against IS NOT NULL AND side.state = 'done' \
-     ORDER BY side.started_ms DESC, side.id DESC LIMIT ?1) AS page \
+pub(super) const OF_ITSELF: &str = "SELECT run.* FROM (SELECT id, started_ms FROM run \
+     WHERE of_itself = 1 AND state = 'done' ORDER BY started_ms DESC, id DESC LIMIT ?1) AS page \
      CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
 
-pub(super) const ITSELF_SINCE: &str = "SELECT EXISTS (SELECT 1 FROM run AS side CROSS JOIN run AS other \
-     ON other.server = side.server AND other.model = side.model AND other.against = side.id AND other.id = side.against \
-     WHERE side.against IS NOT NULL AND other.against IS NOT NULL AND side.state = 'done' AND side.started_ms >= ?1)";
+pub(super) const ITSELF_SINCE: &str =
+    "SELECT EXISTS (SELECT 1 FROM run WHERE of_itself = 1 AND state = 'done' AND started_ms >= ?1)";
 
 pub(super) const NEWEST_OF_EACH: &str = "SELECT run.id FROM (SELECT (SELECT newest.id FROM run AS newest \
      WHERE newest.server = one.server AND newest.model = one.model AND newest.state = 'done' \
@@ -141,18 +137,14 @@ impl Store {
 
     /// How many runs match, and how many there are.
     async fn counted(&self, filter: &RunFilter) -> Result<(u64, u64), sqlx::Error> {
-        let row = query(COUNTED)
+        let (matching, every): (i64, i64) = query_as(COUNTED)
             .bind(&filter.model)
             .bind(filter.server.as_ref().map(ServerId::as_str))
             .bind(&filter.plan)
             .bind(filter.state.as_ref().map(word).transpose()?)
             .fetch_one(&self.readers)
             .await?;
-        let count = |name: &str| -> Result<u64, sqlx::Error> {
-            let count: i64 = row.try_get(name)?;
-            Ok(count.unsigned_abs())
-        };
-        Ok((count("matching")?, count("every")?))
+        Ok((matching.unsigned_abs(), every.unsigned_abs()))
     }
 
     /// The newest done runs of each model on one server, newest first.
@@ -177,22 +169,19 @@ impl Store {
 
     /// Which series there are, those with the newest runs first.
     pub async fn all_series(&self, filter: &RunFilter) -> Result<Vec<SeriesView>, ApiError> {
-        let read = async {
-            let rows = query(ALL_SERIES)
-                .bind(&filter.model)
-                .bind(filter.server.as_ref().map(ServerId::as_str))
-                .bind(&filter.plan)
-                .bind(filter.limit)
-                .fetch_all(&self.readers)
-                .await?;
-            let view = |row: &sqlx::sqlite::SqliteRow| {
-                let server = ServerId::new(row.try_get::<String, _>("server")?);
-                let key = SeriesKey { server, model: row.try_get("model")?, plan: row.try_get("plan")? };
-                Ok(SeriesView { key, changes: row.try_get("changes")? })
-            };
-            rows.iter().map(view).collect::<Result<Vec<_>, sqlx::Error>>()
+        let rows = query_as(ALL_SERIES)
+            .bind(&filter.model)
+            .bind(filter.server.as_ref().map(ServerId::as_str))
+            .bind(&filter.plan)
+            .bind(filter.limit)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(|e| self.cannot("read", &e))?;
+        let view = |(server, model, plan, changes): (String, String, String, i64)| SeriesView {
+            key: SeriesKey { server: ServerId::new(server), model, plan },
+            changes,
         };
-        read.await.map_err(|e| self.cannot("read", &e))
+        Ok(rows.into_iter().map(view).collect())
     }
 
     /// The newest done run with figures of each model on each server, by plan and machine; newest first.

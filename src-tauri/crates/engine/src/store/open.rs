@@ -30,6 +30,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0006_lab.sql"),
     include_str!("../../migrations/0007_plans.sql"),
     include_str!("../../migrations/0008_history.sql"),
+    include_str!("../../migrations/0009_noise.sql"),
 ];
 
 /// Readers at the same time.

@@ -14,7 +14,7 @@ use pilothouse_domain::{
     server::ServerId,
     switch::{Active, PastSwitch, SwitchPhase, SwitchReport},
 };
-use sqlx::{Row, query, query_scalar, sqlite::SqliteRow};
+use sqlx::{Row, query, query_as, query_scalar, sqlite::SqliteRow};
 
 #[async_trait]
 impl Journal for Store {
@@ -126,15 +126,11 @@ impl Journal for Store {
     }
 
     async fn strays(&self) -> Result<Vec<ModelRef>, ApiError> {
-        let rows = query("SELECT server, model FROM stray").fetch_all(&self.readers).await;
-        let rows = rows.map_err(|e| self.cannot("read", &e))?;
-        let models = rows.iter().map(|row| {
-            Ok::<_, sqlx::Error>(ModelRef {
-                server: ServerId(row.try_get("server")?),
-                model: row.try_get("model")?,
-            })
-        });
-        models.collect::<Result<_, _>>().map_err(|e| self.cannot("read", &e))
+        let rows = query_as("SELECT server, model FROM stray").fetch_all(&self.readers).await;
+        let models = rows.map_err(|e| self.cannot("read", &e))?.into_iter();
+        Ok(models
+            .map(|(server, model): (String, String)| ModelRef { server: ServerId(server), model })
+            .collect())
     }
 }
 

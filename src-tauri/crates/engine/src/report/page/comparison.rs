@@ -2,12 +2,12 @@
 
 use super::{html::escape, plot, plot::Scale};
 use crate::report::{
-    figures::{ABSENT, short},
+    figures::ABSENT,
     markdown::{model_words, server_words},
 };
 use pilothouse_domain::{
     bench::comparison::{ComparedMetric, Comparison, Verdict},
-    units::gigabytes,
+    units::{gigabytes, short},
 };
 
 const WIDTH: f64 = 260.0;

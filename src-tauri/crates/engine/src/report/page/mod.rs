@@ -10,13 +10,16 @@ mod timeline;
 
 use super::{
     Made,
-    figures::{ABSENT, machine_of, short},
+    figures::{ABSENT, machine_of},
     markdown::{footnotes, memory_words, minute, model_words, server_words},
 };
 use html::escape;
-use pilothouse_domain::bench::{
-    Run, RunDetail,
-    comparison::{Comparison, NoiseFloor, compare},
+use pilothouse_domain::{
+    bench::{
+        Run, RunDetail,
+        comparison::{Comparison, NoiseFloor, compare},
+    },
+    units::short,
 };
 use plot::Scale;
 use std::collections::BTreeSet;

@@ -1,8 +1,10 @@
 //! The few shapes that the plots are made of. Coordinates are those of a view box; colours are classes of the style sheet.
 
 use super::html::escape;
-use crate::report::figures::short;
-use pilothouse_domain::bench::{Summary, stats::Interval};
+use pilothouse_domain::{
+    bench::{Summary, stats::Interval},
+    units::short,
+};
 
 /// Width of an interval in a cell of a table.
 pub const WIDE_CELL: f64 = 240.0;

@@ -2,10 +2,14 @@
 
 use super::{html::escape, plot, plot::Scale, sweep, timeline};
 use crate::report::{
-    figures::{ABSENT, finding, short, told},
-    markdown::{memory_words, minute, model_words, server_words, summary_words},
+    figures::{ABSENT, told},
+    markdown::{memory_words, minute, model_words, server_words},
+    results::{Results, results, spread},
 };
-use pilothouse_domain::bench::{Run, RunDetail, RunState, Summary, Trial, TrialPhase, stats::Interval};
+use pilothouse_domain::{
+    bench::{Run, RunDetail, RunState, Summary, Trial, TrialPhase, stats::Interval},
+    units::short,
+};
 
 const HEIGHT: f64 = 150.0;
 
@@ -23,7 +27,10 @@ pub fn section(detail: &RunDetail) -> String {
     }
     text.push_str(&figures(run));
     if let Some(found) = &run.sweep {
-        text.push_str(&sweep::figures(found));
+        text.push_str(&sweep::plots(found));
+    }
+    for found in results(run) {
+        text.push_str(&result_table(&found));
     }
     text.push_str(&dots(detail));
     text.push_str(&timeline::figure(detail));
@@ -56,7 +63,7 @@ fn remarks(run: &Run) -> Vec<String> {
         let pid = one.pid.map(|pid| format!(" (process {pid})")).unwrap_or_default();
         format!("Disturbed by {}{pid}{percent}, {:.0} s.", one.name, one.seconds)
     });
-    finding(run).map(str::to_owned).into_iter().chain(disturbed).chain(run.note.clone()).collect()
+    disturbed.chain(run.note.clone()).collect()
 }
 
 fn figures(run: &Run) -> String {
@@ -91,6 +98,36 @@ fn figures(run: &Run) -> String {
         row("First token", &run.ttft_ms, &None, "ms"),
         row("Whole answer", &run.e2e_ms, &None, "ms"),
         escape(&memory_words(run))
+    )
+}
+
+fn result_table(found: &Results) -> String {
+    let heads: String = found
+        .heads
+        .iter()
+        .enumerate()
+        .map(|(index, head)| match index {
+            0 => format!("<th>{}</th>", escape(head)),
+            _ => format!("<th class=\"n\">{}</th>", escape(head)),
+        })
+        .collect();
+    let row = |(index, row): (usize, &Vec<String>)| {
+        let class = if found.chosen == Some(index) { " class=\"chosen\"" } else { "" };
+        let cells: String = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| match column {
+                0 => format!("<th scope=\"row\">{}</th>", escape(cell)),
+                _ => format!("<td class=\"n\">{}</td>", escape(cell)),
+            })
+            .collect();
+        format!("<tr{class}>{cells}</tr>")
+    };
+    let rows: String = found.rows.iter().enumerate().map(row).collect();
+    format!(
+        "<h3>{}</h3><p>{}</p><div class=\"wide\"><table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table></div>",
+        escape(found.title),
+        escape(&found.notes.join(" "))
     )
 }
 
@@ -144,7 +181,7 @@ fn dots(detail: &RunDetail) -> String {
         "{title}: {}",
         summary
             .as_ref()
-            .map_or_else(|| "nothing counts".into(), |summary| summary_words(summary) + " " + unit)
+            .map_or_else(|| "nothing counts".into(), |summary| spread(Some(summary)) + " " + unit)
     );
     let mut legend = String::from("<span class=\"key point\"></span>counts");
     if warmups > 0 {

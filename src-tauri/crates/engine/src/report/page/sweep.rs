@@ -1,33 +1,22 @@
 //! A sweep: what more requests at a time give, and what they cost.
 
-use super::{html::escape, plot, plot::Scale};
-use crate::report::figures::{ABSENT, short};
+use super::{plot, plot::Scale};
 use pilothouse_domain::{
     bench::sweep::{Sweep, SweepPoint},
-    units::gigabytes,
+    units::short,
 };
 
 const HEIGHT: f64 = 130.0;
 
-pub fn figures(sweep: &Sweep) -> String {
-    let mut text = String::new();
-    for (title, sub, unit, figure, mark) in [
+pub fn plots(sweep: &Sweep) -> String {
+    [
         ("All answers together", "tok/s", "tok/s", all as Figure, Mark::Knee),
         ("First token", "95 of 100 come sooner, ms", "ms", first_token as Figure, Mark::Limit),
         ("Each answer", "tok/s", "tok/s", each as Figure, Mark::None),
-    ] {
-        text.push_str(&plot_of(sweep, title, sub, unit, figure, mark));
-    }
-    let knee = match (&sweep.knee, &sweep.knee_absent) {
-        (Some(knee), _) => format!("Knee at {} at a time: {}.", knee.concurrency, knee.method),
-        (None, Some(why)) => format!("No knee: {why}."),
-        (None, None) => "No knee was found.".into(),
-    };
-    let best = match sweep.best {
-        Some(best) => format!(" Best with first tokens within {} ms: {best} at a time.", sweep.slo_ms),
-        None => format!(" No number of requests has its first tokens within {} ms.", sweep.slo_ms),
-    };
-    text + &format!("<p>{}{}</p>{}", escape(&knee), escape(&best), table(sweep))
+    ]
+    .into_iter()
+    .map(|(title, sub, unit, figure, mark)| plot_of(sweep, title, sub, unit, figure, mark))
+    .collect()
 }
 
 type Figure = fn(&SweepPoint) -> Option<f64>;
@@ -98,49 +87,5 @@ fn plot_of(sweep: &Sweep, title: &str, sub: &str, unit: &str, figure: Figure, ma
     format!(
         "<figure><figcaption><b>{title}</b> {sub}, by requests at a time</figcaption>{}</figure>",
         plot::image(plot::PAGE, HEIGHT, &format!("{title}: {}", label.join(", ")), &inner)
-    )
-}
-
-fn table(sweep: &Sweep) -> String {
-    let cell =
-        |text: Option<String>| format!("<td class=\"n\">{}</td>", text.unwrap_or_else(|| ABSENT.into()));
-    let rows: String = sweep
-        .points
-        .iter()
-        .map(|point| {
-            let chosen = sweep.knee.as_ref().is_some_and(|knee| knee.concurrency == point.concurrency);
-            let failed = if point.failed > 0 {
-                format!("{}, {} failed", point.requests, point.failed)
-            } else {
-                point.requests.to_string()
-            };
-            format!(
-                "<tr{}><th scope=\"row\" class=\"n\">{}</th>{}{}{}{}{}{}{}{}{}</tr>",
-                if chosen { " class=\"chosen\"" } else { "" },
-                point.concurrency,
-                cell(point.out_tok_s.map(short)),
-                cell(point.decode_tok_s.map(short)),
-                cell(point.ttft_ms.map(|spread| format!("{:.0} ms", spread.median))),
-                cell(point.ttft_ms.map(|spread| format!("{:.0} ms", spread.p95))),
-                cell(point.goodput.map(|share| format!("{:.0} %", share * 100.0))),
-                cell(point.memory_bytes.map(gigabytes)),
-                cell(point.gpu_load_percent.map(|load| format!("{load:.0} %"))),
-                cell(point.power_w.map(|watts| format!("{watts:.0} W"))),
-                cell(Some(failed)),
-            )
-        })
-        .collect();
-    let again = sweep.again.map(|again| {
-        let words =
-            format!("One at a time once more, at the end: {:+.1} %.", again * 100.0).replace('-', "−");
-        format!("<p class=\"quiet\">{words}</p>")
-    });
-    let slo = sweep.slo_ms;
-    format!(
-        "<div class=\"wide\"><table><thead><tr><th class=\"n\">At a time</th><th class=\"n\">All tok/s</th>\
-         <th class=\"n\">Each</th><th class=\"n\">First token</th><th class=\"n\">95 %</th>\
-         <th class=\"n\">In {slo} ms</th><th class=\"n\">Memory</th><th class=\"n\">GPU</th><th class=\"n\">Power</th>\
-         <th class=\"n\">Requests</th></tr></thead><tbody>{rows}</tbody></table></div>{}",
-        again.unwrap_or_default()
     )
 }

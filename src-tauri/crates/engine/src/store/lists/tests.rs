@@ -1,9 +1,13 @@
 use super::*;
 use crate::{
     report::{exchange::Exchanged, seeds},
-    store::tests::{folder, new_run, open},
+    store::{
+        NewRun,
+        tests::{folder, new_run, open},
+    },
 };
 use pilothouse_domain::bench::RunDetail;
+use sqlx::Row;
 
 /// Runs of several kinds, whose numbers say nothing of their begins.
 async fn filled(store: &Store, runs: i64) -> Vec<Run> {
@@ -156,6 +160,34 @@ async fn comparisons_with_itself_tell_the_noise_and_others_do_not() {
     });
     store.import_runs(&runs).await.unwrap();
     assert!(store.noise_floor().await.unwrap().is_some());
+    let sides =
+        store.runs(&RunFilter { server: Some("ollama".into()), ..RunFilter::default() }).await.unwrap();
+    let pair: Vec<&Run> = sides.runs.iter().filter(|run| run.decode_tok_s.is_some()).collect();
+    let second = pair.iter().map(|run| run.run_id).max().unwrap();
+    store.delete_runs(&[second]).await.unwrap();
+    assert_eq!(store.noise_floor().await.unwrap(), None, "a side without its other one");
+}
+
+#[tokio::test]
+async fn a_comparison_with_itself_is_known_from_its_begin_to_its_end() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let since = Timestamp::UNIX_EPOCH;
+    let first = store.begin_run(&new_run("ollama", "m")).await.unwrap();
+    let second = store.begin_run(&NewRun { against: Some(first), ..new_run("ollama", "m") }).await.unwrap();
+    let other = store.begin_run(&NewRun { against: Some(first), ..new_run("ollama", "n") }).await.unwrap();
+    assert!(
+        !store.scattering_was_measured(since).await.unwrap(),
+        "under way, and its first side taken over by another"
+    );
+    for (id, against) in [(first, Some(second)), (second, Some(first)), (other, None)] {
+        let mut detail = store.run(id).await.unwrap();
+        (detail.run.state, detail.run.against) = (RunState::Done, against);
+        store.end_run(&detail).await.unwrap();
+    }
+    assert!(store.scattering_was_measured(since).await.unwrap());
+    store.delete_runs(&[first]).await.unwrap();
+    assert!(!store.scattering_was_measured(since).await.unwrap());
 }
 
 /// A view must not grow slower with each request that was ever measured.
