@@ -1,4 +1,4 @@
-import { render, screen, within } from '@testing-library/svelte';
+import { fireEvent, render, screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Run } from '../src/api/Run';
@@ -64,6 +64,11 @@ describe('the address of the page', () => {
   ])('that means nothing: %j', (query, view) => expect(viewOf(query)).toEqual({ ...usual, ...view }));
 
   it('is what the engine is asked for', () => {
+    const days = filterOf(viewOf({ from: '2026-03-28', to: '2026-03-29' }));
+    expect(days.since_ms).toBe(new Date(2026, 2, 28).getTime());
+    expect(days.until_ms, 'the last day is in it, also one of 23 hours').toBe(new Date(2026, 2, 30).getTime());
+    for (const day of ['', 'yesterday', '2026-3-1', '2026-13-40', '28.03.2026'])
+      expect(filterOf(viewOf({ from: day }))).toEqual({ limit: 50 });
     expect(filterOf(usual)).toEqual({ limit: 50 });
     expect(filterOf(viewOf({ model: ' a ', page: '3', plan: 'ab', state: 'done', server: 's' }))).toEqual({
       limit: 50,
@@ -253,5 +258,34 @@ describe('the page History', () => {
     const rows = [...table.rows].map((row) => row.textContent ?? '');
     expect(rows.find((row) => row.startsWith('Samples'))).toMatch(/900.*30 days.*300, about/);
     expect(rows.find((row) => row.startsWith('Runs'))).toMatch(/for ever/);
+  });
+
+  it('says how many plots it shows of how many, shows all, and names what has no line yet', async () => {
+    const fake = new FakeBackend('many', 0);
+    const store = new Store(fake, new TestVisibility());
+    store.snapshot = snapshotOf('many');
+    render(HistoryHost, { context: new Map([['store', store]]) });
+    const said = await screen.findByTestId('plots-of');
+    const [, shown, all] = /^(\d+) of (\d+) plots/.exec(said.textContent ?? '') ?? [];
+    expect(shown).toBe('6');
+    expect(screen.getAllByTestId('trend')).toHaveLength(6);
+    await userEvent.click(screen.getByTestId('all-plots'));
+    expect(screen.getAllByTestId('trend')).toHaveLength(Number(all));
+    expect(screen.getByText(/Measured once so far, so without a line/)).toBeTruthy();
+  });
+
+  it('shows the days that are chosen, in the address too', async () => {
+    const day = 86_400_000;
+    const now = new Date(2026, 10, 29, 12).getTime();
+    const all = [0, 1, 2, 3].map((back) => run(9 - back, now - back * day, 'ollama', 'smollm2:135m', 60));
+    const backend = await show(all, '#/history?from=2026-11-27&to=2026-11-28');
+    const asked = backend.of('history').at(-1);
+    expect([asked?.since_ms, asked?.until_ms]).toEqual([
+      new Date(2026, 10, 27).getTime(),
+      new Date(2026, 10, 29).getTime(),
+    ]);
+    expect((screen.getByTestId('history-from') as HTMLInputElement).value).toBe('2026-11-27');
+    await fireEvent.change(screen.getByTestId('history-to'), { target: { value: '' } });
+    await waitFor(() => expect(location.hash).toBe('#/history?from=2026-11-27'));
   });
 });

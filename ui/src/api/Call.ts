@@ -77,6 +77,14 @@ model?: string, server?: ServerId,
  */
 plan?: string, state?: RunState, 
 /**
+ * Only those that began then or later, in Unix milliseconds.
+ */
+since_ms?: number, 
+/**
+ * Only those that began before.
+ */
+until_ms?: number, 
+/**
  * 1 to 1000; default 50.
  */
 limit?: number, 

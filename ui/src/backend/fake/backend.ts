@@ -337,13 +337,15 @@ export class FakeBackend implements Backend {
     return { server, model, key, ...this.#parallel, changed: true, took_ms: 2400, first_token_ms: 90, undo_s };
   }
 
-  #filtered({ model, server, plan, state }: RunChoice): Run[] {
+  #filtered({ model, server, plan, state, since_ms, until_ms }: RunChoice): Run[] {
     return this.#runs.filter(
       (one) =>
         (model === undefined || one.model.toLowerCase().includes(model.toLowerCase())) &&
         (server === undefined || one.server === server) &&
         (plan === undefined || one.plan.name === plan) &&
-        (state === undefined || one.state === state),
+        (state === undefined || one.state === state) &&
+        (since_ms === undefined || Date.parse(one.started_at) >= since_ms) &&
+        (until_ms === undefined || Date.parse(one.started_at) < until_ms),
     );
   }
 

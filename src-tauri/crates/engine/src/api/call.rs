@@ -255,6 +255,14 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         state: Option<RunState>,
+        /// Only those that began then or later, in Unix milliseconds.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        since_ms: Option<i64>,
+        /// Only those that began before.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        until_ms: Option<i64>,
         /// 1 to 1000; default 50.
         #[serde(default)]
         #[ts(optional)]

@@ -136,9 +136,10 @@ impl Inner {
             Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
             Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, plan, state, limit, offset } => {
+            Call::History { model, server, plan, state, since_ms, until_ms, limit, offset } => {
                 let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
-                self.past_runs(RunFilter { model, server, plan, state, limit, offset }).await
+                let (since, until) = (moment(since_ms)?, moment(until_ms)?);
+                self.past_runs(RunFilter { model, server, plan, state, since, until, limit, offset }).await
             }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
@@ -305,4 +306,10 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
+}
+
+/// Errors: invalid_call, for a moment that no calendar has.
+fn moment(ms: Option<i64>) -> Result<Option<Timestamp>, ApiError> {
+    let beyond = |_| ApiError::new(ErrorCode::InvalidCall, "That moment is beyond any calendar.");
+    ms.map(Timestamp::from_millisecond).transpose().map_err(beyond)
 }
