@@ -17,6 +17,7 @@ export const gauges = {
   /** How far back there is anything, where that is less than was asked for. */
   lastOnly: (time: string) => `last ${time}`,
   power: 'GPU power',
+  powerShort: 'Power',
   cpu: 'CPU',
   memory: 'Memory',
   swap: 'Swap',

@@ -39,6 +39,7 @@ export const models = {
   found: (n: number, all: number) => (n === all ? `${n} models` : `${n} of ${all} models`),
   clear: 'Show all',
   details: 'Details',
+  nameTitle: (title: string, name: string) => (title === name ? title : `${title} (${name})`),
   detailsOf: (title: string, server: string) => `${title} on ${server}, details`,
   switchTo: 'Switch',
   switchToOf: (title: string, server: string) => `Switch to ${title} on ${server}`,
