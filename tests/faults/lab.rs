@@ -191,6 +191,51 @@ async fn a_server_that_dies_during_a_benchmark_ends_it_with_its_words_and_the_ne
     sandbox.assert_clean_end(&mut engine).await;
 }
 
+/// Nobody of ours started it, and it is back before a probe could miss it: cold, and with the model to be loaded anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_of_somebody_else_that_is_replaced_during_a_benchmark_ends_it_simulated() {
+    let Some(tools) = Tools::find().map(without_ollama) else { return };
+    let (folder, port) = (tempfile::tempdir().unwrap(), free_port().to_string());
+    let home = folder.path().display().to_string();
+    let start = || {
+        let mut theirs = command(env!("CARGO_BIN_EXE_sim-lmstudio"));
+        theirs.args([
+            "--home",
+            &home,
+            "--port",
+            &port,
+            "--load-seconds",
+            "0.1",
+            "--tokens-per-second",
+            "500",
+        ]);
+        Group::spawn(theirs.stdout(Stdio::null()))
+    };
+    let mut first = start();
+    let settings =
+        format!("{NO_LLAMA}[servers.lmstudio]\naddress = \"http://127.0.0.1:{port}\"\nhome = {home:?}\n");
+    let sandbox = Arc::new(Sandbox::new(&tools, &settings));
+    let mut engine = sandbox.serve().await;
+    sandbox.until_ready(&mut engine, "lmstudio").await;
+    sandbox.until_listed(MODEL).await;
+    assert_eq!(sandbox.switch(MODEL, "lmstudio").code, Some(0));
+    let bench = tokio::task::spawn_blocking({
+        let sandbox = sandbox.clone();
+        move || sandbox.run(&["bench", "--trials", "100", "--quiet-wait", "0"])
+    });
+    until_trials(&sandbox, 2).await;
+    first.stop();
+    let mut second = start();
+    let ended = bench.await.unwrap();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let message = ended.json["error"]["message"].as_str().unwrap();
+    assert_eq!(message, "LM Studio ended during the benchmark and was started again.", "{ended:?}");
+    assert_eq!(newest(&sandbox).unwrap()["state"], "cut_off");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+    second.stop();
+}
+
 /// One answer of four is HTTP 500. What the server takes was known before: nothing else is tried, and its count of tokens stays.
 #[tokio::test(flavor = "multi_thread")]
 async fn single_requests_that_fail_are_flawed_trials_of_a_run_that_is_done_simulated() {

@@ -22,7 +22,7 @@ use pilothouse_domain::{
     server::{Ownership, ServerId},
     snapshot::Snapshot,
 };
-use pilothouse_system::hardware::Power;
+use pilothouse_system::{hardware::Power, process::Identity};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -42,7 +42,7 @@ pub(super) struct Measured {
     /// Failed requests one after another.
     pub failed_in_a_row: u32,
     /// The process of a server of ours.
-    server_pid: Option<u32>,
+    server: ServerProcess,
     beside: Beside,
 }
 
@@ -96,31 +96,26 @@ impl Measured {
         let ends = trials.iter().filter_map(|trial| Some(trial.begun_ms? + trial.total_ms));
         let so_far = Duration::from_secs_f64(ends.fold(0.0, f64::max).max(0.0) / 1000.0);
         let begun = Instant::now();
-        let server_pid = pid_of_ours(&around.hub.now(), &model.server);
+        let server = ServerProcess::of(&around.hub.now(), &model.server);
         let begun = begun.checked_sub(so_far).unwrap_or(begun);
         let since = Timestamp::now() - so_far;
         let target = model.reference();
         let beside = Beside::begin(around, &target, side.instance.id.clone(), since);
         let asked = Asked::of(&target, side);
-        Ok(Self { target, run, trials, asked, begun, failed_in_a_row: 0, server_pid, beside })
+        Ok(Self { target, run, trials, asked, begun, failed_in_a_row: 0, server, beside })
     }
 
-    /// A server of ours that died is back within a second or two, cold and without the model, and may load it for the next
-    /// request. Errors: server_error, where it is another process than at the begin.
+    /// A server that died is back within a second or two, cold and without the model, and may load it for the next request.
+    /// Errors: server_error, where it is another process than at the begin.
     pub fn same_server(&self, around: &BencherWiring) -> Result<(), ApiError> {
         let snapshot = around.hub.now();
         let id = &self.target.server;
-        match self.server_pid.zip(pid_of_ours(&snapshot, id)) {
-            Some((before, now)) if before != now => {
-                let text = format!(
-                    "{} ended during the benchmark and was started again.",
-                    snapshot.server_title(id)
-                );
-                Err(ApiError::new(ErrorCode::ServerError, text)
-                    .hint(format!("Look at the server's log: pilothouse logs {id}")))
-            }
-            _ => Ok(()),
+        if !self.server.is_another_now(&snapshot, id) {
+            return Ok(());
         }
+        let text = format!("{} ended during the benchmark and was started again.", snapshot.server_title(id));
+        Err(ApiError::new(ErrorCode::ServerError, text)
+            .hint(format!("Look at the server's log: pilothouse logs {id}")))
     }
 
     /// Takes a request in and writes it down.
@@ -192,11 +187,30 @@ impl Measured {
     }
 }
 
+/// The process behind a server, as far as it is told.
+struct ServerProcess {
+    /// Of one that we started.
+    ours: Option<u32>,
+    /// Of whoever started it: its supervisor may not have noticed yet that it has ended.
+    process: Option<Identity>,
+}
+
+impl ServerProcess {
+    fn of(snapshot: &Snapshot, id: &ServerId) -> Self {
+        let pid = snapshot.server(id).and_then(|server| server.pid);
+        Self { ours: pid_of_ours(snapshot, id), process: pid.and_then(Identity::of) }
+    }
+
+    /// For sure: another one answers in its place.
+    fn is_another_now(&self, snapshot: &Snapshot, id: &ServerId) -> bool {
+        let replaced = self.ours.zip(pid_of_ours(snapshot, id)).is_some_and(|(before, now)| before != now);
+        replaced || self.process.is_some_and(|process| process.has_ended())
+    }
+}
+
 fn pid_of_ours(snapshot: &Snapshot, id: &ServerId) -> Option<u32> {
-    snapshot
-        .server(id)
-        .filter(|server| server.ownership == Some(Ownership::Ours))
-        .and_then(|server| server.pid)
+    let server = snapshot.server(id)?;
+    server.pid.filter(|_| server.ownership == Some(Ownership::Ours))
 }
 
 /// A run with its fingerprint, not written down yet.
