@@ -288,4 +288,18 @@ describe('the page History', () => {
     await fireEvent.change(screen.getByTestId('history-to'), { target: { value: '' } });
     await waitFor(() => expect(location.hash).toBe('#/history?from=2026-11-27'));
   });
+
+  it('walks the points of a plot by keyboard, says each, and leads to its run', async () => {
+    await show(past(6));
+    const plot = (await screen.findAllByTestId('plot-cursor'))[0]!;
+    plot.focus();
+    await userEvent.keyboard('{Home}');
+    const first = plot.getAttribute('aria-valuetext');
+    expect(first).toMatch(/^\d+ Nov \d\d:\d\d: [\d.]+ tok\/s, [\d.]+ to [\d.]+, run \d+$|^(today|yesterday)/);
+    await userEvent.keyboard('{ArrowRight}');
+    const second = plot.getAttribute('aria-valuetext');
+    expect(second).not.toBe(first);
+    await userEvent.keyboard('{Enter}');
+    expect(location.hash).toBe(`#/benchmarks/${/run (\d+)$/.exec(second ?? '')?.[1]}`);
+  });
 });
