@@ -241,9 +241,11 @@ export function stateOf(model: ModelView, snapshot: Snapshot): RowState {
   return { tone: 'idle', word: words.onDisk, more: null };
 }
 
-/** What the models in memory hold, as the ledger tells it; null: it tells nothing. */
-export function heldByModels(snapshot: Snapshot): number | null {
-  if (snapshot.ledger === null) return null;
-  const tenants = snapshot.ledger.pools.flatMap((pool) => pool.tenants).filter((one) => one.model !== null);
-  return tenants.reduce((sum, one) => sum + one.bytes, 0);
+/** What the models in memory hold, or one of them, as the ledger tells it; null: it tells nothing. */
+export function heldByModels(snapshot: Snapshot, only?: ModelView): number | null {
+  const tenants = snapshot.ledger?.pools.flatMap((pool) => pool.tenants) ?? [];
+  const held = tenants.filter(({ server, model }) =>
+    only === undefined ? model !== null : server === only.server && model === only.name,
+  );
+  return held.length === 0 ? null : held.reduce((sum, one) => sum + one.bytes, 0);
 }
