@@ -51,7 +51,7 @@ kv?: string,
 /**
  * Another machine, empty but for its system; by default this one as it is now.
  */
-machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench" } & BenchCall | { "call": "use_parallel", model: string, server?: ServerId, parallel: number, } | { "call": "undo_parallel" } | { "call": "cancel_parallel" } | { "call": "trends", 
+machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "model_facts" } | { "call": "cancel_switch" } | { "call": "bench" } & BenchCall | { "call": "use_parallel", model: string, server?: ServerId, parallel: number, } | { "call": "undo_parallel" } | { "call": "cancel_parallel" } | { "call": "trends", 
 /**
  * Only models whose name contains this.
  */
@@ -76,6 +76,14 @@ model?: string, server?: ServerId,
  * By its name.
  */
 plan?: string, state?: RunState, 
+/**
+ * Only those that began then or later, in Unix milliseconds.
+ */
+since_ms?: number, 
+/**
+ * Only those that began before.
+ */
+until_ms?: number, 
 /**
  * 1 to 1000; default 50.
  */

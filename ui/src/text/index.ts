@@ -13,6 +13,7 @@ export * from './history';
 export * from './log';
 export * from './machine';
 export * from './memory';
+export * from './models';
 export * from './now';
 export * from './plans';
 export * from './servers';

@@ -177,6 +177,9 @@ pub enum Call {
         #[ts(optional)]
         machine: Option<Machine>,
     },
+    /// What the past of this machine says of each listed model: measured or forecast speed, loads, last use. Errors:
+    /// store_unavailable.
+    ModelFacts,
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,
     /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison
@@ -252,6 +255,14 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         state: Option<RunState>,
+        /// Only those that began then or later, in Unix milliseconds.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        since_ms: Option<i64>,
+        /// Only those that began before.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        until_ms: Option<i64>,
         /// 1 to 1000; default 50.
         #[serde(default)]
         #[ts(optional)]

@@ -7,10 +7,11 @@ use pilothouse_domain::{
     fit::{FitReport, Together},
     gauge::GaugeHistory,
     machine::Machine,
+    model_facts::ModelFacts,
     server::KeyPlace,
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
-    switch::SwitchReport,
+    switch::{PastSwitch, SwitchReport},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -106,7 +107,7 @@ pub enum Reply {
         size: HistorySize,
     },
     Switches {
-        switches: Vec<SwitchReport>,
+        switches: Vec<PastSwitch>,
     },
     GaugeHistory {
         history: GaugeHistory,
@@ -119,6 +120,9 @@ pub enum Reply {
     },
     Together {
         together: Together,
+    },
+    ModelFacts {
+        models: Vec<ModelFacts>,
     },
     Logs {
         lines: Vec<LogLine>,

@@ -123,6 +123,7 @@ impl Inner {
                     fitting::Asked { models: Vec::new(), server: None, context, parallel, kv, machine };
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
+            Call::ModelFacts => Ok(Reply::ModelFacts { models: self.model_facts().await? }),
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
             Call::Bench(call) => match call.resume {
                 Some(run_id) => self.resume_bench(run_id).await,
@@ -142,9 +143,10 @@ impl Inner {
             Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
             Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, plan, state, limit, offset } => {
+            Call::History { model, server, plan, state, since_ms, until_ms, limit, offset } => {
                 let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
-                self.past_runs(RunFilter { model, server, plan, state, limit, offset }).await
+                let (since, until) = (moment(since_ms)?, moment(until_ms)?);
+                self.past_runs(RunFilter { model, server, plan, state, since, until, limit, offset }).await
             }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
@@ -159,7 +161,7 @@ impl Inner {
             }
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
-                Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
+                Ok(Reply::Switches { switches: self.store()?.past_switches(limit).await? })
             }
             Call::GaugeHistory { since_ms, span_s } => {
                 Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })
@@ -313,4 +315,10 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
+}
+
+/// Errors: invalid_call, for a moment that no calendar has.
+fn moment(ms: Option<i64>) -> Result<Option<Timestamp>, ApiError> {
+    let beyond = |_| ApiError::new(ErrorCode::InvalidCall, "That moment is beyond any calendar.");
+    ms.map(Timestamp::from_millisecond).transpose().map_err(beyond)
 }
