@@ -107,3 +107,43 @@ export function count(n: number, one: string, many: string = `${one}s`): string 
 export function dotted(...parts: (string | null | undefined | false)[]): string {
   return parts.filter((part): part is string => typeof part === 'string' && part !== '').join(' · ');
 }
+
+/** A size in GB without the unit, three significant figures, for a column whose head has it. */
+export function gigabytes(value: number): string {
+  return figure(value / 1e9);
+}
+
+/** As short as a column has room for: "14:29" today, "14 Nov" this year, "Nov 2025" before. */
+export function shortMoment(at: string, now: number = Date.now()): string {
+  const date = new Date(at);
+  if (Number.isNaN(date.getTime())) return at;
+  const today = new Date(now);
+  if (midnight(today) === midnight(date))
+    return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
+  const sameYear = date.getFullYear() === today.getFullYear();
+  return date.toLocaleDateString(
+    'en-GB',
+    sameYear ? { day: 'numeric', month: 'short' } : { month: 'short', year: 'numeric' },
+  );
+}
+
+/** Thousands kept apart: "32,768". */
+export function whole(value: number): string {
+  return Math.round(value).toLocaleString('en-GB');
+}
+
+/** A text in two parts, the second of which always stays in sight: letters that belong together are never parted. */
+export function cutInMiddle(text: string, kept = 12): [string, string] {
+  const letters = [...new Intl.Segmenter().segment(text)].map(({ segment }) => segment);
+  if (letters.length <= kept + 4) return [text, ''];
+  return [letters.slice(0, -kept).join(''), letters.slice(-kept).join('')];
+}
+
+/** A span of time as people say it, whole: "40 seconds", "4 minutes", "3 hours", "12 days". */
+export function spanOf(seconds: number): string {
+  const say = (n: number, unit: string) => count(n, unit);
+  if (seconds < 100) return say(Math.round(seconds), 'second');
+  if (seconds < 5400) return say(Math.round(seconds / 60), 'minute');
+  if (seconds < 129_600) return say(Math.round(seconds / 3600), 'hour');
+  return say(Math.round(seconds / 86_400), 'day');
+}

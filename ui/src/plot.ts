@@ -14,7 +14,8 @@ export function scaleOf(summaries: (Summary | null)[]): Scale | null {
   const max = Math.max(...known.map((summary) => summary.high));
   // One lone value still gets an axis around it.
   const margin = (max - min) * 0.08 || Math.abs(max) * 0.05 || 1;
-  return { min: min - margin, max: max + margin };
+  // What cannot be below zero has no axis there.
+  return { min: min >= 0 ? Math.max(0, min - margin) : min - margin, max: max + margin };
 }
 
 /** Where a value lies, in percent of the axis. */

@@ -1,5 +1,15 @@
 /** The address of a page: `#/benchmarks/17`, `#/history?plan=quick&page=3`. */
-export const pages = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log'] as const;
+export const pages = [
+  'now',
+  'models',
+  'servers',
+  'memory',
+  'benchmarks',
+  'history',
+  'events',
+  'log',
+  'settings',
+] as const;
 export type Page = (typeof pages)[number];
 
 export interface Route {

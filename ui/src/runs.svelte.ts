@@ -10,6 +10,9 @@ export interface RunFilter {
   server?: string;
   plan?: string;
   state?: RunState;
+  /** Unix milliseconds: begun then or later, and before. */
+  since_ms?: number;
+  until_ms?: number;
   limit: number;
   offset?: number;
 }

@@ -1,4 +1,4 @@
-import { render, screen, within } from '@testing-library/svelte';
+import { fireEvent, render, screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { afterEach, describe, expect, it } from 'vitest';
 import type { Run } from '../src/api/Run';
@@ -64,6 +64,11 @@ describe('the address of the page', () => {
   ])('that means nothing: %j', (query, view) => expect(viewOf(query)).toEqual({ ...usual, ...view }));
 
   it('is what the engine is asked for', () => {
+    const days = filterOf(viewOf({ from: '2026-03-28', to: '2026-03-29' }));
+    expect(days.since_ms).toBe(new Date(2026, 2, 28).getTime());
+    expect(days.until_ms, 'the last day is in it, also one of 23 hours').toBe(new Date(2026, 2, 30).getTime());
+    for (const day of ['', 'yesterday', '2026-3-1', '2026-13-40', '28.03.2026'])
+      expect(filterOf(viewOf({ from: day }))).toEqual({ limit: 50 });
     expect(filterOf(usual)).toEqual({ limit: 50 });
     expect(filterOf(viewOf({ model: ' a ', page: '3', plan: 'ab', state: 'done', server: 's' }))).toEqual({
       limit: 50,
@@ -228,7 +233,7 @@ describe('the page History', () => {
     expect(await screen.findAllByTestId('trend')).toHaveLength(2);
     await userEvent.selectOptions(screen.getByTestId('history-metric'), 'ttft_ms');
     expect(
-      await screen.findByRole('img', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ }),
+      await screen.findByRole('slider', { name: /^First token over time, ms: SmolLM2 135M on Ollama$/ }),
     ).toBeTruthy();
     await userEvent.selectOptions(screen.getByTestId('history-metric'), 'energy_j_per_token');
     await expect.poll(() => screen.queryByTestId('trend')).toBeNull();
@@ -253,5 +258,48 @@ describe('the page History', () => {
     const rows = [...table.rows].map((row) => row.textContent ?? '');
     expect(rows.find((row) => row.startsWith('Samples'))).toMatch(/900.*30 days.*300, about/);
     expect(rows.find((row) => row.startsWith('Runs'))).toMatch(/for ever/);
+  });
+
+  it('says how many plots it shows of how many, shows all, and names what has no line yet', async () => {
+    const fake = new FakeBackend('many', 0);
+    const store = new Store(fake, new TestVisibility());
+    store.snapshot = snapshotOf('many');
+    render(HistoryHost, { context: new Map([['store', store]]) });
+    const said = await screen.findByTestId('plots-of');
+    const [, shown, all] = /^(\d+) of (\d+) plots/.exec(said.textContent ?? '') ?? [];
+    expect(shown).toBe('6');
+    expect(screen.getAllByTestId('trend')).toHaveLength(6);
+    await userEvent.click(screen.getByTestId('all-plots'));
+    expect(screen.getAllByTestId('trend')).toHaveLength(Number(all));
+    expect(screen.getByText(/Measured once so far, so without a line/)).toBeTruthy();
+  });
+
+  it('shows the days that are chosen, in the address too', async () => {
+    const day = 86_400_000;
+    const now = new Date(2026, 10, 29, 12).getTime();
+    const all = [0, 1, 2, 3].map((back) => run(9 - back, now - back * day, 'ollama', 'smollm2:135m', 60));
+    const backend = await show(all, '#/history?from=2026-11-27&to=2026-11-28');
+    const asked = backend.of('history').at(-1);
+    expect([asked?.since_ms, asked?.until_ms]).toEqual([
+      new Date(2026, 10, 27).getTime(),
+      new Date(2026, 10, 29).getTime(),
+    ]);
+    expect((screen.getByTestId('history-from') as HTMLInputElement).value).toBe('2026-11-27');
+    await fireEvent.change(screen.getByTestId('history-to'), { target: { value: '' } });
+    await waitFor(() => expect(location.hash).toBe('#/history?from=2026-11-27'));
+  });
+
+  it('walks the points of a plot by keyboard, says each, and leads to its run', async () => {
+    await show(past(6));
+    const plot = (await screen.findAllByTestId('plot-cursor'))[0]!;
+    plot.focus();
+    await userEvent.keyboard('{Home}');
+    const first = plot.getAttribute('aria-valuetext');
+    expect(first).toMatch(/^\d+ Nov \d\d:\d\d: [\d.]+ tok\/s, [\d.]+ to [\d.]+, run \d+$|^(today|yesterday)/);
+    await userEvent.keyboard('{ArrowRight}');
+    const second = plot.getAttribute('aria-valuetext');
+    expect(second).not.toBe(first);
+    await userEvent.keyboard('{Enter}');
+    expect(location.hash).toBe(`#/benchmarks/${/run (\d+)$/.exec(second ?? '')?.[1]}`);
   });
 });

@@ -1,5 +1,18 @@
 import { describe, expect, it } from 'vitest';
-import { about, age, bytes, count, dotted, duration, figure, moment, percent } from '../src/format';
+import {
+  about,
+  age,
+  bytes,
+  count,
+  cutInMiddle,
+  dotted,
+  duration,
+  figure,
+  moment,
+  percent,
+  shortMoment,
+  spanOf,
+} from '../src/format';
 
 const plain = (text: string) => text.replaceAll('\u00a0', ' ');
 
@@ -68,4 +81,39 @@ it('joins what is known', () => {
   expect(dotted('Ollama', null, false, '', 'Q4_1')).toBe('Ollama · Q4_1');
   expect(plain(count(1, 'trial'))).toBe('1 trial');
   expect(plain(count(2, 'trial'))).toBe('2 trials');
+});
+
+describe('a name that is cut in the middle', () => {
+  const family = '👩‍👩‍👧‍👦';
+  it.each([
+    ['short.gguf', ['short.gguf', '']],
+    [
+      'hf.co/unsloth/Qwen3-30B-A3B-Instruct-2507-GGUF:UD-Q4_K_XL',
+      ['hf.co/unsloth/Qwen3-30B-A3B-Instruct-2507-GG', 'UF:UD-Q4_K_XL'.slice(-12)],
+    ],
+    [family.repeat(20), [family.repeat(8), family.repeat(12)]],
+    ['', ['', '']],
+  ])('%s keeps its end, and its letters whole', (name, parts) => {
+    const cut = cutInMiddle(name);
+    expect(cut.join('')).toBe(name);
+    expect(cut[1]).toBe(parts[1]);
+  });
+});
+
+it.each([
+  [0, '0\u00a0seconds'],
+  [1, '1\u00a0second'],
+  [45, '45\u00a0seconds'],
+  [240, '4\u00a0minutes'],
+  [3 * 3600, '3\u00a0hours'],
+  [12 * 86_400, '12\u00a0days'],
+])('%d seconds are said as %s', (seconds, words) => expect(spanOf(seconds)).toBe(words));
+
+it('a moment in a column is as short as it can be', () => {
+  const now = new Date(2026, 10, 29, 15).getTime();
+  const of = (...parts: [number, number, number, number, number]) => shortMoment(new Date(...parts).toISOString(), now);
+  expect(of(2026, 10, 29, 14, 29)).toBe('14:29');
+  expect(of(2026, 10, 14, 9, 5)).toBe('14 Nov');
+  expect(of(2025, 10, 14, 9, 5)).toBe('Nov 2025');
+  expect(shortMoment('nonsense', now)).toBe('nonsense');
 });

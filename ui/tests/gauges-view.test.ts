@@ -23,10 +23,44 @@ describe('the gauges', () => {
     await userEvent.click(choice.getByRole('button', { name: '24 h' }));
     expect(pressed()).toEqual(['24 h']);
     expect(screen.getByText('last 24 hours, 1 min means')).toBeTruthy();
-    expect(screen.getByRole('img', { name: 'CPU, last 24 hours, 1 min means' })).toBeTruthy();
+    expect(screen.getByRole('slider', { name: 'CPU, last 24 hours, 1 min means' })).toBeTruthy();
     await expect.poll(() => store.gaugeHistory.step_ms).toBe(60_000);
     expect(store.gaugeHistory.high?.cpu_percent.length).toBe(store.gaugeHistory.at_ms.length);
     expect(store.gaugeHistory.cpu_percent).toContain(null);
+  });
+
+  /** A past of so many seconds, one sample a second. */
+  function pastOf(seconds: number) {
+    const history = historyUntil(1_795_940_000_000, 0, 'mac', seconds);
+    const store = new Store(new FakeBackend('mac', 0), new TestVisibility());
+    store.snapshot = snapshotOf('mac');
+    store.gaugeHistory = history;
+    render(Gauges, { context: new Map([['store', store]]) });
+    return history;
+  }
+
+  it.each([
+    [240, 'last 4 minutes'],
+    [45, 'last 45 seconds'],
+    [899, 'last 15 minutes'],
+  ])('say how far back there is anything: %d s', (seconds, words) => {
+    pastOf(seconds);
+    expect(screen.getByText(words)).toBeTruthy();
+  });
+
+  it('have one cursor, by keyboard too, that says what it stands on', async () => {
+    const { at_ms } = pastOf(240);
+    const memory = screen.getByRole('slider', { name: /^Memory, last 4\sminutes$/ });
+    const cpu = screen.getByRole('slider', { name: /^CPU, last 4\sminutes$/ });
+    memory.focus();
+    await userEvent.keyboard('{Home}{ArrowRight}');
+    for (const plot of [memory, cpu]) expect(plot.getAttribute('aria-valuenow')).toBe('1');
+    expect(memory.getAttribute('aria-valuetext')).toMatch(/^\d\d:\d\d:\d\d: [\d.]+\sGB$/);
+    expect(cpu.getAttribute('aria-valuetext')).toMatch(/ [\d.]+\s%$/);
+    await userEvent.keyboard('{End}');
+    expect(memory.getAttribute('aria-valuenow')).toBe(String(at_ms.length - 1));
+    await userEvent.keyboard('{Escape}');
+    expect(screen.getByText('last 4 minutes')).toBeTruthy();
   });
 });
 

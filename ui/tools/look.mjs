@@ -34,6 +34,14 @@ const shots = [
   ['trouble', 'now', PANEL],
   ['offline', 'now', PANEL],
   ['none', 'now', WINDOW],
+  ...[400, 1024, 1440, 2560].flatMap((width) => [
+    ['many', 'models', { width, height: 900 }],
+    ['names', 'models', { width, height: 900 }],
+  ]),
+  ['many', 'models/lmstudio%2Fqwen2.5-7b-instruct-mlx', { width: 1440, height: 900 }],
+  ['many', 'now', PANEL],
+  ['names', 'now', PANEL],
+  ['many', 'log/ollama', WINDOW],
 ];
 
 const { browser, why } = await launch();

@@ -53,7 +53,7 @@ kv?: string,
 /**
  * Another machine, empty but for its system; by default this one as it is now.
  */
-machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "cancel_switch" } | { "call": "bench" } & BenchCall | { "call": "use_parallel", model: string, server?: ServerId, parallel: number, } | { "call": "undo_parallel" } | { "call": "cancel_parallel" } | { "call": "trends", 
+machine?: Machine, } | { "call": "fit_together", context?: number, parallel?: number, kv?: string, machine?: Machine, } | { "call": "model_facts" } | { "call": "cancel_switch" } | { "call": "bench" } & BenchCall | { "call": "use_parallel", model: string, server?: ServerId, parallel: number, } | { "call": "undo_parallel" } | { "call": "cancel_parallel" } | { "call": "trends", 
 /**
  * Only models whose name contains this.
  */
@@ -78,6 +78,14 @@ model?: string, server?: ServerId,
  * By its name.
  */
 plan?: string, state?: RunState, 
+/**
+ * Only those that began then or later, in Unix milliseconds.
+ */
+since_ms?: number, 
+/**
+ * Only those that began before.
+ */
+until_ms?: number, 
 /**
  * 1 to 1000; default 50.
  */
@@ -125,4 +133,16 @@ max_tokens?: number, } | { "call": "read_answer", answer: number, offset: number
 /**
  * Build llama-server from source instead of taking the prebuilt one.
  */
-from_source: boolean, } | { "call": "cancel_setup" } | { "call": "doctor" } | { "call": "dismiss_notice", id?: number, };
+from_source: boolean, } | { "call": "cancel_setup" } | { "call": "settings" } | { "call": "set_setting", 
+/**
+ * Dotted: "gateway.wait_s".
+ */
+key: string, 
+/**
+ * `null`: the default.
+ */
+value: unknown, 
+/**
+ * Of the text that was seen; by default the one that is there now.
+ */
+digest?: string, } | { "call": "doctor" } | { "call": "dismiss_notice", id?: number, };

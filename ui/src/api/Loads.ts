@@ -11,6 +11,6 @@ export type Loads = { trials: Array<LoadTrial>,
  */
 kinds: Array<LoadSummary>, size_bytes: number | null, 
 /**
- * Why nothing was loaded from disk; `None`: it was.
+ * Why nothing more was loaded from disk; `None`: it was as often as from the page cache.
  */
 disk_absent: string | null, };

@@ -11,12 +11,15 @@ import type { KeyPlace } from "./KeyPlace";
 import type { LogLine } from "./LogLine";
 import type { LogMatch } from "./LogMatch";
 import type { Machine } from "./Machine";
+import type { ModelFacts } from "./ModelFacts";
 import type { Notice } from "./Notice";
 import type { OwnerTables } from "./OwnerTables";
 import type { ParallelReport } from "./ParallelReport";
+import type { PastSwitch } from "./PastSwitch";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
+import type { SettingsView } from "./SettingsView";
 import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 import type { Together } from "./Together";
@@ -57,8 +60,8 @@ owner: OwnerTables | null, } | { "reply": "exported", text: string,
 /**
  * What `after` goes on from; `None`: this was the last piece.
  */
-next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "imported", imported: number, already_there: number, } | { "reply": "deleted", deleted: number, } | { "reply": "history_size", size: HistorySize, } | { "reply": "switches", switches: Array<SwitchReport>, } | { "reply": "events", events: Array<Notice>, 
+next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "imported", imported: number, already_there: number, } | { "reply": "deleted", deleted: number, } | { "reply": "history_size", size: HistorySize, } | { "reply": "switches", switches: Array<PastSwitch>, } | { "reply": "events", events: Array<Notice>, 
 /**
  * How many the filter lets through altogether.
  */
-total: number, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+total: number, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

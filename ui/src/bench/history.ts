@@ -27,6 +27,9 @@ export interface View {
   plan: string;
   state: RunState | '';
   metric: SeriesMetric;
+  /** Days of this machine's calendar, "2026-11-29", both in it; empty: any. */
+  from: string;
+  to: string;
   /** From 0. */
   page: number;
   /** Runs that are picked for a comparison, two at the most. */
@@ -43,16 +46,29 @@ export function viewOf(query: Query): View {
     plan: query.plan ?? '',
     state: states.find((state) => state === query.state) ?? '',
     metric: trendMetrics.find((metric) => metric === query.figure) ?? 'decode_tok_s',
+    from: dayOf(query.from),
+    to: dayOf(query.to),
     page: Number.isInteger(page) && page > 0 ? page - 1 : 0,
     picks: picks.filter((id) => Number.isInteger(id) && id > 0).slice(0, 2),
   };
+}
+
+/** A day as a field of dates has it; empty: none. */
+function dayOf(text: string | undefined): string {
+  return text !== undefined && /^\d{4}-\d\d-\d\d$/.test(text) && Number.isFinite(Date.parse(text)) ? text : '';
+}
+
+/** When a day begins here, so many days later. */
+function beginOf(day: string, later = 0): number {
+  const [year = 0, month = 1, date = 1] = day.split('-').map(Number);
+  return new Date(year, month - 1, date + later).getTime();
 }
 
 /** The same as an address has it: only what is not as usual. */
 export function queryOf(view: View): Query {
   const query: Query = {};
   if (view.model.trim() !== '') query.model = view.model.trim();
-  for (const key of ['server', 'plan', 'state'] as const) if (view[key] !== '') query[key] = view[key];
+  for (const key of ['server', 'plan', 'state', 'from', 'to'] as const) if (view[key] !== '') query[key] = view[key];
   if (view.metric !== 'decode_tok_s') query.figure = view.metric;
   if (view.page > 0) query.page = String(view.page + 1);
   if (view.picks.length > 0) query.picks = view.picks.join(',');
@@ -67,7 +83,23 @@ export function filterOf(view: View): RunFilter {
   if (view.server !== '') filter.server = view.server;
   if (view.plan !== '') filter.plan = view.plan;
   if (view.state !== '') filter.state = view.state;
+  if (view.from !== '') filter.since_ms = beginOf(view.from);
+  if (view.to !== '') filter.until_ms = beginOf(view.to, 1);
   return filter;
+}
+
+/** The same figures of the chosen days only. */
+export function within(trends: Trend[], view: View): Trend[] {
+  if (view.from === '' && view.to === '') return trends;
+  const { since_ms = -Infinity, until_ms = Infinity } = filterOf(view);
+  const inside = (at: string) => Date.parse(at) >= since_ms && Date.parse(at) < until_ms;
+  return trends
+    .map((trend) => ({
+      ...trend,
+      points: trend.points.filter((point) => inside(point.at)),
+      change_points: trend.change_points.filter((change) => inside(change.at)),
+    }))
+    .filter((trend) => trend.points.length > 0);
 }
 
 /** How many pages there are; at least the first. */

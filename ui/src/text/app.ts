@@ -11,6 +11,7 @@ export const app = {
     history: 'History',
     events: 'Events',
     log: 'Log',
+    settings: 'Settings',
   },
   sections: 'Sections',
   toContent: 'Skip to content',
@@ -21,6 +22,9 @@ export const app = {
   cancel: 'Cancel',
   dismiss: 'Dismiss',
   dismissAll: 'Dismiss all',
+  copy: 'Copy',
+  copied: 'Copied',
+  failed: 'Not copied',
   back: 'Back',
   notReported: 'not reported',
   keys: 'Keys',
@@ -28,7 +32,7 @@ export const app = {
 } as const;
 
 export const keys: [string, string][] = [
-  ['/', 'Filter models'],
+  ['/', 'Filter this page'],
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
@@ -37,9 +41,9 @@ export const keys: [string, string][] = [
 ];
 
 export const unauthorized = {
-  title: 'This address has no valid token',
-  body: 'Pilothouse shows itself only to those who can run its commands on this machine. The token in the address is missing, or Pilothouse has been started again since.',
-  how: 'For a fresh address, run',
+  title: 'This browser is not known here',
+  body: 'Pilothouse shows itself only to those who can run its commands on this machine. One visit with the token is enough; from then on this browser is known, in every tab and after a restart.',
+  how: 'For an address with the token, run',
   command: 'pilothouse status',
-  then: 'It prints the address of this page with a new token.',
+  then: 'This page goes on by itself once it was opened.',
 };

@@ -132,6 +132,8 @@ export const bench = {
   noneHint: 'A quick one takes about half a minute and shows how fast the active model answers here.',
   noneMatch: 'No run matches this filter.',
   last: 'Last benchmark',
+  measuring: (title: string) => `Measuring ${title}`,
+  watch: 'Watch',
   time: 'Time',
   server: 'Server',
   decode: 'Decode',

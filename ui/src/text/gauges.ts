@@ -11,6 +11,13 @@ export const gauges = {
   } satisfies Record<Span, { button: string; window: string }>,
   span: 'How far back',
   bandMeaning: 'Line: means; band: least to greatest sample',
+  now: 'now',
+  switchedTo: (model: string) => `switch to ${model}`,
+  becameReady: (server: string) => `${server} became ready`,
+  /** How far back there is anything, where that is less than was asked for. */
+  lastOnly: (time: string) => `last ${time}`,
+  power: 'GPU power',
+  powerShort: 'Power',
   cpu: 'CPU',
   memory: 'Memory',
   swap: 'Swap',

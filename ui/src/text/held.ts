@@ -16,7 +16,8 @@ export const loads = {
     warm: 'Next first token, ms',
     rate: 'Weights, GB/s',
   },
-  noDisk: (why: string) => `Not measured from disk: ${why}`,
+  noDisk: (loads: number, why: string) =>
+    loads === 0 ? `Not measured from disk: ${why}` : `Only ${loads} from disk: ${why}`,
   flawed: (number: number, flaw: string) => `Load ${number} does not count: ${flaw}.`,
 };
 

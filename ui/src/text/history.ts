@@ -1,6 +1,7 @@
 /** Words of the page History. */
 import type { Kept } from '../api/Kept';
 import type { SeriesMetric } from '../api/SeriesMetric';
+import { whole } from '../format';
 
 /** What can be followed over time. */
 export const trendNames: Record<SeriesMetric, { title: string; unit: string }> = {
@@ -21,6 +22,7 @@ export const history = {
   allPlans: 'All plans',
   state: 'State',
   allStates: 'All states',
+  days: { from: 'From', to: 'to' },
   figure: 'Figure over time',
   over: (title: string) => `${title} over time`,
   overMeaning:
@@ -32,7 +34,20 @@ export const history = {
   levels: 'What changed',
   accept: 'That is as it shall be',
   loading: 'Reading history',
+  plotsOf: (n: number, all: number, most: boolean) =>
+    `${n} of ${most ? `the ${all} with the newest runs` : whole(all)} plots, those with the most runs.`,
+  allPlots: 'Show all',
+  fewerPlots: 'Show fewer',
+  /** Series that no line can be drawn of. */
+  single: (names: string[]) =>
+    names.length > 6
+      ? `Measured once so far, so without a line: ${names.slice(0, 6).join(', ')} and ${names.length - 6} more.`
+      : `Measured once so far, so without a line: ${names.join(', ')}.`,
   onePoint: 'A second run of the same model draws a line in time.',
+  /** Heard at a point of a plot. */
+  pointSaid: (when: string, value: string, low: string, high: string, run: number | null) =>
+    `${when}: ${value}, ${low} to ${high}${run === null ? '' : `, run ${run}`}`,
+  inUnit: (unit: string) => unit,
   pick: 'Pick',
   pickOf: (title: string, time: string) => `Pick ${title}, ${time}`,
   pickTwo: 'Pick two runs to compare them.',
@@ -42,8 +57,8 @@ export const history = {
   unpick: 'Unpick all',
   newer: 'Newer',
   older: 'Older',
-  pageOf: (from: number, to: number, all: number) => `${from} – ${to} of ${all} runs`,
-  beyond: (all: number) => `There is no such page: ${all} runs match.`,
+  pageOf: (from: number, to: number, all: number) => `${whole(from)} – ${whole(to)} of ${whole(all)} runs`,
+  beyond: (all: number) => `There is no such page: ${whole(all)} runs match.`,
 };
 
 /** Words of what the history takes. */

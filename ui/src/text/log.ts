@@ -1,10 +1,23 @@
 /** Words of the page Log. */
+import { count } from '../format';
+import type { LogLevel } from '../log';
 
 export const log = {
   title: 'Log',
   server: 'Server',
   search: 'Search lines',
-  follow: 'Follow',
+  follows: 'Following',
+  paused: 'Paused',
+  toEnd: (n: number) => (n === 0 ? 'To the end' : n === 1 ? '1 new line' : `${n} new lines`),
+  shown: (n: number, all: number) => (n === all ? count(all, 'line') : `${n} of ${count(all, 'line')}`),
+  probes: (n: number) => (n === 1 ? '1 probe of Pilothouse folded' : `${n} probes of Pilothouse folded`),
+  probesOpen: (n: number) => (n === 1 ? '1 probe of Pilothouse' : `${n} probes of Pilothouse`),
+  probesMeaning:
+    'Questions for health, slots and models that went well, as Pilothouse asks them again and again; another program may ask the same.',
+  levels: { error: 'Error', warning: 'Warning' } satisfies Record<LogLevel, string>,
+  copyAll: 'Copy all',
+  copySelection: 'Copy selection',
+  copied: (n: number) => count(n, 'line'),
   none: 'No line yet.',
   noMatch: 'No line of these contains that.',
   earlier: 'Search earlier days too',

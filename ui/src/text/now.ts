@@ -8,6 +8,9 @@ export const now = {
   unknownServer: 'Server not known',
   gateway: 'For client programs',
   gatewayModel: 'Model name',
+  gatewayAddress: 'Address for programs',
+  toAsk: 'Ask',
+  back: 'Back',
   lastAnswer: 'last answer',
   lastRun: 'last benchmark',
   firstToken: (time: string) => `first token ${time}`,
@@ -24,6 +27,7 @@ export const now = {
 export const switching = {
   title: 'Switch',
   filter: 'Filter models',
+  filterOf: (n: number) => (n === 1 ? 'Filter 1 model' : `Filter ${n} models`),
   /** Heard, not seen: "Switch to" and "on" make a sentence of what the row shows. */
   on: 'on',
   loaded: 'loaded',

@@ -232,6 +232,8 @@ async fn say_how_long(session: &Session, call: &BenchCall, plan: &BenchPlan, out
             server: Some(side.server),
             plan: None,
             state: Some(RunState::Done),
+            since_ms: None,
+            until_ms: None,
             limit: Some(50),
             offset: None,
         };

@@ -41,6 +41,8 @@ pub async fn run(arguments: History, output: &Output) -> Result<u8, ApiError> {
         server: arguments.server.map(ServerId),
         plan: arguments.plan,
         state: None,
+        since_ms: None,
+        until_ms: None,
         limit: Some(arguments.limit),
         offset: Some(arguments.offset),
     };

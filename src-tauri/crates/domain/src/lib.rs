@@ -21,6 +21,7 @@ pub mod ledger;
 pub mod lifecycle;
 pub mod machine;
 pub mod model;
+pub mod model_facts;
 pub mod notice;
 pub mod pace;
 pub mod residency;

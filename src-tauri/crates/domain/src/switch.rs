@@ -72,6 +72,16 @@ pub struct StepTiming {
     pub ms: u64,
 }
 
+/// A switch that ended, with its begin.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct PastSwitch {
+    #[ts(type = "string")]
+    pub started_at: Timestamp,
+    #[serde(flatten)]
+    pub report: SwitchReport,
+}
+
 /// What a switch did. With `dry_run` nothing was done: the steps are the plan with 0 ms and the id is 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, TS)]
 #[ts(export)]

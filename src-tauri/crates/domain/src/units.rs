@@ -36,6 +36,11 @@ pub fn short(value: f64) -> String {
     format!("{value:.digits$}")
 }
 
+/// Milliseconds as people read them: "320 ms", "1.82 s", "42.3 s".
+pub fn milliseconds(ms: f64) -> String {
+    if ms < 999.5 { format!("{ms:.0} ms") } else { format!("{} s", short(ms / 1000.0)) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,6 +58,15 @@ mod tests {
             (12_345.6, "12346"),
         ] {
             assert_eq!(short(value), words);
+        }
+    }
+
+    #[test]
+    fn times_have_the_unit_that_suits_them() {
+        for (ms, words) in
+            [(0.4, "0 ms"), (320.0, "320 ms"), (999.6, "1.00 s"), (1820.0, "1.82 s"), (42_333.0, "42.3 s")]
+        {
+            assert_eq!(milliseconds(ms), words);
         }
     }
 

@@ -2,6 +2,7 @@
 import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { ErrorCode } from '../../api/ErrorCode';
+import type { LogLine } from '../../api/LogLine';
 import type { Notice } from '../../api/Notice';
 import type { ParallelReport } from '../../api/ParallelReport';
 import type { Reply } from '../../api/Reply';
@@ -15,10 +16,12 @@ import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { eventsOf } from './events';
+import { factsOf, pastSwitches } from './facts';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
-import type { Scene } from './scene-names';
+import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { FakeSettings } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
@@ -43,6 +46,8 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
+  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
+  readonly #startedAt = Date.now();
   #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
 
   /** `step`: milliseconds that each simulated step takes. */
@@ -100,6 +105,8 @@ export class FakeBackend implements Backend {
         return { reply: 'fit', report: fitOf(call, this.scene, this.#snapshot) };
       case 'fit_together':
         return { reply: 'together', together: togetherOf(this.#snapshot, this.scene) };
+      case 'model_facts':
+        return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#runs, this.scene, Date.now()) };
       case 'cancel_switch':
         this.#switch += 1;
         return { reply: 'done' };
@@ -140,7 +147,7 @@ export class FakeBackend implements Backend {
           size: sizeOf(this.#runs.length),
         };
       case 'switches':
-        return { reply: 'switches', switches: [] };
+        return { reply: 'switches', switches: pastSwitches(this.#snapshot, Date.now()) };
       case 'events':
         return eventsOf(call, this.#snapshot.notices, Date.now());
       case 'gauge_history':
@@ -151,7 +158,9 @@ export class FakeBackend implements Backend {
       case 'logs':
         return {
           reply: 'logs',
-          lines: logLines(call.server, Date.now()).filter((line) => line.number > (call.after ?? 0)),
+          lines: this.#logged(call.server)
+            .filter((line) => line.number > (call.after ?? 0))
+            .slice(-(call.limit ?? 200)),
         };
       case 'ask':
         return this.#ask(call.prompt);
@@ -164,6 +173,10 @@ export class FakeBackend implements Backend {
       case 'cancel_setup':
         this.#setup += 1;
         return { reply: 'done' };
+      case 'settings':
+        return { reply: 'settings', settings: this.settings.view() };
+      case 'set_setting':
+        return { reply: 'settings', settings: this.settings.set(call) };
       case 'doctor':
         return {
           reply: 'doctor',
@@ -188,6 +201,14 @@ export class FakeBackend implements Backend {
   /** Something happens. */
   tell(notice: Notice): void {
     this.#change({ notices: [notice, ...this.#snapshot.notices] });
+  }
+
+  /** Where there is much of everything, lines go on coming. */
+  #logged(server: string): LogLine[] {
+    const now = Date.now();
+    return hasMany(this.scene)
+      ? logLines(server, now, 3000 + Math.floor((now - this.#startedAt) / Math.max(1, this.step)))
+      : logLines(server, now);
   }
 
   #current(): Reply {
@@ -233,6 +254,7 @@ export class FakeBackend implements Backend {
       this.#changeServer(id, { state: 'starting', reason: null, hint: null });
       await sleep(this.step);
       this.#changeServer(id, { state: 'ready', ownership: 'ours', pid: 5150 });
+      this.settings.started(id);
     }
     return { reply: 'server', server: this.#changeServer(id, {}) };
   }
@@ -348,13 +370,15 @@ export class FakeBackend implements Backend {
     return { server, model, key, ...this.#parallel, changed: true, took_ms: 2400, first_token_ms: 90, undo_s };
   }
 
-  #filtered({ model, server, plan, state }: RunChoice): Run[] {
+  #filtered({ model, server, plan, state, since_ms, until_ms }: RunChoice): Run[] {
     return this.#runs.filter(
       (one) =>
         (model === undefined || one.model.toLowerCase().includes(model.toLowerCase())) &&
         (server === undefined || one.server === server) &&
         (plan === undefined || one.plan.name === plan) &&
-        (state === undefined || one.state === state),
+        (state === undefined || one.state === state) &&
+        (since_ms === undefined || Date.parse(one.started_at) >= since_ms) &&
+        (until_ms === undefined || Date.parse(one.started_at) < until_ms),
     );
   }
 

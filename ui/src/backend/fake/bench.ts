@@ -12,7 +12,8 @@ import type { Sweep } from '../../api/Sweep';
 import type { SweepPoint } from '../../api/SweepPoint';
 import type { Trial } from '../../api/Trial';
 import { emptyHistory } from '../../series';
-import type { Scene } from './scene-names';
+import { manyModels } from './many';
+import { hasMany, type Scene } from './scene-names';
 
 const GB = 1e9;
 /** A trial of either side and a pause after it: what one block of the simulated comparison takes. */
@@ -167,7 +168,30 @@ export function runs(scene: Scene, now: number): Run[] {
   if (cut) Object.assign(cut, { state: 'cut_off', note: 'Pilothouse was ended during the run.', trials: 4 });
   const [a, b] = pair(2, now - 70 * hour);
   past.push(b, a, sweepRun(1, now - 72 * hour));
-  return past;
+  return hasMany(scene) ? runsOfMany(scene, now) : past;
+}
+
+/** A comparison today, and three runs of every other model in the weeks before. */
+function runsOfMany(scene: Scene, now: number): Run[] {
+  const day = 86_400_000;
+  const measured = manyModels(scene === 'names').filter((one, index) => one.purpose === 'llm' && index % 2 === 0);
+  const [first, second] = [measured[0], measured[1]];
+  if (first === undefined || second === undefined) return [];
+  const rate = (size: number | null) => Math.min(600, 250 / Math.max(0.3, (size ?? GB) / GB));
+  const past: Run[] = [];
+  for (const [index, one] of measured.entries())
+    for (let back = 1; back <= 3; back += 1) {
+      const at = now - (back * 9 + index * 0.3) * day;
+      past.push(run(0, at, one.server, one.name, rate(one.size_bytes) * (1 + 0.01 * Math.sin(index + back))));
+    }
+  past.sort((a, b) => Date.parse(a.started_at) - Date.parse(b.started_at));
+  for (const [index, one] of past.entries()) one.run_id = index + 1;
+  const disturbed = past.at(-1);
+  if (disturbed) disturbed.disturbed = [compiler];
+  const [a, b] = pair(past.length + 1, now - 3 * 3_600_000);
+  Object.assign(a, { server: first.server, model: first.name });
+  Object.assign(b, { server: second.server, model: second.name });
+  return [b, a, ...past.reverse()];
 }
 
 export function trials(of: Run): Trial[] {

@@ -17,7 +17,7 @@ import type { Snapshot } from '../../api/Snapshot';
 import type { Tenant } from '../../api/Tenant';
 import type { TenantKind } from '../../api/TenantKind';
 import type { Together } from '../../api/Together';
-import type { Scene } from './scene-names';
+import { isMac, type Scene } from './scene-names';
 
 const GB = 1e9;
 const GIB = 2 ** 30;
@@ -102,8 +102,8 @@ function memoryPool(gauges: Gauges, scene: Scene, told: Told): Pool {
     const ref = { server: one.server, model: one.model };
     const title = titleOf(told, one);
     const all = scene === 'gpu' ? 0.21 * GB : (one.memory_bytes ?? 0);
-    const files = scene === 'mac' ? 0 : Math.min(0.0984 * GB, all * 0.7);
-    const source = scene === 'mac' ? 'physical footprint' : 'proportional set size';
+    const files = isMac(scene) ? 0 : Math.min(0.0984 * GB, all * 0.7);
+    const source = isMac(scene) ? 'physical footprint' : 'proportional set size';
     tenants.push(tenant('instance', title, all - files, `process ${4250 + index}, ${source}`, ref));
     const mapped = 'files that it maps, mostly weights; the system counts them as available';
     if (files > 0)
@@ -115,7 +115,7 @@ function memoryPool(gauges: Gauges, scene: Scene, told: Told): Pool {
       tenants.push(
         tenant('server', title, size, '2 processes, proportional set size, less its instances', { server: id }),
       );
-  if (scene === 'mac') tenants.push(tenant('containers', 'Containers', 2.1 * GB, '4 containers, as Docker tells it'));
+  if (isMac(scene)) tenants.push(tenant('containers', 'Containers', 2.1 * GB, '4 containers, as Docker tells it'));
   tenants.push(tenant('pilothouse', 'Pilothouse', gauges.self.memory_bytes ?? 0, 'proportional set size'));
   const known = tenants.filter((one) => one.kind !== 'mapped_files').reduce((sum, one) => sum + one.bytes, 0);
   const rest = Math.max(0, (gauges.memory_used_bytes ?? 0) - known);
@@ -144,14 +144,13 @@ function gpuPool(gauges: Gauges, told: Told): Pool | null {
 export function ledgerOf(gauges: Gauges, scene: Scene, told: Told): Ledger {
   const memory = memoryPool(gauges, scene, told);
   const gpu = scene === 'gpu' ? gpuPool(gauges, told) : null;
-  const ceiling =
-    scene === 'mac'
-      ? { bytes: 30.15 * GB, source: 'the GPU’s working set: 78 % of the memory', on_gpu: true }
-      : gpu
-        ? { bytes: gpu.total_bytes, source: 'memory of the GPU', on_gpu: true }
-        : { bytes: memory.total_bytes, source: 'memory of the machine: no GPU', on_gpu: false };
+  const ceiling = isMac(scene)
+    ? { bytes: 30.15 * GB, source: 'the GPU’s working set: 78 % of the memory', on_gpu: true }
+    : gpu
+      ? { bytes: gpu.total_bytes, source: 'memory of the GPU', on_gpu: true }
+      : { bytes: memory.total_bytes, source: 'memory of the machine: no GPU', on_gpu: false };
   const onGpu = told.instances.reduce((sum, one) => sum + (one.memory_bytes ?? 0), 0);
-  const free = scene === 'mac' ? Math.min(ceiling.bytes - onGpu, memory.free_bytes) : (gpu ?? memory).free_bytes;
+  const free = isMac(scene) ? Math.min(ceiling.bytes - onGpu, memory.free_bytes) : (gpu ?? memory).free_bytes;
   return {
     at: gauges.at,
     pools: gpu ? [gpu, memory] : [memory],
@@ -181,7 +180,7 @@ const linux: Machine = {
 };
 
 export function machineOf(scene: Scene): Machine {
-  if (scene === 'mac')
+  if (isMac(scene))
     return {
       ...linux,
       model: 'Mac Studio',
@@ -287,15 +286,15 @@ function partsOf(one: Wanted, context: number, parallel: number, kv: string): Ne
 
 const sumOf = (parts: NeededPart[]) => parts.reduce((sum, part) => sum + part.bytes, 0);
 
-function forecastOf(scene: Scene, weights: number): Forecast | null {
-  const bandwidth = { mac: 410, gpu: 504 }[scene as string];
+export function forecastOf(scene: Scene, weights: number): Forecast | null {
+  const bandwidth = isMac(scene) ? 410 : scene === 'gpu' ? 504 : undefined;
   if (bandwidth === undefined) return null;
   return {
     decode_tok_s: (bandwidth * 0.8 * GB) / weights,
-    error_percent: scene === 'mac' ? 5 : 20,
-    prefill_tok_s: scene === 'mac' ? (bandwidth * 14 * GB) / weights : null,
-    prefill_error_percent: scene === 'mac' ? 20 : null,
-    prefill_tok_s_absent: scene === 'mac' ? null : 'the computing speed of this machine is not known',
+    error_percent: isMac(scene) ? 5 : 20,
+    prefill_tok_s: isMac(scene) ? (bandwidth * 14 * GB) / weights : null,
+    prefill_error_percent: isMac(scene) ? 20 : null,
+    prefill_tok_s_absent: isMac(scene) ? null : 'the computing speed of this machine is not known',
     measured: false,
     source: 'bandwidth; fitted on other machines with a 7B model, other sizes unchecked',
   };

@@ -7,7 +7,15 @@ export const sceneNames = [
   'gpu',
   'gpus',
   'mac',
+  'many',
+  'names',
   'offline',
   'unauthorized',
 ] as const;
 export type Scene = (typeof sceneNames)[number];
+
+/** Scenes on the simulated Mac. */
+export const isMac = (scene: Scene): boolean => scene === 'mac' || hasMany(scene);
+
+/** Scenes with some sixty models on three servers; in `names` they are called what models really are called, and worse. */
+export const hasMany = (scene: Scene): boolean => scene === 'many' || scene === 'names';

@@ -12,7 +12,8 @@ import type { Snapshot } from '../../api/Snapshot';
 import { runs } from './bench';
 import { containers } from './containers';
 import { instancesOf, ledgerOf, onMac } from './memory';
-import type { Scene } from './scene-names';
+import { manyModels } from './many';
+import { hasMany, isMac, type Scene } from './scene-names';
 import { withStanding } from './standing';
 
 const GB = 1e9;
@@ -78,6 +79,16 @@ function servers(scene: Scene): ServerView[] {
     hint: 'Install LM Studio and start it once.',
     abilities: { ...abilities, load_progress: false, timings: false },
   });
+  if (hasMany(scene))
+    Object.assign(lmstudio, {
+      state: 'ready',
+      ownership: 'adopted',
+      reason: null,
+      hint: null,
+      endpoint: 'http://127.0.0.1:1234',
+      version: '0.4.25',
+      pid: 2210,
+    });
   if (scene === 'trouble') {
     Object.assign(ollama, {
       state: 'gave_up',
@@ -121,6 +132,7 @@ function model(serverId: string, name: string, title: string, more: Partial<Mode
 
 function models(scene: Scene): ModelView[] {
   if (scene === 'first-start') return [];
+  if (hasMany(scene)) return manyModels(scene === 'names');
   const all = [
     model('llama-server', 'SmolLM2-135M-Instruct.Q4_1', 'SmolLM2 135M Instruct', {
       quantization: 'Q4_1',
@@ -236,7 +248,7 @@ function gpus(scene: Scene, wave: number): GpuReading[] {
 
 /** One sample at a moment; a smooth made-up load, so that the lines look like lines. */
 export function gaugesAt(ms: number, scene: Scene): Gauges {
-  if (scene === 'mac') return onMac(gaugesAt(ms, 'ready'));
+  if (isMac(scene)) return onMac(gaugesAt(ms, 'ready'));
   const t = ms / 1000;
   const wave = Math.max(0, Math.sin(t / 37)) ** 0.3 * 55;
   return {
@@ -297,17 +309,29 @@ function notices(scene: Scene, now: number): Notice[] {
   return [];
 }
 
-export function logLines(id: string, now: number): LogLine[] {
+/** What a simulated server writes as its line of that number. */
+function logged(id: string, number: number): string {
+  if (number % 5 !== 0) {
+    const path = number % 2 === 0 ? '/api/version' : '/api/ps';
+    if (id === 'ollama' && number % 5 < 4)
+      return `[GIN] 2026/11/29 - 09:12:00 | 200 |      48.6µs |       127.0.0.1 | GET      "${path}"`;
+    return `slot update_slots: id 0 | task ${number * 3} | prompt processing done, n_tokens = ${60 + number}`;
+  }
+  if (number % 20 === 0) return 'time=2026-11-29T09:12:00Z level=WARN source=sched.go:412 msg="context is shortened"';
+  if (number % 35 === 0) return '0.02.374.552 E srv          load: model is corrupted or incomplete';
+  return `[33551] 0.00.589.524 I srv          load: task ${number * 3} of a line that goes on ${'and on '.repeat(9)}`;
+}
+
+export function logLines(id: string, now: number, many = 60): LogLine[] {
   const lines: LogLine[] = [];
-  for (let number = 1; number <= 60; number += 1) {
+  for (let number = 1; number <= many; number += 1) {
     const ours = number % 12 === 1;
+    const at = iso(now - (many - number) * 410);
     lines.push({
       number,
-      at: iso(now - (60 - number) * 4100),
+      at,
       source: ours ? 'pilothouse' : 'server',
-      line: ours
-        ? `${id} is ready`
-        : `slot update_slots: id 0 | task ${number * 3} | prompt processing done, n_tokens = ${60 + number}`,
+      line: ours ? `${id} is ready` : logged(id, number),
     });
   }
   return lines;

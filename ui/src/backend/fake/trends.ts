@@ -13,6 +13,8 @@ export interface RunChoice {
   server?: string;
   plan?: string;
   state?: RunState;
+  since_ms?: number;
+  until_ms?: number;
 }
 
 type Value = Pick<Summary, 'median' | 'low' | 'high'>;

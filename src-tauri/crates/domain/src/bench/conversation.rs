@@ -9,6 +9,7 @@ use super::{
     stats::{self, Summary},
     trial::{PrefixUse, Trial},
 };
+use crate::units::milliseconds;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use ts_rs::TS;
@@ -149,7 +150,8 @@ fn words(turns: &[ConversationTurn], reuse: PrefixReuse, told: bool) -> String {
     else {
         return "Too few answers count to tell what the server keeps.".into();
     };
-    let times = format!("at turn {last} the first token came after {cached:.0} ms instead of {cold:.0} ms");
+    let (cached, cold) = (milliseconds(cached), milliseconds(cold));
+    let times = format!("at turn {last} the first token came after {cached} instead of {cold}");
     match reuse {
         PrefixReuse::Kept => format!("The server keeps the beginning of a conversation ({by}): {times}."),
         PrefixReuse::Partly => {
@@ -157,7 +159,7 @@ fn words(turns: &[ConversationTurn], reuse: PrefixReuse, told: bool) -> String {
         }
         PrefixReuse::No => format!(
             "The server reads the whole conversation anew at each turn ({by}): at turn {last} the first token came after \
-             {cached:.0} ms, and after {cold:.0} ms with a beginning that it cannot know."
+             {cached}, and after {cold} with a beginning that it cannot know."
         ),
         PrefixReuse::Unknown => "One turn says nothing of what the server keeps.".into(),
     }
@@ -223,7 +225,7 @@ mod tests {
         assert_eq!(median(&last.ttft_cold_ms), Some((1820.0, 3)));
         assert!((last.saved.unwrap() - (1.0 - 320.0 / 1820.0)).abs() < 1e-12);
         assert_eq!(first.saved, Some(0.0));
-        assert!(conversation.words.contains("320 ms instead of 1820 ms"), "{}", conversation.words);
+        assert!(conversation.words.contains("320 ms instead of 1.82 s"), "{}", conversation.words);
     }
 
     #[test]

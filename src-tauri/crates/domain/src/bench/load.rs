@@ -70,7 +70,7 @@ pub struct Loads {
     /// The page cache first.
     pub kinds: Vec<LoadSummary>,
     pub size_bytes: Option<u64>,
-    /// Why nothing was loaded from disk; `None`: it was.
+    /// Why nothing more was loaded from disk; `None`: it was as often as from the page cache.
     pub disk_absent: Option<String>,
 }
 

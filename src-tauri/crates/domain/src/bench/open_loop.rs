@@ -3,6 +3,7 @@
 //! Latency, 2015; his wrk2 counts from the planned instant as is done here).
 
 use super::{percentiles::Percentiles, plan::BenchPlan, trial::Trial};
+use crate::units::milliseconds;
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
 
@@ -91,14 +92,19 @@ impl OpenLoop {
         let hidden = due - waiting;
         if hidden < LEAST_HIDDEN_MS || hidden < LEAST_HIDDEN_SHARE * due {
             return format!(
-                "99 of 100 first tokens came within {due:.0} ms, and a client that waits for each answer would have \
-                 seen no less: nothing is hidden from it."
+                "99 of 100 first tokens came within {}, and a client that waits for each answer would have \
+                 seen no less: nothing is hidden from it.",
+                milliseconds(due)
             );
         }
         format!(
-            "99 of 100 first tokens came within {due:.0} ms of the planned moment. A client that waits for each answer \
-             would have sent {} of these {} requests and seen {waiting:.0} ms: {hidden:.0} ms are hidden from it.",
-            self.waiting_requests, self.sent
+            "99 of 100 first tokens came within {} of the planned moment. A client that waits for each answer would have \
+             sent {} of these {} requests and seen {}: {} are hidden from it.",
+            milliseconds(due),
+            self.waiting_requests,
+            self.sent,
+            milliseconds(waiting),
+            milliseconds(hidden)
         )
     }
 }

@@ -35,6 +35,7 @@ pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
         }
     }
     items.push(action(&TrayAction::OpenPanel, "Open panel", true));
+    items.push(action(&TrayAction::OpenSettings, "Settings…", true));
     items.extend(at_login.map(|checked| TrayItem {
         id: TrayAction::StartAtLogin.id(),
         kind: TrayItemKind::Check { checked },
@@ -267,6 +268,7 @@ mod tests {
                 "Servers",
                 "Benchmark now",
                 "Open panel",
+                "Settings…",
                 "",
                 "Quit Pilothouse"
             ]

@@ -178,6 +178,9 @@ pub enum Call {
         #[ts(optional)]
         machine: Option<Machine>,
     },
+    /// What the past of this machine says of each listed model: measured or forecast speed, loads, last use. Errors:
+    /// store_unavailable.
+    ModelFacts,
     /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
     CancelSwitch,
     /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison
@@ -253,6 +256,14 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         state: Option<RunState>,
+        /// Only those that began then or later, in Unix milliseconds.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        since_ms: Option<i64>,
+        /// Only those that began before.
+        #[serde(default)]
+        #[ts(optional, type = "number")]
+        until_ms: Option<i64>,
         /// 1 to 1000; default 50.
         #[serde(default)]
         #[ts(optional)]
@@ -389,6 +400,22 @@ pub enum Call {
         from_source: bool,
     },
     CancelSetup,
+    /// The settings file: every key with its value, and what waits for a restart.
+    Settings,
+    /// Writes a setting into the file, where it is in force as after a person's edit, and answers with all settings. Errors: not_found
+    /// (with the key that was probably meant), invalid_call (with what is allowed), unsupported (a table), busy (somebody else has
+    /// changed the file since `digest`), settings_invalid (the file has a mistake already), system. Nothing is written then.
+    SetSetting {
+        /// Dotted: "gateway.wait_s".
+        key: String,
+        /// `null`: the default.
+        #[ts(type = "unknown")]
+        value: serde_json::Value,
+        /// Of the text that was seen; by default the one that is there now.
+        #[serde(default)]
+        #[ts(optional)]
+        digest: Option<String>,
+    },
     /// Looks at everything that may be wrong and says what to do.
     Doctor,
     /// Takes a notice off the list; without an id, all of them.

@@ -1,3 +1,4 @@
+use super::SettingsView;
 use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
@@ -6,11 +7,12 @@ use pilothouse_domain::{
     fit::{FitReport, Together},
     gauge::GaugeHistory,
     machine::Machine,
+    model_facts::ModelFacts,
     notice::Notice,
     server::KeyPlace,
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
-    switch::SwitchReport,
+    switch::{PastSwitch, SwitchReport},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -106,7 +108,7 @@ pub enum Reply {
         size: HistorySize,
     },
     Switches {
-        switches: Vec<SwitchReport>,
+        switches: Vec<PastSwitch>,
     },
     Events {
         events: Vec<Notice>,
@@ -124,6 +126,9 @@ pub enum Reply {
     },
     Together {
         together: Together,
+    },
+    ModelFacts {
+        models: Vec<ModelFacts>,
     },
     Logs {
         lines: Vec<LogLine>,
@@ -146,6 +151,9 @@ pub enum Reply {
     },
     Discovered {
         servers: Vec<Discovered>,
+    },
+    Settings {
+        settings: SettingsView,
     },
     /// Where a key is kept now.
     KeyKept {

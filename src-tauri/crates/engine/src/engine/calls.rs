@@ -14,6 +14,7 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
+    lifecycle::ServerState,
     server::{KeyText, ServerId},
 };
 use pilothouse_servers::{discovery::discover, ollama};
@@ -47,7 +48,11 @@ impl Inner {
                 Ok(Reply::Discovered { servers })
             }
             Call::StartServer { server } => {
-                self.supervisors.get(&server)?.ensure_ready().await?;
+                let supervisor = self.supervisors.get(&server)?;
+                if self.hub.now().server(&server).is_some_and(|view| view.state == ServerState::Stopped) {
+                    self.renew_settings(&server)?;
+                }
+                supervisor.ensure_ready().await?;
                 self.server(&server)
             }
             Call::StopServer { server } => {
@@ -57,6 +62,7 @@ impl Inner {
             Call::RestartServer { server } => {
                 let supervisor = self.supervisors.get(&server)?;
                 supervisor.stop().await?;
+                self.renew_settings(&server)?;
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
@@ -68,6 +74,7 @@ impl Inner {
                 Ok(Reply::Doctor { checks: self.supervisors.get(&server)?.check().await? })
             }
             Call::TakeOver { server } => {
+                self.renew_settings(&server)?;
                 self.supervisors.get(&server)?.take_over().await?;
                 self.server(&server)
             }
@@ -116,6 +123,7 @@ impl Inner {
                     fitting::Asked { models: Vec::new(), server: None, context, parallel, kv, machine };
                 Ok(Reply::Together { together: self.fit_together(asked).await? })
             }
+            Call::ModelFacts => Ok(Reply::ModelFacts { models: self.model_facts().await? }),
             Call::CancelSwitch => self.residency.cancel().await.map(|()| Reply::Done),
             Call::Bench(call) => match call.resume {
                 Some(run_id) => self.resume_bench(run_id).await,
@@ -135,9 +143,10 @@ impl Inner {
             Call::UndoParallel => Ok(Reply::Parallel { report: self.tuner.undo().await? }),
             Call::CancelParallel => self.tuner.cancel().map(|()| Reply::Done),
             Call::CancelBench => self.bencher.cancel().await.map(|()| Reply::Done),
-            Call::History { model, server, plan, state, limit, offset } => {
+            Call::History { model, server, plan, state, since_ms, until_ms, limit, offset } => {
                 let (limit, offset) = (limit.unwrap_or(50).clamp(1, 1000), offset.unwrap_or(0));
-                self.past_runs(RunFilter { model, server, plan, state, limit, offset }).await
+                let (since, until) = (moment(since_ms)?, moment(until_ms)?);
+                self.past_runs(RunFilter { model, server, plan, state, since, until, limit, offset }).await
             }
             Call::Run { run_id } => Ok(Reply::Run { detail: self.store()?.run(run_id).await? }),
             Call::Report { runs, form } => self.report(&runs, form).await,
@@ -152,7 +161,7 @@ impl Inner {
             }
             Call::Switches { limit } => {
                 let limit = limit.unwrap_or(50).clamp(1, 1000);
-                Ok(Reply::Switches { switches: self.store()?.switches(limit).await? })
+                Ok(Reply::Switches { switches: self.store()?.past_switches(limit).await? })
             }
             Call::Events { server, level, kind, limit, offset } => {
                 let limit = limit.unwrap_or(50).clamp(1, 500);
@@ -180,6 +189,8 @@ impl Inner {
             Call::CancelAnswer { answer } => self.answers.cancel(answer).map(|()| Reply::Done),
             Call::Setup { from_source } => self.setup(from_source).await,
             Call::CancelSetup => self.fetcher.cancel().map(|()| Reply::Done),
+            Call::Settings => Ok(Reply::Settings { settings: self.settings_view() }),
+            Call::SetSetting { key, value, digest } => self.set_setting(&key, &value, digest.as_deref()),
             Call::Doctor => {
                 let off_card = |server: &ServerId| self.bookkeeper.is_off_card(server);
                 let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys, off_card).await;
@@ -320,4 +331,10 @@ impl Inner {
         }
         Ok(Reply::Setup { fetched: result.fetched, skipped: result.skipped })
     }
+}
+
+/// Errors: invalid_call, for a moment that no calendar has.
+fn moment(ms: Option<i64>) -> Result<Option<Timestamp>, ApiError> {
+    let beyond = |_| ApiError::new(ErrorCode::InvalidCall, "That moment is beyond any calendar.");
+    ms.map(Timestamp::from_millisecond).transpose().map_err(beyond)
 }

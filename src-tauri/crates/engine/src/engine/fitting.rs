@@ -147,15 +147,7 @@ impl Inner {
             }
         };
         let version = snapshot.server(&model.server).and_then(|server| server.version.as_deref());
-        // A run on the card says nothing of the processor beside it; without a card nothing is noted.
-        let elsewhere = if place.on_gpu() { "processor" } else { "card" };
-        let comparable = |run: &&Run| {
-            let noted = |key: &str| run.fingerprint.get(key).map(String::as_str);
-            run.server_version.as_deref() == version
-                && noted("chip") == Some(machine.chip.as_str())
-                && noted("computes_on") != Some(elsewhere)
-        };
-        let runs: Vec<Run> = runs.iter().filter(comparable).cloned().collect();
+        let runs = comparable(&runs, version, machine, place);
         let of = |name: &str| {
             let of_model: Vec<Run> = runs.iter().filter(|run| run.model == name).cloned().collect();
             Measured::of(&of_model)
@@ -214,6 +206,19 @@ impl Inner {
             }
         }
     }
+}
+
+/// Those of the runs that were measured as a load at this place would be: on this machine, with this version of the server.
+pub(super) fn comparable(runs: &[Run], version: Option<&str>, machine: &Machine, place: Place) -> Vec<Run> {
+    // A run on the card says nothing of the processor beside it; without a card nothing is noted.
+    let elsewhere = if place.on_gpu() { "processor" } else { "card" };
+    let comparable = |run: &&Run| {
+        let noted = |key: &str| run.fingerprint.get(key).map(String::as_str);
+        run.server_version.as_deref() == version
+            && noted("chip") == Some(machine.chip.as_str())
+            && noted("computes_on") != Some(elsewhere)
+    };
+    runs.iter().filter(comparable).cloned().collect()
 }
 
 /// A model in question: one of a server's, or a typical one of that size.

@@ -6,7 +6,7 @@ use pilothouse_domain::{
         Run, Summary,
         conversation::{Conversation, ConversationTurn},
         copies::{Copies, CopiesPoint},
-        load::{LoadSummary, Loads},
+        load::{LoadFrom, LoadSummary, Loads},
         open_loop::{Latency, MOST_UNDER_WAY, OpenLoop},
         percentiles::{MIN_FOR_P99, Percentiles},
         replay::Replay,
@@ -79,7 +79,12 @@ fn loads(found: &Loads) -> Results {
             kind.bytes_s.map_or_else(absent, |bytes| format!("{:.2}", bytes / 1e9)),
         ]
     };
-    let disk = found.disk_absent.iter().map(|why| sentence(&format!("Not measured from disk: {why}")));
+    let from_disk =
+        found.kinds.iter().filter(|kind| kind.from == LoadFrom::Disk).map(|kind| kind.loads).sum();
+    let disk = found.disk_absent.iter().map(|why| match from_disk {
+        0u32 => sentence(&format!("Not measured from disk: {why}")),
+        loads => sentence(&format!("Only {loads} from disk: {why}")),
+    });
     let flawed = found.trials.iter().enumerate().filter_map(|(index, trial)| {
         let flaw = trial.flaw.as_ref()?;
         Some(sentence(&format!("Load {} does not count: {flaw}", index + 1)))
@@ -299,11 +304,7 @@ fn sentence(words: &str) -> String {
 mod tests {
     use super::*;
     use crate::report::{Made, page, runs_markdown, seeds};
-    use pilothouse_domain::bench::{
-        RunDetail, Trial,
-        comparison::NoiseFloor,
-        load::{LoadFrom, LoadTrial},
-    };
+    use pilothouse_domain::bench::{RunDetail, Trial, comparison::NoiseFloor, load::LoadTrial};
     use std::collections::BTreeMap;
 
     /// A run under each plan that has a result of its own.

@@ -19,6 +19,10 @@ pub struct RunFilter {
     /// By its name.
     pub plan: Option<String>,
     pub state: Option<RunState>,
+    /// Only those that began then or later.
+    pub since: Option<Timestamp>,
+    /// Only those that began before.
+    pub until: Option<Timestamp>,
     /// At most so many, the newest ones.
     pub limit: u32,
     /// Passes over so many newer ones.
@@ -27,7 +31,16 @@ pub struct RunFilter {
 
 impl Default for RunFilter {
     fn default() -> Self {
-        Self { model: None, server: None, plan: None, state: None, limit: 50, offset: 0 }
+        Self {
+            model: None,
+            server: None,
+            plan: None,
+            state: None,
+            since: None,
+            until: None,
+            limit: 50,
+            offset: 0,
+        }
     }
 }
 
@@ -69,6 +82,19 @@ pub(super) const NEWEST_RUNS: &str = "SELECT run.* FROM (SELECT id, started_ms F
      AND (?3 IS NULL OR plan_name = ?3) AND (?4 IS NULL OR state = ?4) \
      ORDER BY started_ms DESC, id DESC LIMIT ?5 OFFSET ?6) AS page \
      CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
+
+/// Between two moments, found by the index that a page of them is read from. ?7 and ?8: from and before, in milliseconds.
+pub(super) const NEWEST_BETWEEN: &str = "SELECT run.* FROM (SELECT id, started_ms FROM run \
+     WHERE started_ms >= ?7 AND started_ms < ?8 \
+     AND (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) AND (?2 IS NULL OR server = ?2) \
+     AND (?3 IS NULL OR plan_name = ?3) AND (?4 IS NULL OR state = ?4) \
+     ORDER BY started_ms DESC, id DESC LIMIT ?5 OFFSET ?6) AS page \
+     CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
+
+/// How many there are between two moments: by the index alone. ?5 and ?6: from and before, in milliseconds.
+pub(super) const COUNTED_BETWEEN: &str = "SELECT count(*) FROM run WHERE started_ms >= ?5 AND started_ms < ?6 \
+     AND (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) AND (?2 IS NULL OR server = ?2) \
+     AND (?3 IS NULL OR plan_name = ?3) AND (?4 IS NULL OR state = ?4)";
 
 /// Where few match: all that match, kind by kind, of which the newest are taken.
 pub(super) const NEWEST_OF_FEW: &str = "SELECT run.* FROM (SELECT listed.id, listed.started_ms \
@@ -119,6 +145,9 @@ fn are_few(matching: u64, every: u64, wanted: u64) -> bool {
 impl Store {
     /// Past runs and the one under way, newest first.
     pub async fn runs(&self, filter: &RunFilter) -> Result<RunPage, ApiError> {
+        if filter.since.is_some() || filter.until.is_some() {
+            return self.runs_between(filter).await;
+        }
         let wanted = u64::from(filter.limit) + u64::from(filter.offset);
         let (total, every) = self.counted(filter).await.map_err(|e| self.cannot("read", &e))?;
         let sql = if are_few(total, every, wanted) { NEWEST_OF_FEW } else { NEWEST_RUNS };
@@ -132,6 +161,29 @@ impl Store {
             .fetch_all(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
+        Ok(RunPage { runs: self.summaries(rows).await?, total })
+    }
+
+    async fn runs_between(&self, filter: &RunFilter) -> Result<RunPage, ApiError> {
+        let from = filter.since.map_or(i64::MIN, |since| since.as_millisecond());
+        let before = filter.until.map_or(i64::MAX, |until| until.as_millisecond());
+        let read = async {
+            let server = filter.server.as_ref().map(ServerId::as_str);
+            let state = filter.state.as_ref().map(word).transpose()?;
+            let total: i64 = query_scalar(COUNTED_BETWEEN)
+                .bind(&filter.model)
+                .bind(server)
+                .bind(&filter.plan)
+                .bind(&state)
+                .bind(from)
+                .bind(before)
+                .fetch_one(&self.readers)
+                .await?;
+            let page = query(NEWEST_BETWEEN).bind(&filter.model).bind(server).bind(&filter.plan).bind(&state);
+            let page = page.bind(filter.limit).bind(filter.offset).bind(from).bind(before);
+            Ok::<_, sqlx::Error>((page.fetch_all(&self.readers).await?, total.unsigned_abs()))
+        };
+        let (rows, total) = read.await.map_err(|e| self.cannot("read", &e))?;
         Ok(RunPage { runs: self.summaries(rows).await?, total })
     }
 

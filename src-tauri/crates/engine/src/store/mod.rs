@@ -12,6 +12,7 @@ mod minutes;
 #[cfg(test)]
 mod minutes_tests;
 mod open;
+mod past;
 mod retention;
 mod rows;
 mod runs;

@@ -2,7 +2,7 @@
 
 use super::{
     Store,
-    rows::{from_json, from_word, integer, json, unsigned, word},
+    rows::{decode, from_json, from_word, integer, json, unsigned, word},
 };
 use crate::ports::Journal;
 use async_trait::async_trait;
@@ -12,7 +12,7 @@ use pilothouse_domain::{
     model::ModelRef,
     residency::CutOffSwitch,
     server::ServerId,
-    switch::{Active, SwitchPhase, SwitchReport},
+    switch::{Active, PastSwitch, SwitchPhase, SwitchReport},
 };
 use sqlx::{Row, query, query_as, query_scalar, sqlite::SqliteRow};
 
@@ -182,15 +182,21 @@ impl Store {
         Ok(())
     }
 
-    /// Switches that ended, newest first.
-    pub async fn switches(&self, limit: u32) -> Result<Vec<SwitchReport>, ApiError> {
+    /// Switches that ended, newest first, with their begins.
+    pub async fn past_switches(&self, limit: u32) -> Result<Vec<PastSwitch>, ApiError> {
         let rows = query("SELECT * FROM switch WHERE outcome IS NOT NULL ORDER BY id DESC LIMIT ?")
             .bind(limit)
             .fetch_all(&self.readers)
             .await
             .map_err(|e| self.cannot("read", &e))?;
-        let reports = rows.iter().map(report_of).collect::<Result<_, _>>();
-        reports.map_err(|e| self.cannot("read", &e))
+        let switches = rows.iter().map(past_of).collect::<Result<_, _>>();
+        switches.map_err(|e| self.cannot("read", &e))
+    }
+
+    /// Switches that ended, newest first.
+    pub async fn switches(&self, limit: u32) -> Result<Vec<SwitchReport>, ApiError> {
+        let past = self.past_switches(limit).await?;
+        Ok(past.into_iter().map(|one| one.report).collect())
     }
 }
 
@@ -223,6 +229,12 @@ fn cut_off_of(row: &SqliteRow) -> Result<CutOffSwitch, sqlx::Error> {
 
 fn target_of(row: &SqliteRow) -> Result<ModelRef, sqlx::Error> {
     Ok(ModelRef { server: ServerId(row.try_get("to_server")?), model: row.try_get("to_model")? })
+}
+
+fn past_of(row: &SqliteRow) -> Result<PastSwitch, sqlx::Error> {
+    let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
+    let started_at = started.map_err(|e| decode("started_ms", e))?;
+    Ok(PastSwitch { started_at, report: report_of(row)? })
 }
 
 fn report_of(row: &SqliteRow) -> Result<SwitchReport, sqlx::Error> {

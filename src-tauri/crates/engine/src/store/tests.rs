@@ -194,6 +194,8 @@ async fn a_switch_is_journalled_until_its_outcome() {
     store.end(&failed).await.unwrap();
     assert!(store.cut_off().await.unwrap().is_empty());
     assert_eq!(store.switches(10).await.unwrap(), [failed]);
+    let begun = store.past_switches(10).await.unwrap()[0].started_at;
+    assert_eq!(begun.as_millisecond(), now.as_millisecond());
 
     store.begin(None, &to, now).await.unwrap();
     store.close_cut_off("Pilothouse ended while it was under way.").await.unwrap();

@@ -13,6 +13,7 @@ use crate::{
 use needs::Needs;
 use pilothouse_domain::{
     Timestamp,
+    anatomy::Anatomy,
     learned::{Correction, LoadKey, MeasuredLoad},
     machine::Machine,
     server::ServerId,
@@ -21,7 +22,7 @@ use pilothouse_domain::{
 use pilothouse_system::hardware::{look_again, this_machine};
 use residency::Residency;
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,6 +45,7 @@ pub struct BookkeeperWiring {
 pub struct Bookkeeper {
     loads: watch::Receiver<Arc<Vec<MeasuredLoad>>>,
     off_card: watch::Receiver<BTreeSet<ServerId>>,
+    builds: watch::Receiver<Arc<BTreeMap<String, Anatomy>>>,
     end: CancellationToken,
     ended: CancellationToken,
 }
@@ -52,13 +54,14 @@ impl Bookkeeper {
     pub fn start(around: BookkeeperWiring) -> Self {
         let (publish, loads) = watch::channel(Arc::default());
         let (tell_off_card, off_card) = watch::channel(BTreeSet::new());
+        let (tell_builds, builds) = watch::channel(Arc::default());
         let (end, ended) = (CancellationToken::new(), CancellationToken::new());
         let (ending, over) = (end.clone(), ended.clone().drop_guard());
         spawn(async move {
-            run(around, publish, tell_off_card, ending).await;
+            run(around, Told { publish, off_card: tell_off_card, builds: tell_builds }, ending).await;
             drop(over);
         });
-        Self { loads, off_card, end, ended }
+        Self { loads, off_card, builds, end, ended }
     }
 
     /// What earlier loads with this key have shown.
@@ -69,6 +72,11 @@ impl Bookkeeper {
     /// Whether a server has been seen to compute on the processor although there is a card.
     pub fn is_off_card(&self, server: &ServerId) -> bool {
         self.off_card.borrow().contains(server)
+    }
+
+    /// The builds of the models of this machine, by `<server>/<name>`, as far as their files could be read.
+    pub fn builds(&self) -> Arc<BTreeMap<String, Anatomy>> {
+        Arc::clone(&self.builds.borrow())
     }
 
     /// Writes what is in memory now and ends.
@@ -84,13 +92,19 @@ fn correction(loads: &[MeasuredLoad], key: &LoadKey) -> Option<Correction> {
     Correction::of(&peaks)
 }
 
+/// What others read here at any time.
+struct Told {
+    publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
+    off_card: watch::Sender<BTreeSet<ServerId>>,
+    builds: watch::Sender<Arc<BTreeMap<String, Anatomy>>>,
+}
+
 struct Books {
     around: BookkeeperWiring,
     machine: Machine,
     residency: Residency,
     needs: Needs,
-    publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
-    off_card: watch::Sender<BTreeSet<ServerId>>,
+    told: Told,
     /// The sample that was taken into account last.
     seen: Option<Timestamp>,
     /// When the hardware was read.
@@ -99,12 +113,7 @@ struct Books {
     gpus: usize,
 }
 
-async fn run(
-    around: BookkeeperWiring,
-    publish: watch::Sender<Arc<Vec<MeasuredLoad>>>,
-    off_card: watch::Sender<BTreeSet<ServerId>>,
-    end: CancellationToken,
-) {
+async fn run(around: BookkeeperWiring, told: Told, end: CancellationToken) {
     let mut snapshots = around.hub.snapshots();
     let Some(machine) = end.run_until_cancelled(this_machine()).await else { return };
     around.hub.report(Report::Machine(machine.clone()));
@@ -112,8 +121,7 @@ async fn run(
         residency: Residency::default(),
         needs: Needs::default(),
         machine,
-        publish,
-        off_card,
+        told,
         seen: None,
         read: Instant::now(),
         gpus: 0,
@@ -142,7 +150,7 @@ impl Books {
         let Some(store) = &self.around.store else { return };
         match store.loads().await {
             Ok(loads) => {
-                self.publish.send_replace(Arc::new(loads));
+                self.told.publish.send_replace(Arc::new(loads));
             }
             Err(error) => tracing::warn!(%error, "what earlier loads took is not known"),
         }
@@ -156,7 +164,7 @@ impl Books {
         // First where they are, then what they hold there.
         let moved = fresh && {
             let seen = self.residency.look_for_cards(snapshot, &self.machine, &settings);
-            self.off_card.send_if_modified(|known| {
+            self.told.off_card.send_if_modified(|known| {
                 let news = known != seen;
                 known.clone_from(seen);
                 news
@@ -171,13 +179,14 @@ impl Books {
         let again = self.read.elapsed() >= READ_AGAIN && self.needs.may_be_mended();
         let changed = self.look_at_the_machine(snapshot).await || moved || again;
         if self.needs.differ(snapshot) || learned || changed {
-            let off_card = self.off_card.borrow().clone();
+            let off_card = self.told.off_card.borrow().clone();
             let needs = self
                 .needs
                 .reckon(snapshot, &self.machine, &settings, &off_card, &self.around.supervisors, |key| {
-                    correction(&self.publish.borrow(), key)
+                    correction(&self.told.publish.borrow(), key)
                 })
                 .await;
+            self.told.builds.send_replace(Arc::new(self.needs.builds()));
             self.around.hub.report(Report::Needs(needs));
         }
     }
@@ -207,7 +216,7 @@ impl Books {
                     Err(error) => tracing::warn!(%error, "what a load took is not kept"),
                 }
             }
-            self.publish.send_modify(|loads| {
+            self.told.publish.send_modify(|loads| {
                 let mut next = Vec::clone(loads);
                 next.retain(|old| (&old.key, old.at) != (&load.key, load.at));
                 next.insert(0, load);

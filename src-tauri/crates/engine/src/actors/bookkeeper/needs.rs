@@ -47,6 +47,11 @@ impl Needs {
         self.damaged
     }
 
+    /// The builds that are known, by `<server>/<name>`.
+    pub fn builds(&self) -> BTreeMap<String, Anatomy> {
+        self.anatomies.iter().map(|((id, _), anatomy)| (id.clone(), anatomy.clone())).collect()
+    }
+
     /// By `<server>/<name>`: what it takes, or why that is not known.
     pub async fn reckon(
         &mut self,

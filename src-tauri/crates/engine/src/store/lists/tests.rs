@@ -60,6 +60,7 @@ async fn each_page_of_each_filter_is_what_going_through_all_of_them_would_give()
                 state,
                 limit,
                 offset,
+                ..RunFilter::default()
             };
             let matches = |run: &&Run| {
                 let model =
@@ -73,6 +74,41 @@ async fn each_page_of_each_filter_is_what_going_through_all_of_them_would_give()
             let wanted: Vec<i64> =
                 matching.iter().copied().skip(offset as usize).take(limit as usize).collect();
             assert_eq!((ids(&page.runs), page.total), (wanted, matching.len() as u64), "{filter:?}");
+        }
+    }
+}
+
+/// By when they began, whatever else is asked; the end is not in it.
+#[tokio::test]
+async fn a_page_between_two_moments_is_what_going_through_all_of_them_would_give() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let all = filled(&store, 210).await;
+    let at = |minute: i64| Some(seeds::at(minute));
+    for (since, until) in [
+        (at(50), at(60)),
+        (at(50), None),
+        (None, at(60)),
+        (at(60), at(60)),
+        (at(900), None),
+        (at(50), at(51)),
+    ] {
+        for model in [None, Some("GEMMA".to_owned())] {
+            for (limit, offset) in [(50, 0), (3, 2), (5, 500)] {
+                let filter =
+                    RunFilter { model: model.clone(), since, until, limit, offset, ..RunFilter::default() };
+                let matches = |run: &&Run| {
+                    let named = model.is_none() || run.model == "Gemma3:4b";
+                    named
+                        && since.is_none_or(|since| run.started_at >= since)
+                        && until.is_none_or(|until| run.started_at < until)
+                };
+                let matching: Vec<i64> = all.iter().filter(matches).map(|run| run.run_id).collect();
+                let page = store.runs(&filter).await.unwrap();
+                let wanted: Vec<i64> =
+                    matching.iter().copied().skip(offset as usize).take(limit as usize).collect();
+                assert_eq!((ids(&page.runs), page.total), (wanted, matching.len() as u64), "{filter:?}");
+            }
         }
     }
 }
@@ -198,6 +234,8 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
     filled(&store, 60).await;
     for (sql, parameters) in [
         (COUNTED, 4),
+        (COUNTED_BETWEEN, 6),
+        (NEWEST_BETWEEN, 8),
         (NEWEST_RUNS, 6),
         (NEWEST_OF_FEW, 6),
         (NEWEST_OF_MODELS, 2),
@@ -206,6 +244,8 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
         (OF_ITSELF, 1),
         (ITSELF_SINCE, 1),
         (NEWEST_OF_EACH, 1),
+        (crate::store::past::PASTS, 3),
+        (crate::store::past::NEWEST_OF_PLANS, 1),
         (crate::store::levels::WATCHED, 0),
         (crate::store::runs::ONE_RUN, 1),
         (crate::store::trials::TRIALS, 1),
@@ -235,6 +275,7 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
                 !whole
                     || ![
                         "run",
+                        "switch",
                         "trial",
                         "listed",
                         "newest",

@@ -1,0 +1,84 @@
+import { describe, expect, it } from 'vitest';
+import { pastSwitches } from '../src/backend/fake/facts';
+import { marksOf } from '../src/marks.svelte';
+import { nearest, rangeOf, roundTop, stepTo, timeTicks } from '../src/time-axis';
+import { snapshotOf } from './support';
+
+const at = (text: string) => new Date(text).getTime() / 1000;
+
+describe('the ticks of a time axis', () => {
+  it.each([
+    ['2026-11-29T14:17:03', '2026-11-29T14:32:03', 3, ['14:20', '14:25', '14:30']],
+    ['2026-11-29T14:31:03', '2026-11-29T14:32:03', 3, ['14:31:20', '14:31:40', '14:32:00']],
+    ['2026-11-28T20:00:00', '2026-11-29T14:00:00', 3, ['29 Nov', '06:00', '12:00']],
+    ['2026-11-01T08:00:00', '2026-11-29T08:00:00', 3, undefined],
+    ['2026-11-29T14:32:00', '2026-11-29T14:32:00', 3, undefined],
+  ])('from %s to %s', (from, to, most, labels) => {
+    const ticks = timeTicks([at(from), at(to)], most);
+    expect(ticks.length).toBeLessThanOrEqual(most + 1);
+    for (const tick of ticks) expect(tick.at).toBeGreaterThanOrEqual(at(from));
+    for (const tick of ticks) expect(tick.at).toBeLessThanOrEqual(at(to));
+    if (labels) expect(ticks.map((tick) => tick.label).slice(-labels.length)).toEqual(labels);
+  });
+});
+
+it.each([
+  [[], 5, null],
+  [[10], 5, 0],
+  [[10, 20, 30], 14, 0],
+  [[10, 20, 30], 16, 1],
+  [[10, 20, 30], 99, 2],
+  [[10, 20, 30], -9, 0],
+])('the nearest of %j to %d', (times, moment, index) => expect(nearest(times, moment)).toBe(index));
+
+it.each([
+  ['ArrowLeft', null, 5, 4],
+  ['ArrowRight', null, 5, 0],
+  ['ArrowRight', 4, 5, 4],
+  ['ArrowLeft', 0, 5, 0],
+  ['Home', 3, 5, 0],
+  ['End', null, 5, 4],
+  ['PageDown', 30, 50, 20],
+  ['x', 3, 5, null],
+  ['End', 3, 0, null],
+])('%s from %s of %d leads to %s', (key, from, count, to) => expect(stepTo(key, from, count)).toBe(to));
+
+it('the axis is as long as its data, and a minute at least', () => {
+  const times = (seconds: number) => Array.from({ length: seconds }, (_, index) => 1000 + index);
+  expect(rangeOf(times(241), 900)).toEqual([1000, 1240]);
+  expect(rangeOf(times(241), 86_400)).toEqual([1000, 1240]);
+  expect(rangeOf(times(11), 900)).toEqual([950, 1010]);
+  expect(rangeOf(times(2001), 900)).toEqual([2100, 3000]);
+  expect(rangeOf([], 900, 5000)).toEqual([4940, 5000]);
+});
+
+it.each([
+  [0, 1],
+  [0.3, 0.3],
+  [7, 8],
+  [52, 60],
+  [98, 100],
+  [100, 100],
+  [1.7e9, 2e9],
+])('the top above %d is %d', (highest, top) => expect(roundTop(highest)).toBeCloseTo(top, 6));
+
+describe('marks on the gauges', () => {
+  it('are switches that were made and servers that became ready since Pilothouse began', () => {
+    const snapshot = snapshotOf('mac');
+    const begun = Date.parse(snapshot.engine.started_at);
+    const to = { server: 'ollama', model: 'llama3.1:8b' };
+    const [made] = pastSwitches(snapshot, begun + 3_600_000);
+    const switches = [
+      { ...made!, to, took_ms: 2000 },
+      { ...made!, to, outcome: 'rolled_back' as const },
+    ];
+    const servers = snapshot.servers.map((server, index) => ({
+      ...server,
+      // The first was ready already when Pilothouse looked, the second came later.
+      since: new Date(begun + (index === 0 ? 2000 : 600_000)).toISOString(),
+    }));
+    const marks = marksOf(switches, { ...snapshot, servers });
+    expect(marks.map((mark) => mark.words)).toEqual(['Ollama became ready', 'switch to Llama 3.1 8B Instruct']);
+    expect(marks[1]?.at).toBe(Date.parse(made!.started_at) / 1000 + 2);
+  });
+});
