@@ -85,9 +85,14 @@ async fn a_page_between_two_moments_is_what_going_through_all_of_them_would_give
     let store = open(&path).await;
     let all = filled(&store, 210).await;
     let at = |minute: i64| Some(seeds::at(minute));
-    for (since, until) in
-        [(at(50), at(60)), (at(50), None), (None, at(60)), (at(60), at(60)), (at(900), None), (at(50), at(51))]
-    {
+    for (since, until) in [
+        (at(50), at(60)),
+        (at(50), None),
+        (None, at(60)),
+        (at(60), at(60)),
+        (at(900), None),
+        (at(50), at(51)),
+    ] {
         for model in [None, Some("GEMMA".to_owned())] {
             for (limit, offset) in [(50, 0), (3, 2), (5, 500)] {
                 let filter =
