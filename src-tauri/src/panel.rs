@@ -11,14 +11,24 @@ const BAR: i32 = 32;
 
 /// Shows the panel. May be called from any thread.
 pub fn open(app: &AppHandle) {
+    show(app, None);
+}
+
+/// Shows the panel at one of its pages: "#/settings".
+pub fn open_at(app: &AppHandle, page: &'static str) {
+    show(app, Some(page));
+}
+
+fn show(app: &AppHandle, page: Option<&'static str>) {
     let app = app.clone();
     // Building a window inside an event handler can lock up; a task of its own never does.
     tauri::async_runtime::spawn(async move {
         let shown = match app.get_webview_window(LABEL) {
-            Some(window) => {
-                window.unminimize().and_then(|()| window.show()).and_then(|()| window.set_focus())
-            }
-            None => build(&app),
+            Some(window) => go_to(&window, page)
+                .and_then(|()| window.unminimize())
+                .and_then(|()| window.show())
+                .and_then(|()| window.set_focus()),
+            None => build(&app, page),
         };
         if let Err(error) = shown {
             tracing::error!(%error, "the panel could not be opened");
@@ -26,8 +36,14 @@ pub fn open(app: &AppHandle) {
     });
 }
 
-fn build(app: &AppHandle) -> tauri::Result<()> {
-    let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App("index.html".into()))
+/// The page follows its address.
+fn go_to(window: &WebviewWindow, page: Option<&'static str>) -> tauri::Result<()> {
+    page.map_or(Ok(()), |page| window.eval(format!("location.hash = {page:?}")))
+}
+
+fn build(app: &AppHandle, page: Option<&'static str>) -> tauri::Result<()> {
+    let address = format!("index.html{}", page.unwrap_or_default());
+    let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App(address.into()))
         .title("Pilothouse")
         .inner_size(SIZE.0, SIZE.1)
         .min_inner_size(360.0, 420.0)

@@ -17,6 +17,17 @@ const types = {
 const policy =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
+const scenes = /^(ready|empty|trouble|first-start|gpu|gpus|mac|many|names|offline)-/;
+const COOKIE = 'pilothouse-simulated';
+
+/** From the header, or from the cookie that was given for it. */
+function tokenOf(request) {
+  const given = request.headers.authorization?.replace(/^Bearer /, '') ?? '';
+  if (given !== '') return given;
+  const cookies = (request.headers.cookie ?? '').split(';').map((pair) => pair.trim().split('='));
+  return cookies.find(([name]) => name === COOKIE)?.[1] ?? '';
+}
+
 /** Starts it on a free port. Returns its origin and the function that ends it. */
 export async function startSimulated({ step = 120 } = {}) {
   const vite = await createVite({
@@ -29,6 +40,7 @@ export async function startSimulated({ step = 120 } = {}) {
 
   const server = createServer(async (request, response) => {
     try {
+      if (request.url === '/api/session') return remember(request, response);
       if (request.url === '/api/call') return await answerCall(request, response);
       await serveFile(request.url, response);
     } catch (error) {
@@ -36,9 +48,17 @@ export async function startSimulated({ step = 120 } = {}) {
     }
   });
 
+  /** Gives the cookie by which a browser is known again. */
+  function remember(request, response) {
+    const token = tokenOf(request);
+    if (!scenes.test(token)) return send(response, 401, fault('unauthorized', 'The token is not known.'));
+    const cookie = `${COOKIE}=${token}; Path=/; HttpOnly; SameSite=Strict`;
+    response.writeHead(204, { 'set-cookie': cookie }).end();
+  }
+
   async function answerCall(request, response) {
-    const token = request.headers.authorization?.replace(/^Bearer /, '') ?? '';
-    const scene = /^(ready|empty|trouble|first-start|gpu|gpus|mac|many|names|offline)-/.exec(token)?.[1];
+    const token = tokenOf(request);
+    const scene = scenes.exec(token)?.[1];
     if (scene === undefined) return send(response, 401, fault('unauthorized', 'The token is not known.'));
     const engine = engines.get(token) ?? {
       fake: new FakeBackend(scene, step),

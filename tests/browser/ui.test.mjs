@@ -11,7 +11,7 @@ const SWITCH_MS = 180_000;
 const BENCH_MS = 300_000;
 const ANSWER_MS = 120_000;
 
-const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log'];
+const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log', 'settings'];
 const real = process.env.PILOTHOUSE_URL;
 const { browser, why } = await launch();
 
@@ -160,7 +160,7 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
         const findings = [];
         for (const name of PAGES) {
           await goTo(page, name);
-          await page.getByText(/^Reading (history|the log|the machine)$/).waitFor({ state: 'detached' });
+          await page.getByText(/^Reading (history|the log|the machine|the settings)$/).waitFor({ state: 'detached' });
           findings.push(...(await axeFindings(page)).map((finding) => `${name}: ${finding}`));
           await page.screenshot({
             path: join(artefacts, `${shape}-${name}-${scheme}.png`),

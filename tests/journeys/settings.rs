@@ -155,3 +155,81 @@ async fn a_home_folder_with_a_tilde_and_files_below_it_are_found() {
 fn first_trouble(status: &serde_json::Value) -> Option<String> {
     Some(status["troubles"][0]["message"].as_str()?.to_owned())
 }
+
+/// By the command line, with an engine and without: the same words, the same file, its remarks kept.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_are_read_and_written_by_the_command_line_with_and_without_an_engine() {
+    let Some(tools) = Tools::find() else { return };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    let sandbox = Sandbox::new(
+        &tools,
+        "[tray] # mine\ntext = false # no text\n\n[servers.llama-server]\nautostart = false\n",
+    );
+    let read = || std::fs::read_to_string(sandbox.settings_file()).unwrap();
+    let before = read();
+    let value = |key: &str| sandbox.ask(&["settings", "get", key]).unwrap()["value"].clone();
+    let all_of = || {
+        assert_eq!(value("gateway.wait_s"), 20);
+        assert_eq!(value("gateway.queue"), 1024, "a default that is not written");
+        for (arguments, code, said) in [
+            (&["get", "gateway.wait"][..], 4, "gateway.wait_s"),
+            (&["set", "gateway.wait", "5"], 4, "gateway.wait_s"),
+            (&["set", "gateway.wait_s", "601"], 2, "1 to 600"),
+            (&["set", "gateway.wait_s", "soon"], 2, "1 to 600"),
+            (&["set", "servers.remote", "x"], 5, "page Servers"),
+        ] {
+            let refused = sandbox.run(&[&["settings"], arguments].concat());
+            assert_eq!(refused.code, Some(code), "{arguments:?}: {refused:?}");
+            assert!(refused.stdout.contains(said), "{arguments:?}: {refused:?}");
+        }
+        assert_eq!(read(), before, "nothing was written");
+        let set = sandbox.run(&["settings", "set", "tray.text", "on"]);
+        assert_eq!((set.code, &set.json["value"]), (Some(0), &true.into()), "{set:?}");
+        assert_eq!(read(), before.replace("text = false # no text", "text = true # no text"));
+        let reset = sandbox.run(&["settings", "reset", "tray.text"]);
+        assert_eq!((reset.code, &reset.json["differs"]), (Some(0), &false.into()), "{reset:?}");
+        assert_eq!(read(), before);
+        let path = sandbox.ask(&["settings", "path"]).unwrap()["path"].clone();
+        assert_eq!(path, sandbox.settings_file().display().to_string());
+        let list = sandbox.ask(&["settings"]).unwrap();
+        assert!(list["settings"].as_array().unwrap().len() > 40, "{list:#}");
+    };
+    all_of();
+    let mut engine = sandbox.serve().await;
+    all_of();
+    let waits = sandbox.run(&["settings", "set", "gateway.port", &free_port().to_string()]);
+    assert_eq!((waits.code, &waits.json["waits_for"]), (Some(0), &"pilothouse".into()), "{waits:?}");
+    let needed = sandbox.until(&mut engine, "a word of the restart", first_trouble).await;
+    assert!(needed.contains("gateway.port"), "{needed}");
+    let back = sandbox.run(&["settings", "set", "gateway.port", &sandbox.gateway_port.to_string()]);
+    assert!(back.json["waits_for"].is_null(), "{back:?}");
+    std::fs::write(sandbox.settings_file(), "gateway = 5\n").unwrap();
+    let refused = sandbox.run(&["settings", "set", "tray.text", "on"]);
+    assert_eq!((refused.code, &refused.json["error"]["code"]), (Some(1), &"settings_invalid".into()));
+    assert_eq!(read(), "gateway = 5\n");
+    std::fs::write(sandbox.settings_file(), &before).unwrap();
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}
+
+/// What a server reads at its start is in force after a restart of that server alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_of_a_server_is_in_force_after_its_own_restart() {
+    let Some(tools) = Tools::find() else { return };
+    let tools = Tools { ollama: "/no/ollama".into(), ..tools };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let set = sandbox.run(&["settings", "set", "servers.llama-server.parallel", "3"]);
+    assert_eq!(set.json["waits_for"], "llama-server", "{set:?}");
+    assert_eq!(sandbox.run(&["servers", "restart", "llama-server"]).code, Some(0));
+    let now = sandbox.ask(&["settings", "get", "servers.llama-server.parallel"]).unwrap();
+    assert_eq!((&now["value"], &now["waits_for"]), (&3.into(), &serde_json::Value::Null));
+    assert_eq!(sandbox.switch(pilothouse_tests::sandbox::EMBEDDED_MODEL, "llama-server").code, Some(0));
+    let preset = std::fs::read_to_string(sandbox.home().join("run/llama-server.ini")).unwrap();
+    assert!(preset.contains("parallel = 3"), "what it was started with: {preset}");
+    let troubles = sandbox.ask(&["status"]).unwrap()["troubles"].clone();
+    assert_eq!(troubles, serde_json::json!([]), "nothing waits any more");
+    engine.terminate();
+    sandbox.assert_clean_end(&mut engine).await;
+}

@@ -1,5 +1,5 @@
 /** The address of a page: `#/benchmarks/17`, `#/history?plan=quick&page=3`. */
-export const pages = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log'] as const;
+export const pages = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log', 'settings'] as const;
 export type Page = (typeof pages)[number];
 
 export interface Route {

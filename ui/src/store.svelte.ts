@@ -38,7 +38,7 @@ export class Store {
   gaugeSpan = $state<Span>(rememberedSpan());
   /** Why the last pull failed; null while the engine answers. */
   offline = $state.raw<ApiError | null>(null);
-  /** The token is not accepted: pulling has ended. */
+  /** This browser is not known: pulling has ended, until somebody looks again. The cookie may have come by another tab. */
   unauthorized = $state(false);
   /** This machine's clock, advanced with each pull, for ages and the end of "undo". */
   now = $state(Date.now());
@@ -155,7 +155,7 @@ export class Store {
   }
 
   #resume(): void {
-    if (!this.#running || this.unauthorized || this.#visibility.hidden()) return;
+    if (!this.#running || this.#visibility.hidden()) return;
     this.#schedule(0);
   }
 
@@ -165,7 +165,7 @@ export class Store {
   }
 
   #hurry(): void {
-    if (!this.#pulling) this.#resume();
+    if (!this.#pulling && !this.unauthorized) this.#resume();
   }
 
   #schedule(ms: number): void {
@@ -184,6 +184,7 @@ export class Store {
       await this.#take(reply);
       if ('now' in reply) this.#engineNow = reply.now ?? null;
       this.offline = null;
+      this.unauthorized = false;
       this.answeredAt = Date.now();
     } catch (error) {
       const failure = asApiError(error);

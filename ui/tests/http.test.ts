@@ -7,59 +7,66 @@ beforeEach(() => {
 });
 
 describe('the token', () => {
-  it('is taken from the address once, kept for the tab and removed from the address', () => {
+  it('is taken from the address once, removed from it and kept nowhere', () => {
     history.replaceState(null, '', '/?a=b#token=secret');
     expect(takeToken(location, history, sessionStorage)).toBe('secret');
     expect(location.href).not.toContain('secret');
     expect(location.search).toBe('?a=b');
-    expect(takeToken(location, history, sessionStorage)).toBe('secret');
+    expect(sessionStorage.length + localStorage.length).toBe(0);
+    expect(takeToken(location, history, sessionStorage)).toBeNull();
   });
 
-  it('of a fresh address replaces the kept one', () => {
+  it('that an earlier version kept is forgotten', () => {
     sessionStorage.setItem('pilothouse.token', 'old');
-    history.replaceState(null, '', '/#token=new');
-    expect(takeToken(location, history, sessionStorage)).toBe('new');
-    expect(sessionStorage.getItem('pilothouse.token')).toBe('new');
+    expect(takeToken(location, history, sessionStorage)).toBeNull();
+    expect(sessionStorage.length).toBe(0);
   });
 
   it('leaves the address of a page alone', () => {
-    sessionStorage.setItem('pilothouse.token', 'kept');
     history.replaceState(null, '', '/#/history');
-    expect(takeToken(location, history, sessionStorage)).toBe('kept');
-    expect(location.hash).toBe('#/history');
-  });
-
-  it('that was never given is null', () => {
     expect(takeToken(location, history, sessionStorage)).toBeNull();
+    expect(location.hash).toBe('#/history');
   });
 });
 
 describe('calls over HTTP', () => {
   const respond = (status: number, body: string) => vi.fn<typeof fetch>(async () => new Response(body, { status }));
 
-  it('carry the call as the body and the token as bearer', async () => {
-    const fetcher = respond(200, '{"reply":"unchanged","revision":3}');
-    const reply = await new HttpBackend('secret', fetcher).call({ call: 'snapshot', known: 3 });
-    expect(reply).toEqual({ reply: 'unchanged', revision: 3 });
-    const [url, init] = fetcher.mock.calls[0] ?? [];
-    expect(url).toBe('/api/call');
-    expect(init?.method).toBe('POST');
-    expect(init?.body).toBe('{"call":"snapshot","known":3}');
-    expect(new Headers(init?.headers).get('authorization')).toBe('Bearer secret');
+  it('ask once to be known again, with the token if there is one, and carry the call as the body', async () => {
+    for (const [token, authorization] of [
+      ['secret', 'Bearer secret'],
+      [null, null],
+    ]) {
+      const fetcher = respond(200, '{"reply":"unchanged","revision":3}');
+      const backend = new HttpBackend(token ?? null, fetcher);
+      const replies = [backend.call({ call: 'snapshot', known: 3 }), backend.call({ call: 'snapshot', known: 3 })];
+      expect(await Promise.all(replies)).toEqual(Array(2).fill({ reply: 'unchanged', revision: 3 }));
+      expect(fetcher.mock.calls.map(([url]) => url)).toEqual(['/api/session', '/api/call', '/api/call']);
+      for (const [, init] of fetcher.mock.calls) {
+        expect(init?.method).toBe('POST');
+        expect(new Headers(init?.headers).get('authorization')).toBe(authorization);
+      }
+      expect(fetcher.mock.calls[1]?.[1]?.body).toBe('{"call":"snapshot","known":3}');
+    }
+  });
+
+  it('try again to be known when the door did not answer, or knew nobody', async () => {
+    const answers = [new TypeError('Failed to fetch'), 401, 204, 200];
+    const fetcher = vi.fn<typeof fetch>(async () => {
+      const answer = answers.shift();
+      if (answer instanceof Error) throw answer;
+      return new Response(answer === 200 ? '{"reply":"done"}' : null, { status: Number(answer) });
+    });
+    const backend = new HttpBackend(null, fetcher);
+    await expect(backend.call({ call: 'refresh' })).rejects.toMatchObject({ code: 'unreachable' });
+    await expect(backend.call({ call: 'refresh' })).rejects.toMatchObject({ code: 'unauthorized' });
+    expect(await backend.call({ call: 'refresh' })).toEqual({ reply: 'done' });
   });
 
   it('reject with the error in the body', async () => {
     const error = { code: 'busy', message: 'A benchmark is under way.', hint: null, retry: true };
     const backend = new HttpBackend('secret', respond(409, JSON.stringify({ schema: 1, error })));
     await expect(backend.call({ call: 'bench' })).rejects.toEqual(error);
-  });
-
-  it('without a token ask nothing', async () => {
-    const fetcher = respond(200, '{}');
-    await expect(new HttpBackend(null, fetcher).call({ call: 'refresh' })).rejects.toMatchObject({
-      code: 'unauthorized',
-    });
-    expect(fetcher).not.toHaveBeenCalled();
   });
 
   it.each([

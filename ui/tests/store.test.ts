@@ -106,12 +106,22 @@ describe('the store', () => {
     expect(store.snapshot?.revision).toBe(2);
   });
 
-  it('stops for good when the token is not accepted', async () => {
+  it('stops when this browser is not known, until somebody looks again: another tab may have brought the token', async () => {
     answerWith({ code: 'unauthorized', message: '', hint: null, retry: false });
     stop = store.start();
     await pass(10_000);
     expect(store.unauthorized).toBe(true);
     expect(backend.of('snapshot')).toHaveLength(1);
+    await expect(store.call({ call: 'refresh' })).resolves.toBeTruthy();
+    await pass(10_000);
+    expect(backend.of('snapshot')).toHaveLength(1);
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    visibility.set(true);
+    visibility.set(false);
+    await pass(0);
+    expect(store.unauthorized).toBe(false);
+    await pass(1000);
+    expect(backend.of('snapshot').length).toBeGreaterThan(2);
   });
 
   it('reads only what is new of the gauges, and only with a new sample', async () => {

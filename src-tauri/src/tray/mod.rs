@@ -73,6 +73,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
     };
     let call = match action {
         TrayAction::OpenPanel => return panel::open(app),
+        TrayAction::OpenSettings => return panel::open_at(app, "#/settings"),
         TrayAction::StartAtLogin => return toggle_login(app, engine, live),
         TrayAction::Quit => return app.exit(0),
         TrayAction::Switch(model) => {

@@ -123,4 +123,16 @@ max_tokens?: number, } | { "call": "read_answer", answer: number, offset: number
 /**
  * Build llama-server from source instead of taking the prebuilt one.
  */
-from_source: boolean, } | { "call": "cancel_setup" } | { "call": "doctor" } | { "call": "dismiss_notice", id?: number, };
+from_source: boolean, } | { "call": "cancel_setup" } | { "call": "settings" } | { "call": "set_setting", 
+/**
+ * Dotted: "gateway.wait_s".
+ */
+key: string, 
+/**
+ * `null`: the default.
+ */
+value: unknown, 
+/**
+ * Of the text that was seen; by default the one that is there now.
+ */
+digest?: string, } | { "call": "doctor" } | { "call": "dismiss_notice", id?: number, };

@@ -18,6 +18,7 @@ import type { PastSwitch } from "./PastSwitch";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ServerView } from "./ServerView";
+import type { SettingsView } from "./SettingsView";
 import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 import type { Together } from "./Together";
@@ -58,4 +59,4 @@ owner: OwnerTables | null, } | { "reply": "exported", text: string,
 /**
  * What `after` goes on from; `None`: this was the last piece.
  */
-next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "imported", imported: number, already_there: number, } | { "reply": "deleted", deleted: number, } | { "reply": "history_size", size: HistorySize, } | { "reply": "switches", switches: Array<PastSwitch>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "imported", imported: number, already_there: number, } | { "reply": "deleted", deleted: number, } | { "reply": "history_size", size: HistorySize, } | { "reply": "switches", switches: Array<PastSwitch>, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

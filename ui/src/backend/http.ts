@@ -3,16 +3,17 @@ import type { Call } from '../api/Call';
 import type { Reply } from '../api/Reply';
 import { isApiError, type Backend } from './backend';
 
-const KEY = 'pilothouse.token';
+/** Where earlier versions kept the token. */
+const OLD_KEY = 'pilothouse.token';
 
 /**
- * Takes the token out of the address (`#token=…`), keeps it for this tab and removes it from the address bar, so that
- * it reaches neither the browser's history nor a copied link.
+ * Takes the token out of the address (`#token=…`) and removes it from the address bar, so that it reaches neither the
+ * browser's history nor a copied link. It is kept nowhere: the door gives a cookie for it.
  */
 export function takeToken(location: Location, history: History, storage: Storage): string | null {
+  storage.removeItem(OLD_KEY);
   const given = new URLSearchParams(location.hash.replace(/^#/, '')).get('token');
-  if (given === null || given === '') return storage.getItem(KEY);
-  storage.setItem(KEY, given);
+  if (given === null || given === '') return null;
   history.replaceState(null, '', location.pathname + location.search);
   return given;
 }
@@ -21,6 +22,8 @@ export function takeToken(location: Location, history: History, storage: Storage
 export class HttpBackend implements Backend {
   readonly #token: string | null;
   readonly #fetch: typeof fetch;
+  /** The door has been asked to know this browser again; null: not yet. */
+  #introduced: Promise<void> | null = null;
 
   constructor(token: string | null, fetcher: typeof fetch = globalThis.fetch.bind(globalThis)) {
     this.#token = token;
@@ -28,8 +31,8 @@ export class HttpBackend implements Backend {
   }
 
   async call(call: Call): Promise<Reply> {
-    if (this.#token === null) throw unauthorized();
-    const response = await this.#post(call, this.#token);
+    await this.#introduce();
+    const response = await this.#post('/api/call', JSON.stringify(call));
     if (response.status === 401) throw unauthorized();
     const body = await readJson(response);
     if (response.ok) return body as Reply;
@@ -38,13 +41,25 @@ export class HttpBackend implements Backend {
     throw badAnswer(response.status);
   }
 
-  async #post(call: Call, token: string): Promise<Response> {
+  /** Once for each page: the cookie is given for the token, or lasts longer again. */
+  async #introduce(): Promise<void> {
+    this.#introduced ??= this.#post('/api/session', null).then((response) => {
+      if (response.status === 401) throw unauthorized();
+    });
     try {
-      return await this.#fetch('/api/call', {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', authorization: `Bearer ${token}` },
-        body: JSON.stringify(call),
-      });
+      await this.#introduced;
+    } catch (error) {
+      this.#introduced = null;
+      throw error;
+    }
+  }
+
+  async #post(path: string, body: string | null): Promise<Response> {
+    const headers: Record<string, string> = {};
+    if (body !== null) headers['content-type'] = 'application/json';
+    if (this.#token !== null) headers.authorization = `Bearer ${this.#token}`;
+    try {
+      return await this.#fetch(path, { method: 'POST', headers, body, credentials: 'same-origin' });
     } catch {
       throw unreachable();
     }
@@ -62,8 +77,8 @@ async function readJson(response: Response): Promise<unknown> {
 function unauthorized(): ApiError {
   return {
     code: 'unauthorized',
-    message: 'This address has no valid token.',
-    hint: 'Run `pilothouse status`: it prints a fresh address.',
+    message: 'This browser is not known here.',
+    hint: 'Run “pilothouse status”: it prints an address with the token.',
     retry: false,
   };
 }
@@ -72,7 +87,7 @@ function unreachable(): ApiError {
   return {
     code: 'unreachable',
     message: 'Pilothouse does not answer.',
-    hint: 'Start the app or `pilothouse serve`; this page goes on by itself.',
+    hint: 'Start the app or “pilothouse serve”; this page goes on by itself.',
     retry: true,
   };
 }

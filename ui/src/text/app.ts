@@ -10,6 +10,7 @@ export const app = {
     benchmarks: 'Benchmarks',
     history: 'History',
     log: 'Log',
+    settings: 'Settings',
   },
   sections: 'Sections',
   toContent: 'Skip to content',
@@ -34,16 +35,16 @@ export const keys: [string, string][] = [
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
-  ['1 – 7', 'Go to a section'],
+  ['1 – 8', 'Go to a section'],
   ['?', 'Show these keys'],
 ];
 
 export const unauthorized = {
-  title: 'This address has no valid token',
-  body: 'Pilothouse shows itself only to those who can run its commands on this machine. The token in the address is missing, or Pilothouse has been started again since.',
-  how: 'For a fresh address, run',
+  title: 'This browser is not known here',
+  body: 'Pilothouse shows itself only to those who can run its commands on this machine. One visit with the token is enough; from then on this browser is known, in every tab and after a restart.',
+  how: 'For an address with the token, run',
   command: 'pilothouse status',
-  then: 'It prints the address of this page with a new token.',
+  then: 'This page goes on by itself once it was opened.',
 };
 
 export const notices = {

@@ -17,6 +17,7 @@ export * from './models';
 export * from './now';
 export * from './plans';
 export * from './servers';
+export * from './settings';
 export * from './setup';
 export * from './states';
 export * from './sweep';

@@ -1,9 +1,9 @@
-//! What a shell offers behind a verb: the models and servers of the running engine. A shell waits for this at each Tab, so it has a
-//! bound; without an engine nothing is offered.
+//! What a shell offers behind a verb: the models and servers of the running engine, and the keys of the settings. A shell waits for this
+//! at each Tab, so it has a bound; without an engine no models and servers are offered.
 
 use crate::session::Session;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use pilothouse_domain::{model::ModelPurpose, snapshot::Snapshot};
+use pilothouse_domain::{model::ModelPurpose, settings::keys::setting_keys, snapshot::Snapshot};
 use std::{sync::Arc, time::Duration};
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -20,6 +20,14 @@ pub fn servers() -> ArgValueCandidates {
             CompletionCandidate::new(server.id.as_str()).help(Some(server.title.clone().into()))
         };
         snapshot.map(|snapshot| snapshot.servers.iter().map(candidate).collect()).unwrap_or_default()
+    })
+}
+
+/// Keys of the settings, each with its title.
+pub fn settings() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let keys = setting_keys().into_iter();
+        keys.map(|key| CompletionCandidate::new(key.key).help(Some(key.title.into()))).collect()
     })
 }
 

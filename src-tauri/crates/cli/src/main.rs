@@ -26,6 +26,7 @@ mod serve;
 mod servers;
 mod service;
 mod session;
+mod settings;
 mod setup;
 mod status;
 mod switch;
@@ -112,6 +113,11 @@ enum Verb {
         /// Only lines that contain this text, also those of earlier days.
         #[arg(short, long, conflicts_with = "follow")]
         search: Option<String>,
+    },
+    /// List the settings, or get, set or reset one of them.
+    Settings {
+        #[command(subcommand)]
+        act: Option<settings::Act>,
     },
     /// Fetch the embedded llama-server and its small model.
     Setup(setup::Setup),
@@ -228,6 +234,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
             logs::search(&server, text, lines, output).await
         }
         Verb::Logs { server, follow, lines, search: None } => logs::run(&server, follow, lines, output).await,
+        Verb::Settings { act } => settings::run(act, output).await,
         Verb::Setup(arguments) => Box::pin(setup::run(arguments, output)).await,
         Verb::Doctor => doctor::run(output).await,
         Verb::Serve { port } => Box::pin(serve::run(port, output)).await,

@@ -1,6 +1,7 @@
 //! What people can set, with defaults and checks. Reading and writing the file is the engine's work.
 
 mod check;
+pub mod keys;
 pub mod parallel;
 mod servers;
 #[cfg(test)]

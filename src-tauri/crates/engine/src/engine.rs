@@ -10,6 +10,7 @@ mod model_facts;
 mod options;
 mod paper;
 mod past;
+mod set_setting;
 mod trends;
 mod tuning;
 
@@ -70,6 +71,8 @@ pub(crate) struct Inner {
     pub paths: Paths,
     pub keys: Keys,
     pub settings: SettingsFile,
+    /// What was asked for besides the file.
+    pub options: EngineOptions,
     pub supervisors: Supervisors,
     pub residency: ResidencyHandle,
     pub leases: Leases,
@@ -235,6 +238,7 @@ impl Engine {
             paths: paths.clone(),
             keys,
             settings: settings_file,
+            options,
             supervisors,
             residency,
             leases,
@@ -260,7 +264,7 @@ impl Engine {
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, (options, settings), (notify_on, switching, named));
+            follow_settings(inner.clone(), fleet, settings, (notify_on, switching, named));
         Ok(Self {
             inner,
             doors,
@@ -355,7 +359,7 @@ fn look_for_damage(inner: &Arc<Inner>) {
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
-    (options, started_with): (EngineOptions, Settings),
+    started_with: Settings,
     (notify_on, switching, named): (
         watch::Sender<bool>,
         watch::Sender<SwitchingSettings>,
@@ -371,7 +375,7 @@ fn follow_settings(
         while let Some(change) = changes.recv().await {
             match change {
                 Ok(mut settings) => {
-                    options.apply(&mut settings);
+                    inner.options.apply(&mut settings);
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));

@@ -19,6 +19,7 @@ import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { FakeSettings } from './settings';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 const ANSWER =
@@ -42,6 +43,7 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
+  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
   readonly #startedAt = Date.now();
   #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
 
@@ -166,6 +168,10 @@ export class FakeBackend implements Backend {
       case 'cancel_setup':
         this.#setup += 1;
         return { reply: 'done' };
+      case 'settings':
+        return { reply: 'settings', settings: this.settings.view() };
+      case 'set_setting':
+        return { reply: 'settings', settings: this.settings.set(call) };
       case 'doctor':
         return {
           reply: 'doctor',
@@ -231,6 +237,7 @@ export class FakeBackend implements Backend {
       this.#changeServer(id, { state: 'starting', reason: null, hint: null });
       await sleep(this.step);
       this.#changeServer(id, { state: 'ready', ownership: 'ours', pid: 5150 });
+      this.settings.started(id);
     }
     return { reply: 'server', server: this.#changeServer(id, {}) };
   }

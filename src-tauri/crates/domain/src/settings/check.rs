@@ -45,6 +45,9 @@ impl Settings {
         if !(1..=100).contains(&self.restart.max_crashes) {
             return mistake("restart.max_crashes", "1 to 100");
         }
+        if !(1..=3_600_000).contains(&self.restart.max_ms) {
+            return mistake("restart.max_ms", "1 to 3600000");
+        }
         if self.restart.first_ms == 0 || self.restart.first_ms > self.restart.max_ms {
             return mistake("restart.first_ms", "1 up to restart.max_ms");
         }
@@ -56,6 +59,9 @@ impl Settings {
         }
         if !(1..=600).contains(&self.restart.token_s) {
             return mistake("restart.token_s", "1 to 600");
+        }
+        if self.restart.start_s > 86_400 {
+            return mistake("restart.start_s", "0 (as the kind of server needs) to 86400");
         }
         if !(1..=60_000).contains(&self.bench.slo_ms) {
             return mistake("bench.slo_ms", "1 to 60000");

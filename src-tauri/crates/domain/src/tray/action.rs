@@ -13,6 +13,8 @@ pub enum TrayAction {
     /// Starts Pilothouse at login, or no longer does.
     StartAtLogin,
     OpenPanel,
+    /// The panel at its page of settings.
+    OpenSettings,
     Quit,
 }
 
@@ -29,6 +31,7 @@ impl TrayAction {
             Self::CancelBench => "cancel-bench".into(),
             Self::StartAtLogin => "start-at-login".into(),
             Self::OpenPanel => "open-panel".into(),
+            Self::OpenSettings => "open-settings".into(),
             Self::Quit => "quit".into(),
         }
     }
@@ -50,6 +53,7 @@ impl TrayAction {
                 "cancel-bench" => Self::CancelBench,
                 "start-at-login" => Self::StartAtLogin,
                 "open-panel" => Self::OpenPanel,
+                "open-settings" => Self::OpenSettings,
                 "quit" => Self::Quit,
                 _ => return None,
             },
@@ -74,6 +78,7 @@ mod tests {
             TrayAction::CancelBench,
             TrayAction::StartAtLogin,
             TrayAction::OpenPanel,
+            TrayAction::OpenSettings,
             TrayAction::Quit,
         ] {
             assert_eq!(TrayAction::parse(&action.id()), Some(action));

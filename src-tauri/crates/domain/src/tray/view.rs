@@ -34,6 +34,7 @@ pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
         }
     }
     items.push(action(&TrayAction::OpenPanel, "Open panel", true));
+    items.push(action(&TrayAction::OpenSettings, "Settings…", true));
     items.extend(at_login.map(|checked| TrayItem {
         id: TrayAction::StartAtLogin.id(),
         kind: TrayItemKind::Check { checked },
@@ -324,6 +325,7 @@ pub(super) mod tests {
                 "Servers",
                 "Benchmark now",
                 "Open panel",
+                "Settings…",
                 "",
                 "Quit Pilothouse"
             ]

@@ -378,6 +378,22 @@ pub enum Call {
         from_source: bool,
     },
     CancelSetup,
+    /// The settings file: every key with its value, and what waits for a restart.
+    Settings,
+    /// Writes a setting into the file, where it is in force as after a person's edit, and answers with all settings. Errors: not_found
+    /// (with the key that was probably meant), invalid_call (with what is allowed), unsupported (a table), busy (somebody else has
+    /// changed the file since `digest`), settings_invalid (the file has a mistake already), system. Nothing is written then.
+    SetSetting {
+        /// Dotted: "gateway.wait_s".
+        key: String,
+        /// `null`: the default.
+        #[ts(type = "unknown")]
+        value: serde_json::Value,
+        /// Of the text that was seen; by default the one that is there now.
+        #[serde(default)]
+        #[ts(optional)]
+        digest: Option<String>,
+    },
     /// Looks at everything that may be wrong and says what to do.
     Doctor,
     /// Takes a notice off the list; without an id, all of them.

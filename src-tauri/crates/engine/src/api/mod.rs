@@ -6,6 +6,7 @@ mod bench_call;
 mod call;
 mod handler;
 mod reply;
+mod settings;
 
 pub use bench_call::{BenchCall, BenchSide};
 pub use call::{Call, ExportForm, ReportForm};
@@ -15,6 +16,7 @@ pub use reply::{
     AnswerChunk, Check, CheckResult, Fetched, HistorySize, Kept, KeptKind, LogLine, LogMatch, LogSource,
     Reply, TableSize,
 };
+pub use settings::{SettingView, SettingsView};
 
 /// What every call gives back.
 pub type CallResult = Result<Reply, ApiError>;

@@ -1,3 +1,4 @@
+use super::SettingsView;
 use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
@@ -144,6 +145,9 @@ pub enum Reply {
     },
     Discovered {
         servers: Vec<Discovered>,
+    },
+    Settings {
+        settings: SettingsView,
     },
     /// Where a key is kept now.
     KeyKept {

@@ -14,6 +14,7 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
+    lifecycle::ServerState,
     server::{KeyText, ServerId},
 };
 use pilothouse_servers::{discovery::discover, ollama};
@@ -47,7 +48,11 @@ impl Inner {
                 Ok(Reply::Discovered { servers })
             }
             Call::StartServer { server } => {
-                self.supervisors.get(&server)?.ensure_ready().await?;
+                let supervisor = self.supervisors.get(&server)?;
+                if self.hub.now().server(&server).is_some_and(|view| view.state == ServerState::Stopped) {
+                    self.renew_settings(&server)?;
+                }
+                supervisor.ensure_ready().await?;
                 self.server(&server)
             }
             Call::StopServer { server } => {
@@ -57,6 +62,7 @@ impl Inner {
             Call::RestartServer { server } => {
                 let supervisor = self.supervisors.get(&server)?;
                 supervisor.stop().await?;
+                self.renew_settings(&server)?;
                 supervisor.ensure_ready().await?;
                 self.server(&server)
             }
@@ -68,6 +74,7 @@ impl Inner {
                 Ok(Reply::Doctor { checks: self.supervisors.get(&server)?.check().await? })
             }
             Call::TakeOver { server } => {
+                self.renew_settings(&server)?;
                 self.supervisors.get(&server)?.take_over().await?;
                 self.server(&server)
             }
@@ -177,6 +184,8 @@ impl Inner {
             Call::CancelAnswer { answer } => self.answers.cancel(answer).map(|()| Reply::Done),
             Call::Setup { from_source } => self.setup(from_source).await,
             Call::CancelSetup => self.fetcher.cancel().map(|()| Reply::Done),
+            Call::Settings => Ok(Reply::Settings { settings: self.settings_view() }),
+            Call::SetSetting { key, value, digest } => self.set_setting(&key, &value, digest.as_deref()),
             Call::Doctor => {
                 let off_card = |server: &ServerId| self.bookkeeper.is_off_card(server);
                 let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys, off_card).await;

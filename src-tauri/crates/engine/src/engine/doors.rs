@@ -2,7 +2,7 @@
 
 use super::{EngineHandle, Inner};
 use crate::{
-    http::Door,
+    http::{Door, Remembered},
     hub::Report,
     single_engine::{EngineLock, EngineRecord},
 };
@@ -38,7 +38,9 @@ struct Open {
     /// `None`: switched off.
     gateway_port: Option<u16>,
     gateway_hosts: Vec<String>,
+    /// 0: the system chooses, and then the same again as long as it is free.
     web_port: u16,
+    remembered: Remembered,
     gateway: Option<Gateway>,
     web: Option<Door>,
     started_at: Timestamp,
@@ -58,6 +60,7 @@ impl Doors {
         let token = Secret::new(format!("{:032x}{:032x}", rand::random::<u128>(), rand::random::<u128>()));
         redact::register(&token);
         let (web_url, seen) = watch::channel(None);
+        let remembered = Remembered::open(&inner.paths);
         let mut open = Open {
             inner,
             lock,
@@ -65,6 +68,7 @@ impl Doors {
             gateway_port: settings.gateway.enabled.then_some(settings.gateway.port),
             gateway_hosts: settings.gateway.hosts.clone(),
             web_port: settings.web.port,
+            remembered,
             gateway: None,
             web: None,
             started_at,
@@ -127,8 +131,7 @@ impl Open {
             (None, None) => Err("switched off in the settings".to_owned()),
         };
         if self.web.is_none() {
-            let handler = Arc::new(EngineHandle(self.inner.clone()));
-            match Door::start(self.web_port, self.token.clone(), handler).await {
+            match self.open_web().await {
                 Ok(door) => self.web = Some(door),
                 Err(error) => refused.push(error),
             }
@@ -139,6 +142,33 @@ impl Open {
         if before != (self.gateway.is_some(), self.web.is_some()) {
             self.publish();
         }
+    }
+
+    /// A bookmark shall find it again: where no port is set, that of last time is tried first.
+    async fn open_web(&mut self) -> Result<Door, ApiError> {
+        if let (0, Some(port)) = (self.web_port, self.remembered.port()) {
+            match self.web_at(port).await {
+                Err(error) if error.code == ErrorCode::PortTaken => {
+                    tracing::info!(port, "the port of last time is held by another program");
+                }
+                opened => return opened,
+            }
+        }
+        let door = self.web_at(self.web_port).await?;
+        if self.web_port == 0 {
+            self.remembered.keep_port(door.address().port());
+        }
+        Ok(door)
+    }
+
+    async fn web_at(&mut self, port: u16) -> Result<Door, ApiError> {
+        let handler = Arc::new(EngineHandle(self.inner.clone()));
+        let opened = Door::start(port, self.token.clone(), self.remembered.cookie(), handler).await;
+        if opened.as_ref().is_err_and(|error| error.code == ErrorCode::PortTaken) {
+            // Browsers would show the cookie to whoever sits there.
+            self.remembered.renew();
+        }
+        opened
     }
 
     /// One trouble for both doors, over as soon as they are open.

@@ -12,8 +12,11 @@ use crate::{
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    server::ServerId,
-    settings::{RemoteSettings, Settings},
+    server::{ServerId, ServerKind},
+    settings::{
+        RemoteSettings, Settings,
+        keys::{RestartOf, waiting},
+    },
 };
 use pilothouse_leases::Leases;
 use pilothouse_servers::{ServerAdapter, discovery::discover, llama_server, lmstudio, ollama, openai};
@@ -124,22 +127,37 @@ impl Fleet {
         for supervisor in self.supervisors.all() {
             supervisor.set_policy(wanted.restart.policy()).await;
         }
-        let late = needing_restart(started_with, wanted);
-        self.hub.report(match &late[..] {
-            [] => Report::TroubleOver(ErrorCode::RestartNeeded),
-            keys => Report::Trouble(
-                ApiError::new(
-                    ErrorCode::RestartNeeded,
-                    format!("Changed in the settings file and not yet in force: {}.", keys.join(", ")),
-                )
-                .hint("Quit Pilothouse and start it again."),
-            ),
-        });
+        self.hub.report(what_waits(started_with, wanted));
     }
 }
 
-fn gateway_door(settings: &Settings) -> (bool, u16, &[String]) {
-    (settings.gateway.enabled, settings.gateway.port, &settings.gateway.hosts)
+/// Whether anything in the settings file waits for a restart, and of what.
+pub(super) fn what_waits(in_force: &Settings, wanted: &Settings) -> Report {
+    let late = waiting(in_force, wanted);
+    if late.is_empty() {
+        return Report::TroubleOver(ErrorCode::RestartNeeded);
+    }
+    let keys: Vec<&str> = late.iter().map(|waiting| waiting.key.as_str()).collect();
+    let text = format!("Changed in the settings file and not yet in force: {}.", keys.join(", "));
+    let mut servers: Vec<String> = late
+        .iter()
+        .filter_map(|waiting| match &waiting.restart {
+            RestartOf::Server { server } => Some(title_of(server)),
+            RestartOf::Pilothouse => None,
+        })
+        .collect();
+    servers.dedup();
+    let hint = match late.iter().any(|waiting| waiting.restart == RestartOf::Pilothouse) {
+        true => "Quit Pilothouse and start it again.".into(),
+        false => format!("In force after the next start of {}.", servers.join(" and ")),
+    };
+    Report::Trouble(ApiError::new(ErrorCode::RestartNeeded, text).hint(hint))
+}
+
+fn title_of(server: &ServerId) -> String {
+    let kinds = [ServerKind::LlamaServer, ServerKind::Ollama, ServerKind::LmStudio];
+    let kind = kinds.into_iter().find(|kind| kind.as_str() == server.as_str());
+    kind.map_or_else(|| server.to_string(), |kind| kind.title().to_owned())
 }
 
 fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
@@ -147,38 +165,32 @@ fn enabled(settings: &Settings) -> BTreeMap<String, RemoteSettings> {
     remotes.map(|(name, remote)| (name.clone(), remote.clone())).collect()
 }
 
-/// The tables of the settings file that are read at a start only and differ from that start's.
-fn needing_restart(started_with: &Settings, wanted: &Settings) -> Vec<&'static str> {
-    let (old, new) = (&started_with.servers, &wanted.servers);
-    [
-        // Its bounds are in force at once, its door is not.
-        ("gateway", gateway_door(started_with) != gateway_door(wanted)),
-        ("web", started_with.web != wanted.web),
-        ("servers.llama-server", old.llama_server != new.llama_server),
-        ("servers.ollama", old.ollama != new.ollama),
-        ("servers.lmstudio", old.lmstudio != new.lmstudio),
-    ]
-    .into_iter()
-    .filter_map(|(table, differs)| differs.then_some(table))
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn only_what_is_read_at_a_start_needs_another_one() {
+    fn only_what_is_read_at_a_start_needs_another_one_and_it_is_said_of_what() {
         let start = Settings::default();
+        let said = |wanted: &Settings| match what_waits(&start, wanted) {
+            Report::Trouble(error) => Some((error.message, error.hint.unwrap())),
+            _ => None,
+        };
         let mut wanted = start.clone();
         wanted.gauges.interval_ms = 500;
+        wanted.gateway.wait_s = 5;
         wanted.servers.remote.insert("studio".into(), RemoteSettings::default());
-        assert!(needing_restart(&start, &wanted).is_empty());
-        wanted.gateway.port = 1;
+        assert_eq!(said(&wanted), None);
         wanted.servers.ollama.context = 8192;
-        assert_eq!(needing_restart(&start, &wanted), ["gateway", "servers.ollama"]);
-        let mut wanted = start.clone();
+        wanted.servers.ollama.parallel = 2;
+        let (text, hint) = said(&wanted).unwrap();
+        assert!(text.ends_with(": servers.ollama.context, servers.ollama.parallel."), "{text}");
+        assert_eq!(hint, "In force after the next start of Ollama.");
+        wanted.servers.llama_server.parallel = 2;
+        assert_eq!(said(&wanted).unwrap().1, "In force after the next start of Ollama and llama-server.");
         wanted.gateway.hosts.push("host.docker.internal".into());
-        assert_eq!(needing_restart(&start, &wanted), ["gateway"]);
+        let (text, hint) = said(&wanted).unwrap();
+        assert!(text.contains("gateway.hosts, servers.ollama.context"), "{text}");
+        assert!(hint.starts_with("Quit Pilothouse"), "{hint}");
     }
 }

@@ -1,10 +1,10 @@
-use super::{Guard, Shared};
+use super::{Guard, Shared, session::same};
 use crate::api::{ApiError, Call, ErrorCode, Reply};
 use axum::{
     Json,
     body::Bytes,
     extract::{Query, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -79,7 +79,10 @@ pub(super) async fn want_token(State(shared): State<Shared>, request: Request, n
         .get(header::AUTHORIZATION)
         .and_then(|value| value.as_bytes().strip_prefix(b"Bearer "))
         .unwrap_or_default();
-    if same(given, shared.token.expose().as_bytes()) {
+    // A page may have a token of an earlier start and yet be known by its cookie.
+    if same(given, shared.token.expose().as_bytes())
+        || shared.cookie.admits(request.method(), request.headers())
+    {
         return next.run(request).await;
     }
     let error = ApiError::new(ErrorCode::Unauthorized, "The token is missing or not the present one.")
@@ -87,9 +90,11 @@ pub(super) async fn want_token(State(shared): State<Shared>, request: Request, n
     Failure(error).into_response()
 }
 
-/// Compares without telling by its time how much was right.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
+/// Lets the browser be known again.
+pub(super) async fn remember(State(shared): State<Shared>) -> Response {
+    let headers = shared.cookie.header().map(|cookie| [(header::SET_COOKIE, cookie)]);
+    let kept = [(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))];
+    (StatusCode::NO_CONTENT, kept, headers, ()).into_response()
 }
 
 pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {

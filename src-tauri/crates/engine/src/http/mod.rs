@@ -1,11 +1,15 @@
 //! The loopback door for the web UI and the command line.
 //!
-//! `POST /api/call` takes a `Call`, `GET /api/changes` waits for a newer snapshot, `GET /metrics` speaks Prometheus;
-//! all three want the token. Everything else is the web UI, which holds no secrets.
+//! `POST /api/call` takes a `Call`, `GET /api/changes` waits for a newer snapshot, `GET /metrics` speaks Prometheus,
+//! `POST /api/session` gives a browser the cookie by which it is known again; all four want the token or that cookie.
+//! Everything else is the web UI, which holds no secrets.
 
 mod api;
 mod files;
 mod metrics;
+mod session;
+
+pub use session::{Cookie, Remembered};
 
 use pilothouse_gateway::door::{ConnectionLimits, Guard, Listener};
 
@@ -26,6 +30,7 @@ const BODY_LIMIT: usize = 1 << 20;
 struct Shared {
     handler: Arc<dyn CallHandler>,
     token: Secret,
+    cookie: Cookie,
 }
 
 /// The running door.
@@ -33,9 +38,14 @@ pub struct Door(Listener);
 
 impl Door {
     /// Binds `port` of both loopbacks (0: the system chooses). Errors: port_taken.
-    pub async fn start(port: u16, token: Secret, handler: Arc<dyn CallHandler>) -> Result<Self, ApiError> {
+    pub async fn start(
+        port: u16,
+        token: Secret,
+        cookie: Cookie,
+        handler: Arc<dyn CallHandler>,
+    ) -> Result<Self, ApiError> {
         let bound = Listener::bind(port, "web.port").await?;
-        let router = router(Shared { handler, token }, Guard::new());
+        let router = router(Shared { handler, token, cookie }, Guard::new());
         Ok(Self(bound.serve(router, ConnectionLimits::own().web)))
     }
 
@@ -53,6 +63,7 @@ fn router(shared: Shared, guard: Guard) -> Router {
     let secured = Router::new()
         .route("/api/call", post(api::call))
         .route("/api/changes", get(api::changes))
+        .route("/api/session", post(api::remember))
         .route("/metrics", get(metrics::metrics))
         .layer(DefaultBodyLimit::max(BODY_LIMIT))
         // Before anything of a body is read.
@@ -93,13 +104,59 @@ mod tests {
     }
 
     async fn answer(method: &str, path: &str, token: Option<&str>, body: Body) -> Response {
-        let shared = Shared { handler: Arc::new(Handler), token: Secret::new("right") };
+        let cookie = Cookie::of("pilothouse-1", "known");
+        let shared = Shared { handler: Arc::new(Handler), token: Secret::new("right"), cookie };
         let router = router(shared, Guard::new());
         let mut request = Request::builder().method(method).uri(path).header(header::HOST, "localhost:1234");
         if let Some(token) = token {
             request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
         }
         router.oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    /// From a page of this door, with a cookie.
+    async fn answer_page(method: &str, path: &str, cookie: &str, origin: Option<&str>) -> Response {
+        let own = Cookie::of("pilothouse-1", "known");
+        let shared = Shared { handler: Arc::new(Handler), token: Secret::new("right"), cookie: own };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "localhost:1234")
+            // Of an earlier start.
+            .header(header::AUTHORIZATION, "Bearer old")
+            .header(header::COOKIE, format!("pilothouse-1={cookie}"));
+        if let Some(origin) = origin {
+            request = request.header(header::ORIGIN, origin);
+        }
+        let body = Body::from(r#"{"call":"refresh"}"#);
+        router(shared, Guard::new()).oneshot(request.body(body).unwrap()).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_cookie_is_given_for_the_token_and_then_does_for_pages_of_this_door_alone() {
+        let given = answer("POST", "/api/session", Some("right"), Body::empty()).await;
+        assert_eq!(given.status(), StatusCode::NO_CONTENT);
+        let cookie = given.headers()[header::SET_COOKIE].to_str().unwrap();
+        for part in ["pilothouse-1=known;", "Path=/", "HttpOnly", "SameSite=Strict"] {
+            assert!(cookie.contains(part), "{part}: {cookie}");
+        }
+        assert_eq!(given.headers()[header::CACHE_CONTROL], "no-store");
+        let own = Some("http://localhost:1234");
+        for (path, cookie, origin, wanted) in [
+            ("/api/call", "known", own, StatusCode::OK),
+            ("/api/session", "known", own, StatusCode::NO_CONTENT),
+            ("/api/call", "wrong", own, StatusCode::UNAUTHORIZED),
+            ("/api/call", "", own, StatusCode::UNAUTHORIZED),
+            ("/api/call", "known", None, StatusCode::UNAUTHORIZED),
+            ("/api/call", "known", Some("http://localhost:99"), StatusCode::FORBIDDEN),
+            ("/api/call", "known", Some("https://evil.example"), StatusCode::FORBIDDEN),
+            ("/api/session", "wrong", own, StatusCode::UNAUTHORIZED),
+        ] {
+            let answer = answer_page("POST", path, cookie, origin).await;
+            assert_eq!(answer.status(), wanted, "{path} {cookie} {origin:?}");
+            let sets = answer.headers().contains_key(header::SET_COOKIE);
+            assert_eq!(sets, wanted == StatusCode::NO_CONTENT, "{path} {cookie} {origin:?}");
+        }
     }
 
     /// A body that must not be looked at.

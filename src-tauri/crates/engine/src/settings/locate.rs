@@ -1,6 +1,6 @@
 //! Finds the line and the dotted key of a mistake.
 
-use pilothouse_domain::settings::Mistake;
+use pilothouse_domain::settings::{Mistake, keys::nearest};
 use std::ops::Range;
 use toml_edit::{Document, Item, Table, TableLike};
 
@@ -84,44 +84,4 @@ fn span_of(text: &str, dotted: &str) -> Option<Range<usize>> {
         item?;
     }
     item?.span()
-}
-
-/// The known key that was probably meant: at most a third of its letters differ.
-fn nearest<'a>(written: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (distance, key) = known.iter().map(|key| (distance(written, key), *key)).min()?;
-    (distance <= key.len().max(written.len()).div_ceil(3)).then_some(key)
-}
-
-/// Levenshtein's distance over characters.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, from) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, to) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(from != *to);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
-        }
-    }
-    row[b.len()]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_distance_counts_single_letter_edits() {
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("port", "port"), 0);
-    }
-
-    #[test]
-    fn only_a_near_key_is_suggested() {
-        assert_eq!(nearest("adress", &["enabled", "address"]), Some("address"));
-        assert_eq!(nearest("colour", &["enabled", "address"]), None);
-    }
 }

@@ -1,34 +1,40 @@
 //! The settings file: made on the first start, read with helpful errors, watched for changes, and changed only where a person asks for it
-//! (`remotes`, `numbers`).
+//! (`set`, `remotes`, `numbers`, all by `rewrite`).
 
 mod folders;
 mod in_force;
 mod locate;
 mod numbers;
 mod remotes;
+mod rewrite;
+mod set;
 mod watch;
 
 pub use folders::missing as missing_folders;
 pub use in_force::InForce;
 pub use numbers::NumberChange;
+pub use set::digest_of;
 pub use watch::{WatchGuard, watch};
 
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     settings::Settings,
 };
+use rewrite::Past;
 use std::{
     io::Write,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 /// What a new file contains: every key with its default and what it means.
 const DEFAULT_TEXT: &str = include_str!("default.toml");
 
-/// Where the settings stand.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the settings stand. A clone is the same file.
+#[derive(Debug, Clone)]
 pub struct SettingsFile {
     path: PathBuf,
+    past: Arc<Past>,
 }
 
 /// What the first reading gave.
@@ -45,7 +51,7 @@ pub struct Loaded {
 impl SettingsFile {
     /// Reads the file; makes it when there is none. A bad file stays as it is, and the defaults are in force.
     pub fn open(path: &Path) -> (Self, Loaded) {
-        let file = Self { path: path.to_owned() };
+        let file = Self::at(path);
         let loaded = match create(path) {
             Ok(true) => Loaded { settings: Settings::default(), trouble: None, created: true },
             Ok(false) => match file.read() {
@@ -61,6 +67,11 @@ impl SettingsFile {
             ),
         };
         (file, loaded)
+    }
+
+    /// Where a file is or may be; nothing is read or made.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), past: Arc::default() }
     }
 
     pub fn path(&self) -> &Path {

@@ -1,9 +1,12 @@
 //! A number of the settings file, changed because a person asked for it, with the way back. Comments and everything else stay as they
 //! are.
 
-use super::{SettingsFile, invalid, parse};
+use super::{
+    SettingsFile,
+    rewrite::{Rewritten, item_at, put},
+};
 use pilothouse_domain::error::{ApiError, ErrorCode};
-use toml_edit::{DocumentMut, Item, Table, TableLike, value};
+use toml_edit::DocumentMut;
 
 /// Parts of a key that belongs to a whole server ("servers.ollama.parallel"); longer ones name a model.
 const OF_A_SERVER: usize = 3;
@@ -22,7 +25,7 @@ pub struct NumberChange {
 impl SettingsFile {
     /// The number as it is written; `None`: it is not. Errors: settings_invalid.
     pub fn number(&self, key: &[String]) -> Result<Option<u32>, ApiError> {
-        Ok(number_in(&self.document()?.1, key))
+        Ok(number_in(&self.written()?.document, key))
     }
 
     /// Writes a number, or takes it out. Errors: busy (it is not `before` any more: somebody else has changed it meanwhile),
@@ -33,40 +36,24 @@ impl SettingsFile {
         before: Option<u32>,
         after: Option<u32>,
     ) -> Result<NumberChange, ApiError> {
-        let (text, mut document) = self.document()?;
-        want_still(&document, key, before)?;
-        put(document.as_table_mut(), key, after, key.len() > OF_A_SERVER)?;
-        let changed = document.to_string();
-        parse(&changed).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
-        self.write_text(&changed)?;
-        Ok(NumberChange { key: key.to_vec(), before, after, text_before: text, text_after: changed })
+        let rewritten = self.rewrite(|written| {
+            want_still(&written.document, key, before)?;
+            let number = after.map(|number| i64::from(number).into());
+            put(written.document.as_table_mut(), key, number, key.len() > OF_A_SERVER)
+        })?;
+        let Rewritten { before: text_before, after: text_after } = rewritten;
+        Ok(NumberChange { key: key.to_vec(), before, after, text_before, text_after })
     }
 
     /// Takes a change back: to the very text of before where nothing else was changed since, else only the number.
     /// Errors: as `change_number`.
     pub fn change_back(&self, change: &NumberChange) -> Result<(), ApiError> {
-        if self.document()?.0 == change.text_after {
-            return self.write_text(&change.text_before);
+        let whole =
+            self.rewrite_text(|text| Ok((text == change.text_after).then(|| change.text_before.clone())))?;
+        match whole {
+            Some(_) => Ok(()),
+            None => self.change_number(&change.key, change.after, change.before).map(drop),
         }
-        self.change_number(&change.key, change.after, change.before).map(drop)
-    }
-
-    fn document(&self) -> Result<(String, DocumentMut), ApiError> {
-        let text = std::fs::read_to_string(self.path())
-            .map_err(|error| invalid(format!("{} cannot be read: {error}.", self.path().display())))?;
-        // What is wrong already must be corrected by the person: we would write beside it without understanding it.
-        parse(&text)?;
-        let document = text.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok((text, document))
-    }
-
-    pub(super) fn write_text(&self, text: &str) -> Result<(), ApiError> {
-        // Behind a link stands the file that the person keeps elsewhere.
-        let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
-        pilothouse_system::files::write_private(&place, text.as_bytes()).map_err(|error| {
-            ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", place.display()))
-                .hint("Check its permissions and the free disk space.")
-        })
     }
 }
 
@@ -86,48 +73,7 @@ fn want_still(document: &DocumentMut, key: &[String], before: Option<u32>) -> Re
 }
 
 fn number_in(document: &DocumentMut, key: &[String]) -> Option<u32> {
-    let (last, tables) = key.split_last()?;
-    let mut table: &dyn TableLike = document.as_table();
-    for name in tables {
-        table = table.get(name)?.as_table_like()?;
-    }
-    u32::try_from(table.get(last)?.as_integer()?).ok()
-}
-
-/// `None` takes it out. `named`: the innermost table is that of one model, and goes with the last that stood in it.
-fn put(table: &mut dyn TableLike, key: &[String], number: Option<u32>, named: bool) -> Result<(), ApiError> {
-    let [name, rest @ ..] = key else { return Ok(()) };
-    if rest.is_empty() {
-        match (number, table.get_mut(name).and_then(Item::as_value_mut)) {
-            (Some(number), Some(written)) => {
-                // The remark behind it stays.
-                let decor = written.decor().clone();
-                *written = i64::from(number).into();
-                *written.decor_mut() = decor;
-            }
-            (Some(number), None) => drop(table.insert(name, value(i64::from(number)))),
-            (None, _) => drop(table.remove(name)),
-        }
-        return Ok(());
-    }
-    if table.get(name).is_none() {
-        if number.is_none() {
-            return Ok(());
-        }
-        let mut inner = Table::new();
-        // Only the innermost gets a header of its own.
-        inner.set_implicit(rest.len() > 1);
-        table.insert(name, Item::Table(inner));
-    }
-    let inner = table.get_mut(name).and_then(Item::as_table_like_mut);
-    let inner =
-        inner.ok_or_else(|| invalid(format!("{name} is not written as a table, so nothing was changed.")))?;
-    put(inner, rest, number, named)?;
-    if named && rest.len() == 1 && number.is_none() && inner.is_empty() {
-        // A table of one model without anything in it says nothing.
-        table.remove(name);
-    }
-    Ok(())
+    u32::try_from(item_at(document, key)?.as_integer()?).ok()
 }
 
 #[cfg(test)]

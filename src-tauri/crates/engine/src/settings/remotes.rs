@@ -1,8 +1,8 @@
 //! A change that Pilothouse makes to the settings file when a person asks for it: a remote server more or less. Comments and everything else stay as they are.
 
-use super::{SettingsFile, invalid, parse};
+use super::{SettingsFile, invalid};
 use pilothouse_domain::error::{ApiError, ErrorCode};
-use toml_edit::{DocumentMut, Item, Table, value};
+use toml_edit::{Item, Table, value};
 
 impl SettingsFile {
     /// Adds `servers.remote.<name>`. Errors: invalid_call (name or address), busy (the name is taken), settings_invalid,
@@ -35,22 +35,11 @@ impl SettingsFile {
     }
 
     fn change(&self, edit: impl FnOnce(&mut Table) -> Result<(), ApiError>) -> Result<(), ApiError> {
-        let text = std::fs::read_to_string(self.path())
-            .map_err(|error| invalid(format!("{} cannot be read: {error}.", self.path().display())))?;
-        // What is wrong already must be corrected by the person: we would write beside it without understanding it.
-        parse(&text)?;
-        let mut document: DocumentMut = text.parse().map_err(|error| invalid(format!("{error}")))?;
-        let servers = table(document.as_table_mut(), "servers")?;
-        let remotes = table(servers, "remote")?;
-        edit(remotes)?;
-        let changed = document.to_string();
-        parse(&changed).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
-        // Behind a link stands the file that the person keeps elsewhere.
-        let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
-        pilothouse_system::files::write_private(&place, changed.as_bytes()).map_err(|error| {
-            ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", place.display()))
-                .hint("Check its permissions and the free disk space.")
-        })
+        let edited = self.rewrite(|written| {
+            let servers = table(written.document.as_table_mut(), "servers")?;
+            edit(table(servers, "remote")?)
+        });
+        edited.map(drop)
     }
 }
 

@@ -1,0 +1,57 @@
+/** Words of the page Settings. The titles and meanings of the keys come from the engine. */
+import type { SettingGroup } from '../api/SettingGroup';
+import { count } from '../format';
+
+export const settingGroups: Record<SettingGroup, string> = {
+  general: 'General',
+  tray_and_notices: 'Tray and notices',
+  gauges: 'Gauges',
+  one_address: 'One address',
+  other_computers: 'Other computers',
+  switching: 'Switching',
+  benchmarks: 'Benchmarks',
+  data_kept: 'Data kept',
+  lm_studio: 'LM Studio',
+  ollama: 'Ollama',
+  llama_server: 'llama-server',
+};
+
+export const settings = {
+  groups: 'Groups',
+  servers: 'Servers',
+  search: 'Search settings',
+  searchHint: 'Search',
+  reading: 'Reading the settings',
+  saved: 'Saved as you change them.',
+  saving: 'Saving',
+  differ: (n: number) => (n === 0 ? 'All have their defaults.' : `${n} differ from the defaults.`),
+  found: (n: number) => (n === 0 ? 'No setting has these words.' : `${count(n, 'setting')} found.`),
+  showAll: 'Show all',
+  file: 'The settings file',
+  copyPath: 'Copy path',
+  byDefault: 'default',
+  defaultIs: (words: string) => `default ${words}`,
+  reset: 'Reset',
+  resetOf: (title: string) => `Reset ${title}`,
+  on: 'On',
+  off: 'Off',
+  none: 'none',
+  listHint: 'with commas between',
+  inFile: 'In the file',
+  onServers: 'Servers',
+  entries: (n: number) => count(n, 'entry', 'entries'),
+  use: (words: string) => `Use ${words}`,
+  backTo: (words: string) => `Back to ${words}`,
+  afterRestart: 'after a restart',
+  waits: (n: number, what: string) =>
+    n === 1 ? `One change waits for a restart of ${what}.` : `${n} changes wait for a restart of ${what}.`,
+  restart: (what: string) => `Restart ${what}`,
+  restarting: (what: string) => `Restarting ${what}`,
+  start: (what: string) => `Start ${what}`,
+  restartLoses: (model: string) => `The restart takes ${model}, the active model, out of memory.`,
+  quitFirst: 'Quit Pilothouse and start it again.',
+  whenStarted: (what: string) => `Somebody else started this ${what}; in force with one that Pilothouse starts.`,
+  mistake: 'The settings file has a mistake, so nothing can be changed here. These values hold.',
+  changedOutside: 'The file was changed outside this page; this is what it says now.',
+  wrong: 'not taken',
+} as const;
