@@ -31,7 +31,9 @@ export class HttpBackend implements Backend {
   }
 
   async call(call: Call): Promise<Reply> {
-    await this.#introduce();
+    // The token or the cookie does for this call already: a page that opens need not wait for being known the next time.
+    if (this.#token === null) await this.#introduce();
+    else this.#introduce().catch(() => undefined);
     const response = await this.#post('/api/call', JSON.stringify(call));
     if (response.status === 401) throw unauthorized();
     const body = await readJson(response);

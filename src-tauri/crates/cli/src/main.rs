@@ -20,6 +20,7 @@ mod logs;
 mod machine;
 mod memory;
 mod models;
+mod open;
 mod output;
 mod parallel;
 mod report;
@@ -44,8 +45,9 @@ struct Arguments {
     /// Print one JSON document on stdout instead of text.
     #[arg(long, global = true)]
     json: bool,
+    /// Without one: the status, and what to do next.
     #[command(subcommand)]
-    verb: Verb,
+    verb: Option<Verb>,
 }
 
 #[derive(Subcommand)]
@@ -66,6 +68,8 @@ enum Verb {
     Models,
     /// Make a model active; if that fails, the previous one is put back.
     Switch(switch::Switch),
+    /// Open the web UI in your browser.
+    Open,
     /// Ask the active model; its server is started and it is loaded if need be.
     Ask(ask::Ask),
     /// Measure a model (default: the active one) and keep the result.
@@ -178,7 +182,12 @@ fn main() -> ExitCode {
                 .fail(&ApiError::new(ErrorCode::System, format!("No runtime could be started: {error}.")));
         }
     };
-    let done = runtime.block_on(run(arguments.verb, &output));
+    let done = runtime.block_on(async {
+        match arguments.verb {
+            Some(verb) => run(verb, &output).await,
+            None => status::with_next_steps(&output).await,
+        }
+    });
     // Else it would wait for calls into the system that may never come back.
     runtime.shutdown_timeout(RUNTIME_LIMIT);
     match done {
@@ -218,6 +227,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Keys { act } => keys::run(act, output).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
+        Verb::Open => open::run(output),
         Verb::Ask(arguments) => ask::run(arguments, output).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,

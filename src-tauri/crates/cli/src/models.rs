@@ -1,9 +1,9 @@
 use crate::{
     document,
-    output::{Output, table},
+    output::{ABSENT, Output, strong, table},
     session::{Session, unexpected},
 };
-use pilothouse_domain::{standing::Holds, units::gigabytes};
+use pilothouse_domain::{snapshot::ModelView, standing::Holds, units::gigabytes};
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
 
@@ -18,25 +18,39 @@ pub async fn run(output: &Output) -> Result<u8, ApiError> {
         if snapshot.models.is_empty() {
             return "No server has a model.\n\nhint: “pilothouse setup” fetches a small one.".into();
         }
-        let rows = snapshot.models.iter().map(|view| {
-            let mark = match (view.standing.holds, &view.standing.reason) {
-                (Holds::Damaged | Holds::Failed, Some(why)) => format!("{}: {why}", view.standing.word),
-                // That is said by all that is not here: most models of most people are on disk.
-                (Holds::OnDisk | Holds::Remote, _) if view.standing.word == "on disk" => String::new(),
-                _ => view.standing.word.clone(),
-            };
-            let told = |value: &Option<String>| value.clone().unwrap_or_else(|| "–".into());
-            vec![
-                view.model.name.clone(),
-                view.model.server.to_string(),
-                told(&view.model.parameters),
-                told(&view.model.quantization),
-                view.model.size_bytes.map_or_else(|| "–".into(), gigabytes),
-                view.model.context_max.map_or_else(|| "–".into(), |tokens| tokens.to_string()),
-                mark,
-            ]
-        });
-        table(&["MODEL", "SERVER", "PARAMETERS", "QUANT", "SIZE", "CONTEXT", ""], rows.collect())
+        // What is in memory first: that is at hand.
+        let (there, on_disk): (Vec<&ModelView>, Vec<&ModelView>) =
+            snapshot.models.iter().partition(|view| view.loaded);
+        let parts = [("In memory", there), ("On disk", on_disk)];
+        let shown = parts.iter().filter(|(_, models)| !models.is_empty());
+        let header = ["MODEL", "SERVER", "QUANT", "SIZE", "NEEDS", "FITS", "STATE"];
+        let text = |(title, models): &(&str, Vec<&ModelView>)| {
+            format!("{}\n{}", strong(title), table(&header, models.iter().map(|view| row(view)).collect()))
+        };
+        shown.map(text).collect::<Vec<_>>().join("\n\n")
     });
     Ok(0)
+}
+
+fn row(view: &ModelView) -> Vec<String> {
+    let state = match (view.standing.holds, &view.standing.reason) {
+        (Holds::Damaged | Holds::Failed, Some(why)) => format!("{}: {why}", view.standing.word),
+        _ => view.standing.word.clone(),
+    };
+    let told = |value: &Option<String>| value.clone().unwrap_or_else(|| ABSENT.into());
+    let bytes = |value: Option<u64>| value.map_or_else(|| ABSENT.into(), gigabytes);
+    let fits = match view.fits {
+        Some(true) => "yes",
+        Some(false) => "no",
+        None => ABSENT,
+    };
+    vec![
+        view.model.name.clone(),
+        view.model.server.to_string(),
+        told(&view.model.quantization),
+        bytes(view.model.size_bytes),
+        bytes(view.needed_bytes),
+        fits.to_owned(),
+        state,
+    ]
 }

@@ -39,6 +39,11 @@ impl Session {
         format!("{}#token={}", self.record.web_url, self.record.token)
     }
 
+    /// The same without the token.
+    pub fn web_address(&self) -> &str {
+        &self.record.web_url
+    }
+
     pub async fn call(&self, call: Call) -> CallResult {
         self.answer(self.http.post(format!("{}api/call", self.record.web_url)).json(&call)).await
     }

@@ -23,7 +23,7 @@ pub use identity::Identity;
 pub use listener::{Holder, Keeper, listener, listeners};
 pub use login_path::login_path;
 pub use output::{OutputTail, output_file};
-pub use run::{Finished, run_blocking, run_to_end, run_until};
+pub use run::{Finished, let_go, run_blocking, run_to_end, run_until};
 pub use spec::{Exit, ProcessSpec, Processes};
 pub use times::cpu_times;
 pub use work::work_of_tree;

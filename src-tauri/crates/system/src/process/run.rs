@@ -20,6 +20,14 @@ pub struct Finished {
     pub stderr: String,
 }
 
+/// Starts a program of the person's own that goes on without us, whatever becomes of us: a browser. What it prints goes nowhere.
+/// Must be called within a runtime. Errors: not_found (no such program), system.
+pub fn let_go(spec: &ProcessSpec) -> Result<(), ApiError> {
+    let mut command = super::command(spec);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map(drop).map_err(|error| spawn_error(spec, &error))
+}
+
 /// Kills a whole process group when it goes out of scope, unless the command has ended by itself.
 struct GroupGuard(Option<u32>);
 
