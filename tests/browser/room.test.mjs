@@ -7,7 +7,7 @@ import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
-const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'log', 'settings'];
+const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
 
 /** What is pushed out of its place: beyond the page, beyond the box that should hold it, or over its neighbour. */
 function pushedOut() {

@@ -6,7 +6,7 @@ export const now = {
   orphans: (count: number) =>
     count === 1 ? 'busy with an answer that nobody waits for' : `busy with ${count} answers that nobody waits for`,
   unknownServer: 'Server not known',
-  gateway: 'For client programs',
+  gateway: 'Address',
   gatewayModel: 'Model name',
   gatewayAddress: 'Address for programs',
   toAsk: 'Ask',
@@ -34,6 +34,7 @@ export const switching = {
   none: 'No server reports a model yet.',
   noneHint: 'Start a server, or fetch a model with it.',
   noMatch: (filter: string) => `No model matches “${filter}”.`,
+  of: (n: number, all: number) => (n === all ? String(all) : `${n} of ${all}`),
   found: (n: number, all: number) => (n === all ? `${n} models` : `${n} of ${all} models`),
   doesNotFit: 'Does not fit',
   moreThanFree: (size: string) => `${size} more than is free`,
