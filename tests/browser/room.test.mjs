@@ -9,6 +9,29 @@ const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
 const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
 
+/** Links and buttons whose target is lower than 24 px: a little above or below their middle lies something else. */
+function smallTargets() {
+  const found = [];
+  for (const element of document.querySelectorAll('button, a[href], summary')) {
+    // Parts of a bar are as wide as what they stand for; the table beside it has them all.
+    // The link below a state is the same as the button that comes over its row.
+    if (element.matches('.part, .skip, .state a') || element.closest('svg')) continue;
+    const box = element.getBoundingClientRect();
+    const [x, middle] = [box.left + box.width / 2, box.top + box.height / 2];
+    if (box.width === 0 || middle < 40 || middle > innerHeight - 40 || x < 0 || x > innerWidth) continue;
+    // In running text the lines are where they are.
+    if (element.closest('p') && getComputedStyle(element).display === 'inline') continue;
+    const at = (dy) => document.elementFromPoint(x, middle + dy);
+    // What is covered by something that lies over the page cannot be pressed anyway.
+    if (!element.contains(at(0))) continue;
+    // Half of 24, less what rounding and hairlines take.
+    for (const dy of [-10, 10])
+      if (!element.contains(at(dy)) && !at(dy)?.closest('label')?.contains(element))
+        found.push(`“${(element.textContent || element.ariaLabel || '').trim().slice(0, 30)}” ${dy}`);
+  }
+  return [...new Set(found)].slice(0, 6);
+}
+
 /** What is pushed out of its place: beyond the page, beyond the box that should hold it, or over its neighbour. */
 function pushedOut() {
   const found = [];
@@ -87,6 +110,24 @@ describe('room', { skip: why ?? false }, () => {
   }
 
   for (const zoom of [1, 2]) {
+    it('has targets of 24 px, and a first stop that leads past the rail', async () => {
+      for (const size of [{ width: 1440, height: 900 }, PANEL]) {
+        const page = await openPage(browser, `${simulated.origin}/#token=many-targets${size.width}`, { size });
+        await page.getByTestId('active-model').waitFor();
+        for (const name of PAGES) {
+          await page.evaluate((hash) => (location.hash = hash), `#/${name}`);
+          await page.getByText(/^Reading /).waitFor({ state: 'detached' });
+          assert.deepEqual(await page.evaluate(smallTargets), [], `${name} at ${size.width}`);
+        }
+        await page.evaluate(() => document.activeElement?.blur());
+        await page.keyboard.press('Tab');
+        assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Skip to content');
+        await page.keyboard.press('Enter');
+        assert.equal(await page.evaluate(() => document.activeElement?.id), 'content');
+        await page.context().close();
+      }
+    });
+
     it(`long names push nothing out at any width${zoom === 2 ? ', at 200 %' : ''}`, async () => {
       const findings = [];
       for (const width of WIDTHS) {

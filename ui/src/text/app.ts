@@ -36,7 +36,8 @@ export const keys: [string, string][] = [
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
-  ['1 – 8', 'Go to a section'],
+  ['1 – 9', 'Go to a section'],
+  ['Home End', 'First and last of the list'],
   ['?', 'Show these keys'],
 ];
 

@@ -10,6 +10,8 @@ export const setup = {
   missing: 'not found',
   modelMissing: 'none yet',
   machine: 'Machine',
+  containers: 'Containers',
+  running: (n: number) => `${n} found`,
   button: 'Fetch llama-server and a small model (158 MB)',
   what: 'llama-server (65 MB) and SmolLM2 135M (93 MB, Apache-2.0) are checked against known hashes and stay in Pilothouse’s own folder.',
   fromSource: 'Build llama-server from source instead',
