@@ -139,6 +139,7 @@ async fn copies_are_measured_together_and_all_of_them_leave_also_when_pilothouse
     let mut engine = sandbox.serve().await;
     until("all copies to leave", LIMIT, || async { (held() == 0).then_some(()) }).await;
 
+    sandbox.until_listed(MODEL).await;
     let refused = sandbox.run(&["parallel", MODEL, "--server", "lmstudio", "--set", "6"]);
     assert_eq!(refused.json["error"]["code"], "unsupported", "{refused:?}");
     assert!(refused.json["error"]["hint"].as_str().unwrap().contains("--parallel 6"), "{refused:?}");
