@@ -10,11 +10,11 @@ import type { Query } from './route.svelte';
 import type { Tone } from './text';
 import { models as words } from './text';
 
-export const shows = ['all', 'memory', 'fits', 'damaged'] as const;
-export type Show = (typeof shows)[number];
+export type Show = keyof typeof words.shows;
+export const shows = Object.keys(words.shows) as Show[];
 
-export const sortKeys = ['title', 'server', 'quant', 'size', 'needs', 'speed', 'load', 'used', 'state'] as const;
-export type SortKey = (typeof sortKeys)[number];
+export type SortKey = keyof typeof words.columns;
+export const sortKeys = Object.keys(words.columns) as SortKey[];
 
 /** What is chosen on the page. */
 export interface TableView {

@@ -1,23 +1,25 @@
 /** Words of the page Models. */
 import { bytes, tokensPerSecond } from '../format';
-import type { Show, SortKey } from '../models-table';
+
+/** The columns, in their order; the table is sorted by these. */
+const columns = {
+  title: 'Model',
+  server: 'Server',
+  quant: 'Quant',
+  size: 'Size, GB',
+  needs: 'Needs, GB',
+  speed: 'tok/s here',
+  load: 'Load',
+  used: 'Used',
+  state: 'State',
+};
 
 export const models = {
   filter: 'Filter by name, server, quantisation',
   table: 'Models',
   show: 'Which models',
-  shows: { all: 'All', memory: 'In memory', fits: 'Fit now', damaged: 'Damaged' } satisfies Record<Show, string>,
-  columns: {
-    title: 'Model',
-    server: 'Server',
-    quant: 'Quant',
-    size: 'Size, GB',
-    needs: 'Needs, GB',
-    speed: 'tok/s here',
-    load: 'Load',
-    used: 'Used',
-    state: 'State',
-  } satisfies Record<SortKey, string>,
+  shows: { all: 'All', memory: 'In memory', fits: 'Fit now', damaged: 'Damaged' },
+  columns,
   meanings: {
     title: 'The name from the file’s own data; below it the name that the server goes by',
     server: 'The server that has it',
@@ -28,7 +30,7 @@ export const models = {
     load: 'How long a load takes: the median of the switches to it, else of a run that timed loads',
     used: 'When it was last loaded, measured, active or replaced through Pilothouse',
     state: 'Where it is, and what a switch to it would meet',
-  } satisfies Record<SortKey, string>,
+  } satisfies Record<keyof typeof columns, string>,
   groups: { memory: 'In memory', disk: 'On disk' },
   onDiskSum: (n: number, size: string | null) => (size === null ? `${n} on disk` : `${n} on disk, ${size}`),
   inMemorySum: (n: number, size: string | null) => (size === null ? `${n} in memory` : `${n} in memory, ${size}`),

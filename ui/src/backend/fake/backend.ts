@@ -1,7 +1,5 @@
 /** A simulated engine: for development and tests, never in a production build. It touches no browser API. */
-import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
-import type { ErrorCode } from '../../api/ErrorCode';
 import type { LogLine } from '../../api/LogLine';
 import type { Notice } from '../../api/Notice';
 import type { ParallelReport } from '../../api/ParallelReport';
@@ -16,7 +14,9 @@ import { comparisonOf, detailOf, planOf, runs } from './bench';
 import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { eventsOf } from './events';
+import { FakeAnswers } from './answers';
 import { factsOf, pastSwitches } from './facts';
+import { fault, sleep } from './fault';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
@@ -24,9 +24,6 @@ import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeSettings } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
-
-const ANSWER =
-  'A pilothouse is the room on a ship from which it is steered. It stands high, so that the helmsman sees the water on all sides.';
 
 const PHASES: SwitchPhase[] = [
   'preparing',
@@ -48,7 +45,7 @@ export class FakeBackend implements Backend {
   #setup = 0;
   readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
   readonly #startedAt = Date.now();
-  #answers = new Map<number, { prompt: string; startedAt: number; stopped: boolean }>();
+  readonly #answers: FakeAnswers;
 
   /** `step`: milliseconds that each simulated step takes. */
   constructor(
@@ -57,6 +54,7 @@ export class FakeBackend implements Backend {
   ) {
     this.#snapshot = initialSnapshot(scene, Date.now());
     this.#runs = runs(scene, Date.now());
+    this.#answers = new FakeAnswers(step);
   }
 
   async call(call: Call): Promise<Reply> {
@@ -163,11 +161,11 @@ export class FakeBackend implements Backend {
             .slice(-(call.limit ?? 200)),
         };
       case 'ask':
-        return this.#ask(call.prompt);
+        return this.#answers.ask(call.prompt, this.#snapshot.active);
       case 'read_answer':
-        return this.#read(call.answer, call.offset);
+        return this.#answers.read(call.answer, call.offset, this.#snapshot.active);
       case 'cancel_answer':
-        return this.#stop(call.answer);
+        return this.#answers.stop(call.answer);
       case 'setup':
         return this.#doSetup();
       case 'cancel_setup':
@@ -222,13 +220,7 @@ export class FakeBackend implements Backend {
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
     const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
-    this.#snapshot = withStanding(changed, this.#underWay());
-  }
-
-  /** Answers that are not whole yet. */
-  #underWay(): number {
-    const ends = Date.now() - this.step * 6;
-    return [...this.#answers.values()].filter((one) => !one.stopped && one.startedAt > ends).length;
+    this.#snapshot = withStanding(changed, this.#answers.underWay());
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -413,47 +405,6 @@ export class FakeBackend implements Backend {
     return { reply: 'run', detail: detailOf(found, other, this.scene) };
   }
 
-  #ask(prompt: string): Reply {
-    if (this.#snapshot.active === null) throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
-    const answer = this.#answers.size + 1;
-    this.#answers.set(answer, { prompt, startedAt: Date.now(), stopped: false });
-    return { reply: 'asked', answer };
-  }
-
-  async #read(answer: number, offset: number): Promise<Reply> {
-    const asked = this.#answers.get(answer);
-    const active = this.#snapshot.active;
-    if (asked === undefined || active === null) throw fault('not_found', 'That answer is gone.');
-    await sleep(this.step / 3);
-    const shown = Math.min(
-      ANSWER.length,
-      Math.floor(((Date.now() - asked.startedAt) / (this.step * 6)) * ANSWER.length),
-    );
-    return {
-      reply: 'answer',
-      chunk: {
-        answer,
-        text: ANSWER.slice(offset, shown),
-        offset: Math.max(offset, shown),
-        done: shown === ANSWER.length || asked.stopped,
-        server: active.server,
-        model: active.model,
-        ttft_ms: shown > 0 ? 38 : null,
-        decode_tok_s: shown > 8 ? 104 : null,
-        waiting: null,
-        output_tokens: Math.ceil(shown / 5),
-        error: null,
-      },
-    };
-  }
-
-  #stop(answer: number): Reply {
-    const asked = this.#answers.get(answer);
-    if (asked === undefined) throw fault('not_found', 'That answer is gone.');
-    asked.stopped = true;
-    return { reply: 'done' };
-  }
-
   async #doSetup(): Promise<Reply> {
     const mine = ++this.#setup;
     const total_bytes = 158e6;
@@ -480,12 +431,4 @@ export class FakeBackend implements Backend {
     });
     return { reply: 'setup', fetched: [], skipped: [] };
   }
-}
-
-function fault(code: ErrorCode, message: string, hint: string | null = null): ApiError {
-  return { code, message, hint, retry: false };
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

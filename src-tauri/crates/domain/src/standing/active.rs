@@ -1,6 +1,6 @@
 use super::{
     ActiveStanding, Holds, RowAct, Tone,
-    fill::{Circumstances, about},
+    circumstances::{Circumstances, about},
     server::can_be_started,
 };
 use crate::{

@@ -4,6 +4,7 @@
 //! different things. The hub fills it in with each snapshot that it publishes.
 
 mod active;
+mod circumstances;
 mod fill;
 mod last_switch;
 mod row;
@@ -11,7 +12,8 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use fill::{Circumstances, fill};
+pub use circumstances::Circumstances;
+pub use fill::fill;
 pub use last_switch::failure as failed_last;
 
 use serde::{Deserialize, Serialize};

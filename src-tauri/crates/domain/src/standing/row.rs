@@ -1,5 +1,5 @@
 use super::{
-    Holds, RowAct, Standing, Tone, fill::phase_word, in_a_line, last_switch, server::can_be_started,
+    Holds, RowAct, Standing, Tone, circumstances::phase_word, in_a_line, last_switch, server::can_be_started,
 };
 use crate::{
     model::ModelPurpose,

@@ -227,6 +227,6 @@ fn times_to_come_are_rough() {
     for (seconds, wanted) in
         [(0.2, "about 1 s"), (4.4, "about 4 s"), (89.0, "about 89 s"), (150.0, "about 2 min")]
     {
-        assert_eq!(fill::about(seconds), wanted);
+        assert_eq!(circumstances::about(seconds), wanted);
     }
 }

@@ -1,0 +1,91 @@
+//! What actors tell the hub.
+
+use pilothouse_domain::{
+    bench::{BenchProgress, Run},
+    container::Containers,
+    discovery::Discovered,
+    endpoint::Endpoint,
+    error::{ApiError, ErrorCode},
+    fit::{ModelNeed, NoNeed},
+    gauge::Gauges,
+    machine::Machine,
+    model::{Instance, Model, ModelRef},
+    notice::Notice,
+    server::ServerId,
+    settings::TraySettings,
+    snapshot::{ServerView, SetupView},
+    switch::{Active, SwitchReport, Switching},
+};
+use std::collections::BTreeMap;
+
+/// What an actor tells.
+#[derive(Debug, Clone)]
+pub enum Report {
+    Server {
+        view: ServerView,
+        openai: Option<Endpoint>,
+    },
+    /// What runs on this machine.
+    Discovered(Vec<Discovered>),
+    /// It is no longer in the settings.
+    ServerGone(ServerId),
+    Models {
+        server: ServerId,
+        models: Vec<Model>,
+    },
+    Instances {
+        server: ServerId,
+        instances: Vec<Instance>,
+    },
+    /// How many answers of the active model are under way, and how many requests wait.
+    Traffic {
+        answering: u32,
+        waiting: u32,
+    },
+    /// How long loads of a model take, in seconds.
+    LoadTime {
+        model: ModelRef,
+        seconds: f64,
+    },
+    /// What is active, and whether it can answer.
+    Active {
+        active: Option<Active>,
+        standing: Standing,
+    },
+    Switching(Option<Switching>),
+    Switched(SwitchReport),
+    Gauges(Gauges),
+    /// How the tray shall be drawn.
+    Tray(TraySettings),
+    /// The hardware, read once.
+    Machine(Machine),
+    /// What models would take, by `<server>/<name>`; why that is not known.
+    Needs(BTreeMap<String, Result<ModelNeed, NoNeed>>),
+    /// Or why there are none.
+    Containers(Result<Containers, String>),
+    Bench(Option<BenchProgress>),
+    LastRun(Run),
+    Notice(Notice),
+    /// Without an id: all of them.
+    Dismiss(Option<u64>),
+    Setup(SetupView),
+    Doors {
+        gateway: Result<String, String>,
+        web: Option<String>,
+    },
+    /// Something about Pilothouse itself is wrong; the code says which thing.
+    Trouble(ApiError),
+    TroubleOver(ErrorCode),
+    /// Just this one, whatever else has its code.
+    TroubleSolved(ApiError),
+}
+
+/// Whether requests may go to the active model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    Open,
+    /// Not until a switch or a restoration has ended: they wait.
+    Held,
+    /// It is active and cannot answer, in words.
+    Refusing(String),
+}
