@@ -20,6 +20,8 @@ export default defineConfig(({ mode }) => ({
   },
   server: { host: '127.0.0.1' },
   test: {
+    // Beside busy neighbours a page of sixty models takes its time; nothing is asserted on how long.
+    testTimeout: 30_000,
     environment: 'happy-dom',
     setupFiles: ['tests/setup.ts'],
     include: ['tests/**/*.test.ts'],
