@@ -25,7 +25,7 @@ const STATES: [(&str, &str, &str, &str); 7] = [
     ("attic", "starting", "starting", "Loading model"),
     ("cellar", "degraded", "ready with trouble", "wants a key"),
     ("den", "ready", "ready", ""),
-    ("shed", "failed", "failed", "Nothing answers"),
+    ("shed", "failed", "not reached", "Nothing answers"),
 ];
 
 #[tokio::test(flavor = "multi_thread")]

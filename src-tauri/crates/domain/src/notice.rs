@@ -89,6 +89,8 @@ pub enum Happening {
         first_token_ms: Option<u64>,
         /// It had left memory, or we had ended.
         again: bool,
+        /// Somebody asked for it: seen where that was, and told where nobody looks.
+        own: bool,
     },
     PutBack {
         to: ModelRef,
@@ -262,6 +264,15 @@ mod tests {
         let error = || ApiError::new(ErrorCode::LoadFailed, "No.");
         let to = || ModelRef::new("ollama", "m");
         let named = || (server.clone(), "Ollama".to_owned(), "because".to_owned());
+        let switched = |own| Happening::Switched {
+            to: to(),
+            title: "M".into(),
+            server_title: "O".into(),
+            took_ms: 1,
+            first_token_ms: None,
+            again: !own,
+            own,
+        };
         let put_back =
             |own| Happening::PutBack { to: to(), title: "M".into(), kept: None, error: error(), own };
         let (id, server_title, reason) = named();
@@ -280,17 +291,8 @@ mod tests {
             ),
             (put_back(true), (L::Attention, vec![log()], true)),
             (put_back(false), (L::Attention, vec![log()], false)),
-            (
-                Happening::Switched {
-                    to: to(),
-                    title: "M".into(),
-                    server_title: "O".into(),
-                    took_ms: 1,
-                    first_token_ms: None,
-                    again: true,
-                },
-                (L::Info, vec![], false),
-            ),
+            (switched(false), (L::Info, vec![], false)),
+            (switched(true), (L::Info, vec![], true)),
             (
                 Happening::BenchDone {
                     run_id: 7,

@@ -12,12 +12,12 @@ use crate::{
 pub fn draft(happening: &Happening) -> Draft {
     use Happening as H;
     match happening {
-        H::Switched { to, title, server_title, took_ms, first_token_ms, again } => {
+        H::Switched { to, title, server_title, took_ms, first_token_ms, again, own } => {
             let first = first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
             let body = format!("On {server_title}, after {}{first}.", seconds(*took_ms));
             let incident = format!("switch:{}", to.id());
             let title = format!("{title} is active{}", if *again { " again" } else { "" });
-            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident).server(&to.server)
+            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident).server(&to.server).own(*own)
         }
         H::PutBack { to, title, kept, error, own } => {
             let head = match kept {

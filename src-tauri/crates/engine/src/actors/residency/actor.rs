@@ -320,14 +320,14 @@ impl Residency {
         let snapshot = self.around.hub.now();
         let title = snapshot.model_title(&report.to.server, &report.to.model);
         match &report.error {
-            // What somebody asked for is seen where it was asked for.
-            None if !own => self.around.notifier.tell(Happening::Switched {
+            None => self.around.notifier.tell(Happening::Switched {
                 to: report.to.clone(),
                 title,
                 server_title: snapshot.server_title(&report.to.server),
                 took_ms: report.took_ms,
                 first_token_ms: report.first_token_ms,
                 again: matches!(cause, Cause::Restore(_)),
+                own,
             }),
             Some(error) if error.code != ErrorCode::Cancelled => {
                 // What does not answer was not put back: it is only still the choice.
