@@ -264,7 +264,7 @@ mod tests {
         let error = || ApiError::new(ErrorCode::LoadFailed, "No.");
         let to = || ModelRef::new("ollama", "m");
         let named = || (server.clone(), "Ollama".to_owned(), "because".to_owned());
-        let switched = |own| Happening::Switched {
+        let switched = |own: bool| Happening::Switched {
             to: to(),
             title: "M".into(),
             server_title: "O".into(),

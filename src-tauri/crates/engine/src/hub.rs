@@ -11,17 +11,12 @@ use fits::{Drawn, Known};
 use parts::Parts;
 use pilothouse_domain::{
     Timestamp,
-    container::Containers,
-    discovery::Discovered,
     endpoint::Endpoint,
-    gauge::Gauges,
-    machine::Machine,
+    fit::NoNeed,
     model::{Instance, Model, ModelPurpose},
-    notice::Notice,
     server::ServerId,
     snapshot::{EngineView, ModelView, ServerView, Snapshot},
     standing::{self, Circumstances},
-    switch::{Active, Switching},
 };
 use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
 pub use report::{Report, Standing};

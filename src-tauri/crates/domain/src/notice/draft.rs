@@ -17,7 +17,9 @@ pub fn draft(happening: &Happening) -> Draft {
             let body = format!("On {server_title}, after {}{first}.", seconds(*took_ms));
             let incident = format!("switch:{}", to.id());
             let title = format!("{title} is active{}", if *again { " again" } else { "" });
-            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident).server(&to.server).own(*own)
+            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident)
+                .server(&to.server)
+                .own(*own)
         }
         H::PutBack { to, title, kept, error, own } => {
             let head = match kept {

@@ -1,8 +1,11 @@
 use super::*;
 use pilothouse_domain::{
+    error::ErrorCode,
+    fit::ModelNeed,
     lifecycle::ServerState,
     model::Expiry,
     server::{Abilities, Ownership, ServerKind},
+    switch::Active,
 };
 use pilothouse_leases::Asked;
 
