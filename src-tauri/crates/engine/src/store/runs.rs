@@ -153,8 +153,7 @@ impl Store {
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
     pub(super) async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
-        let kept = |row: &SqliteRow| Ok((run_of(row)?, summary_of(row)?.is_none()));
-        let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(kept).collect();
+        let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(run_of).collect();
         let runs = runs.map_err(|e| self.cannot("read", &e))?;
         let of_before: Vec<i64> = runs.iter().filter(|(_, bare)| *bare).map(|(run, _)| run.run_id).collect();
         let mut trials = self.trials(&of_before).await.map_err(|e| self.cannot("read", &e))?;
@@ -196,8 +195,8 @@ fn summary_of(row: &SqliteRow) -> Result<Option<StoredSummary>, sqlx::Error> {
     Ok(from_json(row, "summary").ok())
 }
 
-/// The run without what its trials say.
-fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
+/// The run with its summary, and whether it has none: then its trials are to be read.
+fn run_of(row: &SqliteRow) -> Result<(Run, bool), sqlx::Error> {
     let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
     let started_at = started.map_err(|e| decode("started_ms", e))?;
     let server = ServerId::new(row.try_get::<String, _>("server")?);
@@ -212,10 +211,12 @@ fn run_of(row: &SqliteRow) -> Result<Run, sqlx::Error> {
     if !row.try_get_raw("disturbed")?.is_null() {
         run.disturbed = from_json(row, "disturbed")?;
     }
-    if let Some(summary) = summary_of(row)? {
+    let summary = summary_of(row)?;
+    let is_bare = summary.is_none();
+    if let Some(summary) = summary {
         summary.put_into(&mut run);
     }
-    Ok(run)
+    Ok((run, is_bare))
 }
 
 /// What the trials of a run say together, as it is kept.
