@@ -9,7 +9,8 @@ use pilothouse_domain::{
     server::ServerId,
     snapshot::Snapshot,
     standing::in_a_line,
-    switch::{SwitchOutcome, SwitchPhase, SwitchReport, Switching},
+    switch::{SwitchOutcome, SwitchReport},
+    tray::switching_line,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 use serde_json::json;
@@ -40,7 +41,7 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let bar = output.progress();
     let show = |snapshot: &Snapshot| {
         if let Some(switching) = &snapshot.switching {
-            bar.set_message(progress(snapshot, switching));
+            bar.set_message(switching_line(snapshot, switching));
             bar.tick();
         }
     };
@@ -70,24 +71,6 @@ fn holds(snapshot: &Snapshot) -> String {
     let title = snapshot.model_title(&active.server, &active.model);
     let server = snapshot.server_title(&active.server);
     format!("{title} on {server} stays active: {}.", in_a_line(&snapshot.standing.word))
-}
-
-/// What it is doing, and how long it may take: "Loading Qwen2.5 7B on Ollama, about 6 s left".
-fn progress(snapshot: &Snapshot, switching: &Switching) -> String {
-    let model = snapshot.model_title(&switching.to.server, &switching.to.model);
-    let server = snapshot.server_title(&switching.to.server);
-    let doing = match switching.phase {
-        SwitchPhase::Preparing => format!("Preparing {model} on {server}"),
-        SwitchPhase::Draining => "Waiting for answers to end".into(),
-        SwitchPhase::Unloading => "Unloading the previous model".into(),
-        SwitchPhase::Loading => format!("Loading {model} on {server}"),
-        SwitchPhase::Proving => format!("Asking {model} for a first token"),
-        SwitchPhase::Committing => format!("Making {model} active"),
-        SwitchPhase::PuttingBack => "Putting the previous model back".into(),
-    };
-    let share = switching.progress.map(|share| format!(" {:.0} %", 100.0 * share)).unwrap_or_default();
-    let left = switching.eta_s.map(|left| format!(", about {:.0} s left", left.max(1.0))).unwrap_or_default();
-    format!("{doing}{share}{left}")
 }
 
 fn text(report: &SwitchReport) -> String {

@@ -11,7 +11,7 @@ mod view;
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
 pub use gauge::{BAR_STEPS, TrayBars};
-pub use view::tray_model;
+pub use view::{switching_line, tray_model};
 
 /// Four shapes, not only colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

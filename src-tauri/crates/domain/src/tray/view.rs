@@ -85,7 +85,8 @@ fn first_line(snapshot: &Snapshot) -> String {
     }
 }
 
-fn switching_line(snapshot: &Snapshot, switching: &Switching) -> String {
+/// What a switch under way does, and how far it is: "Loading Qwen2.5 7B on Ollama, about 6 s".
+pub fn switching_line(snapshot: &Snapshot, switching: &Switching) -> String {
     let model = snapshot.model_title(&switching.to.server, &switching.to.model);
     let server = snapshot.server_title(&switching.to.server);
     match switching.phase {
