@@ -6,6 +6,7 @@ import type { Machine } from "./Machine";
 import type { NoticeKind } from "./NoticeKind";
 import type { NoticeLevel } from "./NoticeLevel";
 import type { ReportForm } from "./ReportForm";
+import type { RoleSettings } from "./RoleSettings";
 import type { RunState } from "./RunState";
 import type { SeriesMetric } from "./SeriesMetric";
 import type { ServerId } from "./ServerId";
@@ -37,7 +38,27 @@ model: string, server?: ServerId, dry_run: boolean,
 /**
  * Cuts answers of the previous model at once instead of waiting for them.
  */
-now: boolean, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
+now: boolean, } | { "call": "unload", model: string, server?: ServerId, 
+/**
+ * Cuts answers under way at once.
+ */
+now: boolean, dry_run: boolean, } | { "call": "deactivate", now: boolean, dry_run: boolean, } | { "call": "undo" } | { "call": "pin", model: string, server?: ServerId, pinned: boolean, } | { "call": "apply_scene", name?: string, 
+/**
+ * Instead of those of the settings: what an editor shows and has not saved.
+ */
+roles?: { [key in string]: RoleSettings }, dry_run: boolean, 
+/**
+ * Cuts answers under way at once where models leave.
+ */
+now: boolean, } | { "call": "plan_scene", name?: string, roles?: { [key in string]: RoleSettings }, } | { "call": "save_scene", name: string, 
+/**
+ * Without: what is in memory now, the active model as `active`.
+ */
+roles?: { [key in string]: RoleSettings }, 
+/**
+ * The name that it had: it is renamed.
+ */
+renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
 /**
  * Tokens per request; by default as the settings of llama-server say.
  */

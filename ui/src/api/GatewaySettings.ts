@@ -24,4 +24,8 @@ queue: number,
 /**
  * Longest wait of a request for its turn, in seconds.
  */
-queue_wait_s: number, };
+queue_wait_s: number, 
+/**
+ * Further names that programs may ask by, each with the role or model that it means.
+ */
+aliases: { [key in string]: string }, };

@@ -3,4 +3,4 @@
 /**
  * Where a key stands on the page.
  */
-export type SettingGroup = "general" | "tray_and_notices" | "gauges" | "one_address" | "other_computers" | "switching" | "benchmarks" | "data_kept" | "lm_studio" | "ollama" | "llama_server";
+export type SettingGroup = "general" | "tray_and_notices" | "gauges" | "one_address" | "other_computers" | "switching" | "memory" | "scenes" | "benchmarks" | "data_kept" | "lm_studio" | "ollama" | "llama_server";

@@ -3,8 +3,10 @@ import type { BenchSettings } from "./BenchSettings";
 import type { GatewaySettings } from "./GatewaySettings";
 import type { GaugeSettings } from "./GaugeSettings";
 import type { HistorySettings } from "./HistorySettings";
+import type { MemorySettings } from "./MemorySettings";
 import type { NotificationSettings } from "./NotificationSettings";
 import type { RestartSettings } from "./RestartSettings";
+import type { SceneSettings } from "./SceneSettings";
 import type { ServersSettings } from "./ServersSettings";
 import type { SwitchingSettings } from "./SwitchingSettings";
 import type { TraySettings } from "./TraySettings";
@@ -13,4 +15,8 @@ import type { WebSettings } from "./WebSettings";
 /**
  * All settings. Every key is optional in the file; unknown keys are a mistake and named.
  */
-export type Settings = { gateway: GatewaySettings, switching: SwitchingSettings, web: WebSettings, gauges: GaugeSettings, tray: TraySettings, notifications: NotificationSettings, restart: RestartSettings, bench: BenchSettings, history: HistorySettings, servers: ServersSettings, };
+export type Settings = { gateway: GatewaySettings, switching: SwitchingSettings, memory: MemorySettings, web: WebSettings, gauges: GaugeSettings, tray: TraySettings, notifications: NotificationSettings, restart: RestartSettings, bench: BenchSettings, history: HistorySettings, servers: ServersSettings, 
+/**
+ * Named sets of roles.
+ */
+scenes: { [key in string]: SceneSettings }, };

@@ -2,6 +2,7 @@
 import type { Active } from "./Active";
 import type { ActiveStanding } from "./ActiveStanding";
 import type { ApiError } from "./ApiError";
+import type { Arranging } from "./Arranging";
 import type { BenchProgress } from "./BenchProgress";
 import type { Containers } from "./Containers";
 import type { Discovered } from "./Discovered";
@@ -9,13 +10,18 @@ import type { EngineView } from "./EngineView";
 import type { Gauges } from "./Gauges";
 import type { Instance } from "./Instance";
 import type { Ledger } from "./Ledger";
+import type { ModelRef } from "./ModelRef";
 import type { ModelView } from "./ModelView";
 import type { Notice } from "./Notice";
+import type { OnRequest } from "./OnRequest";
+import type { RoleView } from "./RoleView";
 import type { Run } from "./Run";
+import type { SceneView } from "./SceneView";
 import type { ServerView } from "./ServerView";
 import type { SetupView } from "./SetupView";
 import type { SwitchReport } from "./SwitchReport";
 import type { Switching } from "./Switching";
+import type { UndoView } from "./UndoView";
 
 /**
  * The state of everything at one moment.
@@ -33,6 +39,34 @@ active_absent: string | null,
  * What holds for the active model, as every view says it.
  */
 standing: ActiveStanding, switching: Switching | null, 
+/**
+ * A scene on its way, or a single model beside the active one.
+ */
+arranging: Arranging | null, 
+/**
+ * The roles in force, by name.
+ */
+roles: Array<RoleView>, 
+/**
+ * Those of the settings, in their order.
+ */
+scenes: Array<SceneView>, 
+/**
+ * When the built-in scene “Restore” brings memory back to; `None`: there is nothing to bring back.
+ */
+restore_at: string | null, 
+/**
+ * Models that no other takes the memory of.
+ */
+pins: Array<ModelRef>, 
+/**
+ * What was loaded because programs asked for it.
+ */
+on_request: Array<OnRequest>, 
+/**
+ * What can be taken back now.
+ */
+undo: UndoView | null, 
 /**
  * The last switch that ended.
  */

@@ -24,6 +24,8 @@ pub enum ErrorCode {
     NotInstalled,
     /// The memory would not suffice.
     DoesNotFit,
+    /// It is pinned: it leaves memory only once a person has let go of it.
+    Pinned,
     /// The server cannot do this at all.
     Unsupported,
     /// Somebody cancelled it.

@@ -26,6 +26,7 @@ pub mod notice;
 pub mod pace;
 pub mod residency;
 pub mod runner;
+pub mod scene;
 pub mod server;
 pub mod server_words;
 pub mod settings;

@@ -13,7 +13,9 @@ pub use servers::{
     ServersSettings,
 };
 
+use crate::scene::SceneSettings;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use ts_rs::TS;
 
 /// All settings. Every key is optional in the file; unknown keys are a mistake and named.
@@ -23,6 +25,7 @@ use ts_rs::TS;
 pub struct Settings {
     pub gateway: GatewaySettings,
     pub switching: SwitchingSettings,
+    pub memory: MemorySettings,
     pub web: WebSettings,
     pub gauges: GaugeSettings,
     pub tray: TraySettings,
@@ -31,6 +34,8 @@ pub struct Settings {
     pub bench: BenchSettings,
     pub history: HistorySettings,
     pub servers: ServersSettings,
+    /// Named sets of roles.
+    pub scenes: BTreeMap<String, SceneSettings>,
 }
 
 /// The one address for client programs.
@@ -50,11 +55,21 @@ pub struct GatewaySettings {
     pub queue: u32,
     /// Longest wait of a request for its turn, in seconds.
     pub queue_wait_s: u32,
+    /// Further names that programs may ask by, each with the role or model that it means.
+    pub aliases: BTreeMap<String, String>,
 }
 
 impl Default for GatewaySettings {
     fn default() -> Self {
-        Self { enabled: true, port: 11480, hosts: vec![], wait_s: 30, queue: 1024, queue_wait_s: 600 }
+        Self {
+            enabled: true,
+            port: 11480,
+            hosts: vec![],
+            wait_s: 30,
+            queue: 1024,
+            queue_wait_s: 600,
+            aliases: BTreeMap::new(),
+        }
     }
 }
 
@@ -74,6 +89,37 @@ pub struct SwitchingSettings {
 impl Default for SwitchingSettings {
     fn default() -> Self {
         Self { drain_s: 30, load_floor_s: 60, load_ceiling_s: 900 }
+    }
+}
+
+/// What a request for a model that is not in memory may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
+pub enum LoadOnRequest {
+    Never,
+    /// Load it when it fits beside everything.
+    #[default]
+    WhenItFits,
+    /// Also by taking out idle models that were loaded on request.
+    EvictIdle,
+}
+
+/// What is in memory beside the active model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[serde(default, deny_unknown_fields)]
+#[ts(export)]
+pub struct MemorySettings {
+    pub load_on_request: LoadOnRequest,
+    /// A model that was loaded on request leaves memory after so many seconds without one; 0: it stays.
+    pub idle_s: u64,
+    /// Take idle models that were loaded on request out when the system's memory runs short, then those of background roles.
+    pub yield_under_pressure: bool,
+}
+
+impl Default for MemorySettings {
+    fn default() -> Self {
+        Self { load_on_request: LoadOnRequest::WhenItFits, idle_s: 900, yield_under_pressure: true }
     }
 }
 

@@ -9,8 +9,9 @@ use crate::{
     gauge::{Gauges, GpuReading},
     ledger::{KnownServer, Ledger, Readings},
     lifecycle::ServerState,
-    model::{Instance, Model},
+    model::{Instance, Model, ModelRef},
     notice::Notice,
+    scene::{Arranging, OnRequest, RoleView, SceneView, UndoView},
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
     settings::TraySettings,
     standing::{ActiveStanding, ServerStanding, Standing},
@@ -139,6 +140,28 @@ pub struct Snapshot {
     #[serde(default)]
     pub standing: ActiveStanding,
     pub switching: Option<Switching>,
+    /// A scene on its way, or a single model beside the active one.
+    #[serde(default)]
+    pub arranging: Option<Arranging>,
+    /// The roles in force, by name.
+    #[serde(default)]
+    pub roles: Vec<RoleView>,
+    /// Those of the settings, in their order.
+    #[serde(default)]
+    pub scenes: Vec<SceneView>,
+    /// When the built-in scene “Restore” brings memory back to; `None`: there is nothing to bring back.
+    #[serde(default)]
+    #[ts(type = "string | null")]
+    pub restore_at: Option<Timestamp>,
+    /// Models that no other takes the memory of.
+    #[serde(default)]
+    pub pins: Vec<ModelRef>,
+    /// What was loaded because programs asked for it.
+    #[serde(default)]
+    pub on_request: Vec<OnRequest>,
+    /// What can be taken back now.
+    #[serde(default)]
+    pub undo: Option<UndoView>,
     /// The last switch that ended.
     pub last_switch: Option<SwitchReport>,
     pub servers: Vec<ServerView>,
@@ -222,6 +245,13 @@ impl Snapshot {
             active_absent: None,
             standing: ActiveStanding::default(),
             switching: None,
+            arranging: None,
+            roles: vec![],
+            scenes: vec![],
+            restore_at: None,
+            pins: vec![],
+            on_request: vec![],
+            undo: None,
             last_switch: None,
             servers: vec![],
             discovered: vec![],

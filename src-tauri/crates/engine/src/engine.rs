@@ -6,6 +6,7 @@ mod fitting;
 mod fleet;
 mod folders;
 mod lab;
+mod memory;
 mod model_facts;
 mod options;
 mod paper;

@@ -6,6 +6,7 @@
 mod fits;
 mod parts;
 mod report;
+mod routes;
 
 use fits::{Drawn, Known};
 use parts::Parts;
@@ -13,13 +14,14 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Endpoint,
     fit::NoNeed,
-    model::{Instance, Model, ModelPurpose},
+    model::{Instance, Model},
+    scene::Priority,
     server::ServerId,
     snapshot::{EngineView, ModelView, ServerView, Snapshot},
     standing::{self, Circumstances},
 };
-use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
-pub use report::{Report, Standing};
+use pilothouse_leases::Leases;
+pub use report::{ArrangementView, Names, Report, Standing};
 use serde_json::{Map, Value};
 use std::{
     collections::BTreeMap,
@@ -35,6 +37,10 @@ struct State {
     standing: Standing,
     /// Answers under way and requests that wait, as they were told last.
     traffic: (u32, u32),
+    /// What the settings say that programs may ask by.
+    names: Names,
+    /// Of the role that `active` follows.
+    lead_priority: Priority,
     /// By server, in the order in which the servers are shown.
     models: BTreeMap<ServerId, Vec<Model>>,
     instances: BTreeMap<ServerId, Vec<Instance>>,
@@ -68,6 +74,8 @@ impl Hub {
             snapshot,
             standing: Standing::Open,
             traffic: (0, 0),
+            names: Names::default(),
+            lead_priority: Priority::default(),
             models: BTreeMap::new(),
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
@@ -182,6 +190,29 @@ impl State {
                     | set(&mut self.standing, standing)
                     | set(&mut self.snapshot.active_absent, absent);
                 differs && self.derive_models()
+            }
+            Report::Arrangement(arrangement) => {
+                let ArrangementView { scene, lead_priority, roles, pins, on_request, restore_at } =
+                    arrangement;
+                let differs = set(&mut self.known.scene_in_force, scene)
+                    | set(&mut self.lead_priority, lead_priority)
+                    | set(&mut self.snapshot.roles, roles)
+                    | set(&mut self.snapshot.pins, pins)
+                    | set(&mut self.snapshot.on_request, on_request)
+                    | set(&mut self.snapshot.restore_at, restore_at);
+                self.known.fits_number += u64::from(differs);
+                differs
+            }
+            Report::Arranging(arranging) => set(&mut self.snapshot.arranging, arranging),
+            Report::Undo(undo) => set(&mut self.snapshot.undo, undo),
+            Report::Names(names) => {
+                let differs = self.names != names;
+                if differs {
+                    self.known.scenes = Arc::new(names.scenes.clone());
+                    self.known.fits_number += 1;
+                    self.names = names;
+                }
+                differs
             }
             Report::Switching(switching) => set(&mut self.snapshot.switching, switching),
             Report::Switched(report) => set(&mut self.snapshot.last_switch, Some(report)),
@@ -313,61 +344,6 @@ impl State {
             Some(Err(NoNeed { why, damaged: true })) if model.damaged.is_none() => model.clone().damaged(why),
             _ => model.clone(),
         }
-    }
-
-    fn routes(&self) -> Routes {
-        let target = |server: &ServerId, model: &str, instance: &str| {
-            let openai = self.endpoints.get(server)?;
-            let listed = |i: &&Instance| i.server == *server && i.id == instance;
-            let listed = self.snapshot.instances.iter().find(listed);
-            let port = listed.and_then(|listed| listed.port);
-            // A slot with an answer that nobody waits for is busy until it is free.
-            let free =
-                |listed: &Instance| Some(listed.slots?.saturating_sub(listed.orphaned_answers.unwrap_or(0)));
-            let slots = listed.and_then(free).map(|slots| slots as usize);
-            Some(Target {
-                server: server.clone(),
-                model: model.to_owned(),
-                instance: instance.to_owned(),
-                openai: port.map_or_else(|| openai.clone(), |port| openai.at_port(port)),
-                slots: slots.unwrap_or_else(|| self.unknown_slots(server)),
-            })
-        };
-        let active = match (&self.standing, &self.snapshot.active) {
-            (Standing::Held, _) => ActiveRoute::Held,
-            (Standing::Refusing(why), Some(_)) => ActiveRoute::Refusing(why.clone()),
-            (_, Some(active)) => target(&active.server, &active.model, &active.instance)
-                .map_or_else(|| ActiveRoute::Down(active.server.clone()), ActiveRoute::Open),
-            (_, None) => ActiveRoute::None,
-        };
-        // What a remote server has in memory is its own matter: whatever it lists can be asked for.
-        let on_call =
-            self.snapshot.models.iter().map(|view| &view.model).filter(|model| {
-                model.purpose != ModelPurpose::Other && self.snapshot.is_remote(&model.server)
-            });
-        Routes {
-            active,
-            loaded: self
-                .snapshot
-                .instances
-                .iter()
-                .filter_map(|i| target(&i.server, &i.model, &i.id))
-                .chain(on_call.filter_map(|model| target(&model.server, &model.name, &model.name)))
-                .collect(),
-            known: self
-                .snapshot
-                .models
-                .iter()
-                .filter(|model| model.model.purpose != ModelPurpose::Other)
-                .map(|model| model.model.reference())
-                .collect(),
-        }
-    }
-
-    /// How many answers at a time are asked of a server that does not tell. One on another machine has its own queue, made for
-    /// many; one on this machine may have no more than this many by default (LM Studio: four).
-    fn unknown_slots(&self, server: &ServerId) -> usize {
-        if self.snapshot.is_remote(server) { 64 } else { 4 }
     }
 }
 

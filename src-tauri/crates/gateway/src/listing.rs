@@ -21,7 +21,7 @@ fn entries(routes: &Routes) -> Vec<Value> {
         |id: &str, owner: &str| json!({ "id": id, "object": "model", "created": 0, "owned_by": owner });
     let active = match &routes.active {
         ActiveRoute::Open(target) => Some(entry("active", target.server.as_str())),
-        ActiveRoute::Held => Some(entry("active", "pilothouse")),
+        ActiveRoute::Held | ActiveRoute::Away(_) => Some(entry("active", "pilothouse")),
         ActiveRoute::None | ActiveRoute::Down(_) | ActiveRoute::Refusing(_) => None,
     };
     let known =

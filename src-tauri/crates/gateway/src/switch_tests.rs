@@ -79,8 +79,12 @@ impl Scene {
     }
 
     fn activate(&self, target: &Target) {
-        let routes =
-            Routes { active: ActiveRoute::Open(target.clone()), loaded: vec![target.clone()], known: vec![] };
+        let routes = Routes {
+            active: ActiveRoute::Open(target.clone()),
+            loaded: vec![target.clone()],
+            known: vec![],
+            ..Routes::default()
+        };
         self.leases.set_routes(Arc::new(routes));
     }
 

@@ -81,6 +81,7 @@ impl Before {
             active: ActiveRoute::Open(target.clone()),
             known: vec![ModelRef { server: target.server.clone(), model: MODEL.into() }],
             loaded: vec![target],
+            ..Routes::default()
         };
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));

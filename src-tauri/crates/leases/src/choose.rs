@@ -96,6 +96,7 @@ pub(super) fn choose(routes: &Routes, asked: &Asked) -> Choice {
             ActiveRoute::Down(server) => Choice::Refuse(Refused::Down(server.clone())),
             ActiveRoute::Refusing(why) => Choice::Refuse(Refused::Cannot(why.clone())),
             ActiveRoute::None => Choice::Refuse(Refused::NoActiveModel),
+            ActiveRoute::Away(model) => Choice::Refuse(Refused::NotLoaded(model.clone())),
         },
         Asked::Named(name) => named(routes, name),
     }
@@ -164,6 +165,7 @@ mod tests {
             active: ActiveRoute::None,
             loaded: loaded.iter().map(target).collect(),
             known: known.iter().chain(loaded).map(reference).collect(),
+            ..Routes::default()
         }
     }
 

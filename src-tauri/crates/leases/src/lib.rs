@@ -13,4 +13,4 @@ mod tests;
 
 pub use book::{Lease, Leases, Limits};
 pub use choose::{Asked, Refused, known_by};
-pub use routes::{ActiveRoute, Routes, Target};
+pub use routes::{ActiveRoute, RoleRoute, Routes, Target};

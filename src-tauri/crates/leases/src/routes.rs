@@ -1,4 +1,5 @@
-use pilothouse_domain::{endpoint::Endpoint, model::ModelRef, server::ServerId};
+use pilothouse_domain::{endpoint::Endpoint, model::ModelRef, scene::Priority, server::ServerId};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A loaded model that can answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,12 +34,32 @@ pub enum ActiveRoute {
     Down(ServerId),
     /// It is active and cannot answer; the words say why.
     Refusing(String),
+    /// It left memory because nobody asked, and comes back for whoever does.
+    Away(ModelRef),
+}
+
+/// What the name of a role means right now. `active` is none of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoleRoute {
+    pub route: ActiveRoute,
+    /// Whose turn comes first where several wait for the same instance.
+    pub priority: Priority,
 }
 
 /// Where requests go. Published by the hub.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Routes {
     pub active: ActiveRoute,
+    /// The priority of the role that `active` follows.
+    pub active_priority: Priority,
+    /// The roles of the scene in force, by name.
+    pub roles: BTreeMap<String, RoleRoute>,
+    /// Further names, each for a role or a model.
+    pub aliases: BTreeMap<String, String>,
+    /// A model that is on disk and not in memory may be wished for.
+    pub loads_on_request: bool,
+    /// Instances that Pilothouse keeps in memory, so that what clients say about how long they stay does not count.
+    pub kept: BTreeSet<(ServerId, String)>,
     /// Every loaded model, the active one included.
     pub loaded: Vec<Target>,
     /// Every model on disk.

@@ -11,7 +11,7 @@ fn target(name: &str, slots: usize) -> Target {
 
 fn open(target: &Target) -> Arc<Routes> {
     let active = ActiveRoute::Open(target.clone());
-    Arc::new(Routes { active, loaded: vec![target.clone()], known: vec![] })
+    Arc::new(Routes { active, loaded: vec![target.clone()], known: vec![], ..Routes::default() })
 }
 
 fn held() -> Arc<Routes> {
@@ -61,7 +61,12 @@ async fn what_waits_for_the_role_moves_to_the_new_model_and_its_own_name_stays()
     let by_role = ask(&leases, Asked::Active);
     let by_name = ask(&leases, Asked::Named("a".into()));
     settle().await;
-    let both = Routes { active: ActiveRoute::Open(b.clone()), loaded: vec![a.clone(), b], known: vec![] };
+    let both = Routes {
+        active: ActiveRoute::Open(b.clone()),
+        loaded: vec![a.clone(), b],
+        known: vec![],
+        ..Routes::default()
+    };
     leases.set_routes(Arc::new(both));
     assert_eq!(by_role.await.unwrap().unwrap().target().model, "b");
     settle().await;
@@ -163,8 +168,12 @@ async fn refusals_say_what_is_wrong() {
     let leases = Leases::default();
     assert_eq!(leases.take(Asked::Active).await.unwrap_err(), Refused::NoActiveModel);
     let known = vec![pilothouse_domain::model::ModelRef { server: "s".into(), model: "c".into() }];
-    let routes =
-        Routes { active: ActiveRoute::Refusing("it is gone".into()), loaded: vec![target("a", 1)], known };
+    let routes = Routes {
+        active: ActiveRoute::Refusing("it is gone".into()),
+        loaded: vec![target("a", 1)],
+        known,
+        ..Routes::default()
+    };
     leases.set_routes(Arc::new(routes));
     assert_eq!(leases.take(Asked::Active).await.unwrap_err(), Refused::Cannot("it is gone".into()));
     let named = async |name: &str| leases.take(Asked::Named(name.into())).await;

@@ -1,13 +1,18 @@
 //! What shall be in memory: the pure half of the actor `residency`, the one owner of it.
 //!
-//! `arrival` says what a request means beside what is under way, `plan` in which order a switch works and how it is undone,
+//! `arrangement` says what a set of roles means for the memory, `arrival` what a request means beside what is under way, `plan` in which order a switch works and how it is undone,
 //! `resumption` what a start makes of the journal of the engine before, `bounds` how long each wait may last.
 
+mod arrangement;
 mod arrival;
 mod bounds;
 mod plan;
 mod resumption;
 
+pub use arrangement::{
+    Arrangement, ArrangementPlan, Circumstances, InMemory, Leaver, Move, Offer, Piece, Spare, TooMuch,
+    arrange, offers,
+};
 pub use arrival::{Arrival, UnderWay, arrive};
 pub use bounds::load_limit;
 pub use plan::{Situation, Step, Undo, make_room, plan, undo};

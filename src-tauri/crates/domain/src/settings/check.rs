@@ -1,7 +1,10 @@
 //! Ranges and forms that types cannot say.
 
 use super::{HistorySettings, Settings};
-use crate::endpoint::parsed;
+use crate::{
+    endpoint::parsed,
+    scene::{MOST, RoleSettings, check_alias, check_name, check_role},
+};
 use url::Url;
 
 /// A value that is out of its range: the dotted key and what is allowed.
@@ -118,8 +121,88 @@ impl Settings {
                 return mistake(&format!("servers.remote.{name}.address"), allowed);
             }
         }
+        self.check_scenes()
+    }
+
+    fn check_scenes(&self) -> Result<(), Mistake> {
+        let mistake = |key: String, allowed| Err(Mistake { key, allowed });
+        if self.memory.idle_s > 604_800 {
+            return mistake("memory.idle_s".into(), "0 (it stays) to 604800");
+        }
+        for (alias, to) in &self.gateway.aliases {
+            let key = || format!("gateway.aliases.{alias}");
+            if let Err(allowed) = check_alias(alias) {
+                return mistake(key(), allowed);
+            }
+            if to.trim().is_empty() || to == alias || to.chars().any(char::is_control) {
+                return mistake(key(), "the name of a role or a model, other than its own");
+            }
+        }
+        if self.scenes.len() > MOST {
+            return mistake("scenes".into(), "at most 64 of them");
+        }
+        for (name, scene) in &self.scenes {
+            if let Err(allowed) = check_name(name) {
+                return mistake(format!("scenes.{name}"), allowed);
+            }
+            if scene.roles.len() > MOST {
+                return mistake(format!("scenes.{name}.roles"), "at most 64 of them");
+            }
+            for (role, settings) in &scene.roles {
+                let key = format!("scenes.{name}.roles.{role}");
+                if let Err(allowed) = check_role(role) {
+                    return mistake(key, allowed);
+                }
+                if let Err((field, allowed)) = check_role_settings(settings) {
+                    return mistake(format!("{key}.{field}"), allowed);
+                }
+            }
+            if let Some((role, field)) = differing(&scene.roles) {
+                let allowed = "as in the other role of this scene with the same model: it is in memory once";
+                return mistake(format!("scenes.{name}.roles.{role}.{field}"), allowed);
+            }
+        }
         Ok(())
     }
+}
+
+fn check_role_settings(role: &RoleSettings) -> Result<(), (&'static str, &'static str)> {
+    let line = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
+    if !line(&role.server) {
+        return Err((
+            "server",
+            "the id of a server: llama-server, ollama, lmstudio or one of servers.remote",
+        ));
+    }
+    if !line(&role.model) {
+        return Err(("model", "the name of a model, as its server spells it"));
+    }
+    if !role.context.is_none_or(|tokens| (1..=16_777_216).contains(&tokens)) {
+        return Err(("context", "1 to 16777216"));
+    }
+    if !role.parallel.is_none_or(|parallel| (1..=64).contains(&parallel)) {
+        return Err(("parallel", "1 to 64"));
+    }
+    if !role.idle_s.is_none_or(|idle| (1..=604_800).contains(&idle)) {
+        return Err(("idle_s", "1 to 604800"));
+    }
+    Ok(())
+}
+
+/// Two roles may share a model; it is in memory once, so both have to want it loaded alike.
+fn differing(roles: &std::collections::BTreeMap<String, RoleSettings>) -> Option<(&String, &'static str)> {
+    roles.iter().enumerate().find_map(|(at, (role, settings))| {
+        let (_, other) =
+            roles.iter().take(at).find(|(_, other)| other.reference() == settings.reference())?;
+        let (one, other) = (settings.with(), other.with());
+        let field = match () {
+            () if one.context != other.context => "context",
+            () if one.parallel != other.parallel => "parallel",
+            () if one.kv_type != other.kv_type => "kv_type",
+            () => return None,
+        };
+        Some((role, field))
+    })
 }
 
 /// A name that can stand in file names, calls and `<server>/<model>`.

@@ -3,9 +3,11 @@ use pilothouse_domain::{
     bench::{RunState, series::SeriesMetric},
     machine::Machine,
     notice::{NoticeKind, NoticeLevel},
+    scene::RoleSettings,
     server::{KeyText, ServerId},
 };
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use ts_rs::TS;
 
 /// In which form runs are reported.
@@ -135,6 +137,92 @@ pub enum Call {
         #[serde(default)]
         now: bool,
     },
+    /// Takes a model out of memory, once its answers have ended. The active one is deactivated. Errors: not_found (no such model, or
+    /// not in memory), ambiguous, busy, refused (pinned), and what the server says.
+    Unload {
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        /// Cuts answers under way at once.
+        #[serde(default)]
+        now: bool,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Makes no model active and takes the active one out of memory. Errors: no_active_model, busy.
+    Deactivate {
+        #[serde(default)]
+        now: bool,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Takes the last switch, scene or deactivation back, within a minute of it. Errors: not_found (nothing to undo), and as those.
+    Undo,
+    /// Keeps a model in memory: it leaves for no other, and comes back when it is lost; or lets go of it. Pinning loads nothing.
+    /// Errors: not_found, ambiguous.
+    Pin {
+        model: String,
+        #[serde(default)]
+        #[ts(optional)]
+        server: Option<ServerId>,
+        pinned: bool,
+    },
+    /// Applies a scene of the settings, a built-in one, or roles without a name, and waits for the outcome. Errors: not_found,
+    /// invalid_call (roles), busy, does_not_fit (nothing was changed), unsupported (a server that cannot load so); later failures are
+    /// outcomes in the report.
+    ApplyScene {
+        #[serde(default)]
+        #[ts(optional)]
+        name: Option<String>,
+        /// Instead of those of the settings: what an editor shows and has not saved.
+        #[serde(default)]
+        #[ts(optional)]
+        roles: Option<BTreeMap<String, RoleSettings>>,
+        #[serde(default)]
+        dry_run: bool,
+        /// Cuts answers under way at once where models leave.
+        #[serde(default)]
+        now: bool,
+    },
+    /// What applying a scene would do, or why it cannot be done. Errors: not_found, invalid_call.
+    PlanScene {
+        #[serde(default)]
+        #[ts(optional)]
+        name: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        roles: Option<BTreeMap<String, RoleSettings>>,
+    },
+    /// Writes a scene into the settings file, new or instead of the one of that name. Errors: invalid_call (name or roles, with what
+    /// is allowed), settings_invalid, system.
+    SaveScene {
+        name: String,
+        /// Without: what is in memory now, the active model as `active`.
+        #[serde(default)]
+        #[ts(optional)]
+        roles: Option<BTreeMap<String, RoleSettings>>,
+        /// The name that it had: it is renamed.
+        #[serde(default)]
+        #[ts(optional)]
+        renames: Option<String>,
+    },
+    /// Takes a scene out of the settings file; memory stays as it is. Errors: not_found, settings_invalid, system.
+    DeleteScene {
+        name: String,
+    },
+    /// Puts the scenes into this order; those that are not named come after. Errors: not_found, settings_invalid, system.
+    OrderScenes {
+        names: Vec<String>,
+    },
+    /// Another name that programs may ask by, for a role or a model; without `to` it means nothing any more. Errors: invalid_call,
+    /// not_found (nothing to remove), settings_invalid, system.
+    SetAlias {
+        alias: String,
+        #[serde(default)]
+        #[ts(optional)]
+        to: Option<String>,
+    },
     /// The hardware profile of this machine.
     Machine,
     /// Whether models fit in memory together, with the arithmetic, before anything is loaded. Names that no server has may
@@ -181,7 +269,7 @@ pub enum Call {
     /// What the past of this machine says of each listed model: measured or forecast speed, loads, last use. Errors:
     /// store_unavailable.
     ModelFacts,
-    /// Cancels the switch under way; the previous model is put back. Errors: not_found when none is under way.
+    /// Cancels the switch or the scene under way; what was before is put back. Errors: not_found when none is under way.
     CancelSwitch,
     /// Runs a benchmark and waits for its end. Without a model: the active one. Answers with the run, or with the comparison
     /// where there is a side to measure against. Errors: busy, not_found, ambiguous, no_active_model, does_not_fit, cancelled,

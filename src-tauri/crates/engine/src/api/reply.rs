@@ -7,12 +7,14 @@ use pilothouse_domain::{
     fit::{FitReport, Together},
     gauge::GaugeHistory,
     machine::Machine,
+    model::ModelRef,
     model_facts::ModelFacts,
     notice::Notice,
+    scene::{ScenePlan, SceneReport},
     server::KeyPlace,
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
-    switch::{PastSwitch, SwitchReport},
+    switch::{Active, PastSwitch, SwitchReport},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -62,6 +64,26 @@ pub enum Reply {
     },
     Switch {
         report: SwitchReport,
+    },
+    Scene {
+        report: SceneReport,
+    },
+    ScenePlan {
+        plan: ScenePlan,
+    },
+    /// What has left memory, or would.
+    Unloaded {
+        unloaded: Vec<Active>,
+        /// Answers that were cut.
+        answers_cut: u32,
+        /// Of them the one that was active.
+        deactivated: Option<Active>,
+        took_ms: u64,
+        dry_run: bool,
+    },
+    Pinned {
+        model: ModelRef,
+        pinned: bool,
     },
     Run {
         detail: RunDetail,

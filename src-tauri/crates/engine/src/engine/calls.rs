@@ -113,6 +113,16 @@ impl Inner {
                 let report = self.residency.switch(Wanted { model, server, dry_run, now }).await?;
                 Ok(Reply::Switch { report })
             }
+            call @ (Call::Unload { .. }
+            | Call::Deactivate { .. }
+            | Call::Undo
+            | Call::Pin { .. }
+            | Call::ApplyScene { .. }
+            | Call::PlanScene { .. }
+            | Call::SaveScene { .. }
+            | Call::DeleteScene { .. }
+            | Call::OrderScenes { .. }
+            | Call::SetAlias { .. }) => self.memory_call(call).await,
             Call::Machine => Ok(Reply::Machine { machine: this_machine().await }),
             Call::Fit { models, server, context, parallel, kv, machine } => {
                 let asked = fitting::Asked { models, server, context, parallel, kv, machine };

@@ -105,6 +105,7 @@ impl Scene {
             ActiveRoute::Open(target) => target.model.clone(),
             ActiveRoute::Down(server) => format!("{server} down"),
             ActiveRoute::Refusing(why) => format!("refusing: {why}"),
+            ActiveRoute::Away(model) => format!("away: {}", model.model),
         }
     }
 

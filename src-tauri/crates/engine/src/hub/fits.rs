@@ -4,8 +4,10 @@ use pilothouse_domain::{
     fit::{self, Fit, ModelNeed, Need, NoNeed},
     ledger::{Ledger, Resident, ledger},
     machine::Machine,
-    model::Model,
+    model::{Model, ModelRef},
+    scene::{Knowledge, SceneSettings, SceneView, scene_views},
     snapshot::{ModelView, Snapshot},
+    switch::Active,
 };
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -19,6 +21,9 @@ pub(super) struct Known {
     pub needs: Arc<Needs>,
     /// Seconds that the last loads of a model took, by `<server>/<name>`.
     pub load_s: Arc<BTreeMap<String, f64>>,
+    /// Those of the settings, and the one that was applied last.
+    pub scenes: Arc<BTreeMap<String, SceneSettings>>,
+    pub scene_in_force: Option<String>,
     pub ledger_number: u64,
     pub fits_number: u64,
 }
@@ -30,6 +35,7 @@ pub(super) struct Drawn {
     fits_number: u64,
     ledger: Option<Ledger>,
     judged: Vec<Judged>,
+    scenes: Vec<SceneView>,
 }
 
 /// What the ledger means for one model.
@@ -51,9 +57,11 @@ impl Drawn {
         if new_ledger || self.fits_number != known.fits_number {
             let judge = Judge::new(snapshot, &known.needs, self.ledger.as_ref());
             self.judged = snapshot.models.iter().map(|view| judge.judged(view)).collect();
+            self.scenes = scenes(snapshot, known, self.ledger.as_ref());
             self.fits_number = known.fits_number;
         }
         snapshot.ledger.clone_from(&self.ledger);
+        snapshot.scenes.clone_from(&self.scenes);
         for (view, judged) in snapshot.models.iter_mut().zip(&self.judged) {
             view.fits = judged.fit.as_option();
             judged.fit.reason().clone_into(&mut view.fits_reason);
@@ -61,6 +69,27 @@ impl Drawn {
             view.off_card = judged.off_card;
         }
     }
+}
+
+/// What each scene would take. A role with settings of its own is reckoned anew before it is applied; here it is as its server loads it.
+fn scenes(snapshot: &Snapshot, known: &Known, ledger: Option<&Ledger>) -> Vec<SceneView> {
+    let residents = ledger.map(Ledger::residents).unwrap_or_default();
+    let resident = |model: &ModelRef| residents.iter().find(|one| one.model == *model).map(|one| one.bytes);
+    let in_memory = |model: &ModelRef| {
+        snapshot.instances.iter().any(|i| i.server == model.server && i.model == model.model)
+    };
+    let need = |model: &ModelRef| known.needs.get(&model.id())?.as_ref().ok().map(|need| need.bytes);
+    scene_views(&Knowledge {
+        scenes: &known.scenes,
+        in_force: known.scene_in_force.as_deref(),
+        roles: &snapshot.roles,
+        active: snapshot.active.as_ref().map(Active::reference),
+        is_listed: &|model| snapshot.models.iter().any(|view| view.model.reference() == *model),
+        need: &|model, _| need(model),
+        holds: &|model| resident(model).or_else(|| need(model).filter(|_| in_memory(model))),
+        load_s: &|model| known.load_s.get(&model.id()).copied(),
+        headroom_bytes: ledger.map(|ledger| ledger.headroom_bytes),
+    })
 }
 
 /// What all models are judged by.

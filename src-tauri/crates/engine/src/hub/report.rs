@@ -1,6 +1,7 @@
 //! What actors tell the hub.
 
 use pilothouse_domain::{
+    Timestamp,
     bench::{BenchProgress, Run},
     container::Containers,
     discovery::Discovered,
@@ -11,6 +12,7 @@ use pilothouse_domain::{
     machine::Machine,
     model::{Instance, Model, ModelRef},
     notice::Notice,
+    scene::{Arranging, OnRequest, Priority, RoleView, SceneSettings, UndoView},
     server::ServerId,
     settings::TraySettings,
     snapshot::{ServerView, SetupView},
@@ -53,6 +55,12 @@ pub enum Report {
         standing: Standing,
     },
     Switching(Option<Switching>),
+    /// What is held in memory beside the active model.
+    Arrangement(ArrangementView),
+    Arranging(Option<Arranging>),
+    Undo(Option<UndoView>),
+    /// Scenes and names of the settings.
+    Names(Names),
     Switched(SwitchReport),
     Gauges(Gauges),
     /// How the tray shall be drawn.
@@ -78,6 +86,27 @@ pub enum Report {
     TroubleOver(ErrorCode),
     /// Just this one, whatever else has its code.
     TroubleSolved(ApiError),
+}
+
+/// What residency holds beside the active model, and for whom.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ArrangementView {
+    /// The scene in force.
+    pub scene: Option<String>,
+    /// Of the role that `active` follows.
+    pub lead_priority: Priority,
+    pub roles: Vec<RoleView>,
+    pub pins: Vec<ModelRef>,
+    pub on_request: Vec<OnRequest>,
+    pub restore_at: Option<Timestamp>,
+}
+
+/// What the settings say that programs may ask by.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Names {
+    pub scenes: BTreeMap<String, SceneSettings>,
+    pub aliases: BTreeMap<String, String>,
+    pub loads_on_request: bool,
 }
 
 /// Whether requests may go to the active model.

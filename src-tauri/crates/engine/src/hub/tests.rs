@@ -3,11 +3,11 @@ use pilothouse_domain::{
     error::ErrorCode,
     fit::ModelNeed,
     lifecycle::ServerState,
-    model::Expiry,
+    model::{Expiry, ModelPurpose},
     server::{Abilities, Ownership, ServerKind},
     switch::Active,
 };
-use pilothouse_leases::Asked;
+use pilothouse_leases::{ActiveRoute, Asked};
 
 fn view(id: &str, ownership: Ownership) -> ServerView {
     ServerView {

@@ -153,7 +153,10 @@ impl Store {
 
     /// The runs of these rows, in their order. Only of those that keep no summary the trials are read.
     pub(super) async fn summaries(&self, rows: Vec<SqliteRow>) -> Result<Vec<Run>, ApiError> {
-        let runs: Result<Vec<(Run, bool)>, sqlx::Error> = rows.iter().map(run_of).collect();
+        let runs: Result<Vec<(Run, bool)>, sqlx::Error> = {
+            let mut same = Same::default();
+            rows.iter().map(|row| run_of(row, &mut same)).collect()
+        };
         let runs = runs.map_err(|e| self.cannot("read", &e))?;
         let of_before: Vec<i64> = runs.iter().filter(|(_, bare)| *bare).map(|(run, _)| run.run_id).collect();
         let mut trials = self.trials(&of_before).await.map_err(|e| self.cannot("read", &e))?;
@@ -196,16 +199,39 @@ fn summary_of(row: &SqliteRow) -> Result<Option<StoredSummary>, sqlx::Error> {
 }
 
 /// The run with its summary, and whether it has none: then its trials are to be read.
-fn run_of(row: &SqliteRow) -> Result<(Run, bool), sqlx::Error> {
+/// Documents that neighbouring runs of a list mostly share, so that each is read once.
+#[derive(Default)]
+struct Same {
+    plan: Option<(String, BenchPlan)>,
+    fingerprint: Option<(String, Fingerprint)>,
+}
+
+/// The document of a column, read anew only where it is another one than in the row before.
+fn shared<T: serde::de::DeserializeOwned + Clone>(
+    row: &SqliteRow,
+    column: &str,
+    before: &mut Option<(String, T)>,
+) -> Result<T, sqlx::Error> {
+    let text: &str = row.try_get(column)?;
+    if let Some((_, document)) = before.as_ref().filter(|(same, _)| same == text) {
+        return Ok(document.clone());
+    }
+    let document: T = serde_json::from_str(text).map_err(|e| decode(column, e))?;
+    *before = Some((text.to_owned(), document.clone()));
+    Ok(document)
+}
+
+fn run_of(row: &SqliteRow, same: &mut Same) -> Result<(Run, bool), sqlx::Error> {
     let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
     let started_at = started.map_err(|e| decode("started_ms", e))?;
     let server = ServerId::new(row.try_get::<String, _>("server")?);
     let model: String = row.try_get("model")?;
-    let mut run = Run::begun(row.try_get("id")?, started_at, from_json(row, "plan")?, server, model);
+    let mut run =
+        Run::begun(row.try_get("id")?, started_at, shared(row, "plan", &mut same.plan)?, server, model);
     run.state = from_word(row, "state")?;
     run.server_version = row.try_get("server_version")?;
     run.peak_memory_bytes = unsigned(row, "peak_memory_bytes")?;
-    run.fingerprint = from_json(row, "fingerprint")?;
+    run.fingerprint = shared(row, "fingerprint", &mut same.fingerprint)?;
     run.note = row.try_get("note")?;
     run.against = row.try_get("against")?;
     if !row.try_get_raw("disturbed")?.is_null() {

@@ -15,6 +15,7 @@ pub(super) fn all() -> Vec<SettingKey> {
         tray_and_gauges(),
         one_address(),
         switching(),
+        memory(),
         benchmarks(),
         data_kept(),
         lm_studio(),
@@ -159,6 +160,13 @@ fn one_address() -> Vec<SettingKey> {
             in_unit(number(1, 3600), "s"),
         ),
         key_of(
+            OneAddress,
+            "gateway.aliases",
+            "Other names programs may use",
+            "Each stands for a role or a model: gpt-4o-mini for small, say.",
+            SettingKind::Table { place: "the page Scenes, or “pilothouse alias”".into() },
+        ),
+        key_of(
             OtherComputers,
             "servers.remote",
             "Servers elsewhere",
@@ -191,6 +199,39 @@ fn switching() -> Vec<SettingKey> {
             "Also of the first one.",
             not_below(in_unit(number(1, 7200), "s"), "switching.load_floor_s"),
         ),
+    ]
+}
+
+fn memory() -> Vec<SettingKey> {
+    let loads = [
+        ("never", "Never: it is refused"),
+        ("when_it_fits", "When it fits beside everything"),
+        ("evict_idle", "Also instead of idle ones that were loaded so"),
+    ];
+    let scenes = SettingKind::Table { place: "the page Scenes, or “pilothouse scene save”".into() };
+    vec![
+        key_of(
+            Memory,
+            "memory.load_on_request",
+            "Load what a program asks for",
+            "A model on disk that is not in memory.",
+            choice(&loads),
+        ),
+        key_of(
+            Memory,
+            "memory.idle_s",
+            "Idle models leave after",
+            "Of those that were loaded on request.",
+            zero(in_unit(number(0, 604_800), "s"), "they stay"),
+        ),
+        key_of(
+            Memory,
+            "memory.yield_under_pressure",
+            "Give way when memory runs short",
+            "Idle models on request leave first, then idle background roles; never a pinned one.",
+            SettingKind::Switch,
+        ),
+        key_of(Scenes, "scenes", "Scenes", "Named sets of roles.", scenes),
     ]
 }
 
