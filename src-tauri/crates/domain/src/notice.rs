@@ -100,6 +100,16 @@ pub enum Happening {
         /// Somebody had asked for it.
         own: bool,
     },
+    /// A scene, or roles without a name, are in force.
+    SceneApplied {
+        scene: Option<String>,
+        took_ms: u64,
+    },
+    /// It could not be applied; what was before is back.
+    ScenePutBack {
+        scene: Option<String>,
+        error: ApiError,
+    },
     CrashedAndBack {
         server: ServerId,
         server_title: String,
