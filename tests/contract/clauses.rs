@@ -4,8 +4,9 @@ use crate::tools::until;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use pilothouse_domain::{
-    error::ErrorCode,
-    model::{Instance, ModelPurpose},
+    anatomy::KvType,
+    error::{ApiError, ErrorCode},
+    model::{Instance, LoadSettings, ModelPurpose},
 };
 use pilothouse_servers::{
     GenerateEnd, GenerateRequest, LoadProgress, LoadRequest, ServerAdapter, ServerClient,
@@ -46,6 +47,7 @@ pub async fn contract_at(subject: &Subject<'_>, address: &str) -> Result<()> {
     subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
     subject.stays_loaded_as_it_was(&instance).await?;
     subject.unloads(&instance.id).await.context("unload")?;
+    subject.loads_with_what_it_takes_and_refuses_the_rest(&instance).await.context("loads of other kinds")?;
     subject.recovers_from_a_dropped_load().await.context("dropped load")
 }
 
@@ -177,6 +179,40 @@ impl Subject<'_> {
         Ok(())
     }
 
+    /// What is said beforehand is what comes of it, and a load as usual is as usual afterwards.
+    async fn loads_with_what_it_takes_and_refuses_the_rest(&self, usual: &Instance) -> Result<()> {
+        let all = LoadSettings { context: Some(1024), parallel: Some(2), kv_type: Some(KvType::Q8_0) };
+        let none = LoadSettings::default();
+        assert_eq!(self.client.cannot_load_with(&none), None);
+        let context = LoadSettings { context: all.context, ..none };
+        let parallel = LoadSettings { parallel: all.parallel, ..none };
+        for with in [context, parallel, LoadSettings { kv_type: all.kv_type, ..none }, all] {
+            let refused = self.client.cannot_load_with(&with);
+            if let Some(error) = &refused {
+                assert_eq!((error.code, error.hint.is_some()), (ErrorCode::Unsupported, true), "{error:?}");
+            }
+            // A context that does not last is refused to a plan and taken by a load.
+            if refused.is_some() && with != context {
+                let error = self.load_with(with).await.expect_err("it was said that this cannot be");
+                assert_eq!(error.code, ErrorCode::Unsupported, "{with:?} {error:?}");
+                assert_eq!(self.loaded().await?, [""; 0], "a refusal left something in memory");
+                continue;
+            }
+            let instance = self.load_with(with).await.with_context(|| format!("{with:?}"))?;
+            let told = |wanted: Option<u64>, there: Option<u64>| wanted.is_none() || there == wanted;
+            assert!(told(with.context, instance.context), "{with:?} {instance:?}");
+            assert!(
+                told(with.parallel.map(u64::from), instance.slots.map(u64::from)),
+                "{with:?} {instance:?}"
+            );
+            self.client.unload(&instance.id).await?;
+        }
+        let again = self.load_with(none).await?;
+        assert_eq!((again.context, again.slots), (usual.context, usual.slots), "the usual load");
+        self.client.unload(&again.id).await?;
+        Ok(())
+    }
+
     async fn unloads(&self, instance: &str) -> Result<()> {
         self.client.unload(instance).await?;
         assert_eq!(self.loaded().await?, [""; 0], "unload returned before it was gone");
@@ -199,9 +235,14 @@ impl Subject<'_> {
         Ok(())
     }
 
-    async fn load(&self, model: &str) -> Result<Instance, pilothouse_domain::error::ApiError> {
+    async fn load(&self, model: &str) -> Result<Instance, ApiError> {
         let quiet: LoadProgress = Arc::new(|_| {});
         self.client.load(&LoadRequest::usual(model), quiet).await
+    }
+
+    async fn load_with(&self, with: LoadSettings) -> Result<Instance, ApiError> {
+        let request = LoadRequest { model: self.model.into(), with };
+        self.client.load(&request, Arc::new(|_| {})).await
     }
 
     /// The copies of the model under test; a real server may hold others.

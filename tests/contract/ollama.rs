@@ -31,15 +31,15 @@ fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
     Ok(Ollama::new(settings, folder.to_owned()))
 }
 
-/// Makes the model from the embedded GGUF file.
-async fn create(base_url: &str, gguf: &Path) -> Result<()> {
+/// Makes a model from a GGUF file.
+async fn create(base_url: &str, model: &str, gguf: &Path) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let bytes = std::fs::read(gguf).with_context(|| format!("reading {}", gguf.display()))?;
     let digest = format!("{:x}", Sha256::digest(&bytes));
     let stored = http.post(format!("{base_url}/api/blobs/sha256:{digest}")).body(bytes).send().await?;
     ensure!(stored.status().is_success(), "{}", stored.text().await?);
     let body =
-        json!({ "model": MODEL, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
+        json!({ "model": model, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
     let created = http.post(format!("{base_url}/api/create")).json(&body).send().await?;
     let said: Value = created.json().await?;
     ensure!(said["status"] == "success", "{said}");
@@ -57,7 +57,7 @@ pub async fn with_model(program: &Path, embedded: &Path, folder: &Path) -> Resul
         }
         started => started?,
     };
-    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+    running.explain(create(&running.endpoint.base_url, MODEL, &embedded.join(GGUF)).await)?;
     Ok((adapter, running))
 }
 
@@ -138,7 +138,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     assert!(adapter.find_running().await.is_none(), "nothing runs there yet");
     let running = Running::start(&adapter, folder.path()).await?;
     assert_eq!(running.client.models().await?, [], "a fresh folder has no models");
-    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+    running.explain(create(&running.endpoint.base_url, MODEL, &embedded.join(GGUF)).await)?;
 
     let found = adapter.find_running().await.context("it is found at its address")?;
     assert_eq!(found.endpoint, running.endpoint);

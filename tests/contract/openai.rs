@@ -8,6 +8,7 @@ use anyhow::Result;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::ErrorCode,
+    model::LoadSettings,
     server::ServerId,
     settings::{LlamaServerSettings, OllamaSettings, RemoteSettings},
 };
@@ -64,6 +65,9 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
     assert!(found.pid.is_some(), "it listens on this machine");
     let client = adapter.client(&found.endpoint);
     running.explain(remote_contract(&subject(&adapter, client.as_ref(), MODEL)).await)?;
+    let with = LoadSettings::context(Some(512));
+    let refused = client.load(&LoadRequest { model: MODEL.into(), with }, Arc::new(|_| {})).await;
+    assert_eq!(refused.expect_err("it decides itself").code, ErrorCode::Unsupported);
     let keyless = Endpoint { key: None, ..found.endpoint.clone() };
     let request = GenerateRequest {
         instance: MODEL.into(),

@@ -10,8 +10,8 @@ use crate::{
 use async_trait::async_trait;
 use pilothouse_domain::{
     endpoint::Endpoint,
-    error::ApiError,
-    model::{Expiry, Instance, Model, ModelPurpose},
+    error::{ApiError, ErrorCode},
+    model::{Expiry, Instance, LoadSettings, Model, ModelPurpose},
     server::ServerId,
 };
 use std::time::Duration;
@@ -76,8 +76,19 @@ impl ServerClient for OpenAiClient {
         Ok(Vec::new())
     }
 
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        if *with == LoadSettings::default() {
+            return None;
+        }
+        let text = format!("{} decides itself with what it loads a model.", self.title);
+        Some(ApiError::new(ErrorCode::Unsupported, text).hint("Leave it out, or set it where it runs."))
+    }
+
     /// Loading is the other side's own matter; only that it has the model is made sure.
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(error) = self.cannot_load_with(&request.with) {
+            return Err(error);
+        }
         if !self.models().await?.iter().any(|model| model.name == request.model) {
             return Err(ApiError::not_found(format!("{} has no model {}.", self.title, request.model)));
         }
