@@ -11,7 +11,10 @@ use pilothouse_domain::{
 use pilothouse_servers::{
     GenerateEnd, GenerateRequest, LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// One server under the contract.
 pub struct Subject<'a> {
@@ -110,7 +113,14 @@ impl Subject<'_> {
     /// A load is there when it returns, and a second one finds it.
     async fn loads_once(&self) -> Result<Instance> {
         assert_eq!(self.loaded().await?, [""; 0], "nothing is loaded at first");
-        let instance = self.load(self.model).await?;
+        let told = Arc::<Mutex<Vec<f64>>>::default();
+        let noted = told.clone();
+        let progress: LoadProgress =
+            Arc::new(move |done| noted.lock().unwrap_or_else(PoisonError::into_inner).push(done));
+        let instance = self.client.load(&LoadRequest::usual(self.model), progress).await?;
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(!told.is_empty(), self.adapter.abilities().load_progress, "how far the load had come");
+        assert!(told.iter().all(|done| (0.0..=1.0).contains(done)) && told.is_sorted(), "{told:?}");
         assert_eq!((instance.model.as_str(), &instance.server), (self.model, &self.adapter.id()));
         if self.adapter.abilities().instance_context {
             assert!(instance.context.is_some_and(|tokens| tokens >= 256), "{instance:?}");

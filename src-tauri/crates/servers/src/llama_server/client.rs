@@ -2,6 +2,7 @@ use super::{
     ID,
     answer::CompletionAnswer,
     library::{Library, Scan},
+    loading::News,
     preset::{Presets, Wishes, can_stand},
     wire::{Chat, Completion, ModelEntry, ModelList, ModelName, Props, Success},
 };
@@ -181,7 +182,7 @@ impl LlamaClient {
     }
 
     /// Waits until a model that is being loaded is there.
-    async fn loaded(&self, id: &str) -> Result<Instance, ApiError> {
+    async fn loaded(&self, id: &str, mut news: News) -> Result<Instance, ApiError> {
         loop {
             let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
             match entry.status.value.as_str() {
@@ -196,7 +197,7 @@ impl LlamaClient {
                     return Err(ApiError::new(ErrorCode::LoadFailed, text)
                         .hint("Look at its log; the file may be damaged, or memory too small."));
                 }
-                _ => tokio::time::sleep(POLL).await,
+                _ => news.until_worth_a_look(POLL).await,
             }
         }
     }
@@ -244,12 +245,13 @@ impl ServerClient for LlamaClient {
         self.presets.is_for(&self.http.endpoint().base_url)
     }
 
-    async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+    async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
         if let Some(error) = self.cannot_load_with(&request.with) {
             return Err(error);
         }
         let id = &request.model;
         let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
+        let news = News::of(&self.http, id, progress).await;
         if entry.status.value == "unloaded" {
             self.wish(id, request.with).await?;
         }
@@ -263,7 +265,7 @@ impl ServerClient for LlamaClient {
                 },
             )?;
         }
-        self.loaded(id).await
+        self.loaded(id, news).await
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {

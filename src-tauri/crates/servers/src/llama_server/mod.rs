@@ -5,6 +5,7 @@ mod answer;
 mod client;
 mod launch;
 mod library;
+mod loading;
 mod preset;
 mod wire;
 
@@ -94,7 +95,7 @@ impl ServerAdapter for LlamaServer {
             stop: true,
             load: true,
             unload: true,
-            load_progress: false,
+            load_progress: true,
             instance_memory: false,
             instance_context: true,
             instance_expiry: false,
