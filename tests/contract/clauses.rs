@@ -281,6 +281,22 @@ impl Subject<'_> {
     }
 }
 
+/// Vectors of one length, of which those of like texts are nearer to each other.
+pub async fn embeds(client: &dyn ServerClient, instance: &str) -> Result<()> {
+    let mut vectors = Vec::new();
+    for text in ["The cat sits on the mat.", "A kitten is sitting on a rug.", "The stock market fell today."]
+    {
+        vectors.push(client.embed(instance, text).await?);
+    }
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = |a: &[f32], b: &[f32]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    let [cat, kitten, market] = &vectors[..] else { anyhow::bail!("three texts") };
+    anyhow::ensure!(cat.len() == 384 && kitten.len() == 384 && market.len() == 384, "{}", cat.len());
+    let (near, far) = (cosine(cat, kitten), cosine(cat, market));
+    anyhow::ensure!(near > far + 0.2, "like texts {near}, others {far}");
+    Ok(())
+}
+
 pub fn request(instance: &str, prompt: &str, max_tokens: u32, raw: bool) -> GenerateRequest {
     GenerateRequest {
         instance: instance.into(),

@@ -1,16 +1,16 @@
 //! The contract, held against the real llama-server, and what only it promises.
 
 use crate::{
-    clauses::{Subject, contract, gone, request},
+    clauses::{Subject, contract, embeds, gone, request},
     tools::{GGUF, Running, tool},
 };
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
 use pilothouse_domain::{
     anatomy::KvType,
     endpoint::Endpoint,
     error::ErrorCode,
-    model::LoadSettings,
+    model::{LoadSettings, ModelPurpose},
     settings::{LlamaModelSettings, LlamaServerSettings},
 };
 use pilothouse_servers::{
@@ -229,5 +229,59 @@ async fn a_llama_server_of_somebody_else_takes_nothing_with_a_load() -> Result<(
     assert_eq!(error.code, ErrorCode::Unsupported);
     let refused = client.load(&LoadRequest { model: MODEL.into(), with }, Arc::new(|_| {})).await;
     assert_eq!(refused.expect_err("before anything is asked"), error);
+    Ok(())
+}
+
+/// An embedding model and a reranker get their flags by what their files say, and answer while a chat model does.
+#[tokio::test(flavor = "multi_thread")]
+async fn llama_server_gives_chat_and_embeddings_at_the_same_time() -> Result<()> {
+    let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
+    let Some(embedding) = tool("PILOTHOUSE_TEST_EMBEDDING") else { return Ok(()) };
+    let Some(reranker) = tool("PILOTHOUSE_TEST_RERANKER") else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let models = folder.path().join("models");
+    std::fs::create_dir(&models)?;
+    symlink(&embedding, models.join("minilm.gguf"))?;
+    let adapter = adapter(LlamaServerSettings::default(), &embedded, folder.path());
+    let running = Running::start(&adapter, folder.path()).await?;
+    let client = running.client.as_ref();
+    // One that comes while the server runs gets its flags as well.
+    symlink(&reranker, models.join("reranker.gguf"))?;
+    let listed = client.models().await?;
+    for name in ["minilm", "reranker"] {
+        let model = listed.iter().find(|model| model.name == name).context("it is listed")?;
+        assert_eq!((model.purpose, model.context_max), (ModelPurpose::Embedding, Some(512)), "{name}");
+    }
+    let load = async |model: &str| {
+        let loaded = client.load(&LoadRequest::usual(model), Arc::new(|_| {})).await;
+        running.explain(loaded.map_err(Into::into))
+    };
+    let chat = load(MODEL).await?;
+    let vectors = load("minilm").await?;
+    assert_eq!(vectors.context, Some(512), "as much as it was trained for");
+    let scores = load("reranker").await?;
+
+    let mut answer = client.generate(&request(&chat.id, "Count: 1 2 3 4 5", 3000, true)).await?;
+    answer.next().await.context("no first event")??;
+    running.explain(embeds(client, &vectors.id).await)?;
+    // As long a text as it can read goes in one piece.
+    let long = "word ".repeat(500);
+    assert_eq!(client.embed(&vectors.id, &long).await?.len(), 384);
+    let places = client.slots(chat.port.context("its child answers")?).await.context("its slots")?;
+    ensure!(places.iter().any(|place| place.busy), "the chat model was not at its answer any more");
+    drop(answer);
+
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let openai = client.openai();
+    let key = openai.key.as_ref().context("it has a key")?;
+    let body = serde_json::json!({ "model": scores.id, "query": "cat", "documents": ["a cat", "a dog"] });
+    let asked = http.post(format!("{}/rerank", openai.base_url)).bearer_auth(key.expose()).json(&body);
+    let scored: Value = asked.send().await?.error_for_status()?.json().await?;
+    ensure!(scored["results"].as_array().is_some_and(|all| all.len() == 2), "{scored}");
+    // Each is what it is.
+    let error = client.embed(&chat.id, "Hello").await.expect_err("a chat model gave a vector");
+    assert_eq!(error.code, ErrorCode::ServerError, "{error}");
+    assert_eq!(client.instances().await?.len(), 3);
+    running.stop().await;
     Ok(())
 }

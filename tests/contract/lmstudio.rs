@@ -23,6 +23,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 /// A model of the simulator's catalogue.
 const MODEL: &str = "simulated/alpha-2b";
+/// Its embedding model.
+const EMBEDDING: &str = "text-embedding-simulated-v1";
 
 fn adapter(sim: &LmStudioSim) -> Result<LmStudio> {
     let address = sim.base_url().context("the public server is off")?;
@@ -268,6 +270,8 @@ async fn lmstudio_simulated_takes_with_a_load_what_its_generation_can() -> Resul
         let error = client.load(&unknown, Arc::new(|_| {})).await.expect_err("a name that is only near");
         assert!(matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed), "{profile:?} {error:?}");
         assert_eq!(client.instances().await?.len(), 1, "{profile:?}");
+        let vectors = client.load(&LoadRequest::usual(EMBEDDING), Arc::new(|_| {})).await?;
+        assert!(client.embed(&vectors.id, "Hello").await?.len() > 1, "{profile:?}");
     }
     Ok(())
 }

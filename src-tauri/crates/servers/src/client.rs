@@ -131,6 +131,11 @@ pub trait ServerClient: Send + Sync {
     /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
     async fn unload(&self, instance: &str) -> Result<(), ApiError>;
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
+    /// The vector of a text, as an embedding model in memory gives it; never empty, and all of its numbers are finite. Waits for a
+    /// minute at most. Errors: unsupported, and what the server says, above all of a model that gives no vectors.
+    async fn embed(&self, _instance: &str, _text: &str) -> Result<Vec<f32>, ApiError> {
+        Err(ApiError::new(ErrorCode::Unsupported, "This server gives no embeddings."))
+    }
     /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
     fn openai(&self) -> Endpoint;
     /// What was odd in its lists and has not been told yet, a sentence for each, for the server's log.

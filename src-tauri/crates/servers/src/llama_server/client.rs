@@ -9,7 +9,7 @@ use super::{
 use crate::{
     GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
-    openai::{Message, OpenAiAnswer},
+    openai::{Message, OpenAiAnswer, embed},
     reading::events,
     rows::Oddities,
     slots,
@@ -314,6 +314,18 @@ impl ServerClient for LlamaClient {
         };
         let lines = self.stream(&request.instance, "/v1/chat/completions", &body).await?;
         Ok(events(lines, OpenAiAnswer::new("llama-server")))
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        if let Some(child) = self.child(instance) {
+            match embed(&child, "/v1", "llama-server", instance, text).await {
+                Err(error) if error.code == ErrorCode::Unreachable => {
+                    tracing::debug!(%error, instance, "its child does not answer; asking the router");
+                }
+                answered => return answered,
+            }
+        }
+        embed(&self.http, "/v1", "llama-server", instance, text).await
     }
 
     fn openai(&self) -> Endpoint {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
-    openai::Asking,
+    openai::{Asking, embed},
     reading::events,
     rows::{Oddities, Rows},
 };
@@ -304,6 +304,10 @@ impl ServerClient for LmStudioClient {
             return Ok(events(lines, AnswerV1::default()));
         }
         self.asking.generate(&self.http, "/v1", "LM Studio", request).await
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "/v1", "LM Studio", instance, text).await
     }
 
     fn oddities(&self) -> Vec<String> {

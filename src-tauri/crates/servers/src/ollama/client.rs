@@ -11,6 +11,7 @@ use crate::{
     ServerClient,
     client::decode_rate,
     http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text},
+    openai::embed,
     reading::{AnswerReader, Document, events},
     rows::{Oddities, first_said},
     slots,
@@ -202,6 +203,10 @@ impl ServerClient for OllamaClient {
         };
         let lines = self.http.stream("/api/chat", &body).await?;
         Ok(events(lines, OllamaAnswer::default()))
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "/v1", "Ollama", instance, text).await
     }
 
     fn openai(&self) -> Endpoint {

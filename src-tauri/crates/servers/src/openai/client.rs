@@ -1,5 +1,6 @@
 use super::{
     asking::Asking,
+    embedding::embed,
     wire::{ModelList, ModelRow},
 };
 use crate::{
@@ -113,6 +114,10 @@ impl ServerClient for OpenAiClient {
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         self.asking.generate(&self.http, "", &self.title, request).await
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "", &self.title, instance, text).await
     }
 
     fn oddities(&self) -> Vec<String> {
