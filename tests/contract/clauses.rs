@@ -49,6 +49,7 @@ pub async fn contract_at(subject: &Subject<'_>, address: &str) -> Result<()> {
     subject.answers_a_message(&instance.id).await.context("chat answer")?;
     subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
     subject.stays_loaded_as_it_was(&instance).await?;
+    subject.keeps_without_a_change(&instance).await.context("keep")?;
     subject.unloads(&instance.id).await.context("unload")?;
     subject.loads_with_what_it_takes_and_refuses_the_rest(&instance).await.context("loads of other kinds")?;
     subject.recovers_from_a_dropped_load().await.context("dropped load")
@@ -186,6 +187,19 @@ impl Subject<'_> {
         assert_eq!(instances.len(), 1, "{instances:?}");
         assert_eq!((&instances[0].id, instances[0].context), (&instance.id, instance.context));
         assert_eq!(instances[0].expiry, instance.expiry, "an answer changed how long it stays");
+        Ok(())
+    }
+
+    /// What is kept stays as it is in all else, and nothing is loaded for it.
+    async fn keeps_without_a_change(&self, instance: &Instance) -> Result<()> {
+        assert!(!self.client.keep("no-such-model").await?, "it is not in memory");
+        let kept = self.client.keep(&instance.id).await?;
+        assert!(!kept || self.adapter.abilities().instance_expiry, "what is kept tells that it is");
+        let instances = self.copies().await?;
+        let same = |one: &Instance| {
+            (&one.id, one.context, one.slots) == (&instance.id, instance.context, instance.slots)
+        };
+        assert!(matches!(&instances[..], [one] if same(one)), "{instances:?}");
         Ok(())
     }
 

@@ -272,6 +272,7 @@ async fn lmstudio_simulated_takes_with_a_load_what_its_generation_can() -> Resul
         assert_eq!(client.instances().await?.len(), 1, "{profile:?}");
         let vectors = client.load(&LoadRequest::usual(EMBEDDING), Arc::new(|_| {})).await?;
         assert!(client.embed(&vectors.id, "Hello").await?.len() > 1, "{profile:?}");
+        assert!(!client.keep(&vectors.id).await?);
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What the clients ask of their servers for a vector, held against a small server.
+//! What the clients ask of their servers for a vector, and to keep what is in memory, held against a small server.
 
 use crate::oddity_tests::{KINDS, Kind, Odd};
 use pilothouse_domain::{
@@ -6,6 +6,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::LoadSettings,
 };
+use serde_json::{Value, json};
 
 async fn vector(kind: Kind, status: u16, body: &str) -> Result<Vec<f32>, ApiError> {
     let body = body.to_owned();
@@ -48,6 +49,72 @@ async fn a_vector_is_numbers_and_at_least_one() {
     }
 }
 
+/// Asks an Ollama that holds this to keep "m:latest"; gives what came of it, and each question but the first, which is what it holds.
+async fn kept(held: Value) -> (Result<bool, ApiError>, Vec<(String, Value)>) {
+    let of_embedding = held["name"] == "e:latest";
+    let list = json!({ "models": [held] }).to_string();
+    let server = Odd::start(move |path, _| match path {
+        "/api/ps" => Some((200, list.clone())),
+        "/api/generate" if of_embedding => {
+            Some((400, r#"{"error":"\"e\" does not support generate"}"#.into()))
+        }
+        "/api/generate" => {
+            Some((200, r#"{"model":"m","response":"","done":true,"done_reason":"load"}"#.into()))
+        }
+        "/api/embed" => Some((200, r#"{"model":"e","embeddings":[]}"#.into())),
+        _ => None,
+    })
+    .await;
+    let name = if of_embedding { "e" } else { "m" };
+    let result = server.client(Kind::Ollama).keep(name).await;
+    let asked = server.asked.lock().unwrap().clone();
+    assert_eq!(asked[0].0, "/api/ps");
+    let asked = asked.into_iter().skip(1);
+    (result, asked.map(|(path, body)| (path, serde_json::from_str(&body).unwrap())).collect())
+}
+
+#[tokio::test]
+async fn ollama_is_asked_to_keep_what_it_holds_as_it_is_and_nothing_else() {
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_mins(5);
+    let past = jiff::Timestamp::now() - jiff::SignedDuration::from_mins(1);
+    let nothing = json!({ "model": "m", "keep_alive": -1, "stream": false });
+    let with = |mut body: Value, context: u64| {
+        body["options"] = json!({ "num_ctx": context });
+        body
+    };
+    let generate = |body: Value| vec![("/api/generate".to_owned(), body)];
+    for (held, kept_now, questions) in [
+        (
+            json!({ "name": "m:latest", "expires_at": soon, "context_length": 1024 }),
+            true,
+            generate(with(nothing.clone(), 1024)),
+        ),
+        // Before 0.10 the context is not told.
+        (json!({ "name": "m:latest", "expires_at": soon }), true, generate(nothing.clone())),
+        (json!({ "name": "m:latest" }), true, generate(nothing.clone())),
+        (json!({ "name": "m:latest", "expires_at": "2318-09-01T00:00:00Z" }), true, vec![]),
+        // It is on its way out: a question would load it again.
+        (json!({ "name": "m:latest", "expires_at": past, "context_length": 1024 }), false, vec![]),
+        (json!({ "name": "other:latest", "expires_at": soon, "context_length": 1024 }), false, vec![]),
+        (
+            json!({ "name": "e:latest", "expires_at": soon, "context_length": 512 }),
+            true,
+            vec![
+                (
+                    "/api/generate".to_owned(),
+                    with(json!({ "model": "e", "keep_alive": -1, "stream": false }), 512),
+                ),
+                // A context that is named makes it load an embedding model again.
+                ("/api/embed".to_owned(), json!({ "model": "e", "keep_alive": -1, "input": [] })),
+            ],
+        ),
+    ] {
+        let (result, asked) = kept(held.clone()).await;
+        assert_eq!(result.unwrap(), kept_now, "{held}");
+        assert_eq!(asked, questions, "{held}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_not_set_is_always_fine_and_what_is_refused_names_a_way() {
     let with = LoadSettings { context: Some(512), parallel: Some(2), kv_type: Some(KvType::Q8_0) };
@@ -57,5 +124,6 @@ async fn what_is_not_set_is_always_fine_and_what_is_refused_names_a_way() {
         assert_eq!(client.cannot_load_with(&LoadSettings::default()), None, "{kind:?}");
         let error = client.cannot_load_with(&with).unwrap();
         assert_eq!((error.code, error.hint.is_some()), (ErrorCode::Unsupported, true), "{kind:?}");
+        assert!(!client.keep("m").await.unwrap_or_default(), "{kind:?}");
     }
 }

@@ -136,6 +136,12 @@ pub trait ServerClient: Send + Sync {
     async fn embed(&self, _instance: &str, _text: &str) -> Result<Vec<f32>, ApiError> {
         Err(ApiError::new(ErrorCode::Unsupported, "This server gives no embeddings."))
     }
+    /// Makes an instance stay in memory until it is unloaded, where its server would let it go when it is idle, and leaves everything
+    /// else of it as it is. Never loads. `true`: it stays from now on. `false`: it is not in memory, or this server lets nothing go
+    /// by itself or cannot be told.
+    async fn keep(&self, _instance: &str) -> Result<bool, ApiError> {
+        Ok(false)
+    }
     /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
     fn openai(&self) -> Endpoint;
     /// What was odd in its lists and has not been told yet, a sentence for each, for the server's log.

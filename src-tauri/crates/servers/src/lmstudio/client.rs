@@ -310,6 +310,12 @@ impl ServerClient for LmStudioClient {
         embed(&self.http, "/v1", "LM Studio", instance, text).await
     }
 
+    /// What was loaded here has no time to live: neither the API nor `lms load` gives one by itself. One that an answer loaded goes
+    /// after an hour without another, and nothing takes that from it.
+    async fn keep(&self, _instance: &str) -> Result<bool, ApiError> {
+        Ok(false)
+    }
+
     fn oddities(&self) -> Vec<String> {
         self.oddities.untold()
     }

@@ -209,6 +209,28 @@ impl ServerClient for OllamaClient {
         embed(&self.http, "/v1", "Ollama", instance, text).await
     }
 
+    /// Requests that name no keep-alive, as all do in OpenAI's form, leave that of the instance as it is, and it begins anew after each:
+    /// what is held stays held. Only a request with another keep-alive ends that, or one that loads the model again (see `cannot`).
+    ///
+    /// The context is named as it is, or an instance with one of its own would be loaded again with the usual one. Not to an embedding
+    /// model: there Ollama makes the batch as long as a named context, and loads again for the batch (Ollama: server/routes.go,
+    /// modelOptionsWithEmbeddingBatchDefault).
+    async fn keep(&self, name: &str) -> Result<bool, ApiError> {
+        let now = Timestamp::now();
+        let held = self.running().await?.into_iter().find(|running| same_name(&running.name, name));
+        let Some(held) = held.map(|running| instance(running, now)) else { return Ok(false) };
+        match held.expiry {
+            Expiry::Never => return Ok(true),
+            // On its way out: it would be loaded again.
+            Expiry::At(at) if at <= now => return Ok(false),
+            Expiry::At(_) | Expiry::NotReported => {}
+        }
+        let options = held.context.map(|num_ctx| LoadOptions { num_ctx });
+        // Should it be gone by now, the limit ends the load that this would be.
+        self.hold(name, options, None, Some(LIST_LIMIT)).await?;
+        Ok(true)
+    }
+
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
     }
