@@ -109,6 +109,8 @@ pub enum Happening {
     ScenePutBack {
         scene: Option<String>,
         error: ApiError,
+        /// It was refused before anything was changed.
+        refused: bool,
     },
     CrashedAndBack {
         server: ServerId,

@@ -39,10 +39,11 @@ pub fn draft(happening: &Happening) -> Draft {
             let (title, body) = (format!("{name} is in force"), format!("After {}.", seconds(*took_ms)));
             Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, format!("scene:{name}")).own(true)
         }
-        H::ScenePutBack { scene, error } => {
+        H::ScenePutBack { scene, error, refused } => {
             let name = scene.as_deref().unwrap_or("The set of roles");
             let title = format!("{name} could not be applied");
-            let body = format!("{} What was before is back.", error.message);
+            let after = if *refused { "Nothing was changed." } else { "What was before is back." };
+            let body = format!("{} {after}", error.message);
             Draft::new(NoticeLevel::Attention, NoticeKind::Switch, title, body, format!("scene-back:{name}"))
                 .hint(error.hint.clone())
                 .own(true)

@@ -459,17 +459,25 @@ impl Residency {
     }
 
     fn tell_rearranged(&self, purpose: &Purpose, result: &Result<SceneReport, ApiError>) {
-        let Ok(report) = result else { return };
         let scene = match purpose {
             Purpose::Scene(name) => name.clone(),
             Purpose::Restore => Some(pilothouse_domain::scene::RESTORE.to_owned()),
             _ => return,
         };
-        let happening = match &report.error {
-            None => Happening::SceneApplied { scene, took_ms: report.took_ms },
-            Some(error) if error.code == ErrorCode::Cancelled => return,
-            Some(error) => Happening::ScenePutBack { scene, error: error.clone() },
+        let (error, refused) = match result {
+            Ok(report) => match &report.error {
+                None => {
+                    let took_ms = report.took_ms;
+                    return self.around.notifier.tell(Happening::SceneApplied { scene, took_ms });
+                }
+                Some(error) => (error, false),
+            },
+            Err(error) => (error, true),
         };
+        if error.code == ErrorCode::Cancelled {
+            return;
+        }
+        let happening = Happening::ScenePutBack { scene, error: error.clone(), refused };
         self.around.notifier.tell(happening);
     }
 
