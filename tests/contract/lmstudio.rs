@@ -258,6 +258,11 @@ async fn lmstudio_simulated_takes_with_a_load_what_its_generation_can() -> Resul
             true => with(Some(2048), Some(2), None),
             false => {
                 assert_eq!(said(&with(None, Some(2), None)).as_deref(), Some(slots));
+                // One that has not asked it anything yet finds out before it loads.
+                let fresh = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+                let load = LoadRequest { model: MODEL.into(), with: with(None, Some(2), None) };
+                let error = fresh.load(&load, Arc::new(|_| {})).await.expect_err("0.3 has no such flag");
+                assert_eq!(error.message, slots);
                 with(Some(2048), None, None)
             }
         };

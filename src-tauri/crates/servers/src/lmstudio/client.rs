@@ -227,7 +227,11 @@ impl ServerClient for LmStudioClient {
                 self.load_by_lms(request, models.iter().map(|model| model.key.as_str())).await
             }
             Library::V1(_) => self.load_v1(request).await,
-            Library::V0(rows) => self.load_by_lms(request, rows.iter().map(|row| row.id.as_str())).await,
+            // Of which generation it is may not have been known before.
+            Library::V0(rows) => match self.cannot_load_with(&request.with) {
+                Some(error) => Err(error),
+                None => self.load_by_lms(request, rows.iter().map(|row| row.id.as_str())).await,
+            },
         }
     }
 
