@@ -8,11 +8,15 @@ mod answer;
 mod body;
 mod cut;
 pub mod door;
+mod early;
+mod events;
 mod form;
 mod forward;
 mod headers;
 mod heard;
 mod listing;
+#[cfg(test)]
+mod names_tests;
 mod path;
 mod pieces;
 mod refusal;
@@ -21,8 +25,11 @@ mod splice;
 mod switch_tests;
 #[cfg(test)]
 mod tests;
+mod told;
 mod unpack;
 mod upstream;
+#[cfg(test)]
+mod waiting_tests;
 
 use crate::door::{ConnectionLimits, Guard, Listener};
 use axum::{
