@@ -72,7 +72,7 @@ pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
 }
 
 pub(super) async fn one(State(shared): State<Shared>, uri: Uri) -> Result<Json<Value>, Refusal> {
-    let raw = uri.path().strip_prefix("/v1/models/").unwrap_or_default();
+    let raw = path::below(uri.path()).strip_prefix("models/").unwrap_or_default();
     let routes = shared.leases.routes();
     let hit = path::model_id(raw).and_then(|id| {
         let entry = |id: &str| entries(&routes).into_iter().find(|entry| entry["id"] == id);

@@ -168,7 +168,7 @@ impl IntoResponse for Refusal {
 
 /// Says every refusal in the words of the API that was asked for. A client of Anthropic's tells its version wherever it asks.
 pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Response {
-    let below = request.uri().path().strip_prefix("/v1/").unwrap_or_default();
+    let below = path::below(request.uri().path());
     let tells_version = request.headers().contains_key("anthropic-version");
     let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
     let response = next.run(request).await;
@@ -176,11 +176,6 @@ pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Respon
         Some(refusal) if dialect != Dialect::OpenAi => refusal.said_in(dialect),
         _ => response,
     }
-}
-
-/// Where no route leads.
-pub(super) async fn no_such_path(request: Request) -> Refusal {
-    unknown_path(request.method().as_str(), request.uri().path())
 }
 
 /// Where a route leads, but not by this method.
@@ -206,8 +201,9 @@ pub(super) fn wrong_method(method: &Method, path: &str) -> Refusal {
 
 /// The methods of a path. `None`: no dialect names it.
 fn allowed(path: &str) -> Option<&'static str> {
-    let below = path.strip_prefix("/v1/")?;
-    if below == "models" || below.strip_prefix("models/").is_some_and(|id| !id.is_empty()) {
+    let below = path::below(path);
+    if matches!(below, "models" | "health") || below.strip_prefix("models/").is_some_and(|id| !id.is_empty())
+    {
         return Some("GET, HEAD");
     }
     ApiPath::find(below).map(|_| "POST")
