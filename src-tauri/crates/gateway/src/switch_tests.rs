@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How a fake server answers.
 #[derive(Clone, Copy)]
-enum Answers {
+pub(super) enum Answers {
     Whole,
     /// One event, then nothing until it is dropped.
     OneEvent,
@@ -30,6 +30,8 @@ enum Answers {
     Never,
     /// The error of llama-server's router when a child has gone.
     ProxyError,
+    /// The body of the request, whatever it is.
+    Echo,
 }
 
 fn stream(pieces: &'static [&'static str], stays_open: bool) -> Response<Body> {
@@ -46,11 +48,12 @@ fn stream(pieces: &'static [&'static str], stays_open: bool) -> Response<Body> {
         .into_response()
 }
 
-async fn server(name: &str, answers: Answers) -> Target {
+pub(super) async fn server(name: &str, answers: Answers) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let answer = move || async move {
+    let answer = move |body: Bytes| async move {
         match answers {
+            Answers::Echo => body.into_response(),
             Answers::Whole => "{\"choices\":[]}".into_response(),
             Answers::OneEvent => stream(&["data: {\"n\":1}\n\n"], true),
             Answers::NoMark => stream(&["data: {\"n\":1}\n\n", "data: {\"n\":2}\n\n"], false),
@@ -64,18 +67,23 @@ async fn server(name: &str, answers: Answers) -> Target {
     Target { server: ServerId::new("s"), model: name.into(), instance: name.into(), openai, slots: 4 }
 }
 
-struct Scene {
-    leases: Leases,
+pub(super) struct Scene {
+    pub leases: Leases,
     gateway: Router,
 }
 
 impl Scene {
     fn new(active: &Target) -> Self {
-        let leases = Leases::default();
-        let shared = Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20) };
-        let scene = Self { leases, gateway: router(shared, Guard::new()) };
+        let scene = Self::with(Routes::default());
         scene.activate(active);
         scene
+    }
+
+    pub fn with(routes: Routes) -> Self {
+        let leases = Leases::default();
+        leases.set_routes(Arc::new(routes));
+        let shared = Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20) };
+        Self { leases, gateway: router(shared, Guard::new()) }
     }
 
     fn activate(&self, target: &Target) {
@@ -89,12 +97,13 @@ impl Scene {
     }
 
     async fn ask(&self, path: &str) -> Response<Body> {
-        let request = Request::builder().method("POST").uri(path).header("host", "localhost:1234");
-        self.gateway
-            .clone()
-            .oneshot(request.body(Body::from("{\"model\":\"active\"}")).unwrap())
-            .await
-            .unwrap()
+        self.send("POST", path, "{\"model\":\"active\"}").await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: &str) -> Response<Body> {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost:1234");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.gateway.clone().oneshot(request).await.unwrap()
     }
 
     /// What residency does when a model leaves: close, drain by cutting at once.
@@ -112,7 +121,7 @@ fn model(response: &Response<Body>) -> &str {
     response.headers()["x-pilothouse-model"].to_str().unwrap()
 }
 
-async fn text(response: Response<Body>) -> Result<String, axum::Error> {
+pub(super) async fn text(response: Response<Body>) -> Result<String, axum::Error> {
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await?;
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }

@@ -1,6 +1,6 @@
 //! A client's request as its server gets it, and what went wrong between the two in the client's terms.
 
-use super::{headers, path::ApiPath, pieces::Pieces, refusal::Refusal, refusal::unknown_path};
+use super::{headers, path, path::ApiPath, pieces::Pieces, refusal::Refusal, refusal::unknown_path};
 use axum::http::{HeaderMap, StatusCode, Uri};
 use pilothouse_leases::Target;
 use pilothouse_system::connect::{causes, client_for, lacks_descriptors, moved_to, no_descriptors};
@@ -17,8 +17,7 @@ pub(super) struct Onward {
 impl Onward {
     /// Refusal: unknown_path (no dialect names it).
     pub fn new(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let below = uri.path().strip_prefix("/v1/").unwrap_or_default();
-        let path = ApiPath::find(below).ok_or_else(|| unknown_path("POST", uri.path()))?;
+        let path = ApiPath::find(path::below(uri.path())).ok_or_else(|| unknown_path("POST", uri.path()))?;
         Ok(Self { path, query: uri.query().map(str::to_owned), headers: headers::to_server(headers) })
     }
 
