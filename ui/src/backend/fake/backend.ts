@@ -21,10 +21,13 @@ import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
+import { FakeParts } from './parts';
 import { FakeSettings } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
+/** Between two samples of the gauges. */
+const SAMPLE_MS = 1000;
 const PHASES: SwitchPhase[] = [
   'preparing',
   'draining',
@@ -44,6 +47,8 @@ export class FakeBackend implements Backend {
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
   readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
+  readonly #parts = new FakeParts();
+  #sampledAt = 0;
   readonly #startedAt = Date.now();
   readonly #answers: FakeAnswers;
 
@@ -62,7 +67,7 @@ export class FakeBackend implements Backend {
     await sleep(Math.min(8, this.step));
     switch (call.call) {
       case 'snapshot':
-        return this.#current();
+        return this.#current(call);
       case 'refresh':
         return { reply: 'snapshot', snapshot: this.#snapshot };
       case 'discover':
@@ -151,7 +156,7 @@ export class FakeBackend implements Backend {
       case 'gauge_history':
         return {
           reply: 'gauge_history',
-          history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
+          history: historyUntil(this.#sampledAt || Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
         };
       case 'logs':
         return {
@@ -209,12 +214,20 @@ export class FakeBackend implements Backend {
       : logLines(server, now);
   }
 
-  #current(): Reply {
-    const now = Date.now();
+  #current({ known, parts, gauges_since_ms: since }: Extract<Call, { call: 'snapshot' }>): Reply {
+    // A sample each second, however often somebody looks.
+    const now = Math.floor(Date.now() / SAMPLE_MS) * SAMPLE_MS;
     const stopped = this.scene === 'trouble';
-    const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
-    this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
-    return { reply: 'snapshot', snapshot: this.#snapshot };
+    if (this.#sampledAt !== now) {
+      this.#sampledAt = now;
+      const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
+      this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
+    }
+    if (known === undefined || !parts) return this.#parts.whole(this.#snapshot);
+    if (known === this.#snapshot.revision)
+      return { reply: 'unchanged', revision: known, now: new Date().toISOString() };
+    const history = since === undefined ? undefined : historyUntil(now, since, this.scene);
+    return this.#parts.since(known, this.#snapshot, history);
   }
 
   #change(change: Partial<Snapshot>): void {
