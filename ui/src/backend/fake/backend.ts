@@ -18,7 +18,7 @@ import { FakeAnswers } from './answers';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { historyUntil } from './history';
-import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
+import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeParts } from './parts';
@@ -233,7 +233,8 @@ export class FakeBackend implements Backend {
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
     const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
-    this.#snapshot = withStanding(changed, this.#answers.underWay());
+    const load_s = Object.fromEntries(changed.models.map(({ id }) => [id, 4]));
+    this.#snapshot = withStanding(changed, { answering: this.#answers.underWay(), load_s });
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -331,8 +332,10 @@ export class FakeBackend implements Backend {
       loaded: model.id === id || (model.loaded && id !== null),
     }));
     const active = models.find((model) => model.active);
+    const others = this.#snapshot.instances.filter((one) => one.server !== active?.server || one.model !== active.name);
     this.#change({
       models,
+      instances: [...others, ...instancesOf(active ? [active] : [], Date.now())],
       active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     });
   }
