@@ -24,6 +24,8 @@ export class SettingsFile {
   /** Somebody else has changed the file; null: nobody has. */
   outside = $state.raw<string | null>(null);
   saving = $state(0);
+  /** What was written last, for those who do not see it. */
+  said = $state('');
 
   readonly #call: (call: Call) => Promise<Reply>;
   /** One change after the other: each names the file as the one before has left it. */
@@ -59,12 +61,20 @@ export class SettingsFile {
         this.view = expectReply(await this.#call(call), 'settings').settings;
         this.outside = null;
         this.forget(key);
+        this.#say(key);
       } catch (error) {
         await this.#wasRefused(key, value, asApiError(error));
       } finally {
         this.saving -= 1;
       }
     });
+  }
+
+  #say(key: string): void {
+    const setting = this.view?.settings.find(({ about }) => about.key === key);
+    if (setting === undefined) return;
+    const { title, kind } = setting.about;
+    this.said = words.isNow(title, valueWords(kind, setting.value), setting.waits);
   }
 
   /** A value that was not taken is no longer wanted. */

@@ -42,6 +42,8 @@ export const settings = {
   entries: (n: number) => count(n, 'entry', 'entries'),
   use: (words: string) => `Use ${words}`,
   backTo: (words: string) => `Back to ${words}`,
+  isNow: (title: string, value: string, waits: boolean) =>
+    waits ? `${title} is ${value} after a restart.` : `${title} is ${value} now.`,
   afterRestart: 'after a restart',
   waits: (n: number, what: string) =>
     n === 1 ? `One change waits for a restart of ${what}.` : `${n} changes wait for a restart of ${what}.`,
