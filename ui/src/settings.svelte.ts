@@ -142,6 +142,29 @@ export function namesIn(value: unknown): string[] {
   return typeof value === 'object' && value !== null ? Object.keys(value) : [];
 }
 
+/** What may be a secret is not shown to whoever looks over a shoulder. */
+const SECRET = /key|token|secret|password/i;
+
+/** What stands in a table: each name with what it says. */
+export function entriesOf(table: unknown): [string, string][] {
+  return namesIn(table).map((name) => {
+    const value = (table as Record<string, unknown>)[name];
+    if (typeof value !== 'object' || value === null) return [name, SECRET.test(name) ? words.hidden : String(value)];
+    const parts = Object.entries(value).filter(([, part]) => part !== null && part !== '' && !isEmpty(part));
+    return [name, parts.map(([part, of]) => `${part.replaceAll('_', ' ')} ${plain(part, of)}`).join(', ')];
+  });
+}
+
+function plain(name: string, value: unknown): string {
+  if (SECRET.test(name)) return words.hidden;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([part, of]) => `${part} ${plain(part, of)}`)
+    .join(', ');
+}
+
+const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+
 /** What was typed as a value. What cannot be one stays a text: the engine says what is allowed. */
 export function typed(kind: SettingKind, text: string): unknown {
   const trimmed = text.trim();

@@ -22,7 +22,7 @@ import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeParts } from './parts';
-import { FakeSettings } from './settings';
+import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
@@ -46,7 +46,7 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
-  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
+  readonly settings: FakeSettings;
   readonly #parts = new FakeParts();
   #sampledAt = 0;
   readonly #startedAt = Date.now();
@@ -60,6 +60,11 @@ export class FakeBackend implements Backend {
     this.#snapshot = initialSnapshot(scene, Date.now());
     this.#runs = runs(scene, Date.now());
     this.#answers = new FakeAnswers(step);
+    this.settings = new FakeSettings({
+      'gateway.queue': 128,
+      'servers.ollama.max_models': 3,
+      ...(hasMany(scene) && tables),
+    });
   }
 
   async call(call: Call): Promise<Reply> {
