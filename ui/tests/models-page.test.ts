@@ -85,6 +85,7 @@ describe('the table of models', () => {
     expect(within(await within(drawer).findByTestId('drawer-needs')).getByText('Weights')).toBeTruthy();
     expect(within(drawer).getByText('the tensors in the model’s file')).toBeTruthy();
     expect(within(drawer).getByRole('link', { name: /^Run of/ })).toBeTruthy();
+    expect(within(drawer).getByTestId('drawer-held').textContent).toMatch(/^measured: process \d+, /);
     expect(
       within(drawer)
         .getAllByRole('button', { name: /^Copy: / })
