@@ -201,7 +201,7 @@ impl Subject<'_> {
 
     async fn load(&self, model: &str) -> Result<Instance, pilothouse_domain::error::ApiError> {
         let quiet: LoadProgress = Arc::new(|_| {});
-        self.client.load(&LoadRequest { model: model.into(), context: None }, quiet).await
+        self.client.load(&LoadRequest::usual(model), quiet).await
     }
 
     /// The copies of the model under test; a real server may hold others.

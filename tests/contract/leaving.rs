@@ -140,7 +140,7 @@ async fn leaving_a_llama_server_of_ours_frees_the_slot() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let adapter = llama_server::adapter(LlamaServerSettings::default(), &embedded, folder.path());
     let running = Running::start(&adapter, folder.path()).await?;
-    let request = LoadRequest { model: llama_server::MODEL.into(), context: None };
+    let request = LoadRequest::usual(llama_server::MODEL);
     let instance = running.client.load(&request, Arc::new(|_| {})).await?;
     assert_eq!(instance.slots, Some(1));
     let child = running.endpoint.at_port(instance.port.context("the child's port")?);
@@ -159,7 +159,7 @@ async fn leaving_an_ollama_frees_the_slot() -> Result<()> {
     let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let (_adapter, running) = ollama::with_model(&program, &embedded, folder.path()).await?;
-    let request = LoadRequest { model: ollama::MODEL.into(), context: None };
+    let request = LoadRequest::usual(ollama::MODEL);
     running.client.load(&request, Arc::new(|_| {})).await?;
     running.explain(table("Ollama", &running, &running.endpoint, ollama::MODEL, false).await)?;
     running.stop().await;

@@ -77,7 +77,7 @@ async fn llama_server_takes_files_that_come_later_and_survives_a_broken_one() ->
     names.sort();
     assert_eq!(names, [MODEL, "broken", "copy", "other"]);
     let load = async |model: &str| {
-        let request = LoadRequest { model: model.into(), context: None };
+        let request = LoadRequest::usual(model);
         running.client.load(&request, Arc::new(|_| {})).await
     };
     let error = load("broken").await.expect_err("a broken file was loaded");

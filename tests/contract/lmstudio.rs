@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use pilothouse_domain::{
     endpoint::{Endpoint, Secret},
     error::ErrorCode,
-    model::ModelPurpose,
+    model::{LoadSettings, ModelPurpose},
     server::ServerId,
     settings::LmStudioSettings,
 };
@@ -121,7 +121,7 @@ async fn bionic_simulated_keeps_the_contract_and_is_called_by_its_name() -> Resu
     let models = client.models().await?;
     let own = models.iter().find(|model| model.name == "simulated/gamma-1b").context("its own model")?;
     assert_eq!(own.format.as_deref(), Some("splash"), "{own:?}");
-    let ask = LoadRequest { model: own.name.clone(), context: None };
+    let ask = LoadRequest::usual(own.name.clone());
     assert_eq!(client.load(&ask, Arc::new(|_| {})).await?.model, own.name);
     Ok(())
 }
@@ -144,7 +144,7 @@ async fn lmstudio_simulated_tells_why_a_load_failed() -> Result<()> {
     let sim = LmStudioSim::start(quick(folder.path(), Profile::V0425)).await?;
     let adapter = adapter(&sim)?;
     let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
-    let ask = LoadRequest { model: MODEL.into(), context: None };
+    let ask = LoadRequest::usual(MODEL);
     let cases = [
         (FailLoad::Guardrail, ErrorCode::DoesNotFit),
         // The same refusal under a status that means success.
@@ -191,8 +191,9 @@ async fn lmstudio_simulated_is_started_and_stopped_by_lms() -> Result<()> {
     }
     let found = adapter.find_running().await.context("it was started")?;
     let client = adapter.client(&found.endpoint);
-    let instance =
-        client.load(&LoadRequest { model: MODEL.into(), context: Some(2048) }, Arc::new(|_| {})).await?;
+    let instance = client
+        .load(&LoadRequest { model: MODEL.into(), with: LoadSettings::context(Some(2048)) }, Arc::new(|_| {}))
+        .await?;
     assert_eq!(instance.context, Some(2048));
     drop(client.generate(&request(&instance.id, "Hello", 4, false)).await?);
 
@@ -219,7 +220,7 @@ async fn lms_of_0_3_simulated_is_heard_and_not_waited_for() -> Result<()> {
     let sim = LmStudioSim::start(quick(folder.path(), Profile::V03)).await?;
     let adapter = adapter(&sim)?;
     let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
-    let ask = LoadRequest { model: MODEL.into(), context: None };
+    let ask = LoadRequest::usual(MODEL);
     sim.set_faults(Faults { fail_load: Some(FailLoad::Guardrail), ..Faults::default() });
     let error = client.load(&ask, Arc::new(|_| {})).await.expect_err("the load was made to fail");
     assert_eq!(error.code, ErrorCode::DoesNotFit, "{error:?}");

@@ -6,7 +6,11 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use futures_util::StreamExt;
-use pilothouse_domain::{error::ErrorCode, model::Expiry, settings::OllamaSettings};
+use pilothouse_domain::{
+    error::ErrorCode,
+    model::{Expiry, LoadSettings},
+    settings::OllamaSettings,
+};
 use pilothouse_servers::{GenerateRequest, LoadRequest, ServerAdapter, ollama::Ollama};
 use pilothouse_tests::sandbox::free_port;
 use serde_json::{Value, json};
@@ -90,7 +94,7 @@ async fn ollama_models_of_others_keep_their_keep_alive() -> Result<()> {
         let events: Vec<_> = running.client.generate(&request).await?.collect().await;
         events.into_iter().collect::<Result<Vec<_>, _>>().context("an answer")
     };
-    let load = LoadRequest { model: MODEL.into(), context: None };
+    let load = LoadRequest::usual(MODEL);
     as_owner(json!("10m")).await?;
     let loads = || running.said().matches("starting llama-server").count();
     let loaded = loads();
@@ -152,7 +156,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     };
     running.explain(contract(&subject).await)?;
 
-    let request = LoadRequest { model: MODEL.into(), context: Some(1024) };
+    let request = LoadRequest { model: MODEL.into(), with: LoadSettings::context(Some(1024)) };
     let instance = running.client.load(&request, Arc::new(|_| {})).await?;
     assert_eq!((instance.context, instance.expiry), (Some(1024), Expiry::Never));
     running.stop().await;

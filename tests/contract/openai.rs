@@ -58,7 +58,7 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
     std::fs::create_dir_all(&places.run)?;
     let running =
         Running::start(&LlamaServer::new(LlamaServerSettings::default(), places), folder.path()).await?;
-    running.client.load(&LoadRequest { model: MODEL.into(), context: None }, Arc::new(|_| {})).await?;
+    running.client.load(&LoadRequest::usual(MODEL), Arc::new(|_| {})).await?;
     let adapter = seen_as_remote(&running.client.openai()).await?;
     let found = adapter.find_running().await.expect("a remote server is always known");
     assert!(found.pid.is_some(), "it listens on this machine");

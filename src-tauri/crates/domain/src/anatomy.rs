@@ -1,6 +1,9 @@
 //! What of a model's build decides how much memory it takes and how fast it answers. Read from the head of its file by
 //! `engine::model_files`; sizes in bytes, lengths in elements.
 
+use serde::{Deserialize, Serialize};
+use ts_rs::TS;
+
 /// The attention of one layer, as far as its cache is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CachedLayer {
@@ -108,7 +111,9 @@ impl Anatomy {
 }
 
 /// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, TS)]
+#[serde(rename_all = "snake_case")]
+#[ts(export)]
 pub enum KvType {
     F32,
     #[default]

@@ -2,6 +2,7 @@
 
 use crate::{
     Timestamp,
+    anatomy::KvType,
     error::{ApiError, ErrorCode},
     server::ServerId,
 };
@@ -93,6 +94,29 @@ impl Model {
 
     pub fn reference(&self) -> ModelRef {
         ModelRef { server: self.server.clone(), model: self.name.clone() }
+    }
+}
+
+/// With what a model shall be put into memory. What is left out is as its server does it by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, TS)]
+#[serde(default)]
+#[ts(export)]
+pub struct LoadSettings {
+    /// Tokens per request.
+    #[ts(optional)]
+    pub context: Option<u64>,
+    /// Requests at a time, 1 and more.
+    #[ts(optional)]
+    pub parallel: Option<u32>,
+    /// How keys and values are kept.
+    #[ts(optional)]
+    pub kv_type: Option<KvType>,
+}
+
+impl LoadSettings {
+    /// Only the context, in tokens, where one is wanted.
+    pub fn context(context: Option<u64>) -> Self {
+        Self { context, ..Self::default() }
     }
 }
 

@@ -6,7 +6,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     hang::Slot,
-    model::{Instance, Model},
+    model::{Instance, LoadSettings, Model},
 };
 use std::{sync::Arc, time::Instant};
 
@@ -21,8 +21,14 @@ pub struct Health {
 pub struct LoadRequest {
     /// The model's name on that server.
     pub model: String,
-    /// Context length in tokens; `None`: the server's default.
-    pub context: Option<u64>,
+    pub with: LoadSettings,
+}
+
+impl LoadRequest {
+    /// As its server loads it by itself.
+    pub fn usual(model: impl Into<String>) -> Self {
+        Self { model: model.into(), with: LoadSettings::default() }
+    }
 }
 
 /// Gets the fraction of a load that is done, 0–1.

@@ -230,7 +230,7 @@ impl FakeServer {
         let mut world = self.lock();
         world.acts.push(Act::Loaded(request.model.clone()));
         let held = world.held.get_mut(&instance.id).map(|(_, held)| held);
-        let context = request.context.or(instance.context);
+        let context = request.with.context.or(instance.context);
         held.into_iter().for_each(|held| held.context = context);
         Ok(Instance { context, ..instance })
     }

@@ -104,7 +104,7 @@ impl LmStudioClient {
     }
 
     async fn load_v1(&self, request: &LoadRequest) -> Result<Instance, ApiError> {
-        let body = Load { model: &request.model, context_length: request.context };
+        let body = Load { model: &request.model, context_length: request.with.context };
         let loaded: Loaded = self.http.post("/api/v1/models/load", &body, None).await.map_err(load_error)?;
         let listed = self.instances().await?.into_iter().find(|instance| instance.id == loaded.instance_id);
         listed.ok_or_else(|| not_there(&request.model))

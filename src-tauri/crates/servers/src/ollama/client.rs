@@ -74,7 +74,7 @@ impl OllamaClient {
         let hit = hit.map(|running| instance(running, now));
         Ok(hit.filter(|it| {
             let leaves = matches!(it.expiry, Expiry::At(at) if at <= now);
-            !leaves && request.context.is_none_or(|wanted| it.context == Some(wanted))
+            !leaves && request.with.context.is_none_or(|wanted| it.context == Some(wanted))
         }))
     }
 
@@ -109,7 +109,7 @@ impl ServerClient for OllamaClient {
         if let Some(resident) = self.resident(request).await? {
             return Ok(resident);
         }
-        let options = request.context.map(|num_ctx| LoadOptions { num_ctx });
+        let options = request.with.context.map(|num_ctx| LoadOptions { num_ctx });
         let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
         // No limit: Ollama aborts a load whose asker hangs up (Ollama issue 7408).
         let answer = self.http.post::<Done>("/api/generate", &body, None).await;

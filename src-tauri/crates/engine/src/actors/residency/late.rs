@@ -8,7 +8,7 @@ use futures_util::{
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Instance, ModelRef},
+    model::{Instance, LoadSettings, ModelRef},
 };
 use pilothouse_servers::{LoadProgress, LoadRequest};
 use std::time::Duration;
@@ -71,7 +71,7 @@ impl ResidencyWiring {
         progress: LoadProgress,
         context: Option<u64>,
     ) -> Loading<'a> {
-        let request = LoadRequest { model: model.model.clone(), context };
+        let request = LoadRequest { model: model.model.clone(), with: LoadSettings::context(context) };
         if joined.is_none() && !connection.client.loads_go_on() {
             let load = async move { self.load(&model.server, &*connection.client, &request, progress).await };
             return Loading { instance: load.boxed(), late: None };
@@ -88,7 +88,7 @@ impl ResidencyWiring {
 impl ResidencyWiring {
     /// Begins to load one more copy of a model, which goes on without its asker. `copy`: the name that it is expected to have.
     pub(super) fn begin_copy(&self, copy: ModelRef, model: &str, connection: &Connection) -> LateLoad {
-        let request = LoadRequest { model: model.to_owned(), context: None };
+        let request = LoadRequest::usual(model);
         let (around, server, client) = (self.clone(), copy.server.clone(), connection.client.clone());
         let load = async move {
             let instance = client.load_copy(&request).await?;

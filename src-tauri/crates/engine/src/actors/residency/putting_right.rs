@@ -7,7 +7,7 @@ use super::{
 };
 use pilothouse_domain::{
     error::ApiError,
-    model::{Instance, ModelRef},
+    model::{Instance, LoadSettings, ModelRef},
     server::{Ownership, ServerId},
 };
 use pilothouse_servers::LoadRequest;
@@ -96,7 +96,7 @@ impl ResidencyWiring {
             }
             // Whoever else loaded it had a context of his own.
             let context = before.context.filter(|_| !borrowed.ours);
-            let request = LoadRequest { model: before.model.clone(), context };
+            let request = LoadRequest { model: before.model.clone(), with: LoadSettings::context(context) };
             let reference = ModelRef { server: borrowed.server.clone(), model: before.model.clone() };
             let (limit, _) = self.load_limit(&reference).await;
             let load = self.load(&borrowed.server, &*connection.client, &request, Arc::new(|_| {}));

@@ -119,7 +119,7 @@ impl Transaction {
             self.supervisor(&previous.server)?.staying(&previous.instance).await;
             return Ok(previous.clone());
         }
-        let request = LoadRequest { model: previous.model.clone(), context: None };
+        let request = LoadRequest::usual(previous.model.clone());
         let (limit, _) = self.around.load_limit(&previous.reference()).await;
         let load = self.around.load(&previous.server, &*connection.client, &request, Arc::new(|_| {}));
         let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;
