@@ -45,6 +45,11 @@ impl FakeJournal {
         self.lock().rows.clone()
     }
 
+    /// What is held, as it was written last.
+    pub fn kept_now(&self) -> Kept {
+        self.lock().kept.clone()
+    }
+
     pub fn kept_active(&self) -> Option<Active> {
         self.lock().active.clone()
     }

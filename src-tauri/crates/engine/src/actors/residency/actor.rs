@@ -81,6 +81,8 @@ pub(super) struct Residency {
     pub(super) begun: Instant,
     /// Pinned models that have been in memory.
     pub(super) pinned_there: BTreeSet<ModelRef>,
+    /// Since when what is held is not listed.
+    pub(super) missing_since: BTreeMap<(ModelRef, String), Instant>,
     /// What was brought back lately.
     pub(super) agains: Vec<(ModelRef, Instant)>,
     pub(super) next: Option<Next>,
@@ -133,6 +135,7 @@ impl Residency {
             role_used: BTreeMap::new(),
             begun: Instant::now(),
             pinned_there: BTreeSet::new(),
+            missing_since: BTreeMap::new(),
             agains: Vec::new(),
             next: None,
             numbers: 0,

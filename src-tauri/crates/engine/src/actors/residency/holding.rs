@@ -1,11 +1,12 @@
 //! What is held in memory beside the active model: by which roles, for which requests, under which pins; and what can be taken back.
 
 use super::rearranging::Target;
+use crate::hub::ArrangementView;
 use pilothouse_domain::{
     Timestamp,
     model::{LoadSettings, ModelRef},
     residency::{Arrangement, Kept},
-    scene::OnRequest,
+    scene::{Held, OnRequest, RoleView},
 };
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
@@ -41,6 +42,24 @@ impl Holding {
             pins: self.pins.iter().cloned().collect(),
             on_request: self.on_request.keys().cloned().collect(),
             loaded_with: self.loaded_with.iter().map(|(model, with)| (model.clone(), *with)).collect(),
+        }
+    }
+
+    /// What is held, as the hub shows it.
+    pub fn view(&self, held: &Arrangement, waits: &BTreeSet<String>) -> ArrangementView {
+        let lead = held.lead.as_ref().and_then(|lead| held.roles.get(lead));
+        let role = |(role, one): (&String, &Held)| RoleView {
+            role: role.clone(),
+            held: one.clone(),
+            leads: held.lead.as_ref() == Some(role),
+            waits: waits.contains(role),
+            absent: self.absent.get(role).cloned(),
+        };
+        ArrangementView {
+            scene: held.scene.clone(),
+            lead_priority: lead.map(|lead| lead.priority).unwrap_or_default(),
+            roles: held.roles.iter().map(role).collect(),
+            restore_at: self.before.as_ref().map(|(at, _)| *at),
         }
     }
 

@@ -22,6 +22,8 @@ mod lending;
 mod proof;
 mod putting_right;
 #[cfg(test)]
+mod random_scene_tests;
+#[cfg(test)]
 mod random_tests;
 mod rearranging;
 mod restoring;

@@ -266,7 +266,7 @@ fn run(room: bool, moves: Vec<Move>) -> Result<(), TestCaseError> {
     }
 }
 
-fn number(name: &str, default: u32) -> u32 {
+pub(super) fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

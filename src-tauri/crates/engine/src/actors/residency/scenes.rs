@@ -5,7 +5,7 @@ use super::{
     actor::{Next, Residency, Running},
     ended,
     holding::Holding,
-    rearranging::{Handed, Order, Purpose, Rearranged, Rearrangement, Target, plan_view, view},
+    rearranging::{Handed, Order, Purpose, Rearranged, Rearrangement, Target, plan_view},
     transaction::{Beside, Cause},
 };
 use crate::hub::{Report, Standing};
@@ -440,9 +440,8 @@ impl Residency {
     pub(super) fn tell_held(&self) {
         let hub = &self.around.hub;
         hub.report(Report::Active { active: self.active.clone(), standing: self.standing.clone() });
-        let restore_at = self.holding.before.as_ref().map(|(at, _)| *at);
-        let held = self.arrangement();
-        hub.report(Report::Arrangement(view(&held, &BTreeSet::new(), &self.holding.absent, restore_at)));
+        let view = self.holding.view(&self.arrangement(), &BTreeSet::new());
+        hub.report(Report::Arrangement(view));
         hub.report(Report::Pins(self.holding.pins.iter().cloned().collect()));
         let idle_s = self.around.memory.borrow().idle_s;
         hub.report(Report::OnRequest(self.holding.on_request(idle_s)));
@@ -724,6 +723,8 @@ impl Residency {
             evict: evicted.iter().filter_map(active).collect(),
             with: with_of(to),
             previous_with: previous.as_ref().map(with_of).unwrap_or_default(),
+            held: self.arrangement(),
+            holding: self.holding.clone(),
         }
     }
 

@@ -16,12 +16,14 @@ use pilothouse_domain::{
     snapshot::Snapshot,
     switch::SwitchOutcome,
 };
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 use tokio::time::Instant;
 
 /// A role or pin that was lost is brought back so often within `AGAIN_WINDOW`, then it is left to the next request.
 const AGAIN: usize = 3;
 const AGAIN_WINDOW: Duration = Duration::from_secs(120);
+/// A server that has just come back tells what it has in memory a moment after it is ready: what is missing for so long is lost.
+const MISSING_FOR: Duration = Duration::from_secs(5);
 
 impl Residency {
     /// A program has asked for a model that is not in memory.
@@ -188,11 +190,10 @@ impl Residency {
         if self.is_changing() || self.lent.is_some() {
             return;
         }
+        let missing = self.long_missing(snapshot);
         let lost = |model: &ModelRef, instance: &str| {
-            let server = snapshot.server(&model.server)?;
-            let settled = server.state == ServerState::Ready && !snapshot.is_remote(&model.server);
-            let there = snapshot.instances.iter().any(|one| one.server == model.server && one.id == instance);
-            (settled && !there).then_some(server.ownership == Some(Ownership::Ours))
+            let ours = snapshot.server(&model.server)?.ownership == Some(Ownership::Ours);
+            missing.contains(&(model.clone(), instance.to_owned())).then_some(ours)
         };
         let mut again: Option<ModelRef> = None;
         let mut told = false;
@@ -233,6 +234,31 @@ impl Residency {
         if let Some(model) = again.or_else(|| self.missing_pin(snapshot)) {
             self.bring_back(&model);
         }
+    }
+
+    /// What is held by roles or requests and has not been listed for a while by its server, which is ready.
+    fn long_missing(&mut self, snapshot: &Snapshot) -> BTreeSet<(ModelRef, String)> {
+        let roles = self.arrangement.roles.values();
+        let of_roles = roles.filter_map(|held| Some((held.model.clone(), held.instance.clone()?)));
+        let asked = self.holding.on_request.iter();
+        let held: Vec<_> =
+            of_roles.chain(asked.map(|(model, asked)| (model.clone(), asked.instance.clone()))).collect();
+        let missing: BTreeSet<(ModelRef, String)> = held
+            .into_iter()
+            .filter(|(model, instance)| {
+                let ready = snapshot.server(&model.server).is_some_and(|server| {
+                    server.state == ServerState::Ready && !snapshot.is_remote(&server.id)
+                });
+                ready
+                    && !snapshot.instances.iter().any(|one| one.server == model.server && one.id == *instance)
+            })
+            .collect();
+        self.missing_since.retain(|one, _| missing.contains(one));
+        for one in missing {
+            self.missing_since.entry(one).or_insert_with(Instant::now);
+        }
+        let long = self.missing_since.iter().filter(|(_, since)| since.elapsed() >= MISSING_FOR);
+        long.map(|(one, _)| one.clone()).collect()
     }
 
     /// A pinned model that a server of ours has lost.

@@ -10,14 +10,14 @@ pub(super) use circumstances::plan_view;
 use super::{Connection, ResidencyWiring, clearing::Clearing, holding::Holding, late::LateLoad};
 use crate::{
     actors::bounds::until_cancelled,
-    hub::{ArrangementView, Report, Standing},
+    hub::{Report, Standing},
 };
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, LoadSettings, Model, ModelRef},
     residency::{Arrangement, ArrangementPlan, Move, Spare},
-    scene::{Arranging, RoleView, SceneReport},
+    scene::{Arranging, SceneReport},
     server::ServerId,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase},
 };
@@ -142,6 +142,8 @@ pub(super) struct Rearrangement {
     journalled: bool,
     committed: bool,
     strays: Vec<ModelRef>,
+    /// Strays that are wanted now.
+    wanted_strays: Vec<ModelRef>,
     late: Vec<LateLoad>,
     /// Loads of earlier transactions that still go on.
     joined: Vec<LateLoad>,
@@ -165,8 +167,10 @@ impl Rearrangement {
     pub fn new(order: Order, handed: Handed) -> Self {
         let Handed { around, holding, before, standing, cancel, ending, mut strays, joined, clearing } =
             handed;
-        // What is wanted now is no stray any more.
-        strays.retain(|stray| !order.targets.iter().any(|target| target.model.reference() == *stray));
+        // What is wanted now is no stray any more, unless this fails.
+        let is_wanted =
+            |stray: &ModelRef| order.targets.iter().any(|target| target.model.reference() == *stray);
+        let wanted_strays = strays.extract_if(.., |stray| is_wanted(stray)).collect();
         let now = CancellationToken::new();
         if order.now {
             now.cancel();
@@ -207,6 +211,7 @@ impl Rearrangement {
             journalled: true,
             committed: false,
             strays,
+            wanted_strays,
             late: vec![],
             joined,
             clearing,
@@ -233,6 +238,9 @@ impl Rearrangement {
             }
         };
         self.around.hub.report(Report::Arranging(None));
+        if !self.committed {
+            self.strays.append(&mut self.wanted_strays);
+        }
         let late = self.late.into_iter().filter(|late| !late.is_over()).collect();
         let rearranged = Rearranged {
             purpose: self.order.purpose,
@@ -253,6 +261,7 @@ impl Rearrangement {
             self.until_cancelled(clearing.map(Ok)).await?;
         }
         self.look().await?;
+        self.clear_strays().await;
         let plan = self.plan()?;
         self.evicted = plan.evicted;
         self.shown.steps = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
@@ -309,6 +318,21 @@ impl Rearrangement {
         Ok(())
     }
 
+    /// What earlier changes had to leave in memory goes before anything is loaded beside it.
+    async fn clear_strays(&mut self) {
+        let (now, later) = std::mem::take(&mut self.strays)
+            .into_iter()
+            .partition(|stray| self.connections.contains_key(&stray.server));
+        self.strays = later;
+        let now: Vec<ModelRef> = now;
+        for stray in now {
+            if let Err(error) = self.around.take_out(&stray, &self.ending).await {
+                tracing::warn!(%error, model = %stray, "is still in memory");
+                self.strays.push(stray);
+            }
+        }
+    }
+
     fn plan(&self) -> Result<ArrangementPlan, ApiError> {
         circumstances::plan(&self.around, &self.order, &self.before, &self.holding)
     }
@@ -324,9 +348,8 @@ impl Rearrangement {
     fn tell(&self) {
         let active = self.held.active.clone();
         self.around.hub.report(Report::Active { active, standing: self.standing.clone() });
-        let restore_at = self.holding.before.as_ref().map(|(at, _)| *at);
-        let view = view(&self.held, &self.waits, &self.absent, restore_at);
-        self.around.hub.report(Report::Arrangement(view));
+        let holding = Holding { absent: self.absent.clone(), ..self.holding.clone() };
+        self.around.hub.report(Report::Arrangement(holding.view(&self.held, &self.waits)));
     }
 
     /// Lets the requests of everybody wait whose model is about to leave, or ends that.
@@ -391,30 +414,4 @@ fn make_room(moves: &mut VecDeque<Move>, failed: &Move, error: ApiError) -> Opti
     moves.push_front(Move::Load(model.clone()));
     later.into_iter().rev().for_each(|one| moves.push_front(one));
     Some(())
-}
-
-/// What is held, as the hub shows it.
-pub(super) fn view(
-    held: &Arrangement,
-    waits: &BTreeSet<String>,
-    absent: &BTreeMap<String, String>,
-    restore_at: Option<Timestamp>,
-) -> ArrangementView {
-    let lead = held.lead.as_ref().and_then(|lead| held.roles.get(lead));
-    ArrangementView {
-        scene: held.scene.clone(),
-        lead_priority: lead.map(|lead| lead.priority).unwrap_or_default(),
-        roles: held
-            .roles
-            .iter()
-            .map(|(role, one)| RoleView {
-                role: role.clone(),
-                held: one.clone(),
-                leads: held.lead.as_ref() == Some(role),
-                waits: waits.contains(role),
-                absent: absent.get(role).cloned(),
-            })
-            .collect(),
-        restore_at,
-    }
 }

@@ -234,7 +234,7 @@ impl Rearrangement {
         if is_scene {
             self.holding.before = Some((Timestamp::now(), self.before.clone()));
         }
-        let arrived = self.loaded.iter().map(|model| (model.clone(), false));
+        let arrived = self.loaded.iter().chain(&self.wanted_strays).map(|model| (model.clone(), false));
         let wanted = after.models();
         // What leaves after the commit must leave also when we die before it has.
         let going = self.before.models().into_iter().filter(|model| {

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::actors::residency::Undone;
+use crate::hub::{Names, Report};
 use pilothouse_domain::model::ModelRef;
+use pilothouse_leases::{Asked, Lease, Refused};
 
 fn of(name: &str) -> ModelRef {
     ModelRef::new("one", name)
@@ -130,4 +132,104 @@ async fn an_idle_role_leaves_after_its_time_and_not_while_it_answers() {
     assert_eq!(one.held(), ["a"]);
     scene.rest(300).await;
     assert_eq!(scene.held(), ["a"], "the active model has no such time");
+}
+
+/// A program asks for a model by its name.
+fn asks(scene: &Scene, model: &str) -> tokio::task::JoinHandle<Result<Lease, Refused>> {
+    let (leases, model) = (scene.leases.clone(), model.to_owned());
+    tokio::spawn(async move { leases.take(Asked::new(Some(&model))).await })
+}
+
+/// The same, where the settings allow it.
+async fn on_request(scene: &Scene) {
+    scene.hub.report(Report::Names(Names { loads_on_request: true, ..Names::default() }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_program_asks_for_is_loaded_once_for_all_who_wait_and_leaves_when_idle() {
+    let (scene, one) = roomy().await;
+    on_request(&scene).await;
+    scene.set_memory(|memory| memory.idle_s = 60);
+    let loads = one.loads();
+    let waiting: Vec<_> = (0..20).map(|_| asks(&scene, "b")).collect();
+    let mut leases = vec![];
+    for waiter in waiting {
+        leases.push(waiter.await.unwrap().unwrap());
+        leases.pop();
+    }
+    scene.rest(1).await;
+    assert_eq!((one.loads() - loads, scene.held()), (1, vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!((scene.active().as_deref(), scene.now().on_request.len()), (Some("a"), 1));
+    // While it answers it does not grow old.
+    let lease = asks(&scene, "b").await.unwrap().unwrap();
+    scene.rest(200).await;
+    assert_eq!(scene.held(), ["a", "b"]);
+    drop(lease);
+    scene.rest(40).await;
+    assert_eq!(scene.held(), ["a", "b"], "not before its time");
+    scene.rest(40).await;
+    assert_eq!((scene.held(), scene.now().on_request.len()), (vec!["a".to_owned()], 0));
+    assert!(scene.now().undo.as_ref().is_none_or(|undo| undo.done.contains("a is active")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_loaded_is_refused_with_the_reason_and_nothing_hangs() {
+    let (scene, one) = roomy().await;
+    on_request(&scene).await;
+    one.faults(|faults| faults.load = failing());
+    let refused = asks(&scene, "b").await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("It is damaged"), "{refused}");
+    assert_eq!((scene.held(), scene.route()), (vec!["a".to_owned()], "a".into()));
+    one.faults(|faults| faults.load = Fault::Hang);
+    scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (10, 20));
+    let refused = asks(&scene, "c").await.unwrap().unwrap_err();
+    assert!(!refused.to_string().is_empty());
+    one.faults(|faults| faults.load = Fault::None);
+    scene.rest(60).await;
+    assert!(asks(&scene, "c").await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wish_waits_for_a_switch_and_is_not_lost_by_one() {
+    let (scene, _) = roomy().await;
+    on_request(&scene).await;
+    let switching = scene.click(wanted("b"));
+    scene.rest(1).await;
+    let wish = asks(&scene, "c");
+    assert_eq!(switching.await.unwrap().unwrap().outcome, SwitchOutcome::Committed);
+    assert_eq!(wish.await.unwrap().unwrap().target().model, "c");
+    // A switch comes between: a person goes first, the wish is heard afterwards.
+    let wish = asks(&scene, "a");
+    scene.rest(1).await;
+    assert_eq!(scene.switch("c").await.unwrap().outcome, SwitchOutcome::Committed);
+    assert_eq!(wish.await.unwrap().unwrap().target().model, "a");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_left_because_nobody_asked_comes_back_for_whoever_does() {
+    let (scene, _) = roomy().await;
+    let mut small = scene.role("small", "b");
+    small.held.idle_s = Some(30);
+    let roles = vec![scene.role("critical", "a"), small];
+    let aim = crate::actors::residency::Aim::Roles { scene: Some("S".into()), roles };
+    scene.residency.apply(aim, false, false).await.unwrap();
+    scene.rest(60).await;
+    assert_eq!(scene.route_of("small"), "away: b");
+    // Also where the settings forbid loads on request: it is the scene's.
+    let lease = asks(&scene, "small").await.unwrap().unwrap();
+    assert_eq!((lease.target().model.as_str(), scene.route_of("small")), ("b", "b".into()));
+    assert!(scene.now().on_request.is_empty(), "it is the role's, not the request's");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_measurement_lets_no_load_on_request_in() {
+    let (scene, _) = roomy().await;
+    on_request(&scene).await;
+    let model = scene.now().models[0].model.clone();
+    let loan =
+        scene.residency.borrow(vec![model], "A benchmark".into(), CancellationToken::new()).await.unwrap();
+    let refused = asks(&scene, "b").await.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("A benchmark"), "{refused}");
+    loan.give_back().await;
+    assert!(asks(&scene, "b").await.unwrap().is_ok());
 }

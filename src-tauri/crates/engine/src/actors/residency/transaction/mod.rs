@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, ResidencyWiring, clearing::Clearing, late::LateLoad};
+use super::{Connection, ResidencyWiring, clearing::Clearing, holding::Holding, late::LateLoad};
 use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
@@ -15,7 +15,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, LoadSettings, Model, ModelRef},
-    residency::{Situation, Step, make_room, plan},
+    residency::{Arrangement, Situation, Step, make_room, plan},
     server::ServerId,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching},
 };
@@ -53,6 +53,9 @@ pub(super) struct Beside {
     /// With what the target is loaded, and with what the previous one was.
     pub with: LoadSettings,
     pub previous_with: LoadSettings,
+    /// What is held, for views: the role that leads stands for the target from the commit on.
+    pub held: Arrangement,
+    pub holding: Holding,
 }
 
 /// How a transaction ended, what is active now, and what it had to leave in memory.

@@ -11,7 +11,7 @@ use pilothouse_domain::{
     residency::Step,
     switch::{Active, SwitchPhase},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -107,6 +107,11 @@ impl Transaction {
         if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&self.to.server)) {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());
+        }
+        let mut held = self.beside.held.clone();
+        if held.lead.is_some() {
+            held.lead_with(&active);
+            self.around.hub.report(Report::Arrangement(self.beside.holding.view(&held, &BTreeSet::new())));
         }
         self.active = Some(active);
         self.stand(Standing::Open);
