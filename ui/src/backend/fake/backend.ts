@@ -18,13 +18,16 @@ import { FakeAnswers } from './answers';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { historyUntil } from './history';
-import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
+import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
-import { FakeSettings } from './settings';
+import { FakeParts } from './parts';
+import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
+/** Between two samples of the gauges. */
+const SAMPLE_MS = 1000;
 const PHASES: SwitchPhase[] = [
   'preparing',
   'draining',
@@ -43,7 +46,9 @@ export class FakeBackend implements Backend {
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
-  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
+  readonly settings: FakeSettings;
+  readonly #parts = new FakeParts();
+  #sampledAt = 0;
   readonly #startedAt = Date.now();
   readonly #answers: FakeAnswers;
 
@@ -55,6 +60,11 @@ export class FakeBackend implements Backend {
     this.#snapshot = initialSnapshot(scene, Date.now());
     this.#runs = runs(scene, Date.now());
     this.#answers = new FakeAnswers(step);
+    this.settings = new FakeSettings({
+      'gateway.queue': 128,
+      'servers.ollama.max_models': 3,
+      ...(hasMany(scene) && tables),
+    });
   }
 
   async call(call: Call): Promise<Reply> {
@@ -62,7 +72,7 @@ export class FakeBackend implements Backend {
     await sleep(Math.min(8, this.step));
     switch (call.call) {
       case 'snapshot':
-        return this.#current();
+        return this.#current(call);
       case 'refresh':
         return { reply: 'snapshot', snapshot: this.#snapshot };
       case 'discover':
@@ -151,7 +161,7 @@ export class FakeBackend implements Backend {
       case 'gauge_history':
         return {
           reply: 'gauge_history',
-          history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
+          history: historyUntil(this.#sampledAt || Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
         };
       case 'logs':
         return {
@@ -209,18 +219,27 @@ export class FakeBackend implements Backend {
       : logLines(server, now);
   }
 
-  #current(): Reply {
-    const now = Date.now();
+  #current({ known, parts, gauges_since_ms: since }: Extract<Call, { call: 'snapshot' }>): Reply {
+    // A sample each second, however often somebody looks.
+    const now = Math.floor(Date.now() / SAMPLE_MS) * SAMPLE_MS;
     const stopped = this.scene === 'trouble';
-    const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
-    this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
-    return { reply: 'snapshot', snapshot: this.#snapshot };
+    if (this.#sampledAt !== now) {
+      this.#sampledAt = now;
+      const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
+      this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
+    }
+    if (known === undefined || !parts) return this.#parts.whole(this.#snapshot);
+    if (known === this.#snapshot.revision)
+      return { reply: 'unchanged', revision: known, now: new Date().toISOString() };
+    const history = since === undefined ? undefined : historyUntil(now, since, this.scene);
+    return this.#parts.since(known, this.#snapshot, history);
   }
 
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
     const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
-    this.#snapshot = withStanding(changed, this.#answers.underWay());
+    const load_s = Object.fromEntries(changed.models.map(({ id }) => [id, 4]));
+    this.#snapshot = withStanding(changed, { answering: this.#answers.underWay(), load_s });
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -318,8 +337,10 @@ export class FakeBackend implements Backend {
       loaded: model.id === id || (model.loaded && id !== null),
     }));
     const active = models.find((model) => model.active);
+    const others = this.#snapshot.instances.filter((one) => one.server !== active?.server || one.model !== active.name);
     this.#change({
       models,
+      instances: [...others, ...instancesOf(active ? [active] : [], Date.now())],
       active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     });
   }
