@@ -24,7 +24,6 @@ use axum::{
 use bytes::Bytes;
 use futures_util::{FutureExt, StreamExt, future::BoxFuture};
 use pilothouse_leases::{Asked, Lease, Refused, Target};
-use pilothouse_system::connect::closed_unanswered;
 use std::{
     sync::{
         Arc,
@@ -165,16 +164,15 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     let cut = lease.cut().clone();
     let mut resent = 0;
     let answer = loop {
-        let request =
-            onward.request(&target, splice::rename(body, named, &target.instance, governed.is_some()));
+        let body = splice::rename(body, named, &target.instance, governed.is_some());
         let answer = tokio::select! {
-            answer = request.send() => answer,
+            answer = onward.send(&shared.lines, &target, body) => answer,
             () = cut.cancelled() => return heard.calm(Sent::Again(leaving(&target))),
         };
         match answer {
             // Servers close connections without a word, llama-server after some requests: whoever sends at that moment is
             // not to blame, and its client has heard nothing.
-            Err(error) if resent < RESENT && closed_unanswered(&error) && !is_leaving(shared, &lease) => {
+            Err(error) if resent < RESENT && error.is_unheard() && !is_leaving(shared, &lease) => {
                 resent += 1;
                 tracing::debug!(%error, resent, "the connection was closed, sending again");
             }

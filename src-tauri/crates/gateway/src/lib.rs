@@ -14,6 +14,7 @@ mod form;
 mod forward;
 mod headers;
 mod heard;
+mod here;
 mod listing;
 #[cfg(test)]
 mod names_tests;
@@ -44,6 +45,7 @@ struct Shared {
     leases: Leases,
     /// Memory for the bodies of all requests.
     bodies: body::Budget,
+    lines: here::Lines,
 }
 
 /// The running gateway.
@@ -53,7 +55,8 @@ impl Gateway {
     /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
     /// port_taken, internal.
     pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
-        let shared = Shared { leases, bodies: body::Budget::new(body::BUDGET) };
+        let shared =
+            Shared { leases, bodies: body::Budget::new(body::BUDGET), lines: here::Lines::default() };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::with_hosts(hosts, "gateway.hosts");
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))

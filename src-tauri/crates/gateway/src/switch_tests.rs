@@ -82,7 +82,8 @@ impl Scene {
     pub fn with(routes: Routes) -> Self {
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
-        let shared = Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20) };
+        let shared =
+            Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20), lines: Default::default() };
         Self { leases, gateway: router(shared, Guard::new()) }
     }
 
@@ -231,4 +232,37 @@ async fn a_request_that_meets_a_closed_connection_is_sent_again() {
         assert_eq!(response.status(), StatusCode::OK, "request {n}");
         text(response).await.unwrap();
     }
+}
+
+/// Tokens come faster than they can be written one by one: what has arrived goes on together, and nothing is waited for.
+#[tokio::test]
+async fn what_has_arrived_is_handed_on_together_and_what_has_not_is_not_waited_for() {
+    use futures_util::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (say, mut pieces) = mpsc::channel::<String>(1);
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let _ = connection.read(&mut [0; 4096]).await;
+        while let Some(piece) = pieces.recv().await {
+            connection.write_all(piece.as_bytes()).await.unwrap();
+        }
+    });
+    let openai = Endpoint { base_url, key: None };
+    let a = Target { server: ServerId::new("s"), model: "a".into(), instance: "a".into(), openai, slots: 1 };
+    let chunk = |n: usize| format!("f\r\ndata: {{\"n\":{n}}}\n\n\r\n");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    say.send(format!("{head}{}", (0..9).map(chunk).collect::<String>())).await.unwrap();
+    let mut body = Scene::new(&a).ask("/v1/chat/completions").await.into_body().into_data_stream();
+    let events =
+        |from: usize, to: usize| (from..to).map(|n| format!("data: {{\"n\":{n}}}\n\n")).collect::<String>();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(0, 9));
+    say.send(chunk(9)).await.unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(9, 10));
+    // The last one and the end that is none come together.
+    say.send(format!("{}0\r\n\r\n", (5..7).map(chunk).collect::<String>())).await.unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(5, 7));
+    assert!(String::from_utf8_lossy(&body.next().await.unwrap().unwrap()).contains("server_broke_off"));
+    assert!(body.next().await.is_none());
 }

@@ -85,7 +85,7 @@ impl Before {
         };
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
-        let shared = Shared { leases, bodies: body::Budget::new(budget) };
+        let shared = Shared { leases, bodies: body::Budget::new(budget), lines: Default::default() };
         let gateway = router(shared, Guard::new());
         Self { gateway, serving }
     }
