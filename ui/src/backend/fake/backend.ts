@@ -19,6 +19,8 @@ import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { historyUntil } from './history';
 import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
+import { FakeResidency, type Host } from './residency';
+import { inForceOf, scenesOf } from './roles';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeSettings } from './settings';
@@ -36,14 +38,15 @@ const PHASES: SwitchPhase[] = [
   'committing',
 ];
 
-export class FakeBackend implements Backend {
+export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
   #runs: Run[];
   #switch = 0;
   #bench = 0;
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
-  readonly settings = new FakeSettings({ 'gateway.queue': 128, 'servers.ollama.max_models': 3 });
+  readonly settings: FakeSettings;
+  readonly residency: FakeResidency;
   readonly #startedAt = Date.now();
   readonly #answers: FakeAnswers;
 
@@ -53,6 +56,11 @@ export class FakeBackend implements Backend {
     readonly step = 350,
   ) {
     this.#snapshot = initialSnapshot(scene, Date.now());
+    const scenes = scenesOf(scene, this.#snapshot.models);
+    const aliases = inForceOf(scene) === null ? {} : { 'gateway.aliases': { 'gpt-4o-mini': 'small' } };
+    const written = { 'gateway.queue': 128, 'servers.ollama.max_models': 3, ...aliases };
+    this.settings = new FakeSettings(inForceOf(scene) === null ? written : { ...written, scenes });
+    this.residency = new FakeResidency(this, inForceOf(scene));
     this.#runs = runs(scene, Date.now());
     this.#answers = new FakeAnswers(step);
   }
@@ -97,6 +105,17 @@ export class FakeBackend implements Backend {
         return this.#operate(call.server, call.call);
       case 'switch':
         return this.#doSwitch(call.model);
+      case 'unload':
+      case 'deactivate':
+      case 'undo':
+      case 'pin':
+      case 'apply_scene':
+      case 'plan_scene':
+      case 'save_scene':
+      case 'delete_scene':
+      case 'order_scenes':
+      case 'set_alias':
+        return this.residency.call(call);
       case 'machine':
         return { reply: 'machine', machine: machineOf(this.scene) };
       case 'fit':
@@ -106,7 +125,7 @@ export class FakeBackend implements Backend {
       case 'model_facts':
         return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#runs, this.scene, Date.now()) };
       case 'cancel_switch':
-        this.#switch += 1;
+        if (!this.residency.cancel()) this.#switch += 1;
         return { reply: 'done' };
       case 'bench':
         return this.#doBench(call);
@@ -213,6 +232,7 @@ export class FakeBackend implements Backend {
     const now = Date.now();
     const stopped = this.scene === 'trouble';
     const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
+    this.residency.tick();
     this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
     return { reply: 'snapshot', snapshot: this.#snapshot };
   }
@@ -220,7 +240,28 @@ export class FakeBackend implements Backend {
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
     const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
-    this.#snapshot = withStanding(changed, this.#answers.underWay());
+    const { gauges } = changed;
+    // What is loaded counts at once, not with the next sample.
+    if (change.instances && gauges) changed.ledger = ledgerOf(gauges, this.scene, changed);
+    const scenes = this.residency.views(changed);
+    this.#snapshot = withStanding({ ...changed, scenes }, this.#answers.underWay());
+  }
+
+  snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  change(change: Partial<Snapshot>): void {
+    this.#change(change);
+  }
+
+  /** The median of its loads, as the engine reckons with it. */
+  loadTime(model: { server: string; model: string }): number | null {
+    const facts = factsOf(this.#snapshot, this.#runs, this.scene, 0);
+    const times = facts.find((one) => one.id === `${model.server}/${model.model}`)?.loads_ms ?? [];
+    const sorted = [...times].sort((a, b) => a - b);
+    const middle = sorted[Math.floor(sorted.length / 2)];
+    return middle === undefined ? null : middle / 1000;
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -270,7 +311,11 @@ export class FakeBackend implements Backend {
       if (mine !== this.#switch) return this.#endSwitch(mine, from, to, 'cancelled', startedAt);
     }
     const outcome = target.fits === false ? 'rolled_back' : 'committed';
-    if (outcome === 'committed') this.#setActive(id);
+    const before = this.residency.keep();
+    if (outcome === 'committed') {
+      this.#setActive(id);
+      this.residency.switched(before);
+    }
     return this.#endSwitch(mine, from, to, outcome, startedAt, target.fits_reason);
   }
 
