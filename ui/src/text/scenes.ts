@@ -239,6 +239,7 @@ export const roles = {
   title: 'Roles in force',
   scene: 'Scene',
   noScene: 'Roles',
+  role: 'role',
   ready: 'ready',
   waits: 'waits',
   away: 'not in memory, comes with the next request',
