@@ -172,7 +172,7 @@ export function taking(offer: SceneOffer, roles: Readonly<Roles>): Roles {
 
 /** What a scene of the list does, in a line: "2 roles · 12.9 GB · about 9 s". */
 export function summaryOf(roles: number, needed: number | null, seconds: number | null): string {
-  const size = needed === null ? null : bytes(needed);
+  const size = needed === null || roles === 0 ? null : bytes(needed);
   const time = seconds === null ? words.timeUnknown : seconds === 0 ? words.atOnce : about(seconds);
   return [words.roleCount(roles), size, roles === 0 ? null : time].filter((part) => part !== null).join(' · ');
 }

@@ -15,7 +15,7 @@ function role(server: string, model: string, more: Partial<RoleSettings> = {}): 
 export const inForceOf = (scene: Scene): string | null => (hasRoles(scene) ? firstOf(scene) : null);
 
 const firstOf = (scene: Scene) =>
-  scene === 'names' ? 'Everything that the research group needs in the evenings, large' : 'Hybrid';
+  scene === 'names' ? 'Everything-that-the-research-group-needs-in-the-evenings-ноч' : 'Hybrid';
 
 /** What stands in the settings file. */
 export function scenesOf(scene: Scene, models: Snapshot['models']): Record<string, SceneSettings> {
