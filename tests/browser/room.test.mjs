@@ -7,7 +7,7 @@ import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
-const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
+const PAGES = ['now', 'models', 'scenes', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
 
 /** Links and buttons whose target is lower than 24 px: a little above or below their middle lies something else. */
 function smallTargets() {
@@ -144,6 +144,11 @@ describe('room', { skip: why ?? false }, () => {
           await page.getByTestId('model-title').first().click();
           await page.getByTestId('model-drawer').waitFor();
           findings.push(...(await page.evaluate(pushedOut)).map((one) => `details at ${width}: ${one}`));
+        }
+        for (const name of ['Coding', 'Big and small', 'Free the memory']) {
+          await page.evaluate((hash) => (location.hash = hash), `#/scenes/${encodeURIComponent(name)}`);
+          await page.getByTestId('scene-memory').waitFor();
+          findings.push(...(await page.evaluate(pushedOut)).map((one) => `${name} at ${width}: ${one}`));
         }
         findings.push(...page.faults);
         await page.context().close();
