@@ -112,7 +112,7 @@ describe('room', { skip: why ?? false }, () => {
   for (const zoom of [1, 2]) {
     it('has targets of 24 px, and a first stop that leads past the rail', async () => {
       for (const size of [{ width: 1440, height: 900 }, PANEL]) {
-        const page = await openPage(browser, `${simulated.origin}/#token=many-targets${size.width}`, { size });
+        const page = await openPage(browser, `${simulated.origin}/#token=hybrid-targets${size.width}`, { size });
         await page.getByTestId('active-model').waitFor();
         for (const name of PAGES) {
           await page.evaluate((hash) => (location.hash = hash), `#/${name}`);

@@ -37,14 +37,19 @@ export function rolesToShow(snapshot: Snapshot): RoleView[] {
   return [...roles].sort((a, b) => Number(b.leads) - Number(a.leads));
 }
 
-/** What a model that was loaded on request is in memory for, and until when; null: it is not. `now`: the engine's clock. */
-export function onRequestWords(snapshot: Snapshot, ref: ModelRef, now: number): string | null {
+/** When a model that was loaded on request leaves, in words; empty: it stays; null: it was not. `now`: the engine's clock. */
+export function leavesIn(snapshot: Snapshot, ref: ModelRef, now: number): string | null {
   const found = snapshot.on_request.find((one) => is(one.model, ref));
   if (found === undefined) return null;
-  if (found.idle_s === 0) return words.onRequestStays;
+  if (found.idle_s === 0) return '';
   const left = (Date.parse(found.last_used_at) + found.idle_s * 1000 - now) / 1000;
-  if (left < 60) return words.onRequestSoon;
-  return words.onRequestLeaves(
-    left < 5400 ? count(Math.round(left / 60), 'min', 'min') : count(Math.round(left / 3600), 'h', 'h'),
-  );
+  if (left < 60) return words.leavesSoon;
+  const minutes = count(Math.round(left / 60), 'min', 'min');
+  return words.leavesIn(left < 5400 ? minutes : count(Math.round(left / 3600), 'h', 'h'));
+}
+
+/** The same as a whole: "on request, leaves in 14 min". */
+export function onRequestWords(snapshot: Snapshot, ref: ModelRef, now: number): string | null {
+  const leaves = leavesIn(snapshot, ref, now);
+  return leaves === null ? null : [words.onRequest, leaves].filter((part) => part !== '').join(', ');
 }

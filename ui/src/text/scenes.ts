@@ -247,9 +247,8 @@ export const roles = {
   awayShort: 'away',
   pinned: 'pinned',
   onRequest: 'on request',
-  onRequestLeaves: (time: string) => `on request, leaves in ${time}`,
-  onRequestSoon: 'on request, leaves soon',
-  onRequestStays: 'on request',
+  leavesIn: (time: string) => `leaves in ${time}`,
+  leavesSoon: 'leaves soon',
 };
 
 /** Taking a model out of memory, keeping it there, taking a change back. */
