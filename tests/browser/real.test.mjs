@@ -15,6 +15,8 @@ const built = join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/piloth
 const program = process.env.PILOTHOUSE_PROGRAM ?? built;
 const { browser, why } = await launch();
 const missing = why ?? (existsSync(program) ? null : `no program at ${program}`);
+// What is skipped ends nothing.
+if (missing) await browser?.close();
 
 const SETTINGS = `# mine
 [gateway]

@@ -4,13 +4,17 @@ use crate::tools::until;
 use anyhow::{Context, Result};
 use futures_util::StreamExt;
 use pilothouse_domain::{
-    error::ErrorCode,
-    model::{Instance, ModelPurpose},
+    anatomy::KvType,
+    error::{ApiError, ErrorCode},
+    model::{Instance, LoadSettings, ModelPurpose},
 };
 use pilothouse_servers::{
     GenerateEnd, GenerateRequest, LoadProgress, LoadRequest, ServerAdapter, ServerClient,
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 /// One server under the contract.
 pub struct Subject<'a> {
@@ -45,7 +49,9 @@ pub async fn contract_at(subject: &Subject<'_>, address: &str) -> Result<()> {
     subject.answers_a_message(&instance.id).await.context("chat answer")?;
     subject.forgets_a_dropped_answer(&instance.id).await.context("dropped answer")?;
     subject.stays_loaded_as_it_was(&instance).await?;
+    subject.keeps_without_a_change(&instance).await.context("keep")?;
     subject.unloads(&instance.id).await.context("unload")?;
+    subject.loads_with_what_it_takes_and_refuses_the_rest(&instance).await.context("loads of other kinds")?;
     subject.recovers_from_a_dropped_load().await.context("dropped load")
 }
 
@@ -108,7 +114,14 @@ impl Subject<'_> {
     /// A load is there when it returns, and a second one finds it.
     async fn loads_once(&self) -> Result<Instance> {
         assert_eq!(self.loaded().await?, [""; 0], "nothing is loaded at first");
-        let instance = self.load(self.model).await?;
+        let told = Arc::<Mutex<Vec<f64>>>::default();
+        let noted = told.clone();
+        let progress: LoadProgress =
+            Arc::new(move |done| noted.lock().unwrap_or_else(PoisonError::into_inner).push(done));
+        let instance = self.client.load(&LoadRequest::usual(self.model), progress).await?;
+        let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        assert_eq!(!told.is_empty(), self.adapter.abilities().load_progress, "how far the load had come");
+        assert!(told.iter().all(|done| (0.0..=1.0).contains(done)) && told.is_sorted(), "{told:?}");
         assert_eq!((instance.model.as_str(), &instance.server), (self.model, &self.adapter.id()));
         if self.adapter.abilities().instance_context {
             assert!(instance.context.is_some_and(|tokens| tokens >= 256), "{instance:?}");
@@ -177,6 +190,53 @@ impl Subject<'_> {
         Ok(())
     }
 
+    /// What is kept stays as it is in all else, and nothing is loaded for it.
+    async fn keeps_without_a_change(&self, instance: &Instance) -> Result<()> {
+        assert!(!self.client.keep("no-such-model").await?, "it is not in memory");
+        let kept = self.client.keep(&instance.id).await?;
+        assert!(!kept || self.adapter.abilities().instance_expiry, "what is kept tells that it is");
+        let instances = self.copies().await?;
+        let same = |one: &Instance| {
+            (&one.id, one.context, one.slots) == (&instance.id, instance.context, instance.slots)
+        };
+        assert!(matches!(&instances[..], [one] if same(one)), "{instances:?}");
+        Ok(())
+    }
+
+    /// What is said beforehand is what comes of it, and a load as usual is as usual afterwards.
+    async fn loads_with_what_it_takes_and_refuses_the_rest(&self, usual: &Instance) -> Result<()> {
+        let all = LoadSettings { context: Some(1024), parallel: Some(2), kv_type: Some(KvType::Q8_0) };
+        let none = LoadSettings::default();
+        assert_eq!(self.client.cannot_load_with(&none), None);
+        let context = LoadSettings { context: all.context, ..none };
+        let parallel = LoadSettings { parallel: all.parallel, ..none };
+        for with in [context, parallel, LoadSettings { kv_type: all.kv_type, ..none }, all] {
+            let refused = self.client.cannot_load_with(&with);
+            if let Some(error) = &refused {
+                assert_eq!((error.code, error.hint.is_some()), (ErrorCode::Unsupported, true), "{error:?}");
+            }
+            // A context that does not last is refused to a plan and taken by a load.
+            if refused.is_some() && with != context {
+                let error = self.load_with(with).await.expect_err("it was said that this cannot be");
+                assert_eq!(error.code, ErrorCode::Unsupported, "{with:?} {error:?}");
+                assert_eq!(self.loaded().await?, [""; 0], "a refusal left something in memory");
+                continue;
+            }
+            let instance = self.load_with(with).await.with_context(|| format!("{with:?}"))?;
+            let told = |wanted: Option<u64>, there: Option<u64>| wanted.is_none() || there == wanted;
+            assert!(told(with.context, instance.context), "{with:?} {instance:?}");
+            assert!(
+                told(with.parallel.map(u64::from), instance.slots.map(u64::from)),
+                "{with:?} {instance:?}"
+            );
+            self.client.unload(&instance.id).await?;
+        }
+        let again = self.load_with(none).await?;
+        assert_eq!((again.context, again.slots), (usual.context, usual.slots), "the usual load");
+        self.client.unload(&again.id).await?;
+        Ok(())
+    }
+
     async fn unloads(&self, instance: &str) -> Result<()> {
         self.client.unload(instance).await?;
         assert_eq!(self.loaded().await?, [""; 0], "unload returned before it was gone");
@@ -199,9 +259,14 @@ impl Subject<'_> {
         Ok(())
     }
 
-    async fn load(&self, model: &str) -> Result<Instance, pilothouse_domain::error::ApiError> {
+    async fn load(&self, model: &str) -> Result<Instance, ApiError> {
         let quiet: LoadProgress = Arc::new(|_| {});
         self.client.load(&LoadRequest::usual(model), quiet).await
+    }
+
+    async fn load_with(&self, with: LoadSettings) -> Result<Instance, ApiError> {
+        let request = LoadRequest { model: self.model.into(), with };
+        self.client.load(&request, Arc::new(|_| {})).await
     }
 
     /// The copies of the model under test; a real server may hold others.
@@ -228,6 +293,22 @@ impl Subject<'_> {
         }
         Ok((text, end.context("the answer was cut off")?))
     }
+}
+
+/// Vectors of one length, of which those of like texts are nearer to each other.
+pub async fn embeds(client: &dyn ServerClient, instance: &str) -> Result<()> {
+    let mut vectors = Vec::new();
+    for text in ["The cat sits on the mat.", "A kitten is sitting on a rug.", "The stock market fell today."]
+    {
+        vectors.push(client.embed(instance, text).await?);
+    }
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+    let cosine = |a: &[f32], b: &[f32]| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt();
+    let [cat, kitten, market] = &vectors[..] else { anyhow::bail!("three texts") };
+    anyhow::ensure!(cat.len() == 384 && kitten.len() == 384 && market.len() == 384, "{}", cat.len());
+    let (near, far) = (cosine(cat, kitten), cosine(cat, market));
+    anyhow::ensure!(near > far + 0.2, "like texts {near}, others {far}");
+    Ok(())
 }
 
 pub fn request(instance: &str, prompt: &str, max_tokens: u32, raw: bool) -> GenerateRequest {

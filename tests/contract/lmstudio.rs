@@ -6,6 +6,7 @@ use crate::{
 };
 use anyhow::{Context, Result, ensure};
 use pilothouse_domain::{
+    anatomy::KvType,
     endpoint::{Endpoint, Secret},
     error::ErrorCode,
     model::{LoadSettings, ModelPurpose},
@@ -22,6 +23,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 /// A model of the simulator's catalogue.
 const MODEL: &str = "simulated/alpha-2b";
+/// Its embedding model.
+const EMBEDDING: &str = "text-embedding-simulated-v1";
 
 fn adapter(sim: &LmStudioSim) -> Result<LmStudio> {
     let address = sim.base_url().context("the public server is off")?;
@@ -230,6 +233,52 @@ async fn lms_of_0_3_simulated_is_heard_and_not_waited_for() -> Result<()> {
     let loaded = tokio::time::timeout(limit, client.load(&ask, Arc::new(|_| {}))).await??;
     tokio::time::timeout(limit, client.unload(&loaded.id)).await??;
     ensure!(client.instances().await?.is_empty(), "it is unloaded");
+    Ok(())
+}
+
+/// What a load takes differs between its generations; what it does not take is refused by name, before anything is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn lmstudio_simulated_takes_with_a_load_what_its_generation_can() -> Result<()> {
+    let with = |context, parallel, kv_type| LoadSettings { context, parallel, kv_type };
+    for profile in [Profile::V03, Profile::V040, Profile::V0416, Profile::V0425] {
+        let folder = tempfile::tempdir()?;
+        let sim = LmStudioSim::start(quick(folder.path(), profile)).await?;
+        let adapter = adapter(&sim)?;
+        let client = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+        client.models().await?;
+        let said = |with: &LoadSettings| client.cannot_load_with(with).map(|error| error.message);
+        let slots = "This LM Studio takes no number of requests at a time with a load.";
+        // Without its command there is no way.
+        assert_eq!(said(&with(None, Some(2), None)).as_deref(), Some(slots), "{profile:?}");
+        install(folder.path(), &[])?;
+        let kv = "LM Studio takes no KV type with a load.";
+        assert_eq!(said(&with(None, None, Some(KvType::Q8_0))).as_deref(), Some(kv));
+        assert_eq!(said(&with(Some(2048), None, None)), None);
+        let wanted = match profile.has_v1() {
+            true => with(Some(2048), Some(2), None),
+            false => {
+                assert_eq!(said(&with(None, Some(2), None)).as_deref(), Some(slots));
+                // One that has not asked it anything yet finds out before it loads.
+                let fresh = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
+                let load = LoadRequest { model: MODEL.into(), with: with(None, Some(2), None) };
+                let error = fresh.load(&load, Arc::new(|_| {})).await.expect_err("0.3 has no such flag");
+                assert_eq!(error.message, slots);
+                with(Some(2048), None, None)
+            }
+        };
+        assert_eq!(said(&wanted), None, "{profile:?}");
+        let load = LoadRequest { model: MODEL.into(), with: wanted };
+        let instance = client.load(&load, Arc::new(|_| {})).await?;
+        assert_eq!(instance.context, Some(2048), "{profile:?}");
+        assert!(wanted.parallel.is_none() || instance.slots == wanted.parallel, "{profile:?} {instance:?}");
+        let unknown = LoadRequest { model: "simulated/alph".into(), with: wanted };
+        let error = client.load(&unknown, Arc::new(|_| {})).await.expect_err("a name that is only near");
+        assert!(matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed), "{profile:?} {error:?}");
+        assert_eq!(client.instances().await?.len(), 1, "{profile:?}");
+        let vectors = client.load(&LoadRequest::usual(EMBEDDING), Arc::new(|_| {})).await?;
+        assert!(client.embed(&vectors.id, "Hello").await?.len() > 1, "{profile:?}");
+        assert!(!client.keep(&vectors.id).await?);
+    }
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! The contract, held against the real Ollama, and what only it promises.
 
 use crate::{
-    clauses::{Subject, contract, gone},
+    clauses::{Subject, contract, embeds, gone},
     tools::{GGUF, Running, tool},
 };
 use anyhow::{Context, Result, ensure};
@@ -31,15 +31,15 @@ fn adapter(program: &Path, folder: &Path) -> Result<Ollama> {
     Ok(Ollama::new(settings, folder.to_owned()))
 }
 
-/// Makes the model from the embedded GGUF file.
-async fn create(base_url: &str, gguf: &Path) -> Result<()> {
+/// Makes a model from a GGUF file.
+async fn create(base_url: &str, model: &str, gguf: &Path) -> Result<()> {
     let http = reqwest::Client::builder().no_proxy().build()?;
     let bytes = std::fs::read(gguf).with_context(|| format!("reading {}", gguf.display()))?;
     let digest = format!("{:x}", Sha256::digest(&bytes));
     let stored = http.post(format!("{base_url}/api/blobs/sha256:{digest}")).body(bytes).send().await?;
     ensure!(stored.status().is_success(), "{}", stored.text().await?);
     let body =
-        json!({ "model": MODEL, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
+        json!({ "model": model, "files": { "model.gguf": format!("sha256:{digest}") }, "stream": false });
     let created = http.post(format!("{base_url}/api/create")).json(&body).send().await?;
     let said: Value = created.json().await?;
     ensure!(said["status"] == "success", "{said}");
@@ -57,7 +57,7 @@ pub async fn with_model(program: &Path, embedded: &Path, folder: &Path) -> Resul
         }
         started => started?,
     };
-    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+    running.explain(create(&running.endpoint.base_url, MODEL, &embedded.join(GGUF)).await)?;
     Ok((adapter, running))
 }
 
@@ -125,6 +125,66 @@ async fn ollama_models_of_others_keep_their_keep_alive() -> Result<()> {
     Ok(())
 }
 
+/// What is in memory is made to stay, as it is: nothing is loaded for it, and nothing anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn ollama_keeps_what_it_is_told_to_and_gives_embeddings_beside_chat() -> Result<()> {
+    const EMBEDDING: &str = "minilm:22m";
+    let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else { return Ok(()) };
+    let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
+    let Some(embedding) = tool("PILOTHOUSE_TEST_EMBEDDING") else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let (_adapter, running) = with_model(&program, &embedded, folder.path()).await?;
+    running.explain(create(&running.endpoint.base_url, EMBEDDING, &embedding).await)?;
+    let client = running.client.as_ref();
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    let as_owner = async |path: &str, body: Value| {
+        let url = format!("{}{path}", running.endpoint.base_url);
+        http.post(url).json(&body).send().await?.error_for_status()
+    };
+    let held = async |model: &str| {
+        let instances = client.instances().await?;
+        let one = instances.into_iter().find(|one| one.model == model);
+        one.map(|one| (one.context, one.expiry)).context("it is in memory")
+    };
+    let loads = || running.said().matches("starting llama-server").count();
+    for model in [MODEL, EMBEDDING] {
+        ensure!(!client.keep(model).await?, "{model} is not in memory");
+    }
+    ensure!(client.instances().await?.is_empty(), "nothing was loaded to be kept");
+
+    // Somebody loaded both for a while, the one with a context of its own.
+    let owned =
+        json!({ "model": MODEL, "keep_alive": "10m", "stream": false, "options": { "num_ctx": 1024 } });
+    as_owner("/api/generate", owned).await?;
+    as_owner("/api/embed", json!({ "model": EMBEDDING, "keep_alive": "10m", "input": [] })).await?;
+    let before = loads();
+    for (model, context) in [(MODEL, 1024), (EMBEDDING, 512)] {
+        ensure!(matches!(held(model).await?, (_, Expiry::At(_))), "{model}");
+        for _ in 0..2 {
+            ensure!(client.keep(model).await?, "{model}");
+            assert_eq!(held(model).await?, (Some(context), Expiry::Never), "{model}");
+        }
+    }
+    running.explain(embeds(client, EMBEDDING).await)?;
+    assert_eq!(held(EMBEDDING).await?.1, Expiry::Never, "an answer took that from it");
+    assert_eq!(loads(), before, "something was loaded anew");
+
+    // Why a context of its own is refused to a plan: it ends with the first request in OpenAI's form.
+    let chat =
+        json!({ "model": MODEL, "max_tokens": 1, "messages": [{ "role": "user", "content": "Hello" }] });
+    as_owner("/v1/chat/completions", chat).await?;
+    let (context, expiry) = held(MODEL).await?;
+    ensure!(context != Some(1024) && matches!(expiry, Expiry::At(_)), "{context:?} {expiry:?}");
+
+    // We load an embedding model as any other.
+    client.unload(EMBEDDING).await?;
+    let loaded = client.load(&LoadRequest::usual(EMBEDDING), Arc::new(|_| {})).await?;
+    assert_eq!((loaded.context, loaded.expiry), (Some(512), Expiry::Never));
+    client.unload(EMBEDDING).await?;
+    running.stop().await;
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ollama_keeps_the_contract() -> Result<()> {
     let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else {
@@ -138,7 +198,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     assert!(adapter.find_running().await.is_none(), "nothing runs there yet");
     let running = Running::start(&adapter, folder.path()).await?;
     assert_eq!(running.client.models().await?, [], "a fresh folder has no models");
-    running.explain(create(&running.endpoint.base_url, &embedded.join(GGUF)).await)?;
+    running.explain(create(&running.endpoint.base_url, MODEL, &embedded.join(GGUF)).await)?;
 
     let found = adapter.find_running().await.context("it is found at its address")?;
     assert_eq!(found.endpoint, running.endpoint);

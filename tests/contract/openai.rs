@@ -1,13 +1,14 @@
 //! The contract for any OpenAI-compatible server, held against a real llama-server and a real Ollama.
 
 use crate::{
-    clauses::{Subject, remote_contract},
+    clauses::{Subject, embeds, remote_contract},
     tools::{GGUF, Running, tool, until},
 };
 use anyhow::Result;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::ErrorCode,
+    model::LoadSettings,
     server::ServerId,
     settings::{LlamaServerSettings, OllamaSettings, RemoteSettings},
 };
@@ -56,6 +57,11 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
         beside_app: None,
     };
     std::fs::create_dir_all(&places.run)?;
+    let embedding = tool("PILOTHOUSE_TEST_EMBEDDING");
+    if let Some(file) = &embedding {
+        std::fs::create_dir_all(&places.models)?;
+        std::os::unix::fs::symlink(file, places.models.join("embed-minilm.gguf"))?;
+    }
     let running =
         Running::start(&LlamaServer::new(LlamaServerSettings::default(), places), folder.path()).await?;
     running.client.load(&LoadRequest::usual(MODEL), Arc::new(|_| {})).await?;
@@ -64,6 +70,13 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
     assert!(found.pid.is_some(), "it listens on this machine");
     let client = adapter.client(&found.endpoint);
     running.explain(remote_contract(&subject(&adapter, client.as_ref(), MODEL)).await)?;
+    if embedding.is_some() {
+        running.client.load(&LoadRequest::usual("embed-minilm"), Arc::new(|_| {})).await?;
+        running.explain(embeds(client.as_ref(), "embed-minilm").await)?;
+    }
+    let with = LoadSettings::context(Some(512));
+    let refused = client.load(&LoadRequest { model: MODEL.into(), with }, Arc::new(|_| {})).await;
+    assert_eq!(refused.expect_err("it decides itself").code, ErrorCode::Unsupported);
     let keyless = Endpoint { key: None, ..found.endpoint.clone() };
     let request = GenerateRequest {
         instance: MODEL.into(),

@@ -16,6 +16,7 @@ mod held;
 mod lab;
 mod login_path;
 mod plans;
+mod scenes;
 mod service;
 mod settings;
 mod switches;

@@ -8,7 +8,6 @@
 
 mod answers;
 mod crowd;
-mod gguf;
 mod journal;
 mod kills;
 mod long_answer;

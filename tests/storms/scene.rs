@@ -1,11 +1,13 @@
 //! A Pilothouse with two models that are alike, on the servers and in the tightness that a storm is about.
 
 use crate::{
-    gguf,
     memory::{self, Models},
     watch::id,
 };
-use pilothouse_tests::sandbox::{Answer, GGUF, Group, LIMIT, Sandbox, Tools, command, until};
+use pilothouse_tests::{
+    gguf,
+    sandbox::{Answer, GGUF, Group, LIMIT, Sandbox, Tools, command, until},
+};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},

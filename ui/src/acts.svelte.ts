@@ -52,14 +52,26 @@ export class Acts {
 
   undo(place: Place): Promise<boolean> {
     return this.#do(place, null, async () => {
-      await this.#call({ call: 'undo' });
-      return { text: words.undone };
+      const reply = await this.#call({ call: 'undo' });
+      if ((reply.reply !== 'scene' && reply.reply !== 'switch') || reply.report.outcome === 'committed')
+        return { text: words.undone };
+      const { reason, error } = reply.report;
+      const why = [words.notUndone, reason ?? error?.message, error?.hint].filter(Boolean).join(' ');
+      return { text: why, attention: true };
     });
   }
 
-  /** `roles`: instead of those that are saved. `unload`: what has to leave first, as the engine has offered. */
-  applyScene(name: string, roles?: Record<string, RoleSettings>, unload: ModelRef | null = null): Promise<boolean> {
+  /** `roles`: instead of those that are saved. `unload`: what has to leave first, as the engine has offered; what is pinned is let
+   * go of before. */
+  applyScene(
+    name: string,
+    roles?: Record<string, RoleSettings>,
+    unload: ModelRef | null = null,
+    pinned = false,
+  ): Promise<boolean> {
     return this.#do('scenes', name, async () => {
+      if (unload !== null && pinned)
+        await this.#call({ call: 'pin', model: modelId(unload), server: unload.server, pinned: false });
       if (unload !== null)
         await this.#call({
           ...{ call: 'unload', model: modelId(unload), server: unload.server },

@@ -76,16 +76,17 @@ export function age(ms: number): string {
   return `${Math.floor(seconds / 86_400)}${NBSP}d ago`;
 }
 
-/** Clock time with seconds, local. */
-export function clock(at: string | number): string {
-  return new Date(at).toLocaleTimeString('en-GB');
+/** Clock time with seconds, local, 24 hours. By hand: it is asked for with every sample, and Intl takes its time. */
+export function clock(at: string | number | Date): string {
+  const date = new Date(at);
+  return [date.getHours(), date.getMinutes(), date.getSeconds()].map((of) => String(of).padStart(2, '0')).join(':');
 }
 
 /** "today 09:12", "yesterday 18:40", "12 Nov 09:12", "12 Nov 2025". */
 export function moment(at: string, now: number = Date.now()): string {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return at;
-  const time = date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
+  const time = clock(date).slice(0, 5);
   const today = new Date(now);
   const days = Math.round((midnight(today) - midnight(date)) / 86_400_000);
   if (days === 0) return `today ${time}`;
@@ -118,8 +119,7 @@ export function shortMoment(at: string, now: number = Date.now()): string {
   const date = new Date(at);
   if (Number.isNaN(date.getTime())) return at;
   const today = new Date(now);
-  if (midnight(today) === midnight(date))
-    return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit' });
+  if (midnight(today) === midnight(date)) return clock(date).slice(0, 5);
   const sameYear = date.getFullYear() === today.getFullYear();
   return date.toLocaleDateString(
     'en-GB',

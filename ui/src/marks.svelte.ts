@@ -33,16 +33,20 @@ export function marksOf(switches: PastSwitch[], snapshot: Snapshot): Mark[] {
 
 export class Marks {
   #switches = $state.raw<PastSwitch[]>([]);
+  #last: Mark[] = [];
   readonly #store: Store;
 
   constructor(store: Store) {
     this.#store = store;
   }
 
-  get all(): Mark[] {
+  /** The same marks are the same list: most snapshots bring no other. */
+  readonly all = $derived.by((): Mark[] => {
     const { snapshot } = this.#store;
-    return snapshot === null ? [] : marksOf(this.#switches, snapshot);
-  }
+    const marks = snapshot === null ? [] : marksOf(this.#switches, snapshot);
+    if (JSON.stringify(marks) !== JSON.stringify(this.#last)) this.#last = marks;
+    return this.#last;
+  });
 
   /** Without them the plots still show their lines. */
   async load(): Promise<void> {

@@ -16,13 +16,13 @@ export class Facts {
     this.#store = store;
   }
 
-  /** Changes with whatever may change the answer. */
-  get cause(): string {
+  /** Changes with whatever may change the answer. Derived, not asked: who follows a getter follows every snapshot. */
+  readonly cause = $derived.by((): string => {
     const snapshot = this.#store.snapshot;
     if (snapshot === null) return '';
     const { last_run, last_switch, models } = snapshot;
     return JSON.stringify([last_run?.run_id, last_run?.state, last_switch?.switch_id, models.map(({ id }) => id)]);
-  }
+  });
 
   async load(): Promise<void> {
     const asked = ++this.#asked;

@@ -55,15 +55,18 @@ type Values = (number | null)[];
 /** Seconds, values, and where these are means the least and greatest samples of each; else nulls. */
 export type PlotData = [number[], Values, Values, Values];
 
+/** What all plots of one history have in common. */
+const common = new WeakMap<GaugeHistory, { seconds: number[]; none: Values }>();
+
 /** The columns as uPlot wants them. */
 export function plotData(history: GaugeHistory, column: Column): PlotData {
-  const none = (): Values => history.at_ms.map(() => null);
-  return [
-    history.at_ms.map((at) => at / 1000),
-    history[column],
-    history.low?.[column] ?? none(),
-    history.high?.[column] ?? none(),
-  ];
+  const shared = common.get(history) ?? {
+    seconds: history.at_ms.map((at) => at / 1000),
+    none: new Array<null>(history.at_ms.length).fill(null),
+  };
+  common.set(history, shared);
+  const { seconds, none } = shared;
+  return [seconds, history[column], history.low?.[column] ?? none, history.high?.[column] ?? none];
 }
 
 /** Columns of which anything is known. */

@@ -24,6 +24,8 @@ export class SettingsFile {
   /** Somebody else has changed the file; null: nobody has. */
   outside = $state.raw<string | null>(null);
   saving = $state(0);
+  /** What was written last, for those who do not see it. */
+  said = $state('');
 
   readonly #call: (call: Call) => Promise<Reply>;
   /** One change after the other: each names the file as the one before has left it. */
@@ -59,12 +61,20 @@ export class SettingsFile {
         this.view = expectReply(await this.#call(call), 'settings').settings;
         this.outside = null;
         this.forget(key);
+        this.#say(key);
       } catch (error) {
         await this.#wasRefused(key, value, asApiError(error));
       } finally {
         this.saving -= 1;
       }
     });
+  }
+
+  #say(key: string): void {
+    const setting = this.view?.settings.find(({ about }) => about.key === key);
+    if (setting === undefined) return;
+    const { title, kind } = setting.about;
+    this.said = words.isNow(title, valueWords(kind, setting.value), setting.waits);
   }
 
   /** A value that was not taken is no longer wanted. */
@@ -131,6 +141,29 @@ export function listOf(value: unknown): string[] {
 export function namesIn(value: unknown): string[] {
   return typeof value === 'object' && value !== null ? Object.keys(value) : [];
 }
+
+/** What may be a secret is not shown to whoever looks over a shoulder. */
+const SECRET = /key|token|secret|password/i;
+
+/** What stands in a table: each name with what it says. */
+export function entriesOf(table: unknown): [string, string][] {
+  return namesIn(table).map((name) => {
+    const value = (table as Record<string, unknown>)[name];
+    if (typeof value !== 'object' || value === null) return [name, SECRET.test(name) ? words.hidden : String(value)];
+    const parts = Object.entries(value).filter(([, part]) => part !== null && part !== '' && !isEmpty(part));
+    return [name, parts.map(([part, of]) => `${part.replaceAll('_', ' ')} ${plain(part, of)}`).join(', ')];
+  });
+}
+
+function plain(name: string, value: unknown): string {
+  if (SECRET.test(name)) return words.hidden;
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([part, of]) => `${part} ${plain(part, of)}`)
+    .join(', ');
+}
+
+const isEmpty = (value: unknown) => typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 
 /** What was typed as a value. What cannot be one stays a text: the engine says what is allowed. */
 export function typed(kind: SettingKind, text: string): unknown {

@@ -14,21 +14,55 @@ import { Acts } from './acts.svelte';
 import { asApiError, expectReply, type Backend } from './backend/backend';
 import { emptyHistory, joinHistory, spans, type Span } from './series';
 
-const CALM_MS = 1000;
+/** Between two pulls: while something is under way, while somebody is at the page, and while it only stands there. */
 const BUSY_MS = 400;
+const CALM_MS = 1000;
+const RESTING_MS = 2000;
+/** Somebody who moved the pointer or pressed a key within this time is at the page. */
+const AT_PAGE_MS = 30_000;
 const SPAN_KEY = 'pilothouse.gauges.span';
+/** What only asks: nothing of the snapshot is another for it, so that nothing has to be pulled. */
+const QUESTIONS: ReadonlySet<Call['call']> = new Set([
+  'machine',
+  'fit',
+  'fit_together',
+  'model_facts',
+  'trends',
+  'compare',
+  'history',
+  'run',
+  'report',
+  'export',
+  'history_size',
+  'switches',
+  'events',
+  'gauge_history',
+  'logs',
+  'search_logs',
+  'read_answer',
+  'settings',
+  'plan_scene',
+]);
 
 /** Whether the page can be seen, and how to learn of a change. The document's own, or a test's. */
 export interface Visibility {
   hidden(): boolean;
   onChange(listener: () => void): () => void;
+  /** Calls the listener when somebody moves the pointer over the page, scrolls it or presses a key. */
+  onTouch(listener: () => void): () => void;
 }
+
+const TOUCHES = ['pointermove', 'pointerdown', 'wheel', 'keydown'] as const;
 
 export const documentVisibility: Visibility = {
   hidden: () => document.hidden,
   onChange(listener) {
     document.addEventListener('visibilitychange', listener);
     return () => document.removeEventListener('visibilitychange', listener);
+  },
+  onTouch(listener) {
+    for (const touch of TOUCHES) document.addEventListener(touch, listener, { passive: true });
+    return () => TOUCHES.forEach((touch) => document.removeEventListener(touch, listener));
   },
 };
 
@@ -67,6 +101,7 @@ export class Store {
   #requests = 0;
   #lookBacks = 0;
   #historyAt = 0;
+  #touchedAt = -Infinity;
 
   constructor(backend: Backend, visibility: Visibility = documentVisibility) {
     this.#backend = backend;
@@ -77,26 +112,40 @@ export class Store {
   start(): () => void {
     this.#running = true;
     const off = this.#visibility.onChange(() => (this.#visibility.hidden() ? this.#pause() : this.#resume()));
+    const offTouch = this.#visibility.onTouch(() => this.#touch());
     this.#resume();
     return () => {
       this.#running = false;
       this.#pause();
       off();
+      offTouch();
     };
+  }
+
+  /** Whoever comes to a page that stood there sees at once what holds now. */
+  #touch(): void {
+    const rested = !this.#atPage;
+    this.#touchedAt = Date.now();
+    if (rested && this.answeredAt !== null) this.#hurry();
+  }
+
+  get #atPage(): boolean {
+    return Date.now() - this.#touchedAt < AT_PAGE_MS;
   }
 
   /** Sends a call; what it changed is pulled at once. Rejects with an `ApiError`. */
   async call(call: Call): Promise<Reply> {
+    const changes = !QUESTIONS.has(call.call);
     try {
       const reply = this.#backend.call(call);
-      this.#hurry();
+      if (changes) this.#hurry();
       return await reply;
     } catch (error) {
       const failure = asApiError(error);
       if (failure.code === 'unauthorized') this.#lockOut();
       throw failure;
     } finally {
-      this.#hurry();
+      if (changes) this.#hurry();
     }
   }
 
@@ -106,6 +155,7 @@ export class Store {
     this.requested = ref;
     this.switchError = null;
     this.ended = null;
+    this.acts.said = null;
     try {
       await this.call({
         call: 'switch',
@@ -156,10 +206,10 @@ export class Store {
     return Math.max(0, atAnswer + (this.now - this.answeredAt));
   }
 
-  /** Older than two samples. */
+  /** Older than two samples, as often as they come here at the least. */
   get gaugesStale(): boolean {
     const age = this.gaugeAge;
-    return age !== null && age > 2 * Math.max(CALM_MS, this.snapshot?.gauges?.interval_ms ?? 0);
+    return age !== null && age > 2 * Math.max(RESTING_MS, this.snapshot?.gauges?.interval_ms ?? 0);
   }
 
   /** Something is under way that people watch. */
@@ -199,26 +249,30 @@ export class Store {
       // After an outage everything is asked for again: the engine may be a new one that counts from the start.
       const fresh = known === undefined || this.offline !== null;
       const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : this.#news(known));
-      await this.#take(reply);
+      // All at once, so that the page is drawn once for each answer.
+      const more = this.#take(reply);
       if ('now' in reply) this.#engineNow = reply.now ?? null;
       this.offline = null;
       this.unauthorized = false;
-      this.answeredAt = Date.now();
+      this.answeredAt = this.now = Date.now();
+      if (more) await this.#pullHistory();
     } catch (error) {
       const failure = asApiError(error);
       if (failure.code === 'unauthorized') this.#lockOut();
       else this.offline = failure;
+      this.now = Date.now();
     } finally {
       this.#pulling = false;
-      this.now = Date.now();
     }
     if (this.#running && !this.unauthorized && !this.#visibility.hidden()) {
-      this.#schedule(this.busy && this.offline === null ? BUSY_MS : CALM_MS);
+      const calm = this.#atPage || this.offline !== null ? CALM_MS : RESTING_MS;
+      this.#schedule(this.busy && this.offline === null ? BUSY_MS : calm);
     }
   }
 
-  async #take(reply: Reply): Promise<void> {
-    if (reply.reply === 'unchanged') return;
+  /** Whether the newest samples have to be asked for too. */
+  #take(reply: Reply): boolean {
+    if (reply.reply === 'unchanged') return false;
     const before = this.snapshot;
     let snapshot: Snapshot;
     let history: GaugeHistory | undefined;
@@ -228,8 +282,10 @@ export class Store {
     } else snapshot = expectReply(reply, 'snapshot').snapshot;
     this.#noteEnd(before, snapshot);
     this.snapshot = snapshot;
-    if (history !== undefined && this.gaugeSpan === '15m') this.gaugeHistory = joinHistory(this.gaugeHistory, history);
-    else if (snapshot.gauges && snapshot.gauges.at !== before?.gauges?.at) await this.#pullHistory();
+    if (history === undefined || this.gaugeSpan !== '15m')
+      return Boolean(snapshot.gauges) && snapshot.gauges?.at !== before?.gauges?.at;
+    this.gaugeHistory = joinHistory(this.gaugeHistory, history);
+    return false;
   }
 
   /** Asks for what has changed, with the newest samples where they are shown one by one. */

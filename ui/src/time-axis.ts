@@ -1,5 +1,7 @@
 /** Pure questions about time axes: which moments get a label, and which sample a place on the axis means. */
 
+import { clock } from './format';
+
 const MINUTE = 60;
 const HOUR = 3600;
 const DAY = 86_400;
@@ -33,8 +35,7 @@ export function timeLabel(at: number, step: number): string {
   const date = new Date(at * 1000);
   if (step >= DAY || (step >= HOUR && date.getHours() === 0 && date.getMinutes() === 0))
     return date.toLocaleDateString('en-GB', { day: 'numeric', month: 'short' });
-  const seconds = step < MINUTE ? { second: '2-digit' as const } : {};
-  return date.toLocaleTimeString('en-GB', { hour: '2-digit', minute: '2-digit', ...seconds });
+  return step < MINUTE ? clock(date) : clock(date).slice(0, 5);
 }
 
 /** The index of the sample that is nearest to a moment; null: there is none. */
@@ -72,6 +73,15 @@ export function rangeOf(times: number[], span: number | null, now = Date.now() /
   const first = times[0] ?? last;
   if (span === null) return [first, Math.max(last, first + 1)];
   return [Math.max(last - span, Math.min(first, last - MINUTE)), last];
+}
+
+/** Where an axis that is so many pixels wide goes from where it is drawn: to what is wanted, or nowhere while neither end would
+ * come to lie on another pixel. */
+export function movedRange(drawn: [number, number] | null, wanted: [number, number], pixels: number): [number, number] {
+  if (drawn === null || pixels <= 0) return wanted;
+  const pixel = (wanted[1] - wanted[0]) / pixels;
+  const near = (end: 0 | 1) => Math.abs(wanted[end] - drawn[end]) < pixel;
+  return near(0) && near(1) ? drawn : wanted;
 }
 
 /** The top of an axis from zero: a round number that is not below the highest value. */

@@ -85,6 +85,7 @@ describe('the table of models', () => {
     expect(within(await within(drawer).findByTestId('drawer-needs')).getByText('Weights')).toBeTruthy();
     expect(within(drawer).getByText('the tensors in the model’s file')).toBeTruthy();
     expect(within(drawer).getByRole('link', { name: /^Run of/ })).toBeTruthy();
+    expect(within(drawer).getByTestId('drawer-held').textContent).toMatch(/^measured: process \d+, /);
     expect(
       within(drawer)
         .getAllByRole('button', { name: /^Copy: / })
@@ -126,10 +127,8 @@ describe('the table of models', () => {
     } as const;
     store.snapshot = snapshotOf('many', { switching });
     const row = () => rowOf('ollama/phi3:3.8b');
-    await waitFor(() =>
-      expect(within(row()).getByRole('status').textContent).toMatch(/Loading 42\s%, about 4\ss left/),
-    );
-    await userEvent.click(within(row()).getByRole('button', { name: 'Cancel' }));
+    await waitFor(() => expect(row().textContent).toMatch(/Loading 42\s%\s*, about 4\ss left/));
+    await userEvent.click(within(row()).getByRole('button', { name: /^Cancel the switch to / }));
     expect(scripted.of('cancel_switch')).toHaveLength(1);
   });
 

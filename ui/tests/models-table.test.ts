@@ -18,6 +18,7 @@ import {
   type TableView,
 } from '../src/models-table';
 import type { Query } from '../src/route.svelte';
+import { instancesOf } from '../src/backend/fake/memory';
 import { withStanding } from '../src/backend/fake/standing';
 import { snapshotOf } from './support';
 
@@ -172,7 +173,11 @@ it.each([
   const active = change.active
     ? { server: models[2]!.server, model: models[2]!.name, instance: models[2]!.name }
     : null;
-  const told = withStanding({ ...snapshot, models, active: active ?? snapshot.active });
+  const instances = instancesOf(
+    models.filter((one) => one.loaded),
+    Date.now(),
+  );
+  const told = withStanding({ ...snapshot, models, instances, active: active ?? snapshot.active });
   const state = stateOf(told.models[2]!, told);
   expect(state.word).toMatch(word);
   expect(state.tone).toBe(tone);

@@ -244,9 +244,7 @@ describe('the editor of a scene', () => {
     };
     store.snapshot = snapshotOf('hybrid', { arranging });
     const shown = await screen.findByTestId('scene-progress');
-    expect(within(shown).getByRole('status').textContent?.replace(/\s+/g, ' ').trim()).toBe(
-      'Applying Coding. Loading: Gemma 3 12B',
-    );
+    expect(shown.textContent?.replace(/\s+/g, ' ')).toContain('Applying Coding. Loading: Gemma 3 12B');
     expect(shown.textContent).toMatch(/42\s%\s· 1 of 5 steps · about 4\ss left/);
     await userEvent.click(within(shown).getByRole('button', { name: 'Cancel' }));
     expect(scripted.of('cancel_switch')).toHaveLength(1);
@@ -271,6 +269,55 @@ describe('the editor of a scene', () => {
     await userEvent.click(apply());
     await waitFor(() => expect(scripted.of('apply_scene')).toHaveLength(1));
     expect(Object.keys(scripted.of('apply_scene')[0]?.roles ?? {}).sort()).toEqual(['background', 'embed']);
+  });
+
+  it('takes out first what is in the way, and lets go of it where it is pinned', async () => {
+    const { backend: scripted, store } = await open('/Coding');
+    const unload = { server: 'ollama', model: 'llama3.2:1b' };
+    store.snapshot = snapshotOf('hybrid', { pins: [unload] });
+    const offer = {
+      what: 'Unload Llama 3.2 1B Instruct first',
+      without_role: null,
+      unload,
+      frees_bytes: 1e9,
+      enough: true,
+    };
+    const refusal = {
+      code: 'does_not_fit' as const,
+      message: 'It needs 1.00 GB more than fits.',
+      hint: null,
+      retry: false,
+    };
+    const none = { steps: [], role_bytes: {}, needed_bytes: null, free_bytes: null, takes_s: null };
+    scripted.answers.plan_scene = (): Reply => ({
+      reply: 'scene_plan',
+      plan: { ...none, fits: false, refusal, offers: [offer], evicted: [], untouched: [] },
+    });
+    scripted.answers.unload = (): Reply => ({
+      ...{ reply: 'unloaded', unloaded: [], answers_cut: 0, deactivated: null, took_ms: 1, dry_run: false },
+    });
+    scripted.answers.apply_scene = (): Reply => ({ reply: 'scene', report });
+    await userEvent.clear(field('background', 'idle'));
+    await screen.findByText('it is pinned; taking this unpins it');
+    await waitFor(() => expect(apply().disabled).toBe(false));
+    expect(apply().textContent).toBe('Unload Llama 3.2 1B Instruct first, then apply');
+    await userEvent.click(apply());
+    await waitFor(() => expect(scripted.of('apply_scene')).toHaveLength(1));
+    const asked = scripted.calls.map((one) => one.call).filter((one) => ['pin', 'unload', 'apply_scene'].includes(one));
+    expect(asked).toEqual(['pin', 'unload', 'apply_scene']);
+    expect(scripted.of('pin')[0]).toMatchObject({ model: 'ollama/llama3.2:1b', pinned: false });
+  });
+
+  it('says when it could not be taken back', async () => {
+    const until = new Date(Date.now() + 60_000).toISOString();
+    const undo = { back_to: 'Hybrid', done: 'Coding is in force', until };
+    const { backend: scripted } = await open('/Coding', 'hybrid', { undo });
+    scripted.answers.undo = (): Reply => ({
+      reply: 'scene',
+      report: { ...report, outcome: 'rolled_back', reason: 'Ollama does not run.' },
+    });
+    await userEvent.click(screen.getByTestId('scene-undo'));
+    await screen.findByText('Not taken back; everything is as it was. Ollama does not run.');
   });
 
   it('asks in place before it deletes, and keeps by default', async () => {

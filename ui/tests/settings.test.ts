@@ -4,7 +4,9 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import type { ApiError } from '../src/api/ApiError';
 import type { Call } from '../src/api/Call';
 import { FakeBackend } from '../src/backend/fake/backend';
+import { entriesOf } from '../src/settings.svelte';
 import { Store } from '../src/store.svelte';
+import { settings as words } from '../src/text';
 import Settings from '../src/views/Settings.svelte';
 import { snapshotOf, TestVisibility } from './support';
 
@@ -194,5 +196,57 @@ describe('the page Settings', () => {
     store.snapshot = snapshotOf('ready', { troubles: [{ code: 'port_taken', message, hint: null, retry: true }] });
     expect(await row('gateway.port').findByText(message)).toBeTruthy();
     expect(row('web.port').queryByText(message)).toBeNull();
+  });
+});
+
+describe('a table of the file', () => {
+  it.each([
+    [{}, []],
+    [{ OLLAMA_NUM_GPU: '1' }, [['OLLAMA_NUM_GPU', '1']]],
+    [
+      { HF_TOKEN: 'hf_x', api_key: 'k' },
+      [
+        ['HF_TOKEN', 'kept back'],
+        ['api_key', 'kept back'],
+      ],
+    ],
+    [
+      { gemma: { context: 8192, gpu_layers: null, options: {}, flash_attention: false } },
+      [['gemma', 'context 8192, flash attention false']],
+    ],
+    [{ gemma: { options: { temp: '0.2', 'api-key': 'k' } } }, [['gemma', 'options temp 0.2, api-key kept back']]],
+    ['no table', []],
+  ] as [unknown, [string, string][]][])('%j is read as lines', (table, lines) => {
+    expect(entriesOf(table)).toEqual(lines);
+  });
+
+  it('is shown with what stands in it', async () => {
+    await open({}, new FakeBackend('many', 0));
+    const entries = row('servers.ollama.environment').getByTestId('setting-entries');
+    expect(entries.textContent).toMatch(/OLLAMA_NUM_GPU.*1.*HF_TOKEN.*kept back/s);
+    expect(document.body.textContent).not.toContain('hf_invented');
+  });
+});
+
+describe('a restart says what it costs', () => {
+  it.each([
+    [['Gemma 3'], '3.00 s', 'Gemma 3 leaves memory, 3.00 s to load it again.'],
+    [['Gemma 3'], null, 'Gemma 3 leaves memory.'],
+    [['Gemma 3', 'Qwen'], 'about 7 s', 'Gemma 3 and Qwen leave memory, about 7 s to load them again.'],
+    [['A', 'B', 'C'], null, 'A, B and C leave memory.'],
+  ])('%j, %s', (models, time, said) => expect(words.restartCosts(models, time)).toBe(said));
+
+  it('with the load times that were learned, before it is done', async () => {
+    const { fake, user } = await open();
+    const field = row('servers.llama-server.parallel').getByRole('textbox');
+    await user.clear(field);
+    await user.type(field, '2');
+    await user.tab();
+    const note = await screen.findByTestId('setting-waits');
+    expect(valueOf(fake, 'servers.llama-server.parallel')).toBe(2);
+    await waitFor(() =>
+      expect(note.textContent).toMatch(/SmolLM2 135M Instruct leaves memory, (about )?[\d.]+\sm?s to load it again\./),
+    );
+    expect(note.textContent).toMatch(/Running since/);
   });
 });

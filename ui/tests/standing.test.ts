@@ -18,7 +18,7 @@ function inState(state: ServerState): Snapshot {
   const up = state === 'ready' || state === 'degraded';
   const servers = snapshot.servers.map((one) => (one.id === 'llama-server' ? { ...one, state } : one));
   const instances = up ? snapshot.instances : snapshot.instances.filter((one) => one.server !== 'llama-server');
-  return withStanding({ ...snapshot, servers, instances });
+  return withStanding({ ...snapshot, servers, instances }, { load_s: { [ACTIVE]: 4 } });
 }
 
 /** Head, rail, rows and Ask beside each other. */

@@ -28,6 +28,12 @@ function answerWith(snapshot: Reply | ApiError): void {
   backend.answers.snapshot = () => snapshot;
 }
 
+/** With somebody at the page. */
+function begin(): void {
+  stop = store.start();
+  visibility.touch();
+}
+
 async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
 }
@@ -35,7 +41,7 @@ async function pass(ms: number): Promise<void> {
 describe('the store', () => {
   it('asks without a revision first and with the known one afterwards', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 7 }) });
-    stop = store.start();
+    begin();
     await pass(0);
     expect(backend.of('snapshot')).toEqual([{ call: 'snapshot' }]);
     answerWith({ reply: 'unchanged', revision: 7 });
@@ -46,7 +52,7 @@ describe('the store', () => {
 
   it('pulls once a second, and more often while a switch is under way', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
-    stop = store.start();
+    begin();
     await pass(3500);
     expect(backend.of('snapshot')).toHaveLength(4);
     const to = { server: 'ollama', model: 'smollm2:135m' };
@@ -66,9 +72,39 @@ describe('the store', () => {
     expect(backend.of('snapshot').length - before).toBe(3);
   });
 
-  it('asks nothing while hidden and at once when seen again', async () => {
+  it('pulls half as often while nobody is at the page, and at once for whoever comes', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
     stop = store.start();
+    await pass(0);
+    await pass(9900);
+    expect(backend.of('snapshot')).toHaveLength(5);
+    visibility.touch();
+    await pass(0);
+    expect(backend.of('snapshot')).toHaveLength(6);
+    await pass(5000);
+    expect(backend.of('snapshot')).toHaveLength(11);
+    await pass(30_000);
+    const before = backend.of('snapshot').length;
+    await pass(10_000);
+    expect(backend.of('snapshot')).toHaveLength(before + 5);
+  });
+
+  it('pulls after what changes something, and not after what only asks', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    begin();
+    await pass(0);
+    await store.call({ call: 'model_facts' });
+    await store.call({ call: 'switches' });
+    await pass(0);
+    expect(backend.of('snapshot')).toHaveLength(1);
+    await store.call({ call: 'dismiss_notice' });
+    await pass(0);
+    expect(backend.of('snapshot').length).toBeGreaterThan(1);
+  });
+
+  it('asks nothing while hidden and at once when seen again', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+    begin();
     await pass(0);
     visibility.set(true);
     const before = backend.calls.length;
@@ -82,7 +118,7 @@ describe('the store', () => {
   it('does not go on pulling when it is hidden during a pull', async () => {
     let release: (reply: Reply) => void = () => undefined;
     backend.answers.snapshot = () => new Promise<Reply>((resolve) => (release = resolve));
-    stop = store.start();
+    begin();
     await pass(0);
     visibility.set(true);
     release({ reply: 'unchanged', revision: 1 });
@@ -92,7 +128,7 @@ describe('the store', () => {
 
   it('keeps the last data while offline and then asks for everything anew', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 900 }) });
-    stop = store.start();
+    begin();
     await pass(0);
     answerWith(unreachable);
     await pass(1000);
@@ -108,7 +144,7 @@ describe('the store', () => {
 
   it('stops when this browser is not known, until somebody looks again: another tab may have brought the token', async () => {
     answerWith({ code: 'unauthorized', message: '', hint: null, retry: false });
-    stop = store.start();
+    begin();
     await pass(10_000);
     expect(store.unauthorized).toBe(true);
     expect(backend.of('snapshot')).toHaveLength(1);
@@ -129,7 +165,7 @@ describe('the store', () => {
     answerWith({ reply: 'snapshot', snapshot });
     const history = { ...emptyHistory(), at_ms: [1000, 2000], step_ms: 1000, cpu_percent: [1, null] };
     backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
-    stop = store.start();
+    begin();
     await pass(1000);
     expect(backend.of('gauge_history')).toEqual([{ call: 'gauge_history' }]);
     expect(store.gaugeHistory.cpu_percent).toEqual([1, null]);
@@ -145,7 +181,7 @@ describe('the store', () => {
     answerWith({ reply: 'snapshot', snapshot });
     const history = { ...emptyHistory(), at_ms: [1000, 2000], step_ms: 1000, cpu_percent: [1, null] };
     backend.answers.gauge_history = () => ({ reply: 'gauge_history', history });
-    stop = store.start();
+    begin();
     await pass(0);
     const at = new Date(Date.now() + 1).toISOString();
     const gauges = snapshot.gauges && { ...snapshot.gauges, at, cpu_percent: 42 };
@@ -166,7 +202,7 @@ describe('the store', () => {
 
   it('calls gauges stale when their last sample is older than two', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 3 }) });
-    stop = store.start();
+    begin();
     await pass(0);
     expect(store.gaugesStale).toBe(false);
     answerWith(unreachable);
@@ -178,7 +214,7 @@ describe('the store', () => {
     const snapshot = snapshotOf('ready', { revision: 3 });
     const after = (seconds: number) => new Date(Date.parse(snapshot.gauges?.at ?? '') + seconds * 1000).toISOString();
     answerWith({ reply: 'snapshot', snapshot, now: after(65) });
-    stop = store.start();
+    begin();
     await pass(0);
     expect(store.gaugesStale).toBe(true);
     expect(store.gaugeAge).toBeGreaterThanOrEqual(65_000);
@@ -194,7 +230,7 @@ describe('the store', () => {
     const snapshot = snapshotOf('ready', { revision: 3 });
     const gauges = snapshot.gauges && { ...snapshot.gauges, interval_ms: 5000 };
     answerWith({ reply: 'snapshot', snapshot: { ...snapshot, gauges } });
-    stop = store.start();
+    begin();
     await pass(0);
     answerWith(unreachable);
     await pass(9000);
@@ -215,7 +251,7 @@ describe('the store', () => {
       history: 'span_s' in call ? day : { ...emptyHistory(), at_ms: [1000], step_ms: 1000, cpu_percent: [9] },
     });
     next();
-    stop = store.start();
+    begin();
     await pass(0);
     expect(store.gaugeHistory.cpu_percent).toEqual([9]);
     await store.lookBack('24h');
@@ -306,7 +342,7 @@ describe('a switch', () => {
     const at = '2026-11-28T10:00:00Z';
     const told = (more: object) => snapshotOf('ready', { at, undo, ...more });
     answerWith({ reply: 'snapshot', snapshot: told({ revision: 1 }), now: at });
-    stop = store.start();
+    begin();
     await pass(0);
     expect(store.undo).toEqual(undo);
     answerWith({ reply: 'unchanged', revision: 1, now: '2026-11-28T10:00:59Z' });
@@ -319,7 +355,7 @@ describe('a switch', () => {
 
   it('that cannot be taken back offers no undo', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { last_switch: report, undo: null }) });
-    stop = store.start();
+    begin();
     await pass(0);
     expect(store.undo).toBeNull();
   });

@@ -36,6 +36,7 @@ export class ScriptedBackend implements Backend {
 export class TestVisibility implements Visibility {
   #hidden = false;
   #listeners = new Set<() => void>();
+  #touches = new Set<() => void>();
 
   hidden(): boolean {
     return this.#hidden;
@@ -44,6 +45,15 @@ export class TestVisibility implements Visibility {
   onChange(listener: () => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  onTouch(listener: () => void): () => void {
+    this.#touches.add(listener);
+    return () => this.#touches.delete(listener);
+  }
+
+  touch(): void {
+    for (const listener of this.#touches) listener();
   }
 
   set(hidden: boolean): void {

@@ -1,8 +1,10 @@
-import { screen, within } from '@testing-library/svelte';
+import { render, screen, within } from '@testing-library/svelte';
+import { tick } from 'svelte';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import SwitchList from '../src/views/SwitchList.svelte';
-import { renderWith, snapshotOf } from './support';
+import { Store } from '../src/store.svelte';
+import { renderWith, ScriptedBackend, snapshotOf, TestVisibility } from './support';
 
 const rows = () => screen.getAllByTestId('model-row').map((row) => row.dataset.id);
 const filter = () => screen.getByTestId('model-filter');
@@ -18,6 +20,22 @@ describe('the switch list', () => {
       'ollama/smollm2:135m',
     ]);
     expect(screen.getByRole('button', { name: /^Switch to SmolLM2 135M on Ollama/ })).toBeTruthy();
+  });
+
+  it('asks what the past says of the models when a run or a switch has ended, not with each snapshot', async () => {
+    const backend = new ScriptedBackend();
+    backend.answers.model_facts = () => ({ reply: 'model_facts', models: [] });
+    const store = new Store(backend, new TestVisibility());
+    const show = async (change: Parameters<typeof snapshotOf>[1]) => {
+      store.snapshot = snapshotOf('ready', change);
+      await tick();
+    };
+    await show({ revision: 1 });
+    render(SwitchList, { props: { most: 6 }, context: new Map([['store', store]]) });
+    for (let revision = 2; revision < 8; revision += 1) await show({ revision });
+    expect(backend.of('model_facts')).toHaveLength(1);
+    await show({ last_run: null });
+    expect(backend.of('model_facts')).toHaveLength(2);
   });
 
   it('filters by every word, over name and server', async () => {
@@ -79,8 +97,8 @@ describe('the switch list', () => {
       started_at: '',
     } as const;
     const { backend } = renderWith(SwitchList, snapshotOf('ready', { switching }));
-    expect(screen.getByRole('status').textContent).toMatch(/Loading · 42\s% · about 4\ss left/);
-    await userEvent.click(screen.getByRole('button', { name: 'Cancel' }));
+    expect(screen.getByText(/Loading · 42\s% · about 4\ss left/)).toBeTruthy();
+    await userEvent.click(screen.getByRole('button', { name: /^Cancel the switch to / }));
     expect(backend.of('cancel_switch')).toHaveLength(1);
     await userEvent.click(screen.getByRole('button', { name: /^Switch to Gemma 3 270M/ }));
     expect(backend.of('switch')).toHaveLength(1);

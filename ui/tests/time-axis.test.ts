@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { pastSwitches } from '../src/backend/fake/facts';
 import { marksOf } from '../src/marks.svelte';
-import { nearest, rangeOf, roundTop, stepTo, timeTicks } from '../src/time-axis';
+import { movedRange, nearest, rangeOf, roundTop, stepTo, timeTicks } from '../src/time-axis';
 import { snapshotOf } from './support';
 
 const at = (text: string) => new Date(text).getTime() / 1000;
@@ -80,5 +80,28 @@ describe('marks on the gauges', () => {
     const marks = marksOf(switches, { ...snapshot, servers });
     expect(marks.map((mark) => mark.words)).toEqual(['Ollama became ready', 'switch to Llama 3.1 8B Instruct']);
     expect(marks[1]?.at).toBe(Date.parse(made!.started_at) / 1000 + 2);
+  });
+});
+
+describe('an axis that is drawn', () => {
+  // 900 s on 300 pixels: a pixel is 3 s.
+  const drawn: [number, number] = [0, 900];
+  it.each([
+    ['less than a pixel on', [2, 902], 300, false],
+    ['a pixel on', [3, 903], 300, true],
+    ['less than a pixel on, of finer ones', [2, 902], 600, true],
+    ['longer by a pixel', [0, 904], 300, true],
+    ['back, because another past is shown', [-60, 840], 300, true],
+    ['before its width is known', [1, 901], 0, true],
+  ] as [string, [number, number], number, boolean][])('moves or stays: %s', (_, wanted, pixels, moves) => {
+    expect(movedRange(drawn, wanted, pixels)).toBe(moves ? wanted : drawn);
+  });
+
+  it('never lags behind by a pixel, however small the steps', () => {
+    let at = drawn;
+    for (let last = 900; last < 1000; last += 0.2) {
+      at = movedRange(at, [last - 900, last], 300);
+      expect(last - at[1]).toBeLessThan(3);
+    }
   });
 });

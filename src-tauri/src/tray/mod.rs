@@ -80,6 +80,14 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
             Call::Switch { model: model.id(), server: Some(model.server), dry_run: false, now: false }
         }
         TrayAction::CancelSwitch => Call::CancelSwitch,
+        TrayAction::Scene(name) => {
+            Call::ApplyScene { name: Some(name), roles: None, dry_run: false, now: false }
+        }
+        TrayAction::Undo => Call::Undo,
+        TrayAction::Unload(model) => {
+            Call::Unload { model: model.id(), server: Some(model.server), now: false, dry_run: false }
+        }
+        TrayAction::OpenScenes => return panel::open_at(app, "#/scenes"),
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },
         TrayAction::Restart(server) => Call::RestartServer { server },

@@ -15,6 +15,8 @@ export class BenchRequest {
   error = $state.raw<ApiError | null>(null);
   /** Of a comparison or a run that ended while the page was open. */
   result = $state.raw<Result | null>(null);
+  /** What the engine says of one that was cancelled; null: none was. */
+  cancelled = $state<string | null>(null);
   readonly #store: Store;
 
   constructor(store: Store) {
@@ -26,6 +28,7 @@ export class BenchRequest {
     this.underWay = true;
     this.error = null;
     this.result = null;
+    this.cancelled = null;
     try {
       const reply = await this.#store.call(call);
       if (reply.reply === 'comparison') {
@@ -35,7 +38,8 @@ export class BenchRequest {
       return this.result;
     } catch (failure) {
       const caught = asApiError(failure);
-      this.error = caught.code === 'cancelled' ? null : caught;
+      if (caught.code === 'cancelled') this.cancelled = caught.message;
+      else this.error = caught;
       return null;
     } finally {
       this.underWay = false;

@@ -5,6 +5,7 @@ import type { ScenePlan } from '../api/ScenePlan';
 import type { SceneView } from '../api/SceneView';
 import { asApiError, expectReply } from '../backend/backend';
 import { Question } from '../fit.svelte';
+import { isPinned } from '../roles';
 import type { Store } from '../store.svelte';
 import { scenes as words } from '../text';
 import { changesOf, draftOf, freeName, namesOf, rolesOf, type Draft, type DraftRole } from './draft';
@@ -146,7 +147,9 @@ export class SceneDesk {
     const name = needsSaving ? await this.save(key) : key;
     if (name === null) return null;
     const roles = offer === null ? undefined : taking(offer, rolesOf(draft));
-    void this.#store.acts.applyScene(name, roles, offer?.unload ?? null);
+    const unload = offer?.unload ?? null;
+    const pinned = unload !== null && this.#store.snapshot !== null && isPinned(this.#store.snapshot, unload);
+    void this.#store.acts.applyScene(name, roles, unload, pinned);
     return name;
   }
 

@@ -117,6 +117,8 @@ export const bench = {
   soFar: (n: number, last: string) => `${n === 1 ? '1 answer' : `${n} answers`} so far, the last at ${last}`,
   measured: (title: string) => `Measured ${title}.`,
   showResult: 'Show',
+  showTheResult: 'Show the result',
+  cancelRun: 'Cancel the benchmark',
   flawed: 'flawed',
   start: 'Start benchmark',
   again: 'Run again',

@@ -112,6 +112,7 @@ export const models = {
     contextOf: (context: string, max: string) => `${context} of ${max}`,
     slots: 'At a time',
     holds: 'Holds',
+    serverTells: 'as its server tells it',
     until: 'Idle limit',
     untilAt: (time: string) => `unloads at ${time}`,
     forever: 'none',

@@ -17,6 +17,8 @@ export const now = {
   putBack: (model: string | null, reason: string) =>
     model === null ? `Nothing is active now: ${reason}` : `Put back ${model}: ${reason}`,
   notActive: (model: string, reason: string) => `${model} could not be made active: ${reason}`,
+  isActive: (model: string) => `${model} is active.`,
+  cancelOf: (model: string) => `Cancel the switch to ${model}`,
   switchCancelled: (model: string) => `Switch to ${model} cancelled.`,
   doing: (phase: string, model: string, server: string) => `${phase}: ${model} on ${server}`,
   left: (eta: string) => `${eta} left`,

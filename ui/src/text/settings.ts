@@ -41,16 +41,25 @@ export const settings = {
   listHint: 'with commas between',
   inFile: 'In the file',
   onServers: 'Servers',
-  entries: (n: number) => count(n, 'entry', 'entries'),
   use: (words: string) => `Use ${words}`,
   backTo: (words: string) => `Back to ${words}`,
+  isNow: (title: string, value: string, waits: boolean) =>
+    waits ? `${title} is ${value} after a restart.` : `${title} is ${value} now.`,
   afterRestart: 'after a restart',
   waits: (n: number, what: string) =>
     n === 1 ? `One change waits for a restart of ${what}.` : `${n} changes wait for a restart of ${what}.`,
   restart: (what: string) => `Restart ${what}`,
   restarting: (what: string) => `Restarting ${what}`,
   start: (what: string) => `Start ${what}`,
-  restartLoses: (model: string) => `The restart takes ${model}, the active model, out of memory.`,
+  restartCosts: (models: string[], time: string | null) => {
+    const who =
+      models.length === 1 ? `${models[0]} leaves` : `${models.slice(0, -1).join(', ')} and ${models.at(-1)} leave`;
+    const back = time === null ? '' : `, ${time} to load ${models.length === 1 ? 'it' : 'them'} again`;
+    return `${who} memory${back}.`;
+  },
+  runsSince: (when: string) => `Running since ${when}.`,
+  hidden: 'kept back',
+  more: (n: number) => `${n} more in the file`,
   quitFirst: 'Quit Pilothouse and start it again.',
   whenStarted: (what: string) => `Somebody else started this ${what}; in force with one that Pilothouse starts.`,
   mistake: 'The settings file has a mistake, so nothing can be changed here. These values hold.',

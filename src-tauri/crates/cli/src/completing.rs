@@ -3,7 +3,12 @@
 
 use crate::session::Session;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
-use pilothouse_domain::{model::ModelPurpose, settings::keys::setting_keys, snapshot::Snapshot};
+use pilothouse_domain::{
+    model::ModelPurpose,
+    scene::{FREE_MEMORY, RESTORE},
+    settings::keys::setting_keys,
+    snapshot::Snapshot,
+};
 use std::{sync::Arc, time::Duration};
 
 const LIMIT: Duration = Duration::from_millis(500);
@@ -20,6 +25,15 @@ pub fn servers() -> ArgValueCandidates {
             CompletionCandidate::new(server.id.as_str()).help(Some(server.title.clone().into()))
         };
         snapshot.map(|snapshot| snapshot.servers.iter().map(candidate).collect()).unwrap_or_default()
+    })
+}
+
+/// Scenes, the built-in ones included.
+pub fn scenes() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        let snapshot = now();
+        let own = snapshot.iter().flat_map(|snapshot| snapshot.scenes.iter().map(|scene| scene.name.clone()));
+        own.chain([FREE_MEMORY.to_owned(), RESTORE.to_owned()]).map(CompletionCandidate::new).collect()
     })
 }
 

@@ -15,6 +15,7 @@ mod fit;
 mod gauge_history;
 mod gauges;
 mod history;
+mod holding;
 mod keys;
 mod logs;
 mod machine;
@@ -24,6 +25,7 @@ mod open;
 mod output;
 mod parallel;
 mod report;
+mod scenes;
 mod serve;
 mod servers;
 mod service;
@@ -68,6 +70,29 @@ enum Verb {
     Models,
     /// Make a model active; if that fails, the previous one is put back.
     Switch(switch::Switch),
+    /// List the scenes: named sets of roles, each a model on a server.
+    Scenes,
+    /// Apply, show, save or delete a scene.
+    Scene {
+        #[command(subcommand)]
+        act: scenes::Act,
+    },
+    /// Take a model out of memory.
+    Unload(holding::Unload),
+    /// Make no model active and take the active one out of memory.
+    Deactivate(holding::Deactivate),
+    /// Take the last switch, scene or deactivation back; possible for a minute.
+    Undo {
+        /// Only say what it would lead back to.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Keep a model in memory: it leaves for no other.
+    Pin(holding::Pin),
+    /// Let go of a pinned model.
+    Unpin(holding::Pin),
+    /// List the other names that programs may ask by, or set or remove one.
+    Alias(holding::Alias),
     /// Open the web UI in your browser.
     Open,
     /// Ask the active model; its server is started and it is loaded if need be.
@@ -231,6 +256,14 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Ask(arguments) => ask::run(arguments, output).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
         Verb::Sweep(arguments) => Box::pin(bench::sweep(arguments, output)).await,
+        Verb::Scenes => scenes::list(output).await,
+        Verb::Scene { act } => Box::pin(scenes::run(act, output)).await,
+        Verb::Unload(arguments) => Box::pin(holding::unload(arguments, output)).await,
+        Verb::Deactivate(arguments) => Box::pin(holding::deactivate(arguments, output)).await,
+        Verb::Undo { dry_run } => Box::pin(holding::undo(dry_run, output)).await,
+        Verb::Pin(arguments) => holding::pin(arguments, true, output).await,
+        Verb::Unpin(arguments) => holding::pin(arguments, false, output).await,
+        Verb::Alias(arguments) => holding::alias(arguments, output).await,
         Verb::Parallel(arguments) => Box::pin(parallel::run(arguments, output)).await,
         Verb::Baseline(arguments) => baseline::run(arguments, output).await,
         Verb::Compare(arguments) => compare::run(arguments, output).await,

@@ -86,7 +86,12 @@ impl ErrorCode {
             Self::InvalidCall => 2,
             Self::NotRunning => 3,
             Self::NotFound | Self::Ambiguous => 4,
-            Self::Busy | Self::NotQuiet | Self::NotOurs | Self::DoesNotFit | Self::Unsupported => 5,
+            Self::Busy
+            | Self::NotQuiet
+            | Self::NotOurs
+            | Self::DoesNotFit
+            | Self::Pinned
+            | Self::Unsupported => 5,
             Self::Cancelled => 130,
             _ => 1,
         }

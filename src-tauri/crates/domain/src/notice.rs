@@ -100,6 +100,18 @@ pub enum Happening {
         /// Somebody had asked for it.
         own: bool,
     },
+    /// A scene, or roles without a name, are in force.
+    SceneApplied {
+        scene: Option<String>,
+        took_ms: u64,
+    },
+    /// It could not be applied; what was before is back.
+    ScenePutBack {
+        scene: Option<String>,
+        error: ApiError,
+        /// It was refused before anything was changed.
+        refused: bool,
+    },
     CrashedAndBack {
         server: ServerId,
         server_title: String,

@@ -36,7 +36,7 @@ use crate::{
         update_check,
     },
     api::{Call, CallHandler, CallResult},
-    hub::{Hub, Report},
+    hub::{Hub, Names, Report},
     ports::Journal,
     settings::{self, InForce, SettingsFile},
     setup::Embedded,
@@ -52,7 +52,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     server::ServerKind,
-    settings::{Settings, SwitchingSettings},
+    settings::{LoadOnRequest, MemorySettings, Settings, SwitchingSettings},
     snapshot::{EngineView, Snapshot},
 };
 use pilothouse_leases::{Leases, Limits};
@@ -193,6 +193,8 @@ impl Engine {
         };
         fleet.start(&settings);
         let (switching, switching_settings) = watch::channel(settings.switching);
+        let (memory, memory_settings) = watch::channel(settings.memory);
+        hub.report(names(&settings));
         let residency = ResidencyHandle::start(residency::ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),
@@ -200,6 +202,7 @@ impl Engine {
             supervisors: supervisors.clone(),
             leases: leases.clone(),
             settings: switching_settings,
+            memory: memory_settings,
         });
         let bencher = BencherHandle::start(bencher::BencherWiring {
             hub: hub.clone(),
@@ -269,7 +272,7 @@ impl Engine {
         look_for_damage(&inner);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, settings, (notify_on, switching, named));
+            follow_settings(inner.clone(), fleet, settings, Told { notify_on, switching, memory, named });
         Ok(Self {
             inner,
             doors,
@@ -362,16 +365,29 @@ fn look_for_damage(inner: &Arc<Inner>) {
     });
 }
 
+/// Who hears of changed settings.
+struct Told {
+    notify_on: watch::Sender<bool>,
+    switching: watch::Sender<SwitchingSettings>,
+    memory: watch::Sender<MemorySettings>,
+    named: watch::Sender<Settings>,
+}
+
+/// Scenes and names, for those who draw them and for requests.
+fn names(settings: &Settings) -> Report {
+    Report::Names(Names {
+        scenes: settings.scenes.clone(),
+        aliases: settings.gateway.aliases.clone(),
+        loads_on_request: settings.memory.load_on_request != LoadOnRequest::Never,
+    })
+}
+
 /// Puts changed settings in force as far as that needs no restart, and tells of mistakes.
 fn follow_settings(
     inner: Arc<Inner>,
     fleet: Fleet,
     started_with: Settings,
-    (notify_on, switching, named): (
-        watch::Sender<bool>,
-        watch::Sender<SwitchingSettings>,
-        watch::Sender<Settings>,
-    ),
+    told: Told,
 ) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
     let (sender, mut changes) = mpsc::channel(4);
     let guard = settings::watch(inner.settings.path(), sender)
@@ -386,9 +402,11 @@ fn follow_settings(
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
-                    notify_on.send_replace(settings.notifications.enabled);
-                    switching.send_replace(settings.switching);
-                    named.send_replace(settings.clone());
+                    inner.hub.report(names(&settings));
+                    told.notify_on.send_replace(settings.notifications.enabled);
+                    told.switching.send_replace(settings.switching);
+                    told.memory.send_replace(settings.memory);
+                    told.named.send_replace(settings.clone());
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);

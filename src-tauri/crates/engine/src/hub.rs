@@ -14,7 +14,7 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Endpoint,
     fit::NoNeed,
-    model::{Instance, Model},
+    model::{Instance, Model, ModelRef},
     scene::Priority,
     server::ServerId,
     snapshot::{EngineView, ModelView, ServerView, Snapshot},
@@ -110,6 +110,12 @@ impl Hub {
         (snapshot, parts)
     }
 
+    /// Seconds that the last loads of a model took.
+    pub fn load_time(&self, model: &ModelRef) -> Option<f64> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.known.load_s.get(&model.id()).copied()
+    }
+
     fn parts(&self) -> MutexGuard<'_, Parts> {
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,17 +198,16 @@ impl State {
                 differs && self.derive_models()
             }
             Report::Arrangement(arrangement) => {
-                let ArrangementView { scene, lead_priority, roles, pins, on_request, restore_at } =
-                    arrangement;
+                let ArrangementView { scene, lead_priority, roles, restore_at } = arrangement;
                 let differs = set(&mut self.known.scene_in_force, scene)
                     | set(&mut self.lead_priority, lead_priority)
                     | set(&mut self.snapshot.roles, roles)
-                    | set(&mut self.snapshot.pins, pins)
-                    | set(&mut self.snapshot.on_request, on_request)
                     | set(&mut self.snapshot.restore_at, restore_at);
                 self.known.fits_number += u64::from(differs);
                 differs
             }
+            Report::Pins(pins) => set(&mut self.snapshot.pins, pins),
+            Report::OnRequest(models) => set(&mut self.snapshot.on_request, models),
             Report::Arranging(arranging) => set(&mut self.snapshot.arranging, arranging),
             Report::Undo(undo) => set(&mut self.snapshot.undo, undo),
             Report::Names(names) => {

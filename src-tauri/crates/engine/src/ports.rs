@@ -7,7 +7,7 @@ use pilothouse_domain::{
     error::ApiError,
     model::ModelRef,
     notice::Notice,
-    residency::CutOffSwitch,
+    residency::{CutOffSwitch, Kept},
     switch::{Active, SwitchPhase, SwitchReport},
 };
 
@@ -38,6 +38,11 @@ pub trait Journal: Send + Sync {
     /// has left.
     async fn set_stray(&self, model: &ModelRef, stray: bool) -> Result<(), ApiError>;
     async fn strays(&self) -> Result<Vec<ModelRef>, ApiError>;
+    /// What is held in memory, its active model included, and which models must leave memory or have taken up their place, all in one
+    /// transaction.
+    async fn keep(&self, kept: &Kept, strays: &[(ModelRef, bool)]) -> Result<(), ApiError>;
+    /// What was held, without the active model.
+    async fn kept(&self) -> Result<Kept, ApiError>;
     /// Whether it can be written now; writes nothing.
     async fn try_to_write(&self) -> Result<(), ApiError>;
 }

@@ -4,7 +4,7 @@ use super::{
     cut::{Cut, Why},
     heard::Heard,
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream::BoxStream};
 use pilothouse_leases::Lease;
 use std::{
@@ -16,6 +16,8 @@ use std::{
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
+/// What has arrived is written together, up to about so much.
+const TOGETHER: usize = 16 << 10;
 /// How long the end of a half event is waited for, when an answer is cut.
 const EVENT_END: Duration = Duration::from_millis(500);
 
@@ -24,7 +26,8 @@ type Pieces = BoxStream<'static, reqwest::Result<Bytes>>;
 /// Hands on piece by piece what the server sends. Its lease lives in it: the answer counts as under way until its last byte,
 /// or until the client leaves.
 pub(super) struct Answer {
-    first: Option<reqwest::Result<Bytes>>,
+    /// What was read already and comes next: a piece, or the end.
+    ahead: Option<Option<reqwest::Result<Bytes>>>,
     pieces: Option<Pieces>,
     cut: Cut,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -44,7 +47,38 @@ impl Answer {
     ) -> Self {
         let cancelled = Box::pin(lease.cut().clone().cancelled_owned());
         let pieces = Some(Box::pin(pieces) as Pieces);
-        Self { first, pieces, cut, cancelled, patience: None, heard, _lease: lease }
+        Self { ahead: Some(first), pieces, cut, cancelled, patience: None, heard, _lease: lease }
+    }
+
+    fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<reqwest::Result<Bytes>>> {
+        match (self.ahead.take(), &mut self.pieces) {
+            (Some(next), _) => Poll::Ready(next),
+            (None, Some(pieces)) => pieces.as_mut().poll_next(context),
+            (None, None) => Poll::Ready(None),
+        }
+    }
+
+    /// A piece with those that have arrived behind it. One that comes alone is not copied.
+    fn gathered(&mut self, piece: Bytes, context: &mut Context<'_>) -> Bytes {
+        let mut whole: Option<BytesMut> = None;
+        while whole.as_ref().map_or(piece.len(), BytesMut::len) < TOGETHER {
+            match self.poll_piece(context) {
+                Poll::Ready(Some(Ok(next))) => {
+                    let whole = whole.get_or_insert_with(|| {
+                        let mut whole = BytesMut::with_capacity(2 * (piece.len() + next.len()));
+                        whole.extend_from_slice(&piece);
+                        whole
+                    });
+                    whole.extend_from_slice(&next);
+                }
+                Poll::Ready(other) => {
+                    self.ahead = Some(other);
+                    break;
+                }
+                Poll::Pending => break,
+            }
+        }
+        whole.map_or(piece, BytesMut::freeze)
     }
 
     /// Whether it shall be cut now: wanted, and at the end of an event or out of patience for it.
@@ -77,17 +111,13 @@ impl Stream for Answer {
         if this.pieces.is_none() {
             return Poll::Ready(None);
         }
-        if this.first.is_none() && this.shall_be_cut(context) {
+        if this.ahead.is_none() && this.shall_be_cut(context) {
             return this.end(Why::Switched);
         }
-        let next = match (this.first.take(), &mut this.pieces) {
-            (Some(first), _) => Poll::Ready(Some(first)),
-            (None, Some(pieces)) => pieces.as_mut().poll_next(context),
-            (None, None) => Poll::Ready(None),
-        };
-        match next {
+        match this.poll_piece(context) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(piece))) => {
+                let piece = this.gathered(piece, context);
                 this.heard.last = Instant::now();
                 this.cut.passed(&piece);
                 Poll::Ready(Some(Ok(piece)))

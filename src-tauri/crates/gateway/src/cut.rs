@@ -1,19 +1,8 @@
 //! How an answer that cannot be finished ends, in the words of its dialect.
 
-use axum::http::{HeaderMap, StatusCode, header};
+use super::{events::Events, headers, refusal::Refusal};
+use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
-use serde_json::{Value, json};
-
-/// How the events of a stream look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Events {
-    /// `data: {…}` lines that end with `data: [DONE]`.
-    OpenAi,
-    /// OpenAI's responses and others: named events, without a closing mark that is common to all.
-    Responses,
-    /// Anthropic's messages.
-    Anthropic,
-}
 
 /// Why an answer is not finished.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,14 +27,8 @@ const TAIL: usize = 24;
 
 impl Cut {
     pub fn new(path: &str, headers: &HeaderMap, status: StatusCode) -> Self {
-        let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes());
-        let streams = status.is_success() && kind.is_some_and(|kind| kind.starts_with(b"text/event-stream"));
-        let events = match path {
-            _ if !streams => None,
-            "chat/completions" | "completions" => Some(Events::OpenAi),
-            "messages" => Some(Events::Anthropic),
-            _ => Some(Events::Responses),
-        };
+        let streams = status.is_success() && headers::is_event_stream(headers);
+        let events = streams.then(|| Events::of(path).unwrap_or(Events::Responses));
         Self { events, tail: Vec::new() }
     }
 
@@ -77,30 +60,16 @@ impl Cut {
             ),
             Why::Broken => ("server_broke_off", "The server broke this answer off. Ask again."),
         };
-        let (name, event): (Option<&str>, Value) = match self.events? {
-            Events::OpenAi => {
-                let error =
-                    json!({ "message": message, "type": "server_error", "param": null, "code": code });
-                (None, json!({ "error": error }))
-            }
-            Events::Responses => {
-                (Some("error"), json!({ "type": "error", "code": code, "message": message, "param": null }))
-            }
-            Events::Anthropic => {
-                let error = json!({ "type": "overloaded_error", "message": message });
-                (Some("error"), json!({ "type": "error", "error": error }))
-            }
-        };
-        let gap = if self.at_event_end() { "" } else { "\n\n" };
-        let name = name.map(|name| format!("event: {name}\n")).unwrap_or_default();
-        Some(format!("{gap}{name}data: {event}\n\n").into())
+        let event = self.events?.error(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, code, message));
+        Some(if self.at_event_end() { event } else { [b"\n\n".as_slice(), &event].concat().into() })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
+    use axum::http::{HeaderValue, header};
+    use serde_json::Value;
 
     fn stream(path: &str) -> Cut {
         let mut headers = HeaderMap::new();

@@ -101,6 +101,11 @@ pub fn to_client(server: &HeaderMap) -> HeaderMap {
     })
 }
 
+/// Whether a body is a stream of events.
+pub fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
 fn kept(from: &HeaderMap, keeps: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut to = HeaderMap::with_capacity(from.keys_len());
     for (name, value) in from {

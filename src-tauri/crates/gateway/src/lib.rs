@@ -8,11 +8,16 @@ mod answer;
 mod body;
 mod cut;
 pub mod door;
+mod early;
+mod events;
 mod form;
 mod forward;
 mod headers;
 mod heard;
+mod here;
 mod listing;
+#[cfg(test)]
+mod names_tests;
 mod path;
 mod pieces;
 mod refusal;
@@ -21,16 +26,17 @@ mod splice;
 mod switch_tests;
 #[cfg(test)]
 mod tests;
+mod told;
 mod unpack;
 mod upstream;
+#[cfg(test)]
+mod waiting_tests;
 
 use crate::door::{ConnectionLimits, Guard, Listener};
-use axum::{
-    Router, middleware,
-    routing::{any, get},
-};
+use axum::{Json, Router, middleware, routing::get};
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
+use serde_json::{Value, json};
 use std::net::SocketAddr;
 
 /// What a request handler needs.
@@ -39,6 +45,7 @@ struct Shared {
     leases: Leases,
     /// Memory for the bodies of all requests.
     bodies: body::Budget,
+    lines: here::Lines,
 }
 
 /// The running gateway.
@@ -48,7 +55,8 @@ impl Gateway {
     /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
     /// port_taken, internal.
     pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
-        let shared = Shared { leases, bodies: body::Budget::new(body::BUDGET) };
+        let shared =
+            Shared { leases, bodies: body::Budget::new(body::BUDGET), lines: here::Lines::default() };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::with_hosts(hosts, "gateway.hosts");
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
@@ -65,13 +73,22 @@ impl Gateway {
 }
 
 fn router(shared: Shared, guard: Guard) -> Router {
-    Router::new()
-        .route("/v1/models", get(listing::list))
-        .route("/v1/models/{*id}", get(listing::one))
-        .route("/v1/{*path}", any(forward::forward))
+    let mut router = Router::new();
+    for root in ["", "/v1"] {
+        router = router
+            .route(&format!("{root}/models"), get(listing::list))
+            .route(&format!("{root}/models/{{*id}}"), get(listing::one))
+            .route(&format!("{root}/health"), get(health));
+    }
+    router
         .method_not_allowed_fallback(refusal::no_such_method)
-        .fallback(refusal::no_such_path)
+        .fallback(forward::forward)
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
         .layer(middleware::from_fn(refusal::in_the_clients_words))
         .with_state(shared)
+}
+
+/// That the address answers, as llama-server says it. Whether a model does is another question.
+async fn health() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
 }

@@ -103,6 +103,12 @@ fn decoded(raw: &str) -> Option<String> {
     percent_decode_str(raw).decode_utf8().ok().map(Into::into)
 }
 
+/// What a client's path says behind the root of the API, still encoded. That root is `/v1`, and nothing for programs whose base
+/// address lacks it, as llama-server takes it as well.
+pub fn below(path: &str) -> &str {
+    path.strip_prefix("/v1/").or_else(|| path.strip_prefix('/')).unwrap_or_default()
+}
+
 /// In whose words a refusal is said. `below`: the path behind `/v1/`, also one that is not in the list.
 pub fn dialect_of(below: &str) -> Dialect {
     match ApiPath::find(below) {
@@ -229,6 +235,22 @@ mod tests {
         assert_eq!(under(BASE, Some("")).as_deref(), Some("http://127.0.0.1:8080/v1/chat/completions?"));
         for base in ["", "studio", "file:///etc", "data:text/plain,x"] {
             assert_eq!(under(base, None), None, "{base}");
+        }
+    }
+
+    #[test]
+    fn the_root_of_the_api_is_v1_or_nothing() {
+        for (path, wanted) in [
+            ("/v1/messages", "messages"),
+            ("/messages", "messages"),
+            ("/v1/v1/messages", "v1/messages"),
+            ("/v1", "v1"),
+            ("/", ""),
+            ("", ""),
+            ("//messages", "/messages"),
+            ("/V1/messages", "V1/messages"),
+        ] {
+            assert_eq!(below(path), wanted, "{path}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! A body in up to three pieces of known length, sent without putting them together: a large prompt is in memory once.
+//! A body in a few pieces of known length, sent without putting them together: a large prompt is in memory once.
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
@@ -10,10 +10,10 @@ use std::{
 
 /// What is left to be sent, in order. Cheap to clone.
 #[derive(Debug, Clone)]
-pub(super) struct Pieces([Bytes; 3]);
+pub(super) struct Pieces(Vec<Bytes>);
 
 impl Pieces {
-    pub fn new(pieces: [Bytes; 3]) -> Self {
+    pub fn new(pieces: Vec<Bytes>) -> Self {
         Self(pieces)
     }
 
@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn pieces_come_in_order_once_and_with_their_length() {
-        let mut pieces = Pieces::new([Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")]);
+        let mut pieces = Pieces::new(vec![Bytes::from_static(b"ab"), Bytes::new(), Bytes::from_static(b"c")]);
         let mut read = Vec::new();
         let mut lengths = Vec::new();
         let mut context = Context::from_waker(Waker::noop());

@@ -12,8 +12,15 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use pilothouse_domain::{
+    error::{ApiError, ErrorCode},
+    scene::ACTIVE,
+};
 use pilothouse_leases::Refused;
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// What the SDKs of OpenAI and Anthropic look at before the status (`_should_retry` in their base clients).
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
 /// Why a request is not forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +31,16 @@ pub(super) struct Refusal {
     /// The field that is wrong.
     pub param: Option<&'static str>,
     pub retry_after_s: Option<u32>,
+    /// It cannot get better soon: programs shall not try again by themselves.
+    pub lasting: bool,
     /// A header that says what would do instead.
     pub instead: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into(), param: None, retry_after_s: None, instead: None }
+        let message = message.into();
+        Self { status, code, message, param: None, retry_after_s: None, lasting: false, instead: None }
     }
 
     pub fn about(mut self, param: &'static str) -> Self {
@@ -43,13 +53,19 @@ impl Refusal {
         self
     }
 
+    pub fn lasting(mut self) -> Self {
+        self.lasting = true;
+        self
+    }
+
     pub fn with(mut self, header: HeaderName, value: &'static str) -> Self {
         self.instead = Some((header, value));
         self
     }
 
-    fn said_in(&self, dialect: Dialect) -> Response {
-        let body = match dialect {
+    /// The document that says it.
+    pub fn document(&self, dialect: Dialect) -> Value {
+        match dialect {
             Dialect::Anthropic => {
                 let error = json!({ "type": anthropic_type(self.status), "message": self.message });
                 json!({ "type": "error", "error": error })
@@ -61,8 +77,14 @@ impl Refusal {
                     json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
                 json!({ "error": error })
             }
-        };
-        let mut response = (self.status, Json(body)).into_response();
+        }
+    }
+
+    fn said_in(&self, dialect: Dialect) -> Response {
+        let mut response = (self.status, Json(self.document(dialect))).into_response();
+        if self.lasting {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -91,21 +113,47 @@ fn anthropic_type(status: StatusCode) -> &'static str {
 impl From<Refused> for Refusal {
     fn from(refused: Refused) -> Self {
         let (status, code, seconds) = match &refused {
+            Refused::NotLoadable { error, .. } => return Self::not_loadable(error, refused.to_string()),
             Refused::NoActiveModel => (StatusCode::SERVICE_UNAVAILABLE, "no_active_model", 10),
-            Refused::Down(_) => (StatusCode::SERVICE_UNAVAILABLE, "server_down", 5),
-            Refused::Cannot(_) => (StatusCode::SERVICE_UNAVAILABLE, "active_model_unavailable", 10),
+            Refused::Down { .. } => (StatusCode::SERVICE_UNAVAILABLE, "server_down", 5),
+            Refused::Cannot { role, .. } if role == ACTIVE => {
+                (StatusCode::SERVICE_UNAVAILABLE, "active_model_unavailable", 10)
+            }
+            Refused::Cannot { .. } => (StatusCode::SERVICE_UNAVAILABLE, "role_unavailable", 10),
             Refused::Leaving(_) | Refused::Switching(_) => (StatusCode::SERVICE_UNAVAILABLE, "switching", 5),
             Refused::QueueFull(_) => (StatusCode::SERVICE_UNAVAILABLE, "queue_full", 5),
             Refused::NoTurn(_) => (StatusCode::SERVICE_UNAVAILABLE, "busy", 10),
+            Refused::StillLoading(..) => (StatusCode::SERVICE_UNAVAILABLE, "model_loading", 10),
             Refused::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting_down", 10),
             Refused::NotLoaded(_) => (StatusCode::NOT_FOUND, "model_not_loaded", 0),
             Refused::Unknown(_) => (StatusCode::NOT_FOUND, "model_not_found", 0),
+            Refused::Dangling { .. } => (StatusCode::NOT_FOUND, "alias_without_model", 0),
         };
         let refusal = Self::new(status, code, refused.to_string());
         match status {
             StatusCode::NOT_FOUND => refusal.about("model"),
             _ => refusal.retry_after(seconds),
         }
+    }
+}
+
+impl Refusal {
+    /// A model that was asked for and could not be put into memory. What may pass by itself says when to ask again, all else
+    /// that asking again is of no use.
+    fn not_loadable(error: &ApiError, text: String) -> Self {
+        let (code, passes) = match error.code {
+            ErrorCode::DoesNotFit => ("does_not_fit", false),
+            ErrorCode::Pinned => ("pinned", false),
+            ErrorCode::Busy | ErrorCode::NotQuiet => ("busy", true),
+            ErrorCode::Cancelled => ("switching", true),
+            ErrorCode::TimedOut => ("model_loading", true),
+            ErrorCode::Unreachable | ErrorCode::NotRunning | ErrorCode::ServerCrashed => {
+                ("server_down", true)
+            }
+            _ => ("model_not_loadable", false),
+        };
+        let refusal = Self::new(StatusCode::SERVICE_UNAVAILABLE, code, text).about("model");
+        if passes || error.retry { refusal.retry_after(10) } else { refusal.lasting() }
     }
 }
 
@@ -120,7 +168,7 @@ impl IntoResponse for Refusal {
 
 /// Says every refusal in the words of the API that was asked for. A client of Anthropic's tells its version wherever it asks.
 pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Response {
-    let below = request.uri().path().strip_prefix("/v1/").unwrap_or_default();
+    let below = path::below(request.uri().path());
     let tells_version = request.headers().contains_key("anthropic-version");
     let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
     let response = next.run(request).await;
@@ -128,11 +176,6 @@ pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Respon
         Some(refusal) if dialect != Dialect::OpenAi => refusal.said_in(dialect),
         _ => response,
     }
-}
-
-/// Where no route leads.
-pub(super) async fn no_such_path(request: Request) -> Refusal {
-    unknown_path(request.method().as_str(), request.uri().path())
 }
 
 /// Where a route leads, but not by this method.
@@ -158,8 +201,9 @@ pub(super) fn wrong_method(method: &Method, path: &str) -> Refusal {
 
 /// The methods of a path. `None`: no dialect names it.
 fn allowed(path: &str) -> Option<&'static str> {
-    let below = path.strip_prefix("/v1/")?;
-    if below == "models" || below.strip_prefix("models/").is_some_and(|id| !id.is_empty()) {
+    let below = path::below(path);
+    if matches!(below, "models" | "health") || below.strip_prefix("models/").is_some_and(|id| !id.is_empty())
+    {
         return Some("GET, HEAD");
     }
     ApiPath::find(below).map(|_| "POST")

@@ -1,4 +1,7 @@
-//! Replaces the value of `model` in a request body, JSON or a form, and leaves every other byte as it was.
+//! Replaces the value of `model` in a request body, JSON or a form, takes out what is not for clients to say, and leaves every
+//! other byte as it was.
+
+mod head;
 
 use super::{
     form::{self, Form},
@@ -8,20 +11,21 @@ use super::{
 };
 use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer};
+use head::Head;
 use serde_json::value::RawValue;
 use std::ops::Range;
 
-/// The one field that the gateway reads. Everything else is skipped, whatever it is.
-#[derive(Deserialize)]
-struct Head<'a> {
-    #[serde(borrow, default, deserialize_with = "even_null")]
-    model: Option<&'a RawValue>,
-}
+/// Fields by which clients say how long a model stays in memory: Ollama's and LM Studio's.
+const GOVERNED: [&str; 2] = ["keep_alive", "ttl"];
 
-/// A plain `Option` would take `null` for a missing field, and its place would be lost.
-fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(value).map(Some)
+/// A field that can be taken out of a JSON body.
+#[derive(Debug, PartialEq, Eq)]
+struct Field {
+    name: &'static str,
+    /// From its key to the end of its value.
+    place: Range<usize>,
+    /// How many fields stand before it.
+    at: usize,
 }
 
 /// How the model's name is written into a body.
@@ -29,8 +33,8 @@ fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(value: D) -> Result<Option<&'a R
 enum Way {
     /// In the place of a JSON value.
     Value,
-    /// As a new field at the begin of a JSON object; whether others follow.
-    Field { more: bool },
+    /// As a new field at the begin of a JSON object.
+    Field,
     /// In the place of a form's text.
     Text,
     /// As a new part before the others of a form.
@@ -44,6 +48,25 @@ pub(super) struct Named {
     way: Way,
     /// `None`: missing, null or empty.
     pub model: Option<String>,
+    /// The client wants its answer as a stream of events.
+    pub streams: bool,
+    governed: Vec<Field>,
+    /// How many fields stand before the last one that is not governed, that one included.
+    others_until: usize,
+}
+
+impl Named {
+    fn of_form(place: Range<usize>, way: Way, model: Option<String>) -> Self {
+        Self { place, way, model, streams: false, governed: vec![], others_until: 0 }
+    }
+
+    /// The fields that say how long the model stays, by their names. `None`: there are none.
+    pub fn governed(&self) -> Option<String> {
+        let mut names: Vec<&str> = self.governed.iter().map(|field| field.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        (!names.is_empty()).then(|| names.join(", "))
+    }
 }
 
 /// Finds the name of the model in a body of whatever kind its head says. Refusals: invalid_json, invalid_form (400) and
@@ -76,49 +99,96 @@ fn in_json(body: &[u8]) -> Result<Named, String> {
     if !begins_object(body) {
         return Err("The body must be a JSON object.".into());
     }
-    let head: Head =
+    let Head { model, streams, governed, others_until } =
         serde_json::from_slice(body).map_err(|error| format!("The body is not valid JSON: {error}."))?;
-    let Some(raw) = head.model else {
-        let open = body.iter().position(|byte| *byte == b'{').unwrap_or_default() + 1;
-        let more = body[open..].iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'}');
-        return Ok(Named { place: open..open, way: Way::Field { more }, model: None });
+    let place = |raw: &str| {
+        let start = raw.as_ptr() as usize - body.as_ptr() as usize;
+        start..start + raw.len()
     };
-    let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
-    let place = start..start + raw.get().len();
-    let model: Option<String> = serde_json::from_str::<Option<String>>(raw.get())
+    let in_place = |(name, key, value, at): (_, &RawValue, &RawValue, _)| Field {
+        name,
+        place: place(key.get()).start..place(value.get()).end,
+        at,
+    };
+    let governed = governed.into_iter().map(in_place).collect();
+    let Some(raw) = model.map(RawValue::get) else {
+        let open = body.iter().position(|byte| *byte == b'{').unwrap_or_default() + 1;
+        return Ok(Named {
+            place: open..open,
+            way: Way::Field,
+            model: None,
+            streams,
+            governed,
+            others_until,
+        });
+    };
+    let model: Option<String> = serde_json::from_str::<Option<String>>(raw)
         .map_err(|_| "The model's name must be a string.".to_owned())?;
-    Ok(Named { place, way: Way::Value, model: model.filter(|name| !name.is_empty()) })
+    let model = model.filter(|name| !name.is_empty());
+    Ok(Named { place: place(raw), way: Way::Value, model, streams, governed, others_until })
 }
 
 /// The field `model`. Errors: the body is no form, or its model is no text.
 fn in_form(body: &[u8], boundary: String) -> Result<Named, String> {
     let form = Form::read(body, &boundary).map_err(|why| format!("The body is not a whole form: {why}."))?;
     let Some(place) = form.model else {
-        return Ok(Named { place: form.begin..form.begin, way: Way::Part { boundary }, model: None });
+        return Ok(Named::of_form(form.begin..form.begin, Way::Part { boundary }, None));
     };
     let name = std::str::from_utf8(&body[place.clone()]).map_err(|_| "The model's name must be text.")?;
     let model = Some(name.to_owned()).filter(|name| !name.is_empty());
-    Ok(Named { place, way: Way::Text, model })
+    Ok(Named::of_form(place, Way::Text, model))
 }
 
-/// The body with another model's name. The pieces are slices of the body: nothing is copied but the name.
-pub(super) fn rename(body: &Bytes, named: &Named, model: &str) -> Pieces {
-    if named.model.as_deref() == Some(model) {
-        return Pieces::new([body.clone(), Bytes::new(), Bytes::new()]);
+/// The body with another model's name and, if that is wanted, without the governed fields. The pieces are slices of the body:
+/// nothing is copied but the name.
+pub(super) fn rename(body: &Bytes, named: &Named, model: &str, govern: bool) -> Pieces {
+    let governed = if govern { named.governed.as_slice() } else { &[] };
+    if named.model.as_deref() == Some(model) && governed.is_empty() {
+        return Pieces::new(vec![body.clone()]);
     }
     let quoted = || serde_json::Value::from(model).to_string();
     // A name on several lines could end the part that it stands in.
     let plain = || model.replace(['\r', '\n'], " ");
     let insert = match &named.way {
         Way::Value => quoted(),
-        Way::Field { more } => format!("\"model\":{}{}", quoted(), if *more { "," } else { "" }),
+        Way::Field => {
+            let more = named.others_until > 0 || governed.len() < named.governed.len();
+            format!("\"model\":{}{}", quoted(), if more { "," } else { "" })
+        }
         Way::Text => plain(),
         Way::Part { boundary } => {
             format!("--{boundary}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n{}\r\n", plain())
         }
     };
-    let Range { start, end } = named.place;
-    Pieces::new([body.slice(..start), insert.into(), body.slice(end..)])
+    let without = |field: &Field| (cut_out(body, field, named.others_until), Bytes::new());
+    let mut edits: Vec<(Range<usize>, Bytes)> = governed.iter().map(without).collect();
+    edits.push((named.place.clone(), insert.into()));
+    // The new field may go where the first one that is taken out begins.
+    edits.sort_by_key(|(place, _)| (place.start, place.end));
+    let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+    let mut from = 0;
+    for (place, text) in edits {
+        pieces.push(body.slice(from..place.start));
+        pieces.push(text);
+        from = place.end;
+    }
+    pieces.push(body.slice(from..));
+    Pieces::new(pieces)
+}
+
+/// What goes with a field: the comma behind it as long as others stay behind it, else the one before it. Taken for each field by
+/// itself, the places of several never overlap.
+fn cut_out(body: &[u8], field: &Field, others_until: usize) -> Range<usize> {
+    let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\n' | b'\r');
+    let Range { start, end } = field.place.clone();
+    if field.at < others_until {
+        let gap = |from: usize| body[from..].iter().take_while(|byte| is_space(byte)).count();
+        let comma = end + gap(end);
+        return start..comma + 1 + gap(comma + 1);
+    }
+    let before = body[..start].iter().rposition(|byte| !is_space(byte)).unwrap_or_default();
+    let start = if body.get(before) == Some(&b',') { before } else { start };
+    start..end
 }
 
 #[cfg(test)]
@@ -129,7 +199,7 @@ mod tests {
     fn renamed(body: &str, model: &str) -> String {
         let body = Bytes::from(body.to_owned());
         let named = in_json(&body).unwrap();
-        String::from_utf8(rename(&body, &named, model).joined()).unwrap()
+        String::from_utf8(rename(&body, &named, model, false).joined()).unwrap()
     }
 
     #[test]
@@ -169,7 +239,7 @@ mod tests {
         let renamed = |body: String, wanted: &str| {
             let body = Bytes::from(body);
             let named = in_form(&body, "b".into()).unwrap();
-            (named.model.clone(), String::from_utf8(rename(&body, &named, wanted).joined()).unwrap())
+            (named.model.clone(), String::from_utf8(rename(&body, &named, wanted, false).joined()).unwrap())
         };
         let (model, after) = renamed(format!("{file}{}--b--", field("active")), "whisper");
         assert_eq!((model.as_deref(), after), (Some("active"), format!("{file}{}--b--", field("whisper"))));
@@ -209,6 +279,96 @@ mod tests {
             (Some("multipart/form-data; boundary=b"), "{}", (400, "invalid_form")),
         ] {
             assert_eq!(asked(kind, body), Err(refusal), "{kind:?} {body}");
+        }
+    }
+
+    /// The body as a server gets it that keeps its models as Pilothouse says.
+    fn governed(body: &str) -> (Option<String>, String) {
+        let body = Bytes::from(body.to_owned());
+        let named = in_json(&body).unwrap();
+        let after = rename(&body, &named, "m", true).joined();
+        (named.governed(), String::from_utf8(after).unwrap())
+    }
+
+    #[test]
+    fn what_says_how_long_a_model_stays_is_taken_out_wherever_it_stands() {
+        let both = Some("keep_alive, ttl");
+        let one = Some("keep_alive");
+        for (body, names, wanted) in [
+            (r#"{"model":"m","keep_alive":"5m","x":1}"#, one, r#"{"model":"m","x":1}"#),
+            (r#"{"keep_alive":-1,"model":"m"}"#, one, r#"{"model":"m"}"#),
+            (r#"{"model":"m","keep_alive":0}"#, one, r#"{"model":"m"}"#),
+            (
+                r#"{"model":"a" , "keep_alive" : {"a":[1,"}"]} , "x" : 1 }"#,
+                one,
+                r#"{"model":"m" , "x" : 1 }"#,
+            ),
+            ("{\n  \"model\": \"a\",\n  \"ttl\": 60\n}", Some("ttl"), "{\n  \"model\": \"m\"\n}"),
+            (r#"{"keep_alive":"5m"}"#, one, r#"{"model":"m"}"#),
+            (r#"{ "keep_alive":"5m" , "ttl":3 }"#, both, r#"{"model":"m"   }"#),
+            (r#"{"keep_alive":1,"ttl":2,"keep_alive":3,"x":0}"#, both, r#"{"model":"m","x":0}"#),
+            (r#"{"x":0,"keep_alive":1,"ttl":2,"keep_alive":3}"#, both, r#"{"model":"m","x":0}"#),
+            (r#"{"keep_alive":1,"model":"a","ttl":2}"#, both, r#"{"model":"m"}"#),
+            (r#"{"ttl":1,"model":"a","keep_alive":2,"x":[ ]}"#, both, r#"{"model":"m","x":[ ]}"#),
+            (r#"{"model":"m","keep\u005falive":null,"x":1}"#, one, r#"{"model":"m","x":1}"#),
+            // The same names elsewhere are somebody's own.
+            (
+                r#"{"model":"m","x":{"keep_alive":1,"ttl":2}}"#,
+                None,
+                r#"{"model":"m","x":{"keep_alive":1,"ttl":2}}"#,
+            ),
+            (
+                r#"{"model":"m","x":"keep_alive","Keep_Alive":1}"#,
+                None,
+                r#"{"model":"m","x":"keep_alive","Keep_Alive":1}"#,
+            ),
+        ] {
+            let (said, after) = governed(body);
+            assert_eq!((said.as_deref(), after.as_str()), (names, wanted), "{body}");
+            let _: Value = serde_json::from_str(&after).unwrap();
+        }
+        let kept = r#"{"keep_alive":"5m"}"#;
+        assert_eq!(renamed(kept, "m"), r#"{"model":"m","keep_alive":"5m"}"#, "of others it passes");
+    }
+
+    #[test]
+    fn a_client_that_wants_a_stream_says_so() {
+        for (body, streams) in [
+            (r#"{"stream":true}"#, true),
+            (r#"{"stream" : true , "model":"a"}"#, true),
+            (r#"{"stream":false}"#, false),
+            (r#"{"stream":"true"}"#, false),
+            (r#"{"stream":null}"#, false),
+            (r#"{"x":{"stream":true}}"#, false),
+            ("{}", false),
+        ] {
+            assert_eq!(in_json(body.as_bytes()).unwrap().streams, streams, "{body}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn without_its_governed_fields_a_body_says_the_same(
+            fields in proptest::collection::vec(
+                (proptest::sample::select(vec!["keep_alive", "ttl", "a", "b", "model"]), "[ \n\t]{0,2}", "\\PC{0,6}"),
+                0..7,
+            ),
+        ) {
+            let mut seen = std::collections::BTreeSet::new();
+            let fields: Vec<_> = fields
+                .into_iter()
+                .filter(|(key, ..)| !matches!(*key, "a" | "b" | "model") || seen.insert(*key))
+                .collect();
+            let one = |(key, gap, text): &(&str, String, String)| format!("{gap}\"{key}\"{gap}:{gap}{}{gap}", json!(text));
+            let body = format!(" {{{}}}", fields.iter().map(one).collect::<Vec<_>>().join(","));
+            let mut wanted: serde_json::Map<String, Value> = fields
+                .iter()
+                .filter(|(key, ..)| !GOVERNED.contains(key))
+                .map(|(key, _, text)| ((*key).to_owned(), json!(text)))
+                .collect();
+            wanted.insert("model".into(), json!("m"));
+            let after: Value = serde_json::from_str(&governed(&body).1).unwrap();
+            proptest::prop_assert_eq!(after, Value::Object(wanted), "{}", body);
         }
     }
 

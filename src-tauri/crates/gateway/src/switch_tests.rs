@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How a fake server answers.
 #[derive(Clone, Copy)]
-enum Answers {
+pub(super) enum Answers {
     Whole,
     /// One event, then nothing until it is dropped.
     OneEvent,
@@ -30,6 +30,8 @@ enum Answers {
     Never,
     /// The error of llama-server's router when a child has gone.
     ProxyError,
+    /// The body of the request, whatever it is.
+    Echo,
 }
 
 fn stream(pieces: &'static [&'static str], stays_open: bool) -> Response<Body> {
@@ -46,11 +48,12 @@ fn stream(pieces: &'static [&'static str], stays_open: bool) -> Response<Body> {
         .into_response()
 }
 
-async fn server(name: &str, answers: Answers) -> Target {
+pub(super) async fn server(name: &str, answers: Answers) -> Target {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-    let answer = move || async move {
+    let answer = move |body: Bytes| async move {
         match answers {
+            Answers::Echo => body.into_response(),
             Answers::Whole => "{\"choices\":[]}".into_response(),
             Answers::OneEvent => stream(&["data: {\"n\":1}\n\n"], true),
             Answers::NoMark => stream(&["data: {\"n\":1}\n\n", "data: {\"n\":2}\n\n"], false),
@@ -64,18 +67,24 @@ async fn server(name: &str, answers: Answers) -> Target {
     Target { server: ServerId::new("s"), model: name.into(), instance: name.into(), openai, slots: 4 }
 }
 
-struct Scene {
-    leases: Leases,
+pub(super) struct Scene {
+    pub leases: Leases,
     gateway: Router,
 }
 
 impl Scene {
     fn new(active: &Target) -> Self {
-        let leases = Leases::default();
-        let shared = Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20) };
-        let scene = Self { leases, gateway: router(shared, Guard::new()) };
+        let scene = Self::with(Routes::default());
         scene.activate(active);
         scene
+    }
+
+    pub fn with(routes: Routes) -> Self {
+        let leases = Leases::default();
+        leases.set_routes(Arc::new(routes));
+        let shared =
+            Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20), lines: Default::default() };
+        Self { leases, gateway: router(shared, Guard::new()) }
     }
 
     fn activate(&self, target: &Target) {
@@ -89,12 +98,13 @@ impl Scene {
     }
 
     async fn ask(&self, path: &str) -> Response<Body> {
-        let request = Request::builder().method("POST").uri(path).header("host", "localhost:1234");
-        self.gateway
-            .clone()
-            .oneshot(request.body(Body::from("{\"model\":\"active\"}")).unwrap())
-            .await
-            .unwrap()
+        self.send("POST", path, "{\"model\":\"active\"}").await
+    }
+
+    pub async fn send(&self, method: &str, path: &str, body: &str) -> Response<Body> {
+        let request = Request::builder().method(method).uri(path).header("host", "localhost:1234");
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.gateway.clone().oneshot(request).await.unwrap()
     }
 
     /// What residency does when a model leaves: close, drain by cutting at once.
@@ -112,7 +122,7 @@ fn model(response: &Response<Body>) -> &str {
     response.headers()["x-pilothouse-model"].to_str().unwrap()
 }
 
-async fn text(response: Response<Body>) -> Result<String, axum::Error> {
+pub(super) async fn text(response: Response<Body>) -> Result<String, axum::Error> {
     let body = axum::body::to_bytes(response.into_body(), 1 << 20).await?;
     Ok(String::from_utf8(body.to_vec()).unwrap())
 }
@@ -222,4 +232,37 @@ async fn a_request_that_meets_a_closed_connection_is_sent_again() {
         assert_eq!(response.status(), StatusCode::OK, "request {n}");
         text(response).await.unwrap();
     }
+}
+
+/// Tokens come faster than they can be written one by one: what has arrived goes on together, and nothing is waited for.
+#[tokio::test]
+async fn what_has_arrived_is_handed_on_together_and_what_has_not_is_not_waited_for() {
+    use futures_util::StreamExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
+    let (say, mut pieces) = mpsc::channel::<String>(1);
+    tokio::spawn(async move {
+        let (mut connection, _) = listener.accept().await.unwrap();
+        let _ = connection.read(&mut [0; 4096]).await;
+        while let Some(piece) = pieces.recv().await {
+            connection.write_all(piece.as_bytes()).await.unwrap();
+        }
+    });
+    let openai = Endpoint { base_url, key: None };
+    let a = Target { server: ServerId::new("s"), model: "a".into(), instance: "a".into(), openai, slots: 1 };
+    let chunk = |n: usize| format!("f\r\ndata: {{\"n\":{n}}}\n\n\r\n");
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+    say.send(format!("{head}{}", (0..9).map(chunk).collect::<String>())).await.unwrap();
+    let mut body = Scene::new(&a).ask("/v1/chat/completions").await.into_body().into_data_stream();
+    let events =
+        |from: usize, to: usize| (from..to).map(|n| format!("data: {{\"n\":{n}}}\n\n")).collect::<String>();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(0, 9));
+    say.send(chunk(9)).await.unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(9, 10));
+    // The last one and the end that is none come together.
+    say.send(format!("{}0\r\n\r\n", (5..7).map(chunk).collect::<String>())).await.unwrap();
+    assert_eq!(body.next().await.unwrap().unwrap(), events(5, 7));
+    assert!(String::from_utf8_lossy(&body.next().await.unwrap().unwrap()).contains("server_broke_off"));
+    assert!(body.next().await.is_none());
 }

@@ -85,7 +85,7 @@ impl Before {
         };
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
-        let shared = Shared { leases, bodies: body::Budget::new(budget) };
+        let shared = Shared { leases, bodies: body::Budget::new(budget), lines: Default::default() };
         let gateway = router(shared, Guard::new());
         Self { gateway, serving }
     }
@@ -180,8 +180,9 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
             Dialect::Anthropic => "invalid_request_error",
             Dialect::OpenAi | Dialect::LlamaCpp => "wrong_method",
         };
-        for method in ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH", "TRACE", "QUERY"] {
-            let answer = before.ask(method, &format!("/v1/{}?a=b", path.text()), &[], Body::empty()).await;
+        let methods = ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH", "TRACE", "QUERY"];
+        for (method, root) in methods.iter().flat_map(|method| [(*method, "/v1/"), (*method, "/")]) {
+            let answer = before.ask(method, &format!("{root}{}?a=b", path.text()), &[], Body::empty()).await;
             assert_eq!(answer.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {}", path.text());
             assert_eq!(answer.headers()["allow"], "POST");
             if method != "HEAD" {
@@ -194,14 +195,26 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
             }
         }
     }
-    for path in ["/v1/models", "/v1/models/active", "/v1/models/hf.co%2Fa"] {
+    for path in
+        ["/v1/models", "/v1/models/active", "/v1/models/hf.co%2Fa", "/models", "/models/active", "/health"]
+    {
         for method in ["POST", "DELETE", "OPTIONS", "PUT"] {
             let answer = before.ask(method, path, &[], Body::empty()).await;
             assert_eq!(answer.headers()["allow"], "GET, HEAD", "{method} {path}");
             assert_eq!(document(answer).await["error"]["code"], "wrong_method");
         }
     }
-    for path in ["/v1/nonsense", "/v1/models/", "/v1/", "/v1/..%2Fmodels", "/v1", "/"] {
+    for path in [
+        "/v1/nonsense",
+        "/v1/models/",
+        "/v1/",
+        "/v1/..%2Fmodels",
+        "/v1",
+        "/",
+        "/nonsense",
+        "/api/tags",
+        "/v1/v1/messages",
+    ] {
         for method in ["GET", "DELETE", "OPTIONS"] {
             let answer = before.ask(method, path, &[], Body::empty()).await;
             assert_eq!(answer.status(), StatusCode::NOT_FOUND, "{method} {path}");
@@ -212,17 +225,41 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
 }
 
 #[tokio::test]
+async fn every_path_is_there_without_v1_as_well() {
+    let before = Before::start(1 << 20).await;
+    for path in PATHS {
+        let said = document(before.post(&format!("/{}?beta=true", path.text()), &[]).await).await;
+        assert_eq!(
+            said["path"],
+            format!("/openai/v1/{}?beta=true", path.text()),
+            "the server has its own root"
+        );
+    }
+    for root in ["", "/v1"] {
+        let list = document(before.ask("GET", &format!("{root}/models"), &[], Body::empty()).await).await;
+        assert_eq!(list["data"].as_array().map(Vec::len), Some(2), "{root}");
+        let one = format!("{root}/models/hf.co%2Fsomeone%2Fmodel%3AQ4");
+        assert_eq!(document(before.ask("GET", &one, &[], Body::empty()).await).await["id"], MODEL);
+        let health = before.ask("GET", &format!("{root}/health"), &[], Body::empty()).await;
+        assert_eq!((health.status(), document(health).await), (StatusCode::OK, json!({ "status": "ok" })));
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_of_the_messages_api_is_in_anthropics_words() {
     let before = Before::start(200).await;
     let long = |bytes: usize| Body::from(format!(r#"{{"x":"{}"}}"#, "y".repeat(bytes)));
     type Case = (&'static str, &'static [(&'static str, &'static str)], Body, u16, &'static str);
-    let cases: [Case; 9] = [
+    let cases: [Case; 12] = [
         ("/v1/messages", &[], Body::from("[]"), 400, "invalid_request_error"),
         ("/v1/messages", &[], Body::from(r#"{"model":"nobody"}"#), 404, "not_found_error"),
         ("/v1/messages/count_tokens", &[], Body::from(r#"{"model":3}"#), 400, "invalid_request_error"),
         ("/v1/messages/batches", &[], Body::empty(), 404, "not_found_error"),
         ("/v1/messages", &[], long(300), 503, "overloaded_error"),
         ("/v1/messages", &[], long(65 << 20), 413, "request_too_large"),
+        ("/messages", &[], long(65 << 20), 413, "request_too_large"),
+        ("/messages", &[], Body::from(r#"{"model":"nobody"}"#), 404, "not_found_error"),
+        ("/messages/batches", &[], Body::empty(), 404, "not_found_error"),
         ("/v1/messages", &[("content-encoding", "br")], Body::from("x"), 415, "invalid_request_error"),
         ("/v1/messages", &[("origin", "https://evil.example")], Body::from("{}"), 403, "permission_error"),
         ("/v1/nothing", &[("anthropic-version", "2023-06-01")], Body::empty(), 404, "not_found_error"),

@@ -1,10 +1,23 @@
 //! A client's request as its server gets it, and what went wrong between the two in the client's terms.
 
-use super::{headers, path::ApiPath, pieces::Pieces, refusal::Refusal, refusal::unknown_path};
-use axum::http::{HeaderMap, StatusCode, Uri};
+use super::{
+    headers,
+    here::{Answered, Failure, Lines},
+    path,
+    path::ApiPath,
+    pieces::Pieces,
+    refusal::Refusal,
+    refusal::unknown_path,
+};
+use axum::http::{
+    HeaderMap, HeaderValue, Method, Request, Response as HttpResponse, StatusCode, Uri, header,
+};
+use pilothouse_domain::endpoint::Secret;
 use pilothouse_leases::Target;
 use pilothouse_system::connect::{causes, client_for, lacks_descriptors, moved_to, no_descriptors};
-use reqwest::{RequestBuilder, Response};
+use reqwest::{Response, ResponseBuilderExt};
+use std::error::Error;
+use url::{Position, Url};
 
 /// What a client asked for, without its body.
 pub(super) struct Onward {
@@ -17,8 +30,7 @@ pub(super) struct Onward {
 impl Onward {
     /// Refusal: unknown_path (no dialect names it).
     pub fn new(uri: &Uri, headers: &HeaderMap) -> Result<Self, Refusal> {
-        let below = uri.path().strip_prefix("/v1/").unwrap_or_default();
-        let path = ApiPath::find(below).ok_or_else(|| unknown_path("POST", uri.path()))?;
+        let path = ApiPath::find(path::below(uri.path())).ok_or_else(|| unknown_path("POST", uri.path()))?;
         Ok(Self { path, query: uri.query().map(str::to_owned), headers: headers::to_server(headers) })
     }
 
@@ -27,30 +39,61 @@ impl Onward {
         self.path.text()
     }
 
-    /// The request to a target, by the client that its supervisor uses as well.
-    pub fn request(&self, target: &Target, body: Pieces) -> RequestBuilder {
+    /// Sends it to a target and waits for the head of the answer: by a connection of ours where that is on this machine, else by
+    /// the client that its supervisor uses as well.
+    pub async fn send(&self, lines: &Lines, target: &Target, body: Pieces) -> Result<Response, Failure> {
         let base = target.openai.base_url.as_str();
+        let url = self.path.under(base, self.query.as_deref());
+        let key = target.openai.key.as_ref().map(Secret::expose);
+        if let Some(url) = &url
+            && let Some(place) = Lines::place(url)
+            && let Some(request) = self.plain(url, key, &body)
+        {
+            let answer = lines.send(place, request).await?;
+            return Ok(as_by_the_usual_client(answer, url));
+        }
         let client = client_for(base);
-        let request = match self.path.under(base, self.query.as_deref()) {
+        let request = match url {
             Some(url) => client.post(url),
             // No address of the web: reqwest says so when it is sent.
             None => client.post(base),
         };
         let request = request.headers(self.headers.clone()).body(body);
-        match &target.openai.key {
-            Some(key) => request.bearer_auth(key.expose()),
-            None => request,
+        let request = if let Some(key) = key { request.bearer_auth(key) } else { request };
+        request.send().await.map_err(Failure::Far)
+    }
+
+    /// `None`: the key, or the address, is nothing that a request can say.
+    fn plain(&self, url: &Url, key: Option<&str>, body: &Pieces) -> Option<Request<Pieces>> {
+        let target: Uri = url[Position::BeforePath..Position::AfterQuery].parse().ok()?;
+        let mut request = Request::new(body.clone());
+        (*request.method_mut(), *request.uri_mut()) = (Method::POST, target);
+        *request.headers_mut() = self.headers.clone();
+        if let Some(key) = key {
+            let mut value = HeaderValue::try_from(format!("Bearer {key}")).ok()?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, value);
         }
+        Some(request)
     }
 }
 
+/// An answer as the usual client gives it, so that nobody has to know by which way it came.
+fn as_by_the_usual_client(answer: HttpResponse<Answered>, url: &Url) -> Response {
+    let (mut parts, body) = answer.into_parts();
+    // The one way to tell a response of reqwest's where it comes from.
+    let told = HttpResponse::builder().url(url.clone()).body(());
+    parts.extensions.extend(told.map(|told| told.into_parts().0.extensions).unwrap_or_default());
+    Response::from(HttpResponse::from_parts(parts, reqwest::Body::wrap(body)))
+}
+
 /// Whether it is the server that failed, and not ourselves.
-pub(super) fn is_its_fault(error: &reqwest::Error) -> bool {
+pub(super) fn is_its_fault(error: &(dyn Error + 'static)) -> bool {
     !lacks_descriptors(error)
 }
 
 /// Why a request could not be sent.
-pub(super) fn unsent(target: &Target, error: &reqwest::Error) -> Refusal {
+pub(super) fn unsent(target: &Target, error: &(dyn Error + 'static)) -> Refusal {
     let causes = causes(error);
     tracing::warn!(server = %target.server, at = %target.openai.base_url, ?causes, "could not be reached");
     if !is_its_fault(error) {

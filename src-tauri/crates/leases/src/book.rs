@@ -1,24 +1,21 @@
 use super::{
-    Asked, Refused, Routes, Target,
-    choose::{Choice, choose},
+    Asked, Lease, Refused, Routes, Target, Wish,
+    choose::{Choice, Meaning, choose},
 };
-use pilothouse_domain::server::ServerId;
+use pilothouse_domain::{model::ModelRef, scene::Priority, server::ServerId};
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 use tokio::{
-    sync::{broadcast, oneshot, watch},
+    sync::{broadcast, mpsc, oneshot, watch},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
 
 /// A copy in memory: server and instance.
 type Key = (ServerId, String);
-
-/// How long leases that were cut may take to be given back. Whoever holds one only has to end its stream.
-const CUT_LIMIT: Duration = Duration::from_secs(2);
 
 /// The bounds of the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,37 +38,47 @@ impl Default for Limits {
 #[derive(Clone)]
 pub struct Leases {
     book: Arc<Mutex<Book>>,
-    changed: watch::Sender<()>,
+    pub(crate) changed: watch::Sender<()>,
     troubles: broadcast::Sender<ServerId>,
 }
 
 #[derive(Default)]
-struct Book {
-    limits: Limits,
-    routes: Arc<Routes>,
-    /// Since when the role `active` is held.
-    held_since: Option<Instant>,
-    used: BTreeMap<Key, Use>,
-    queue: VecDeque<Waiter>,
+pub(crate) struct Book {
+    pub limits: Limits,
+    pub routes: Arc<Routes>,
+    /// Since when roles are held, `active` among them.
+    pub held_since: BTreeMap<String, Instant>,
+    pub used: BTreeMap<Key, Use>,
+    /// When the last lease of an instance ended that somebody used; of those in the routes.
+    used_until: BTreeMap<Key, Instant>,
+    /// In no order: whose turn it is depends on the routes and on the time.
+    pub queue: Vec<Waiter>,
+    /// Models that are wished for and that the listener knows of.
+    pub told: BTreeSet<ModelRef>,
+    pub listener: Option<mpsc::Sender<Wish>>,
     /// Whoever measures on this server wants no question beside it.
     measured: BTreeSet<ServerId>,
-    numbers: u64,
+    pub numbers: u64,
     /// Of them those that clients asked for.
-    asked: u64,
-    closed: bool,
+    pub asked: u64,
+    pub closed: bool,
 }
 
 #[derive(Default)]
-struct Use {
-    held: BTreeMap<u64, CancellationToken>,
+pub(crate) struct Use {
+    pub held: BTreeMap<u64, CancellationToken>,
     /// On its way out of memory: no further leases.
-    closed: bool,
+    pub closed: bool,
 }
 
-struct Waiter {
-    number: u64,
-    asked: Asked,
-    grant: Grant,
+pub(crate) struct Waiter {
+    /// In the order of coming.
+    pub number: u64,
+    pub asked: Asked,
+    pub since: Instant,
+    pub grant: Grant,
+    /// The model that it has wished for. It stays while its role is held for the load, so that a refusal of the wish finds it.
+    pub wish: Option<ModelRef>,
 }
 
 type Grant = oneshot::Sender<Result<Lease, Refused>>;
@@ -83,136 +90,102 @@ impl Default for Leases {
 }
 
 impl Leases {
-    /// Waits for the right to one answer of what is asked for. Whoever drops this future leaves the queue.
-    /// Errors: why there is none.
-    pub async fn take(&self, asked: Asked) -> Result<Lease, Refused> {
-        let (grant, mut granted) = oneshot::channel();
-        let since = Instant::now();
-        let number = self.enqueue(asked.clone(), grant)?;
-        let left = Leave { owner: self, number };
-        let result = loop {
-            let (deadline, refusal) = self.deadline(&asked, since);
-            tokio::select! {
-                biased;
-                granted = &mut granted => break granted.unwrap_or(Err(Refused::ShuttingDown)),
-                () = tokio::time::sleep_until(deadline) => if let Some(refusal) = refusal {
-                    break Err(refusal);
-                },
-            }
-        };
-        drop(left);
-        // It may have been granted in the moment of the refusal.
-        match (result, granted.try_recv()) {
-            (Err(_), Ok(late)) => late,
-            (result, _) => result,
-        }
-    }
-
-    /// When to look again, and with what a wait until then ends.
-    fn deadline(&self, asked: &Asked, since: Instant) -> (Instant, Option<Refused>) {
-        let book = self.lock();
-        let turn = since + book.limits.turn;
-        let no_turn = Refused::NoTurn(book.limits.turn.as_secs());
-        if *asked != Asked::Active {
-            return (turn, Some(no_turn));
-        }
-        let held = book.limits.held;
-        match book.held_since {
-            Some(from) if from.max(since) + held <= turn => {
-                let end = from.max(since) + held;
-                let over = Instant::now() >= end;
-                (end, over.then_some(Refused::Switching(held.as_secs())))
-            }
-            // It may become held meanwhile: look again in time to notice.
-            _ if Instant::now() + held < turn => (Instant::now() + held, None),
-            _ => (turn, Some(no_turn)),
-        }
-    }
-
-    fn enqueue(&self, asked: Asked, grant: oneshot::Sender<Result<Lease, Refused>>) -> Result<u64, Refused> {
-        let mut book = self.lock();
-        if book.closed {
-            return Err(Refused::ShuttingDown);
-        }
-        if book.queue.len() >= book.limits.queue {
-            return Err(Refused::QueueFull(book.queue.len()));
-        }
-        book.numbers += 1;
-        book.asked += 1;
-        let number = book.numbers;
-        book.queue.push_back(Waiter { number, asked, grant });
-        let granted = self.pump(&mut book);
-        drop(book);
-        granted.deliver();
-        self.changed.send_replace(());
-        Ok(number)
-    }
-
-    /// A lease beside the queue, for questions of our own to an instance whatever its routes say.
+    /// A lease beside the queue, for questions of our own to an instance whatever its routes say. It is no use of the model.
     #[must_use]
     pub fn enter(&self, target: &Target) -> Lease {
-        let mut book = self.lock();
-        self.lease(&mut book, target.clone())
+        self.lease(&mut self.lock(), target.clone(), None, false)
     }
 
-    /// The same, unless the instance is on its way out of memory.
+    /// A lease beside the queue for somebody who uses the model, unless the instance is on its way out of memory.
     pub fn try_enter(&self, target: &Target) -> Option<Lease> {
         let mut book = self.lock();
         match book.room(target) {
             Room::Closed => None,
-            Room::Free | Room::Full => Some(self.lease(&mut book, target.clone())),
+            Room::Free | Room::Full => Some(self.lease(&mut book, target.clone(), None, true)),
         }
     }
 
-    fn lease(&self, book: &mut Book, target: Target) -> Lease {
+    fn lease(&self, book: &mut Book, target: Target, role: Option<String>, counts: bool) -> Lease {
         book.numbers += 1;
         let number = book.numbers;
         let cut = CancellationToken::new();
         let key = (target.server.clone(), target.instance.clone());
         book.used.entry(key).or_default().held.insert(number, cut.clone());
-        Lease { target, number, cut, owner: self.clone() }
+        Lease { target, role, number, cut, counts, owner: self.clone() }
     }
 
-    /// Gives the turn to everybody whose target has room, in the order in which they came.
+    /// Changes something in the book, and then gives the turn to everybody who has it by that.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Book) -> T) -> T {
+        let mut book = self.lock();
+        let result = change(&mut book);
+        let granted = self.pump(&mut book);
+        drop(book);
+        granted.deliver();
+        result
+    }
+
+    /// Gives the turn to everybody whose target has room, by priority and then in the order in which they came.
     fn pump(&self, book: &mut Book) -> Granted {
         let mut granted = Granted(Vec::new());
-        let mut choices: BTreeMap<Asked, Choice> = BTreeMap::new();
-        let routes = book.routes.clone();
-        let mut waiting = VecDeque::with_capacity(book.queue.len());
-        while let Some(waiter) = book.queue.pop_front() {
-            if waiter.grant.is_closed() {
-                continue;
-            }
-            let choice =
-                choices.entry(waiter.asked.clone()).or_insert_with(|| choose(&routes, &waiter.asked)).clone();
-            let result = match choice {
-                Choice::Wait => None,
-                Choice::Refuse(refused) => Some(Err(refused)),
-                Choice::Use(target) => match book.room(&target) {
-                    Room::Free => Some(Ok(self.lease(book, target))),
-                    Room::Full => None,
-                    Room::Closed if waiter.asked == Asked::Active => None,
-                    Room::Closed => Some(Err(Refused::Leaving(target.model))),
-                },
-            };
-            match result {
-                Some(result) => granted.0.push((waiter.grant, result)),
-                None => waiting.push_back(waiter),
+        book.queue.retain(|waiter| !waiter.grant.is_closed());
+        if !book.queue.is_empty() {
+            let meanings = Meanings::of(book);
+            let (now, patience) = (Instant::now(), book.limits.turn / 2);
+            let mut queue = std::mem::take(&mut book.queue);
+            queue.sort_by_key(|waiter| (meanings.priority(waiter, now, patience), waiter.number));
+            for mut waiter in queue {
+                match self.verdict(book, &mut waiter, &meanings) {
+                    Some(result) => granted.0.push((waiter.grant, result)),
+                    None => book.queue.push(waiter),
+                }
             }
         }
-        book.queue = waiting;
+        book.forget_wishes();
         granted
+    }
+
+    /// What becomes of a waiter now; `None`: it waits on.
+    fn verdict(
+        &self,
+        book: &mut Book,
+        waiter: &mut Waiter,
+        meanings: &Meanings,
+    ) -> Option<Result<Lease, Refused>> {
+        let meaning = meanings.by_name.get(&waiter.asked)?;
+        match &meaning.choice {
+            Choice::Wait => {
+                let role = meaning.role.as_ref();
+                waiter.wish = waiter.wish.take().or_else(|| meanings.loading.get(role?).cloned());
+                None
+            }
+            Choice::Wish(model) if book.wish(model) => {
+                waiter.wish = Some(model.clone());
+                None
+            }
+            Choice::Wish(model) => Some(Err(Refused::NotLoaded(model.clone()))),
+            Choice::Refuse(refused) => Some(Err(refused.clone())),
+            Choice::Use(target) => {
+                waiter.wish = None;
+                match book.room(target) {
+                    Room::Free => Some(Ok(self.lease(book, target.clone(), meaning.role.clone(), true))),
+                    Room::Full => None,
+                    // The role moves to another model, or the name comes back by a wish.
+                    Room::Closed if meaning.role.is_some() || book.routes.loads_on_request => None,
+                    Room::Closed => Some(Err(Refused::Leaving(target.model.clone()))),
+                }
+            }
+        }
     }
 
     /// Puts other routes in force. From the return on, no lease is given by the old ones.
     pub fn set_routes(&self, routes: Arc<Routes>) {
-        let mut book = self.lock();
-        let held = routes.active == super::ActiveRoute::Held;
-        book.held_since = held.then(|| book.held_since.unwrap_or_else(Instant::now));
-        book.routes = routes;
-        let granted = self.pump(&mut book);
-        drop(book);
-        granted.deliver();
+        self.change(|book| {
+            let mut since = std::mem::take(&mut book.held_since);
+            let mut held = |role: &str| since.remove(role).unwrap_or_else(Instant::now);
+            book.held_since = routes.held_roles().map(|role| (role.to_owned(), held(role))).collect();
+            book.used_until.retain(|(server, instance), _| routes.has_instance(server, instance));
+            book.routes = routes;
+        });
     }
 
     pub fn routes(&self) -> Arc<Routes> {
@@ -228,62 +201,6 @@ impl Leases {
         let book = self.lock();
         let key = (target.server.clone(), target.instance.clone());
         book.routes.has(target) && !book.used.get(&key).is_some_and(|used| used.closed)
-    }
-
-    /// Gives no more leases on an instance, because it shall leave memory.
-    pub fn close(&self, server: &ServerId, instance: &str) {
-        let mut book = self.lock();
-        book.used.entry((server.clone(), instance.to_owned())).or_default().closed = true;
-        // Whoever waits for it by its name is told now.
-        let granted = self.pump(&mut book);
-        drop(book);
-        granted.deliver();
-    }
-
-    /// It stays after all, or it is gone and its name may mean another copy.
-    pub fn reopen(&self, server: &ServerId, instance: &str) {
-        let mut book = self.lock();
-        let key = (server.clone(), instance.to_owned());
-        if let Some(used) = book.used.get_mut(&key) {
-            used.closed = false;
-        }
-        book.used.retain(|_, used| used.closed || !used.held.is_empty());
-        let granted = self.pump(&mut book);
-        drop(book);
-        granted.deliver();
-    }
-
-    /// Waits until no lease of an instance is left, and cuts those that are left after `limit` or once `now` is cancelled.
-    /// Returns how many were cut.
-    pub async fn drain(
-        &self,
-        server: &ServerId,
-        instance: &str,
-        limit: Duration,
-        now: &CancellationToken,
-    ) -> u32 {
-        let mut changed = self.changed.subscribe();
-        let until_empty = async |changed: &mut watch::Receiver<()>| {
-            let _ = changed.wait_for(|()| self.count(server, instance) == 0).await;
-        };
-        let patient = async {
-            tokio::select! {
-                () = until_empty(&mut changed) => true,
-                () = now.cancelled() => false,
-            }
-        };
-        if tokio::time::timeout(limit, patient).await == Ok(true) {
-            return 0;
-        }
-        let cut = {
-            let book = self.lock();
-            let used = book.used.get(&(server.clone(), instance.to_owned()));
-            let held = used.map(|used| used.held.values().collect::<Vec<_>>()).unwrap_or_default();
-            held.iter().for_each(|cut| cut.cancel());
-            held.len()
-        };
-        let _ = tokio::time::timeout(CUT_LIMIT, until_empty(&mut self.changed.subscribe())).await;
-        u32::try_from(cut).unwrap_or(u32::MAX)
     }
 
     /// Wants no question of health beside a measurement on these servers; none: it is over.
@@ -306,6 +223,12 @@ impl Leases {
 
     pub fn count(&self, server: &ServerId, instance: &str) -> usize {
         self.lock().used.get(&(server.clone(), instance.to_owned())).map_or(0, |used| used.held.len())
+    }
+
+    /// When the last answer of an instance ended; [`Leases::count`] says whether one is under way. Questions of our own are no
+    /// use. `None`: none has ended since the instance came into the routes.
+    pub fn last_used(&self, server: &ServerId, instance: &str) -> Option<Instant> {
+        self.lock().used_until.get(&(server.clone(), instance.to_owned())).copied()
     }
 
     /// Marks every change of what is under way and of who waits.
@@ -338,30 +261,62 @@ impl Leases {
     pub fn shutdown(&self) {
         let mut book = self.lock();
         book.closed = true;
+        book.listener = None;
         let waiting = std::mem::take(&mut book.queue);
         drop(book);
-        for waiter in waiting {
-            let _ = waiter.grant.send(Err(Refused::ShuttingDown));
-        }
+        Granted(waiting.into_iter().map(|one| (one.grant, Err(Refused::ShuttingDown))).collect()).deliver();
     }
 
-    fn give_back(&self, lease: &Lease) {
-        let mut book = self.lock();
-        let key = (lease.target.server.clone(), lease.target.instance.clone());
-        if let Some(used) = book.used.get_mut(&key) {
-            used.held.remove(&lease.number);
-            if used.held.is_empty() && !used.closed {
-                book.used.remove(&key);
+    pub(crate) fn give_back(&self, lease: &Lease) {
+        self.change(|book| {
+            let key = (lease.target.server.clone(), lease.target.instance.clone());
+            if let Some(used) = book.used.get_mut(&key) {
+                used.held.remove(&lease.number);
+                if used.held.is_empty() && !used.closed {
+                    book.used.remove(&key);
+                }
             }
-        }
-        let granted = self.pump(&mut book);
-        drop(book);
-        granted.deliver();
+            if lease.counts && book.routes.has_instance(&key.0, &key.1) {
+                book.used_until.insert(key, Instant::now());
+            }
+        });
         self.changed.send_replace(());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Book> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Book> {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the names of the queue mean by the routes of this moment, each looked up once.
+struct Meanings {
+    by_name: BTreeMap<Asked, Meaning>,
+    /// The models that roles are waited for with: whoever comes while such a role is held waits for the same.
+    loading: BTreeMap<String, ModelRef>,
+}
+
+impl Meanings {
+    fn of(book: &Book) -> Self {
+        let mut all = Self { by_name: BTreeMap::new(), loading: BTreeMap::new() };
+        for waiter in &book.queue {
+            if !all.by_name.contains_key(&waiter.asked) {
+                all.by_name.insert(waiter.asked.clone(), choose(&book.routes, &waiter.asked));
+            }
+            let role = all.by_name.get(&waiter.asked).and_then(|meaning| meaning.role.as_ref());
+            if let (Some(role), Some(wish)) = (role, &waiter.wish) {
+                all.loading.insert(role.clone(), wish.clone());
+            }
+        }
+        all
+    }
+
+    /// Whoever has waited for longer than `patience` comes before all others.
+    fn priority(&self, waiter: &Waiter, now: Instant, patience: Duration) -> Priority {
+        match self.by_name.get(&waiter.asked) {
+            _ if now.duration_since(waiter.since) > patience => Priority::Critical,
+            Some(meaning) => meaning.priority,
+            None => Priority::Normal,
+        }
     }
 }
 
@@ -384,57 +339,12 @@ impl Book {
 }
 
 /// Turns that were given under the lock. They are handed out after it: a lease whose taker has left comes back at once.
-struct Granted(Vec<(Grant, Result<Lease, Refused>)>);
+pub(crate) struct Granted(pub Vec<(Grant, Result<Lease, Refused>)>);
 
 impl Granted {
-    fn deliver(self) {
+    pub fn deliver(self) {
         for (grant, result) in self.0 {
             drop(grant.send(result));
         }
-    }
-}
-
-/// Takes a waiter out of the queue when its wait ends, however it ends.
-struct Leave<'a> {
-    owner: &'a Leases,
-    number: u64,
-}
-
-impl Drop for Leave<'_> {
-    fn drop(&mut self) {
-        self.owner.lock().queue.retain(|waiter| waiter.number != self.number);
-        self.owner.changed.send_replace(());
-    }
-}
-
-/// The right to one answer of an instance, for as long as it lives.
-pub struct Lease {
-    target: Target,
-    number: u64,
-    cut: CancellationToken,
-    owner: Leases,
-}
-
-impl Lease {
-    pub fn target(&self) -> &Target {
-        &self.target
-    }
-
-    /// Cancelled when the answer must end now, because its model leaves memory.
-    pub fn cut(&self) -> &CancellationToken {
-        &self.cut
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        let owner = self.owner.clone();
-        owner.give_back(self);
-    }
-}
-
-impl std::fmt::Debug for Lease {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("number", &self.number).field("target", &self.target).finish()
     }
 }

@@ -1,4 +1,9 @@
-use pilothouse_domain::{endpoint::Endpoint, model::ModelRef, scene::Priority, server::ServerId};
+use pilothouse_domain::{
+    endpoint::Endpoint,
+    model::ModelRef,
+    scene::{ACTIVE, Priority},
+    server::ServerId,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A loaded model that can answer.
@@ -67,9 +72,36 @@ pub struct Routes {
 }
 
 impl Routes {
+    /// Every copy that requests may go to; one may come several times.
+    fn targets(&self) -> impl Iterator<Item = &Target> {
+        let routes = std::iter::once(&self.active).chain(self.roles.values().map(|role| &role.route));
+        let open = routes.filter_map(|route| match route {
+            ActiveRoute::Open(target) => Some(target),
+            _ => None,
+        });
+        open.chain(&self.loaded)
+    }
+
     /// Whether a copy is still where requests may go.
     pub fn has(&self, target: &Target) -> bool {
-        let active = matches!(&self.active, ActiveRoute::Open(one) if one.is_same(target));
-        active || self.loaded.iter().any(|one| one.is_same(target))
+        self.targets().any(|one| one.is_same(target))
+    }
+
+    /// Whether there is an instance of that name.
+    pub(crate) fn has_instance(&self, server: &ServerId, instance: &str) -> bool {
+        self.targets().any(|one| one.server == *server && one.instance == instance)
+    }
+
+    /// Whether Pilothouse keeps it in memory, so that what clients say about how long it stays does not count.
+    pub fn keeps(&self, target: &Target) -> bool {
+        // A set of pairs cannot be asked by two references.
+        !self.kept.is_empty() && self.kept.contains(&(target.server.clone(), target.instance.clone()))
+    }
+
+    /// The roles whose requests wait, `active` among them.
+    pub(crate) fn held_roles(&self) -> impl Iterator<Item = &str> {
+        let active = (self.active == ActiveRoute::Held).then_some(ACTIVE);
+        let others = self.roles.iter().filter(|(_, role)| role.route == ActiveRoute::Held);
+        active.into_iter().chain(others.map(|(name, _)| name.as_str()))
     }
 }

@@ -4,26 +4,26 @@ use std::{sync::Arc, time::Duration};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-fn target(name: &str, slots: usize) -> Target {
+pub(crate) fn target(name: &str, slots: usize) -> Target {
     let openai = Endpoint { base_url: "http://127.0.0.1:1/v1".into(), key: None };
     Target { server: ServerId::new("s"), model: name.into(), instance: name.into(), openai, slots }
 }
 
-fn open(target: &Target) -> Arc<Routes> {
+pub(crate) fn open(target: &Target) -> Arc<Routes> {
     let active = ActiveRoute::Open(target.clone());
     Arc::new(Routes { active, loaded: vec![target.clone()], known: vec![], ..Routes::default() })
 }
 
-fn held() -> Arc<Routes> {
+pub(crate) fn held() -> Arc<Routes> {
     Arc::new(Routes { active: ActiveRoute::Held, ..Routes::default() })
 }
 
-fn ask(leases: &Leases, asked: Asked) -> JoinHandle<Result<Lease, Refused>> {
+pub(crate) fn ask(leases: &Leases, asked: Asked) -> JoinHandle<Result<Lease, Refused>> {
     let leases = leases.clone();
     tokio::spawn(async move { leases.take(asked).await })
 }
 
-async fn settle() {
+pub(crate) async fn settle() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
@@ -175,7 +175,10 @@ async fn refusals_say_what_is_wrong() {
         ..Routes::default()
     };
     leases.set_routes(Arc::new(routes));
-    assert_eq!(leases.take(Asked::Active).await.unwrap_err(), Refused::Cannot("it is gone".into()));
+    assert_eq!(
+        leases.take(Asked::Active).await.unwrap_err(),
+        Refused::Cannot { role: "active".into(), why: "it is gone".into() }
+    );
     let named = async |name: &str| leases.take(Asked::Named(name.into())).await;
     assert_eq!(named("s/a").await.unwrap().target().model, "a");
     assert_eq!(named("x").await.unwrap_err(), Refused::Unknown("x".into()));

@@ -97,7 +97,22 @@ pub trait ServerClient: Send + Sync {
     async fn models(&self) -> Result<Vec<Model>, ApiError>;
     /// Models in memory.
     async fn instances(&self) -> Result<Vec<Instance>, ApiError>;
-    /// Loads a model, or gives the instance that is there already (never a twin). Returns when it is in memory.
+    /// What of this cannot be had at a load, before anything is disturbed for it. `None`: all of it can, so nothing set is always
+    /// fine. Errors: unsupported, with what sets it instead where something does. A load refuses the same, but for a context that
+    /// it can give and that would not last (see [`Self::keeps_its_context`]): so what was in memory before can be put back.
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        let what = match (with.parallel, with.kv_type) {
+            (None, None) => return None,
+            (Some(_), _) => "number of requests at a time",
+            (None, Some(_)) => "KV type",
+        };
+        let text = format!("This server takes no {what} with a load.");
+        Some(ApiError::new(ErrorCode::Unsupported, text).hint("Leave it out, or set it in that server."))
+    }
+    /// Loads a model, or gives the instance that is there already (never a twin), with whatever it was loaded: its context and slots
+    /// tell. Only a server that loads for every other context does it anew. Returns when it is in memory. `progress` is called where
+    /// the server tells how far it has come, and never else. Errors: unsupported as [`Self::cannot_load_with`], not_found,
+    /// load_failed, does_not_fit.
     async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError>;
     /// Loads one more copy of a model that is in memory already. Returns when it is there. Errors: unsupported, and as `load`.
     async fn load_copy(&self, _request: &LoadRequest) -> Result<Instance, ApiError> {
@@ -116,6 +131,17 @@ pub trait ServerClient: Send + Sync {
     /// Takes an instance out of memory; returns when it is gone. Not loaded is no error.
     async fn unload(&self, instance: &str) -> Result<(), ApiError>;
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError>;
+    /// The vector of a text, as an embedding model in memory gives it; never empty, and all of its numbers are finite. Waits for a
+    /// minute at most. Errors: unsupported, and what the server says, above all of a model that gives no vectors.
+    async fn embed(&self, _instance: &str, _text: &str) -> Result<Vec<f32>, ApiError> {
+        Err(ApiError::new(ErrorCode::Unsupported, "This server gives no embeddings."))
+    }
+    /// Makes an instance stay in memory until it is unloaded, where its server would let it go when it is idle, and leaves everything
+    /// else of it as it is. Never loads. `true`: it stays from now on. `false`: it is not in memory, or this server lets nothing go
+    /// by itself or cannot be told.
+    async fn keep(&self, _instance: &str) -> Result<bool, ApiError> {
+        Ok(false)
+    }
     /// Base of the OpenAI-compatible API (`…/v1`) and the key for it.
     fn openai(&self) -> Endpoint;
     /// What was odd in its lists and has not been told yet, a sentence for each, for the server's log.

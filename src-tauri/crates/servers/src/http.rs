@@ -97,7 +97,19 @@ impl ServerHttp {
         path: &str,
         body: &impl Serialize,
     ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
-        let response = self.sent(self.request(Method::POST, path).json(body)).await?;
+        self.read(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// GET of an answer that goes on as long as there is something to tell. Errors: as `stream`.
+    pub async fn events(&self, path: &str) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
+        self.read(self.request(Method::GET, path)).await
+    }
+
+    async fn read(
+        &self,
+        request: RequestBuilder,
+    ) -> Result<BoxStream<'static, Result<Line, ApiError>>, ApiError> {
+        let response = self.sent(request).await?;
         let title = self.title.clone();
         Ok(lines(response.bytes_stream().map(move |chunk| chunk.map_err(|error| broken(&title, &error))))
             .boxed())

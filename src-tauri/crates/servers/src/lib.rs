@@ -2,6 +2,8 @@
 //! environment, ownership.
 
 mod adapter;
+#[cfg(test)]
+mod asking_tests;
 mod client;
 pub mod discovery;
 mod http;

@@ -30,9 +30,9 @@ use tokio::{net::TcpListener, task::JoinHandle};
 type Answer = Box<dyn Fn(&str, &str) -> Option<(u16, String)> + Send + Sync>;
 
 /// A server that answers as it is told, and what it was asked.
-struct Odd {
+pub(crate) struct Odd {
     address: String,
-    asked: Arc<Mutex<Vec<(String, String)>>>,
+    pub(crate) asked: Arc<Mutex<Vec<(String, String)>>>,
     serving: JoinHandle<()>,
 }
 
@@ -43,7 +43,9 @@ impl Drop for Odd {
 }
 
 impl Odd {
-    async fn start(answer: impl Fn(&str, &str) -> Option<(u16, String)> + Send + Sync + 'static) -> Self {
+    pub(crate) async fn start(
+        answer: impl Fn(&str, &str) -> Option<(u16, String)> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let (answer, asked) = (Arc::new(Box::new(answer) as Answer), Arc::<Mutex<Vec<_>>>::default());
@@ -78,7 +80,7 @@ impl Odd {
         .await
     }
 
-    fn client(&self, kind: Kind) -> Arc<dyn ServerClient> {
+    pub(crate) fn client(&self, kind: Kind) -> Arc<dyn ServerClient> {
         let nowhere = || PathBuf::from("/nonexistent");
         let endpoint = |below: &str| Endpoint { base_url: format!("{}{below}", self.address), key: None };
         let remote = || RemoteSettings { address: self.address.clone(), ..RemoteSettings::default() };
@@ -110,7 +112,7 @@ fn respond(answered: Option<(u16, String)>) -> Response {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(crate) enum Kind {
     OpenAi,
     Ollama,
     LmStudio,
@@ -118,7 +120,8 @@ enum Kind {
     LlamaServer,
 }
 
-const KINDS: [Kind; 5] = [Kind::OpenAi, Kind::Ollama, Kind::LmStudio, Kind::LmStudioV0, Kind::LlamaServer];
+pub(crate) const KINDS: [Kind; 5] =
+    [Kind::OpenAi, Kind::Ollama, Kind::LmStudio, Kind::LmStudioV0, Kind::LlamaServer];
 
 impl Kind {
     /// A list of this kind with these rows, each a JSON document.

@@ -208,10 +208,11 @@ function tooMuch(name: string, needed: number, free: number): ApiError {
 }
 
 function offersOf(snapshot: Snapshot, loads: Piece[], others: Leaver[], short: number): SceneOffer[] {
-  const roles = loads.flatMap(({ roles, bytes }) =>
-    bytes === null || roles[0] === undefined ? [] : [offer(`Without ${roles.join(' and ')}`, roles[0], null, bytes)],
+  // Two roles with one model: leaving one of them out frees nothing.
+  const roles = loads.flatMap(({ roles: [role, ...more], bytes }) =>
+    bytes === null || role === undefined || more.length > 0 ? [] : [offer(`Without ${role}`, role, null, bytes)],
   );
-  const models = others.map((one) => offer(`Unload ${titleOf(snapshot, one.model)}`, null, one.model, one.bytes));
+  const models = others.map((one) => offer(`Unload ${titleOf(snapshot, one.model)} first`, null, one.model, one.bytes));
   const all = [...roles, ...models].map((one) => ({ ...one, enough: one.frees_bytes >= short }));
   return all.sort((a, b) => Number(b.enough) - Number(a.enough));
 }

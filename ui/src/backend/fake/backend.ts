@@ -18,15 +18,18 @@ import { FakeAnswers } from './answers';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { historyUntil } from './history';
-import { fitOf, ledgerOf, machineOf, togetherOf } from './memory';
+import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { FakeResidency, type Host } from './residency';
 import { inForceOf, scenesOf } from './roles';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
-import { FakeSettings } from './settings';
+import { FakeParts } from './parts';
+import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
+/** Between two samples of the gauges. */
+const SAMPLE_MS = 1000;
 const PHASES: SwitchPhase[] = [
   'preparing',
   'draining',
@@ -47,6 +50,8 @@ export class FakeBackend implements Backend, Host {
   #setup = 0;
   readonly settings: FakeSettings;
   readonly residency: FakeResidency;
+  readonly #parts = new FakeParts();
+  #sampledAt = 0;
   readonly #startedAt = Date.now();
   readonly #answers: FakeAnswers;
 
@@ -57,9 +62,12 @@ export class FakeBackend implements Backend, Host {
   ) {
     this.#snapshot = initialSnapshot(scene, Date.now());
     const scenes = scenesOf(scene, this.#snapshot.models);
-    const aliases = inForceOf(scene) === null ? {} : { 'gateway.aliases': { 'gpt-4o-mini': 'small' } };
-    const written = { 'gateway.queue': 128, 'servers.ollama.max_models': 3, ...aliases };
-    this.settings = new FakeSettings(inForceOf(scene) === null ? written : { ...written, scenes });
+    this.settings = new FakeSettings({
+      'gateway.queue': 128,
+      'servers.ollama.max_models': 3,
+      ...(hasMany(scene) && tables),
+      ...(inForceOf(scene) !== null && { scenes, 'gateway.aliases': { 'gpt-4o-mini': 'small' } }),
+    });
     this.residency = new FakeResidency(this, inForceOf(scene));
     this.#runs = runs(scene, Date.now());
     this.#answers = new FakeAnswers(step);
@@ -70,7 +78,7 @@ export class FakeBackend implements Backend, Host {
     await sleep(Math.min(8, this.step));
     switch (call.call) {
       case 'snapshot':
-        return this.#current();
+        return this.#current(call);
       case 'refresh':
         return { reply: 'snapshot', snapshot: this.#snapshot };
       case 'discover':
@@ -170,7 +178,7 @@ export class FakeBackend implements Backend, Host {
       case 'gauge_history':
         return {
           reply: 'gauge_history',
-          history: historyUntil(Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
+          history: historyUntil(this.#sampledAt || Date.now(), call.since_ms ?? 0, this.scene, call.span_s),
         };
       case 'logs':
         return {
@@ -228,13 +236,21 @@ export class FakeBackend implements Backend, Host {
       : logLines(server, now);
   }
 
-  #current(): Reply {
-    const now = Date.now();
+  #current({ known, parts, gauges_since_ms: since }: Extract<Call, { call: 'snapshot' }>): Reply {
+    // A sample each second, however often somebody looks.
+    const now = Math.floor(Date.now() / SAMPLE_MS) * SAMPLE_MS;
     const stopped = this.scene === 'trouble';
-    const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
     this.residency.tick();
-    this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
-    return { reply: 'snapshot', snapshot: this.#snapshot };
+    if (this.#sampledAt !== now) {
+      this.#sampledAt = now;
+      const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
+      this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
+    }
+    if (known === undefined || !parts) return this.#parts.whole(this.#snapshot);
+    if (known === this.#snapshot.revision)
+      return { reply: 'unchanged', revision: known, now: new Date().toISOString() };
+    const history = since === undefined ? undefined : historyUntil(now, since, this.scene);
+    return this.#parts.since(known, this.#snapshot, history);
   }
 
   #change(change: Partial<Snapshot>): void {
@@ -244,7 +260,8 @@ export class FakeBackend implements Backend, Host {
     // What is loaded counts at once, not with the next sample.
     if (change.instances && gauges) changed.ledger = ledgerOf(gauges, this.scene, changed);
     const scenes = this.residency.views(changed);
-    this.#snapshot = withStanding({ ...changed, scenes }, this.#answers.underWay());
+    const load_s = Object.fromEntries(changed.models.map(({ id }) => [id, 4]));
+    this.#snapshot = withStanding({ ...changed, scenes }, { answering: this.#answers.underWay(), load_s });
   }
 
   snapshot(): Snapshot {
@@ -363,8 +380,10 @@ export class FakeBackend implements Backend, Host {
       loaded: model.id === id || (model.loaded && id !== null),
     }));
     const active = models.find((model) => model.active);
+    const others = this.#snapshot.instances.filter((one) => one.server !== active?.server || one.model !== active.name);
     this.#change({
       models,
+      instances: [...others, ...instancesOf(active ? [active] : [], Date.now())],
       active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     });
   }

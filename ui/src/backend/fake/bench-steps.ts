@@ -27,7 +27,9 @@ export function benchSteps(plan: string, total: number, levels: number[], distur
       ...more,
     },
   });
-  const waiting = disturbed ? [1, 2, 3].map(() => step(false, { phase: 'warmup', waits_for: [compiler] })) : [];
+  // As long as a page may take until it looks again.
+  const waits = Array.from({ length: 8 }, () => step(false, { phase: 'warmup', waits_for: [compiler] }));
+  const waiting = disturbed ? waits : [];
   const warmups = [1, 2].map((done) => step(false, { phase: 'warmup', done, total: 6 }));
   if (plan === 'sweep') return [...waiting, ...warmups, ...levels.flatMap((concurrency) => atLevel(concurrency, step))];
   const measured = Array.from({ length: total }, (_, k) => {

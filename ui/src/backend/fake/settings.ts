@@ -13,6 +13,15 @@ interface Described {
 
 const keys = described as unknown as Described[];
 
+/** Tables with something in them. */
+export const tables = {
+  'servers.remote': { studio: { enabled: true, address: 'http://studio.local:11434/v1', title: 'Studio' } },
+  'servers.ollama.environment': { OLLAMA_NUM_GPU: '1', HF_TOKEN: 'hf_invented' },
+  'servers.llama-server.models': {
+    'gemma-3-270m-it-Q4_K_M': { context: 8192, parallel: 2, kv_type: null, options: {} },
+  },
+};
+
 export class FakeSettings {
   /** What stands in the file. */
   #written: Map<string, unknown>;

@@ -34,6 +34,20 @@ pub fn draft(happening: &Happening) -> Draft {
                 .acts([show_log(&to.server)])
                 .own(*own)
         }
+        H::SceneApplied { scene, took_ms } => {
+            let name = scene.as_deref().unwrap_or("A set of roles");
+            let (title, body) = (format!("{name} is in force"), format!("After {}.", seconds(*took_ms)));
+            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, format!("scene:{name}")).own(true)
+        }
+        H::ScenePutBack { scene, error, refused } => {
+            let name = scene.as_deref().unwrap_or("The set of roles");
+            let title = format!("{name} could not be applied");
+            let after = if *refused { "Nothing was changed." } else { "What was before is back." };
+            let body = format!("{} {after}", error.message);
+            Draft::new(NoticeLevel::Attention, NoticeKind::Switch, title, body, format!("scene-back:{name}"))
+                .hint(error.hint.clone())
+                .own(true)
+        }
         H::ActiveForgotten { server, title } => {
             let body = format!("{title} was, and its server {server} is not in the settings any more.");
             let (head, incident) = ("No model is active".into(), format!("forgotten:{server}"));

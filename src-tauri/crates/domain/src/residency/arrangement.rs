@@ -1,6 +1,7 @@
 //! What a set of roles means for the memory: which models are loaded, which leave and in which order, or why it cannot be.
 
 use crate::{
+    Timestamp,
     error::{ApiError, ErrorCode},
     model::{LoadSettings, ModelRef},
     scene::Held,
@@ -50,6 +51,19 @@ impl Arrangement {
         }
         self.active = Some(active.clone());
     }
+}
+
+/// What is held, as it is written down for the next start. Which model is active is written beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Kept {
+    pub arrangement: Arrangement,
+    /// What was there before the last scene, and since when it is not.
+    pub before: Option<(Timestamp, Arrangement)>,
+    pub pins: Vec<ModelRef>,
+    pub on_request: Vec<ModelRef>,
+    /// With what models were loaded that are not as their servers load them.
+    pub loaded_with: Vec<(ModelRef, LoadSettings)>,
 }
 
 /// Whether a model is in memory already.

@@ -10,7 +10,7 @@ mod plan;
 mod resumption;
 
 pub use arrangement::{
-    Arrangement, ArrangementPlan, Circumstances, InMemory, Leaver, Move, Offer, Piece, Spare, TooMuch,
+    Arrangement, ArrangementPlan, Circumstances, InMemory, Kept, Leaver, Move, Offer, Piece, Spare, TooMuch,
     arrange, offers,
 };
 pub use arrival::{Arrival, UnderWay, arrive};

@@ -11,6 +11,8 @@ pub enum Step {
     Hold,
     /// Let answers under way end, then take the previous model's instance out of memory.
     UnloadPrevious,
+    /// Take idle models out that were loaded on request: without their memory it does not fit.
+    Evict,
     Load,
     Prove,
     Commit,
@@ -22,6 +24,7 @@ impl Step {
             Self::EnsureServer => "ensure_server",
             Self::Hold => "hold",
             Self::UnloadPrevious => "unload_previous",
+            Self::Evict => "evict",
             Self::Load => "load",
             Self::Prove => "prove",
             Self::Commit => "commit",
@@ -31,7 +34,7 @@ impl Step {
     pub fn phase(&self) -> SwitchPhase {
         match self {
             Self::EnsureServer | Self::Hold => SwitchPhase::Preparing,
-            Self::UnloadPrevious => SwitchPhase::Unloading,
+            Self::UnloadPrevious | Self::Evict => SwitchPhase::Unloading,
             Self::Load => SwitchPhase::Loading,
             Self::Prove => SwitchPhase::Proving,
             Self::Commit => SwitchPhase::Committing,
@@ -47,6 +50,10 @@ pub struct Situation {
     pub answers: bool,
     /// The previous model is the one that is wanted.
     pub same_model: bool,
+    /// The previous model stays in memory whatever is active: another role stands for it, or it is pinned.
+    pub previous_stays: bool,
+    /// There are idle models whose memory is needed as well.
+    pub evicts: bool,
     /// The target is in memory already.
     pub target_loaded: bool,
     /// What the target will need, if that can be told: reckoned, or its weights and a quarter.
@@ -64,7 +71,8 @@ pub fn plan(situation: &Situation) -> Vec<Step> {
         steps.push(Step::Hold);
     }
     steps.push(Step::EnsureServer);
-    let leaves = situation.previous.is_some() && !situation.same_model;
+    let leaves = situation.previous.is_some() && !situation.same_model && !situation.previous_stays;
+    let evict = situation.evicts.then_some(Step::Evict);
     let tight = situation.needed_bytes.zip(situation.free_bytes).is_some_and(|(needed, free)| needed > free);
     if situation.target_loaded {
         steps.extend([Step::Prove, Step::Commit]);
@@ -72,9 +80,12 @@ pub fn plan(situation: &Situation) -> Vec<Step> {
         if situation.answers {
             steps.push(Step::Hold);
         }
-        steps.extend([Step::UnloadPrevious, Step::Load, Step::Prove, Step::Commit]);
+        steps.push(Step::UnloadPrevious);
+        steps.extend(evict);
+        steps.extend([Step::Load, Step::Prove, Step::Commit]);
         return steps;
     } else {
+        steps.extend(evict);
         steps.extend([Step::Load, Step::Prove, Step::Commit]);
     }
     if leaves {
@@ -118,6 +129,8 @@ mod tests {
             previous: Some(Active { server: "ollama".into(), model: "a".into(), instance: "a".into() }),
             answers: true,
             same_model: false,
+            previous_stays: false,
+            evicts: false,
             target_loaded: false,
             needed_bytes: Some(4),
             free_bytes: Some(100),
@@ -140,6 +153,21 @@ mod tests {
     }
 
     #[test]
+    fn a_previous_model_that_another_role_needs_stays_and_idle_ones_give_their_memory() {
+        let stays = Situation { previous_stays: true, ..situation() };
+        assert_eq!(names(&stays), ["ensure_server", "load", "prove", "commit"]);
+        let tight = Situation { needed_bytes: Some(101), evicts: true, ..situation() };
+        assert_eq!(
+            names(&tight),
+            ["ensure_server", "hold", "unload_previous", "evict", "load", "prove", "commit"]
+        );
+        let both = Situation { previous_stays: true, ..tight };
+        assert_eq!(names(&both), ["ensure_server", "evict", "load", "prove", "commit"]);
+        let loaded = Situation { target_loaded: true, ..both };
+        assert_eq!(names(&loaded), ["ensure_server", "prove", "commit"]);
+    }
+
+    #[test]
     fn a_loaded_target_is_only_proved() {
         let loaded = Situation { target_loaded: true, ..situation() };
         assert_eq!(names(&loaded), ["ensure_server", "prove", "commit", "unload_previous"]);
@@ -158,12 +186,14 @@ mod tests {
     /// Over all situations: requests are never held without need, and never go to a model that has left.
     #[test]
     fn requests_are_held_exactly_while_nothing_can_answer_them() {
-        for bits in 0..32u8 {
+        for bits in 0..128u8 {
             let on = |bit: u8| bits & (1 << bit) != 0;
             let situation = Situation {
                 previous: on(0).then(|| situation().previous).flatten(),
                 answers: on(0) && on(1),
                 same_model: on(0) && on(2),
+                previous_stays: on(5),
+                evicts: on(6),
                 target_loaded: on(3),
                 needed_bytes: Some(if on(4) { 101 } else { 4 }),
                 free_bytes: Some(100),

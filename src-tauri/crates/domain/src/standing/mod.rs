@@ -4,6 +4,8 @@
 //! different things. The hub fills it in with each snapshot that it publishes.
 
 mod active;
+#[cfg(test)]
+mod cases;
 mod circumstances;
 mod fill;
 mod last_switch;

@@ -4,7 +4,12 @@ use crate::{model::ModelRef, server::ServerId};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TrayAction {
     Switch(ModelRef),
+    /// Also a scene on its way.
     CancelSwitch,
+    /// Applies a scene, by its name.
+    Scene(String),
+    Undo,
+    Unload(ModelRef),
     Start(ServerId),
     Stop(ServerId),
     Restart(ServerId),
@@ -15,6 +20,8 @@ pub enum TrayAction {
     OpenPanel,
     /// The panel at its page of settings.
     OpenSettings,
+    /// The panel at its page of scenes.
+    OpenScenes,
     Quit,
 }
 
@@ -24,6 +31,9 @@ impl TrayAction {
         match self {
             Self::Switch(model) => format!("switch:{}:{}", model.server, model.model),
             Self::CancelSwitch => "cancel-switch".into(),
+            Self::Scene(name) => format!("scene:{name}"),
+            Self::Undo => "undo".into(),
+            Self::Unload(model) => format!("unload:{}:{}", model.server, model.model),
             Self::Start(server) => format!("start:{server}"),
             Self::Stop(server) => format!("stop:{server}"),
             Self::Restart(server) => format!("restart:{server}"),
@@ -32,6 +42,7 @@ impl TrayAction {
             Self::StartAtLogin => "start-at-login".into(),
             Self::OpenPanel => "open-panel".into(),
             Self::OpenSettings => "open-settings".into(),
+            Self::OpenScenes => "open-scenes".into(),
             Self::Quit => "quit".into(),
         }
     }
@@ -43,12 +54,20 @@ impl TrayAction {
                 let (server, model) = rest.split_once(':')?;
                 Self::Switch(ModelRef::new(server, model))
             }
+            Some(("unload", rest)) => {
+                let (server, model) = rest.split_once(':')?;
+                Self::Unload(ModelRef::new(server, model))
+            }
+            Some(("scene", name)) => Self::Scene(name.to_owned()),
+            Some(("open-scenes", _)) => Self::OpenScenes,
             Some(("start", server)) => Self::Start(server.into()),
             Some(("stop", server)) => Self::Stop(server.into()),
             Some(("restart", server)) => Self::Restart(server.into()),
             Some(_) => return None,
             None => match id {
                 "cancel-switch" => Self::CancelSwitch,
+                "undo" => Self::Undo,
+                "open-scenes" => Self::OpenScenes,
                 "bench" => Self::Bench,
                 "cancel-bench" => Self::CancelBench,
                 "start-at-login" => Self::StartAtLogin,
@@ -71,6 +90,10 @@ mod tests {
         for action in [
             TrayAction::Switch(ModelRef::new("ollama", "smollm2:135m")),
             TrayAction::CancelSwitch,
+            TrayAction::Scene("Coding: evening".into()),
+            TrayAction::Undo,
+            TrayAction::Unload(ModelRef::new("ollama", "smollm2:135m")),
+            TrayAction::OpenScenes,
             TrayAction::Start(server()),
             TrayAction::Stop(server()),
             TrayAction::Restart(server()),

@@ -6,11 +6,13 @@ mod diff;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gauge;
+mod scenes;
 mod view;
 
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
 pub use gauge::{BAR_STEPS, TrayBars};
+pub use scenes::arranging_line;
 pub use view::{switching_line, tray_model};
 
 /// Four shapes, not only colours.

@@ -1,7 +1,11 @@
-use super::{TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention, gauge::beside};
+use super::{
+    TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention,
+    gauge::beside,
+    scenes::{arranging_line, scenes, undo},
+};
 use crate::{
     lifecycle::ServerState,
-    model::ModelPurpose,
+    model::{ModelPurpose, ModelRef},
     server::ServerId,
     snapshot::{ModelView, ServerView, Snapshot},
     standing::{Holds, RowAct, Standing, in_a_line},
@@ -15,22 +19,31 @@ const MODELS_AT_TOP: usize = 12;
 /// Icon and menu of a snapshot. `at_login`: whether Pilothouse starts at login; `None`: this system cannot do that.
 pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
     let first = first_line(snapshot);
-    let mut items =
-        vec![line("line:active", &first), line("line:usage", &usage_line(snapshot)), separator("sep:models")];
+    let mut items = vec![line("line:active", &first), line("line:usage", &usage_line(snapshot))];
+    items.extend(undo(snapshot));
+    items.extend(scenes(snapshot));
+    items.push(separator("sep:models"));
     items.extend(models(snapshot));
     items.push(separator("sep:servers"));
-    let servers = snapshot.servers.iter().map(server).collect();
+    let servers = snapshot.servers.iter().map(|view| server(snapshot, view)).collect();
     items.push(submenu("servers", "Servers", servers));
-    if snapshot.switching.is_some() {
-        items.push(action(&TrayAction::CancelSwitch, "Cancel switch", true));
-    }
+    let cancel = match (&snapshot.switching, &snapshot.arranging) {
+        (Some(_), _) => Some("Cancel switch".to_owned()),
+        (None, Some(arranging)) => Some(match &arranging.scene {
+            Some(scene) => format!("Cancel {scene}"),
+            None => "Cancel, put everything back".into(),
+        }),
+        (None, None) => None,
+    };
+    items.extend(cancel.map(|text| action(&TrayAction::CancelSwitch, &text, true)));
     match &snapshot.bench {
         Some(bench) => {
             let text = format!("Cancel benchmark ({} of {})", bench.done, bench.total);
             items.push(action(&TrayAction::CancelBench, &text, true));
         }
         None => {
-            let possible = snapshot.active.is_some() && snapshot.switching.is_none();
+            let changing = snapshot.switching.is_some() || snapshot.arranging.is_some();
+            let possible = snapshot.active.is_some() && !changing;
             items.push(action(&TrayAction::Bench, "Benchmark now", possible));
         }
     }
@@ -55,7 +68,8 @@ pub fn tray_model(snapshot: &Snapshot, at_login: Option<bool>) -> TrayModel {
 
 fn icon(snapshot: &Snapshot) -> TrayIcon {
     let any = |states: &[ServerState]| snapshot.servers.iter().any(|server| states.contains(&server.state));
-    if snapshot.switching.is_some() || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
+    let changing = snapshot.switching.is_some() || snapshot.arranging.is_some();
+    if changing || snapshot.bench.is_some() || snapshot.setup.progress.is_some() {
         TrayIcon::Busy
     } else if attention::is_wanted(snapshot) {
         TrayIcon::Attention
@@ -71,6 +85,9 @@ fn icon(snapshot: &Snapshot) -> TrayIcon {
 fn first_line(snapshot: &Snapshot) -> String {
     if let Some(switching) = &snapshot.switching {
         return switching_line(snapshot, switching);
+    }
+    if let Some(arranging) = &snapshot.arranging {
+        return arranging_line(snapshot, arranging);
     }
     match &snapshot.active {
         Some(active) => {
@@ -163,6 +180,7 @@ fn model(view: &ModelView) -> TrayItem {
         Holds::Loaded | Holds::Failed => format!("  ({word})"),
         // What answers has its check mark.
         _ if view.active && view.standing.act != RowAct::None => format!("  ({word})"),
+        _ if view.fits == Some(false) => "  (does not fit)".into(),
         _ => String::new(),
     };
     TrayItem {
@@ -173,7 +191,7 @@ fn model(view: &ModelView) -> TrayItem {
     }
 }
 
-fn server(view: &ServerView) -> TrayItem {
+fn server(snapshot: &Snapshot, view: &ServerView) -> TrayItem {
     let state = in_a_line(&view.standing.word);
     let id = |what: &str| format!("{what}:{}", view.id);
     let mut told = format!("{} · {state}", view.title);
@@ -186,20 +204,31 @@ fn server(view: &ServerView) -> TrayItem {
     );
     let up = view.state.is_up();
     let server = || -> ServerId { view.id.clone() };
-    let children = vec![
+    let mut children = vec![
         line(&id("state"), &told),
         action(&TrayAction::Start(server()), "Start", stopped && view.abilities.start),
         action(&TrayAction::Stop(server()), "Stop", up && view.abilities.stop),
         action(&TrayAction::Restart(server()), "Restart", up && view.abilities.stop && view.abilities.start),
     ];
+    let there = snapshot.instances.iter().filter(|one| one.server == view.id && up && view.abilities.unload);
+    let mut models: Vec<&str> = there.map(|one| one.model.as_str()).collect();
+    models.dedup();
+    if !models.is_empty() {
+        children.push(separator(&id("sep")));
+    }
+    children.extend(models.into_iter().map(|name| {
+        let title = snapshot.model_title(&view.id, name);
+        let unload = TrayAction::Unload(ModelRef::new(view.id.clone(), name));
+        action(&unload, &format!("Unload {title}"), snapshot.bench.is_none())
+    }));
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
 }
 
-fn line(id: &str, text: &str) -> TrayItem {
+pub(super) fn line(id: &str, text: &str) -> TrayItem {
     TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
 }
 
-fn separator(id: &str) -> TrayItem {
+pub(super) fn separator(id: &str) -> TrayItem {
     TrayItem { id: id.into(), kind: TrayItemKind::Separator, text: String::new(), enabled: true }
 }
 
@@ -207,7 +236,7 @@ fn submenu(id: &str, text: &str, children: Vec<TrayItem>) -> TrayItem {
     TrayItem { id: id.into(), kind: TrayItemKind::Submenu { children }, text: text.into(), enabled: true }
 }
 
-fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
+pub(super) fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
     TrayItem { id: action.id(), kind: TrayItemKind::Plain, text: text.into(), enabled }
 }
 
@@ -216,7 +245,6 @@ mod tests {
     use super::*;
     use crate::{
         Timestamp,
-        model::ModelRef,
         standing::{self, Circumstances},
         tray::fixtures::snapshot,
     };

@@ -225,9 +225,10 @@ fn refused(refused: Refused) -> ApiError {
     let text = refused.to_string();
     match refused {
         Refused::NoActiveModel => ApiError::new(ErrorCode::NoActiveModel, text),
-        Refused::Down(_) => ApiError::new(ErrorCode::Unreachable, text),
-        Refused::Cannot(_) => ApiError::new(ErrorCode::LoadFailed, text),
+        Refused::Down { .. } => ApiError::new(ErrorCode::Unreachable, text),
+        Refused::Cannot { .. } => ApiError::new(ErrorCode::LoadFailed, text),
         Refused::ShuttingDown => ApiError::new(ErrorCode::NotRunning, text),
+        Refused::NotLoadable { error, .. } => error,
         _ => ApiError::new(ErrorCode::Busy, text).retryable(),
     }
 }

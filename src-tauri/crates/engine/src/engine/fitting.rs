@@ -14,7 +14,7 @@ use pilothouse_domain::{
     learned::LoadKey,
     ledger::{Ledger, Resident},
     machine::Machine,
-    model::{Model, ModelPurpose, ModelRef},
+    model::{LoadSettings, Model, ModelPurpose, ModelRef},
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
@@ -37,7 +37,42 @@ pub(super) struct Asked {
     pub machine: Option<Machine>,
 }
 
+/// What a model takes with settings of its own.
+pub(super) enum Reckoned {
+    Bytes(u64),
+    /// Its context is beyond the model's own.
+    Beyond(ApiError),
+    Unknown,
+}
+
 impl Inner {
+    /// What a model takes when it is loaded so; what is left out is as its server loads it.
+    pub(super) async fn reckon(&self, model: &Model, with: LoadSettings) -> Reckoned {
+        let Ok(supervisor) = self.supervisors.get(&model.server) else { return Reckoned::Unknown };
+        let Ok(anatomy) = supervisor.anatomy(model).await else { return Reckoned::Unknown };
+        if let Err(error) = check_context(&model.title, with.context, anatomy.context_max) {
+            return Reckoned::Beyond(error);
+        }
+        let (snapshot, machine) = (self.hub.now(), this_machine().await);
+        let kv = with.kv_type.map(|kv| kv.name().to_owned());
+        let asked = Asked {
+            models: vec![],
+            server: None,
+            context: with.context,
+            parallel: with.parallel,
+            kv,
+            machine: None,
+        };
+        let named = Named { title: model.title.clone(), anatomy, model: Some(model.clone()) };
+        match self.wish(&asked, Some(&named), &snapshot, &machine) {
+            Ok(wish) => {
+                let candidate = self.candidate(&snapshot, named, wish, &machine, true);
+                Reckoned::Bytes(candidate.estimate().total_bytes())
+            }
+            Err(error) => Reckoned::Beyond(error),
+        }
+    }
+
     pub(super) async fn fit(&self, asked: Asked) -> Result<FitReport, ApiError> {
         if asked.models.is_empty() || asked.models.len() > 64 {
             return Err(ApiError::new(ErrorCode::InvalidCall, "Name 1 to 64 models."));

@@ -5,7 +5,7 @@ use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     model::ModelRef,
-    residency::CutOffSwitch,
+    residency::{CutOffSwitch, Kept},
     switch::{Active, SwitchOutcome, SwitchPhase, SwitchReport},
 };
 use std::{
@@ -31,6 +31,7 @@ struct Pages {
     rows: Vec<Row>,
     active: Option<Active>,
     strays: Vec<ModelRef>,
+    kept: Kept,
     /// How writes go.
     writing: Fault,
 }
@@ -44,7 +45,12 @@ impl FakeJournal {
         self.lock().rows.clone()
     }
 
-    pub fn kept(&self) -> Option<Active> {
+    /// What is held, as it was written last.
+    pub fn kept_now(&self) -> Kept {
+        self.lock().kept.clone()
+    }
+
+    pub fn kept_active(&self) -> Option<Active> {
         self.lock().active.clone()
     }
 
@@ -189,6 +195,24 @@ impl Journal for FakeJournal {
             pages.strays.push(model.clone());
         }
         Ok(())
+    }
+
+    async fn keep(&self, kept: &Kept, strays: &[(ModelRef, bool)]) -> Result<(), ApiError> {
+        self.writable().await?;
+        let mut pages = self.lock();
+        pages.active.clone_from(&kept.arrangement.active);
+        pages.kept = kept.clone();
+        for (model, stray) in strays {
+            pages.strays.retain(|one| one != model);
+            if *stray {
+                pages.strays.push(model.clone());
+            }
+        }
+        Ok(())
+    }
+
+    async fn kept(&self) -> Result<Kept, ApiError> {
+        Ok(self.lock().kept.clone())
     }
 
     async fn try_to_write(&self) -> Result<(), ApiError> {

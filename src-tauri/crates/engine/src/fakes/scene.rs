@@ -4,7 +4,7 @@ use super::{FakeJournal, FakeServer, Quiet, hub, supervisor_wiring};
 use crate::{
     actors::{
         notifier::NotifierHandle,
-        residency::{ResidencyHandle, ResidencyWiring, Wanted},
+        residency::{Aim, ResidencyHandle, ResidencyWiring, RoleWanted, Wanted},
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
     },
@@ -12,7 +12,8 @@ use crate::{
 };
 use pilothouse_domain::{
     error::ApiError,
-    settings::SwitchingSettings,
+    scene::{Held, Priority, RoleSettings, SceneReport},
+    settings::{MemorySettings, SwitchingSettings},
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
@@ -29,6 +30,7 @@ pub struct Scene {
     pub supervisors: Supervisors,
     pub notifier: NotifierHandle,
     settings: watch::Sender<SwitchingSettings>,
+    memory_settings: watch::Sender<MemorySettings>,
     _folder: tempfile::TempDir,
 }
 
@@ -55,6 +57,7 @@ impl Scene {
         }
         let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(settings);
+        let (memory_settings, memory) = watch::channel(MemorySettings::default());
         let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off, None);
         let residency = ResidencyHandle::start(ResidencyWiring {
             hub: hub.clone(),
@@ -63,6 +66,7 @@ impl Scene {
             supervisors: supervisors.clone(),
             leases: leases.clone(),
             settings: seen,
+            memory,
         });
         let servers = servers.to_vec();
         let scene = Self {
@@ -74,6 +78,7 @@ impl Scene {
             supervisors,
             notifier,
             settings,
+            memory_settings,
             _folder: folder,
         };
         scene.rest(6).await;
@@ -123,6 +128,57 @@ impl Scene {
     pub fn click(&self, wanted: Wanted) -> JoinHandle<Result<SwitchReport, ApiError>> {
         let residency = self.residency.clone();
         tokio::spawn(async move { residency.switch(wanted).await })
+    }
+
+    /// A role for a model of these servers.
+    pub fn role(&self, role: &str, model: &str) -> RoleWanted {
+        let listed = self.now().models.iter().find(|view| view.model.name == model).cloned().unwrap();
+        let settings = RoleSettings {
+            server: listed.model.server.to_string(),
+            model: model.into(),
+            context: None,
+            parallel: None,
+            kv_type: None,
+            pinned: false,
+            priority: Priority::Normal,
+            idle_s: None,
+        };
+        RoleWanted { role: role.into(), held: Held::wanted(&settings), model: listed.model, bytes: None }
+    }
+
+    pub fn aim(&self, scene: &str, roles: &[(&str, &str)]) -> Aim {
+        let roles = roles.iter().map(|(role, model)| self.role(role, model)).collect();
+        Aim::Roles { scene: Some(scene.into()), roles }
+    }
+
+    pub async fn apply(&self, scene: &str, roles: &[(&str, &str)]) -> Result<SceneReport, ApiError> {
+        self.residency.apply(self.aim(scene, roles), false, false).await
+    }
+
+    /// A scene whose outcome is waited for later.
+    pub fn applying(&self, scene: &str, roles: &[(&str, &str)]) -> JoinHandle<Result<SceneReport, ApiError>> {
+        let (residency, aim) = (self.residency.clone(), self.aim(scene, roles));
+        tokio::spawn(async move { residency.apply(aim, false, false).await })
+    }
+
+    /// The roles in force, each with the copy that answers for it.
+    pub fn roles(&self) -> Vec<(String, Option<String>)> {
+        self.now().roles.iter().map(|view| (view.role.clone(), view.held.instance.clone())).collect()
+    }
+
+    /// What requests for a role meet.
+    pub fn route_of(&self, role: &str) -> String {
+        match self.leases.routes().roles.get(role).map(|role| role.route.clone()) {
+            None => "unknown".into(),
+            Some(ActiveRoute::Open(target)) => target.model,
+            Some(ActiveRoute::Away(model)) => format!("away: {}", model.model),
+            Some(ActiveRoute::Held) => "held".into(),
+            Some(other) => format!("{other:?}"),
+        }
+    }
+
+    pub fn set_memory(&self, change: impl FnOnce(&mut MemorySettings)) {
+        self.memory_settings.send_modify(change);
     }
 
     pub async fn lease(&self) -> Result<Lease, Refused> {

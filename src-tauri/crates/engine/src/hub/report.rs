@@ -57,6 +57,8 @@ pub enum Report {
     Switching(Option<Switching>),
     /// What is held in memory beside the active model.
     Arrangement(ArrangementView),
+    Pins(Vec<ModelRef>),
+    OnRequest(Vec<OnRequest>),
     Arranging(Option<Arranging>),
     Undo(Option<UndoView>),
     /// Scenes and names of the settings.
@@ -88,7 +90,7 @@ pub enum Report {
     TroubleSolved(ApiError),
 }
 
-/// What residency holds beside the active model, and for whom.
+/// The roles that residency holds models for.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct ArrangementView {
     /// The scene in force.
@@ -96,8 +98,6 @@ pub struct ArrangementView {
     /// Of the role that `active` follows.
     pub lead_priority: Priority,
     pub roles: Vec<RoleView>,
-    pub pins: Vec<ModelRef>,
-    pub on_request: Vec<OnRequest>,
     pub restore_at: Option<Timestamp>,
 }
 

@@ -7,6 +7,7 @@ mod locate;
 mod numbers;
 mod remotes;
 mod rewrite;
+mod scenes;
 mod set;
 mod watch;
 

@@ -32,6 +32,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0008_history.sql"),
     include_str!("../../migrations/0009_noise.sql"),
     include_str!("../../migrations/0010_events.sql"),
+    include_str!("../../migrations/0011_held.sql"),
 ];
 
 /// Readers at the same time.

@@ -10,7 +10,7 @@ use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     model::ModelRef,
-    residency::CutOffSwitch,
+    residency::{CutOffSwitch, Kept},
     server::ServerId,
     switch::{Active, PastSwitch, SwitchPhase, SwitchReport},
 };
@@ -119,6 +119,17 @@ impl Journal for Store {
         done.map(drop).map_err(|e| self.cannot("write", &e))
     }
 
+    async fn keep(&self, kept: &Kept, strays: &[(ModelRef, bool)]) -> Result<(), ApiError> {
+        self.write_kept(kept, strays).await.map_err(|e| self.cannot("write", &e))
+    }
+
+    async fn kept(&self) -> Result<Kept, ApiError> {
+        let row = query("SELECT document FROM held").fetch_optional(&self.readers).await;
+        let row = row.map_err(|e| self.cannot("read", &e))?;
+        let kept = row.map(|row| from_json(&row, "document")).transpose();
+        Ok(kept.map_err(|e| self.cannot("read", &e))?.unwrap_or_default())
+    }
+
     async fn try_to_write(&self) -> Result<(), ApiError> {
         // An immediate transaction takes the right to write, which is what others may hold.
         let tried = async { self.writer.begin_with("BEGIN IMMEDIATE").await?.rollback().await };
@@ -152,6 +163,30 @@ fn keep_active(active: &Active) -> Write {
 }
 
 impl Store {
+    async fn write_kept(&self, kept: &Kept, strays: &[(ModelRef, bool)]) -> Result<(), sqlx::Error> {
+        let document = json(kept)?;
+        let mut work = self.writer.begin().await?;
+        match &kept.arrangement.active {
+            Some(active) => keep_active(active).execute(&mut *work).await?,
+            None => query("DELETE FROM active").execute(&mut *work).await?,
+        };
+        query(
+            "INSERT INTO held (only_row, document) VALUES (1, ?) \
+             ON CONFLICT (only_row) DO UPDATE SET document = excluded.document",
+        )
+        .bind(document)
+        .execute(&mut *work)
+        .await?;
+        for (model, stray) in strays {
+            let sql = match stray {
+                true => "INSERT OR IGNORE INTO stray (server, model) VALUES (?, ?)",
+                false => "DELETE FROM stray WHERE server = ? AND model = ?",
+            };
+            query(sql).bind(model.server.as_str()).bind(&model.model).execute(&mut *work).await?;
+        }
+        work.commit().await
+    }
+
     async fn write_commit(&self, id: i64, active: &Active, clearing: bool) -> Result<(), sqlx::Error> {
         let mut transaction = self.writer.begin().await?;
         query("UPDATE switch SET outcome = 'committed', phase = 'committing', clearing = ? WHERE id = ?")

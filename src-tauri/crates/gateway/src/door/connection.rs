@@ -37,7 +37,7 @@ pub(super) async fn serve(
         let answer = router.call(request.map(Body::new));
         async move { answer.await.map(|answer| answer.map(|body| Counted { body, _guard: guard })) }
     });
-    let io = TokioIo::new(Watched { io, seat: seat.clone() });
+    let io = TokioIo::new(Watched { io, seat: seat.clone(), blocked: false });
     let mut connection = pin!(http1::Builder::new().serve_connection(io, service));
     let mut ending = false;
     while let Ok(due) = seat.due() {
@@ -95,6 +95,17 @@ impl HttpBody for Counted {
 struct Watched<T> {
     io: T,
     seat: Arc<Seat>,
+    /// As the seat knows it.
+    blocked: bool,
+}
+
+impl<T> Watched<T> {
+    fn wrote(&mut self, written: &Poll<io::Result<usize>>) {
+        if written.is_pending() != self.blocked {
+            self.blocked = written.is_pending();
+            self.seat.blocked(self.blocked);
+        }
+    }
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Watched<T> {
@@ -119,7 +130,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.seat.blocked(written.is_pending());
+        self.wrote(&written);
         written
     }
 
@@ -129,7 +140,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Watched<T> {
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
-        self.seat.blocked(written.is_pending());
+        self.wrote(&written);
         written
     }
 

@@ -1,13 +1,16 @@
 use super::{
     ID,
-    library::Library,
-    wire::{Chat, Completion, CompletionEvent, ModelEntry, ModelList, ModelName, Props, Success},
+    answer::CompletionAnswer,
+    library::{Library, Scan},
+    loading::News,
+    preset::{Presets, Wishes, can_stand},
+    wire::{Chat, Completion, ModelEntry, ModelList, ModelName, Props, Success},
 };
 use crate::{
-    GenerateEvent, GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
-    http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text, sse_data},
-    openai::{Message, OpenAiAnswer},
-    reading::{AnswerReader, Document, events},
+    GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
+    http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp},
+    openai::{Message, OpenAiAnswer, embed},
+    reading::events,
     rows::Oddities,
     slots,
 };
@@ -18,10 +21,9 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     hang::Slot,
-    model::{Expiry, Instance, Model},
+    model::{Expiry, Instance, LoadSettings, Model},
     server::ServerId,
 };
-use pilothouse_system::apart;
 use serde::Serialize;
 use std::{
     collections::BTreeMap,
@@ -30,8 +32,6 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Looking through the folders of models, which may lie on another machine.
-const SCAN_LIMIT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(100);
 /// The router itself kills a child that does not end within ten seconds.
 const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
@@ -39,6 +39,7 @@ const UNLOAD_LIMIT: Duration = Duration::from_secs(30);
 pub(super) struct LlamaClient {
     http: ServerHttp,
     library: Arc<Library>,
+    presets: Arc<Presets>,
     /// The child of each model in memory, by the model's id, as the router told them last. Through the router a request goes on
     /// for minutes after its client has left, and blocks the slot; at the child it ends at once.
     children: Mutex<BTreeMap<String, u16>>,
@@ -52,10 +53,11 @@ pub(super) struct LlamaClient {
 type Told = (Option<u64>, Option<u32>);
 
 impl LlamaClient {
-    pub fn new(endpoint: &Endpoint, library: Arc<Library>) -> Self {
+    pub fn new(endpoint: &Endpoint, library: Arc<Library>, presets: Arc<Presets>) -> Self {
         Self {
             http: ServerHttp::new(endpoint, "llama-server"),
             library,
+            presets,
             children: Mutex::default(),
             told: Mutex::default(),
             oddities: Oddities::default(),
@@ -149,8 +151,38 @@ impl LlamaClient {
         }
     }
 
+    /// Changes what is wished of the router, and lets it read that, and look for files again where some have come or gone.
+    async fn change(&self, files_changed: bool, change: impl FnOnce(&mut Wishes)) -> Result<(), ApiError> {
+        let _alone = self.presets.changing.lock().await;
+        let here = &self.http.endpoint().base_url;
+        let changed = self.presets.change(here, change)?;
+        if files_changed || changed.is_some() {
+            let _: ModelList = self.http.get("/models?reload=1", LIST_LIMIT).await?;
+        }
+        if let Some(text) = changed {
+            self.presets.was_read(here, text);
+        }
+        Ok(())
+    }
+
+    /// Lets the router know with what a model that is not in memory is to be loaded. Errors: unsupported, system, and those of the
+    /// router.
+    async fn wish(&self, id: &str, with: LoadSettings) -> Result<(), ApiError> {
+        let usual = with == LoadSettings::default();
+        if !usual && !can_stand(id) {
+            let text = format!("llama-server takes no settings of its own for a model named {id}.");
+            return Err(ApiError::new(ErrorCode::Unsupported, text)
+                .hint("Rename its file: without [, ], = and spaces around it."));
+        }
+        let change = |wishes: &mut Wishes| match usual {
+            true => drop(wishes.with.remove(id)),
+            false => drop(wishes.with.insert(id.to_owned(), with)),
+        };
+        self.change(false, change).await
+    }
+
     /// Waits until a model that is being loaded is there.
-    async fn loaded(&self, id: &str) -> Result<Instance, ApiError> {
+    async fn loaded(&self, id: &str, mut news: News) -> Result<Instance, ApiError> {
         loop {
             let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
             match entry.status.value.as_str() {
@@ -165,7 +197,7 @@ impl LlamaClient {
                     return Err(ApiError::new(ErrorCode::LoadFailed, text)
                         .hint("Look at its log; the file may be damaged, or memory too small."));
                 }
-                _ => tokio::time::sleep(POLL).await,
+                _ => news.until_worth_a_look(POLL).await,
             }
         }
     }
@@ -180,15 +212,12 @@ impl ServerClient for LlamaClient {
     }
 
     async fn models(&self) -> Result<Vec<Model>, ApiError> {
-        let library = self.library.clone();
-        let scan = apart::once("the folder of models", SCAN_LIMIT, move || library.scan()).await;
-        let (models, changed) = scan.map_err(|silence| {
+        let scan = self.library.clone().looked_through().await;
+        let Scan { models, embeds, changed } = scan.map_err(|silence| {
             ApiError::new(ErrorCode::TimedOut, format!("The models cannot be listed: {silence}."))
                 .hint("A folder of models on another machine may be gone; it is tried again.")
         })?;
-        if changed {
-            let _: ModelList = self.http.get("/models?reload=1", LIST_LIMIT).await?;
-        }
+        self.change(changed, |wishes| wishes.embeds = embeds).await?;
         Ok(models)
     }
 
@@ -202,9 +231,30 @@ impl ServerClient for LlamaClient {
         Ok(instances)
     }
 
-    async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+    /// All of it goes into the file of settings that a router of ours reads.
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        if *with == LoadSettings::default() || self.presets.is_for(&self.http.endpoint().base_url) {
+            return None;
+        }
+        let text = "This llama-server was not started by Pilothouse, so it loads each model as its own settings say.";
+        Some(ApiError::new(ErrorCode::Unsupported, text).hint("Let Pilothouse start it."))
+    }
+
+    /// With what one of ours was loaded stands in its router's file until it is loaded again.
+    fn keeps_its_context(&self) -> bool {
+        self.presets.is_for(&self.http.endpoint().base_url)
+    }
+
+    async fn load(&self, request: &LoadRequest, progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(error) = self.cannot_load_with(&request.with) {
+            return Err(error);
+        }
         let id = &request.model;
         let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
+        let news = News::of(&self.http, id, progress).await;
+        if entry.status.value == "unloaded" {
+            self.wish(id, request.with).await?;
+        }
         if entry.status.value == "unloaded" {
             let asked =
                 self.http.post::<Success>("/models/load", &ModelName { model: id }, Some(LIST_LIMIT)).await;
@@ -215,7 +265,7 @@ impl ServerClient for LlamaClient {
                 },
             )?;
         }
-        self.loaded(id).await
+        self.loaded(id, news).await
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
@@ -266,6 +316,18 @@ impl ServerClient for LlamaClient {
         Ok(events(lines, OpenAiAnswer::new("llama-server")))
     }
 
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        if let Some(child) = self.child(instance) {
+            match embed(&child, "/v1", "llama-server", instance, text).await {
+                Err(error) if error.code == ErrorCode::Unreachable => {
+                    tracing::debug!(%error, instance, "its child does not answer; asking the router");
+                }
+                answered => return answered,
+            }
+        }
+        embed(&self.http, "/v1", "llama-server", instance, text).await
+    }
+
     fn openai(&self) -> Endpoint {
         let endpoint = self.http.endpoint();
         Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
@@ -280,57 +342,8 @@ impl ServerClient for LlamaClient {
     }
 }
 
-/// An answer of `/completion`: events, the last of which says `stop`, or one document.
-#[derive(Default)]
-struct CompletionAnswer {
-    streams: bool,
-    document: Document,
-}
-
-impl AnswerReader for CompletionAnswer {
-    fn line(&mut self, line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
-        if let Some(said) = line.text.strip_prefix("error:").and_then(|rest| error_text(rest.as_bytes())) {
-            return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
-        }
-        let Some(data) = sse_data(&line.text) else {
-            if !self.streams {
-                self.document.keep(&line.text)?;
-            }
-            return Ok(None);
-        };
-        self.streams = true;
-        // Only the other APIs have a closing mark.
-        if data == "[DONE]" { Ok(None) } else { completion_event(line.at, data) }
-    }
-
-    fn end(&mut self, at: std::time::Instant) -> Result<Option<GenerateEvent>, ApiError> {
-        self.document.take().map_or(Ok(None), |document| completion_event(at, &document))
-    }
-}
-
-fn completion_event(at: std::time::Instant, data: &str) -> Result<Option<GenerateEvent>, ApiError> {
-    if let Some(said) = error_text(data.as_bytes()) {
-        return Err(ApiError::new(ErrorCode::ServerError, format!("llama-server: {said}")));
-    }
-    let event: CompletionEvent = serde_json::from_str(data).map_err(|_| not_understood())?;
-    let end = event.stop.then(|| {
-        // It has words of its own for what every other answer calls "stop" and "length".
-        let finish = event.stop_type.map(|word| match word.as_str() {
-            "eos" | "word" => "stop".into(),
-            "limit" => "length".into(),
-            _ => word,
-        });
-        event.timings.unwrap_or_default().end(finish)
-    });
-    Ok(Some(GenerateEvent { at, text: event.content, end }))
-}
-
 fn unknown(id: &str) -> ApiError {
     ApiError::not_found(format!("llama-server has no model {id}."))
-}
-
-fn not_understood() -> ApiError {
-    ApiError::new(ErrorCode::BadAnswer, "llama-server sent an event that is not understood.")
 }
 
 /// A text as the value of a query.
@@ -343,36 +356,6 @@ fn encoded(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn event(text: &str) -> Result<Option<GenerateEvent>, ApiError> {
-        CompletionAnswer::default().line(&Line { at: std::time::Instant::now(), text: text.into() })
-    }
-
-    #[test]
-    fn the_last_event_carries_counts_and_rates() {
-        let last = |word: &str| {
-            let text = format!(
-                r#"data: {{"content":"","stop":true,"stop_type":"{word}","timings":{{"cache_n":2,"prompt_n":8,"prompt_ms":100.0,"predicted_n":65,"predicted_ms":800.0,"draft_n":0}}}}"#
-            );
-            event(&text).unwrap().unwrap().end.unwrap()
-        };
-        let end = last("limit");
-        assert_eq!(end.finish.as_deref(), Some("length"));
-        for word in ["eos", "word", "stop"] {
-            assert_eq!(last(word).finish.as_deref(), Some("stop"));
-        }
-        assert_eq!((end.output_tokens, end.prompt_tokens, end.cached_tokens), (Some(65), Some(10), Some(2)));
-        assert_eq!((end.decode_tok_s, end.prefill_tok_s), (Some(80.0), Some(80.0)));
-    }
-
-    #[test]
-    fn an_error_inside_a_stream_is_an_error() {
-        let text = r#"data: {"error":{"code":500,"message":"out of slots"}}"#;
-        assert_eq!(event(text).unwrap_err().message, "llama-server: out of slots");
-        assert!(event("data: {\"content\":").is_err());
-        assert!(event(": ping").unwrap().is_none());
-        assert!(event("data: [DONE]").unwrap().is_none());
-    }
 
     #[test]
     fn query_values_are_encoded() {

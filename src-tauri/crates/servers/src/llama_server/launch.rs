@@ -1,4 +1,8 @@
-use super::{PORT_KEY, Places, library::Library};
+use super::{
+    PORT_KEY, Places,
+    library::Library,
+    preset::{BATCH, Presets, unwritten},
+};
 use crate::{
     Installation, Launch, openmp,
     places::{find_program_of_user, port_taken},
@@ -19,14 +23,12 @@ use std::{
     ffi::OsString,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 /// For the router and each of its children.
 const HTTP_THREADS: &str = "128";
-/// Tokens of a prompt that are read in one go. Between two of them a client that has left is noticed and other answers get on; by
-/// default it is four times as many, of which the processor computes as many at a time as of these.
-const BATCH: u32 = 512;
 const HELP_LIMIT: Duration = Duration::from_secs(20);
 
 /// Settings, beside the app, embedded, PATH: the first that is there.
@@ -49,7 +51,8 @@ pub(super) async fn launch(
     installation: &Installation,
     settings: &LlamaServerSettings,
     places: &Places,
-    library: &Library,
+    library: &Arc<Library>,
+    presets: &Presets,
 ) -> Result<Launch, ApiError> {
     let Installation::Installed { program, .. } = installation else {
         return Err(ApiError::new(ErrorCode::NotInstalled, "llama-server is not on this machine."));
@@ -68,6 +71,9 @@ pub(super) async fn launch(
     library.link()?;
     let port = free_port(settings.port).await?;
     let (key, key_file) = make_key(places)?;
+    // A folder that does not answer now is read when it does: the router takes it in then.
+    let scan = library.clone().looked_through().await;
+    let embeds = scan.map(|scan| scan.embeds).unwrap_or_default();
     let mut args: Vec<OsString> = Vec::new();
     let mut flag = |name: &str, value: OsString| args.extend([name.into(), value]);
     flag("--host", "127.0.0.1".into());
@@ -80,10 +86,9 @@ pub(super) async fn launch(
     flag("--cors-origins", "localhost".into());
     flag("--log-colors", "off".into());
     // The command line would win over the settings of single models.
-    let preset_file = places.run.join("llama-server.ini");
-    write_private(&preset_file, preset(settings).as_bytes())
-        .map_err(|error| unwritten(&preset_file, &error))?;
-    flag("--models-preset", preset_file.clone().into());
+    let base_url = format!("http://127.0.0.1:{port}");
+    presets.start(&base_url, settings, embeds)?;
+    flag("--models-preset", presets.file().into());
     // Each stream takes a thread for as long as it lasts; by default eight of them leave none for us, so that lists and health
     // wait until an answer ends. A thread that waits costs a few kilobytes.
     flag("--threads-http", HTTP_THREADS.into());
@@ -98,8 +103,8 @@ pub(super) async fn launch(
             env_remove: vec!["LLAMA_*".into(), "GGML_*".into()],
             cwd: None,
         },
-        endpoint: Endpoint { base_url: format!("http://127.0.0.1:{port}"), key: Some(key) },
-        files: vec![key_file, preset_file, library.folder().to_owned()],
+        endpoint: Endpoint { base_url, key: Some(key) },
+        files: vec![key_file, presets.file().to_owned(), library.folder().to_owned()],
     })
 }
 
@@ -173,66 +178,4 @@ fn make_key(places: &Places) -> Result<(Secret, PathBuf), ApiError> {
     let file = places.run.join("llama-server.key");
     write_private(&file, key.expose().as_bytes()).map_err(|error| unwritten(&file, &error))?;
     Ok((key, file))
-}
-
-fn unwritten(file: &Path, error: &std::io::Error) -> ApiError {
-    ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", file.display()))
-        .hint("Check the permissions of its folder and the free disk space.")
-}
-
-/// The settings of the models as llama-server reads them (llama.cpp: tools/server/README.md, "Using multiple models"): `[*]` for all, then one
-/// section per model with flags without their dashes.
-fn preset(settings: &LlamaServerSettings) -> String {
-    // The server shares the context out among the requests at a time.
-    let context = |context: u32, parallel: u32| context.saturating_mul(parallel);
-    let mut text = format!(
-        "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\nbatch-size = {BATCH}\n",
-        context(settings.context, settings.parallel),
-        settings.parallel
-    );
-    for (name, model) in &settings.models {
-        let parallel = model.parallel.unwrap_or(settings.parallel);
-        let own = model.context.unwrap_or(settings.context);
-        let mut lines = vec![
-            ("ctx-size".to_owned(), context(own, parallel).to_string()),
-            ("parallel".to_owned(), parallel.to_string()),
-        ];
-        let mut line =
-            |name: &str, value: Option<String>| lines.extend(value.map(|value| (name.to_owned(), value)));
-        line("n-gpu-layers", model.gpu_layers.map(|layers| layers.to_string()));
-        line("cache-type-k", model.kv_type.clone());
-        line("cache-type-v", model.kv_type.clone());
-        line("flash-attn", model.flash_attention.map(|on| if on { "on" } else { "off" }.to_owned()));
-        lines.extend(model.options.clone());
-        text += &format!("\n[{name}]\n");
-        for (name, value) in lines {
-            text += &format!("{name} = {value}\n");
-        }
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use pilothouse_domain::settings::LlamaModelSettings;
-
-    #[test]
-    fn single_models_differ_in_what_is_said_of_them() {
-        let mut settings =
-            LlamaServerSettings { context: 4096, parallel: 2, ..LlamaServerSettings::default() };
-        let own = LlamaModelSettings {
-            context: Some(1024),
-            kv_type: Some("q8_0".into()),
-            flash_attention: Some(true),
-            options: [("temp".to_owned(), "0.2".to_owned())].into(),
-            ..LlamaModelSettings::default()
-        };
-        settings.models.insert("tiny".into(), own);
-        assert_eq!(
-            preset(&settings),
-            "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\nbatch-size = 512\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
-             cache-type-k = q8_0\ncache-type-v = q8_0\nflash-attn = on\ntemp = 0.2\n"
-        );
-    }
 }

@@ -1,18 +1,24 @@
 //! The GGUF files of all folders under one folder of links, which is what the router serves.
 
-use super::ID;
+use super::{ID, preset::Embeds};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelPurpose},
     server::ServerId,
 };
-use pilothouse_system::model_files::{gguf_files, is_later_part, look_at, parts_of};
+use pilothouse_system::{
+    apart::{self, Unanswered},
+    model_files::{Header, gguf_files, is_later_part, look_at, parts_of},
+};
 use std::{
     collections::{BTreeMap, HashMap},
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
-    time::SystemTime,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
+
+/// Looking through the folders of models, which may lie on another machine.
+const SCAN_LIMIT: Duration = Duration::from_secs(20);
 
 /// What tells one state of a file from another.
 type Stamp = (PathBuf, u64, Option<SystemTime>);
@@ -21,7 +27,17 @@ pub(super) struct Library {
     folders: Vec<PathBuf>,
     links: PathBuf,
     /// Headers that were read already.
-    read: Mutex<HashMap<Stamp, Model>>,
+    read: Mutex<HashMap<Stamp, (Model, Option<Embeds>)>>,
+}
+
+/// What lies in the folders.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub models: Vec<Model>,
+    /// Those that answer with vectors or scores.
+    pub embeds: BTreeMap<String, Embeds>,
+    /// The router must look again.
+    pub changed: bool,
 }
 
 impl Library {
@@ -42,8 +58,13 @@ impl Library {
         })
     }
 
-    /// All models, and whether the router must look again.
-    pub fn scan(&self) -> (Vec<Model>, bool) {
+    /// The same as [`Self::scan`], on a thread of its own. Errors: a folder does not answer.
+    pub async fn looked_through(self: Arc<Self>) -> Result<Scan, Unanswered> {
+        apart::once("the folder of models", SCAN_LIMIT, move || self.scan()).await
+    }
+
+    /// Reads the heads of files that are new.
+    pub fn scan(&self) -> Scan {
         let files = self.files();
         let changed = self.link_files(&files).unwrap_or_else(|error| {
             tracing::warn!(%error, "the links to models could not be renewed");
@@ -51,7 +72,7 @@ impl Library {
         });
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         let mut kept = HashMap::new();
-        let mut models = Vec::new();
+        let mut scan = Scan { changed, ..Scan::default() };
         for (name, path) in files {
             let Ok(meta) = std::fs::metadata(&path) else {
                 continue;
@@ -63,12 +84,13 @@ impl Library {
             let sizes = parts_of(&path).into_iter().filter_map(|part| std::fs::metadata(part).ok());
             let size = sizes.map(|meta| meta.len()).sum();
             let stamp = (path.clone(), size, meta.modified().ok());
-            let model = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, size));
-            models.push(model.clone());
-            kept.insert(stamp, model);
+            let (model, embeds) = read.remove(&stamp).unwrap_or_else(|| describe(&name, &path, size));
+            scan.models.push(model.clone());
+            scan.embeds.extend(embeds.map(|embeds| (name, embeds)));
+            kept.insert(stamp, (model, embeds));
         }
         *read = kept;
-        (models, changed)
+        scan
     }
 
     /// The file of a model.
@@ -123,17 +145,17 @@ fn make_link(target: &Path, link: &Path) -> std::io::Result<()> {
 }
 
 /// What the file says of itself; one that cannot be read is listed by its name and size.
-fn describe(name: &str, path: &Path, size: u64) -> Model {
+fn describe(name: &str, path: &Path, size: u64) -> (Model, Option<Embeds>) {
     let looked = look_at(path)
         .inspect_err(|error| tracing::warn!(path = %path.display(), %error, "not a readable GGUF file"));
     let (header, damaged) = looked.unwrap_or_default();
-    let embedding = header.architecture.as_deref().is_some_and(|name| name.contains("bert"));
+    let embeds = embeds(&header);
     let model = Model {
         server: ServerId::new(ID),
         name: name.to_owned(),
         // The name in the file is often a training run's; people know the file's.
         title: name.to_owned(),
-        purpose: if embedding { ModelPurpose::Embedding } else { ModelPurpose::Llm },
+        purpose: if embeds.is_some() { ModelPurpose::Embedding } else { ModelPurpose::Llm },
         format: Some("gguf".into()),
         quantization: header.quantization,
         parameters: header.parameters,
@@ -144,10 +166,18 @@ fn describe(name: &str, path: &Path, size: u64) -> Model {
     match damaged {
         Some(why) => {
             tracing::warn!(path = %path.display(), %why, "a damaged model");
-            model.damaged(why)
+            (model.damaged(why), None)
         }
-        None => model,
+        None => (model, embeds),
     }
+}
+
+/// Whether a model is one of vectors or scores: its head says how the tokens of a text become one, or it is built like BERT, which
+/// gives nothing else. Chat models have no such key.
+fn embeds(header: &Header) -> Option<Embeds> {
+    let bert = header.architecture.as_deref().is_some_and(|name| name.contains("bert"));
+    let pools = matches!(header.pooling, Some(1..=4));
+    (bert || pools).then_some(Embeds { ranks: header.pooling == Some(4), context_max: header.context })
 }
 
 #[cfg(unix)]
@@ -163,7 +193,7 @@ mod tests {
     }
 
     fn names(library: &Library) -> Vec<String> {
-        library.scan().0.into_iter().map(|model| model.name).collect()
+        library.scan().models.into_iter().map(|model| model.name).collect()
     }
 
     #[test]
@@ -256,7 +286,7 @@ mod tests {
         let whole = file();
         let listed = |length: usize| {
             std::fs::write(models.join("m.gguf"), &whole[..length]).unwrap();
-            let (models, _) = library.scan();
+            let models = library.scan().models;
             (models[0].purpose, models[0].damaged.clone())
         };
         for length in [0, 10, whole.len() / 2, whole.len() - 1] {
@@ -265,5 +295,32 @@ mod tests {
             assert!(damaged.is_some_and(|why| why.contains("cut off")), "{length}");
         }
         assert_eq!(listed(whole.len()), (ModelPurpose::Llm, None));
+    }
+
+    #[test]
+    fn what_a_head_says_tells_embedding_models_and_rerankers_from_chat_models() {
+        for (architecture, pooling, wanted) in [
+            ("bert", Some(1), Some(false)),
+            ("nomic-bert", Some(2), Some(false)),
+            ("bert", Some(4), Some(true)),
+            ("qwen3", Some(4), Some(true)),
+            ("qwen3", Some(3), Some(false)),
+            ("gemma-embedding", Some(1), Some(false)),
+            ("bert", None, Some(false)),
+            ("jina-bert-v2", Some(0), Some(false)),
+            ("qwen3", None, None),
+            ("llama", Some(0), None),
+            ("llama", Some(9), None),
+        ] {
+            let header = Header {
+                architecture: Some(architecture.into()),
+                pooling,
+                context: Some(512),
+                ..Header::default()
+            };
+            let wanted = wanted.map(|ranks| Embeds { ranks, context_max: Some(512) });
+            assert_eq!(embeds(&header), wanted, "{architecture} {pooling:?}");
+        }
+        assert_eq!(embeds(&Header::default()), None, "a file that says nothing");
     }
 }

@@ -1,9 +1,12 @@
 //! llama.cpp's llama-server, ours, in router mode: one process that loads and unloads models on request, each in a
 //! child of its own.
 
+mod answer;
 mod client;
 mod launch;
 mod library;
+mod loading;
+mod preset;
 mod wire;
 
 use crate::{
@@ -24,6 +27,7 @@ use pilothouse_system::{
     model_files::ModelFiles,
     process::{Exit, ProcessSpec},
 };
+use preset::Presets;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
@@ -54,6 +58,7 @@ pub struct LlamaServer {
     settings: RwLock<LlamaServerSettings>,
     places: Places,
     library: Arc<Library>,
+    presets: Arc<Presets>,
 }
 
 impl LlamaServer {
@@ -64,7 +69,8 @@ impl LlamaServer {
         };
         let folders = vec![places.embedded.join("models"), own];
         let library = Arc::new(Library::new(folders, places.run.join("llama-server-models")));
-        Self { settings: RwLock::new(settings), places, library }
+        let presets = Arc::new(Presets::new(places.run.join("llama-server.ini")));
+        Self { settings: RwLock::new(settings), places, library, presets }
     }
 
     /// As they are now.
@@ -89,7 +95,7 @@ impl ServerAdapter for LlamaServer {
             stop: true,
             load: true,
             unload: true,
-            load_progress: false,
+            load_progress: true,
             instance_memory: false,
             instance_context: true,
             instance_expiry: false,
@@ -141,7 +147,7 @@ impl ServerAdapter for LlamaServer {
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
-        launch::launch(installation, &self.settings(), &self.places, &self.library).await
+        launch::launch(installation, &self.settings(), &self.places, &self.library, &self.presets).await
     }
 
     async fn model_files(&self, model: &str) -> Option<ModelFiles> {
@@ -161,7 +167,7 @@ impl ServerAdapter for LlamaServer {
     }
 
     fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient> {
-        Arc::new(LlamaClient::new(endpoint, self.library.clone()))
+        Arc::new(LlamaClient::new(endpoint, self.library.clone(), self.presets.clone()))
     }
 
     fn start_limit(&self) -> Duration {

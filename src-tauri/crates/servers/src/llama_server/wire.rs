@@ -47,6 +47,43 @@ pub(super) struct ModelStatus {
     pub args: Vec<String>,
 }
 
+/// An event of `/models/sse`; `model` is "*" where it is about all.
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelEvent {
+    #[serde(deserialize_with = "name")]
+    pub model: String,
+    #[serde(default, deserialize_with = "maybe")]
+    pub data: Option<ModelEventData>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelEventData {
+    #[serde(default, deserialize_with = "maybe")]
+    pub status: Option<String>,
+    #[serde(default, deserialize_with = "maybe")]
+    pub progress: Option<ModelProgress>,
+}
+
+/// How far a load has come: what is loaded one after the other (the model, a draft, a projector), and how much of the current one.
+#[derive(Debug, Deserialize)]
+pub(super) struct ModelProgress {
+    #[serde(default, deserialize_with = "or_default")]
+    pub stages: Vec<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub current: String,
+    #[serde(default, deserialize_with = "maybe")]
+    pub value: Option<f64>,
+}
+
+impl ModelProgress {
+    /// 0–1; each stage counts as much as another, for their sizes are not told.
+    pub fn fraction(&self) -> Option<f64> {
+        let before = self.stages.iter().position(|stage| *stage == self.current)?;
+        let value = self.value.filter(|value| value.is_finite())?.clamp(0.0, 1.0);
+        Some((before as f64 + value) / self.stages.len() as f64)
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(super) struct ModelName<'a> {
     pub model: &'a str,

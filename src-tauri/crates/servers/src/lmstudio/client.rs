@@ -12,7 +12,7 @@ use super::{
 use crate::{
     GenerateRequest, GenerateStream, Health, LoadProgress, LoadRequest, ServerClient,
     http::{HEALTH_LIMIT, LIST_LIMIT, ServerHttp},
-    openai::Asking,
+    openai::{Asking, embed},
     reading::events,
     rows::{Oddities, Rows},
 };
@@ -20,10 +20,10 @@ use async_trait::async_trait;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    model::{Instance, Model},
+    model::{Instance, LoadSettings, Model},
     server::ServerId,
 };
-use pilothouse_system::process::run_until;
+use pilothouse_system::{connect::is_here, process::run_until};
 use std::{
     collections::BTreeSet,
     sync::{Mutex, PoisonError},
@@ -139,6 +139,31 @@ impl LmStudioClient {
         }
     }
 
+    /// By its command, which knows more than the API does: how many requests run at a time. `rows`: the names that there are.
+    async fn load_by_lms(
+        &self,
+        request: &LoadRequest,
+        mut names: impl Iterator<Item = &str>,
+    ) -> Result<Instance, ApiError> {
+        let model = &request.model;
+        // `lms load` picks the nearest name, so an unknown one would load something else.
+        if !names.any(|name| name == model) {
+            return Err(ApiError::not_found(format!("LM Studio has no model {model}.")));
+        }
+        let mut args = vec!["load".to_owned(), model.clone(), "--yes".into()];
+        let mut flag = |name: &str, value: Option<String>| {
+            args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+        };
+        flag("--context-length", request.with.context.map(|tokens| tokens.to_string()));
+        flag("--parallel", request.with.parallel.map(|requests| requests.to_string()));
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        let said = self.lms(&args, self.until(|all| all.iter().any(|one| one.model == *model))).await?;
+        self.find(model).await?.ok_or_else(|| match said {
+            Some(said) => load_error(server_error(&said)),
+            None => not_there(model),
+        })
+    }
+
     async fn find(&self, model: &str) -> Result<Option<Instance>, ApiError> {
         Ok(self.instances().await?.into_iter().find(|instance| instance.model == model))
     }
@@ -168,25 +193,45 @@ impl ServerClient for LmStudioClient {
         })
     }
 
+    /// The context by every way. Requests at a time by `lms load --parallel`, which came with 0.4 (lms, January 2026); the API refuses
+    /// the field up to 0.4.16 (LM Studio bug tracker, 2024). The KV type by none (the same, 2061).
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        let unsupported =
+            |text: &str, hint: &str| Some(ApiError::new(ErrorCode::Unsupported, text).hint(hint));
+        if with.kv_type.is_some() {
+            let text = "LM Studio takes no KV type with a load.";
+            return unsupported(text, "Set it in LM Studio, among the model's own settings.");
+        }
+        with.parallel?;
+        let text = "This LM Studio takes no number of requests at a time with a load.";
+        if *self.speaks_v1.lock().unwrap_or_else(PoisonError::into_inner) == Some(false) {
+            return unsupported(text, "Update it to 0.4.");
+        }
+        match is_here(&self.http.endpoint().base_url) && self.home.lms().is_some() {
+            true => None,
+            false => unsupported(text, "It takes it by its command lms alone, which is not here."),
+        }
+    }
+
+    /// No load tells how far it has come: the API answers when it is over, and `lms` shows people a bar.
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(error) = self.cannot_load_with(&request.with) {
+            return Err(error);
+        }
         // A second load would make a twin, so what is there is used.
         if let Some(there) = self.find(&request.model).await? {
             return Ok(there);
         }
         match self.library().await? {
-            Library::V1(_) => self.load_v1(request).await,
-            Library::V0(rows) => {
-                // `lms load` picks the nearest name, so an unknown one would load something else.
-                if !rows.iter().any(|row| row.id == request.model) {
-                    return Err(ApiError::not_found(format!("LM Studio has no model {}.", request.model)));
-                }
-                let seen = self.until(|all| all.iter().any(|one| one.model == request.model));
-                let said = self.lms(&["load", &request.model, "--yes"], seen).await?;
-                self.find(&request.model).await?.ok_or_else(|| match said {
-                    Some(said) => load_error(server_error(&said)),
-                    None => not_there(&request.model),
-                })
+            Library::V1(models) if request.with.parallel.is_some() => {
+                self.load_by_lms(request, models.iter().map(|model| model.key.as_str())).await
             }
+            Library::V1(_) => self.load_v1(request).await,
+            // Of which generation it is may not have been known before.
+            Library::V0(rows) => match self.cannot_load_with(&request.with) {
+                Some(error) => Err(error),
+                None => self.load_by_lms(request, rows.iter().map(|row| row.id.as_str())).await,
+            },
         }
     }
 
@@ -263,6 +308,16 @@ impl ServerClient for LmStudioClient {
             return Ok(events(lines, AnswerV1::default()));
         }
         self.asking.generate(&self.http, "/v1", "LM Studio", request).await
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "/v1", "LM Studio", instance, text).await
+    }
+
+    /// What was loaded here has no time to live: neither the API nor `lms load` gives one by itself. One that an answer loaded goes
+    /// after an hour without another, and nothing takes that from it.
+    async fn keep(&self, _instance: &str) -> Result<bool, ApiError> {
+        Ok(false)
     }
 
     fn oddities(&self) -> Vec<String> {

@@ -1,8 +1,9 @@
 use super::{
     ID,
+    loading::{cannot, load_error, only_embeds},
     wire::{
-        AnswerLine, Chat, Done, Generate, KeepAlive, LoadOptions, Message, Options, Running, RunningModel,
-        Show, ShowRequest, Tag, Tags, Version,
+        AnswerLine, Chat, Done, Embed, Generate, KeepAlive, LoadOptions, Message, Options, Running,
+        RunningModel, Show, ShowRequest, Tag, Tags, Version,
     },
 };
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     ServerClient,
     client::decode_rate,
     http::{HEALTH_LIMIT, LIST_LIMIT, Line, ServerHttp, error_text},
+    openai::embed,
     reading::{AnswerReader, Document, events},
     rows::{Oddities, first_said},
     slots,
@@ -21,8 +23,9 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     hang::Slot,
-    model::{Expiry, Instance, Model, ModelPurpose},
+    model::{Expiry, Instance, LoadSettings, Model, ModelPurpose},
     server::ServerId,
+    settings::OllamaSettings,
 };
 use pilothouse_system::model_files::read_told;
 use std::time::Duration;
@@ -37,11 +40,18 @@ const PINNED: SignedDuration = SignedDuration::from_hours(50 * 365 * 24);
 pub(super) struct OllamaClient {
     http: ServerHttp,
     oddities: Oddities,
+    /// The settings that it was started with. `None`: it is not one of ours.
+    started: Option<OllamaSettings>,
 }
 
 impl OllamaClient {
     pub fn new(endpoint: &Endpoint) -> Self {
-        Self { http: ServerHttp::new(endpoint, "Ollama"), oddities: Oddities::default() }
+        Self { http: ServerHttp::new(endpoint, "Ollama"), oddities: Oddities::default(), started: None }
+    }
+
+    /// Says that it is one of ours, and with what it was started.
+    pub fn started_with(self, started: Option<OllamaSettings>) -> Self {
+        Self { started, ..self }
     }
 
     /// Makes sure that it is Ollama: gateways imitate `/api/version`, so the greeting counts too.
@@ -78,6 +88,25 @@ impl OllamaClient {
         }))
     }
 
+    /// Loads it, or where it is loaded so already has it stay until it is unloaded. The way of embedding models is another one. Errors:
+    /// as the server says.
+    async fn hold(
+        &self,
+        model: &str,
+        options: Option<LoadOptions>,
+        of_embedding: Option<LoadOptions>,
+        limit: Option<Duration>,
+    ) -> Result<(), ApiError> {
+        let body = KeepAlive { model, keep_alive: -1, stream: false, options };
+        match self.http.post::<Done>("/api/generate", &body, limit).await {
+            Err(error) if only_embeds(&error) => {
+                let body = Embed { model, input: [], keep_alive: -1, options: of_embedding };
+                self.http.post::<Done>("/api/embed", &body, limit).await.map(drop)
+            }
+            done => done.map(drop),
+        }
+    }
+
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
         let list = self.http.get::<Running>("/api/ps", LIST_LIMIT).await?;
         Ok(self.oddities.sorted("models in memory", list.models, |running| &running.name))
@@ -104,15 +133,21 @@ impl ServerClient for OllamaClient {
         Ok(self.running().await?.into_iter().map(|running| instance(running, Timestamp::now())).collect())
     }
 
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        cannot(with, self.started.as_ref())
+    }
+
     /// A model that is in memory already keeps the keep-alive that its loader gave it; one that we load stays.
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(error) = self.cannot_load_with(&LoadSettings { context: None, ..request.with }) {
+            return Err(error);
+        }
         if let Some(resident) = self.resident(request).await? {
             return Ok(resident);
         }
         let options = request.with.context.map(|num_ctx| LoadOptions { num_ctx });
-        let body = KeepAlive { model: &request.model, keep_alive: -1, stream: false, options };
         // No limit: Ollama aborts a load whose asker hangs up (Ollama issue 7408).
-        let answer = self.http.post::<Done>("/api/generate", &body, None).await;
+        let answer = self.hold(&request.model, options, options, None).await;
         answer.map_err(|error| load_error(error, &request.model))?;
         let loaded =
             self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
@@ -170,6 +205,32 @@ impl ServerClient for OllamaClient {
         Ok(events(lines, OllamaAnswer::default()))
     }
 
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "/v1", "Ollama", instance, text).await
+    }
+
+    /// Requests that name no keep-alive, as all do in OpenAI's form, leave that of the instance as it is, and it begins anew after each:
+    /// what is held stays held. Only a request with another keep-alive ends that, or one that loads the model again (see `cannot`).
+    ///
+    /// The context is named as it is, or an instance with one of its own would be loaded again with the usual one. Not to an embedding
+    /// model: there Ollama makes the batch as long as a named context, and loads again for the batch (Ollama: server/routes.go,
+    /// modelOptionsWithEmbeddingBatchDefault).
+    async fn keep(&self, name: &str) -> Result<bool, ApiError> {
+        let now = Timestamp::now();
+        let held = self.running().await?.into_iter().find(|running| same_name(&running.name, name));
+        let Some(held) = held.map(|running| instance(running, now)) else { return Ok(false) };
+        match held.expiry {
+            Expiry::Never => return Ok(true),
+            // On its way out: it would be loaded again.
+            Expiry::At(at) if at <= now => return Ok(false),
+            Expiry::At(_) | Expiry::NotReported => {}
+        }
+        let options = held.context.map(|num_ctx| LoadOptions { num_ctx });
+        // Should it be gone by now, the limit ends the load that this would be.
+        self.hold(name, options, None, Some(LIST_LIMIT)).await?;
+        Ok(true)
+    }
+
     fn openai(&self) -> Endpoint {
         Endpoint { base_url: format!("{}/v1", self.http.endpoint().base_url), key: None }
     }
@@ -182,51 +243,6 @@ impl ServerClient for OllamaClient {
     async fn slots(&self, port: u16) -> Option<Vec<Slot>> {
         slots::told_by(&ServerHttp::new(&self.http.endpoint().at_port(port), "Ollama's runner")).await
     }
-}
-
-/// Why a load failed, and what to do next. Nearly all reasons are HTTP 500; only their words tell them apart.
-fn load_error(error: ApiError, model: &str) -> ApiError {
-    if error.code != ErrorCode::ServerError {
-        return error;
-    }
-    if lacks_memory(&error.message) {
-        let hint = format!(
-            "Unload another model, or give an Ollama that Pilothouse starts less to hold: a smaller context \
-             (servers.ollama.context in the settings file) or a KV cache of q8_0 (servers.ollama.kv_type). \
-             “pilothouse fit {model} --server ollama” reckons what fits."
-        );
-        return ApiError { code: ErrorCode::DoesNotFit, ..error }.hint(hint);
-    }
-    let hint = match error.retry {
-        true => "Ollama is busy; try again in a moment.",
-        false => "Look into its log: pilothouse logs ollama",
-    };
-    ApiError { code: ErrorCode::LoadFailed, ..error }.hint(hint)
-}
-
-/// Whether an error of Ollama is about memory: the words that it looks for itself (Ollama: server/sched.go and llm/llama_server.go), those
-/// of its own refusals, and what llama.cpp and Vulkan say beside them.
-fn lacks_memory(said: &str) -> bool {
-    const WORDS: [&str; 14] = [
-        "out of memory",
-        "out-of-memory",
-        "out of device memory",
-        "cudamalloc failed",
-        "hipmalloc failed",
-        "failed to allocate",
-        "unable to allocate",
-        "allocation failed",
-        "not enough memory",
-        "insufficient memory",
-        "vk_error_out_of_device_memory",
-        "erroroutofmemory",
-        "erroroutofdevicememory",
-        "requires more system memory",
-    ];
-    let said = said.to_lowercase();
-    let of_mlx =
-        || said.contains("model requires") && said.contains("but only") && said.contains("available");
-    WORDS.iter().any(|words| said.contains(words)) || of_mlx()
 }
 
 fn is_cloud(tag: &Tag) -> bool {
@@ -373,41 +389,6 @@ mod tests {
         let error = event(r#"{"error":"model runner has unexpectedly stopped"}"#).unwrap_err();
         assert!(error.message.contains("unexpectedly stopped"));
         assert!(event("<html>").is_err());
-    }
-
-    #[test]
-    fn a_load_without_memory_does_not_fit_and_every_failure_says_what_to_do() {
-        let failed = |said: &str| {
-            load_error(ApiError::new(ErrorCode::ServerError, format!("Ollama: {said}")), "qwen3:8b")
-        };
-        for said in [
-            "model requires more system memory (9.1 GiB) than is available (4.0 GiB)",
-            "llama-server reported out-of-memory during startup: see the log",
-            "llama runner process has terminated: CUDA error: out of memory",
-            "llama-server process has terminated: exit status 1: cudaMalloc failed: unspecified",
-            "llama-server process has terminated: exit status 1: vk::ErrorOutOfMemory",
-            "llama runner process has terminated: error loading model: unable to allocate CUDA0 buffer",
-            "model requires 20.1 GiB but only 12.0 GiB are available (after 1.0 GiB overhead)",
-        ] {
-            let error = failed(said);
-            assert_eq!(error.code, ErrorCode::DoesNotFit, "{said}");
-            assert!(error.hint.unwrap().contains("pilothouse fit qwen3:8b"), "{said}");
-        }
-        for said in [
-            "llama-server process has terminated: exit status 1: unknown model architecture: 'x'",
-            "timed out waiting for llama runner to start - progress 0.00 - ",
-            "this model requires a newer version of Ollama, which is available for download",
-        ] {
-            let error = failed(said);
-            assert_eq!(error.code, ErrorCode::LoadFailed, "{said}");
-            assert!(error.hint.unwrap().contains("pilothouse logs ollama"), "{said}");
-        }
-        let busy = ApiError::new(ErrorCode::ServerError, "Ollama: server busy").retryable();
-        let busy = load_error(busy, "qwen3:8b");
-        assert_eq!((busy.code, busy.retry), (ErrorCode::LoadFailed, true));
-        assert!(busy.hint.unwrap().contains("try again"));
-        let gone = ApiError::not_found("Ollama: model 'a' not found");
-        assert_eq!(load_error(gone.clone(), "a"), gone, "that is no failed load");
     }
 
     #[test]

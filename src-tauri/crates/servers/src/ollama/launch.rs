@@ -71,6 +71,9 @@ pub(super) async fn launch(
 }
 
 /// The settings as Ollama reads them (Ollama: envconfig/config.go). Free variables come first, so that a setting wins.
+///
+/// How long an idle model stays is Ollama's own matter where the settings do not say: what we load is told to stay, model by model, and
+/// requests leave that as it is. What a program loads past us goes by itself then, and would stay for ever otherwise.
 fn environment(settings: &OllamaSettings) -> Vec<(OsString, OsString)> {
     let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
     let flash = match settings.flash_attention.as_str() {

@@ -2,6 +2,7 @@
 
 mod client;
 mod launch;
+mod loading;
 mod wire;
 
 use crate::{
@@ -25,7 +26,7 @@ use pilothouse_system::{
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, PoisonError, RwLock, RwLockWriteGuard},
     time::Duration,
 };
 
@@ -39,16 +40,22 @@ pub struct Ollama {
     settings: RwLock<OllamaSettings>,
     /// Where the app of this user keeps its log.
     user_home: PathBuf,
+    /// What one of ours was started with, until somebody else's is found.
+    started: RwLock<Option<OllamaSettings>>,
 }
 
 impl Ollama {
     pub fn new(settings: OllamaSettings, user_home: PathBuf) -> Self {
-        Self { settings: RwLock::new(settings), user_home }
+        Self { settings: RwLock::new(settings), user_home, started: RwLock::default() }
     }
 
     /// As they are now.
     fn settings(&self) -> OllamaSettings {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn started(&self) -> RwLockWriteGuard<'_, Option<OllamaSettings>> {
+        self.started.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -152,6 +159,7 @@ impl ServerAdapter for Ollama {
         let endpoint = self.endpoint();
         let client = OllamaClient::new(&endpoint);
         let health = client.identify().await.ok()?;
+        *self.started() = None;
         let port = launch::port(&endpoint.base_url);
         let (pid, keeper, left_to_owner, log) =
             match Holder::at(port, |_, words| is_listener_line(words)).await {
@@ -182,7 +190,10 @@ impl ServerAdapter for Ollama {
     }
 
     async fn launch(&self, installation: &Installation) -> Result<Launch, ApiError> {
-        launch::launch(installation, &self.settings(), self.endpoint()).await
+        let settings = self.settings();
+        let launch = launch::launch(installation, &settings, self.endpoint()).await?;
+        *self.started() = Some(settings);
+        Ok(launch)
     }
 
     /// Its owner's models are on disk, so one of ours goes on with them.
@@ -231,7 +242,7 @@ impl ServerAdapter for Ollama {
     }
 
     fn client(&self, endpoint: &Endpoint) -> Arc<dyn ServerClient> {
-        Arc::new(OllamaClient::new(endpoint))
+        Arc::new(OllamaClient::new(endpoint).started_with(self.started().clone()))
     }
 
     /// While it looks for GPUs it accepts connections and stays silent, for a minute and more.

@@ -91,7 +91,17 @@ pub(super) struct KeepAlive<'a> {
     pub options: Option<LoadOptions>,
 }
 
+/// A load of an embedding model has no texts.
 #[derive(Debug, Serialize)]
+pub(super) struct Embed<'a> {
+    pub model: &'a str,
+    pub input: [&'a str; 0],
+    pub keep_alive: i32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub options: Option<LoadOptions>,
+}
+
+#[derive(Debug, Clone, Copy, Serialize)]
 pub(super) struct LoadOptions {
     pub num_ctx: u64,
 }

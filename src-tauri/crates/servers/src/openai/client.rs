@@ -1,5 +1,6 @@
 use super::{
     asking::Asking,
+    embedding::embed,
     wire::{ModelList, ModelRow},
 };
 use crate::{
@@ -10,8 +11,8 @@ use crate::{
 use async_trait::async_trait;
 use pilothouse_domain::{
     endpoint::Endpoint,
-    error::ApiError,
-    model::{Expiry, Instance, Model, ModelPurpose},
+    error::{ApiError, ErrorCode},
+    model::{Expiry, Instance, LoadSettings, Model, ModelPurpose},
     server::ServerId,
 };
 use std::time::Duration;
@@ -76,8 +77,19 @@ impl ServerClient for OpenAiClient {
         Ok(Vec::new())
     }
 
+    fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        if *with == LoadSettings::default() {
+            return None;
+        }
+        let text = format!("{} decides itself with what it loads a model.", self.title);
+        Some(ApiError::new(ErrorCode::Unsupported, text).hint("Leave it out, or set it where it runs."))
+    }
+
     /// Loading is the other side's own matter; only that it has the model is made sure.
     async fn load(&self, request: &LoadRequest, _progress: LoadProgress) -> Result<Instance, ApiError> {
+        if let Some(error) = self.cannot_load_with(&request.with) {
+            return Err(error);
+        }
         if !self.models().await?.iter().any(|model| model.name == request.model) {
             return Err(ApiError::not_found(format!("{} has no model {}.", self.title, request.model)));
         }
@@ -102,6 +114,10 @@ impl ServerClient for OpenAiClient {
 
     async fn generate(&self, request: &GenerateRequest) -> Result<GenerateStream, ApiError> {
         self.asking.generate(&self.http, "", &self.title, request).await
+    }
+
+    async fn embed(&self, instance: &str, text: &str) -> Result<Vec<f32>, ApiError> {
+        embed(&self.http, "", &self.title, instance, text).await
     }
 
     fn oddities(&self) -> Vec<String> {

@@ -4,10 +4,12 @@
 mod answer;
 mod asking;
 mod client;
+mod embedding;
 mod wire;
 
 pub(super) use answer::OpenAiAnswer;
 pub(super) use asking::Asking;
+pub(super) use embedding::embed;
 pub(super) use wire::{Message, Timings};
 
 use crate::{Found, Installation, Launch, ServerAdapter, ServerClient};

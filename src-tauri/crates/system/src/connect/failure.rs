@@ -35,7 +35,7 @@ pub fn no_descriptors() -> ApiError {
 }
 
 /// What led to an error, from near to far.
-pub fn causes(error: &reqwest::Error) -> Vec<String> {
+pub fn causes(error: &(dyn Error + 'static)) -> Vec<String> {
     std::iter::successors(error.source(), |cause| (*cause).source()).map(ToString::to_string).collect()
 }
 

@@ -4,7 +4,10 @@ use super::{
     clearing::Clearing,
     ended,
     event::Event,
+    holding::Holding,
     late::LateLoad,
+    rearranging::Rearranged,
+    scenes::{Aim, Rearranging, Undo},
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
@@ -13,12 +16,14 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef},
     notice::Happening,
+    residency::Arrangement,
+    scene::SceneReport,
     server::ServerId,
     snapshot::Snapshot,
     switch::{Active, SwitchReport},
 };
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
 use tokio::{
@@ -45,10 +50,9 @@ pub(super) struct Running {
 }
 
 /// A request that waits for the transaction under way to be put back.
-pub(super) struct Next {
-    pub model: Model,
-    pub now: bool,
-    pub replies: Vec<SwitchReply>,
+pub(super) enum Next {
+    Switch { model: Model, now: bool, replies: Vec<SwitchReply> },
+    Arrange { aim: Aim, now: bool, reply: oneshot::Sender<Result<SceneReport, ApiError>> },
 }
 
 pub(super) struct Residency {
@@ -60,6 +64,27 @@ pub(super) struct Residency {
     pub(super) standing: Standing,
     pub(super) ever_used: bool,
     pub(super) running: Option<Running>,
+    /// The roles in force; which model is active stands above.
+    pub(super) arrangement: Arrangement,
+    pub(super) holding: Holding,
+    pub(super) rearranging: Option<Rearranging>,
+    /// Models that programs wait for, the first one first.
+    pub(super) wishes: VecDeque<ModelRef>,
+    /// How the last change is taken back.
+    pub(super) undo: Option<Undo>,
+    /// What begins now takes something back.
+    pub(super) undoing: bool,
+    /// What is held has changed and is not written down yet.
+    pub(super) to_keep: bool,
+    /// When each role was last used, as far as it was looked at.
+    pub(super) role_used: BTreeMap<String, Instant>,
+    pub(super) begun: Instant,
+    /// Pinned models that have been in memory.
+    pub(super) pinned_there: BTreeSet<ModelRef>,
+    /// Since when what is held is not listed.
+    pub(super) missing_since: BTreeMap<(ModelRef, String), Instant>,
+    /// What was brought back lately.
+    pub(super) agains: Vec<(ModelRef, Instant)>,
     pub(super) next: Option<Next>,
     /// Requests are numbered as they come; one that is known later than a younger one is too late.
     pub(super) numbers: u64,
@@ -100,6 +125,18 @@ impl Residency {
             standing: Standing::Open,
             ever_used: true,
             running: None,
+            arrangement: Arrangement::default(),
+            holding: Holding::default(),
+            rearranging: None,
+            wishes: VecDeque::new(),
+            undo: None,
+            undoing: false,
+            to_keep: false,
+            role_used: BTreeMap::new(),
+            begun: Instant::now(),
+            pinned_there: BTreeSet::new(),
+            missing_since: BTreeMap::new(),
+            agains: Vec::new(),
             next: None,
             numbers: 0,
             latest: 0,
@@ -122,12 +159,19 @@ impl Residency {
     pub async fn run(mut self, mut mailbox: mpsc::Receiver<Ask>) {
         let Some(mut results) = self.results.take() else { return };
         let mut snapshots = self.around.hub.snapshots();
+        let mut wishes = self.around.leases.wishes();
         self.resume().await;
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let retry = self.retry_at;
+            if std::mem::take(&mut self.to_keep) {
+                self.keep().await;
+            }
+            let (retry, undo) = (self.retry_at, self.undo.as_ref().map(|undo| undo.until));
             tokio::select! {
+                () = at(undo) => self.forget_undo(),
+                Some(wish) = wishes.recv() => self.wish(wish.model),
+                ended = end_of_rearranging(&mut self.rearranging) => self.on_rearranged(ended).await,
                 () = at(retry) => {
                     self.retry_at = None;
                     self.retry();
@@ -143,7 +187,10 @@ impl Residency {
                 },
                 Some(event) = results.recv() => self.on_event(event),
                 finished = end_of(&mut self.running) => self.on_finished(finished).await,
-                _ = look.tick() => self.on_snapshot(&self.around.hub.now()),
+                _ = look.tick() => {
+                    self.on_snapshot(&self.around.hub.now());
+                    self.idle_round();
+                }
                 Ok(()) = snapshots.changed() => {
                     let snapshot = snapshots.borrow_and_update().clone();
                     self.on_snapshot(&snapshot);
@@ -155,12 +202,12 @@ impl Residency {
     fn on_ask(&mut self, ask: Ask) {
         match ask {
             Ask::Switch(wanted, reply) => self.resolve(wanted, reply),
+            Ask::Memory(request) => self.on_request(*request),
             Ask::Cancel(reply) => {
-                let under_way = self.running.as_ref().map(|running| running.cancel.cancel());
                 let none = || ApiError::not_found("No switch is under way.");
-                let _ = reply.send(under_way.ok_or_else(none));
+                let _ = reply.send(if self.cancel_all() { Ok(()) } else { Err(none()) });
             }
-            Ask::ActivateFirst if self.running.is_none() && self.active.is_none() => self.activate_first(),
+            Ask::ActivateFirst if !self.is_changing() && self.active.is_none() => self.activate_first(),
             Ask::ActivateFirst => {}
             Ask::WasEverUsed(reply) => drop(reply.send(self.ever_used)),
             Ask::Available(reply) => self.make_available(reply),
@@ -225,6 +272,7 @@ impl Residency {
         let cancel = CancellationToken::new();
         let to = cause.to();
         let mut transaction = self.transaction(cause.clone(), cancel.clone());
+        transaction.beside(self.beside(&to));
         transaction.clear_first(self.clearing.clone(), &mut self.strays);
         transaction.join(self.late_load(&to));
         let hurry = transaction.now.clone();
@@ -259,7 +307,7 @@ impl Residency {
 
     async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
-        let Finished { result, active, standing, strays, late } = finished.unwrap_or_else(|| {
+        let Finished { result, active, standing, strays, late, evicted } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
             Finished {
                 result: Err(error.hint("Look at Pilothouse's log.")),
@@ -267,13 +315,17 @@ impl Residency {
                 standing: Standing::Open,
                 strays: Vec::new(),
                 late: None,
+                evicted: Vec::new(),
             }
         });
         if let (Some(active), Standing::Open) = (&active, &standing) {
             // However the transaction ended, nobody is sent away from what is active.
             self.around.leases.reopen(&active.server, &active.instance);
         }
-        let changed = self.active != active;
+        for model in &evicted {
+            self.holding.gone(model);
+        }
+        let changed = self.active != active || !evicted.is_empty();
         self.active.clone_from(&active);
         self.standing.clone_from(&standing);
         self.strays.extend(strays);
@@ -295,6 +347,10 @@ impl Residency {
             tracing::warn!(%error, "the active model was not kept");
         }
         self.forget_active_without_server().await;
+        self.after_switch(&running.cause, &result);
+        if changed {
+            self.keep().await;
+        }
         self.tell(&running.cause, &result);
         for reply in running.replies {
             let _ = reply.send(result.clone());
@@ -302,11 +358,12 @@ impl Residency {
         if self.ending.is_cancelled() {
             return;
         }
-        if let Some(Next { model, now, replies }) = self.next.take() {
-            return self.follow_up(model, now, replies);
+        if self.next.is_some() {
+            return self.go_on();
         }
         self.tell_available(&result);
         self.try_first_choice();
+        self.next_wish();
     }
 
     fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
@@ -345,7 +402,7 @@ impl Residency {
     }
 
     pub(super) fn is_switching(&self) -> bool {
-        self.running.is_some() || self.next.is_some()
+        self.is_changing()
     }
 
     pub(super) fn busy(&self) -> ApiError {
@@ -360,9 +417,7 @@ impl Residency {
 
     async fn shutdown(mut self, reply: oneshot::Sender<()>) {
         self.ending.cancel();
-        for reply in self.next.take().into_iter().flat_map(|next| next.replies) {
-            let _ = reply.send(Err(ended()));
-        }
+        self.replace_next(None);
         for reply in self.available.drain(..) {
             let _ = reply.send(Err(ended()));
         }
@@ -372,7 +427,20 @@ impl Residency {
                 self.on_finished(finished).await;
             }
         }
+        if self.rearranging.is_some() {
+            let ended = tokio::time::timeout(SHUTDOWN_LIMIT, end_of_rearranging(&mut self.rearranging)).await;
+            if let Ok(ended) = ended {
+                self.on_rearranged(ended).await;
+            }
+        }
         let _ = reply.send(());
+    }
+}
+
+async fn end_of_rearranging(running: &mut Option<Rearranging>) -> Option<(Rearranged, Holding)> {
+    match running {
+        Some(running) => (&mut running.task).await.ok(),
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@
 use super::{
     Done, SwitchReply, Wanted,
     actor::{Next, Residency},
+    ended,
     event::Event,
     transaction::Cause,
 };
@@ -54,6 +55,13 @@ impl Residency {
             .running
             .as_ref()
             .map(|running| UnderWay { to: running.to.clone(), cancelled: running.cancel.is_cancelled() });
+        if let Some(rearranging) = &self.rearranging {
+            // What only takes a model out is soon over.
+            if rearranging.purpose.leaves().is_none() {
+                rearranging.cancel.cancel();
+            }
+            return self.wait_behind(model, wanted.now, reply);
+        }
         match (arrive(&to, answering.as_ref(), under_way.as_ref()), &mut self.running) {
             (Arrival::AlreadyActive, _) => drop(reply.send(Ok(already_active(&model)))),
             (_, None) if self.lent.is_some() => drop(reply.send(Err(self.busy()))),
@@ -69,26 +77,40 @@ impl Residency {
                 if let Some(running) = running {
                     running.cancel.cancel();
                 }
-                match &mut self.next {
-                    Some(next) if next.model.reference() == to => {
-                        next.now |= wanted.now;
-                        next.replies.push(reply);
-                    }
-                    _ => self.replace_next(Some(Next { model, now: wanted.now, replies: vec![reply] })),
-                }
+                self.wait_behind(model, wanted.now, reply);
             }
+        }
+    }
+
+    /// Begins when what is under way has been put back.
+    fn wait_behind(&mut self, model: Model, now: bool, reply: SwitchReply) {
+        match &mut self.next {
+            Some(Next::Switch { model: next, now: hurry, replies })
+                if next.reference() == model.reference() =>
+            {
+                *hurry |= now;
+                replies.push(reply);
+            }
+            _ => self.replace_next(Some(Next::Switch { model, now, replies: vec![reply] })),
         }
     }
 
     pub(super) fn replace_next(&mut self, next: Option<Next>) {
         let before = std::mem::replace(&mut self.next, next);
-        for reply in before.into_iter().flat_map(|next| next.replies) {
-            let _ = reply.send(Err(took_over()));
+        let error = || if self.ending.is_cancelled() { ended() } else { took_over() };
+        match before {
+            Some(Next::Switch { replies, .. }) => {
+                for reply in replies {
+                    let _ = reply.send(Err(error()));
+                }
+            }
+            Some(Next::Arrange { reply, .. }) => drop(reply.send(Err(error()))),
+            None => {}
         }
     }
 
     pub(super) fn make_available(&mut self, reply: Done) {
-        if self.running.is_some() || self.next.is_some() {
+        if self.is_changing() {
             self.available.push(reply);
             return;
         }

@@ -15,7 +15,7 @@ async fn scene() -> Scene {
     studio.load_by_owner("far", pilothouse_domain::model::Expiry::Never);
     let scene = Scene::start(&[home, studio], &FakeJournal::default()).await;
     scene.switch("far").await.unwrap();
-    assert_eq!((scene.route(), scene.journal.kept()), ("far".into(), Some(active("studio", "far"))));
+    assert_eq!((scene.route(), scene.journal.kept_active()), ("far".into(), Some(active("studio", "far"))));
     scene
 }
 
@@ -35,7 +35,7 @@ async fn what_was_active_on_it_is_not_active_any_more_and_that_is_said() {
     assert_eq!((scene.active().as_deref(), said(&scene)), (Some("far"), false));
     scene.residency.servers_are(only(&["home"])).await;
     scene.rest(1).await;
-    assert_eq!((scene.active(), scene.route(), scene.journal.kept()), (None, "none".into(), None));
+    assert_eq!((scene.active(), scene.route(), scene.journal.kept_active()), (None, "none".into(), None));
     assert!(said(&scene) && scene.now().active_absent.is_none());
     // The next switch begins without a previous model.
     assert_eq!(scene.switch("a").await.unwrap().from, None);
@@ -57,7 +57,7 @@ async fn a_switch_away_from_it_goes_on_and_one_that_is_taken_back_ends_without_a
         switching.await.unwrap().unwrap();
         scene.rest(1).await;
         assert_eq!(scene.active().as_deref(), wanted_active);
-        let kept = scene.journal.kept().map(|kept| kept.model);
+        let kept = scene.journal.kept_active().map(|kept| kept.model);
         assert_eq!((kept.as_deref(), said(&scene)), (wanted_active, cancelled));
     }
 }
@@ -74,7 +74,7 @@ async fn it_is_forgotten_too_when_it_was_removed_while_we_were_away_or_cannot_an
     );
     scene.residency.servers_are(only(&["home"])).await;
     scene.rest(1).await;
-    assert_eq!((scene.active(), journal.kept()), (None, None));
+    assert_eq!((scene.active(), journal.kept_active()), (None, None));
 
     home.faults(|faults| faults.load = Fault::Hang);
     let journal = FakeJournal::default().with_active(active("home", "a"));
@@ -82,5 +82,5 @@ async fn it_is_forgotten_too_when_it_was_removed_while_we_were_away_or_cannot_an
     scene.residency.servers_are(only(&["another"])).await;
     scene.residency.cancel().await.unwrap();
     scene.rest(1).await;
-    assert_eq!((scene.active(), journal.kept()), (None, None), "in the middle of its way back");
+    assert_eq!((scene.active(), journal.kept_active()), (None, None), "in the middle of its way back");
 }

@@ -74,10 +74,10 @@ async fn what_is_active_is_written_once_the_journal_can_be_written_and_the_troub
     scene.switch("b").await.unwrap();
     scene.rest(60).await;
     assert!(is_said(&scene));
-    assert_eq!(scene.journal.kept(), Some(active("one", "a")), "nothing could be written");
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "a")), "nothing could be written");
     scene.journal.set_writing(Fault::None);
     scene.rest(5).await;
-    assert_eq!(scene.journal.kept(), Some(active("one", "b")));
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "b")));
     assert!(!is_said(&scene));
     let open = scene.journal.rows().iter().filter(|row| row.outcome.is_none() || row.clearing).count();
     assert_eq!(open, 0, "nothing is left that a start would take for cut off: {:?}", scene.journal.rows());
@@ -96,7 +96,7 @@ async fn a_lock_in_the_middle_of_a_switch_is_made_up_for_with_its_outcome() {
     scene.rest(5).await;
     let row = scene.journal.rows().pop().unwrap();
     assert_eq!((row.outcome, row.clearing), (Some(SwitchOutcome::Committed), false), "{row:?}");
-    assert_eq!(scene.journal.kept(), Some(active("one", "b")));
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "b")));
 }
 
 /// There is nothing to write, so it is tried by itself.

@@ -13,7 +13,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::ModelRef,
-    residency::CutOffSwitch,
+    residency::{CutOffSwitch, Kept},
     switch::{Active, SwitchOutcome, SwitchPhase, SwitchReport},
 };
 use std::{
@@ -51,6 +51,7 @@ enum Lasting {
     CloseCutOff(String),
     Active(Option<Active>),
     Stray(ModelRef, bool),
+    Keep(Box<Kept>, Vec<(ModelRef, bool)>),
 }
 
 /// See the module's text.
@@ -157,6 +158,14 @@ impl Journal for BoundedJournal {
         self.read(self.journal.strays()).await
     }
 
+    async fn keep(&self, kept: &Kept, strays: &[(ModelRef, bool)]) -> Result<(), ApiError> {
+        self.lasting(Lasting::Keep(Box::new(kept.clone()), strays.to_vec())).await
+    }
+
+    async fn kept(&self) -> Result<Kept, ApiError> {
+        self.read(self.journal.kept()).await
+    }
+
     async fn try_to_write(&self) -> Result<(), ApiError> {
         self.journal.try_to_write().await
     }
@@ -222,6 +231,7 @@ impl Writer {
             Lasting::CloseCutOff(reason) => self.journal.close_cut_off(reason).await,
             Lasting::Active(active) => self.journal.set_active(active.as_ref()).await,
             Lasting::Stray(model, stray) => self.journal.set_stray(model, *stray).await,
+            Lasting::Keep(kept, strays) => self.journal.keep(kept, strays).await,
         }
     }
 

@@ -71,7 +71,19 @@ impl ResidencyWiring {
         progress: LoadProgress,
         context: Option<u64>,
     ) -> Loading<'a> {
-        let request = LoadRequest { model: model.model.clone(), with: LoadSettings::context(context) };
+        self.begin_load_with(model, connection, joined, progress, LoadSettings::context(context))
+    }
+
+    /// The same with all that can be said of a load.
+    pub(super) fn begin_load_with<'a>(
+        &'a self,
+        model: &'a ModelRef,
+        connection: &'a Connection,
+        joined: Option<LateLoad>,
+        progress: LoadProgress,
+        with: LoadSettings,
+    ) -> Loading<'a> {
+        let request = LoadRequest { model: model.model.clone(), with };
         if joined.is_none() && !connection.client.loads_go_on() {
             let load = async move { self.load(&model.server, &*connection.client, &request, progress).await };
             return Loading { instance: load.boxed(), late: None };

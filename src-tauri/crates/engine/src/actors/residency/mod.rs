@@ -11,6 +11,7 @@ mod event;
 mod following;
 #[cfg(test)]
 mod forget_tests;
+mod holding;
 #[cfg(test)]
 mod journal_tests;
 mod journalling;
@@ -21,17 +22,23 @@ mod lending;
 mod proof;
 mod putting_right;
 #[cfg(test)]
+mod random_scene_tests;
+#[cfg(test)]
 mod random_tests;
+mod rearranging;
 mod restoring;
 mod resume;
+mod scenes;
 mod server_lending;
 mod server_loan;
 mod server_memory;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod wishes;
 
 pub use borrow::{Borrowed, Side};
+pub use scenes::{Aim, RoleWanted, Undone, Unloaded};
 pub use server_loan::ServerLoan;
 
 use super::{
@@ -45,8 +52,9 @@ use journalling::BoundedJournal;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelPurpose, ModelRef, find_model, find_models},
+    scene::{ScenePlan, SceneReport},
     server::ServerId,
-    settings::SwitchingSettings,
+    settings::{MemorySettings, SwitchingSettings},
     switch::SwitchReport,
 };
 use pilothouse_leases::Leases;
@@ -64,6 +72,7 @@ pub struct ResidencyWiring {
     pub supervisors: Supervisors,
     pub leases: Leases,
     pub settings: watch::Receiver<SwitchingSettings>,
+    pub memory: watch::Receiver<MemorySettings>,
 }
 
 /// Which model a switch is after.
@@ -85,6 +94,7 @@ type Done = oneshot::Sender<Result<(), ApiError>>;
 
 enum Ask {
     Switch(Wanted, SwitchReply),
+    Memory(Box<scenes::Request>),
     Cancel(Done),
     ActivateFirst,
     WasEverUsed(oneshot::Sender<bool>),
@@ -120,6 +130,46 @@ impl ResidencyHandle {
     /// Cancels the switch under way. Errors: not_found.
     pub async fn cancel(&self) -> Result<(), ApiError> {
         self.ask(Ask::Cancel).await?
+    }
+
+    /// Makes these roles, or what was there before the last scene, what is held, and waits for the outcome. An equal request under way
+    /// is joined, anything else under way is cancelled and put back first. Errors: not_found, busy, does_not_fit, not_ours,
+    /// unsupported; later failures are outcomes in the report.
+    pub async fn apply(&self, aim: Aim, now: bool, dry_run: bool) -> Result<SceneReport, ApiError> {
+        self.memory(|reply| scenes::Request::Apply { aim, now, dry_run, reply }).await?
+    }
+
+    /// What applying them would do. Errors: not_found.
+    pub async fn plan(&self, aim: Aim) -> Result<ScenePlan, ApiError> {
+        self.memory(|reply| scenes::Request::Plan { aim, reply }).await?
+    }
+
+    /// Takes a model out of memory; without one the active model, which is none then. Errors: not_found, no_active_model, busy,
+    /// pinned, and what its server says.
+    pub async fn unload(
+        &self,
+        model: Option<ModelRef>,
+        now: bool,
+        dry_run: bool,
+    ) -> Result<Unloaded, ApiError> {
+        self.memory(|reply| scenes::Request::Unload { model, now, dry_run, reply }).await?
+    }
+
+    /// Takes the last switch, scene or deactivation back. Errors: not_found, busy, and as those.
+    pub async fn undo(&self) -> Result<Undone, ApiError> {
+        self.memory(scenes::Request::Undo).await?
+    }
+
+    /// Keeps a model in memory once it is there, or lets go of it.
+    pub async fn pin(&self, model: ModelRef, pinned: bool) -> Result<(), ApiError> {
+        self.memory(|reply| scenes::Request::Pin { model, pinned, reply }).await?
+    }
+
+    async fn memory<T>(
+        &self,
+        ask: impl FnOnce(oneshot::Sender<T>) -> scenes::Request,
+    ) -> Result<T, ApiError> {
+        self.ask(|reply| Ask::Memory(Box::new(ask(reply)))).await
     }
 
     /// Nothing was ever active: makes the smallest model of the embedded server active that can be, so that a first start

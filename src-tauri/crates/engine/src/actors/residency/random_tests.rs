@@ -136,7 +136,7 @@ async fn live(world: &World, moves: &mut std::vec::IntoIter<Move>) -> Result<boo
     let mut loans = Vec::new();
     let bad = || Fault::Fail(ApiError::new(ErrorCode::LoadFailed, "no"));
     for one in moves.by_ref() {
-        let before = (scene.route(), scene.held(), world.journal.kept());
+        let before = (scene.route(), scene.held(), world.journal.kept_active());
         match one {
             Move::Click { model, now, dry } => {
                 let request = Wanted { now, dry_run: dry, ..wanted(MODELS[model].0) };
@@ -229,7 +229,7 @@ async fn live(world: &World, moves: &mut std::vec::IntoIter<Move>) -> Result<boo
 }
 
 fn at_rest(world: &World, scene: &Scene) -> Result<(), TestCaseError> {
-    let kept = world.journal.kept().map(|active| active.model);
+    let kept = world.journal.kept_active().map(|active| active.model);
     prop_assert_eq!(scene.active(), kept.clone(), "what is active is written down");
     let rows = world.journal.rows();
     prop_assert!(rows.iter().all(|row| row.outcome.is_some() && !row.clearing), "{rows:?}");
@@ -266,7 +266,7 @@ fn run(room: bool, moves: Vec<Move>) -> Result<(), TestCaseError> {
     }
 }
 
-fn number(name: &str, default: u32) -> u32 {
+pub(super) fn number(name: &str, default: u32) -> u32 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 

@@ -28,10 +28,15 @@ const RETRY_AFTER: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(
 impl Residency {
     /// Brings the active model back when its server came back without it, and sees when it is there again by itself.
     pub(super) fn on_snapshot(&mut self, snapshot: &Arc<Snapshot>) {
-        if self.running.is_some() || self.lent.is_some() {
+        if self.is_changing() || self.lent.is_some() {
             return;
         }
         self.clear_stray(snapshot);
+        self.note_pinned(snapshot);
+        self.look_for_losses(snapshot);
+        if self.is_changing() {
+            return;
+        }
         let Some(active) = &self.active else { return };
         let Some(server) = snapshot.server(&active.server) else { return };
         let there = self.is_there(active, snapshot);
@@ -53,7 +58,7 @@ impl Residency {
     /// Its server was taken out of the settings: nobody can answer for it any more, and nothing would bring it back.
     pub(super) async fn forget_active_without_server(&mut self) {
         let known = |id: &ServerId| self.servers.as_ref().is_none_or(|servers| servers.contains(id));
-        if self.running.is_some() || self.active.as_ref().is_none_or(|active| known(&active.server)) {
+        if self.is_changing() || self.active.as_ref().is_none_or(|active| known(&active.server)) {
             return;
         }
         let Some(active) = self.active.take() else { return };
@@ -126,7 +131,7 @@ impl Residency {
 
     /// Tries once more, unless something else has begun or its server is away: then that comes first.
     pub(super) fn retry(&mut self) {
-        let idle = self.running.is_none() && self.lent.is_none();
+        let idle = !self.is_changing() && self.lent.is_none();
         let Some(to) = self.active.as_ref().map(Active::reference).filter(|_| idle) else { return };
         let up = self.around.hub.now().server(&to.server).is_some_and(|server| server.state.is_up());
         if up && matches!(self.standing, Standing::Refusing(_)) {

@@ -1,18 +1,20 @@
 //! What a start takes up from the journal, and what it takes out of memory.
 
-use super::{ResidencyWiring, actor::Residency, bounded};
+use super::{ResidencyWiring, actor::Residency, bounded, holding::Asked};
 use crate::{
     hub::{Report, Standing},
     ports::Journal,
 };
 use pilothouse_domain::{
+    Timestamp,
     error::{ApiError, ErrorCode},
     model::ModelRef,
     notice::Happening,
-    residency::{Resumption, resume},
+    residency::{Arrangement, Kept, Resumption, resume},
     switch::Active,
 };
 use std::{sync::Arc, time::Duration};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Reading a few rows; requests wait for it.
@@ -31,7 +33,7 @@ impl Residency {
         let read = read.unwrap_or_else(|_| {
             Err(ApiError::new(ErrorCode::TimedOut, "The journal of switches could not be read in time."))
         });
-        let (resumption, kept, ever_used) = match read {
+        let (resumption, kept, ever_used, held) = match read {
             Ok(read) => read,
             Err(error) => {
                 tracing::warn!(%error, "what was active before is not known");
@@ -41,6 +43,7 @@ impl Residency {
         };
         self.ever_used = ever_used;
         self.strays = resumption.strays;
+        self.take_up(held);
         if let Some((to, committed)) = resumption.cut_off {
             let active = resumption.active.as_ref().map(|active| active.model.clone());
             let told = Happening::CutOffSwitch { to, committed, active };
@@ -58,7 +61,25 @@ impl Residency {
     }
 }
 
-type Read = (Resumption, Option<Active>, bool);
+impl Residency {
+    /// What was held beside it. Whether it is still there is found once its servers answer.
+    fn take_up(&mut self, held: Kept) {
+        let Kept { arrangement, before, pins, on_request, loaded_with } = held;
+        self.arrangement = Arrangement { active: None, ..arrangement };
+        self.holding.before = before;
+        self.holding.pins = pins.into_iter().collect();
+        self.holding.loaded_with = loaded_with.into_iter().collect();
+        let (used, used_at) = (Instant::now(), Timestamp::now());
+        let asked = |model: ModelRef| {
+            let instance = model.model.clone();
+            (model, Asked { instance, used, used_at })
+        };
+        self.holding.on_request = on_request.into_iter().map(asked).collect();
+        self.tell_held();
+    }
+}
+
+type Read = (Resumption, Option<Active>, bool, Kept);
 
 async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
     let cut_off = journal.cut_off().await?;
@@ -79,7 +100,8 @@ async fn read(journal: &Arc<dyn Journal>) -> Result<Read, ApiError> {
     if !cut_off.is_empty() {
         written(journal.close_cut_off("Pilothouse ended while it was under way.").await);
     }
-    Ok((resumption, kept, ever_used))
+    let held = journal.kept().await?;
+    Ok((resumption, kept, ever_used, held))
 }
 
 /// What cannot be written now is written later; what was read counts all the same.

@@ -27,6 +27,9 @@ pub struct Header {
     pub parameters: Option<String>,
     /// Context length in training, in tokens.
     pub context: Option<u64>,
+    /// How the vectors of a text's tokens become one, as llama.cpp counts it (include/llama.h, `llama_pooling_type`): 0 not at all,
+    /// 1 mean, 2 first, 3 last, 4 a score.
+    pub pooling: Option<u64>,
 }
 
 /// One tensor of the list.
@@ -177,6 +180,7 @@ impl Metadata {
                 .map(str::to_owned)
                 .or_else(|| self.number("general.parameter_count").map(short_count)),
             context: own("context_length"),
+            pooling: own("pooling_type"),
             architecture,
         }
     }
@@ -202,6 +206,7 @@ mod tests {
                 quantization: Some("Q4_1".into()),
                 parameters: Some("135M".into()),
                 context: Some(8192),
+                pooling: None,
             }
         );
     }

@@ -15,7 +15,7 @@ async fn what_is_being_restored_outlives_failed_and_dry_requests_and_a_quit() {
     scene.residency.switch(Wanted { dry_run: true, ..wanted("b") }).await.unwrap();
     assert_eq!((scene.active().as_deref(), scene.route().as_str()), (Some("a"), "held"));
     scene.residency.shutdown().await;
-    assert_eq!(journal.kept(), Some(active("one", "a")));
+    assert_eq!(journal.kept_active(), Some(active("one", "a")));
     one.faults(|faults| faults.load = Fault::None);
     let scene = Scene::start(&[one], &journal).await;
     assert_eq!((scene.route(), scene.held()), ("a".into(), vec!["a".to_owned()]));
@@ -30,10 +30,10 @@ async fn a_restoration_that_is_in_vain_leaves_the_choice_and_says_why() {
     assert_eq!(scene.active().as_deref(), Some("a"));
     assert!(scene.route().contains("It is damaged."), "{}", scene.route());
     assert!(scene.now().active_absent.as_ref().unwrap().contains("It is damaged."));
-    assert_eq!(journal.kept(), Some(active("one", "a")));
+    assert_eq!(journal.kept_active(), Some(active("one", "a")));
     // A failed switch to another model changes nothing of that.
     assert_eq!(scene.switch("b").await.unwrap().outcome, SwitchOutcome::RolledBack);
-    assert_eq!((scene.active().as_deref(), journal.kept()), (Some("a"), Some(active("one", "a"))));
+    assert_eq!((scene.active().as_deref(), journal.kept_active()), (Some("a"), Some(active("one", "a"))));
     // Its owner loads it: requests go there again.
     one.load_by_owner("a", Expiry::Never);
     scene.rest(10).await;
@@ -52,7 +52,7 @@ async fn a_switch_that_fails_while_the_server_of_the_active_model_is_away_keeps_
     two.faults(|faults| faults.load = failing());
     assert_eq!(scene.switch("b").await.unwrap().outcome, SwitchOutcome::RolledBack);
     assert_eq!((scene.active().as_deref(), scene.route().as_str()), (Some("a"), "one down"));
-    assert_eq!(scene.journal.kept(), Some(active("one", "a")));
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "a")));
     one.come_back();
     scene.rest(30).await;
     assert_eq!(scene.active().as_deref(), Some("a"));
@@ -89,7 +89,7 @@ async fn a_quit_while_the_previous_model_drains_leaves_the_new_one_active() {
         scene.now().switching.as_ref().unwrap().phase,
         pilothouse_domain::switch::SwitchPhase::Draining
     );
-    assert_eq!((scene.route(), scene.journal.kept()), ("b".into(), Some(active("one", "b"))));
+    assert_eq!((scene.route(), scene.journal.kept_active()), ("b".into(), Some(active("one", "b"))));
     let journal = scene.journal.clone();
     scene.residency.shutdown().await;
     drop((streaming, switching));
@@ -179,7 +179,7 @@ async fn our_own_end_cuts_the_way_back_short() {
     let begun = tokio::time::Instant::now();
     scene.residency.shutdown().await;
     assert!(begun.elapsed() < Duration::from_secs(3), "by the paused clock");
-    assert_eq!(scene.journal.kept(), Some(active("one", "a")));
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "a")));
     one.faults(|faults| *faults = Default::default());
     let scene = Scene::start(&[one], &scene.journal).await;
     assert_eq!((scene.route(), scene.held()), ("a".into(), vec!["a".to_owned()]));

@@ -11,8 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 const LOAD: Duration = Duration::from_secs(4);
 
+mod holding;
 mod keeping;
 mod lending;
+mod scenes;
 mod switching;
 
 pub(super) fn server(id: &str, memory: &Memory) -> FakeServer {
@@ -37,4 +39,11 @@ pub(super) async fn tight() -> (Scene, FakeServer) {
 
 pub(super) fn failing() -> Fault {
     Fault::Fail(ApiError::new(ErrorCode::LoadFailed, "It is damaged."))
+}
+
+/// One life of ours: at its end everything in it is gone at once, between any two steps.
+pub(super) fn life<T>(life: impl Future<Output = T>) -> T {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    runtime.block_on(life)
 }

@@ -14,7 +14,7 @@ async fn a_switch_loads_proves_commits_and_unloads() {
     let at = |act: Act| acts.iter().position(|one| *one == act).unwrap();
     assert!(at(Act::Loaded("b".into())) < at(Act::Spoke("b".into())));
     assert!(at(Act::Spoke("b".into())) < at(Act::Unloaded("a".into())));
-    assert_eq!(scene.journal.kept(), Some(active("one", "b")));
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "b")));
 }
 
 // 1: resolved before it disturbs anything.

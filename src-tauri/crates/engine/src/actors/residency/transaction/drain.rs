@@ -39,6 +39,40 @@ impl Transaction {
         }
     }
 
+    /// Idle models that were loaded on request give their memory. One that answers again stays: the load says whether it fits.
+    pub(super) async fn evict(&mut self) -> Result<(), ApiError> {
+        for (model, with) in std::mem::take(&mut self.beside.evict) {
+            let leases = self.around.leases.clone();
+            leases.close(&model.server, &model.instance);
+            let idle = leases.count(&model.server, &model.instance) == 0;
+            let taken = match idle {
+                true => {
+                    let (around, what) =
+                        (self.around.clone(), format!("Taking {} out of memory", model.model));
+                    let supervisor = self.supervisor(&model.server)?;
+                    let work = async {
+                        let connection = supervisor.ensure_ready().await?;
+                        around.unload(&model.server, &*connection.client, &model.instance).await
+                    };
+                    let never = CancellationToken::new();
+                    self.until_cancelled(bounded(&what, UNLOAD_LIMIT, &never, work)).await.map(|()| true)
+                }
+                false => Ok(false),
+            };
+            leases.reopen(&model.server, &model.instance);
+            if let Ok(supervisor) = self.supervisor(&model.server)
+                && !self.ending.is_cancelled()
+            {
+                supervisor.refresh().await;
+            }
+            if !matches!(taken, Ok(false)) {
+                self.evicted.push((model, with));
+            }
+            taken?;
+        }
+        Ok(())
+    }
+
     async fn drain_and_unload(&mut self, previous: &Active) -> Result<(), ApiError> {
         let (committed, limit) = (self.is_committed(), self.drain_limit());
         let cut = self.around.leases.drain(&previous.server, &previous.instance, limit, &self.now);

@@ -4,7 +4,7 @@ mod drain;
 mod put_back;
 mod steps;
 
-use super::{Connection, ResidencyWiring, clearing::Clearing, late::LateLoad};
+use super::{Connection, ResidencyWiring, clearing::Clearing, holding::Holding, late::LateLoad};
 use crate::actors::bounds::until_cancelled;
 use crate::{
     actors::supervisor::SupervisorHandle,
@@ -14,8 +14,8 @@ use futures_util::FutureExt;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
-    model::{Instance, Model, ModelRef},
-    residency::{Situation, Step, make_room, plan},
+    model::{Instance, LoadSettings, Model, ModelRef},
+    residency::{Arrangement, Situation, Step, make_room, plan},
     server::ServerId,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport, Switching},
 };
@@ -43,6 +43,21 @@ impl Cause {
     }
 }
 
+/// What is in memory besides, as far as it concerns a switch.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The previous model stays in memory.
+    pub previous_stays: bool,
+    /// Idle models whose memory is needed as well, and with what they were loaded.
+    pub evict: Vec<(Active, LoadSettings)>,
+    /// With what the target is loaded, and with what the previous one was.
+    pub with: LoadSettings,
+    pub previous_with: LoadSettings,
+    /// What is held, for views: the role that leads stands for the target from the commit on.
+    pub held: Arrangement,
+    pub holding: Holding,
+}
+
 /// How a transaction ended, what is active now, and what it had to leave in memory.
 pub(super) struct Finished {
     pub result: Result<SwitchReport, ApiError>,
@@ -51,6 +66,8 @@ pub(super) struct Finished {
     pub strays: Vec<ModelRef>,
     /// The load of the target, which goes on.
     pub late: Option<LateLoad>,
+    /// What was taken out for it and is not back.
+    pub evicted: Vec<ModelRef>,
 }
 
 pub(super) struct Transaction {
@@ -91,6 +108,8 @@ pub(super) struct Transaction {
     standing: Standing,
     strays: Vec<ModelRef>,
     clearing: Option<Clearing>,
+    beside: Beside,
+    evicted: Vec<(Active, LoadSettings)>,
 }
 
 impl Transaction {
@@ -130,7 +149,13 @@ impl Transaction {
             standing: Standing::Open,
             strays: Vec::new(),
             clearing: None,
+            beside: Beside::default(),
+            evicted: Vec::new(),
         }
+    }
+
+    pub fn beside(&mut self, beside: Beside) {
+        self.beside = beside;
     }
 
     /// What must leave memory before anything is loaded: what somebody else takes out already, and what is left.
@@ -178,9 +203,10 @@ impl Transaction {
             tracing::warn!(%error, "the switch was not kept");
             report.journalled = false;
         }
-        let Self { active, standing, strays, late, .. } = self;
+        let Self { active, standing, strays, late, evicted, .. } = self;
         let late = late.filter(|late| !late.is_over());
-        Finished { result: Ok(report), active, standing, strays, late }
+        let evicted = evicted.iter().map(|(evicted, _)| evicted.reference()).collect();
+        Finished { result: Ok(report), active, standing, strays, late, evicted }
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {
@@ -204,6 +230,8 @@ impl Transaction {
         Situation {
             same_model: self.previous.as_ref().is_some_and(|active| active.reference() == self.to),
             previous: self.previous.clone(),
+            previous_stays: self.beside.previous_stays,
+            evicts: !self.beside.evict.is_empty(),
             answers: self.answered,
             target_loaded: self.instance.is_some()
                 || snapshot.instances.iter().any(|i| i.server == self.to.server && i.model == self.to.model),
@@ -302,7 +330,9 @@ impl Transaction {
 
     /// What to do instead after a step that failed. Errors: the one of that step, when there is nothing.
     async fn way_on(&self, error: ApiError) -> Result<Vec<Step>, ApiError> {
-        let in_the_way = error.code == ErrorCode::DoesNotFit && self.previous_is_beside().await;
+        let in_the_way = error.code == ErrorCode::DoesNotFit
+            && !self.beside.previous_stays
+            && self.previous_is_beside().await;
         let Some(steps) = make_room(&self.done, in_the_way) else {
             return Err(error);
         };
@@ -321,6 +351,7 @@ impl Transaction {
                 Ok(())
             }
             Step::UnloadPrevious => self.unload_previous().await,
+            Step::Evict => self.evict().await,
             Step::Load => self.load().await,
             Step::Prove => self.prove().await,
             Step::Commit => self.commit().await,

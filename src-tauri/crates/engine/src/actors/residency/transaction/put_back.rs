@@ -34,6 +34,7 @@ impl Transaction {
         } else if (unload_target || self.target_is_stray) && !self.target_was_loaded {
             self.unload_target().await;
         }
+        self.bring_evicted_back().await;
         let Some(previous) = self.previous.clone() else {
             return self.stand(Standing::Open);
         };
@@ -52,6 +53,30 @@ impl Transaction {
                 let reason = format!("{} could not be put back either: {error}", previous.model);
                 self.reasons.push(reason.clone());
                 self.stand(Standing::Refusing(reason));
+            }
+        }
+    }
+
+    /// What was taken out for it comes back; what does not comes with the next request.
+    async fn bring_evicted_back(&mut self) {
+        for (model, with) in std::mem::take(&mut self.evicted) {
+            let again = async {
+                let (connection, instances) = self.around.reach(&model.server, &self.ending).await?;
+                if instances.iter().any(|instance| instance.id == model.instance) {
+                    self.supervisor(&model.server)?.staying(&model.instance).await;
+                    return Ok(None);
+                }
+                let request = LoadRequest { model: model.model.clone(), with };
+                let (limit, _) = self.around.load_limit(&model.reference()).await;
+                let load = self.around.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
+                bounded("Loading it again", limit, &self.ending, load).await.map(Some)
+            };
+            match again.await {
+                Ok(instance) => instance.into_iter().for_each(|instance| self.note_instance(instance)),
+                Err(error) => {
+                    self.reasons.push(format!("{} could not be put back: {error}", model.model));
+                    self.evicted.push((model, with));
+                }
             }
         }
     }
@@ -119,7 +144,7 @@ impl Transaction {
             self.supervisor(&previous.server)?.staying(&previous.instance).await;
             return Ok(previous.clone());
         }
-        let request = LoadRequest::usual(previous.model.clone());
+        let request = LoadRequest { model: previous.model.clone(), with: self.beside.previous_with };
         let (limit, _) = self.around.load_limit(&previous.reference()).await;
         let load = self.around.load(&previous.server, &*connection.client, &request, Arc::new(|_| {}));
         let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;

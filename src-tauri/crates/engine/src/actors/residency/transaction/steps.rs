@@ -11,7 +11,7 @@ use pilothouse_domain::{
     residency::Step,
     switch::{Active, SwitchPhase},
 };
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -49,7 +49,7 @@ impl Transaction {
         let (limit, _) = self.around.load_limit(&self.to).await;
         let never = CancellationToken::new();
         let joined = self.late.take().filter(|late| !late.is_over());
-        let loading = self.around.begin_load(&self.to, &connection, joined, progress, None);
+        let loading = self.around.begin_load_with(&self.to, &connection, joined, progress, self.beside.with);
         let late = loading.late;
         let load = bounded("The load", limit, &never, loading.instance);
         let loaded = self.until_cancelled(load).await;
@@ -91,7 +91,8 @@ impl Transaction {
         let instance = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |i| i.id.clone());
         let active = Active { server: self.to.server.clone(), model: self.to.model.clone(), instance };
         let same = self.previous.as_ref().is_some_and(|previous| previous.reference() == self.to);
-        let clearing = self.previous.is_some() && !same && !self.done.contains(&Step::UnloadPrevious);
+        let leaves = self.previous.is_some() && !same && !self.beside.previous_stays;
+        let clearing = leaves && !self.done.contains(&Step::UnloadPrevious);
         if let Some(journal) = self.around.journal.clone() {
             let written = match &self.shown {
                 Some(shown) if self.in_journal => journal.commit(shown.switch_id, &active, clearing).await,
@@ -106,6 +107,11 @@ impl Transaction {
         if let (Some(instance), false) = (&self.instance, self.around.hub.now().is_remote(&self.to.server)) {
             // The supervisor's next look comes later than the first request may.
             self.note_instance(instance.clone());
+        }
+        let mut held = self.beside.held.clone();
+        if held.lead.is_some() {
+            held.lead_with(&active);
+            self.around.hub.report(Report::Arrangement(self.beside.holding.view(&held, &BTreeSet::new())));
         }
         self.active = Some(active);
         self.stand(Standing::Open);

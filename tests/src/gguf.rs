@@ -1,5 +1,7 @@
 //! Variants of the embedded model: the same weights as another model.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is for tests")]
+
 use std::path::Path;
 
 /// The key, with its length before it and the type of a 32-bit number behind it.

@@ -1,0 +1,212 @@
+//! Single models in memory: taken out, pinned, brought back; and the names that programs may use.
+
+use crate::{
+    completing,
+    output::{Output, table},
+    scenes,
+    session::{Session, unexpected},
+};
+use clap::Args;
+use pilothouse_domain::{notice::seconds, server::ServerId, settings::keys::value_at, snapshot::Snapshot};
+use pilothouse_engine::api::{ApiError, Call, Reply};
+use serde_json::{Value, json};
+
+#[derive(Args)]
+pub struct Unload {
+    /// A model's name, SERVER/NAME, or an unambiguous part of one.
+    #[arg(add = completing::models())]
+    model: String,
+    #[arg(long, add = completing::servers())]
+    server: Option<String>,
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Cut its answers at once instead of waiting for them.
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Args)]
+pub struct Deactivate {
+    /// Only say what would be done.
+    #[arg(long)]
+    dry_run: bool,
+    /// Cut its answers at once instead of waiting for them.
+    #[arg(long)]
+    now: bool,
+}
+
+#[derive(Args)]
+pub struct Pin {
+    /// A model's name, SERVER/NAME, or an unambiguous part of one.
+    #[arg(add = completing::models())]
+    model: String,
+    #[arg(long, add = completing::servers())]
+    server: Option<String>,
+    /// Only say which model is meant.
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+pub struct Alias {
+    /// The name that programs ask by: "gpt-4o-mini". Without it, those that there are.
+    alias: Option<String>,
+    /// The role or the model that it means.
+    #[arg(long, value_name = "ROLE|MODEL", requires = "alias")]
+    to: Option<String>,
+    /// It means nothing any more.
+    #[arg(long, conflicts_with = "to", requires = "alias")]
+    remove: bool,
+}
+
+pub async fn unload(arguments: Unload, output: &Output) -> Result<u8, ApiError> {
+    let Unload { model, server, dry_run, now } = arguments;
+    let call = Call::Unload { model, server: server.map(ServerId), now, dry_run };
+    let reply = watched(call, output).await?;
+    let Reply::Unloaded { unloaded, answers_cut, deactivated, took_ms, .. } = reply else {
+        return Err(unexpected(&reply));
+    };
+    let document = json!({
+        "unloaded": unloaded, "answers_cut": answers_cut, "deactivated": deactivated, "took_ms": took_ms,
+        "dry_run": dry_run,
+    });
+    output.answer(document, || {
+        let names: Vec<String> =
+            unloaded.iter().map(|one| format!("{} on {}", one.model, one.server)).collect();
+        let names = if names.is_empty() { "Nothing".to_owned() } else { names.join(", ") };
+        let none = if deactivated.is_some() { "\nNo model is active." } else { "" };
+        match dry_run {
+            true => format!("{names} would leave memory."),
+            false => format!("{names} left memory after {}.{none}", seconds(took_ms)),
+        }
+    });
+    Ok(0)
+}
+
+pub async fn deactivate(arguments: Deactivate, output: &Output) -> Result<u8, ApiError> {
+    let Deactivate { dry_run, now } = arguments;
+    let reply = watched(Call::Deactivate { now, dry_run }, output).await?;
+    let Reply::Unloaded { unloaded, answers_cut, deactivated, took_ms, .. } = reply else {
+        return Err(unexpected(&reply));
+    };
+    let document = json!({
+        "switch_id": null, "switch_id_absent": "a deactivation has none",
+        "from": deactivated, "to": null, "to_absent": "no model is active", "outcome": "committed",
+        "dry_run": dry_run, "took_ms": took_ms, "load_ms": null, "load_ms_absent": "nothing was loaded",
+        "first_token_ms": null, "first_token_ms_absent": "nothing was loaded", "steps": [],
+        "answers_cut": answers_cut, "unloaded": unloaded, "reason": null, "reason_absent": "a person asked",
+    });
+    output.answer(document, || {
+        let name = deactivated.as_ref().map_or("The model", |active| active.model.as_str());
+        match dry_run {
+            true => format!("{name} would not be active any more, and leave memory."),
+            false => format!(
+                "No model is active. {name} left after {}.\nundo within a minute: pilothouse undo",
+                seconds(took_ms)
+            ),
+        }
+    });
+    Ok(0)
+}
+
+pub async fn undo(dry_run: bool, output: &Output) -> Result<u8, ApiError> {
+    if dry_run {
+        let snapshot = Session::connect()?.snapshot().await?;
+        let Some(undo) = &snapshot.undo else {
+            return Err(ApiError::not_found("There is nothing to undo.")
+                .hint("A switch or a scene can be taken back for a minute."));
+        };
+        output.answer(json!({ "undo": undo }), || {
+            let back = undo.back_to.as_deref().unwrap_or("no active model");
+            format!("Would go back to {back}. ({}.)", undo.done)
+        });
+        return Ok(0);
+    }
+    let reply = watched(Call::Undo, output).await?;
+    scenes::told_undone(reply, output)
+}
+
+pub async fn pin(arguments: Pin, pinned: bool, output: &Output) -> Result<u8, ApiError> {
+    let Pin { model, server, dry_run } = arguments;
+    let session = Session::connect()?;
+    if dry_run {
+        let snapshot = session.snapshot().await?;
+        let models: Vec<_> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+        let found = pilothouse_domain::model::find_model(&models, &model, server.map(ServerId).as_ref())?;
+        output.answer(json!({ "pinned": pinned, "model": found.reference(), "dry_run": true }), || {
+            format!("{} on {} would {}be pinned.", found.name, found.server, if pinned { "" } else { "not " })
+        });
+        return Ok(0);
+    }
+    let reply = session.call(Call::Pin { model, server: server.map(ServerId), pinned }).await?;
+    let Reply::Pinned { model, pinned } = reply else { return Err(unexpected(&reply)) };
+    output.answer(json!({ "pinned": pinned, "model": model }), || match pinned {
+        true => format!("{model} stays in memory once it is there."),
+        false => format!("{model} may leave memory for others."),
+    });
+    Ok(0)
+}
+
+pub async fn alias(arguments: Alias, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let Alias { alias, to, remove } = arguments;
+    if let Some(alias) = alias.filter(|_| to.is_some() || remove) {
+        session.call(Call::SetAlias { alias: alias.clone(), to: to.clone() }).await?;
+        output.answer(json!({ "alias": alias, "to": to }), || match &to {
+            Some(to) => format!("Programs that ask for {alias} get {to}."),
+            None => format!("{alias} means nothing any more."),
+        });
+        return Ok(0);
+    }
+    let settings = match session.call(Call::Settings).await? {
+        Reply::Settings { settings } => settings,
+        other => return Err(unexpected(&other)),
+    };
+    let aliases = settings.settings.iter().find(|view| view.about.key == "gateway.aliases");
+    let aliases =
+        aliases.map_or_else(|| value_at(&Default::default(), "gateway.aliases"), |view| view.value.clone());
+    output.answer(json!({ "aliases": aliases }), || {
+        let rows: Vec<Vec<String>> = aliases
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(alias, to)| vec![alias.clone(), to.as_str().unwrap_or_default().to_owned()])
+            .collect();
+        match rows.is_empty() {
+            true => "There are no other names.\n\nhint: pilothouse alias gpt-4o-mini --to ROLE".into(),
+            false => table(&["NAME", "MEANS"], rows),
+        }
+    });
+    Ok(0)
+}
+
+/// A call during which memory changes, with what happens meanwhile.
+async fn watched(call: Call, output: &Output) -> Result<Reply, ApiError> {
+    let session = Session::connect()?;
+    let bar = output.progress();
+    let show = |snapshot: &Snapshot| {
+        if let Some(arranging) = &snapshot.arranging {
+            bar.set_message(pilothouse_domain::tray::arranging_line(snapshot, arranging));
+            bar.tick();
+        } else if let Some(switching) = &snapshot.switching {
+            bar.set_message(pilothouse_domain::tray::switching_line(snapshot, switching));
+            bar.tick();
+        }
+    };
+    let reply = session.call_and_watch(call, Call::CancelSwitch, show).await;
+    bar.finish_and_clear();
+    reply
+}
+
+/// Of `status`: the roles in force, each with the model that it stands for.
+pub fn roles(snapshot: &Snapshot) -> Vec<Value> {
+    let role = |view: &pilothouse_domain::scene::RoleView| {
+        json!({
+            "role": view.role, "server": view.held.model.server, "model": view.held.model.model,
+            "instance": view.held.instance, "leads": view.leads, "pinned": view.held.pinned,
+            "priority": view.held.priority, "absent": view.absent,
+        })
+    };
+    snapshot.roles.iter().map(role).collect()
+}

@@ -1,0 +1,347 @@
+//! Scenes: listed, shown, applied, saved, deleted.
+
+use crate::{
+    completing,
+    document::with_reasons,
+    output::{ABSENT, Output, strong, table},
+    session::{Session, unexpected},
+};
+use clap::Subcommand;
+use pilothouse_domain::{
+    notice::seconds,
+    scene::{FREE_MEMORY, RESTORE, RoleSettings, ScenePlan, SceneReport, SceneView},
+    snapshot::Snapshot,
+    switch::{SwitchOutcome, SwitchReport},
+    tray::arranging_line,
+    units::gigabytes,
+};
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use std::{collections::BTreeMap, io::Read, path::PathBuf};
+
+#[derive(Subcommand)]
+pub enum Act {
+    /// Load what a scene holds, on all its servers, or put everything back.
+    Apply {
+        /// A scene of the settings, "Free the memory" or "Restore".
+        #[arg(add = completing::scenes())]
+        name: String,
+        /// Only say what would be done.
+        #[arg(long)]
+        dry_run: bool,
+        /// Cut answers at once where models leave, instead of waiting for them.
+        #[arg(long)]
+        now: bool,
+    },
+    /// Show the roles of a scene, and what applying it would do.
+    Show {
+        #[arg(add = completing::scenes())]
+        name: String,
+    },
+    /// Save what is in memory now as a scene, or what stands in a file.
+    Save {
+        name: String,
+        /// A scene as `scene show --json` prints it; - for standard input.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
+    },
+    /// Take a scene out of the settings; memory stays as it is.
+    Delete {
+        #[arg(add = completing::scenes())]
+        name: String,
+    },
+}
+
+/// As a scene travels in a file.
+#[derive(Serialize, Deserialize)]
+struct Exported {
+    roles: BTreeMap<String, RoleSettings>,
+}
+
+pub async fn list(output: &Output) -> Result<u8, ApiError> {
+    let snapshot = Session::connect()?.snapshot().await?;
+    let documents: Vec<Value> = snapshot.scenes.iter().map(document).collect();
+    let restore_at = snapshot.restore_at;
+    let whole = with_reasons(
+        json!({ "scenes": documents, "restore_at": restore_at }),
+        &[("restore_at", "no scene was applied yet")],
+    );
+    output.answer(whole, || {
+        if snapshot.scenes.is_empty() {
+            return "There are no scenes.\n\nhint: “pilothouse scene save NAME” keeps what is in memory now."
+                .into();
+        }
+        let row = |scene: &SceneView| {
+            let state = match (scene.in_force, scene.changed) {
+                (true, true) => "in force, changed",
+                (true, false) => "in force",
+                (false, _) => "",
+            };
+            let fits = match scene.fits {
+                Some(true) => "yes".to_owned(),
+                Some(false) => format!("no: {}", scene.fits_reason),
+                None => ABSENT.into(),
+            };
+            let needs = scene.needed_bytes.map_or_else(|| ABSENT.into(), gigabytes);
+            let takes = scene.takes_s.map_or_else(|| ABSENT.into(), |s| format!("{s:.1} s"));
+            let roles: Vec<&str> = scene.roles.keys().map(String::as_str).collect();
+            vec![scene.name.clone(), roles.join(", "), needs, fits, takes, state.to_owned()]
+        };
+        let header = ["SCENE", "ROLES", "NEEDS", "FITS", "TAKES", "STATE"];
+        let listed = table(&header, snapshot.scenes.iter().map(row).collect());
+        let restore = if restore_at.is_some() { format!(" and “{RESTORE}”") } else { String::new() };
+        format!("{listed}\n\nAlso: “{FREE_MEMORY}”{restore}.")
+    });
+    Ok(0)
+}
+
+pub async fn run(act: Act, output: &Output) -> Result<u8, ApiError> {
+    match act {
+        Act::Apply { name, dry_run, now } => apply(name, dry_run, now, output).await,
+        Act::Show { name } => show(name, output).await,
+        Act::Save { name, from } => save(name, from, output).await,
+        Act::Delete { name } => {
+            Session::connect()?.call(Call::DeleteScene { name: name.clone() }).await?;
+            output.answer(json!({ "deleted": name }), || format!("{name} is not in the settings any more."));
+            Ok(0)
+        }
+    }
+}
+
+async fn apply(name: String, dry_run: bool, now: bool, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let call = Call::ApplyScene { name: Some(name.clone()), roles: None, dry_run, now };
+    let bar = output.progress();
+    let show = |snapshot: &Snapshot| {
+        if let Some(arranging) = &snapshot.arranging {
+            bar.set_message(arranging_line(snapshot, arranging));
+            bar.tick();
+        }
+    };
+    let reply = session.call_and_watch(call, Call::CancelSwitch, show).await?;
+    bar.finish_and_clear();
+    let Reply::Scene { report } = reply else { return Err(unexpected(&reply)) };
+    Ok(told(&name, &report, output))
+}
+
+/// What a scene did; returns the exit code.
+pub fn told(name: &str, report: &SceneReport, output: &Output) -> u8 {
+    output.answer(json!(report), || text(name, report));
+    match report.outcome {
+        SwitchOutcome::Committed => 0,
+        SwitchOutcome::RolledBack => report.error.as_ref().map_or(1, |error| error.code.exit_code().max(1)),
+        SwitchOutcome::Cancelled => 130,
+    }
+}
+
+fn text(name: &str, report: &SceneReport) -> String {
+    let models = |models: &[pilothouse_domain::model::ModelRef]| {
+        models.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    if report.dry_run {
+        let mut lines = vec![match report.loaded.is_empty() {
+            true => format!("{name}: nothing has to be loaded."),
+            false => format!("{name} would load {}.", models(&report.loaded)),
+        }];
+        if !report.evicted.is_empty() {
+            lines.push(format!("Would leave memory: {}.", models(&report.evicted)));
+        }
+        return lines.join("\n");
+    }
+    let mut lines = vec![match report.outcome {
+        SwitchOutcome::Committed => format!("{name} is in force after {}.", seconds(report.took_ms)),
+        SwitchOutcome::RolledBack => format!("{name} could not be applied; what was before is back."),
+        SwitchOutcome::Cancelled => format!("{name} was cancelled; what was before is back."),
+    }];
+    if let Some(error) = &report.error {
+        lines.push(error.message.clone());
+        lines.extend(error.hint.clone());
+    }
+    lines.extend(report.reason.clone());
+    lines.join("\n")
+}
+
+async fn show(name: String, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    let snapshot = session.snapshot().await?;
+    let alike = |scene: &&SceneView| scene.name.to_lowercase() == name.trim().to_lowercase();
+    let exact = snapshot.scenes.iter().find(|scene| scene.name == name);
+    let Some(scene) = exact.or_else(|| snapshot.scenes.iter().find(alike)) else {
+        return Err(ApiError::not_found(format!("There is no scene “{name}”."))
+            .hint("“pilothouse scenes” lists them."));
+    };
+    let call = Call::PlanScene { name: Some(scene.name.clone()), roles: None };
+    let plan = match session.call(call).await {
+        Ok(Reply::ScenePlan { plan }) => Ok(plan),
+        Ok(other) => return Err(unexpected(&other)),
+        // A scene whose model is gone is shown all the same.
+        Err(error) => Err(error),
+    };
+    let shown = with_reasons(
+        json!({ "plan": plan.as_ref().ok(), "plan_absent": plan.as_ref().err().map(|error| &error.message) }),
+        &[],
+    );
+    let mut whole = document(scene);
+    if let (Value::Object(whole), Value::Object(shown), Ok(exported)) =
+        (&mut whole, shown, serde_json::to_value(Exported { roles: scene.roles.clone() }))
+    {
+        whole.extend(shown);
+        whole.insert("settings".into(), exported);
+    }
+    output.answer(whole, || described(scene, &plan));
+    Ok(0)
+}
+
+fn described(scene: &SceneView, plan: &Result<ScenePlan, ApiError>) -> String {
+    let told = |text: Option<String>| text.unwrap_or_else(|| ABSENT.into());
+    let bytes = |role: &str| plan.as_ref().ok().and_then(|plan| plan.role_bytes.get(role).copied().flatten());
+    let row = |(role, settings): (&String, &RoleSettings)| {
+        vec![
+            role.clone(),
+            settings.model.clone(),
+            settings.server.clone(),
+            told(settings.context.map(|tokens| tokens.to_string())),
+            told(settings.parallel.map(|parallel| parallel.to_string())),
+            told(settings.kv_type.map(|kv| kv.name().to_owned())),
+            if settings.pinned { "yes".into() } else { String::new() },
+            settings.priority.word().to_owned(),
+            told(settings.idle_s.map(|idle| format!("{} min", idle.div_ceil(60)))),
+            told(bytes(role).map(gigabytes)),
+        ]
+    };
+    let header =
+        ["ROLE", "MODEL", "SERVER", "CONTEXT", "AT A TIME", "KV", "PIN", "PRIORITY", "IDLE LIMIT", "NEEDS"];
+    let mut parts = vec![strong(&scene.name), table(&header, scene.roles.iter().map(row).collect())];
+    match plan {
+        Ok(plan) => {
+            if let Some(refusal) = &plan.refusal {
+                parts.push(refusal.message.clone());
+                parts.extend(plan.offers.iter().map(|offer| {
+                    let enough = if offer.enough { "" } else { ", not enough alone" };
+                    format!("- {}: frees {}{enough}", offer.what, gigabytes(offer.frees_bytes))
+                }));
+            } else {
+                let free = plan.free_bytes.map(|free| format!(", {} stay free", gigabytes(free)));
+                let takes = plan.takes_s.map_or_else(
+                    || "how long it takes is not known yet".to_owned(),
+                    |seconds| format!("about {seconds:.1} s"),
+                );
+                parts.push(format!("Applying it: {takes}{}.", free.unwrap_or_default()));
+            }
+        }
+        Err(error) => parts.push(error.message.clone()),
+    }
+    parts.join("\n")
+}
+
+/// As `scenes` lists it.
+fn document(scene: &SceneView) -> Value {
+    let role = |(role, settings): (&String, &RoleSettings)| {
+        with_reasons(
+            json!({
+                "role": role,
+                "server": settings.server,
+                "model": settings.model,
+                "context": settings.context,
+                "parallel": settings.parallel,
+                "kv": settings.kv_type,
+                "pinned": settings.pinned,
+                "priority": settings.priority,
+                "idle_s": settings.idle_s,
+            }),
+            &[
+                ("context", "as its server loads it"),
+                ("parallel", "as its server loads it"),
+                ("kv", "as its server loads it"),
+                ("idle_s", "it stays"),
+            ],
+        )
+    };
+    with_reasons(
+        json!({
+            "name": scene.name,
+            "in_force": scene.in_force,
+            "changed": scene.changed,
+            "roles": scene.roles.iter().map(role).collect::<Vec<_>>(),
+            "needed_bytes": scene.needed_bytes,
+            "fits": scene.fits,
+            "fits_reason": scene.fits_reason,
+            "takes_s": scene.takes_s,
+        }),
+        &[
+            ("needed_bytes", "what a model takes is not known yet"),
+            ("fits", &scene.fits_reason),
+            ("takes_s", "not each of its models was loaded yet"),
+        ],
+    )
+}
+
+async fn save(name: String, from: Option<PathBuf>, output: &Output) -> Result<u8, ApiError> {
+    let roles = from.map(|file| read(&file)).transpose()?;
+    let session = Session::connect()?;
+    session.call(Call::SaveScene { name: name.clone(), roles, renames: None }).await?;
+    let snapshot = session.snapshot().await?;
+    let scene = snapshot.scenes.iter().find(|scene| scene.name == name.trim());
+    let roles = scene.map_or(0, |scene| scene.roles.len());
+    output.answer(scene.map_or_else(|| json!({ "name": name }), document), || {
+        let of = if roles == 1 { "1 role".to_owned() } else { format!("{roles} roles") };
+        format!("{name} is saved with {of}.\napply it: pilothouse scene apply “{name}”")
+    });
+    Ok(0)
+}
+
+/// The most that a scene in a file may take.
+const MOST_BYTES: u64 = 1 << 20;
+
+/// A scene in a file: what `scene show --json` prints, or just its `roles`.
+fn read(file: &std::path::Path) -> Result<BTreeMap<String, RoleSettings>, ApiError> {
+    let invalid = |why: String| ApiError::new(ErrorCode::InvalidCall, why);
+    let mut text = String::new();
+    let read = match file.as_os_str() == "-" {
+        true => std::io::stdin().take(MOST_BYTES).read_to_string(&mut text),
+        false => std::fs::File::open(file).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut text)),
+    };
+    read.map_err(|error| invalid(format!("{} cannot be read: {error}.", file.display())))?;
+    let whole: Value = serde_json::from_str(&text)
+        .map_err(|error| invalid(format!("{} is no JSON: {error}.", file.display())))?;
+    let settings = whole.get("settings").unwrap_or(&whole).clone();
+    let exported: Exported = serde_json::from_value(settings).map_err(|error| {
+        invalid(format!("{} is no scene: {error}.", file.display()))
+            .hint("“pilothouse scene show NAME --json” prints one.")
+    })?;
+    Ok(exported.roles)
+}
+
+/// What an undo did; returns the exit code.
+pub fn told_undone(reply: Reply, output: &Output) -> Result<u8, ApiError> {
+    match reply {
+        Reply::Switch { report } => {
+            let code = if report.outcome == SwitchOutcome::Committed { 0 } else { 1 };
+            output.answer(json!(report), || undone(&report));
+            Ok(code)
+        }
+        Reply::Scene { report } => {
+            Ok(told(report.scene.clone().as_deref().unwrap_or("What was before"), &report, output))
+        }
+        Reply::Unloaded { took_ms, deactivated, .. } => {
+            let document = json!({
+                "switch_id": null, "switch_id_absent": "a deactivation has none",
+                "from": deactivated, "to": null, "to_absent": "no model is active",
+                "outcome": SwitchOutcome::Committed, "took_ms": took_ms, "load_ms": null,
+                "load_ms_absent": "nothing was loaded", "first_token_ms": null,
+                "first_token_ms_absent": "nothing was loaded", "steps": [], "reason": null, "reason_absent": "it was undone",
+            });
+            output.answer(document, || "No model is active again.".into());
+            Ok(0)
+        }
+        other => Err(unexpected(&other)),
+    }
+}
+
+fn undone(report: &SwitchReport) -> String {
+    match &report.error {
+        None => format!("{} is active again after {}.", report.to, seconds(report.took_ms)),
+        Some(error) => format!("{} could not be made active again: {}", report.to, error.message),
+    }
+}

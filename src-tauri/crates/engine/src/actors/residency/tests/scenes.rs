@@ -1,0 +1,299 @@
+//! Scenes: several roles over two servers, all of them or none.
+
+use super::*;
+use crate::actors::residency::{Aim, Undone};
+use pilothouse_domain::{notice::Notice, scene::SceneReport};
+
+/// Two servers with room for everything, `a` active.
+async fn two(room: u64) -> (Scene, FakeServer, FakeServer) {
+    let memory = Memory::of(room);
+    let one = server("one", &memory).with_model("a", 10).with_model("b", 10).with_model("c", 10);
+    let two = server("two", &memory).with_model("d", 10).with_model("e", 10);
+    let scene = Scene::start(&[one.clone(), two.clone()], &FakeJournal::default()).await;
+    scene.switch("a").await.unwrap();
+    (scene, one, two)
+}
+
+const HYBRID: [(&str, &str); 3] = [("critical", "b"), ("background", "d"), ("small", "e")];
+
+fn committed(report: &Result<SceneReport, ApiError>) -> bool {
+    matches!(report, Ok(report) if report.outcome == SwitchOutcome::Committed)
+}
+
+fn there(scene: &Scene) -> (Vec<String>, Option<String>, String, Vec<(String, Option<String>)>) {
+    (scene.held(), scene.active(), scene.route(), scene.roles())
+}
+
+fn role(role: &str, instance: &str) -> (String, Option<String>) {
+    (role.into(), Some(instance.into()))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scene_of_three_roles_over_two_servers_is_in_memory_and_active_follows_its_lead() {
+    let (scene, one, two) = two(100).await;
+    let report = scene.apply("Hybrid", &HYBRID).await.unwrap();
+    assert_eq!(report.outcome, SwitchOutcome::Committed, "{report:?}");
+    assert_eq!(scene.held(), ["b", "d", "e"]);
+    assert_eq!((scene.active().as_deref(), scene.route()), (Some("b"), "b".into()));
+    assert_eq!(scene.roles(), [role("background", "d"), role("critical", "b"), role("small", "e")]);
+    assert_eq!(scene.route_of("background"), "d");
+    assert_eq!(scene.journal.kept_active(), Some(active("one", "b")));
+    assert!(report.evicted.iter().any(|model| model.model == "a"));
+    // Each gave a real answer before it took up its role, and the model before left last.
+    for (server, name) in [(&one, "b"), (&two, "d"), (&two, "e")] {
+        assert!(server.acts().contains(&Act::Spoke(name.into())), "{name}");
+    }
+    assert_eq!(one.acts().last(), Some(&Act::Unloaded("a".into())));
+    let told: Vec<Notice> = scene.now().notices.clone();
+    assert!(told.iter().any(|notice| notice.title == "Hybrid is in force"), "{told:?}");
+    // The same again: nothing has to be done.
+    let (loads, unloads) = (one.loads() + two.loads(), one.unloads() + two.unloads());
+    assert!(committed(&scene.apply("Hybrid", &HYBRID).await));
+    assert_eq!((one.loads() + two.loads(), one.unloads() + two.unloads()), (loads, unloads));
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_room_the_model_before_answers_until_the_commit() {
+    let (scene, ..) = two(100).await;
+    let applying = scene.applying("Hybrid", &HYBRID);
+    for _ in 0..11 {
+        assert_eq!(scene.route(), "a");
+        drop(scene.lease().await.unwrap());
+        scene.rest(1).await;
+    }
+    assert!(committed(&applying.await.unwrap()));
+    assert_eq!(scene.route(), "b");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_room_what_leaves_anyway_goes_first() {
+    let (scene, one, _) = two(30).await;
+    let report = scene.apply("Hybrid", &HYBRID).await.unwrap();
+    assert_eq!((report.outcome, report.error), (SwitchOutcome::Committed, None));
+    assert_eq!(scene.held(), ["b", "d", "e"]);
+    let acts = one.acts();
+    let at = |act: Act| acts.iter().position(|one| *one == act);
+    assert!(at(Act::Unloaded("a".into())).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_what_was_there_is_there_again() {
+    type Break = fn(&FakeServer, &FakeServer);
+    let refused: Fault = failing();
+    let breaks: [(&str, Break); 9] = [
+        ("the first load is refused", |one, _| one.faults(|f| f.load = failing())),
+        ("the second load is refused", |_, two| two.faults(|f| f.load = failing())),
+        ("the third load is refused", |_, two| {
+            two.faults(|f| f.next_loads = [Fault::None, failing()].into());
+        }),
+        ("a proof fails", |_, two| two.faults(|f| f.generate = failing())),
+        ("the proof of the lead fails", |one, _| one.faults(|f| f.generate = failing())),
+        ("a load never ends", |_, two| two.faults(|f| f.load = Fault::Hang)),
+        ("a proof never ends", |_, two| two.faults(|f| f.generate = Fault::Hang)),
+        ("a list cannot be had", |_, two| two.faults(|f| f.list = failing())),
+        ("a server does not answer", |_, two| two.faults(|f| f.list = Fault::Hang)),
+    ];
+    assert!(matches!(refused, Fault::Fail(_)));
+    for room in [100, 30] {
+        for (what, break_it) in breaks {
+            let (scene, one, two) = two(room).await;
+            scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (10, 20));
+            let before = there(&scene);
+            break_it(&one, &two);
+            let report = scene.apply("Hybrid", &HYBRID).await;
+            assert!(!committed(&report), "{what}, room {room}: {report:?}");
+            for server in [&one, &two] {
+                server.faults(|faults| *faults = Default::default());
+            }
+            scene.rest(45).await;
+            assert_eq!(there(&scene), before, "{what}, room {room}: {report:?}");
+            assert!(scene.now().arranging.is_none(), "{what}");
+            drop(scene.lease().await.unwrap());
+            // And it can be applied afterwards.
+            assert!(committed(&scene.apply("Hybrid", &HYBRID).await), "{what}, room {room}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_dies_in_the_middle_puts_back_what_the_other_had() {
+    let (scene, _, two) = two(100).await;
+    let before = there(&scene);
+    let applying = scene.applying("Hybrid", &HYBRID);
+    scene.rest(6).await;
+    two.die();
+    let report = applying.await.unwrap();
+    assert!(!committed(&report), "{report:?}");
+    two.come_back();
+    scene.rest(60).await;
+    assert_eq!(there(&scene), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelled_at_every_second_it_is_put_back_or_done() {
+    for room in [100, 30] {
+        let mut cancelled = 0;
+        for second in 0..16 {
+            let (scene, ..) = two(room).await;
+            let before = there(&scene);
+            let applying = scene.applying("Hybrid", &HYBRID);
+            scene.rest(second).await;
+            let asked = scene.residency.cancel().await;
+            let report = applying.await.unwrap();
+            scene.rest(30).await;
+            if committed(&report) {
+                assert_eq!(scene.held(), ["b", "d", "e"], "{second}: {asked:?}");
+            } else {
+                cancelled += 1;
+                assert_eq!(there(&scene), before, "cancelled after {second} s, room {room}: {report:?}");
+            }
+        }
+        assert!(cancelled > 8, "{cancelled}");
+    }
+}
+
+/// Our own death at every second: the next life has exactly one of the two sets.
+#[test]
+fn our_own_death_at_any_moment_leaves_the_set_before_or_the_one_after() {
+    for room in [100, 30] {
+        let (mut before_count, mut after_count) = (0, 0);
+        for half_second in 0..36 {
+            let memory = Memory::of(room);
+            let one = server("one", &memory).with_model("a", 10).with_model("b", 10);
+            let two = server("two", &memory).with_model("d", 10).with_model("e", 10);
+            let journal = FakeJournal::default();
+            let servers = [one, two];
+            life(async {
+                let scene = Scene::start(&servers, &journal).await;
+                scene.switch("a").await.unwrap();
+                let _applying = scene.applying("Hybrid", &HYBRID);
+                tokio::time::sleep(Duration::from_millis(half_second * 500)).await;
+            });
+            let (active, held, roles, route) = life(async {
+                let scene = Scene::start(&servers, &journal).await;
+                scene.rest(120).await;
+                (scene.active(), scene.held(), scene.roles(), scene.route())
+            });
+            match active.as_deref() {
+                Some("a") => {
+                    before_count += 1;
+                    assert_eq!(held, ["a"], "died after {half_second} half seconds, room {room}");
+                    assert!(roles.is_empty());
+                }
+                Some("b") => {
+                    after_count += 1;
+                    assert_eq!(held, ["b", "d", "e"], "died after {half_second} half seconds, room {room}");
+                    assert_eq!(roles.len(), 3);
+                }
+                other => panic!("{other:?} is active after {half_second}"),
+            }
+            assert_eq!(Some(route), active);
+        }
+        assert!(before_count > 5 && after_count > 2, "{before_count} {after_count}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scene_is_taken_back_within_a_minute_and_not_later() {
+    let (scene, ..) = two(100).await;
+    let before = there(&scene);
+    scene.apply("Hybrid", &HYBRID).await.unwrap();
+    let undo = scene.now().undo.clone().unwrap();
+    assert_eq!((undo.done.as_str(), undo.back_to.as_deref()), ("Hybrid is in force", Some("a")));
+    let undone = scene.residency.undo().await.unwrap();
+    assert!(matches!(undone, Undone::Scene(report) if report.outcome == SwitchOutcome::Committed));
+    assert_eq!(there(&scene), before);
+    assert!(scene.now().undo.is_none(), "what takes back is not taken back itself");
+    assert_eq!(scene.residency.undo().await.unwrap_err().code, ErrorCode::NotFound);
+    scene.apply("Hybrid", &HYBRID).await.unwrap();
+    scene.rest(61).await;
+    assert!(scene.now().undo.is_none());
+    assert_eq!(scene.residency.undo().await.unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_switch_is_taken_back_too_and_the_lead_follows_it() {
+    let (scene, ..) = two(100).await;
+    scene.apply("Hybrid", &HYBRID).await.unwrap();
+    scene.switch("c").await.unwrap();
+    assert_eq!(scene.held(), ["c", "d", "e"], "what others stand for stays");
+    assert_eq!(scene.roles()[1], role("critical", "c"));
+    assert!(matches!(scene.residency.undo().await.unwrap(), Undone::Switch(_)));
+    assert_eq!((scene.held(), scene.route()), (vec!["b".into(), "d".into(), "e".into()], "b".into()));
+    assert_eq!(scene.roles()[1], role("critical", "b"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_another_role_stands_for_stays_when_active_moves_on() {
+    let (scene, ..) = two(100).await;
+    scene.apply("Pair", &[("critical", "b"), ("other", "b"), ("small", "e")]).await.unwrap();
+    scene.switch("c").await.unwrap();
+    assert_eq!(scene.held(), ["b", "c", "e"]);
+    assert_eq!(scene.roles(), [role("critical", "c"), role("other", "b"), role("small", "e")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn free_the_memory_and_restore_are_scenes_too() {
+    let (scene, ..) = two(100).await;
+    scene.apply("Hybrid", &HYBRID).await.unwrap();
+    let before = there(&scene);
+    let free = Aim::Roles { scene: Some("Free the memory".into()), roles: vec![] };
+    scene.residency.apply(free, false, false).await.unwrap();
+    assert_eq!((scene.held(), scene.active(), scene.route()), (vec![], None, "none".into()));
+    assert!(scene.now().restore_at.is_some());
+    scene.residency.apply(Aim::Before, false, false).await.unwrap();
+    assert_eq!(there(&scene), before);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_others_have_loaded_stays_and_a_dry_run_does_nothing() {
+    let (scene, one, two) = two(100).await;
+    one.load_by_owner("c", Expiry::Never);
+    scene.rest(10).await;
+    let (loads, unloads) = (one.loads() + two.loads(), one.unloads() + two.unloads());
+    let aim = scene.aim("Hybrid", &HYBRID);
+    let dry = scene.residency.apply(aim.clone(), false, true).await.unwrap();
+    let names: Vec<&str> = dry.steps.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["load", "prove", "load", "prove", "load", "prove", "commit", "unload"]);
+    assert!(dry.dry_run && dry.evicted.len() == 1);
+    let plan = scene.residency.plan(aim).await.unwrap();
+    assert_eq!(plan.steps.len(), 8);
+    assert_eq!((one.loads() + two.loads(), one.unloads() + two.unloads()), (loads, unloads));
+    scene.apply("Hybrid", &HYBRID).await.unwrap();
+    assert_eq!(scene.held(), ["b", "c", "d", "e"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_scenes_join_and_an_unequal_wish_takes_over() {
+    let (scene, one, two) = two(100).await;
+    let (first, second) = (scene.applying("Hybrid", &HYBRID), scene.applying("Hybrid", &HYBRID));
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert!(committed(&first) && first == second);
+    assert_eq!(one.loads() + two.loads(), 4, "a, and each once");
+    let applying = scene.applying("One", &[("critical", "a")]);
+    scene.rest(1).await;
+    let switched = scene.switch("c").await.unwrap();
+    assert_eq!(switched.outcome, SwitchOutcome::Committed);
+    assert!(!committed(&applying.await.unwrap()));
+    assert_eq!((scene.route(), scene.held()), ("c".into(), vec!["c".into(), "d".into(), "e".into()]));
+    let switching = scene.click(wanted("a"));
+    scene.rest(1).await;
+    assert!(committed(&scene.apply("One", &[("critical", "b")]).await));
+    assert_eq!(switching.await.unwrap().unwrap().outcome, SwitchOutcome::Cancelled);
+    assert_eq!(scene.held(), ["b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn answers_under_way_end_before_their_model_leaves_or_are_cut_at_once_if_wished() {
+    for (now, cut) in [(false, 0), (true, 1)] {
+        let (scene, one, _) = two(100).await;
+        let lease = scene.lease().await.unwrap();
+        let (residency, aim) = (scene.residency.clone(), scene.aim("Hybrid", &HYBRID));
+        let applying = tokio::spawn(async move { residency.apply(aim, now, false).await });
+        scene.rest(20).await;
+        assert_eq!(one.held().contains(&"a".to_owned()), !now, "{now}");
+        drop(lease);
+        let report = applying.await.unwrap().unwrap();
+        assert_eq!((report.outcome, report.answers_cut), (SwitchOutcome::Committed, cut), "{report:?}");
+    }
+}

@@ -1,0 +1,229 @@
+//! What the one address adds to an answer: the same requests straight to a server that answers at once, through the gateway, and
+//! through any other proxies, in turns, so that a noisy machine is noisy for all of them.
+//!
+//! `stream_cost [--upstream PORT] [--via NAME=HOST:PORT]... [--rounds N] [--only stream-64]`. A proxy given by `--via` passes everything on to
+//! 127.0.0.1 and the port of `--upstream`. Printed are medians over all rounds: the time of an answer, what the way adds to it, and
+//! answers a second as a share of those of the direct way.
+
+use pilothouse_domain::endpoint::Endpoint;
+use pilothouse_gateway::Gateway;
+use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
+use std::{
+    io::{self, Error},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    runtime::Builder,
+    task::JoinSet,
+};
+
+const CHUNKS: usize = 64;
+/// As long as a token of llama-server with its JSON around it.
+const CHUNK: &str = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\" word\"}}],\"created\":1796000000,\
+                     \"id\":\"chatcmpl-Xa1Wq2\",\"model\":\"a\",\"object\":\"chat.completion.chunk\"}\n\n";
+
+/// Options as they are written on the command line.
+struct Options {
+    upstream: u16,
+    via: Vec<(String, String)>,
+    rounds: usize,
+    only: Option<String>,
+}
+
+fn options() -> Options {
+    let mut options = Options { upstream: 0, via: vec![], rounds: 15, only: None };
+    let mut words = std::env::args().skip(1);
+    while let (Some(name), Some(value)) = (words.next(), words.next()) {
+        match name.as_str() {
+            "--upstream" => options.upstream = value.parse().unwrap_or_default(),
+            "--only" => options.only = Some(value),
+            "--rounds" => options.rounds = value.parse().unwrap_or(options.rounds),
+            _ => options.via.extend(value.split_once('=').map(|(name, at)| (name.to_owned(), at.to_owned()))),
+        }
+    }
+    options
+}
+
+/// Answers at once: a stream in pieces, each written by itself as servers do, or one short document.
+async fn answer(mut connection: TcpStream) -> io::Result<()> {
+    connection.set_nodelay(true)?;
+    let mut request = Vec::new();
+    loop {
+        let (length, streams) = loop {
+            if let Some(found) = whole_request(&request) {
+                break found;
+            }
+            if connection.read_buf(&mut request).await? == 0 {
+                return Ok(());
+            }
+        };
+        request.drain(..length);
+        if !streams {
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{\"choices\":[]}";
+            connection.write_all(head.as_bytes()).await?;
+            continue;
+        }
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+        connection.write_all(head.as_bytes()).await?;
+        let piece = format!("{:x}\r\n{CHUNK}\r\n", CHUNK.len());
+        for _ in 0..CHUNKS {
+            connection.write_all(piece.as_bytes()).await?;
+        }
+        connection.write_all(b"e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n").await?;
+    }
+}
+
+/// The length of the first request, and whether it wants a stream.
+fn whole_request(bytes: &[u8]) -> Option<(usize, bool)> {
+    let text = String::from_utf8_lossy(bytes);
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    let length: usize = value(head, "content-length")?.parse().ok()?;
+    (body.len() >= length).then(|| (head.len() + 4 + length, body.contains("\"stream\":true")))
+}
+
+fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(':'))
+        .find(|(key, _)| key.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+/// One client that asks again and again on one connection, as SDKs do. How long each answer took.
+async fn client(address: String, streams: bool, answers: usize) -> io::Result<Vec<f64>> {
+    let mut connection = TcpStream::connect(&address).await?;
+    connection.set_nodelay(true)?;
+    let body = format!(
+        "{{\"model\":\"active\",\"stream\":{streams},\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}]}}"
+    );
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let (mut took, mut read) = (Vec::with_capacity(answers), Vec::with_capacity(64 << 10));
+    for _ in 0..answers {
+        read.clear();
+        let begun = Instant::now();
+        connection.write_all(request.as_bytes()).await?;
+        while !is_whole(&read) {
+            if connection.read_buf(&mut read).await? == 0 {
+                return Err(Error::other(String::from_utf8_lossy(&read).into_owned()));
+            }
+        }
+        took.push(begun.elapsed().as_secs_f64() * 1e3);
+        if !read.starts_with(b"HTTP/1.1 200") {
+            return Err(Error::other(String::from_utf8_lossy(&read).into_owned()));
+        }
+    }
+    Ok(took)
+}
+
+/// A stream ends with the empty chunk; a document has its length.
+fn is_whole(read: &[u8]) -> bool {
+    if read.ends_with(b"\r\n0\r\n\r\n") {
+        return true;
+    }
+    let begin = String::from_utf8_lossy(&read[..read.len().min(1024)]);
+    let Some((head, _)) = begin.split_once("\r\n\r\n") else { return false };
+    value(head, "content-length")
+        .and_then(|length| length.parse().ok())
+        .is_some_and(|length: usize| read.len() >= head.len() + 4 + length)
+}
+
+/// So many clients at once. The times of their answers, and answers a second.
+async fn round(address: &str, clients: usize, streams: bool) -> io::Result<(Vec<f64>, f64)> {
+    let each = if clients == 1 { 150 } else { 12 };
+    let begun = Instant::now();
+    let mut all = JoinSet::new();
+    for _ in 0..clients {
+        all.spawn(client(address.to_owned(), streams, each));
+    }
+    let mut took = Vec::new();
+    while let Some(one) = all.join_next().await {
+        took.extend(one.map_err(Error::other)??);
+    }
+    let a_second = took.len() as f64 / begun.elapsed().as_secs_f64();
+    Ok((took, a_second))
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+async fn gateway(upstream: u16) -> Result<Gateway, Error> {
+    let target = Target {
+        server: "s".into(),
+        model: "a".into(),
+        instance: "a".into(),
+        openai: Endpoint { base_url: format!("http://127.0.0.1:{upstream}/v1"), key: None },
+        slots: 256,
+    };
+    let leases = Leases::default();
+    let active = ActiveRoute::Open(target.clone());
+    leases.set_routes(Arc::new(Routes { active, loaded: vec![target], ..Routes::default() }));
+    Gateway::start(0, &[], leases).await.map_err(Error::other)
+}
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+fn main() -> Result<(), Error> {
+    let Options { upstream, via, rounds, only } = options();
+    // Each side has a thread of its own, the gateway those that it has in the app.
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let listener = TcpListener::bind(("127.0.0.1", upstream)).await?;
+            let _ = tell.send(listener.local_addr()?.port());
+            loop {
+                let (connection, _) = listener.accept().await?;
+                tokio::spawn(answer(connection));
+            }
+            #[expect(unreachable_code, reason = "says what the loop may fail with")]
+            Ok::<(), Error>(())
+        })
+    });
+    let upstream = told.recv().map_err(Error::other)?;
+    let app = Builder::new_multi_thread().enable_all().build()?;
+    let gateway = app.block_on(gateway(upstream))?;
+    let mut ways = vec![
+        ("direct".to_owned(), format!("127.0.0.1:{upstream}")),
+        ("gateway".to_owned(), gateway.address().to_string()),
+    ];
+    ways.extend(via);
+    let load = Builder::new_current_thread().enable_all().build()?;
+    for (what, streams, clients) in
+        [("whole", false, 1), ("whole", false, 64), ("stream", true, 1), ("stream", true, 64)]
+    {
+        if only.as_ref().is_some_and(|only| *only != format!("{what}-{clients}")) {
+            continue;
+        }
+        let mut times = vec![Vec::new(); ways.len()];
+        let mut added = vec![Vec::new(); ways.len()];
+        let mut shares = vec![Vec::new(); ways.len()];
+        for _ in 0..rounds {
+            let mut direct = (0.0, 0.0);
+            for (n, (_, address)) in ways.iter().enumerate() {
+                let (mut took, a_second) = load.block_on(round(address, clients, streams))?;
+                let time = median(&mut took);
+                if n == 0 {
+                    direct = (time, a_second);
+                }
+                times[n].push(time);
+                added[n].push(time - direct.0);
+                shares[n].push(a_second / direct.1);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for (n, (name, _)) in ways.iter().enumerate() {
+            let (time, added, share) = (median(&mut times[n]), median(&mut added[n]), median(&mut shares[n]));
+            println!(
+                "{what:6} {clients:2} clients  {name:10} {time:8.3} ms  {added:+8.3} ms  {share:5.2} of direct"
+            );
+        }
+    }
+    app.block_on(gateway.stop());
+    Ok(())
+}

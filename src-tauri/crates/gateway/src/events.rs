@@ -1,0 +1,96 @@
+//! Events of a stream that the gateway says itself, in the words of each dialect.
+
+use super::{
+    path::{Dialect, shown},
+    refusal::Refusal,
+};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+/// How the events of a stream look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Events {
+    /// `data: {…}` lines that end with `data: [DONE]`.
+    OpenAi,
+    /// OpenAI's responses and others: named events, without a closing mark that is common to all.
+    Responses,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+impl Events {
+    /// Those of a path, as [`super::path::ApiPath::text`] has it. `None`: its answers are no such streams as a rule.
+    pub fn of(path: &str) -> Option<Self> {
+        match path {
+            "chat/completions" | "completions" => Some(Self::OpenAi),
+            "messages" => Some(Self::Anthropic),
+            "responses" => Some(Self::Responses),
+            _ => None,
+        }
+    }
+
+    /// The event that says why an answer ends without its end.
+    pub fn error(self, refusal: &Refusal) -> Bytes {
+        let Refusal { code, message, param, .. } = refusal;
+        match self {
+            Self::OpenAi => self.event(&refusal.document(Dialect::OpenAi)),
+            Self::Anthropic => self.event(&refusal.document(Dialect::Anthropic)),
+            Self::Responses => {
+                self.event(&json!({ "type": "error", "code": code, "message": message, "param": param }))
+            }
+        }
+    }
+
+    /// The error of a server as an event, where it is one of this dialect already.
+    pub fn own_error(self, said: &Value) -> Option<Bytes> {
+        let is_error = said["error"].is_object();
+        let fits = match self {
+            Self::OpenAi => is_error,
+            Self::Anthropic => is_error && said["type"] == "error",
+            Self::Responses => false,
+        };
+        fits.then(|| self.event(said))
+    }
+
+    fn event(self, document: &Value) -> Bytes {
+        let name = if self == Self::OpenAi { "" } else { "event: error\n" };
+        format!("{name}data: {document}\n\n").into()
+    }
+
+    /// What keeps a client patient: an event of Anthropic's, a comment elsewhere, which every reader of events skips.
+    pub fn beat(self, waiting_for: &str) -> Bytes {
+        match self {
+            Self::Anthropic => Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
+            Self::OpenAi | Self::Responses => format!(": waiting for {}\n\n", shown(waiting_for)).into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    #[test]
+    fn each_dialect_has_its_own_error_and_its_own_sign_of_life() {
+        let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "does_not_fit", "a\nb").about("model");
+        for (events, begin, wanted) in [
+            (Events::OpenAi, "data: {", "\"code\":\"does_not_fit\""),
+            (Events::Responses, "event: error\ndata: {", "\"type\":\"error\""),
+            (Events::Anthropic, "event: error\ndata: {", "\"overloaded_error\""),
+        ] {
+            let said = String::from_utf8(events.error(&refusal).to_vec()).unwrap();
+            assert!(said.starts_with(begin) && said.contains(wanted) && said.ends_with("}\n\n"), "{said}");
+            assert_eq!(said.matches('\n').count(), begin.matches('\n').count() + 2, "one event: {said}");
+            let beat = String::from_utf8(events.beat("a\nb to be loaded").to_vec()).unwrap();
+            assert!(beat.ends_with("\n\n") && !beat[..beat.len() - 2].contains("\n\n"), "{beat}");
+            assert_eq!(beat.starts_with(": waiting for a\\u{a}b to be loaded"), events != Events::Anthropic);
+        }
+        let theirs = json!({ "error": { "message": "too long" } });
+        assert!(Events::OpenAi.own_error(&theirs).is_some());
+        assert!(
+            Events::Anthropic.own_error(&theirs).is_none() && Events::Responses.own_error(&theirs).is_none()
+        );
+        assert!(Events::OpenAi.own_error(&json!({ "error": "text" })).is_none());
+    }
+}
