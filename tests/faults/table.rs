@@ -3,6 +3,10 @@
 use std::{collections::BTreeSet, path::Path};
 
 const TABLE: &str = include_str!("../FAULTS.md");
+/// From here on each failure stands with all of its tests, those of the engine on scripted servers among them.
+const BY_FAILURE: &str = "## A change of what is in memory\n";
+const RESIDENCY: &str = "../src-tauri/crates/engine/src/actors/residency";
+
 /// The sources of a folder beside the table.
 fn sources(folder: &str) -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
@@ -14,8 +18,8 @@ fn sources(folder: &str) -> Vec<String> {
 }
 
 fn tests_in(source: &str) -> impl Iterator<Item = &str> {
-    let functions =
-        source.split("test(flavor = \"multi_thread\")]\n").chain(source.split("#[test]\n")).skip(1);
+    let marks = ["test(flavor = \"multi_thread\")]\n", "test(start_paused = true)]\n", "#[test]\n"];
+    let functions = marks.into_iter().flat_map(|mark| source.split(mark).skip(1));
     functions.filter_map(|text| {
         let rest = text.strip_prefix("async fn ").or_else(|| text.strip_prefix("fn "))?;
         rest.split('(').next()
@@ -24,7 +28,8 @@ fn tests_in(source: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn every_fault_has_a_test_and_every_test_a_row() {
-    let named: Vec<&str> = TABLE
+    let (table, _) = TABLE.split_once(BY_FAILURE).unwrap();
+    let named: Vec<&str> = table
         .lines()
         .filter(|line| line.starts_with("| ") && line.contains('`'))
         .filter_map(|line| line.rsplit('`').nth(1))
@@ -43,4 +48,19 @@ fn every_fault_has_a_test_and_every_test_a_row() {
     assert!(without_row.is_empty(), "tests without a row: {without_row:?}");
     println!("{} faults", rows.len());
     assert!(rows.len() >= 40, "{} faults", rows.len());
+}
+
+#[test]
+fn every_test_that_a_failure_of_a_change_names_is_there() {
+    let (_, table) = TABLE.split_once(BY_FAILURE).unwrap();
+    let folders = ["faults", "journeys", "storms", "storms/kills", RESIDENCY, &format!("{RESIDENCY}/tests")];
+    let sources = folders.map(sources).concat();
+    let tests: BTreeSet<&str> = sources.iter().flat_map(|source| tests_in(source)).collect();
+    let rows = table.lines().filter(|line| line.starts_with("| "));
+    // Every second piece between the marks is what they enclose; a flag of the command line is no test.
+    let named: BTreeSet<&str> =
+        rows.flat_map(|row| row.split('`').skip(1).step_by(2)).filter(|name| name.contains('_')).collect();
+    let unknown: Vec<_> = named.difference(&tests).collect();
+    assert!(unknown.is_empty(), "tests that are not there: {unknown:?}");
+    assert!(named.len() >= 30, "{} tests", named.len());
 }
