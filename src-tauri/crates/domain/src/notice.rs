@@ -105,6 +105,11 @@ pub enum Happening {
         scene: Option<String>,
         took_ms: u64,
     },
+    /// Memory ran short, and an idle model gave way.
+    GaveWay {
+        title: String,
+        why: String,
+    },
     /// It could not be applied; what was before is back.
     ScenePutBack {
         scene: Option<String>,

@@ -39,6 +39,11 @@ pub fn draft(happening: &Happening) -> Draft {
             let (title, body) = (format!("{name} is in force"), format!("After {}.", seconds(*took_ms)));
             Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, format!("scene:{name}")).own(true)
         }
+        H::GaveWay { title, why } => {
+            let body = format!("It was idle, and {why}. It comes back with the next request.");
+            let head = format!("{title} left memory");
+            Draft::new(NoticeLevel::Info, NoticeKind::Switch, head, body, "gave-way".into())
+        }
         H::ScenePutBack { scene, error, refused } => {
             let name = scene.as_deref().unwrap_or("The set of roles");
             let title = format!("{name} could not be applied");

@@ -1,12 +1,14 @@
 //! What shall be in memory: the pure half of the actor `residency`, the one owner of it.
 //!
-//! `arrangement` says what a set of roles means for the memory, `arrival` what a request means beside what is under way, `plan` in which order a switch works and how it is undone,
+//! `arrangement` says what a set of roles means for the memory, `pressure` who gives way when it runs short, `arrival` what a
+//! request means beside what is under way, `plan` in which order a switch works and how it is undone,
 //! `resumption` what a start makes of the journal of the engine before, `bounds` how long each wait may last.
 
 mod arrangement;
 mod arrival;
 mod bounds;
 mod plan;
+mod pressure;
 mod resumption;
 
 pub use arrangement::{
@@ -16,4 +18,5 @@ pub use arrangement::{
 pub use arrival::{Arrival, UnderWay, arrive};
 pub use bounds::load_limit;
 pub use plan::{Situation, Step, Undo, make_room, plan, undo};
+pub use pressure::{IDLE_S, IdleRole, gives_way, shortage};
 pub use resumption::{CutOffSwitch, Resumption, resume};

@@ -83,6 +83,11 @@ pub(super) struct Residency {
     pub(super) pinned_there: BTreeSet<ModelRef>,
     /// Since when what is held is not listed.
     pub(super) missing_since: BTreeMap<(ModelRef, String), Instant>,
+    /// When somebody gave way for want of memory, and whether this shortage was told.
+    pub(super) gave_way_at: Option<Instant>,
+    pub(super) told_short: bool,
+    /// When servers were told that a model stays.
+    pub(super) held_on: BTreeMap<ModelRef, Instant>,
     /// What was brought back lately.
     pub(super) agains: Vec<(ModelRef, Instant)>,
     pub(super) next: Option<Next>,
@@ -136,6 +141,9 @@ impl Residency {
             begun: Instant::now(),
             pinned_there: BTreeSet::new(),
             missing_since: BTreeMap::new(),
+            gave_way_at: None,
+            told_short: false,
+            held_on: BTreeMap::new(),
             agains: Vec::new(),
             next: None,
             numbers: 0,
@@ -190,6 +198,8 @@ impl Residency {
                 _ = look.tick() => {
                     self.on_snapshot(&self.around.hub.now());
                     self.idle_round();
+                    self.give_way();
+                    self.hold_on();
                 }
                 Ok(()) = snapshots.changed() => {
                     let snapshot = snapshots.borrow_and_update().clone();

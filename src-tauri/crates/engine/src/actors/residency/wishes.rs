@@ -9,7 +9,9 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     lifecycle::ServerState,
-    model::{LoadSettings, ModelPurpose, ModelRef},
+    model::{Expiry, LoadSettings, ModelPurpose, ModelRef},
+    notice::Happening,
+    residency::{IdleRole, gives_way, shortage},
     scene::SceneReport,
     server::Ownership,
     settings::LoadOnRequest,
@@ -22,6 +24,11 @@ use tokio::time::Instant;
 /// A role or pin that was lost is brought back so often within `AGAIN_WINDOW`, then it is left to the next request.
 const AGAIN: usize = 3;
 const AGAIN_WINDOW: Duration = Duration::from_secs(120);
+/// The time between two that give way, so that the memory of the first is seen.
+const GIVE_WAY_EVERY: Duration = Duration::from_secs(20);
+/// The time between two tries to tell a server that a model stays, and the limit of one.
+const HOLD_ON_EVERY: Duration = Duration::from_secs(60);
+const HOLD_ON_LIMIT: Duration = Duration::from_secs(15);
 /// A server that has just come back tells what it has in memory a moment after it is ready: what is missing for so long is lost.
 const MISSING_FOR: Duration = Duration::from_secs(5);
 
@@ -38,6 +45,10 @@ impl Residency {
     pub(super) fn next_wish(&mut self) {
         while !self.is_changing() && !self.ending.is_cancelled() {
             let Some(model) = self.wishes.pop_front() else { return };
+            // Whoever waited for it may have left meanwhile.
+            if self.around.leases.wished(&model) == 0 {
+                continue;
+            }
             if self.lent.is_some() {
                 let error = self.busy();
                 self.around.leases.refuse_wish(&model, error);
@@ -142,6 +153,75 @@ impl Residency {
         };
         if let Some(model) = asked.or_else(of_role) {
             self.let_go(&model);
+        }
+    }
+
+    /// Memory runs short: who is idle gives way, one after the other.
+    pub(super) fn give_way(&mut self) {
+        let lately = self.gave_way_at.is_some_and(|at| at.elapsed() < GIVE_WAY_EVERY);
+        if lately
+            || self.is_changing()
+            || self.lent.is_some()
+            || !self.around.memory.borrow().yield_under_pressure
+        {
+            return;
+        }
+        let snapshot = self.around.hub.now();
+        let Some(why) = shortage(snapshot.gauges.as_ref(), snapshot.ledger.as_ref()) else {
+            self.told_short = false;
+            return;
+        };
+        let held = self.arrangement();
+        let active = held.active.as_ref().map(|active| active.reference());
+        let idle = held.roles.iter().filter_map(|(role, one)| {
+            let instance = one.instance.as_ref()?;
+            let pinned = held.is_pinned(&one.model) || self.holding.pins.contains(&one.model);
+            let matters =
+                held.roles.values().any(|other| other.model == one.model && other.priority < one.priority);
+            let busy = self.around.leases.count(&one.model.server, instance) > 0;
+            let stays = pinned || matters || busy || active.as_ref() == Some(&one.model);
+            let used = self.role_used.get(role).copied().unwrap_or(self.begun);
+            let idle_s = used.elapsed().as_secs_f64();
+            (!stays).then(|| IdleRole { model: one.model.clone(), priority: one.priority, idle_s })
+        });
+        let Some(model) = gives_way(&self.spare(true), &idle.collect::<Vec<_>>()) else { return };
+        self.gave_way_at = Some(Instant::now());
+        // Once an incident, however many have to leave.
+        if !std::mem::replace(&mut self.told_short, true) {
+            let title = snapshot.model_title(&model.server, &model.model);
+            self.around.notifier.tell(Happening::GaveWay { title, why });
+        }
+        self.let_go(&model);
+    }
+
+    /// Somebody's keep-alive would let go of what is pinned or of a role: its server is told again that it stays.
+    pub(super) fn hold_on(&mut self) {
+        let snapshot = self.around.hub.now();
+        let now = Instant::now();
+        self.held_on.retain(|_, at| now.duration_since(*at) < HOLD_ON_EVERY);
+        let held = self.arrangement();
+        let of_role =
+            |model: &ModelRef| held.roles.values().any(|one| one.model == *model && one.instance.is_some());
+        for one in snapshot.instances.iter().filter(|one| matches!(one.expiry, Expiry::At(_))) {
+            let model = ModelRef { server: one.server.clone(), model: one.model.clone() };
+            let ours = self.holding.pins.contains(&model) || of_role(&model);
+            if !ours || self.held_on.contains_key(&model) {
+                continue;
+            }
+            let Ok(supervisor) = self.around.supervisor(&model.server) else { continue };
+            self.held_on.insert(model, now);
+            let (instance, server) = (one.id.clone(), one.server.clone());
+            tokio::spawn(async move {
+                let keeping = async {
+                    let connection = supervisor.ensure_ready().await?;
+                    connection.client.keep(&instance).await
+                };
+                match tokio::time::timeout(HOLD_ON_LIMIT, keeping).await {
+                    Ok(Ok(_)) => supervisor.refresh().await,
+                    Ok(Err(error)) => tracing::debug!(%error, %server, "cannot be told that a model stays"),
+                    Err(_) => tracing::debug!(%server, "did not answer in time that a model stays"),
+                }
+            });
         }
     }
 

@@ -233,3 +233,35 @@ async fn a_measurement_lets_no_load_on_request_in() {
     loan.give_back().await;
     assert!(asks(&scene, "b").await.unwrap().is_ok());
 }
+
+#[tokio::test(start_paused = true)]
+async fn when_memory_runs_short_idle_models_on_request_leave_then_background_roles_and_nobody_else() {
+    let (scene, _) = roomy().await;
+    on_request(&scene).await;
+    let mut background = scene.role("background", "b");
+    background.held.priority = pilothouse_domain::scene::Priority::Background;
+    let roles = vec![scene.role("critical", "a"), background];
+    let aim = crate::actors::residency::Aim::Roles { scene: Some("S".into()), roles };
+    scene.residency.apply(aim, false, false).await.unwrap();
+    drop(asks(&scene, "c").await.unwrap().unwrap());
+    scene.rest(60).await;
+    assert_eq!(scene.held(), ["a", "b", "c"]);
+    let pressure = |level: &str| {
+        let gauges = serde_json::json!({
+            "at": "2026-11-29T00:00:00Z", "interval_ms": 1000, "cpu_cores": 2, "memory_pressure": level,
+            "gpus": [], "servers": [], "orphans": [], "self": {},
+        });
+        scene.hub.report(Report::Gauges(serde_json::from_value(gauges).unwrap()));
+    };
+    pressure("warning");
+    scene.rest(15).await;
+    assert_eq!(scene.held(), ["a", "b"], "what was loaded on request first");
+    scene.rest(40).await;
+    assert_eq!((scene.held(), scene.route_of("background")), (vec!["a".to_owned()], "away: b".into()));
+    scene.rest(100).await;
+    assert_eq!(scene.held(), ["a"], "what is critical stays");
+    let told = scene.now().notices.iter().filter(|notice| notice.title.ends_with("left memory")).count();
+    assert_eq!(told, 1, "once for the incident");
+    pressure("normal");
+    assert!(asks(&scene, "background").await.unwrap().is_ok(), "and it comes back for whoever asks");
+}
