@@ -9,7 +9,10 @@ pub mod platform;
 mod tray;
 
 use pilothouse_engine::{Engine, EngineOptions, api::ApiError, logging};
-use std::{process::ExitCode, sync::Mutex};
+use std::{
+    process::ExitCode,
+    sync::{Arc, Mutex},
+};
 use tauri::{App, Manager};
 
 /// The running engine, taken out at the end.
@@ -54,7 +57,8 @@ pub fn run() -> ExitCode {
 
 fn set_up(app: &mut App) -> Result<(), ApiError> {
     platform::on_set_up(app);
-    let options = EngineOptions::from_env()?;
+    let panel = panel::Panel(app.handle().clone());
+    let options = EngineOptions { panel: Some(Arc::new(panel)), ..EngineOptions::from_env()? };
     options.paths.create_all()?;
     logging::init(&options.paths, false);
     let engine =

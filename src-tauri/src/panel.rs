@@ -1,5 +1,7 @@
 //! The panel window: made when it is wanted, gone when it is closed. A closed window costs nothing.
 
+use pilothouse_domain::server::ServerId;
+use pilothouse_engine::ports::OpenPanel;
 use tauri::{AppHandle, Manager, PhysicalPosition, WebviewUrl, WebviewWindow, WebviewWindowBuilder};
 
 const LABEL: &str = "panel";
@@ -9,26 +11,35 @@ const MARGIN: i32 = 12;
 /// Room for a bar at the top of the screen.
 const BAR: i32 = 32;
 
+/// The panel, as the engine opens it when a notification is clicked.
+pub struct Panel(pub AppHandle);
+
+impl OpenPanel for Panel {
+    fn show_log(&self, server: &ServerId) {
+        open_at(&self.0, &format!("#/log/{server}"));
+    }
+}
+
 /// Shows the panel. May be called from any thread.
 pub fn open(app: &AppHandle) {
     show(app, None);
 }
 
 /// Shows the panel at one of its pages: "#/settings".
-pub fn open_at(app: &AppHandle, page: &'static str) {
-    show(app, Some(page));
+pub fn open_at(app: &AppHandle, page: &str) {
+    show(app, Some(page.to_owned()));
 }
 
-fn show(app: &AppHandle, page: Option<&'static str>) {
+fn show(app: &AppHandle, page: Option<String>) {
     let app = app.clone();
     // Building a window inside an event handler can lock up; a task of its own never does.
     tauri::async_runtime::spawn(async move {
         let shown = match app.get_webview_window(LABEL) {
-            Some(window) => go_to(&window, page)
+            Some(window) => go_to(&window, page.as_deref())
                 .and_then(|()| window.unminimize())
                 .and_then(|()| window.show())
                 .and_then(|()| window.set_focus()),
-            None => build(&app, page),
+            None => build(&app, page.as_deref()),
         };
         if let Err(error) = shown {
             tracing::error!(%error, "the panel could not be opened");
@@ -37,11 +48,11 @@ fn show(app: &AppHandle, page: Option<&'static str>) {
 }
 
 /// The page follows its address.
-fn go_to(window: &WebviewWindow, page: Option<&'static str>) -> tauri::Result<()> {
+fn go_to(window: &WebviewWindow, page: Option<&str>) -> tauri::Result<()> {
     page.map_or(Ok(()), |page| window.eval(format!("location.hash = {page:?}")))
 }
 
-fn build(app: &AppHandle, page: Option<&'static str>) -> tauri::Result<()> {
+fn build(app: &AppHandle, page: Option<&str>) -> tauri::Result<()> {
     let address = format!("index.html{}", page.unwrap_or_default());
     let window = WebviewWindowBuilder::new(app, LABEL, WebviewUrl::App(address.into()))
         .title("Pilothouse")

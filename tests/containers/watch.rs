@@ -5,17 +5,18 @@ use async_trait::async_trait;
 use pilothouse_domain::{
     Timestamp,
     container::{ContainerProblem, Containers},
-    notice::Notice,
+    notice::{Notice, NoticeAct},
+    settings::NotificationSettings,
     snapshot::{EngineView, Snapshot},
 };
 use pilothouse_engine::{
     actors::{
         containers::{ContainerWatch, Intervals},
-        notifier::NotifierHandle,
+        notifier::{NotifierHandle, NotifierWiring},
         silences::Silences,
     },
     hub::Hub,
-    ports::NotifyDesktop,
+    ports::{NotifyDesktop, ShownButtons},
 };
 use pilothouse_leases::Leases;
 use pilothouse_system::gauges::Docker;
@@ -31,8 +32,8 @@ struct NoDesktop;
 
 #[async_trait]
 impl NotifyDesktop for NoDesktop {
-    async fn show(&self, _: &Notice) -> Result<(), String> {
-        Ok(())
+    async fn show(&self, _: &Notice, _: &[NoticeAct]) -> Result<Option<Box<dyn ShownButtons>>, String> {
+        Ok(None)
     }
 }
 
@@ -61,7 +62,7 @@ impl std::ops::Deref for Watched {
 pub(crate) struct Seen {
     hub: Hub,
     actor: ContainerWatch,
-    _enabled: watch::Sender<bool>,
+    _settings: watch::Sender<NotificationSettings>,
 }
 
 impl Seen {
@@ -78,11 +79,12 @@ impl Seen {
             tray: Default::default(),
         };
         let hub = Hub::new(view, Leases::default());
-        let (enabled, wanted) = watch::channel(false);
-        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted, None);
+        let (settings, wanted) = watch::channel(NotificationSettings::default());
+        let wiring = NotifierWiring::new(hub.clone(), Arc::new(NoDesktop), wanted);
+        let notifier = NotifierHandle::start(wiring);
         let actor =
             ContainerWatch::start(&hub, &notifier, docker, &Silences::new(hub.clone()), true, intervals);
-        Self { hub, actor, _enabled: enabled }
+        Self { hub, actor, _settings: settings }
     }
 
     /// Waits for a snapshot that has what is looked for.

@@ -77,6 +77,15 @@ impl Desktop {
         until("the panel's tray", LIMIT, || async { self.tray_area() }).await;
     }
 
+    /// The panel anew, light on dark.
+    pub async fn start_dark_panel(&mut self) {
+        // It was started last.
+        self.parts.pop().unwrap().stop();
+        write_theme(self.folder.path(), "gtk-application-prefer-dark-theme=1\n");
+        until("the panel to go", LIMIT, || async { self.tray_area().is_none().then_some(()) }).await;
+        self.start_panel().await;
+    }
+
     /// A command that belongs to this desktop, with nothing of the person's own session.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = command(program);
@@ -235,9 +244,13 @@ fn configure(folder: &Path) {
     fs::set_permissions(folder.join("runtime"), private).unwrap();
     write("config/xfce4/xfconf/xfce-perchannel-xml/xfce4-panel.xml", include_str!("xfce4-panel.xml"));
     write("config/dunst/dunstrc", include_str!("dunstrc"));
-    // The rows of a menu are found by their height, so the theme is fixed.
-    write(
-        "config/gtk-3.0/settings.ini",
-        "[Settings]\ngtk-theme-name=Adwaita\ngtk-font-name=DejaVu Sans 10\n",
-    );
+    write_theme(folder, "");
+}
+
+/// The rows of a menu are found by their height, so the theme is fixed.
+fn write_theme(folder: &Path, more: &str) {
+    let file = folder.join("config/gtk-3.0/settings.ini");
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    let text = format!("[Settings]\ngtk-theme-name=Adwaita\ngtk-font-name=DejaVu Sans 10\n{more}");
+    fs::write(file, text).unwrap();
 }

@@ -8,6 +8,7 @@ mod cost;
 mod desktop;
 mod gauge;
 mod panel;
+mod scenes;
 mod states;
 mod switch;
 mod tools;

@@ -1,4 +1,4 @@
-import { cleanup, screen, within } from '@testing-library/svelte';
+import { cleanup, screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { describe, expect, it } from 'vitest';
 import type { Notice } from '../src/api/Notice';
@@ -96,6 +96,22 @@ describe('the page Events', () => {
     expect(location.hash).toBe('#/events?page=3');
     await userEvent.selectOptions(screen.getByTestId('events-level'), 'problem');
     expect(location.hash).toBe('#/events?level=problem');
+  });
+
+  it('offers Undo only as long as it would take back the same', async () => {
+    const backend = new ScriptedBackend();
+    const acts = (until: string): Notice['acts'] => [{ act: 'undo', until }];
+    const events = [notice(2, { own: true, acts: acts('b') }), notice(1, { own: true, acts: acts('a') })];
+    backend.answers.events = () => ({ reply: 'events', events, total: 2 });
+    const store = new Store(backend, new TestVisibility());
+    store.snapshot = snapshotOf('ready', { undo: { back_to: null, done: 'Event 2', until: 'b' } });
+    render(Events, { props: { query: {} }, context: new Map([['store', store]]) });
+    expect(await screen.findAllByTestId('event')).toHaveLength(2);
+    await userEvent.click(screen.getByRole('button', { name: /^Undo.*Event 2$/ }));
+    expect(backend.of('undo')).toEqual([{ call: 'undo' }]);
+    expect(screen.queryByRole('button', { name: /^Undo.*Event 1$/ })).toBeNull();
+    store.snapshot = snapshotOf('ready', { undo: null });
+    await waitFor(() => expect(screen.queryByRole('button', { name: /^Undo/ })).toBeNull());
   });
 
   it('says that nothing matches', async () => {

@@ -16,7 +16,8 @@ import type { ServerId } from "./ServerId";
  */
 export type Call = { "call": "snapshot", known?: number, 
 /**
- * The known one is at hand: only what has changed since is wanted.
+ * The known one is at hand: only what has changed since is wanted. Asked by pages while they are visible; what they show
+ * needs no notification.
  */
 parts?: boolean, 
 /**

@@ -4,4 +4,4 @@ import type { ServerId } from "./ServerId";
 /**
  * What a person can do about it, besides taking it off the list.
  */
-export type NoticeAct = { "act": "show_log", server: ServerId, } | { "act": "start_again", server: ServerId, } | { "act": "show_run", run_id: number, } | { "act": "show_containers" };
+export type NoticeAct = { "act": "show_log", server: ServerId, } | { "act": "start_again", server: ServerId, } | { "act": "show_run", run_id: number, } | { "act": "show_containers" } | { "act": "undo", until: string, };

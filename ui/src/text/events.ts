@@ -15,6 +15,7 @@ export const noticeActs: Record<NoticeAct['act'], string> = {
   start_again: 'Start again',
   show_run: 'Show run',
   show_containers: 'Show containers',
+  undo: 'Undo',
 };
 
 export const notices = {

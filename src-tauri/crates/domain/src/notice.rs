@@ -1,7 +1,9 @@
 //! Which happenings deserve a desktop notification, and in which words: a cause and a consequence.
 
+mod desktop;
 mod draft;
 
+pub use desktop::{Occasion, QuietHours, WATCHED_MS, buttons, shown_on_desktop};
 pub use draft::draft;
 
 use crate::{
@@ -52,6 +54,25 @@ pub enum NoticeAct {
     },
     /// Where the containers are.
     ShowContainers,
+    /// Takes back what the notice tells of. Only as long as the snapshot's `undo` has this same end: later there is nothing to
+    /// take back any more, or it is something else.
+    Undo {
+        #[ts(type = "string")]
+        until: Timestamp,
+    },
+}
+
+impl NoticeAct {
+    /// As buttons and links say it.
+    pub fn words(&self) -> &'static str {
+        match self {
+            Self::ShowLog { .. } => "Show log",
+            Self::StartAgain { .. } => "Start again",
+            Self::ShowRun { .. } => "Show run",
+            Self::ShowContainers => "Show containers",
+            Self::Undo { .. } => "Undo",
+        }
+    }
 }
 
 /// Something that happened while a person may have looked elsewhere.
@@ -91,6 +112,8 @@ pub enum Happening {
         again: bool,
         /// Somebody asked for it: seen where that was, and told where nobody looks.
         own: bool,
+        /// Until when it can be taken back; `None`: it cannot.
+        undo: Option<Timestamp>,
     },
     PutBack {
         to: ModelRef,
@@ -104,6 +127,8 @@ pub enum Happening {
     SceneApplied {
         scene: Option<String>,
         took_ms: u64,
+        /// Until when it can be taken back; `None`: it cannot.
+        undo: Option<Timestamp>,
     },
     /// Memory ran short, and an idle model gave way.
     GaveWay {
@@ -289,7 +314,10 @@ mod tests {
             first_token_ms: None,
             again: !own,
             own,
+            undo: own.then_some(Timestamp::UNIX_EPOCH),
         };
+        let undo = || A::Undo { until: Timestamp::UNIX_EPOCH };
+        let applied = |undo| Happening::SceneApplied { scene: Some("Hybrid".into()), took_ms: 1, undo };
         let put_back =
             |own| Happening::PutBack { to: to(), title: "M".into(), kept: None, error: error(), own };
         let (id, server_title, reason) = named();
@@ -309,7 +337,9 @@ mod tests {
             (put_back(true), (L::Attention, vec![log()], true)),
             (put_back(false), (L::Attention, vec![log()], false)),
             (switched(false), (L::Info, vec![], false)),
-            (switched(true), (L::Info, vec![], true)),
+            (switched(true), (L::Info, vec![undo()], true)),
+            (applied(Some(Timestamp::UNIX_EPOCH)), (L::Info, vec![undo()], true)),
+            (applied(None), (L::Info, vec![], true)),
             (
                 Happening::BenchDone {
                     run_id: 7,

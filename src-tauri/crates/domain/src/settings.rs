@@ -176,11 +176,13 @@ pub struct TraySettings {
 #[ts(export)]
 pub struct NotificationSettings {
     pub enabled: bool,
+    /// Hours in which the desktop shows only problems, by the machine's own time: "22:00-07:00"; empty: none.
+    pub quiet: String,
 }
 
 impl Default for NotificationSettings {
     fn default() -> Self {
-        Self { enabled: true }
+        Self { enabled: true, quiet: String::new() }
     }
 }
 

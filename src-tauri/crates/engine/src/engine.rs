@@ -1,6 +1,7 @@
 //! Puts the actors together: [`Engine::start`] to [`Engine::shutdown`].
 
 mod calls;
+mod clicks;
 mod doors;
 mod fitting;
 mod fleet;
@@ -25,7 +26,7 @@ use crate::{
         containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
         forgetting,
-        notifier::NotifierHandle,
+        notifier::{Clicks, NotifierHandle, NotifierWiring},
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
         silences::Silences,
@@ -42,6 +43,7 @@ use crate::{
     setup::Embedded,
     single_engine::EngineLock,
     store::Store,
+    watching::Watching,
 };
 use async_trait::async_trait;
 use doors::Doors;
@@ -52,7 +54,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     server::ServerKind,
-    settings::{LoadOnRequest, MemorySettings, Settings, SwitchingSettings},
+    settings::{LoadOnRequest, MemorySettings, NotificationSettings, Settings, SwitchingSettings},
     snapshot::{EngineView, Snapshot},
 };
 use pilothouse_leases::{Leases, Limits};
@@ -82,6 +84,7 @@ pub(crate) struct Inner {
     pub answers: Answers,
     pub fetcher: Fetcher,
     pub sampler: Sampler,
+    pub watching: Watching,
     pub bookkeeper: Bookkeeper,
     /// The settings by which the servers start and load.
     pub in_force: InForce,
@@ -104,6 +107,7 @@ pub struct Engine {
     folders_task: JoinHandle<()>,
     keys_task: JoinHandle<()>,
     traffic_task: JoinHandle<()>,
+    clicks_task: JoinHandle<()>,
     /// `None`: there is no history.
     forgetting: Option<JoinHandle<()>>,
     update_check: Option<JoinHandle<()>>,
@@ -156,9 +160,15 @@ impl Engine {
             hub.report(Report::Trouble(error));
         }
         let store = open_store(&paths, &hub).await;
-        let (notify_on, notify_wanted) = watch::channel(settings.notifications.enabled);
-        let notifier =
-            NotifierHandle::start(hub.clone(), options.desktop.clone(), notify_wanted, store.clone());
+        let (notifications, notification_settings) = watch::channel(settings.notifications.clone());
+        let (clicked, clicks) = mpsc::channel(4);
+        let watching = Watching::default();
+        let notifier = NotifierHandle::start(NotifierWiring {
+            store: store.clone(),
+            watching: watching.clone(),
+            clicks: Some(Clicks { to: clicked, has_panel: options.panel.is_some() }),
+            ..NotifierWiring::new(hub.clone(), options.desktop.clone(), notification_settings)
+        });
         let silences = Silences::new(hub.clone());
         let fetcher = Fetcher::new(hub.clone(), Embedded::new(paths.embedded.clone()));
         let pace = Pace::from(&settings);
@@ -252,6 +262,7 @@ impl Engine {
             bencher,
             fetcher,
             sampler,
+            watching,
             bookkeeper,
             in_force,
             tuner,
@@ -270,9 +281,10 @@ impl Engine {
         let traffic_task = traffic::follow(hub.clone(), leases);
         let folders_task = folders::watch_folders(hub, latest);
         look_for_damage(&inner);
+        let clicks_task = clicks::follow(inner.clone(), clicks);
         let keys_task = fleet.follow_keys();
         let (watch_guard, settings_task) =
-            follow_settings(inner.clone(), fleet, settings, Told { notify_on, switching, memory, named });
+            follow_settings(inner.clone(), fleet, settings, Told { notifications, switching, memory, named });
         Ok(Self {
             inner,
             doors,
@@ -280,6 +292,7 @@ impl Engine {
             folders_task,
             keys_task,
             traffic_task,
+            clicks_task,
             forgetting,
             update_check,
             _watch: watch_guard,
@@ -309,6 +322,7 @@ impl Engine {
             self.folders_task.abort();
             self.keys_task.abort();
             self.traffic_task.abort();
+            self.clicks_task.abort();
             // A step is taken whole or not at all.
             self.forgetting.iter().chain(&self.update_check).for_each(JoinHandle::abort);
             drop(self._watch);
@@ -367,7 +381,7 @@ fn look_for_damage(inner: &Arc<Inner>) {
 
 /// Who hears of changed settings.
 struct Told {
-    notify_on: watch::Sender<bool>,
+    notifications: watch::Sender<NotificationSettings>,
     switching: watch::Sender<SwitchingSettings>,
     memory: watch::Sender<MemorySettings>,
     named: watch::Sender<Settings>,
@@ -403,7 +417,7 @@ fn follow_settings(
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
                     inner.hub.report(Report::Tray(settings.tray));
                     inner.hub.report(names(&settings));
-                    told.notify_on.send_replace(settings.notifications.enabled);
+                    told.notifications.send_replace(settings.notifications.clone());
                     told.switching.send_replace(settings.switching);
                     told.memory.send_replace(settings.memory);
                     told.named.send_replace(settings.clone());

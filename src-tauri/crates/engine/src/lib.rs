@@ -19,5 +19,6 @@ pub mod settings;
 pub mod setup;
 pub mod single_engine;
 pub mod store;
+pub mod watching;
 
 pub use engine::{Engine, EngineHandle, EngineOptions};

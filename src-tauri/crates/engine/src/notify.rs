@@ -1,12 +1,13 @@
 //! Desktop notifications.
 
-use crate::ports::NotifyDesktop;
+use crate::ports::{NotifyDesktop, ShownButtons};
 use async_trait::async_trait;
 use notify_rust::{Notification, Timeout};
-use pilothouse_domain::notice::{Notice, NoticeLevel};
+use pilothouse_domain::notice::{Notice, NoticeAct, NoticeLevel};
 use pilothouse_system::apart;
 use std::time::{Duration, Instant};
 
+const SERVICE: &str = "The desktop's notification service";
 /// A service that shows notifications answers at once; one that hangs holds up nothing.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Longest time that a notice stands by itself. Problems stay until somebody takes them away.
@@ -18,13 +19,97 @@ pub struct DesktopNotifications;
 
 #[async_trait]
 impl NotifyDesktop for DesktopNotifications {
-    async fn show(&self, notice: &Notice) -> Result<(), String> {
-        let notification = notification(notice);
+    async fn show(
+        &self,
+        notice: &Notice,
+        buttons: &[NoticeAct],
+    ) -> Result<Option<Box<dyn ShownButtons>>, String> {
+        let (notification, buttons) = (notification(notice), buttons.to_vec());
         // The library talks to the desktop's service in a blocking way.
-        apart::once("The desktop's notification service", LIMIT, move || notification.show().map(drop))
+        apart::once(SERVICE, LIMIT, move || with_buttons::show(notification, buttons))
             .await
             .map_err(|silence| format!("{silence}."))?
             .map_err(|error| format!("The desktop shows no notifications: {error}."))
+    }
+}
+
+/// Notification servers of the freedesktop specification.
+#[cfg(all(unix, not(target_os = "macos")))]
+mod with_buttons {
+    use super::{LIMIT, SERVICE};
+    use crate::ports::ShownButtons;
+    use async_trait::async_trait;
+    use notify_rust::{Notification, NotificationHandle, NotificationResponse, error::Result};
+    use pilothouse_domain::notice::NoticeAct;
+    use pilothouse_system::apart;
+
+    struct OnScreen {
+        handle: NotificationHandle,
+        buttons: Vec<NoticeAct>,
+    }
+
+    pub(super) fn show(
+        mut notification: Notification,
+        buttons: Vec<NoticeAct>,
+    ) -> Result<Option<Box<dyn ShownButtons>>> {
+        let buttons = if !buttons.is_empty() && has_buttons() { buttons } else { vec![] };
+        for (nth, act) in buttons.iter().enumerate() {
+            notification.action(&nth.to_string(), act.words());
+        }
+        let handle = notification.show()?;
+        Ok((!buttons.is_empty()).then(|| Box::new(OnScreen { handle, buttons }) as _))
+    }
+
+    /// A server that does not say so may leave them out, or show them where nobody can click.
+    fn has_buttons() -> bool {
+        notify_rust::get_capabilities().is_ok_and(|able| able.iter().any(|one| one == "actions"))
+    }
+
+    #[async_trait]
+    impl ShownButtons for OnScreen {
+        async fn clicked(&self) -> Option<NoticeAct> {
+            let mut clicked = None;
+            let heard = |response: &NotificationResponse| {
+                if let NotificationResponse::Action(nth) = response {
+                    clicked = nth.parse().ok().and_then(|nth: usize| self.buttons.get(nth)).cloned();
+                }
+            };
+            self.handle.wait_for_action_async(heard).await;
+            clicked
+        }
+
+        async fn close(self: Box<Self>) {
+            // One that hangs keeps it on the screen, and holds up nothing.
+            let _ = tokio::time::timeout(LIMIT, self.handle.close_async()).await;
+        }
+
+        async fn take_buttons_away(self: Box<Self>) {
+            let mut handle = self.handle;
+            let update = move || {
+                handle.actions.clear();
+                handle.update()
+            };
+            match apart::once(SERVICE, LIMIT, update).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::debug!(%error, "a notification keeps its buttons"),
+                Err(silence) => tracing::debug!(%silence, "a notification keeps its buttons"),
+            }
+        }
+    }
+}
+
+/// On macOS the library waits for a click by holding up a thread, for as long as the notification is there; so there are no buttons.
+#[cfg(not(all(unix, not(target_os = "macos"))))]
+mod with_buttons {
+    use crate::ports::ShownButtons;
+    use notify_rust::{Notification, error::Result};
+    use pilothouse_domain::notice::NoticeAct;
+
+    pub(super) fn show(
+        notification: Notification,
+        _: Vec<NoticeAct>,
+    ) -> Result<Option<Box<dyn ShownButtons>>> {
+        notification.show().map(|_| None)
     }
 }
 

@@ -6,8 +6,9 @@ use pilothouse_domain::{
     Timestamp,
     error::ApiError,
     model::ModelRef,
-    notice::Notice,
+    notice::{Notice, NoticeAct},
     residency::{CutOffSwitch, Kept},
+    server::ServerId,
     switch::{Active, SwitchPhase, SwitchReport},
 };
 
@@ -50,6 +51,28 @@ pub trait Journal: Send + Sync {
 /// Shows desktop notifications.
 #[async_trait]
 pub trait NotifyDesktop: Send + Sync {
-    /// Errors when no notification server answers; the caller says so once and goes on.
-    async fn show(&self, notice: &Notice) -> Result<(), String>;
+    /// Shows a notice, with a button for each of `buttons` where the desktop has buttons; answers with what hears of clicks on
+    /// them. Errors when no notification server answers; the caller says so once and goes on.
+    async fn show(
+        &self,
+        notice: &Notice,
+        buttons: &[NoticeAct],
+    ) -> Result<Option<Box<dyn ShownButtons>>, String>;
+}
+
+/// The buttons of a notification on the screen.
+#[async_trait]
+pub trait ShownButtons: Send + Sync {
+    /// Waits for a click, however long. `None`: the notification has gone.
+    async fn clicked(&self) -> Option<NoticeAct>;
+    /// Takes the notification off the screen.
+    async fn close(self: Box<Self>);
+    /// Leaves its words on the screen, without the buttons.
+    async fn take_buttons_away(self: Box<Self>);
+}
+
+/// Shows a page of Pilothouse's own window where a person asked for it from outside.
+pub trait OpenPanel: Send + Sync {
+    /// What a server has said.
+    fn show_log(&self, server: &ServerId);
 }

@@ -2,7 +2,7 @@
 
 use super::{Draft, Happening, NoticeAct, NoticeKind, NoticeLevel, seconds};
 use crate::{
-    container,
+    Timestamp, container,
     error::{ApiError, about},
     model::ModelRef,
     server::ServerId,
@@ -12,13 +12,14 @@ use crate::{
 pub fn draft(happening: &Happening) -> Draft {
     use Happening as H;
     match happening {
-        H::Switched { to, title, server_title, took_ms, first_token_ms, again, own } => {
+        H::Switched { to, title, server_title, took_ms, first_token_ms, again, own, undo } => {
             let first = first_token_ms.map(|ms| format!(", first token {ms} ms")).unwrap_or_default();
             let body = format!("On {server_title}, after {}{first}.", seconds(*took_ms));
-            let incident = format!("switch:{}", to.id());
+            let incident = format!("{}:{}", if *again { "again" } else { "switch" }, deed(&to.id(), *undo));
             let title = format!("{title} is active{}", if *again { " again" } else { "" });
             Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident)
                 .server(&to.server)
+                .acts(take_back(*undo))
                 .own(*own)
         }
         H::PutBack { to, title, kept, error, own } => {
@@ -34,10 +35,13 @@ pub fn draft(happening: &Happening) -> Draft {
                 .acts([show_log(&to.server)])
                 .own(*own)
         }
-        H::SceneApplied { scene, took_ms } => {
+        H::SceneApplied { scene, took_ms, undo } => {
             let name = scene.as_deref().unwrap_or("A set of roles");
+            let incident = format!("scene:{}", deed(name, *undo));
             let (title, body) = (format!("{name} is in force"), format!("After {}.", seconds(*took_ms)));
-            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, format!("scene:{name}")).own(true)
+            Draft::new(NoticeLevel::Info, NoticeKind::Switch, title, body, incident)
+                .acts(take_back(*undo))
+                .own(true)
         }
         H::GaveWay { title, why } => {
             let body = format!("It was idle, and {why}. It comes back with the next request.");
@@ -137,6 +141,15 @@ pub fn draft(happening: &Happening) -> Draft {
         H::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
         H::Trouble { error } => of_trouble(error),
     }
+}
+
+/// What can be taken back is a deed of its own each time, however soon it follows the last one.
+fn deed(of: &str, undo: Option<Timestamp>) -> String {
+    undo.map_or_else(|| of.to_owned(), |until| format!("{of}:{until}"))
+}
+
+fn take_back(until: Option<Timestamp>) -> Vec<NoticeAct> {
+    until.map(|until| NoticeAct::Undo { until }).into_iter().collect()
 }
 
 fn show_log(server: &ServerId) -> NoticeAct {

@@ -3,6 +3,7 @@
 use super::{HistorySettings, Settings};
 use crate::{
     endpoint::parsed,
+    notice::QuietHours,
     scene::{MOST, RoleSettings, check_alias, check_name, check_role},
 };
 use url::Url;
@@ -18,6 +19,10 @@ impl Settings {
     /// Checks what types cannot say; the first mistake wins.
     pub fn check(&self) -> Result<(), Mistake> {
         let mistake = |key: &str, allowed| Err(Mistake { key: key.to_owned(), allowed });
+        let quiet = &self.notifications.quiet;
+        if !quiet.is_empty() && QuietHours::parse(quiet).is_none() {
+            return mistake("notifications.quiet", "empty, or two different times such as 22:00-07:00");
+        }
         if !(200..=60_000).contains(&self.gauges.interval_ms) {
             return mistake("gauges.interval_ms", "200 to 60000");
         }

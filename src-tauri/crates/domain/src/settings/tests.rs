@@ -75,3 +75,23 @@ fn what_is_kept_of_runs_may_be_for_ever_and_minutes_not_shorter_than_samples() {
         assert_eq!(Settings { bench, ..Settings::default() }.check().is_ok(), fine, "{slo_ms}");
     }
 }
+
+#[test]
+fn quiet_hours_are_none_or_two_times() {
+    for (quiet, fine) in [
+        ("", true),
+        ("22:00-07:00", true),
+        ("9:00-17:30", true),
+        ("22:00", false),
+        ("22:00-22:00", false),
+        (" ", false),
+    ] {
+        let notifications = NotificationSettings { quiet: quiet.into(), ..NotificationSettings::default() };
+        let checked = Settings { notifications, ..Settings::default() }.check();
+        assert_eq!(
+            checked.map_err(|mistake| mistake.key).err(),
+            (!fine).then(|| "notifications.quiet".into()),
+            "{quiet:?}"
+        );
+    }
+}

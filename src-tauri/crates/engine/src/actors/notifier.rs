@@ -1,13 +1,18 @@
 //! Turns happenings into notices: one per incident, in the hub, in the history and, when people want it, on the desktop.
 
+mod desk;
+
 use crate::{
     hub::{Hub, Report},
     ports::NotifyDesktop,
     store::Store,
+    watching::Watching,
 };
+use desk::Desk;
 use pilothouse_domain::{
     Timestamp,
-    notice::{self, Happening, Notice},
+    notice::{self, Happening, Notice, NoticeAct},
+    settings::NotificationSettings,
 };
 use std::{collections::HashMap, sync::Arc};
 use tokio::{
@@ -19,16 +24,45 @@ use tokio::{
 #[derive(Clone)]
 pub struct NotifierHandle(mpsc::Sender<Happening>);
 
-impl NotifierHandle {
-    /// Starts the actor. `enabled` says whether the desktop shall show notices.
-    pub fn start(
+/// What the notifier needs of others.
+pub struct NotifierWiring {
+    pub hub: Hub,
+    pub desktop: Arc<dyn NotifyDesktop>,
+    pub settings: watch::Receiver<NotificationSettings>,
+    /// `None`: notices are not kept.
+    pub store: Option<Store>,
+    pub watching: Watching,
+    /// The minute of the day by the machine's own time.
+    pub minute: fn() -> u16,
+    /// `None`: nobody would hear of a click, so that there are no buttons.
+    pub clicks: Option<Clicks>,
+}
+
+/// Where clicks on the desktop's notifications go.
+#[derive(Clone)]
+pub struct Clicks {
+    pub to: mpsc::Sender<NoticeAct>,
+    /// There is a window that can show a log.
+    pub has_panel: bool,
+}
+
+impl NotifierWiring {
+    /// Keeps nothing, hears no clicks and knows of no page.
+    pub fn new(
         hub: Hub,
         desktop: Arc<dyn NotifyDesktop>,
-        enabled: watch::Receiver<bool>,
-        store: Option<Store>,
+        settings: watch::Receiver<NotificationSettings>,
     ) -> Self {
+        let watching = Watching::default();
+        Self { hub, desktop, settings, store: None, watching, minute: local_minute, clicks: None }
+    }
+}
+
+impl NotifierHandle {
+    /// Starts the actor.
+    pub fn start(wiring: NotifierWiring) -> Self {
         let (sender, mailbox) = mpsc::channel(64);
-        tokio::spawn(run(mailbox, hub, desktop, enabled, store));
+        tokio::spawn(run(mailbox, wiring));
         Self(sender)
     }
 
@@ -40,16 +74,16 @@ impl NotifierHandle {
     }
 }
 
-async fn run(
-    mut mailbox: mpsc::Receiver<Happening>,
-    hub: Hub,
-    desktop: Arc<dyn NotifyDesktop>,
-    enabled: watch::Receiver<bool>,
-    store: Option<Store>,
-) {
+fn local_minute() -> u16 {
+    let now = jiff::Zoned::now();
+    u16::try_from(i32::from(now.hour()) * 60 + i32::from(now.minute())).unwrap_or_default()
+}
+
+async fn run(mut mailbox: mpsc::Receiver<Happening>, wiring: NotifierWiring) {
     let clock = Instant::now();
     let mut shown: HashMap<String, u64> = HashMap::new();
-    let mut desktop_silent = false;
+    let (hub, store) = (wiring.hub.clone(), wiring.store.clone());
+    let mut desk = Desk::new(wiring);
     // A history that cannot be read costs the numbers of before, no more.
     let mut number = match &store {
         Some(store) => store.newest_event().await.unwrap_or_default(),
@@ -73,12 +107,7 @@ async fn run(
         {
             tracing::warn!("a notice was not kept");
         }
-        if *enabled.borrow()
-            && let Err(reason) = desktop.show(&notice).await
-            && !std::mem::replace(&mut desktop_silent, true)
-        {
-            tracing::warn!(%reason, "the desktop shows no notifications");
-        }
+        desk.show(&notice).await;
     }
 }
 
@@ -98,6 +127,7 @@ fn keeper(store: Store) -> mpsc::Sender<Notice> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::ShownButtons;
     use async_trait::async_trait;
     use pilothouse_domain::{notice::NoticeLevel, snapshot::EngineView};
     use pilothouse_leases::Leases;
@@ -106,7 +136,7 @@ mod tests {
 
     #[async_trait]
     impl NotifyDesktop for NoDesktop {
-        async fn show(&self, _: &Notice) -> Result<(), String> {
+        async fn show(&self, _: &Notice, _: &[NoticeAct]) -> Result<Option<Box<dyn ShownButtons>>, String> {
             Err("There is none.".into())
         }
     }
@@ -123,8 +153,9 @@ mod tests {
     /// One engine's life: a notice is told and kept. Returns its number.
     async fn told(store: &Store) -> u64 {
         let hub = Hub::new(EngineView::default(), Leases::default());
-        let (_wanted, wanted) = watch::channel(true);
-        let notifier = NotifierHandle::start(hub.clone(), Arc::new(NoDesktop), wanted, Some(store.clone()));
+        let (_settings, settings) = watch::channel(NotificationSettings::default());
+        let wiring = NotifierWiring::new(hub.clone(), Arc::new(NoDesktop), settings);
+        let notifier = NotifierHandle::start(NotifierWiring { store: Some(store.clone()), ..wiring });
         notifier.tell(happening());
         let mut snapshots = hub.snapshots();
         let notice =

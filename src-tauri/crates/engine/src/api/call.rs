@@ -53,7 +53,8 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         known: Option<u64>,
-        /// The known one is at hand: only what has changed since is wanted.
+        /// The known one is at hand: only what has changed since is wanted. Asked by pages while they are visible; what they show
+        /// needs no notification.
         #[serde(default, skip_serializing_if = "is_false")]
         #[ts(optional, as = "Option<bool>")]
         parts: bool,
@@ -518,5 +519,32 @@ impl Call {
     /// The present snapshot, whatever is known.
     pub fn whole_snapshot() -> Self {
         Self::Snapshot { known: None, parts: false, gauges_since_ms: None }
+    }
+
+    /// Whether a visible page asks for what is new: only pages keep a snapshot at hand and want no more than what has changed.
+    pub fn is_of_a_page(&self) -> bool {
+        matches!(self, Self::Snapshot { known: Some(_), parts: true, .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_told_from_whoever_looks_once() {
+        let asked = |text: &str| serde_json::from_str::<Call>(text).unwrap().is_of_a_page();
+        assert!(asked(r#"{"call":"snapshot","known":7,"parts":true}"#));
+        assert!(asked(r#"{"call":"snapshot","known":7,"parts":true,"gauges_since_ms":5}"#));
+        for other in [
+            r#"{"call":"snapshot"}"#,
+            r#"{"call":"snapshot","known":7}"#,
+            r#"{"call":"snapshot","parts":true}"#,
+            r#"{"call":"refresh"}"#,
+            r#"{"call":"undo"}"#,
+        ] {
+            assert!(!asked(other), "{other}");
+        }
+        assert!(!Call::whole_snapshot().is_of_a_page());
     }
 }

@@ -32,6 +32,9 @@ impl Inner {
         if matches!(call, Call::Snapshot { .. } | Call::Refresh | Call::GaugeHistory { .. }) {
             self.sampler.look();
         }
+        if call.is_of_a_page() {
+            self.watching.note();
+        }
         match call {
             Call::Snapshot { known: Some(known), parts: true, gauges_since_ms } => {
                 Ok(self.parts(known, gauges_since_ms).await)

@@ -16,5 +16,5 @@ mod world;
 pub use faults::{Fault, Faults, Shape};
 pub use journal::FakeJournal;
 pub use scene::{Scene, active, wanted};
-pub use wiring::{Quiet, hub, supervisor_wiring};
+pub use wiring::{Quiet, hub, notifier, supervisor_wiring};
 pub use world::{Act, FakeServer, Memory};

@@ -1,6 +1,6 @@
 //! An engine with nothing but residency, supervisors and fake servers.
 
-use super::{FakeJournal, FakeServer, Quiet, hub, supervisor_wiring};
+use super::{FakeJournal, FakeServer, hub, notifier, supervisor_wiring};
 use crate::{
     actors::{
         notifier::NotifierHandle,
@@ -55,10 +55,9 @@ impl Scene {
             let around = supervisor_wiring(server, &hub, &leases, folder.path());
             supervisors.add(SupervisorHandle::start(Arc::new(server.clone()), around, false));
         }
-        let (_, off) = watch::channel(false);
         let (settings, seen) = watch::channel(settings);
         let (memory_settings, memory) = watch::channel(MemorySettings::default());
-        let notifier = NotifierHandle::start(hub.clone(), Arc::new(Quiet), off, None);
+        let notifier = notifier(&hub);
         let residency = ResidencyHandle::start(ResidencyWiring {
             hub: hub.clone(),
             notifier: notifier.clone(),

@@ -1,12 +1,20 @@
 use super::world::FakeServer;
 use crate::{
-    actors::{notifier::NotifierHandle, supervisor::SupervisorWiring},
+    actors::{
+        notifier::{NotifierHandle, NotifierWiring},
+        supervisor::SupervisorWiring,
+    },
     hub::Hub,
-    ports::NotifyDesktop,
+    ports::{NotifyDesktop, ShownButtons},
     server_log::ServerLog,
 };
 use async_trait::async_trait;
-use pilothouse_domain::{backoff::RestartPolicy, notice::Notice, snapshot::EngineView};
+use pilothouse_domain::{
+    backoff::RestartPolicy,
+    notice::{Notice, NoticeAct},
+    settings::NotificationSettings,
+    snapshot::EngineView,
+};
 use pilothouse_leases::Leases;
 use std::{path::Path, sync::Arc};
 use tokio::sync::watch;
@@ -16,8 +24,12 @@ pub struct Quiet;
 
 #[async_trait]
 impl NotifyDesktop for Quiet {
-    async fn show(&self, _notice: &Notice) -> Result<(), String> {
-        Ok(())
+    async fn show(
+        &self,
+        _notice: &Notice,
+        _buttons: &[NoticeAct],
+    ) -> Result<Option<Box<dyn ShownButtons>>, String> {
+        Ok(None)
     }
 }
 
@@ -26,12 +38,17 @@ pub fn hub(leases: &Leases) -> Hub {
     Hub::new(EngineView::default(), leases.clone())
 }
 
+/// A notifier that tells the hub alone.
+pub fn notifier(hub: &Hub) -> NotifierHandle {
+    let (_, settings) = watch::channel(NotificationSettings::default());
+    NotifierHandle::start(NotifierWiring::new(hub.clone(), Arc::new(Quiet), settings))
+}
+
 /// What the supervisor of a fake server needs. Notices go to the hub; `folder` takes its log and records.
 pub fn supervisor_wiring(server: &FakeServer, hub: &Hub, leases: &Leases, folder: &Path) -> SupervisorWiring {
-    let (_, enabled) = watch::channel(false);
     SupervisorWiring {
         hub: hub.clone(),
-        notifier: NotifierHandle::start(hub.clone(), Arc::new(Quiet), enabled, None),
+        notifier: notifier(hub),
         log: Arc::new(ServerLog::new(folder, &server.id)),
         run_dir: folder.to_owned(),
         policy: RestartPolicy::default(),

@@ -193,6 +193,7 @@ mod tests {
                 (SettingKind::Number { .. }, default) => json!(default.as_u64().unwrap() + 1),
                 (SettingKind::Choice { choices }, _) => json!(choices.last().unwrap().value),
                 (SettingKind::List { .. }, _) => json!(["box.example"]),
+                _ if key.key == "notifications.quiet" => json!("22:00-07:00"),
                 (SettingKind::Text { .. } | SettingKind::Path { .. }, _) => json!("http://127.0.0.1:9"),
             };
             file.set(&key, Some(&other), None).unwrap_or_else(|error| panic!("{}: {error}", key.key));

@@ -95,6 +95,13 @@ fn tray_and_gauges() -> Vec<SettingKey> {
             SettingKind::Switch,
         ),
         key_of(
+            TrayAndNotices,
+            "notifications.quiet",
+            "Quiet hours",
+            "“22:00-07:00”: the desktop shows only problems then; everything stays in Events.",
+            text("none"),
+        ),
+        key_of(
             Gauges,
             "gauges.interval_ms",
             "Time between samples",

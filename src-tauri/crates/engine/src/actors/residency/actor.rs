@@ -357,11 +357,11 @@ impl Residency {
             tracing::warn!(%error, "the active model was not kept");
         }
         self.forget_active_without_server().await;
-        self.after_switch(&running.cause, &result);
+        let undo = self.after_switch(&running.cause, &result);
         if changed {
             self.keep().await;
         }
-        self.tell(&running.cause, &result);
+        self.tell(&running.cause, &result, undo);
         for reply in running.replies {
             let _ = reply.send(result.clone());
         }
@@ -376,7 +376,8 @@ impl Residency {
         self.next_wish();
     }
 
-    fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
+    /// `undo`: until when it can be taken back.
+    fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>, undo: Option<Timestamp>) {
         let Ok(report) = result else { return };
         let asked = matches!(cause, Cause::Asked(_));
         // Whoever asks the model a question waits for it too.
@@ -395,6 +396,7 @@ impl Residency {
                 first_token_ms: report.first_token_ms,
                 again: matches!(cause, Cause::Restore(_)),
                 own,
+                undo,
             }),
             Some(error) if error.code != ErrorCode::Cancelled => {
                 // What does not answer was not put back: it is only still the choice.

@@ -408,10 +408,11 @@ impl Residency {
         if before != self.arrangement() || committed {
             self.keep().await;
         }
-        if committed && !rearranging.is_undo {
-            self.note_undo(&purpose, &before);
-        }
-        self.tell_rearranged(&purpose, &result);
+        let undo = match committed && !rearranging.is_undo {
+            true => self.note_undo(&purpose, &before),
+            false => None,
+        };
+        self.tell_rearranged(&purpose, &result, undo);
         let deactivated = before.active.filter(|active| self.active.is_none() && unloaded.contains(active));
         self.end_wish(&purpose, &result);
         for waiter in rearranging.waiters {
@@ -457,7 +458,13 @@ impl Residency {
         }
     }
 
-    fn tell_rearranged(&self, purpose: &Purpose, result: &Result<SceneReport, ApiError>) {
+    /// `undo`: until when it can be taken back.
+    fn tell_rearranged(
+        &self,
+        purpose: &Purpose,
+        result: &Result<SceneReport, ApiError>,
+        undo: Option<Timestamp>,
+    ) {
         let scene = match purpose {
             Purpose::Scene(name) => name.clone(),
             Purpose::Restore => Some(pilothouse_domain::scene::RESTORE.to_owned()),
@@ -466,8 +473,11 @@ impl Residency {
         let (error, refused) = match result {
             Ok(report) => match &report.error {
                 None => {
-                    let took_ms = report.took_ms;
-                    return self.around.notifier.tell(Happening::SceneApplied { scene, took_ms });
+                    // What is back has a name of its own.
+                    let back = matches!(purpose, Purpose::Restore);
+                    let named = if back { self.arrangement.scene.clone().or(scene) } else { scene };
+                    let applied = self.applied(named, back, report.took_ms, undo);
+                    return self.around.notifier.tell(applied);
                 }
                 Some(error) => (error, false),
             },
@@ -478,6 +488,27 @@ impl Residency {
         }
         let happening = Happening::ScenePutBack { scene, error: error.clone(), refused };
         self.around.notifier.tell(happening);
+    }
+
+    /// What has come about, in the words for it: without a scene and without roles it is the active model. `back`: it was there before.
+    fn applied(&self, scene: Option<String>, back: bool, took_ms: u64, undo: Option<Timestamp>) -> Happening {
+        let has_name = self.arrangement.scene.is_some() || !(back || scene.is_none());
+        match &self.active {
+            Some(active) if !has_name && self.arrangement.roles.is_empty() => {
+                let snapshot = self.around.hub.now();
+                Happening::Switched {
+                    to: active.reference(),
+                    title: snapshot.model_title(&active.server, &active.model),
+                    server_title: snapshot.server_title(&active.server),
+                    took_ms,
+                    first_token_ms: None,
+                    again: back,
+                    own: true,
+                    undo,
+                }
+            }
+            _ => Happening::SceneApplied { scene, took_ms, undo },
+        }
     }
 
     fn take_out_for_a_person(
@@ -572,7 +603,8 @@ impl Residency {
         self.to_keep = true;
     }
 
-    fn note_undo(&mut self, purpose: &Purpose, before: &Arrangement) {
+    /// What has changed can be taken back; until when. `None`: it is nothing that a person asked for.
+    fn note_undo(&mut self, purpose: &Purpose, before: &Arrangement) -> Option<Timestamp> {
         let snapshot = self.around.hub.now();
         let title = |active: &Active| snapshot.model_title(&active.server, &active.model);
         match purpose {
@@ -582,35 +614,31 @@ impl Residency {
                     None => "The roles are in force".into(),
                 };
                 let back_to = before.scene.clone().or_else(|| before.active.as_ref().map(title));
-                self.can_undo(Back::Arrangement(Box::new(before.clone())), done, back_to);
+                Some(self.can_undo(Back::Arrangement(Box::new(before.clone())), done, back_to))
             }
             Purpose::Restore => {
                 let back_to = before.scene.clone().or_else(|| before.active.as_ref().map(title));
-                self.can_undo(
-                    Back::Arrangement(Box::new(before.clone())),
-                    "What was before is back".into(),
-                    back_to,
-                );
+                let done = "What was before is back".into();
+                Some(self.can_undo(Back::Arrangement(Box::new(before.clone())), done, back_to))
             }
             Purpose::Unload(model) => {
-                let Some(active) = before.active.as_ref().filter(|active| active.reference() == *model)
-                else {
-                    return;
-                };
+                let active = before.active.as_ref().filter(|active| active.reference() == *model)?;
                 let back = match before.roles.is_empty() {
                     true => Back::To(Some(model.clone())),
                     false => Back::Arrangement(Box::new(before.clone())),
                 };
-                self.can_undo(back, "No model is active".into(), Some(title(active)));
+                Some(self.can_undo(back, "No model is active".into(), Some(title(active))))
             }
-            Purpose::Wish(_) | Purpose::Again(_) | Purpose::Idle(_) => {}
+            Purpose::Wish(_) | Purpose::Again(_) | Purpose::Idle(_) => None,
         }
     }
 
-    pub(super) fn can_undo(&mut self, back: Back, done: String, back_to: Option<String>) {
+    /// Answers until when.
+    fn can_undo(&mut self, back: Back, done: String, back_to: Option<String>) -> Timestamp {
         let until = Timestamp::now() + jiff_seconds(UNDO_FOR);
         self.undo = Some(Undo { back, until: Instant::now() + UNDO_FOR });
         self.around.hub.report(Report::Undo(Some(UndoView { back_to, done, until })));
+        until
     }
 
     pub(super) fn forget_undo(&mut self) {
@@ -728,12 +756,14 @@ impl Residency {
         }
     }
 
-    /// A switch has ended: the role that leads stands for what is active now, and it can be taken back.
-    pub(super) fn after_switch(&mut self, cause: &Cause, result: &Result<SwitchReport, ApiError>) {
-        let Ok(report) = result else { return };
-        if report.outcome != SwitchOutcome::Committed {
-            return;
-        }
+    /// A switch has ended: the role that leads stands for what is active now, and it can be taken back. Answers until when;
+    /// `None`: it cannot.
+    pub(super) fn after_switch(
+        &mut self,
+        cause: &Cause,
+        result: &Result<SwitchReport, ApiError>,
+    ) -> Option<Timestamp> {
+        let report = result.as_ref().ok().filter(|report| report.outcome == SwitchOutcome::Committed)?;
         let to = report.to.clone();
         self.holding.on_request.remove(&to);
         if let Some(active) = self.active.clone() {
@@ -745,14 +775,16 @@ impl Residency {
             self.holding.gone(from);
         }
         let undoing = std::mem::take(&mut self.undoing);
-        if matches!(cause, Cause::Asked(_)) && report.from.as_ref() != Some(&to) && !undoing {
+        let is_new = matches!(cause, Cause::Asked(_)) && report.from.as_ref() != Some(&to) && !undoing;
+        let undo = is_new.then(|| {
             let snapshot = self.around.hub.now();
             let title = |model: &ModelRef| snapshot.model_title(&model.server, &model.model);
             let done = format!("{} is active", title(&to));
             let back_to = report.from.as_ref().map(title);
-            self.can_undo(Back::To(report.from.clone()), done, back_to);
-        }
+            self.can_undo(Back::To(report.from.clone()), done, back_to)
+        });
         self.tell_held();
+        undo
     }
 }
 

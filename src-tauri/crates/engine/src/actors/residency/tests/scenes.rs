@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::actors::residency::{Aim, Undone};
-use pilothouse_domain::{notice::Notice, scene::SceneReport};
+use pilothouse_domain::{
+    notice::{Notice, NoticeAct},
+    scene::SceneReport,
+};
 
 /// Two servers with room for everything, `a` active.
 async fn two(room: u64) -> (Scene, FakeServer, FakeServer) {
@@ -205,6 +208,17 @@ async fn a_scene_is_taken_back_within_a_minute_and_not_later() {
     assert_eq!(there(&scene), before);
     assert!(scene.now().undo.is_none(), "what takes back is not taken back itself");
     assert_eq!(scene.residency.undo().await.unwrap_err().code, ErrorCode::NotFound);
+    // What was done is told with its way back, what took it back without one.
+    scene.rest(1).await;
+    let told: Vec<(String, Vec<NoticeAct>)> = scene
+        .now()
+        .notices
+        .iter()
+        .take(2)
+        .map(|notice| (notice.title.clone(), notice.acts.clone()))
+        .collect();
+    let way_back = vec![NoticeAct::Undo { until: undo.until }];
+    assert_eq!(told, [("a is active again".into(), vec![]), ("Hybrid is in force".into(), way_back)]);
     scene.apply("Hybrid", &HYBRID).await.unwrap();
     scene.rest(61).await;
     assert!(scene.now().undo.is_none());
