@@ -7,7 +7,7 @@ import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
-const PAGES = ['now', 'models', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
+const PAGES = ['now', 'models', 'scenes', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
 
 /** Links and buttons whose target is lower than 24 px: a little above or below their middle lies something else. */
 function smallTargets() {
@@ -112,7 +112,7 @@ describe('room', { skip: why ?? false }, () => {
   for (const zoom of [1, 2]) {
     it('has targets of 24 px, and a first stop that leads past the rail', async () => {
       for (const size of [{ width: 1440, height: 900 }, PANEL]) {
-        const page = await openPage(browser, `${simulated.origin}/#token=many-targets${size.width}`, { size });
+        const page = await openPage(browser, `${simulated.origin}/#token=hybrid-targets${size.width}`, { size });
         await page.getByTestId('active-model').waitFor();
         for (const name of PAGES) {
           await page.evaluate((hash) => (location.hash = hash), `#/${name}`);
@@ -144,6 +144,11 @@ describe('room', { skip: why ?? false }, () => {
           await page.getByTestId('model-title').first().click();
           await page.getByTestId('model-drawer').waitFor();
           findings.push(...(await page.evaluate(pushedOut)).map((one) => `details at ${width}: ${one}`));
+        }
+        for (const name of ['Coding', 'Big and small', 'Free the memory']) {
+          await page.evaluate((hash) => (location.hash = hash), `#/scenes/${encodeURIComponent(name)}`);
+          await page.getByTestId('scene-memory').waitFor();
+          findings.push(...(await page.evaluate(pushedOut)).map((one) => `${name} at ${width}: ${one}`));
         }
         findings.push(...page.faults);
         await page.context().close();

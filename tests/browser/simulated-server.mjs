@@ -17,7 +17,7 @@ const types = {
 const policy =
   "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-const scenes = /^(ready|empty|trouble|first-start|gpu|gpus|mac|many|names|offline)-/;
+const scenes = /^(ready|empty|trouble|first-start|gpu|gpus|mac|many|names|hybrid|offline)-/;
 const COOKIE = 'pilothouse-simulated';
 
 /** From the header, or from the cookie that was given for it. */

@@ -10,7 +10,7 @@ import type { Wish } from './memory';
 const REST_MS = 150;
 
 /** One question at a time: it goes out once the hand rests, and a late answer to an earlier one is dropped. */
-class Question<T> {
+export class Question<T> {
   answer = $state.raw<T | null>(null);
   error = $state.raw<ApiError | null>(null);
   pending = $state(false);

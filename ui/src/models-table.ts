@@ -227,7 +227,7 @@ export interface RowState {
 /** The state of a model that is not being loaded, in a word: what the engine says of it, with the figures of this page. */
 export function stateOf(model: ModelView, snapshot: Snapshot): RowState {
   const { holds, tone, word, reason, act } = model.standing;
-  if (holds === 'loaded') return { tone, word: words.loaded, more: reason };
+  if (holds === 'loaded' || (holds === 'other' && model.loaded)) return { tone, word: words.loaded, more: reason };
   if (holds === 'does_not_fit') {
     const more = excess(model, snapshot.ledger);
     return { tone, word: more === null ? words.doesNotFit : words.tooMuch(more), more: reason };

@@ -2,6 +2,7 @@
 export const pages = [
   'now',
   'models',
+  'scenes',
   'servers',
   'memory',
   'benchmarks',

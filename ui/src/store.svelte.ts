@@ -9,6 +9,8 @@ import type { ModelRef } from './api/ModelRef';
 import type { Reply } from './api/Reply';
 import type { Snapshot } from './api/Snapshot';
 import type { SwitchReport } from './api/SwitchReport';
+import type { UndoView } from './api/UndoView';
+import { Acts } from './acts.svelte';
 import { asApiError, expectReply, type Backend } from './backend/backend';
 import { emptyHistory, joinHistory, spans, type Span } from './series';
 
@@ -18,7 +20,6 @@ const CALM_MS = 1000;
 const RESTING_MS = 2000;
 /** Somebody who moved the pointer or pressed a key within this time is at the page. */
 const AT_PAGE_MS = 30_000;
-const UNDO_MS = 60_000;
 const SPAN_KEY = 'pilothouse.gauges.span';
 /** What only asks: nothing of the snapshot is another for it, so that nothing has to be pulled. */
 const QUESTIONS: ReadonlySet<Call['call']> = new Set([
@@ -40,6 +41,7 @@ const QUESTIONS: ReadonlySet<Call['call']> = new Set([
   'search_logs',
   'read_answer',
   'settings',
+  'plan_scene',
 ]);
 
 /** Whether the page can be seen, and how to learn of a change. The document's own, or a test's. */
@@ -87,6 +89,9 @@ export class Store {
   refused = $state.raw<ModelRef | null>(null);
   /** The last switch that ended while this page was open. */
   ended = $state.raw<{ report: SwitchReport; at: number } | null>(null);
+
+  /** Scenes, unloading, pins, and taking back. */
+  readonly acts = new Acts((call) => this.call(call));
 
   readonly #backend: Backend;
   readonly #visibility: Visibility;
@@ -150,6 +155,7 @@ export class Store {
     this.requested = ref;
     this.switchError = null;
     this.ended = null;
+    this.acts.said = null;
     try {
       await this.call({
         call: 'switch',
@@ -178,11 +184,17 @@ export class Store {
     await this.#pullHistory();
   }
 
-  /** What "undo" would switch back to, for a minute after a switch. */
-  get undo(): ModelRef | null {
-    const ended = this.ended;
-    if (ended === null || ended.report.outcome !== 'committed' || this.now - ended.at > UNDO_MS) return null;
-    return ended.report.from;
+  /** What can be taken back now; it ends by the clock, also where no answer comes any more. */
+  get undo(): UndoView | null {
+    const undo = this.snapshot?.undo ?? null;
+    return undo === null || Date.parse(undo.until) <= this.engineTime ? null : undo;
+  }
+
+  /** The engine's clock, in milliseconds: as it was at the last answer, and ours since then. */
+  get engineTime(): number {
+    const told = this.#engineNow ?? this.snapshot?.at;
+    if (told === undefined || this.answeredAt === null) return this.now;
+    return Date.parse(told) + (this.now - this.answeredAt);
   }
 
   /** Age of the gauges' last sample in ms; null while there is none. Both clocks are used only against themselves: the engine's
@@ -204,7 +216,10 @@ export class Store {
   get busy(): boolean {
     const snapshot = this.snapshot;
     if (this.requested !== null) return true;
-    return snapshot !== null && Boolean(snapshot.switching ?? snapshot.bench ?? snapshot.setup.progress);
+    return (
+      snapshot !== null &&
+      Boolean(snapshot.switching ?? snapshot.arranging ?? snapshot.bench ?? snapshot.setup.progress)
+    );
   }
 
   #resume(): void {

@@ -104,4 +104,27 @@ describe('what is heard', () => {
     await tick();
     expect(said()[1]).toBe('SmolLM2 135M Instruct: Stopped');
   });
+
+  it('is each step of a scene once, and what came of it; the page of models says so by itself', async () => {
+    const { store, said } = spoken('scenes');
+    const step = { scene: 'Night', phase: 'loading', model: GEMMA, done: 1, steps: 5, started_at: '' } as const;
+    for (const [progress, eta_s] of [
+      [0.1, 9],
+      [0.6, 3],
+    ] as const) {
+      store.snapshot = snapshotOf('ready', { arranging: { ...step, progress, eta_s } });
+      await tick();
+      expect(said()[1]).toBe('Applying Night. Loading: Gemma 3 270M');
+    }
+    store.snapshot = snapshotOf('ready');
+    store.acts.say('scenes', 'Night is in force after 7 s.');
+    await tick();
+    expect(said()[1]).toBe('Night is in force after 7 s.');
+    store.acts.fail('scenes', { code: 'busy', message: 'A switch is under way.', hint: 'Wait for it.', retry: true });
+    await tick();
+    expect(said()[1]).toBe('A switch is under way. Wait for it.');
+    store.acts.say('models', 'It has left memory.');
+    await tick();
+    expect(said()[1]).toBe('');
+  });
 });

@@ -337,20 +337,24 @@ describe('a switch', () => {
     expect(store.switchError?.code).toBe('not_found');
   });
 
-  it('can be undone for a minute', async () => {
-    answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
+  it('can be undone until the engine’s clock says otherwise, also where no answer comes any more', async () => {
+    const undo = { back_to: 'Gemma 3 270M', done: 'SmolLM2 135M is active', until: '2026-11-28T10:01:00Z' };
+    const at = '2026-11-28T10:00:00Z';
+    const told = (more: object) => snapshotOf('ready', { at, undo, ...more });
+    answerWith({ reply: 'snapshot', snapshot: told({ revision: 1 }), now: at });
     begin();
     await pass(0);
-    expect(store.undo).toBeNull();
-    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 2, last_switch: report }) });
+    expect(store.undo).toEqual(undo);
+    answerWith({ reply: 'unchanged', revision: 1, now: '2026-11-28T10:00:59Z' });
     await pass(1000);
-    expect(store.undo).toEqual(from);
-    await pass(62_000);
+    expect(store.undo).toEqual(undo);
+    answerWith(unreachable);
+    await pass(3000);
     expect(store.undo).toBeNull();
   });
 
-  it('that ended before this page was opened offers no undo', async () => {
-    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { last_switch: report }) });
+  it('that cannot be taken back offers no undo', async () => {
+    answerWith({ reply: 'snapshot', snapshot: snapshotOf('ready', { last_switch: report, undo: null }) });
     begin();
     await pass(0);
     expect(store.undo).toBeNull();

@@ -5,6 +5,7 @@ export const app = {
   pages: {
     now: 'Now',
     models: 'Models',
+    scenes: 'Scenes',
     servers: 'Servers',
     memory: 'Memory',
     benchmarks: 'Benchmarks',
@@ -36,7 +37,9 @@ export const keys: [string, string][] = [
   ['↑ ↓', 'Move in the list'],
   ['Enter', 'Switch to the model'],
   ['Esc', 'Clear the filter, close this'],
-  ['1 – 9', 'Go to a section'],
+  ['1 – 9, 0', 'Go to a section'],
+  ['u', 'Undo, for a minute after a change'],
+  ['Alt ↑ ↓', 'Move a scene in the list'],
   ['Home End', 'First and last of the list'],
   ['?', 'Show these keys'],
 ];

@@ -17,6 +17,7 @@ export * from './memory';
 export * from './models';
 export * from './now';
 export * from './plans';
+export * from './scenes';
 export * from './servers';
 export * from './settings';
 export * from './setup';

@@ -116,6 +116,7 @@ export const models = {
     until: 'Idle limit',
     untilAt: (time: string) => `unloads at ${time}`,
     forever: 'none',
+    afterIdle: (time: string) => `after ${time} without a request`,
     names: 'Names for programs',
     namesHint: 'What a program writes as the model, at the address of Pilothouse.',
     files: 'Files',

@@ -14,7 +14,6 @@ export const now = {
   lastAnswer: 'last answer',
   lastRun: 'last benchmark',
   firstToken: (time: string) => `first token ${time}`,
-  undo: (model: string) => `Back to ${model}`,
   putBack: (model: string | null, reason: string) =>
     model === null ? `Nothing is active now: ${reason}` : `Put back ${model}: ${reason}`,
   notActive: (model: string, reason: string) => `${model} could not be made active: ${reason}`,

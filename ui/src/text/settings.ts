@@ -9,6 +9,8 @@ export const settingGroups: Record<SettingGroup, string> = {
   one_address: 'One address',
   other_computers: 'Other computers',
   switching: 'Switching',
+  memory: 'Memory',
+  scenes: 'Scenes',
   benchmarks: 'Benchmarks',
   data_kept: 'Data kept',
   lm_studio: 'LM Studio',

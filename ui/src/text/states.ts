@@ -20,6 +20,7 @@ export const errors: Record<ErrorCode, string> = {
   not_ours: 'Not started by Pilothouse',
   not_installed: 'Not installed',
   does_not_fit: 'Does not fit into memory',
+  pinned: 'It is pinned',
   unsupported: 'This server cannot do that',
   cancelled: 'Cancelled',
   not_quiet: 'The machine is not quiet',

@@ -19,6 +19,8 @@ import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { historyUntil } from './history';
 import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
+import { FakeResidency, type Host } from './residency';
+import { inForceOf, scenesOf } from './roles';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeParts } from './parts';
@@ -39,7 +41,7 @@ const PHASES: SwitchPhase[] = [
   'committing',
 ];
 
-export class FakeBackend implements Backend {
+export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
   #runs: Run[];
   #switch = 0;
@@ -47,6 +49,7 @@ export class FakeBackend implements Backend {
   #parallel = { before: 1, parallel: 1 };
   #setup = 0;
   readonly settings: FakeSettings;
+  readonly residency: FakeResidency;
   readonly #parts = new FakeParts();
   #sampledAt = 0;
   readonly #startedAt = Date.now();
@@ -58,13 +61,16 @@ export class FakeBackend implements Backend {
     readonly step = 350,
   ) {
     this.#snapshot = initialSnapshot(scene, Date.now());
-    this.#runs = runs(scene, Date.now());
-    this.#answers = new FakeAnswers(step);
+    const scenes = scenesOf(scene, this.#snapshot.models);
     this.settings = new FakeSettings({
       'gateway.queue': 128,
       'servers.ollama.max_models': 3,
       ...(hasMany(scene) && tables),
+      ...(inForceOf(scene) !== null && { scenes, 'gateway.aliases': { 'gpt-4o-mini': 'small' } }),
     });
+    this.residency = new FakeResidency(this, inForceOf(scene));
+    this.#runs = runs(scene, Date.now());
+    this.#answers = new FakeAnswers(step);
   }
 
   async call(call: Call): Promise<Reply> {
@@ -107,6 +113,17 @@ export class FakeBackend implements Backend {
         return this.#operate(call.server, call.call);
       case 'switch':
         return this.#doSwitch(call.model);
+      case 'unload':
+      case 'deactivate':
+      case 'undo':
+      case 'pin':
+      case 'apply_scene':
+      case 'plan_scene':
+      case 'save_scene':
+      case 'delete_scene':
+      case 'order_scenes':
+      case 'set_alias':
+        return this.residency.call(call);
       case 'machine':
         return { reply: 'machine', machine: machineOf(this.scene) };
       case 'fit':
@@ -116,7 +133,7 @@ export class FakeBackend implements Backend {
       case 'model_facts':
         return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#runs, this.scene, Date.now()) };
       case 'cancel_switch':
-        this.#switch += 1;
+        if (!this.residency.cancel()) this.#switch += 1;
         return { reply: 'done' };
       case 'bench':
         return this.#doBench(call);
@@ -223,6 +240,7 @@ export class FakeBackend implements Backend {
     // A sample each second, however often somebody looks.
     const now = Math.floor(Date.now() / SAMPLE_MS) * SAMPLE_MS;
     const stopped = this.scene === 'trouble';
+    this.residency.tick();
     if (this.#sampledAt !== now) {
       this.#sampledAt = now;
       const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
@@ -238,8 +256,29 @@ export class FakeBackend implements Backend {
   #change(change: Partial<Snapshot>): void {
     const revision = this.#snapshot.revision + 1;
     const changed = { ...this.#snapshot, ...change, revision, at: new Date().toISOString() };
+    const { gauges } = changed;
+    // What is loaded counts at once, not with the next sample.
+    if (change.instances && gauges) changed.ledger = ledgerOf(gauges, this.scene, changed);
+    const scenes = this.residency.views(changed);
     const load_s = Object.fromEntries(changed.models.map(({ id }) => [id, 4]));
-    this.#snapshot = withStanding(changed, { answering: this.#answers.underWay(), load_s });
+    this.#snapshot = withStanding({ ...changed, scenes }, { answering: this.#answers.underWay(), load_s });
+  }
+
+  snapshot(): Snapshot {
+    return this.#snapshot;
+  }
+
+  change(change: Partial<Snapshot>): void {
+    this.#change(change);
+  }
+
+  /** The median of its loads, as the engine reckons with it. */
+  loadTime(model: { server: string; model: string }): number | null {
+    const facts = factsOf(this.#snapshot, this.#runs, this.scene, 0);
+    const times = facts.find((one) => one.id === `${model.server}/${model.model}`)?.loads_ms ?? [];
+    const sorted = [...times].sort((a, b) => a - b);
+    const middle = sorted[Math.floor(sorted.length / 2)];
+    return middle === undefined ? null : middle / 1000;
   }
 
   #changeServer(id: string, change: Partial<ServerView>): ServerView {
@@ -289,7 +328,11 @@ export class FakeBackend implements Backend {
       if (mine !== this.#switch) return this.#endSwitch(mine, from, to, 'cancelled', startedAt);
     }
     const outcome = target.fits === false ? 'rolled_back' : 'committed';
-    if (outcome === 'committed') this.#setActive(id);
+    const before = this.residency.keep();
+    if (outcome === 'committed') {
+      this.#setActive(id);
+      this.residency.switched(before);
+    }
     return this.#endSwitch(mine, from, to, outcome, startedAt, target.fits_reason);
   }
 

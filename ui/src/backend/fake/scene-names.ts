@@ -9,6 +9,7 @@ export const sceneNames = [
   'mac',
   'many',
   'names',
+  'hybrid',
   'offline',
   'unauthorized',
 ] as const;
@@ -18,4 +19,7 @@ export type Scene = (typeof sceneNames)[number];
 export const isMac = (scene: Scene): boolean => scene === 'mac' || hasMany(scene);
 
 /** Scenes with some sixty models on three servers; in `names` they are called what models really are called, and worse. */
-export const hasMany = (scene: Scene): boolean => scene === 'many' || scene === 'names';
+export const hasMany = (scene: Scene): boolean => scene === 'many' || hasRoles(scene);
+
+/** Of them those with scenes in the settings, and one of these in force. */
+export const hasRoles = (scene: Scene): boolean => scene === 'hybrid' || scene === 'names';

@@ -13,6 +13,8 @@ import { runs } from './bench';
 import { containers } from './containers';
 import { instancesOf, ledgerOf, onMac } from './memory';
 import { manyModels } from './many';
+import { sceneViews } from './arrangement';
+import { heldAtStart, inForceOf, isHeldAtStart, scenesOf } from './roles';
 import { hasMany, isMac, type Scene } from './scene-names';
 import { withStanding } from './standing';
 
@@ -132,7 +134,11 @@ function model(serverId: string, name: string, title: string, more: Partial<Mode
 
 function models(scene: Scene): ModelView[] {
   if (scene === 'first-start') return [];
-  if (hasMany(scene)) return manyModels(scene === 'names');
+  if (hasMany(scene)) {
+    const many = manyModels(scene === 'names');
+    const scenes = scenesOf(scene, many);
+    return many.map((one) => (isHeldAtStart(scene, scenes, one.id) ? { ...one, loaded: true } : one));
+  }
   const all = [
     model('llama-server', 'SmolLM2-135M-Instruct.Q4_1', 'SmolLM2 135M Instruct', {
       quantization: 'Q4_1',
@@ -354,7 +360,8 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
   const active = list.find((one) => one.active);
   const instances = instancesOf(list, now);
   const gauges = gaugesAt(now, scene);
-  return withStanding({
+  const scenes = scenesOf(scene, list);
+  const snapshot = withStanding({
     schema: 1,
     revision: 1,
     at: iso(now),
@@ -373,6 +380,13 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     active_absent: null,
     standing: unknown,
     switching: null,
+    arranging: null,
+    roles: [],
+    scenes: [],
+    restore_at: null,
+    pins: [],
+    on_request: [],
+    undo: null,
     last_switch: null,
     servers: servers(scene),
     models: list,
@@ -401,5 +415,9 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
             },
           ]
         : [],
+    ...heldAtStart(scene, scenes),
   });
+  // A new start knows of no load yet; the past does.
+  const known = { snapshot, scene, loadedWith: new Map(), loadTime: () => null };
+  return { ...snapshot, scenes: sceneViews(known, scenes, inForceOf(scene)) };
 }

@@ -94,6 +94,17 @@ export class FakeSettings {
     }
   }
 
+  /** A table that calls of its own write: scenes, other names. */
+  table<T>(key: string): Record<string, T> {
+    return { ...(this.#valueOf(key) as Record<string, T>) };
+  }
+
+  setTable(key: string, value: Record<string, unknown>): void {
+    if (this.mistake !== null) throw fault('settings_invalid', this.mistake, 'Correct the file.');
+    this.#written.set(key, value);
+    this.#edits += 1;
+  }
+
   #value(key: Described): unknown {
     return this.#written.has(key.about.key) ? this.#written.get(key.about.key) : key.default;
   }

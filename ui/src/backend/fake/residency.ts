@@ -1,0 +1,426 @@
+/** The simulated engine's scenes, pins, unloading and undo: for development and tests, never in a production build. What is held stands
+ * in the snapshot; here is only what the snapshot does not tell. */
+import type { Active } from '../../api/Active';
+import type { Call } from '../../api/Call';
+import type { LoadSettings } from '../../api/LoadSettings';
+import type { ModelRef } from '../../api/ModelRef';
+import type { Reply } from '../../api/Reply';
+import type { RoleView } from '../../api/RoleView';
+import type { SceneReport } from '../../api/SceneReport';
+import type { SceneView } from '../../api/SceneView';
+import type { Snapshot } from '../../api/Snapshot';
+import type { SwitchOutcome } from '../../api/SwitchOutcome';
+import type { SwitchPhase } from '../../api/SwitchPhase';
+import { FREE_MEMORY, leadOf, RESTORE } from '../../scenes/rules';
+import { checkServers, idOf, planOf, sceneViews, titleOf, withOf, type Known, type Roles } from './arrangement';
+import { fault, sleep } from './fault';
+import type { Scene } from './scene-names';
+import { FakeScenes } from './scenes-file';
+import type { FakeSettings } from './settings';
+
+const UNDO_MS = 60_000;
+/** What of a load is done after each of its steps. */
+const PROGRESS = [0, 0.34, 0.71];
+
+/** What is held, whole: any failure comes back to exactly this. */
+type Kept = Pick<Snapshot, 'active' | 'roles' | 'models' | 'instances' | 'on_request' | 'pins'> & {
+  scene: string | null;
+  loadedWith: ReadonlyMap<string, LoadSettings>;
+};
+
+export type ResidencyCall = Extract<
+  Call,
+  {
+    call:
+      | 'unload'
+      | 'deactivate'
+      | 'undo'
+      | 'pin'
+      | 'apply_scene'
+      | 'plan_scene'
+      | 'save_scene'
+      | 'delete_scene'
+      | 'order_scenes'
+      | 'set_alias';
+  }
+>;
+
+/** What the engine around it lends. */
+export interface Host {
+  readonly scene: Scene;
+  readonly step: number;
+  readonly settings: FakeSettings;
+  snapshot(): Snapshot;
+  change(change: Partial<Snapshot>): void;
+  loadTime(model: ModelRef): number | null;
+}
+
+export class FakeResidency {
+  /** Models whose loads fail, by id. */
+  readonly failing = new Set<string>();
+  readonly #host: Host;
+  readonly #file: FakeScenes;
+  #scene: string | null = null;
+  #loadedWith: ReadonlyMap<string, LoadSettings> = new Map();
+  #undo: { kept: Kept; roles: Roles } | null = null;
+  #restore: Kept | null = null;
+  #run = 0;
+
+  /** `inForce`: the scene that was applied before the start. */
+  constructor(host: Host, inForce: string | null) {
+    this.#host = host;
+    this.#file = new FakeScenes(host.settings);
+    this.#scene = inForce;
+    const roles = this.#file.all()[inForce ?? '']?.roles ?? {};
+    this.#loadedWith = new Map(Object.values(roles).map((role) => [idOf(role), withOf(role)]));
+  }
+
+  /** Those of the settings, as they look in this snapshot. */
+  views(snapshot: Snapshot): SceneView[] {
+    return sceneViews(this.#known(snapshot), this.#file.all(), this.#scene);
+  }
+
+  call(call: ResidencyCall): Reply | Promise<Reply> {
+    switch (call.call) {
+      case 'unload':
+        return this.#unload(this.#find(call.model), call.dry_run);
+      case 'deactivate':
+        return this.#deactivate(call.dry_run);
+      case 'undo':
+        return this.#takeBack();
+      case 'pin':
+        return this.#pin(this.#find(call.model), call.pinned);
+      case 'apply_scene':
+        return this.#apply(call);
+      case 'plan_scene':
+        return { reply: 'scene_plan', plan: this.#plan(call) };
+      case 'save_scene':
+        this.#file.save(call, this.#now());
+        break;
+      case 'delete_scene':
+        this.#file.remove(call.name);
+        if (this.#scene === call.name) this.#scene = null;
+        break;
+      case 'order_scenes':
+        this.#file.order(call.names);
+        break;
+      case 'set_alias':
+        this.#file.alias(call.alias, call.to);
+    }
+    if (call.call === 'save_scene' && call.renames === this.#scene && call.renames !== undefined)
+      this.#scene = call.name;
+    this.#host.change({});
+    return { reply: 'done' };
+  }
+
+  /** Ends what is under way; false: nothing is. */
+  cancel(): boolean {
+    if (this.#host.snapshot().arranging === null) return false;
+    this.#run += 1;
+    return true;
+  }
+
+  /** What can no longer be taken back is forgotten. */
+  tick(): void {
+    const { undo } = this.#host.snapshot();
+    if (undo !== null && Date.parse(undo.until) <= Date.now()) this.#host.change({ undo: null });
+  }
+
+  /** What is held now; a switch that ends well hands it to `switched`. */
+  keep(): Kept {
+    const { active, roles, models, instances, on_request, pins } = this.#host.snapshot();
+    return { active, roles, models, instances, on_request, pins, scene: this.#scene, loadedWith: this.#loadedWith };
+  }
+
+  /** Another model became active: the role that leads stands for it from now on, and it can be taken back. */
+  switched(before: Kept): void {
+    const { active, roles, instances } = this.#host.snapshot();
+    if (active === null) return;
+    const model = { server: active.server, model: active.model };
+    const led = roles.map((role) =>
+      role.leads && idOf(role.model) !== idOf(model) ? { ...role, model, with: {}, instance: active.instance } : role,
+    );
+    const there = instances.some((one) => idOf(one) === idOf(model));
+    this.#host.change({
+      roles: led,
+      instances: there ? instances : [...instances, instanceOf(model, {}, this.#host.snapshot())],
+      ...this.#undoTo(before, `${titleOf(this.#host.snapshot(), model)} is active`),
+    });
+  }
+
+  #known(snapshot = this.#host.snapshot()): Known {
+    const { scene } = this.#host;
+    return { snapshot, scene, loadedWith: this.#loadedWith, loadTime: (model) => this.#host.loadTime(model) };
+  }
+
+  #find(name: string): ModelRef {
+    const found = this.#host.snapshot().models.find((one) => one.id === name || one.name === name);
+    if (found === undefined) throw fault('not_found', `No model is called “${name}”.`);
+    return { server: found.server, model: found.name };
+  }
+
+  #undoTo(kept: Kept, done: string): Pick<Snapshot, 'undo'> {
+    this.#undo = { kept, roles: {} };
+    const back = kept.active === null ? null : titleOf(this.#host.snapshot(), kept.active);
+    const until = new Date(Date.now() + UNDO_MS).toISOString();
+    return { undo: { back_to: kept.scene ?? back, done, until } };
+  }
+
+  #put(kept: Kept): void {
+    const { scene, loadedWith, ...held } = kept;
+    this.#scene = scene;
+    this.#loadedWith = loadedWith;
+    // What the models are called and take is as it is now; only where they are is put back.
+    const had = new Map(held.models.map((one) => [one.id, one]));
+    const models = this.#host.snapshot().models.map((one) => {
+      const before = had.get(one.id);
+      return before === undefined ? one : { ...one, loaded: before.loaded, active: before.active };
+    });
+    this.#host.change({ ...held, models });
+  }
+
+  async #takeBack(): Promise<Reply> {
+    const undo = this.#undo;
+    if (undo === null || this.#host.snapshot().undo === null)
+      throw fault('not_found', 'There is nothing to take back.', 'It can be for a minute after a change.');
+    this.#undo = null;
+    this.#host.change({ undo: null });
+    await sleep(this.#host.step);
+    this.#put(undo.kept);
+    const report = this.#report(undo.kept.scene, 'committed', 900);
+    return { reply: 'scene', report };
+  }
+
+  #plan(call: Extract<Call, { call: 'plan_scene' }>): Extract<Reply, { reply: 'scene_plan' }>['plan'] {
+    const roles = this.#wanted(call);
+    return planOf(this.#known(), roles, call.name ?? 'This scene');
+  }
+
+  /** The roles that a call means; a built-in scene has those that it brings. */
+  #wanted({ name, roles }: { name?: string; roles?: Roles }): Roles {
+    if (roles !== undefined) {
+      this.#file.check(name ?? 'scene', roles);
+      return roles;
+    }
+    if (name === FREE_MEMORY) return {};
+    if (name === RESTORE) {
+      if (this.#restore === null) throw fault('not_found', 'There is nothing to bring back.');
+      return rolesOf(this.#restore);
+    }
+    const found = this.#file.all()[name ?? ''];
+    if (found === undefined)
+      throw fault('not_found', `There is no scene “${name}”.`, '`pilothouse scenes` lists them.');
+    return found.roles;
+  }
+
+  async #apply(call: Extract<Call, { call: 'apply_scene' }>): Promise<Reply> {
+    const { snapshot } = { snapshot: this.#host.snapshot() };
+    if (snapshot.arranging !== null || snapshot.switching !== null)
+      throw fault('busy', 'A change of what is in memory is under way.', 'Wait for it, or cancel it.');
+    const roles = this.#wanted(call);
+    const plan = planOf(this.#known(), roles, call.name ?? 'This scene');
+    if (plan.refusal !== null) throw plan.refusal;
+    checkServers(this.#known(), roles);
+    const before = this.keep();
+    const scene = call.name === RESTORE ? (this.#restore?.scene ?? null) : (call.name ?? null);
+    const mine = ++this.#run;
+    const startedAt = Date.now();
+    const started_at = new Date(startedAt).toISOString();
+    const { steps } = plan;
+    for (const [done, step] of steps.entries()) {
+      const left = steps.slice(done).map((one) => (one.name === 'load' ? one.seconds : 0));
+      const eta_s = left.reduce((all, one) => (all === null || one === null ? null : all + one), 0);
+      const phases = { unload: 'unloading', load: 'loading', prove: 'proving' } as Record<string, SwitchPhase>;
+      const phase = phases[step.name] ?? 'committing';
+      const told = { scene: call.name ?? null, phase, model: step.model, done, steps: steps.length, started_at };
+      for (const progress of step.name === 'load' ? PROGRESS : [null]) {
+        this.#host.change({ arranging: { ...told, progress, eta_s: eta_s === null ? null : Math.max(eta_s, 0) } });
+        await sleep(this.#host.step);
+        if (mine !== this.#run) return this.#end(scene, before, 'cancelled', startedAt);
+        if (progress === PROGRESS[1] && step.model !== null && this.failing.has(idOf(step.model)))
+          return this.#end(scene, before, 'rolled_back', startedAt, step.model);
+      }
+      if (step.name === 'unload' && step.model !== null) this.#leave(step.model);
+      if (step.name === 'load' && step.model !== null) this.#load(step.model, roles);
+      if (step.name === 'commit') this.#commit(scene, roles, before);
+    }
+    this.#host.change({ arranging: null });
+    const report = this.#report(scene, 'committed', Date.now() - startedAt);
+    const loaded = steps.flatMap((one) => (one.name === 'load' && one.model !== null ? [one.model] : []));
+    return { reply: 'scene', report: { ...report, loaded, evicted: plan.evicted } };
+  }
+
+  #end(scene: string | null, before: Kept, outcome: SwitchOutcome, startedAt: number, failed?: ModelRef): Reply {
+    this.#put(before);
+    this.#host.change({ arranging: null });
+    const report = this.#report(scene, outcome, Date.now() - startedAt);
+    if (failed === undefined) return { reply: 'scene', report };
+    const title = titleOf(this.#host.snapshot(), failed);
+    const reason = `${title} could not be loaded: the server says “error loading model: unable to allocate buffer”.`;
+    const error = fault('load_failed', reason, 'Its log says more.');
+    return { reply: 'scene', report: { ...report, reason, error } };
+  }
+
+  #report(scene: string | null, outcome: SwitchOutcome, took_ms: number): SceneReport {
+    const none = { steps: [], loaded: [], evicted: [], answers_cut: 0, reason: null, error: null };
+    return { scene, outcome, dry_run: false, took_ms, journalled: true, ...none };
+  }
+
+  #leave(ref: ModelRef): void {
+    const { models, instances, on_request, roles } = this.#host.snapshot();
+    const is = (one: { server: string; model: string }) => idOf(one) === idOf(ref);
+    this.#host.change({
+      models: models.map((one) => (one.id === idOf(ref) ? { ...one, loaded: false } : one)),
+      instances: instances.filter((one) => !is(one)),
+      on_request: on_request.filter((one) => !is(one.model)),
+      roles: roles.map((one) => (is(one.model) ? { ...one, instance: null } : one)),
+    });
+  }
+
+  #load(ref: ModelRef, roles: Roles): void {
+    const settings = Object.values(roles).find((one) => idOf(one) === idOf(ref));
+    const wish = settings === undefined ? {} : withOf(settings);
+    this.#loadedWith = new Map([...this.#loadedWith, [idOf(ref), wish]]);
+    const { models, instances } = this.#host.snapshot();
+    this.#host.change({
+      models: models.map((one) => (one.id === idOf(ref) ? { ...one, loaded: true } : one)),
+      instances: [...instances, instanceOf(ref, wish, this.#host.snapshot())],
+    });
+  }
+
+  #commit(scene: string | null, roles: Roles, before: Kept): void {
+    const { models, pins } = this.#host.snapshot();
+    const answers = (ref: string) => models.find((one) => one.id === ref)?.purpose === 'llm';
+    const list = Object.entries(roles);
+    const lead = leadOf(
+      list.map(([role, { priority }]) => ({ role, priority })),
+      (role) => answers(idOf(roles[role] ?? { server: '', model: '' })),
+    );
+    const led = lead === null ? undefined : roles[lead];
+    const active: Active | null = led ? { server: led.server, model: led.model, instance: led.model } : null;
+    const pinned = [...new Map(list.filter(([, one]) => one.pinned).map(([, one]) => [idOf(one), one])).values()];
+    const freed = before.roles.filter((role) => role.pinned).map((role) => idOf(role.model));
+    this.#scene = scene === FREE_MEMORY ? null : scene;
+    this.#restore = before;
+    const done = scene === FREE_MEMORY ? 'The memory is free' : `${scene ?? 'The roles'} is in force`;
+    this.#host.change({
+      roles: viewsOf(roles, lead),
+      active,
+      models: models.map((one) => ({ ...one, active: active !== null && one.id === idOf(active) })),
+      pins: [
+        ...pins.filter((pin) => !freed.includes(idOf(pin)) && !pinned.some((one) => idOf(one) === idOf(pin))),
+        ...pinned.map(({ server, model }) => ({ server, model })),
+      ],
+      restore_at: new Date().toISOString(),
+      ...this.#undoTo(before, done),
+    });
+  }
+
+  /** What is in memory, as roles: the active model as `active`, the others by their names. */
+  #now(): Roles {
+    const { instances, active, roles, models } = this.#host.snapshot();
+    const now: Roles = {};
+    for (const one of instances) {
+      const held = roles.find((role) => idOf(role.model) === idOf(one));
+      const isActive = active !== null && idOf(active) === idOf(one);
+      const purpose = models.find((model) => model.id === idOf(one))?.purpose;
+      const plain = one.model
+        .toLowerCase()
+        .replace(/[^a-z0-9._-]+/g, '-')
+        .replace(/^[^a-z0-9]+/, '')
+        .slice(0, 32);
+      const name = isActive ? 'active' : (held?.role ?? (purpose === 'embedding' ? 'embed' : plain));
+      const { pinned, priority, idle_s } = held ?? { pinned: false, priority: 'normal' as const, idle_s: null };
+      now[name] = {
+        ...{ server: one.server, model: one.model, pinned, priority },
+        ...(this.#loadedWith.get(idOf(one)) ?? {}),
+        ...(idle_s !== null && { idle_s }),
+      };
+    }
+    return now;
+  }
+
+  async #unload(ref: ModelRef, dry_run: boolean): Promise<Reply> {
+    const { instances, active, pins } = this.#host.snapshot();
+    const title = titleOf(this.#host.snapshot(), ref);
+    const instance = instances.find((one) => idOf(one) === idOf(ref));
+    if (instance === undefined) throw fault('not_found', `${title} is not in memory.`);
+    if (active !== null && idOf(active) === idOf(ref)) return this.#deactivate(dry_run);
+    if (pins.some((pin) => idOf(pin) === idOf(ref)))
+      throw fault('pinned', `${title} is pinned. Nothing was changed.`, 'Unpin it first.');
+    const unloaded = [{ server: ref.server, model: ref.model, instance: instance.id }];
+    if (!dry_run) {
+      await sleep(this.#host.step);
+      this.#leave(ref);
+    }
+    return { reply: 'unloaded', unloaded, answers_cut: 0, deactivated: null, took_ms: 300, dry_run };
+  }
+
+  async #deactivate(dry_run: boolean): Promise<Reply> {
+    const { active } = this.#host.snapshot();
+    if (active === null) throw fault('no_active_model', 'No model is active.');
+    const before = this.keep();
+    if (!dry_run) {
+      await sleep(this.#host.step);
+      this.#leave(active);
+      const { models, roles } = this.#host.snapshot();
+      this.#host.change({
+        active: null,
+        models: models.map((one) => ({ ...one, active: false })),
+        roles: roles.filter((role) => !role.leads),
+        ...this.#undoTo(before, 'No model is active'),
+      });
+    }
+    return { reply: 'unloaded', unloaded: [active], answers_cut: 0, deactivated: active, took_ms: 300, dry_run };
+  }
+
+  #pin(model: ModelRef, pinned: boolean): Reply {
+    const { pins, roles } = this.#host.snapshot();
+    const others = pins.filter((pin) => idOf(pin) !== idOf(model));
+    this.#host.change({
+      pins: pinned ? [...others, model] : others,
+      roles: roles.map((role) => (idOf(role.model) === idOf(model) ? { ...role, pinned } : role)),
+    });
+    return { reply: 'pinned', model, pinned };
+  }
+}
+
+function rolesOf(kept: Kept): Roles {
+  const roles: Roles = {};
+  for (const one of kept.roles)
+    roles[one.role] = {
+      ...{ ...one.model, ...one.with, pinned: one.pinned, priority: one.priority },
+      ...(one.idle_s !== null && { idle_s: one.idle_s }),
+    };
+  const { active } = kept;
+  if (active !== null && !kept.roles.some((one) => one.leads))
+    roles.active = { server: active.server, model: active.model, pinned: false, priority: 'normal' };
+  return roles;
+}
+
+/** The roles in force, by name. */
+export function viewsOf(roles: Roles, lead: string | null): RoleView[] {
+  return Object.entries(roles)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([role, one]) => ({
+      role,
+      model: { server: one.server, model: one.model },
+      instance: one.model,
+      with: withOf(one),
+      pinned: one.pinned,
+      priority: one.priority,
+      idle_s: one.idle_s ?? null,
+      leads: role === lead,
+      waits: false,
+      absent: null,
+    }));
+}
+
+function instanceOf(ref: ModelRef, wish: LoadSettings, snapshot: Snapshot): Snapshot['instances'][number] {
+  const size = snapshot.models.find((one) => one.id === idOf(ref))?.size_bytes ?? 0;
+  return {
+    ...{ id: ref.model, server: ref.server, model: ref.model, memory_bytes: size * 1.4, gpu_memory_bytes: null },
+    ...{ context: wish.context ?? 4096, slots: wish.parallel ?? null, expiry: 'never' },
+    ...{ pid: null, port: null, orphaned_answers: null },
+  };
+}
