@@ -24,7 +24,7 @@ pub fn with_reasons(document: Value, fields: &[(&str, &str)]) -> Value {
 }
 
 pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
-    json!({
+    let whole = json!({
         "revision": snapshot.revision,
         "active": snapshot.active,
         "active_absent": snapshot.active_absent,
@@ -37,11 +37,12 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
             "progress": switching.progress,
             "eta_s": switching.eta_s,
         }), &[("progress", "the server does not report it"), ("eta_s", "never loaded before")])),
+        "arranging": snapshot.arranging,
         "scene": snapshot.scenes.iter().find(|scene| scene.in_force).map(|scene| &scene.name),
         "roles": crate::holding::roles(snapshot),
         "pins": snapshot.pins,
         "on_request": snapshot.on_request,
-        "undo": snapshot.undo,
+        "undo": snapshot.undo.as_ref().map(crate::changes::undo),
         "servers": servers(snapshot),
         "notices": snapshot.notices,
         "troubles": snapshot.troubles,
@@ -49,7 +50,9 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         "web_url": web_url,
         "version": snapshot.engine.version,
         "pid": snapshot.engine.pid,
-    })
+    });
+    let absent = [("scene", "no scene of the settings is in force"), ("undo", "there is nothing to undo")];
+    with_reasons(whole, &absent)
 }
 
 pub fn servers(snapshot: &Snapshot) -> Vec<Value> {

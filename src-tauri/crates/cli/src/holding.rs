@@ -1,7 +1,9 @@
 //! Single models in memory: taken out, pinned, brought back; and the names that programs may use.
 
 use crate::{
+    changes::{self, as_switch},
     completing,
+    document::with_reasons,
     output::{Output, table},
     scenes,
     session::{Session, unexpected},
@@ -71,6 +73,7 @@ pub async fn unload(arguments: Unload, output: &Output) -> Result<u8, ApiError> 
         "unloaded": unloaded, "answers_cut": answers_cut, "deactivated": deactivated, "took_ms": took_ms,
         "dry_run": dry_run,
     });
+    let document = with_reasons(document, &[("deactivated", "the active model is as it was")]);
     output.answer(document, || {
         let names: Vec<String> =
             unloaded.iter().map(|one| format!("{} on {}", one.model, one.server)).collect();
@@ -86,25 +89,29 @@ pub async fn unload(arguments: Unload, output: &Output) -> Result<u8, ApiError> 
 
 pub async fn deactivate(arguments: Deactivate, output: &Output) -> Result<u8, ApiError> {
     let Deactivate { dry_run, now } = arguments;
+    let before = Session::connect()?.snapshot().await?;
     let reply = watched(Call::Deactivate { now, dry_run }, output).await?;
     let Reply::Unloaded { unloaded, answers_cut, deactivated, took_ms, .. } = reply else {
         return Err(unexpected(&reply));
     };
-    let document = json!({
-        "switch_id": null, "switch_id_absent": "a deactivation has none",
-        "from": deactivated, "to": null, "to_absent": "no model is active", "outcome": "committed",
-        "dry_run": dry_run, "took_ms": took_ms, "load_ms": null, "load_ms_absent": "nothing was loaded",
-        "first_token_ms": null, "first_token_ms_absent": "nothing was loaded", "steps": [],
-        "answers_cut": answers_cut, "unloaded": unloaded, "reason": null, "reason_absent": "a person asked",
+    // One that a pin or another role keeps in memory is only not active any more.
+    let from = deactivated.or_else(|| before.active.clone());
+    let done = json!({
+        "outcome": "committed", "dry_run": dry_run, "took_ms": took_ms, "answers_cut": answers_cut, "unloaded": unloaded,
     });
-    output.answer(document, || {
-        let name = deactivated.as_ref().map_or("The model", |active| active.model.as_str());
-        match dry_run {
-            true => format!("{name} would not be active any more, and leave memory."),
-            false => format!(
+    output.answer(as_switch(from.as_ref(), None, done), || {
+        let name = from.as_ref().map_or("The model", |active| active.model.as_str());
+        let leaves = !unloaded.is_empty();
+        match (dry_run, leaves) {
+            (true, true) => format!("{name} would not be active any more, and leave memory."),
+            (true, false) => format!("{name} would not be active any more, and stay in memory."),
+            (false, true) => format!(
                 "No model is active. {name} left after {}.\nundo within a minute: pilothouse undo",
                 seconds(took_ms)
             ),
+            (false, false) => {
+                format!("No model is active. {name} stays in memory.\nundo within a minute: pilothouse undo")
+            }
         }
     });
     Ok(0)
@@ -117,14 +124,17 @@ pub async fn undo(dry_run: bool, output: &Output) -> Result<u8, ApiError> {
             return Err(ApiError::not_found("There is nothing to undo.")
                 .hint("A switch or a scene can be taken back for a minute."));
         };
-        output.answer(json!({ "undo": undo }), || {
+        output.answer(json!({ "undo": changes::undo(undo) }), || {
             let back = undo.back_to.as_deref().unwrap_or("no active model");
             format!("Would go back to {back}. ({}.)", undo.done)
         });
         return Ok(0);
     }
+    let session = Session::connect()?;
+    let before = session.snapshot().await?;
     let reply = watched(Call::Undo, output).await?;
-    scenes::told_undone(reply, output)
+    let after = session.snapshot().await?;
+    scenes::told_undone(reply, before.active.as_ref(), after.active.as_ref(), output)
 }
 
 pub async fn pin(arguments: Pin, pinned: bool, output: &Output) -> Result<u8, ApiError> {
@@ -199,14 +209,18 @@ async fn watched(call: Call, output: &Output) -> Result<Reply, ApiError> {
     reply
 }
 
-/// Of `status`: the roles in force, each with the model that it stands for.
+/// Of `status`: the roles in force, each with the model that it stands for and how that is kept.
 pub fn roles(snapshot: &Snapshot) -> Vec<Value> {
     let role = |view: &pilothouse_domain::scene::RoleView| {
-        json!({
-            "role": view.role, "server": view.held.model.server, "model": view.held.model.model,
-            "instance": view.held.instance, "leads": view.leads, "pinned": view.held.pinned,
-            "priority": view.held.priority, "absent": view.absent,
-        })
+        let held = &view.held;
+        let role = json!({
+            "role": view.role, "server": held.model.server, "model": held.model.model, "instance": held.instance,
+            "context": held.with.context, "parallel": held.with.parallel, "kv": held.with.kv_type,
+            "pinned": held.pinned, "priority": held.priority, "idle_s": held.idle_s,
+            "leads": view.leads, "waits": view.waits, "absent": view.absent,
+        });
+        let away = view.absent.as_deref().unwrap_or("it is not in memory, and comes with the next request");
+        with_reasons(with_reasons(role, &scenes::OF_A_ROLE), &[("instance", away)])
     };
     snapshot.roles.iter().map(role).collect()
 }

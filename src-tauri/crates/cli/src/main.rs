@@ -5,6 +5,7 @@
 mod ask;
 mod baseline;
 mod bench;
+mod changes;
 mod compare;
 mod completing;
 mod doctor;

@@ -1,17 +1,18 @@
 //! Scenes: listed, shown, applied, saved, deleted.
 
 use crate::{
-    completing,
+    changes, completing,
     document::with_reasons,
     output::{ABSENT, Output, strong, table},
     session::{Session, unexpected},
+    switch::exit_code,
 };
 use clap::Subcommand;
 use pilothouse_domain::{
     notice::seconds,
-    scene::{FREE_MEMORY, RESTORE, RoleSettings, ScenePlan, SceneReport, SceneView},
+    scene::{FREE_MEMORY, RESTORE, RoleSettings, ScenePlan, SceneReport, SceneView, built_in},
     snapshot::Snapshot,
-    switch::{SwitchOutcome, SwitchReport},
+    switch::{Active, SwitchOutcome, SwitchReport},
     tray::arranging_line,
     units::gigabytes,
 };
@@ -61,10 +62,9 @@ struct Exported {
 
 pub async fn list(output: &Output) -> Result<u8, ApiError> {
     let snapshot = Session::connect()?.snapshot().await?;
-    let documents: Vec<Value> = snapshot.scenes.iter().map(document).collect();
     let restore_at = snapshot.restore_at;
     let whole = with_reasons(
-        json!({ "scenes": documents, "restore_at": restore_at }),
+        json!({ "scenes": listed(&snapshot.scenes), "restore_at": restore_at }),
         &[("restore_at", "no scene was applied yet")],
     );
     output.answer(whole, || {
@@ -89,9 +89,9 @@ pub async fn list(output: &Output) -> Result<u8, ApiError> {
             vec![scene.name.clone(), roles.join(", "), needs, fits, takes, state.to_owned()]
         };
         let header = ["SCENE", "ROLES", "NEEDS", "FITS", "TAKES", "STATE"];
-        let listed = table(&header, snapshot.scenes.iter().map(row).collect());
+        let rows = table(&header, snapshot.scenes.iter().map(row).collect());
         let restore = if restore_at.is_some() { format!(" and “{RESTORE}”") } else { String::new() };
-        format!("{listed}\n\nAlso: “{FREE_MEMORY}”{restore}.")
+        format!("{rows}\n\nAlso: “{FREE_MEMORY}”{restore}.")
     });
     Ok(0)
 }
@@ -102,8 +102,12 @@ pub async fn run(act: Act, output: &Output) -> Result<u8, ApiError> {
         Act::Show { name } => show(name, output).await,
         Act::Save { name, from } => save(name, from, output).await,
         Act::Delete { name } => {
-            Session::connect()?.call(Call::DeleteScene { name: name.clone() }).await?;
-            output.answer(json!({ "deleted": name }), || format!("{name} is not in the settings any more."));
+            let session = Session::connect()?;
+            session.call(Call::DeleteScene { name: name.clone() }).await?;
+            let left = session.snapshot().await?;
+            output.answer(json!({ "deleted": name, "scenes": listed(&left.scenes) }), || {
+                format!("{name} is not in the settings any more.")
+            });
             Ok(0)
         }
     }
@@ -122,17 +126,9 @@ async fn apply(name: String, dry_run: bool, now: bool, output: &Output) -> Resul
     let reply = session.call_and_watch(call, Call::CancelSwitch, show).await?;
     bar.finish_and_clear();
     let Reply::Scene { report } = reply else { return Err(unexpected(&reply)) };
-    Ok(told(&name, &report, output))
-}
-
-/// What a scene did; returns the exit code.
-pub fn told(name: &str, report: &SceneReport, output: &Output) -> u8 {
-    output.answer(json!(report), || text(name, report));
-    match report.outcome {
-        SwitchOutcome::Committed => 0,
-        SwitchOutcome::RolledBack => report.error.as_ref().map_or(1, |error| error.code.exit_code().max(1)),
-        SwitchOutcome::Cancelled => 130,
-    }
+    let name = built_in(&name).unwrap_or(&name);
+    output.answer(changes::scene_report(name, &report), || text(name, &report));
+    Ok(exit_code(report.outcome, report.error.as_ref()))
 }
 
 fn text(name: &str, report: &SceneReport) -> String {
@@ -178,10 +174,9 @@ async fn show(name: String, output: &Output) -> Result<u8, ApiError> {
         // A scene whose model is gone is shown all the same.
         Err(error) => Err(error),
     };
-    let shown = with_reasons(
-        json!({ "plan": plan.as_ref().ok(), "plan_absent": plan.as_ref().err().map(|error| &error.message) }),
-        &[],
-    );
+    let why = plan.as_ref().err().map(|error| error.message.as_str()).unwrap_or_default();
+    let shown = json!({ "plan": plan.as_ref().ok(), "scenes": [document(scene)] });
+    let shown = with_reasons(shown, &[("plan", why)]);
     let mut whole = document(scene);
     if let (Value::Object(whole), Value::Object(shown), Ok(exported)) =
         (&mut whole, shown, serde_json::to_value(Exported { roles: scene.roles.clone() }))
@@ -235,6 +230,18 @@ fn described(scene: &SceneView, plan: &Result<ScenePlan, ApiError>) -> String {
     parts.join("\n")
 }
 
+fn listed(scenes: &[SceneView]) -> Vec<Value> {
+    scenes.iter().map(document).collect()
+}
+
+/// What a role leaves out is as its server loads the model by itself.
+pub const OF_A_ROLE: [(&str, &str); 4] = [
+    ("context", "as its server loads it"),
+    ("parallel", "as its server loads it"),
+    ("kv", "as its server loads it"),
+    ("idle_s", "it stays"),
+];
+
 /// As `scenes` lists it.
 fn document(scene: &SceneView) -> Value {
     let role = |(role, settings): (&String, &RoleSettings)| {
@@ -250,12 +257,7 @@ fn document(scene: &SceneView) -> Value {
                 "priority": settings.priority,
                 "idle_s": settings.idle_s,
             }),
-            &[
-                ("context", "as its server loads it"),
-                ("parallel", "as its server loads it"),
-                ("kv", "as its server loads it"),
-                ("idle_s", "it stays"),
-            ],
+            &OF_A_ROLE,
         )
     };
     with_reasons(
@@ -284,7 +286,11 @@ async fn save(name: String, from: Option<PathBuf>, output: &Output) -> Result<u8
     let snapshot = session.snapshot().await?;
     let scene = snapshot.scenes.iter().find(|scene| scene.name == name.trim());
     let roles = scene.map_or(0, |scene| scene.roles.len());
-    output.answer(scene.map_or_else(|| json!({ "name": name }), document), || {
+    let mut whole = scene.map_or_else(|| json!({ "name": name }), document);
+    if let Value::Object(fields) = &mut whole {
+        fields.insert("scenes".into(), scene.into_iter().map(document).collect());
+    }
+    output.answer(whole, || {
         let of = if roles == 1 { "1 role".to_owned() } else { format!("{roles} roles") };
         format!("{name} is saved with {of}.\napply it: pilothouse scene apply “{name}”")
     });
@@ -313,26 +319,35 @@ fn read(file: &std::path::Path) -> Result<BTreeMap<String, RoleSettings>, ApiErr
     Ok(exported.roles)
 }
 
-/// What an undo did; returns the exit code.
-pub fn told_undone(reply: Reply, output: &Output) -> Result<u8, ApiError> {
+/// What an undo did; returns the exit code. `from`, `to`: what was active before it and is after it.
+pub fn told_undone(
+    reply: Reply,
+    from: Option<&Active>,
+    to: Option<&Active>,
+    output: &Output,
+) -> Result<u8, ApiError> {
     match reply {
         Reply::Switch { report } => {
-            let code = if report.outcome == SwitchOutcome::Committed { 0 } else { 1 };
-            output.answer(json!(report), || undone(&report));
-            Ok(code)
+            output.answer(changes::switch(&report), || undone(&report));
+            Ok(exit_code(report.outcome, report.error.as_ref()))
         }
         Reply::Scene { report } => {
-            Ok(told(report.scene.clone().as_deref().unwrap_or("What was before"), &report, output))
+            let name = report.scene.as_deref().unwrap_or("What was before");
+            let mut done = changes::scene_report(name, &report);
+            // It goes back to what was there, which need not be a scene.
+            done["scene"] = json!(report.scene);
+            let loads = report.steps.iter().filter(|step| step.name == "load");
+            if let Some(load_ms) = loads.map(|step| step.ms).reduce(|sum, ms| sum + ms) {
+                done["load_ms"] = json!(load_ms);
+            }
+            output.answer(changes::as_switch(from, to, done), || text(name, &report));
+            Ok(exit_code(report.outcome, report.error.as_ref()))
         }
-        Reply::Unloaded { took_ms, deactivated, .. } => {
-            let document = json!({
-                "switch_id": null, "switch_id_absent": "a deactivation has none",
-                "from": deactivated, "to": null, "to_absent": "no model is active",
-                "outcome": SwitchOutcome::Committed, "took_ms": took_ms, "load_ms": null,
-                "load_ms_absent": "nothing was loaded", "first_token_ms": null,
-                "first_token_ms_absent": "nothing was loaded", "steps": [], "reason": null, "reason_absent": "it was undone",
+        Reply::Unloaded { unloaded, answers_cut, took_ms, .. } => {
+            let done = json!({
+                "outcome": SwitchOutcome::Committed, "took_ms": took_ms, "answers_cut": answers_cut, "unloaded": unloaded,
             });
-            output.answer(document, || "No model is active again.".into());
+            output.answer(changes::as_switch(from, to, done), || "No model is active again.".into());
             Ok(0)
         }
         other => Err(unexpected(&other)),

@@ -4,7 +4,7 @@ use crate::{
     servers,
     session::Session,
 };
-use pilothouse_domain::{model::ModelPurpose, snapshot::Snapshot, standing::in_a_line};
+use pilothouse_domain::{model::ModelPurpose, snapshot::Snapshot, standing::in_a_line, tray::arranging_line};
 use pilothouse_engine::api::{ApiError, ErrorCode};
 
 pub async fn run(output: &Output) -> Result<u8, ApiError> {
@@ -91,6 +91,9 @@ fn text(snapshot: &Snapshot, web_url: &str) -> String {
     }
     if let Some(switching) = &snapshot.switching {
         lines.push(format!("Switch   to {} ({})", switching.to, words(&switching.phase)));
+    }
+    if let Some(arranging) = &snapshot.arranging {
+        lines.push(format!("Change   {}", arranging_line(snapshot, arranging)));
     }
     match (&snapshot.engine.gateway, &snapshot.engine.gateway_absent) {
         (Some(address), _) => lines.push(format!("Gateway  {address}")),

@@ -1,5 +1,5 @@
 use crate::{
-    completing,
+    changes, completing,
     output::Output,
     session::{Session, unexpected},
 };
@@ -13,7 +13,6 @@ use pilothouse_domain::{
     tray::switching_line,
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
-use serde_json::json;
 
 #[derive(Args)]
 pub struct Switch {
@@ -55,15 +54,20 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
         SwitchOutcome::RolledBack => Some(session.snapshot().await?),
         SwitchOutcome::Committed | SwitchOutcome::Cancelled => None,
     };
-    output.answer(json!(report), || {
+    output.answer(changes::switch(&report), || {
         let holds = after.as_deref().map(|snapshot| format!("\n{}", holds(snapshot))).unwrap_or_default();
         format!("{}{holds}", text(&report))
     });
-    Ok(match report.outcome {
+    Ok(exit_code(report.outcome, report.error.as_ref()))
+}
+
+/// Of a change of what is in memory. What failed was put back, so it ends as its error would, and never with 0.
+pub fn exit_code(outcome: SwitchOutcome, error: Option<&ApiError>) -> u8 {
+    match outcome {
         SwitchOutcome::Committed => 0,
-        SwitchOutcome::RolledBack => report.error.map_or(1, |error| error.code.exit_code().max(1)),
+        SwitchOutcome::RolledBack => error.map_or(1, |error| error.code.exit_code().max(1)),
         SwitchOutcome::Cancelled => 130,
-    })
+    }
 }
 
 fn holds(snapshot: &Snapshot) -> String {
