@@ -62,6 +62,8 @@ pub struct Kept {
     pub before: Option<(Timestamp, Arrangement)>,
     pub pins: Vec<ModelRef>,
     pub on_request: Vec<ModelRef>,
+    /// What a change has taken out before its commit: a start brings it back, whoever's server it is on.
+    pub taken_out: Vec<ModelRef>,
     /// With what models were loaded that are not as their servers load them.
     pub loaded_with: Vec<(ModelRef, LoadSettings)>,
 }

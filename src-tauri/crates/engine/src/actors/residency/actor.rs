@@ -7,8 +7,9 @@ use super::{
     holding::Holding,
     late::LateLoad,
     rearranging::Rearranged,
-    scenes::{Aim, Rearranging, Undo},
+    scenes::{Aim, Rearranging},
     transaction::{Cause, Finished, Transaction},
+    undo::Undo,
 };
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{
@@ -33,8 +34,6 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// The whole shutdown must end within five seconds; what is left is put back at the next start.
-const SHUTDOWN_LIMIT: Duration = Duration::from_millis(1500);
 /// How often it is looked around although nothing was reported.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 
@@ -81,6 +80,8 @@ pub(super) struct Residency {
     pub(super) begun: Instant,
     /// Pinned models that have been in memory.
     pub(super) pinned_there: BTreeSet<ModelRef>,
+    /// What our last life has taken out and not brought back.
+    pub(super) owed: BTreeSet<ModelRef>,
     /// Since when what is held is not listed.
     pub(super) missing_since: BTreeMap<(ModelRef, String), Instant>,
     /// When somebody gave way for want of memory, and whether this shortage was told.
@@ -140,6 +141,7 @@ impl Residency {
             role_used: BTreeMap::new(),
             begun: Instant::now(),
             pinned_there: BTreeSet::new(),
+            owed: BTreeSet::new(),
             missing_since: BTreeMap::new(),
             gave_way_at: None,
             told_short: false,
@@ -426,37 +428,16 @@ impl Residency {
         .hint("Wait for its end, or cancel it.")
         .retryable()
     }
-
-    async fn shutdown(mut self, reply: oneshot::Sender<()>) {
-        self.ending.cancel();
-        self.replace_next(None);
-        for reply in self.available.drain(..) {
-            let _ = reply.send(Err(ended()));
-        }
-        if self.running.is_some() {
-            let finished = tokio::time::timeout(SHUTDOWN_LIMIT, end_of(&mut self.running)).await;
-            if let Ok(finished) = finished {
-                self.on_finished(finished).await;
-            }
-        }
-        if self.rearranging.is_some() {
-            let ended = tokio::time::timeout(SHUTDOWN_LIMIT, end_of_rearranging(&mut self.rearranging)).await;
-            if let Ok(ended) = ended {
-                self.on_rearranged(ended).await;
-            }
-        }
-        let _ = reply.send(());
-    }
 }
 
-async fn end_of_rearranging(running: &mut Option<Rearranging>) -> Option<(Rearranged, Holding)> {
+pub(super) async fn end_of_rearranging(running: &mut Option<Rearranging>) -> Option<(Rearranged, Holding)> {
     match running {
         Some(running) => (&mut running.task).await.ok(),
         None => std::future::pending().await,
     }
 }
 
-async fn end_of(running: &mut Option<Running>) -> Option<Finished> {
+pub(super) async fn end_of(running: &mut Option<Running>) -> Option<Finished> {
     match running {
         Some(running) => (&mut running.task).await.ok(),
         None => std::future::pending().await,

@@ -39,7 +39,10 @@ impl Residency {
     ) {
         let model = match result {
             Ok(model) => model,
-            Err(error) => return drop(reply.send(Err(error))),
+            Err(error) => {
+                self.undoing = false;
+                return drop(reply.send(Err(error)));
+            }
         };
         let to = model.reference();
         if wanted.dry_run {

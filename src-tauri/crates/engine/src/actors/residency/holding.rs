@@ -29,6 +29,8 @@ pub(super) struct Holding {
     pub on_request: BTreeMap<ModelRef, Asked>,
     /// With what we have loaded models; the others are as their servers load them.
     pub loaded_with: BTreeMap<ModelRef, LoadSettings>,
+    /// What a change under way has taken out and has not settled yet.
+    pub taken_out: Vec<ModelRef>,
     /// Why roles cannot answer.
     pub absent: BTreeMap<String, String>,
 }
@@ -41,6 +43,7 @@ impl Holding {
             before: self.before.clone(),
             pins: self.pins.iter().cloned().collect(),
             on_request: self.on_request.keys().cloned().collect(),
+            taken_out: self.taken_out.clone(),
             loaded_with: self.loaded_with.iter().map(|(model, with)| (model.clone(), *with)).collect(),
         }
     }

@@ -5,6 +5,7 @@
 
 mod actor;
 mod arriving;
+mod beside;
 mod borrow;
 mod clearing;
 mod event;
@@ -19,6 +20,7 @@ mod late;
 #[cfg(test)]
 mod late_tests;
 mod lending;
+mod ordering;
 mod proof;
 mod putting_right;
 #[cfg(test)]
@@ -32,9 +34,12 @@ mod scenes;
 mod server_lending;
 mod server_loan;
 mod server_memory;
+mod shutdown;
 #[cfg(test)]
 mod tests;
 mod transaction;
+mod undo;
+mod unloading;
 mod wishes;
 
 pub use borrow::{Borrowed, Side};

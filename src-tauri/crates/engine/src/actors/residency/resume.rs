@@ -52,7 +52,13 @@ impl Residency {
         let Some(to) = resumption.active else { return };
         let instance =
             kept.filter(|kept| kept.reference() == to).map_or_else(|| to.model.clone(), |kept| kept.instance);
-        self.active = Some(Active { server: to.server.clone(), model: to.model.clone(), instance });
+        let active = Active { server: to.server.clone(), model: to.model.clone(), instance };
+        if self.arrangement.lead.is_some() {
+            // A commit is written before the roles are.
+            self.arrangement.lead_with(&active);
+            self.arrangement.active = None;
+        }
+        self.active = Some(active);
         // Nobody knows yet whether it is in memory: requests wait for what the restoration finds.
         self.standing = Standing::Held;
         let (active, standing) = (self.active.clone(), self.standing.clone());
@@ -64,7 +70,8 @@ impl Residency {
 impl Residency {
     /// What was held beside it. Whether it is still there is found once its servers answer.
     fn take_up(&mut self, held: Kept) {
-        let Kept { arrangement, before, pins, on_request, loaded_with } = held;
+        let Kept { arrangement, before, pins, on_request, taken_out, loaded_with } = held;
+        self.owed = taken_out.into_iter().collect();
         self.arrangement = Arrangement { active: None, ..arrangement };
         self.holding.before = before;
         self.holding.pins = pins.into_iter().collect();

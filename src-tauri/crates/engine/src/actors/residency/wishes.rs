@@ -287,7 +287,8 @@ impl Residency {
                 continue;
             };
             held.instance = None;
-            match ours {
+            // What we took out ourselves we bring back, whoever's server it is.
+            match ours || self.owed.remove(&held.model) {
                 true if held.idle_s.is_none() || held.pinned => {
                     again = again.or_else(|| Some(held.model.clone()))
                 }

@@ -103,6 +103,14 @@ pub(super) fn plan(
     before: &Arrangement,
     holding: &Holding,
 ) -> Result<ArrangementPlan, ApiError> {
+    if order.purpose == Purpose::Deactivate {
+        return Ok(ArrangementPlan {
+            moves: vec![Move::Commit],
+            evicted: vec![],
+            free_bytes: None,
+            takes_s: None,
+        });
+    }
     let now = circumstances(around, order, before, holding)?;
     let plan = arrange(&now).map_err(|too_much| too_much.error(&order.purpose.title(around)))?;
     Ok(match order.purpose.leaves() {

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Again(ModelRef),
     /// A person takes it out.
     Unload(ModelRef),
+    /// No model is active from now on; what was stays in memory for others.
+    Deactivate,
     /// Nobody has asked for it for its time, or memory runs short.
     Idle(ModelRef),
 }
@@ -49,6 +51,7 @@ impl Purpose {
             Self::Scene(Some(name)) => name.clone(),
             Self::Scene(None) => "This set of roles".into(),
             Self::Restore => "What was before".into(),
+            Self::Deactivate => "No active model".into(),
             Self::Wish(model) | Self::Again(model) | Self::Unload(model) | Self::Idle(model) => {
                 around.hub.now().model_title(&model.server, &model.model)
             }

@@ -32,6 +32,7 @@ impl Rearrangement {
         self.show(SwitchPhase::Draining, Some(model));
         if !self.committed {
             self.hold_back(model);
+            self.note_taken_out(model).await;
         }
         for instance in instances {
             if matches!(self.order.purpose, Purpose::Idle(_))
@@ -76,6 +77,19 @@ impl Rearrangement {
             supervisor.refresh().await;
         }
         Ok(())
+    }
+
+    /// Our own death in the middle must not cost a role its model.
+    async fn note_taken_out(&mut self, model: &ModelRef) {
+        if !self.before.models().contains(model) || self.order.purpose.leaves().is_some() {
+            return;
+        }
+        self.holding.taken_out.push(model.clone());
+        if let Some(journal) = &self.around.journal
+            && let Err(error) = journal.keep(&self.holding.kept(&self.before), &[]).await
+        {
+            tracing::warn!(%error, "what is taken out is not written down");
+        }
     }
 
     fn with_of(&self, model: &ModelRef) -> LoadSettings {
@@ -254,6 +268,7 @@ impl Rearrangement {
         for gone in &self.unloaded {
             self.holding.gone(&gone.reference());
         }
+        self.holding.taken_out.clear();
         self.held = after;
         self.committed = true;
         self.waits.clear();
