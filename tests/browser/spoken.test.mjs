@@ -52,7 +52,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
     await ear.finds(/^Gemma 3 270M, heading, level 1$/);
     await ear.isHere(/^Gemma 3 270M on llama-server · Q4_K_M · 253 MB active, button$/);
 
-    await ear.tabTo(/^Back to SmolLM2 135M Instruct, button$/, { back: true });
+    await ear.tabTo(/^Undo: back to SmolLM2 135M Instruct, button$/, { back: true });
     await press('Enter');
     await ear.isHere(/heading, level 1$/);
     await ear.hears(/^Loading: SmolLM2 135M Instruct on llama-server$/);
@@ -83,7 +83,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
 
   it('says where it is, measures, and leads to the result', async () => {
     const { page, ear, press } = await open('bench');
-    await press('5');
+    await press('6');
     await ear.hears(/^Benchmarks$/);
     await ear.finds(/^Benchmarks, heading, level 1$/);
     await ear.tabTo(/^Model, combobox, collapsed, “Active model”$/);
@@ -100,7 +100,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
     // What had the focus is gone with its page: the keyboard is at the new one, not at the begin of everything.
     await ear.isHere(/main$/);
 
-    await press('5');
+    await press('6');
     await page.getByTestId('bench-start').focus();
     await press('Enter');
     await ear.isHere(/^Cancel the benchmark, button$/);
@@ -112,7 +112,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
 
   it('finds a setting, is refused with what is allowed, and hears that it is saved and what waits', async () => {
     const { page, ear, press } = await open('settings');
-    await press('9');
+    await press('0');
     await ear.hears(/^Settings$/);
     await page.getByTestId('settings-state').waitFor();
     await press('/');

@@ -53,6 +53,8 @@ export class Acts {
   undo(place: Place): Promise<boolean> {
     return this.#do(place, null, async () => {
       const reply = await this.#call({ call: 'undo' });
+      // A switch back says so itself, as any other.
+      if (reply.reply === 'switch' && place !== 'scenes') return null;
       if ((reply.reply !== 'scene' && reply.reply !== 'switch') || reply.report.outcome === 'committed')
         return { text: words.undone };
       const { reason, error } = reply.report;
@@ -97,16 +99,17 @@ export class Acts {
   async #do(
     place: Place,
     what: string | null,
-    act: () => Promise<{ text: string; attention?: boolean }>,
+    act: () => Promise<{ text: string; attention?: boolean } | null>,
   ): Promise<boolean> {
     const asked = ++this.#asked;
     this.under = what;
     this.said = null;
     try {
-      const { text, attention = false } = await act();
+      const came = await act();
       // A later click has said what it came to.
-      if (asked === this.#asked) this.said = { place, text, error: null, attention };
-      return !attention;
+      if (asked === this.#asked && came !== null)
+        this.said = { place, text: came.text, error: null, attention: came.attention ?? false };
+      return came?.attention !== true;
     } catch (failure) {
       if (asked === this.#asked) this.fail(place, asApiError(failure));
       return false;

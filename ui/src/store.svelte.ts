@@ -215,7 +215,7 @@ export class Store {
   /** Something is under way that people watch. */
   get busy(): boolean {
     const snapshot = this.snapshot;
-    if (this.requested !== null) return true;
+    if (this.requested !== null || this.acts.under !== null) return true;
     return (
       snapshot !== null &&
       Boolean(snapshot.switching ?? snapshot.arranging ?? snapshot.bench ?? snapshot.setup.progress)

@@ -30,6 +30,7 @@ describe('words', () => {
     ['Certainty', text.certainties],
     ['FitVerdict', text.fitVerdicts],
     ['PartKind', text.partKinds],
+    ['Priority', text.priorityNames],
     ['MemoryKind', text.memoryKinds],
     ['WhenDisturbed', text.whenDisturbed],
     ['DisturbedBy', text.disturbances],

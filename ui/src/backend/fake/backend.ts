@@ -272,6 +272,10 @@ export class FakeBackend implements Backend, Host {
     this.#change(change);
   }
 
+  switchTo(id: string): Promise<Reply> {
+    return this.#doSwitch(id);
+  }
+
   /** The median of its loads, as the engine reckons with it. */
   loadTime(model: { server: string; model: string }): number | null {
     const facts = factsOf(this.#snapshot, this.#runs, this.scene, 0);

@@ -53,6 +53,7 @@ export interface Host {
   snapshot(): Snapshot;
   change(change: Partial<Snapshot>): void;
   loadTime(model: ModelRef): number | null;
+  switchTo(id: string): Promise<Reply>;
 }
 
 export class FakeResidency {
@@ -62,7 +63,7 @@ export class FakeResidency {
   readonly #file: FakeScenes;
   #scene: string | null = null;
   #loadedWith: ReadonlyMap<string, LoadSettings> = new Map();
-  #undo: { kept: Kept; roles: Roles } | null = null;
+  #undo: { kept: Kept; isSwitch: boolean } | null = null;
   #restore: Kept | null = null;
   #run = 0;
 
@@ -144,7 +145,7 @@ export class FakeResidency {
     this.#host.change({
       roles: led,
       instances: there ? instances : [...instances, instanceOf(model, {}, this.#host.snapshot())],
-      ...this.#undoTo(before, `${titleOf(this.#host.snapshot(), model)} is active`),
+      ...this.#undoTo(before, `${titleOf(this.#host.snapshot(), model)} is active`, true),
     });
   }
 
@@ -159,8 +160,8 @@ export class FakeResidency {
     return { server: found.server, model: found.name };
   }
 
-  #undoTo(kept: Kept, done: string): Pick<Snapshot, 'undo'> {
-    this.#undo = { kept, roles: {} };
+  #undoTo(kept: Kept, done: string, isSwitch = false): Pick<Snapshot, 'undo'> {
+    this.#undo = { kept, isSwitch };
     const back = kept.active === null ? null : titleOf(this.#host.snapshot(), kept.active);
     const until = new Date(Date.now() + UNDO_MS).toISOString();
     return { undo: { back_to: kept.scene ?? back, done, until } };
@@ -185,6 +186,13 @@ export class FakeResidency {
       throw fault('not_found', 'There is nothing to take back.', 'It can be for a minute after a change.');
     this.#undo = null;
     this.#host.change({ undo: null });
+    const { active } = undo.kept;
+    if (undo.isSwitch && active !== null) {
+      const reply = await this.#host.switchTo(idOf(active));
+      if (reply.reply === 'switch' && reply.report.outcome === 'committed') this.#put(undo.kept);
+      this.#host.change({ undo: null });
+      return reply;
+    }
     await sleep(this.#host.step);
     this.#put(undo.kept);
     const report = this.#report(undo.kept.scene, 'committed', 900);
