@@ -2,7 +2,6 @@ use super::{
     Ask, Done, ResidencyWiring, SwitchReply,
     borrow::Lent,
     clearing::Clearing,
-    ended,
     event::Event,
     holding::Holding,
     late::LateLoad,
@@ -84,7 +83,7 @@ pub(super) struct Residency {
     pub(super) owed: BTreeSet<ModelRef>,
     /// Since when what is held is not listed.
     pub(super) missing_since: BTreeMap<(ModelRef, String), Instant>,
-    /// When somebody gave way for want of memory, and whether this shortage was told.
+    /// When somebody gave way for want of memory; whether that was told.
     pub(super) gave_way_at: Option<Instant>,
     pub(super) told_short: bool,
     /// When servers were told that a model stays.
@@ -317,7 +316,7 @@ impl Residency {
         Some(snapshot.instances.iter().any(|i| i.server == active.server && i.id == active.instance))
     }
 
-    async fn on_finished(&mut self, finished: Option<Finished>) {
+    pub(super) async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
         let Finished { result, active, standing, strays, late, evicted } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
