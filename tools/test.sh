@@ -43,7 +43,7 @@ storms_lane() {
     section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
 }
 journeys_lane() {
-    section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=1
+    section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=2
     section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
     section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim
     section macos tools/macos-check.sh
