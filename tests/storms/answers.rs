@@ -114,6 +114,7 @@ async fn streamed(answer: Response, answered: &mut Answered) -> Result<(), Flaw>
         match events.next().await {
             Some(Ok(Event::Piece(piece))) => {
                 answered.named = piece["model"].as_str().map(str::to_owned).or(answered.named.take());
+                answered.by = answered.by.take().or_else(|| events.by.clone());
                 finished |= piece["choices"][0]["finish_reason"].is_string();
             }
             Some(Ok(Event::Error(error))) => return Err(Flaw::Cut(format!("an error in it: {error}"))),
@@ -153,11 +154,13 @@ pub enum Event {
 pub struct Events {
     chunks: futures_util::stream::BoxStream<'static, reqwest::Result<bytes::Bytes>>,
     rest: Vec<u8>,
+    /// Who answers, where the headers were out before that was known: it comes in comments then.
+    pub by: Option<String>,
 }
 
 impl Events {
     pub fn new(answer: Response) -> Self {
-        Self { chunks: answer.bytes_stream().boxed(), rest: Vec::new() }
+        Self { chunks: answer.bytes_stream().boxed(), rest: Vec::new(), by: None }
     }
 
     /// `None`: it ended.
@@ -165,7 +168,13 @@ impl Events {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
-                match event(&String::from_utf8_lossy(&line)) {
+                let line = String::from_utf8_lossy(&line).into_owned();
+                if let Some(server) = line.strip_prefix(": x-pilothouse-server: ") {
+                    self.by = Some(server.trim().to_owned());
+                } else if let (Some(model), Some(by)) = (line.strip_prefix(": x-pilothouse-model: "), &mut self.by) {
+                    *by = format!("{by}/{}", model.trim());
+                }
+                match event(&line) {
                     Some(event) => return Some(Ok(event)),
                     None => continue,
                 }

@@ -83,6 +83,22 @@ async fn a_crowd_on_ollama_notices_no_switch() {
     outcome.judge();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_notices_no_scene_over_two_servers() {
+    let Some(tools) = Tools::find() else { return };
+    let mut outcome = Outcome::default();
+    let scene = Scene::of_scenes(&tools).await;
+    outcome.take(storm_of(scene, "scenes over llama-server and Ollama", Changes::Scenes).await);
+    outcome.judge();
+}
+
+/// What is changed under the crowd.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Changes {
+    Switches,
+    Scenes,
+}
+
 /// One switch under the crowd.
 struct Switched {
     to: Place,
@@ -106,8 +122,12 @@ struct Blown {
     room: Room,
 }
 
+async fn storm(scene: Scene, title: &str) -> Blown {
+    storm_of(scene, title, Changes::Switches).await
+}
+
 /// Lets the crowd loose, switches to and fro, and ends when everybody has the last answer.
-async fn storm(mut scene: Scene, title: &str) -> Blown {
+async fn storm_of(mut scene: Scene, title: &str, changes: Changes) -> Blown {
     let size = Size::wanted();
     let begun = Instant::now();
     let timeline = Timeline::follow(&scene.sandbox).await;
@@ -142,7 +162,7 @@ async fn storm(mut scene: Scene, title: &str) -> Blown {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let to = if nth % 2 == 0 { scene.to } else { scene.from };
-        switches.push(switch(&scene, to).await);
+        switches.push(switch(&scene, to, changes).await);
     }
     stop.store(true, Ordering::Relaxed);
     for one in crowd {
@@ -157,9 +177,12 @@ async fn storm(mut scene: Scene, title: &str) -> Blown {
     Blown { title: title.to_owned(), answers: taken, switches, timeline, lasted, room }
 }
 
-async fn switch(scene: &Scene, to: Place) -> Switched {
+async fn switch(scene: &Scene, to: Place, changes: Changes) -> Switched {
     let begun = Instant::now();
-    let answer = scene.switch(to, &[]).await.unwrap();
+    let answer = match changes {
+        Changes::Switches => scene.switch(to, &[]).await.unwrap(),
+        Changes::Scenes => scene.apply(if to == scene.to { "Two" } else { "One" }).await.unwrap(),
+    };
     let json = &answer.json;
     let steps = json["steps"].as_array().into_iter().flatten();
     let steps: Vec<String> =
@@ -168,12 +191,18 @@ async fn switch(scene: &Scene, to: Place) -> Switched {
         to,
         begun,
         took: begun.elapsed(),
-        load: json["load_ms"].as_u64().map(Duration::from_millis),
+        load: json["load_ms"].as_u64().or(loads(json)).map(Duration::from_millis),
         outcome: json["outcome"].as_str().or(json["error"]["code"].as_str()).unwrap_or("none").to_owned(),
         reason: json["reason"].as_str().or(json["error"]["message"].as_str()).map(str::to_owned),
         steps: steps.join(", "),
         tight: is_tight(json) == Some(true),
     }
+}
+
+/// What the loads of a scene took, in milliseconds.
+fn loads(report: &serde_json::Value) -> Option<u64> {
+    let steps = report["steps"].as_array()?.iter().filter(|step| step["name"] == "load");
+    Some(steps.filter_map(|step| step["ms"].as_u64()).sum())
 }
 
 impl Blown {

@@ -153,6 +153,43 @@ impl Scene {
         scene
     }
 
+    /// Two scenes over both servers: `One` has alpha on llama-server active, `Two` gamma on Ollama and beta beside it. Gamma is in memory
+    /// in both, so that each change loads and unloads on one server while the other goes on.
+    pub async fn of_scenes(tools: &Tools) -> Self {
+        let from = Place { server: LLAMA, model: "alpha" };
+        let [to, broken] = ["gamma:1", "broken:1"].map(|model| Place { server: OLLAMA, model });
+        let role = |scene: &str, role: &str, server: &str, model: &str| {
+            format!("[scenes.{scene}.roles.{role}]\nserver = \"{server}\"\nmodel = \"{model}\"\n\n")
+        };
+        let scenes = [
+            role("One", "critical", LLAMA, "alpha"),
+            role("One", "background", OLLAMA, "gamma:1"),
+            role("Two", "critical", OLLAMA, "gamma:1"),
+            role("Two", "background", LLAMA, "beta"),
+        ];
+        let sandbox = Sandbox::new(tools, &(llama_settings(1, CONTEXT, CONTEXT) + &scenes.concat()));
+        patient(&sandbox);
+        set_ollama_context(&sandbox, CONTEXT);
+        let folder = sandbox.home().join("data/models");
+        gguf::variant(&sandbox.embedded.join(GGUF), &folder.join("alpha.gguf"), TRAINED);
+        gguf::variant(&sandbox.embedded.join(GGUF), &folder.join("beta.gguf"), TRAINED + 1);
+        let mut engine = sandbox.serve().await;
+        sandbox.until_ready(&mut engine, OLLAMA).await;
+        sandbox.until_active(&mut engine, LLAMA).await;
+        let scene =
+            Self { sandbox: sandbox.into(), engine, from, to, broken, stranger: None, room: Room::ForBoth };
+        scene.add_to_ollama(to, 2, None).await;
+        let first = scene.sandbox.run(&["scene", "apply", "One"]);
+        assert_eq!(first.code, Some(0), "{first:?}");
+        scene
+    }
+
+    /// Begins to apply a scene without waiting for it.
+    pub fn apply(&self, name: &'static str) -> tokio::task::JoinHandle<Answer> {
+        let sandbox = self.sandbox.clone();
+        tokio::task::spawn_blocking(move || sandbox.run(&["scene", "apply", name]))
+    }
+
     async fn add_to_ollama(&self, place: Place, nth: u32, context: Option<u64>) {
         let file = self.sandbox.home().join(format!("variant-{nth}.gguf"));
         gguf::variant(&self.sandbox.embedded.join(GGUF), &file, TRAINED + nth);

@@ -69,7 +69,11 @@ async fn as_stream(answer: Result<Response, Refusal>, events: Events) -> Result<
     let answer = answer.map_err(|refusal| events.error(&refusal))?;
     let status = answer.status();
     if status.is_success() && is_event_stream(answer.headers()) {
-        return Ok(answer.into_body().into_data_stream());
+        // The headers are out: who answers is said in their place.
+        let late = events.late_headers(answer.headers());
+        let pieces = answer.into_body().into_data_stream();
+        let said = futures_util::stream::iter(late.map(Ok));
+        return Ok(Body::from_stream(said.chain(pieces)).into_data_stream());
     }
     if status.is_success() {
         let text = "The server answered with a whole document where a stream was asked for.";

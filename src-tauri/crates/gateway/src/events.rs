@@ -4,6 +4,7 @@ use super::{
     path::{Dialect, shown},
     refusal::Refusal,
 };
+use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
@@ -64,12 +65,33 @@ impl Events {
             Self::OpenAi | Self::Responses => format!(": waiting for {}\n\n", shown(waiting_for)).into(),
         }
     }
+
+    /// What headers would have said of an answer, as comments, which every reader of events skips. Readers of Anthropic's events are
+    /// spared them.
+    pub fn late_headers(self, headers: &HeaderMap) -> Option<Bytes> {
+        let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-pilothouse-"));
+        let lines = own.filter_map(|(name, value)| Some(format!(": {name}: {}\n", value.to_str().ok()?)));
+        let text: String = lines.collect();
+        (self != Self::Anthropic && !text.is_empty()).then(|| format!("{text}\n").into())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::StatusCode;
+
+    #[test]
+    fn what_headers_would_have_said_comes_as_comments_and_nothing_else_does() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(Events::OpenAi.late_headers(&headers), None);
+        headers.insert("content-type", "text/event-stream".parse().unwrap());
+        headers.insert("x-pilothouse-server", "ollama".parse().unwrap());
+        headers.insert("x-pilothouse-model", "a:1".parse().unwrap());
+        let said = Events::OpenAi.late_headers(&headers).unwrap();
+        assert_eq!(said, ": x-pilothouse-server: ollama\n: x-pilothouse-model: a:1\n\n");
+        assert_eq!(Events::Anthropic.late_headers(&headers), None);
+    }
 
     #[test]
     fn each_dialect_has_its_own_error_and_its_own_sign_of_life() {
