@@ -171,7 +171,9 @@ impl Events {
                 let line = String::from_utf8_lossy(&line).into_owned();
                 if let Some(server) = line.strip_prefix(": x-pilothouse-server: ") {
                     self.by = Some(server.trim().to_owned());
-                } else if let (Some(model), Some(by)) = (line.strip_prefix(": x-pilothouse-model: "), &mut self.by) {
+                } else if let (Some(model), Some(by)) =
+                    (line.strip_prefix(": x-pilothouse-model: "), &mut self.by)
+                {
                     *by = format!("{by}/{}", model.trim());
                 }
                 match event(&line) {

@@ -166,7 +166,8 @@ mod tests {
     #[test]
     fn the_lead_is_active_then_critical_then_the_first_by_priority_that_answers_prompts() {
         use Priority::{Background, Critical, Normal};
-        let cases: [(&[(&str, Priority)], &[&str], Option<&str>); 7] = [
+        type Case<'a> = (&'a [(&'a str, Priority)], &'a [&'a str], Option<&'a str>);
+        let cases: [Case<'_>; 7] = [
             (&[("a", Normal), ("active", Background), ("critical", Critical)], &[], Some("active")),
             (&[("a", Critical), ("critical", Background)], &[], Some("critical")),
             (&[("b", Normal), ("a", Background), ("c", Critical)], &[], Some("c")),

@@ -241,7 +241,8 @@ mod tests {
             change(&mut role);
             roles(&[("critical", role)])
         };
-        let cases: [(&str, BTreeMap<String, RoleSettings>, Option<&str>, ErrorCode); 8] = [
+        type Case<'a> = (&'a str, BTreeMap<String, RoleSettings>, Option<&'a str>, ErrorCode);
+        let cases: [Case<'_>; 8] = [
             ("", roles(&[]), None, ErrorCode::InvalidCall),
             ("restore", roles(&[]), None, ErrorCode::InvalidCall),
             ("S", roles(&[("Big", role("m"))]), None, ErrorCode::InvalidCall),

@@ -141,14 +141,14 @@ fn asks(scene: &Scene, model: &str) -> tokio::task::JoinHandle<Result<Lease, Ref
 }
 
 /// The same, where the settings allow it.
-async fn on_request(scene: &Scene) {
+fn on_request(scene: &Scene) {
     scene.hub.report(Report::Names(Names { loads_on_request: true, ..Names::default() }));
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_a_program_asks_for_is_loaded_once_for_all_who_wait_and_leaves_when_idle() {
     let (scene, one) = roomy().await;
-    on_request(&scene).await;
+    on_request(&scene);
     scene.set_memory(|memory| memory.idle_s = 60);
     let loads = one.loads();
     let waiting: Vec<_> = (0..20).map(|_| asks(&scene, "b")).collect();
@@ -175,7 +175,7 @@ async fn what_a_program_asks_for_is_loaded_once_for_all_who_wait_and_leaves_when
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_loaded_is_refused_with_the_reason_and_nothing_hangs() {
     let (scene, one) = roomy().await;
-    on_request(&scene).await;
+    on_request(&scene);
     one.faults(|faults| faults.load = failing());
     let refused = asks(&scene, "b").await.unwrap().unwrap_err();
     assert!(refused.to_string().contains("It is damaged"), "{refused}");
@@ -192,7 +192,7 @@ async fn what_cannot_be_loaded_is_refused_with_the_reason_and_nothing_hangs() {
 #[tokio::test(start_paused = true)]
 async fn a_wish_waits_for_a_switch_and_is_not_lost_by_one() {
     let (scene, _) = roomy().await;
-    on_request(&scene).await;
+    on_request(&scene);
     let switching = scene.click(wanted("b"));
     scene.rest(1).await;
     let wish = asks(&scene, "c");
@@ -224,7 +224,7 @@ async fn a_role_that_left_because_nobody_asked_comes_back_for_whoever_does() {
 #[tokio::test(start_paused = true)]
 async fn a_measurement_lets_no_load_on_request_in() {
     let (scene, _) = roomy().await;
-    on_request(&scene).await;
+    on_request(&scene);
     let model = scene.now().models[0].model.clone();
     let loan =
         scene.residency.borrow(vec![model], "A benchmark".into(), CancellationToken::new()).await.unwrap();
@@ -237,7 +237,7 @@ async fn a_measurement_lets_no_load_on_request_in() {
 #[tokio::test(start_paused = true)]
 async fn when_memory_runs_short_idle_models_on_request_leave_then_background_roles_and_nobody_else() {
     let (scene, _) = roomy().await;
-    on_request(&scene).await;
+    on_request(&scene);
     let mut background = scene.role("background", "b");
     background.held.priority = pilothouse_domain::scene::Priority::Background;
     let roles = vec![scene.role("critical", "a"), background];

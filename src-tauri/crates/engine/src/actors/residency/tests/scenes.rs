@@ -23,7 +23,10 @@ fn committed(report: &Result<SceneReport, ApiError>) -> bool {
     matches!(report, Ok(report) if report.outcome == SwitchOutcome::Committed)
 }
 
-fn there(scene: &Scene) -> (Vec<String>, Option<String>, String, Vec<(String, Option<String>)>) {
+/// What is in memory, what is active, where requests for it go, and the roles.
+type There = (Vec<String>, Option<String>, String, Vec<(String, Option<String>)>);
+
+fn there(scene: &Scene) -> There {
     (scene.held(), scene.active(), scene.route(), scene.roles())
 }
 
