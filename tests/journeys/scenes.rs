@@ -3,7 +3,7 @@
 use crate::address::{Answered, Client, answered};
 use pilothouse_tests::{
     gguf,
-    sandbox::{EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, named, until},
+    sandbox::{EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, named, server, until},
 };
 use serde_json::{Value, json};
 use std::{path::PathBuf, time::Duration};
@@ -256,6 +256,46 @@ async fn a_scene_outlives_pilothouse_whether_it_quits_or_is_killed() {
         .await;
         let answer = Client::new(&sandbox).chat("background").await;
         assert_eq!(by(&answer), (200, Some("ollama")), "killed: {killed}: {answer:?}");
+    }
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
+
+/// Streams of a role until their end; sends one word for each first piece and each end.
+fn stream(client: &Client, role: &'static str, tokens: u32) -> tokio::task::JoinHandle<(Option<String>, bool)> {
+    let (http, url) = (client.http.clone(), client.url("/chat/completions"));
+    tokio::spawn(async move {
+        let body = json!({
+            "model": role, "stream": true, "max_tokens": tokens, "ignore_eos": true,
+            "messages": [{ "role": "user", "content": "Count from one to a hundred." }],
+        });
+        let answer = http.post(url).json(&body).send().await.unwrap();
+        let waited = answer.headers().get("x-pilothouse-waited-ms").map(|ms| ms.to_str().unwrap().to_owned());
+        (waited, answer.text().await.is_ok_and(|text| text.contains("[DONE]")))
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_critical_request_is_admitted_at_once_beside_eight_background_ones() {
+    let Some((sandbox, mut engine)) = with_both(&hybrid()).await else { return };
+    assert_eq!(sandbox.run(&["scene", "apply", "Hybrid"]).code, Some(0));
+    let client = Client::new(&sandbox);
+    let background: Vec<_> = (0..8).map(|_| stream(&client, "background", 120)).collect();
+    // Ollama answers few at a time here: the others wait for their turn.
+    sandbox
+        .until(&mut engine, "background streams to run", |status| {
+            server(status, "ollama")?["pid"].as_i64().filter(|_| !background.iter().any(|one| one.is_finished()))
+        })
+        .await;
+    let (waited, whole) = stream(&client, "critical", 8).await.unwrap();
+    let done = background.iter().filter(|one| one.is_finished()).count();
+    println!("critical: waited {} ms, {done} of 8 background streams were over", waited.as_deref().unwrap_or("?"));
+    assert!(whole, "the critical stream ended as it should");
+    assert!(done < 8, "it waited for all of the background");
+    // Its headers came with its first word, so it was not begun early: it had no wait worth the name.
+    assert!(waited.is_some_and(|ms| ms.parse::<u64>().is_ok_and(|ms| ms < 2000)));
+    for one in background {
+        assert!(one.await.unwrap().1, "a background stream did not end as it should");
     }
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());

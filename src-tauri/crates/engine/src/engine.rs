@@ -6,6 +6,7 @@ mod doors;
 mod fitting;
 mod fleet;
 mod folders;
+mod following;
 mod lab;
 mod memory;
 mod model_facts;
@@ -37,7 +38,7 @@ use crate::{
         update_check,
     },
     api::{Call, CallHandler, CallResult},
-    hub::{Hub, Names, Report},
+    hub::{Hub, Report},
     ports::Journal,
     settings::{self, InForce, SettingsFile},
     setup::Embedded,
@@ -48,16 +49,17 @@ use crate::{
 use async_trait::async_trait;
 use doors::Doors;
 use fleet::Fleet;
+use following::{Told, follow_settings, limits, names};
 use futures_util::future::join_all;
 use paper::Inbox;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     server::ServerKind,
-    settings::{LoadOnRequest, MemorySettings, NotificationSettings, Settings, SwitchingSettings},
+    settings::Settings,
     snapshot::{EngineView, Snapshot},
 };
-use pilothouse_leases::{Leases, Limits};
+use pilothouse_leases::Leases;
 use pilothouse_system::{
     gauges::{Docker, MachineGauges},
     keys::Keys,
@@ -377,72 +379,6 @@ fn look_for_damage(inner: &Arc<Inner>) {
             hub.report(Report::Trouble(error));
         }
     });
-}
-
-/// Who hears of changed settings.
-struct Told {
-    notifications: watch::Sender<NotificationSettings>,
-    switching: watch::Sender<SwitchingSettings>,
-    memory: watch::Sender<MemorySettings>,
-    named: watch::Sender<Settings>,
-}
-
-/// Scenes and names, for those who draw them and for requests.
-fn names(settings: &Settings) -> Report {
-    Report::Names(Names {
-        scenes: settings.scenes.clone(),
-        aliases: settings.gateway.aliases.clone(),
-        loads_on_request: settings.memory.load_on_request != LoadOnRequest::Never,
-    })
-}
-
-/// Puts changed settings in force as far as that needs no restart, and tells of mistakes.
-fn follow_settings(
-    inner: Arc<Inner>,
-    fleet: Fleet,
-    started_with: Settings,
-    told: Told,
-) -> (Option<settings::WatchGuard>, JoinHandle<()>) {
-    let (sender, mut changes) = mpsc::channel(4);
-    let guard = settings::watch(inner.settings.path(), sender)
-        .inspect_err(|error| tracing::warn!(%error, "changes of the settings file are not seen"))
-        .ok();
-    let task = tokio::spawn(async move {
-        let mut last = started_with;
-        while let Some(change) = changes.recv().await {
-            match change {
-                Ok(mut settings) => {
-                    inner.options.apply(&mut settings);
-                    tracing::info!("the settings file has changed");
-                    inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
-                    inner.hub.report(Report::Tray(settings.tray));
-                    inner.hub.report(names(&settings));
-                    told.notifications.send_replace(settings.notifications.clone());
-                    told.switching.send_replace(settings.switching);
-                    told.memory.send_replace(settings.memory);
-                    told.named.send_replace(settings.clone());
-                    inner.leases.set_limits(limits(&settings));
-                    inner.sampler.set_pace(Pace::from(&settings));
-                    inner.containers.set_wanted(settings.gauges.docker);
-                    fleet.follow(&inner.in_force.now(), &last, &settings).await;
-                    inner.residency.servers_are(inner.supervisors.ids()).await;
-                    last = settings;
-                }
-                Err(error) => inner.hub.report(Report::Trouble(error)),
-            }
-        }
-    });
-    (guard, task)
-}
-
-/// How long requests wait, and how many.
-fn limits(settings: &Settings) -> Limits {
-    let gateway = &settings.gateway;
-    Limits {
-        queue: gateway.queue as usize,
-        held: Duration::from_secs(gateway.wait_s.into()),
-        turn: Duration::from_secs(gateway.queue_wait_s.into()),
-    }
 }
 
 /// Where nothing was ever active: takes the embedded default.

@@ -1,12 +1,11 @@
 //! What a set of roles means for the memory: which models are loaded, which leave and in which order, or why it cannot be.
 
+use super::TooMuch;
 use crate::{
     Timestamp,
-    error::{ApiError, ErrorCode},
     model::{LoadSettings, ModelRef},
     scene::Held,
     switch::Active,
-    units::gigabytes,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -155,27 +154,6 @@ pub struct ArrangementPlan {
     pub takes_s: Option<f64>,
 }
 
-/// It does not fit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TooMuch {
-    pub needed_bytes: u64,
-    pub free_bytes: u64,
-    pub short_bytes: u64,
-}
-
-impl TooMuch {
-    pub fn error(&self, what: &str) -> ApiError {
-        let text = format!(
-            "{what} needs {} more than fits: {} to load, {} free once what leaves has left.",
-            gigabytes(self.short_bytes),
-            gigabytes(self.needed_bytes),
-            gigabytes(self.free_bytes)
-        );
-        ApiError::new(ErrorCode::DoesNotFit, text)
-            .hint("Leave a role out, choose a smaller model or context, or unload what others have loaded.")
-    }
-}
-
 /// The moves from what is in memory to what is wanted. Everything is loaded beside what is there when it fits, so that a failed load
 /// costs nothing; else what leaves anyway goes first, and then, by their value, models that were loaded on request and are idle.
 /// What is not known is tried beside what is there.
@@ -241,41 +219,10 @@ fn sum(mut bytes: impl Iterator<Item = Option<u64>>) -> Option<u64> {
     bytes.try_fold(0_u64, |sum, bytes| Some(sum.saturating_add(bytes?)))
 }
 
-/// What would make it fit: each role that could be left out, the least important first as they are given, and each model of somebody
-/// else that could leave. `short_bytes`: of the refusal.
-pub fn offers(now: &Circumstances, short_bytes: u64) -> Vec<Offer> {
-    let roles = now.wanted.iter().filter(|piece| piece.in_memory != InMemory::Yes).filter_map(|piece| {
-        let frees = piece.bytes?;
-        Some(Offer {
-            roles: piece.roles.clone(),
-            unload: None,
-            frees_bytes: frees,
-            enough: frees >= short_bytes,
-        })
-    });
-    let others = now.others.iter().filter_map(|leaver| {
-        let frees = leaver.bytes?;
-        let unload = Some(leaver.model.clone());
-        Some(Offer { roles: vec![], unload, frees_bytes: frees, enough: frees >= short_bytes })
-    });
-    let mut offers: Vec<Offer> = roles.chain(others).collect();
-    offers.sort_by_key(|offer| !offer.enough);
-    offers
-}
-
-/// One thing that would make an arrangement fit, or help.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offer {
-    /// Leave these roles out; empty: it is about a model of somebody else.
-    pub roles: Vec<String>,
-    pub unload: Option<ModelRef>,
-    pub frees_bytes: u64,
-    pub enough: bool,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::residency::offers;
 
     const GB: u64 = 1_000_000_000;
 

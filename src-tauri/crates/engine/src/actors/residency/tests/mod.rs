@@ -14,6 +14,7 @@ const LOAD: Duration = Duration::from_secs(4);
 mod holding;
 mod keeping;
 mod lending;
+mod scene_faults;
 mod scenes;
 mod switching;
 

@@ -314,3 +314,58 @@ async fn answers_under_way_end_before_their_model_leaves_or_are_cut_at_once_if_w
         assert_eq!((report.outcome, report.answers_cut), (SwitchOutcome::Committed, cut), "{report:?}");
     }
 }
+
+/// Everything that a failure has to leave as it was: models, servers, contexts, pins, roles with all their settings.
+fn fields(scene: &Scene) -> String {
+    let snapshot = scene.now();
+    let mut instances: Vec<String> = snapshot
+        .instances
+        .iter()
+        .map(|one| format!("{}/{} {} {:?} {:?}", one.server, one.model, one.id, one.context, one.expiry))
+        .collect();
+    instances.sort();
+    let (roles, pins, active) = (&snapshot.roles, &snapshot.pins, &snapshot.active);
+    format!("{instances:#?} {roles:#?} {pins:#?} {active:?} {}", scene.route())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_models_contexts_pins_and_priorities_are_as_before_field_by_field() {
+    type Break = fn(&FakeServer, &FakeServer);
+    let breaks: [(&str, Break); 6] = [
+        ("a load is refused", |_, two| two.faults(|f| f.load = failing())),
+        ("the last load is refused", |_, two| two.faults(|f| f.next_loads = [Fault::None, failing()].into())),
+        ("a proof fails", |_, two| two.faults(|f| f.generate = failing())),
+        ("a proof never ends", |_, two| two.faults(|f| f.generate = Fault::Hang)),
+        ("a load never ends", |_, two| two.faults(|f| f.load = Fault::Hang)),
+        ("unloading is refused", |one, two| {
+            one.faults(|f| f.unload = failing());
+            two.faults(|f| (f.unload, f.load) = (failing(), failing()));
+        }),
+    ];
+    for room in [100, 30] {
+        for (what, break_it) in breaks {
+            let (scene, one, two) = two(room).await;
+            scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (10, 20));
+            let mut lead = scene.role("critical", "a");
+            (lead.held.with.context, lead.held.pinned) = (Some(2048), true);
+            lead.held.priority = pilothouse_domain::scene::Priority::Critical;
+            let mut other = scene.role("background", "c");
+            (other.held.with.context, other.held.idle_s) = (Some(1024), Some(9000));
+            let before = Aim::Roles { scene: Some("Before".into()), roles: vec![lead, other] };
+            let applied = scene.residency.apply(before, false, false).await;
+            assert!(committed(&applied), "{what}, room {room}: {applied:?}");
+            scene.residency.pin(pilothouse_domain::model::ModelRef::new("one", "c"), true).await.unwrap();
+            scene.rest(10).await;
+            let before = fields(&scene);
+            assert!(before.contains("Some(2048)") && before.contains("Some(1024)"), "{before}");
+            break_it(&one, &two);
+            let report = scene.apply("Hybrid", &HYBRID).await;
+            assert!(!committed(&report), "{what}, room {room}: {report:?}");
+            for server in [&one, &two] {
+                server.faults(|faults| *faults = Default::default());
+            }
+            scene.rest(60).await;
+            assert_eq!(fields(&scene), before, "{what}, room {room}: {report:?}");
+        }
+    }
+}
