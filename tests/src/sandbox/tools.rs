@@ -106,8 +106,8 @@ pub fn free_port() -> u16 {
     const FIRST: u16 = 15_000;
     const LAST: u16 = 32_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Programs that run at the same time begin at different places.
-    let begin = (std::process::id() % u32::from(LAST - FIRST)) as u16;
+    // Programs that run at the same time have numbers close to each other, and begin far apart (Knuth's multiplicative hash).
+    let begin = (std::process::id().wrapping_mul(2_654_435_761) % u32::from(LAST - FIRST)) as u16;
     loop {
         let turn = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = FIRST + (begin + turn) % (LAST - FIRST);
