@@ -262,7 +262,11 @@ async fn a_scene_outlives_pilothouse_whether_it_quits_or_is_killed() {
 }
 
 /// Streams of a role until their end; sends one word for each first piece and each end.
-fn stream(client: &Client, role: &'static str, tokens: u32) -> tokio::task::JoinHandle<(Option<String>, bool)> {
+fn stream(
+    client: &Client,
+    role: &'static str,
+    tokens: u32,
+) -> tokio::task::JoinHandle<(Option<String>, bool)> {
     let (http, url) = (client.http.clone(), client.url("/chat/completions"));
     tokio::spawn(async move {
         let body = json!({
@@ -284,12 +288,17 @@ async fn a_critical_request_is_admitted_at_once_beside_eight_background_ones() {
     // Ollama answers few at a time here: the others wait for their turn.
     sandbox
         .until(&mut engine, "background streams to run", |status| {
-            server(status, "ollama")?["pid"].as_i64().filter(|_| !background.iter().any(|one| one.is_finished()))
+            server(status, "ollama")?["pid"]
+                .as_i64()
+                .filter(|_| !background.iter().any(|one| one.is_finished()))
         })
         .await;
     let (waited, whole) = stream(&client, "critical", 8).await.unwrap();
     let done = background.iter().filter(|one| one.is_finished()).count();
-    println!("critical: waited {} ms, {done} of 8 background streams were over", waited.as_deref().unwrap_or("?"));
+    println!(
+        "critical: waited {} ms, {done} of 8 background streams were over",
+        waited.as_deref().unwrap_or("?")
+    );
     assert!(whole, "the critical stream ended as it should");
     assert!(done < 8, "it waited for all of the background");
     // Its headers came with its first word, so it was not begun early: it had no wait worth the name.

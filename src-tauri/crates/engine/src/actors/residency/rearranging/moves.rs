@@ -265,8 +265,9 @@ impl Rearrangement {
         {
             self.holding.asked_for(model, target);
         }
-        for gone in &self.unloaded {
-            self.holding.gone(&gone.reference());
+        // What left only to come back with other settings is there.
+        for gone in self.unloaded.iter().map(Active::reference).filter(|gone| !self.loaded.contains(gone)) {
+            self.holding.gone(&gone);
         }
         self.holding.taken_out.clear();
         self.held = after;

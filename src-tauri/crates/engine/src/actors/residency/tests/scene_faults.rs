@@ -25,7 +25,11 @@ async fn without_a_journal_a_scene_goes_on_says_so_and_is_written_later() {
         let scene = in_one(&servers(100), &journal).await;
         journal.set_writing(fault.clone());
         let report = scene.apply("Two", &TWO).await.unwrap();
-        assert_eq!((report.outcome, report.journalled), (SwitchOutcome::Committed, false), "{fault:?}: {report:?}");
+        assert_eq!(
+            (report.outcome, report.journalled),
+            (SwitchOutcome::Committed, false),
+            "{fault:?}: {report:?}"
+        );
         assert!(report.reason.unwrap().contains("Not journalled"));
         assert_eq!((scene.held(), scene.route()), (vec!["b".to_owned(), "e".to_owned()], "b".into()));
         if fault == Fault::Hang {
@@ -105,11 +109,19 @@ fn our_own_death_between_two_scenes_leaves_one_of_them_whole() {
             match route.as_str() {
                 "a" => {
                     before += 1;
-                    assert_eq!((held, background), (vec!["a".to_owned(), "d".to_owned()], "d".into()), "{told}");
+                    assert_eq!(
+                        (held, background),
+                        (vec!["a".to_owned(), "d".to_owned()], "d".into()),
+                        "{told}"
+                    );
                 }
                 "b" => {
                     after += 1;
-                    assert_eq!((held, background), (vec!["b".to_owned(), "e".to_owned()], "e".into()), "{told}");
+                    assert_eq!(
+                        (held, background),
+                        (vec!["b".to_owned(), "e".to_owned()], "e".into()),
+                        "{told}"
+                    );
                 }
                 other => panic!("{other}, {told}"),
             }
