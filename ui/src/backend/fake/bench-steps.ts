@@ -27,8 +27,8 @@ export function benchSteps(plan: string, total: number, levels: number[], distur
       ...more,
     },
   });
-  // As long as a page may take until it looks again.
-  const waits = Array.from({ length: 8 }, () => step(false, { phase: 'warmup', waits_for: [compiler] }));
+  // Longer than a page on a busy machine may take until it looks again.
+  const waits = Array.from({ length: 16 }, () => step(false, { phase: 'warmup', waits_for: [compiler] }));
   const waiting = disturbed ? waits : [];
   const warmups = [1, 2].map((done) => step(false, { phase: 'warmup', done, total: 6 }));
   if (plan === 'sweep') return [...waiting, ...warmups, ...levels.flatMap((concurrency) => atLevel(concurrency, step))];
