@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lab fuzz clean
+.PHONY: help run test check bench lab fuzz nightly clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ lab: ## Hold a benchmark's figures against the server's clock and llama-bench; L
 
 fuzz: ## Fuzz the parsers of foreign files, FUZZ_SECONDS (600) each
 	@tools/fuzz.sh
+
+nightly: ## Random sequences of switches and scenes, PILOTHOUSE_SEQUENCES (200000) of each
+	PILOTHOUSE_SEQUENCES=$${PILOTHOUSE_SEQUENCES:-200000} cargo test -p pilothouse-engine --lib -- random
 
 clean: ## Remove what was built (not the data, not the test cache)
 	cargo clean
