@@ -2,14 +2,10 @@
 
 use crate::document::with_reasons;
 use pilothouse_domain::{
-    scene::{SceneReport, UndoView},
+    scene::SceneReport,
     switch::{Active, SwitchReport},
 };
 use serde_json::{Value, json};
-
-pub fn undo(undo: &UndoView) -> Value {
-    with_reasons(json!(undo), &[("back_to", "to no active model")])
-}
 
 const OF_A_SWITCH: [(&str, &str); 7] = [
     ("switch_id", "it is no switch to a model"),

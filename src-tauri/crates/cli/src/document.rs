@@ -5,6 +5,7 @@ use pilothouse_domain::{
     bench::{Comparison, Run, RunState},
     container::ContainerReading,
     gauge::Gauges,
+    scene::UndoView,
     snapshot::{ModelView, ServerView, Snapshot},
 };
 use serde_json::{Map, Value, json};
@@ -39,10 +40,10 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         }), &[("progress", "the server does not report it"), ("eta_s", "never loaded before")])),
         "arranging": snapshot.arranging,
         "scene": snapshot.scenes.iter().find(|scene| scene.in_force).map(|scene| &scene.name),
-        "roles": crate::holding::roles(snapshot),
+        "roles": roles(snapshot),
         "pins": snapshot.pins,
         "on_request": snapshot.on_request,
-        "undo": snapshot.undo.as_ref().map(crate::changes::undo),
+        "undo": snapshot.undo.as_ref().map(undo),
         "servers": servers(snapshot),
         "notices": snapshot.notices,
         "troubles": snapshot.troubles,
@@ -53,6 +54,34 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
     });
     let absent = [("scene", "no scene of the settings is in force"), ("undo", "there is nothing to undo")];
     with_reasons(whole, &absent)
+}
+
+pub fn undo(undo: &UndoView) -> Value {
+    with_reasons(json!(undo), &[("back_to", "to no active model")])
+}
+
+/// What a role leaves out is as its server loads the model by itself.
+pub const OF_A_ROLE: [(&str, &str); 4] = [
+    ("context", "as its server loads it"),
+    ("parallel", "as its server loads it"),
+    ("kv", "as its server loads it"),
+    ("idle_s", "it stays"),
+];
+
+/// Of `status`: the roles in force, each with the model that it stands for and how that is kept.
+pub fn roles(snapshot: &Snapshot) -> Vec<Value> {
+    let role = |view: &pilothouse_domain::scene::RoleView| {
+        let held = &view.held;
+        let role = json!({
+            "role": view.role, "server": held.model.server, "model": held.model.model, "instance": held.instance,
+            "context": held.with.context, "parallel": held.with.parallel, "kv": held.with.kv_type,
+            "pinned": held.pinned, "priority": held.priority, "idle_s": held.idle_s,
+            "leads": view.leads, "waits": view.waits, "absent": view.absent,
+        });
+        let away = view.absent.as_deref().unwrap_or("it is not in memory, and comes with the next request");
+        with_reasons(with_reasons(role, &OF_A_ROLE), &[("instance", away)])
+    };
+    snapshot.roles.iter().map(role).collect()
 }
 
 pub fn servers(snapshot: &Snapshot) -> Vec<Value> {

@@ -1,8 +1,8 @@
 //! Single models in memory: taken out, pinned, brought back; and the names that programs may use.
 
 use crate::{
-    changes::{self, as_switch},
-    completing,
+    changes::as_switch,
+    completing, document,
     document::with_reasons,
     output::{Output, table},
     scenes,
@@ -11,7 +11,7 @@ use crate::{
 use clap::Args;
 use pilothouse_domain::{notice::seconds, server::ServerId, settings::keys::value_at, snapshot::Snapshot};
 use pilothouse_engine::api::{ApiError, Call, Reply};
-use serde_json::{Value, json};
+use serde_json::json;
 
 #[derive(Args)]
 pub struct Unload {
@@ -124,7 +124,7 @@ pub async fn undo(dry_run: bool, output: &Output) -> Result<u8, ApiError> {
             return Err(ApiError::not_found("There is nothing to undo.")
                 .hint("A switch or a scene can be taken back for a minute."));
         };
-        output.answer(json!({ "undo": changes::undo(undo) }), || {
+        output.answer(json!({ "undo": document::undo(undo) }), || {
             let back = undo.back_to.as_deref().unwrap_or("no active model");
             format!("Would go back to {back}. ({}.)", undo.done)
         });
@@ -207,20 +207,4 @@ async fn watched(call: Call, output: &Output) -> Result<Reply, ApiError> {
     let reply = session.call_and_watch(call, Call::CancelSwitch, show).await;
     bar.finish_and_clear();
     reply
-}
-
-/// Of `status`: the roles in force, each with the model that it stands for and how that is kept.
-pub fn roles(snapshot: &Snapshot) -> Vec<Value> {
-    let role = |view: &pilothouse_domain::scene::RoleView| {
-        let held = &view.held;
-        let role = json!({
-            "role": view.role, "server": held.model.server, "model": held.model.model, "instance": held.instance,
-            "context": held.with.context, "parallel": held.with.parallel, "kv": held.with.kv_type,
-            "pinned": held.pinned, "priority": held.priority, "idle_s": held.idle_s,
-            "leads": view.leads, "waits": view.waits, "absent": view.absent,
-        });
-        let away = view.absent.as_deref().unwrap_or("it is not in memory, and comes with the next request");
-        with_reasons(with_reasons(role, &scenes::OF_A_ROLE), &[("instance", away)])
-    };
-    snapshot.roles.iter().map(role).collect()
 }

@@ -234,14 +234,6 @@ fn listed(scenes: &[SceneView]) -> Vec<Value> {
     scenes.iter().map(document).collect()
 }
 
-/// What a role leaves out is as its server loads the model by itself.
-pub const OF_A_ROLE: [(&str, &str); 4] = [
-    ("context", "as its server loads it"),
-    ("parallel", "as its server loads it"),
-    ("kv", "as its server loads it"),
-    ("idle_s", "it stays"),
-];
-
 /// As `scenes` lists it.
 fn document(scene: &SceneView) -> Value {
     let role = |(role, settings): (&String, &RoleSettings)| {
@@ -257,7 +249,7 @@ fn document(scene: &SceneView) -> Value {
                 "priority": settings.priority,
                 "idle_s": settings.idle_s,
             }),
-            &OF_A_ROLE,
+            &crate::document::OF_A_ROLE,
         )
     };
     with_reasons(

@@ -6,6 +6,7 @@ mod diff;
 #[cfg(test)]
 pub(crate) mod fixtures;
 mod gauge;
+mod items;
 mod scenes;
 mod view;
 

@@ -2,7 +2,7 @@
 
 use super::{
     TrayAction, TrayItem, TrayItemKind,
-    view::{action, line, separator},
+    items::{action, line, separator},
 };
 use crate::{
     scene::{Arranging, FREE_MEMORY, RESTORE, SceneView},

@@ -1,6 +1,7 @@
 use super::{
     TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention,
     gauge::beside,
+    items::{action, line, separator, submenu},
     scenes::{arranging_line, scenes, undo},
 };
 use crate::{
@@ -222,22 +223,6 @@ fn server(snapshot: &Snapshot, view: &ServerView) -> TrayItem {
         action(&unload, &format!("Unload {title}"), snapshot.bench.is_none())
     }));
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
-}
-
-pub(super) fn line(id: &str, text: &str) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Plain, text: text.into(), enabled: false }
-}
-
-pub(super) fn separator(id: &str) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Separator, text: String::new(), enabled: true }
-}
-
-fn submenu(id: &str, text: &str, children: Vec<TrayItem>) -> TrayItem {
-    TrayItem { id: id.into(), kind: TrayItemKind::Submenu { children }, text: text.into(), enabled: true }
-}
-
-pub(super) fn action(action: &TrayAction, text: &str, enabled: bool) -> TrayItem {
-    TrayItem { id: action.id(), kind: TrayItemKind::Plain, text: text.into(), enabled }
 }
 
 #[cfg(test)]

@@ -6,9 +6,8 @@ use super::{
     holding::Holding,
     late::LateLoad,
     rearranging::Rearranged,
-    scenes::{Aim, Rearranging},
+    requests::{Aim, Rearranging, Undo},
     transaction::{Cause, Finished, Transaction},
-    undo::Undo,
 };
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{

@@ -65,7 +65,12 @@ impl Residency {
             }
             return self.wait_behind(model, wanted.now, reply);
         }
-        match (arrive(&to, answering.as_ref(), under_way.as_ref()), &mut self.running) {
+        let arrival = arrive(&to, answering.as_ref(), under_way.as_ref());
+        if arrival == Arrival::AlreadyActive || (self.running.is_none() && self.lent.is_some()) {
+            // Nothing begins that could take something back.
+            self.undoing = false;
+        }
+        match (arrival, &mut self.running) {
             (Arrival::AlreadyActive, _) => drop(reply.send(Ok(already_active(&model)))),
             (_, None) if self.lent.is_some() => drop(reply.send(Err(self.busy()))),
             (Arrival::Join, Some(running)) => {

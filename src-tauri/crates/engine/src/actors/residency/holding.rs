@@ -1,6 +1,5 @@
 //! What is held in memory beside the active model: by which roles, for which requests, under which pins; and what can be taken back.
 
-use super::rearranging::Target;
 use crate::hub::ArrangementView;
 use pilothouse_domain::{
     Timestamp,
@@ -67,9 +66,8 @@ impl Holding {
     }
 
     /// A model was loaded for a request.
-    pub fn asked_for(&mut self, model: &ModelRef, target: &Target) {
-        let Some(instance) = &target.instance else { return };
-        let asked = Asked { instance: instance.id.clone(), used: Instant::now(), used_at: Timestamp::now() };
+    pub fn asked_for(&mut self, model: &ModelRef, instance: &str) {
+        let asked = Asked { instance: instance.to_owned(), used: Instant::now(), used_at: Timestamp::now() };
         self.on_request.insert(model.clone(), asked);
     }
 

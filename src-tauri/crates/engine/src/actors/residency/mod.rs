@@ -28,6 +28,7 @@ mod random_scene_tests;
 #[cfg(test)]
 mod random_tests;
 mod rearranging;
+mod requests;
 mod restoring;
 mod resume;
 mod scenes;
@@ -43,7 +44,7 @@ mod unloading;
 mod wishes;
 
 pub use borrow::{Borrowed, Side};
-pub use scenes::{Aim, RoleWanted, Undone, Unloaded};
+pub use requests::{Aim, RoleWanted, Undone, Unloaded};
 pub use server_loan::ServerLoan;
 
 use super::{
@@ -99,7 +100,7 @@ type Done = oneshot::Sender<Result<(), ApiError>>;
 
 enum Ask {
     Switch(Wanted, SwitchReply),
-    Memory(Box<scenes::Request>),
+    Memory(Box<requests::Request>),
     Cancel(Done),
     ActivateFirst,
     WasEverUsed(oneshot::Sender<bool>),
@@ -141,12 +142,12 @@ impl ResidencyHandle {
     /// is joined, anything else under way is cancelled and put back first. Errors: not_found, busy, does_not_fit, not_ours,
     /// unsupported; later failures are outcomes in the report.
     pub async fn apply(&self, aim: Aim, now: bool, dry_run: bool) -> Result<SceneReport, ApiError> {
-        self.memory(|reply| scenes::Request::Apply { aim, now, dry_run, reply }).await?
+        self.memory(|reply| requests::Request::Apply { aim, now, dry_run, reply }).await?
     }
 
     /// What applying them would do. Errors: not_found.
     pub async fn plan(&self, aim: Aim) -> Result<ScenePlan, ApiError> {
-        self.memory(|reply| scenes::Request::Plan { aim, reply }).await?
+        self.memory(|reply| requests::Request::Plan { aim, reply }).await?
     }
 
     /// Takes a model out of memory; without one the active model, which is none then. Errors: not_found, no_active_model, busy,
@@ -157,22 +158,22 @@ impl ResidencyHandle {
         now: bool,
         dry_run: bool,
     ) -> Result<Unloaded, ApiError> {
-        self.memory(|reply| scenes::Request::Unload { model, now, dry_run, reply }).await?
+        self.memory(|reply| requests::Request::Unload { model, now, dry_run, reply }).await?
     }
 
     /// Takes the last switch, scene or deactivation back. Errors: not_found, busy, and as those.
     pub async fn undo(&self) -> Result<Undone, ApiError> {
-        self.memory(scenes::Request::Undo).await?
+        self.memory(requests::Request::Undo).await?
     }
 
     /// Keeps a model in memory once it is there, or lets go of it.
     pub async fn pin(&self, model: ModelRef, pinned: bool) -> Result<(), ApiError> {
-        self.memory(|reply| scenes::Request::Pin { model, pinned, reply }).await?
+        self.memory(|reply| requests::Request::Pin { model, pinned, reply }).await?
     }
 
     async fn memory<T>(
         &self,
-        ask: impl FnOnce(oneshot::Sender<T>) -> scenes::Request,
+        ask: impl FnOnce(oneshot::Sender<T>) -> requests::Request,
     ) -> Result<T, ApiError> {
         self.ask(|reply| Ask::Memory(Box::new(ask(reply)))).await
     }
@@ -352,4 +353,26 @@ async fn bounded<T>(
     // Boxed: each bound around it would hold it twice over.
     let work = Box::pin(work);
     until_cancelled(cancel, "The switch was cancelled.", within(what, limit, work)).await
+}
+
+/// A server takes up to 30 s to let go of a model, and its list is read before and after.
+const UNLOAD_LIMIT: Duration = Duration::from_secs(60);
+/// What is still done when Pilothouse ends; the next start does the rest.
+const LAST_MOMENT: Duration = Duration::from_millis(1000);
+
+/// Work that nobody cancels any more: our own end leaves it a moment. Errors: timed_out, cancelled, and that of the work.
+async fn at_last<T>(
+    what: &str,
+    ending: &CancellationToken,
+    work: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let too_late = CancellationToken::new();
+    let moment = async {
+        ending.cancelled().await;
+        tokio::time::sleep(LAST_MOMENT).await;
+    };
+    tokio::select! {
+        result = bounded(what, UNLOAD_LIMIT, &too_late, work) => result,
+        () = moment => Err(ApiError::cancelled("Pilothouse ended.")),
+    }
 }

@@ -3,7 +3,7 @@
 use super::{
     actor::Residency,
     rearranging::{Order, Purpose, Target},
-    scenes::{Aim, RoleWanted},
+    requests::{Aim, RoleWanted},
 };
 use pilothouse_domain::{
     error::ApiError,

@@ -5,7 +5,7 @@ use super::{
     actor::Residency,
     ended,
     rearranging::Purpose,
-    scenes::{Undone, Waiter},
+    requests::{Back, Undo, Undone, Waiter},
     transaction::Cause,
 };
 use crate::hub::Report;
@@ -22,19 +22,6 @@ use tokio::{sync::oneshot, time::Instant};
 
 /// How long a switch or a scene can be taken back.
 const UNDO_FOR: Duration = Duration::from_secs(60);
-
-/// How something is taken back.
-#[derive(Debug, Clone)]
-pub(super) enum Back {
-    To(Option<ModelRef>),
-    Arrangement(Box<Arrangement>),
-}
-
-#[derive(Debug, Clone)]
-pub(super) struct Undo {
-    pub back: Back,
-    pub until: Instant,
-}
 
 impl Residency {
     /// What has changed can be taken back; until when. `None`: it is nothing that a person asked for.
@@ -110,6 +97,8 @@ impl Residency {
                 self.forget_undo();
                 self.undoing = true;
                 self.take_out_for_a_person(None, false, false, inner);
+                // It was refused, or has taken note of that.
+                self.undoing = false;
             }
             Back::Arrangement(before) => match self.order_back(*before, false) {
                 Ok(order) => {
@@ -130,6 +119,7 @@ impl Residency {
         cause: &Cause,
         result: &Result<SwitchReport, ApiError>,
     ) -> Option<Timestamp> {
+        let undoing = std::mem::take(&mut self.undoing);
         let report = result.as_ref().ok().filter(|report| report.outcome == SwitchOutcome::Committed)?;
         let to = report.to.clone();
         self.holding.on_request.remove(&to);
@@ -138,10 +128,12 @@ impl Residency {
             arrangement.lead_with(&active);
             self.arrangement = Arrangement { active: None, ..arrangement };
         }
-        if let Some(from) = report.from.as_ref().filter(|from| **from != to) {
+        // What another role or a pin keeps is there as it was loaded.
+        let stays =
+            |model: &ModelRef| self.arrangement.models().contains(model) || self.holding.pins.contains(model);
+        if let Some(from) = report.from.as_ref().filter(|from| **from != to && !stays(from)) {
             self.holding.gone(from);
         }
-        let undoing = std::mem::take(&mut self.undoing);
         let is_new = matches!(cause, Cause::Asked(_)) && report.from.as_ref() != Some(&to) && !undoing;
         let undo = is_new.then(|| {
             let snapshot = self.around.hub.now();

@@ -3,7 +3,7 @@
 use super::{
     actor::Residency,
     rearranging::{Order, Purpose},
-    scenes::{UnloadReply, Unloaded, Waiter},
+    requests::{UnloadReply, Unloaded, Waiter},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},

@@ -1,7 +1,10 @@
 //! The way back: what was loaded leaves, what was taken out is loaded again, with what it was loaded with.
 
 use super::{Rearrangement, TakenOut};
-use crate::{actors::residency::bounded, hub::Standing};
+use crate::{
+    actors::residency::{at_last, bounded},
+    hub::Standing,
+};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
@@ -45,7 +48,7 @@ impl Rearrangement {
         let Ok(connection) = self.connection(&model.server) else { return self.strays.push(model) };
         let around = self.around.clone();
         let work = around.unload(&model.server, &*connection.client, &id);
-        match self.at_last("Taking the new model out again", work).await {
+        match at_last("Taking the new model out again", &self.ending, work).await {
             Ok(()) => self.around.note_stray(&model, false).await,
             Err(error) => {
                 tracing::warn!(%error, %model, "is still in memory after it could not take up its role");

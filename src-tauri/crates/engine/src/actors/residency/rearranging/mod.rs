@@ -12,6 +12,7 @@ use crate::{
     actors::bounds::until_cancelled,
     hub::{Report, Standing},
 };
+use futures_util::FutureExt;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
@@ -139,7 +140,6 @@ pub(super) struct Rearrangement {
     loaded: Vec<ModelRef>,
     taken_out: Vec<TakenOut>,
     unloaded: Vec<Active>,
-    evicted: Vec<ModelRef>,
     answers_cut: u32,
     reasons: Vec<String>,
     journalled: bool,
@@ -208,7 +208,6 @@ impl Rearrangement {
             loaded: vec![],
             taken_out: vec![],
             unloaded: vec![],
-            evicted: vec![],
             answers_cut: 0,
             reasons: vec![],
             journalled: true,
@@ -227,7 +226,9 @@ impl Rearrangement {
             Ok(()) => Ok(self.report(SwitchOutcome::Committed, None)),
             // Nothing was begun: it is a refusal, not a failure.
             Err(error) if self.loaded.is_empty() && self.taken_out.is_empty() && self.late.is_empty() => {
-                self.let_wait(false);
+                self.waits.clear();
+                self.standing = self.standing_before.clone();
+                self.tell();
                 Err(error)
             }
             Err(error) => {
@@ -260,13 +261,11 @@ impl Rearrangement {
 
     async fn forward(&mut self) -> Result<(), ApiError> {
         if let Some(clearing) = self.clearing.take() {
-            use futures_util::FutureExt;
             self.until_cancelled(clearing.map(Ok)).await?;
         }
         self.look().await?;
         self.clear_strays().await;
         let plan = self.plan()?;
-        self.evicted = plan.evicted;
         self.shown.steps = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
         self.shown.eta_s = plan.takes_s;
         let mut moves: VecDeque<Move> = plan.moves.into();
@@ -353,15 +352,6 @@ impl Rearrangement {
         self.around.hub.report(Report::Active { active, standing: self.standing.clone() });
         let holding = Holding { absent: self.absent.clone(), ..self.holding.clone() };
         self.around.hub.report(Report::Arrangement(holding.view(&self.held, &self.waits)));
-    }
-
-    /// Lets the requests of everybody wait whose model is about to leave, or ends that.
-    fn let_wait(&mut self, waits: bool) {
-        if !waits {
-            self.waits.clear();
-            self.standing = self.standing_before.clone();
-        }
-        self.tell();
     }
 
     async fn until_cancelled<T>(

@@ -2,7 +2,7 @@
 
 use super::{Purpose, Rearrangement, TakenOut};
 use crate::{
-    actors::residency::{bounded, proof},
+    actors::residency::{UNLOAD_LIMIT, at_last, bounded, proof},
     hub::{Report, Standing},
 };
 use pilothouse_domain::{
@@ -15,11 +15,6 @@ use pilothouse_domain::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-
-/// A server takes up to 30 s to let go of a model, and its list is read before and after.
-const UNLOAD_LIMIT: Duration = Duration::from_secs(60);
-/// What is still done when Pilothouse ends; the next start does the rest.
-const LAST_MOMENT: Duration = Duration::from_millis(1000);
 
 impl Rearrangement {
     /// Its answers end or are cut, then it is taken out. After the commit a failure is only said.
@@ -122,28 +117,11 @@ impl Rearrangement {
             self.around.unload(&active.server, &*connection.client, &active.instance).await
         };
         match self.committed {
-            true => self.at_last(&what, work).await,
+            true => at_last(&what, &self.ending, work).await,
             false => {
                 let never = CancellationToken::new();
                 self.until_cancelled(bounded(&what, UNLOAD_LIMIT, &never, work)).await
             }
-        }
-    }
-
-    /// Work that is not cancelled any more: our own end leaves it a moment.
-    pub(super) async fn at_last<T>(
-        &self,
-        what: &str,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let too_late = CancellationToken::new();
-        let moment = async {
-            self.ending.cancelled().await;
-            tokio::time::sleep(LAST_MOMENT).await;
-        };
-        tokio::select! {
-            result = bounded(what, UNLOAD_LIMIT, &too_late, work) => result,
-            () = moment => Err(ApiError::cancelled("Pilothouse ended.")),
         }
     }
 
@@ -261,9 +239,9 @@ impl Rearrangement {
             arrived.chain(going.filter(|model| self.in_memory(model)).map(|model| (model, true))).collect();
         if let Purpose::Wish(model) = &self.order.purpose
             && !wanted.contains(model)
-            && let Some(target) = self.order.targets.first()
+            && let Some(instance) = self.order.targets.first().and_then(|target| target.instance.as_ref())
         {
-            self.holding.asked_for(model, target);
+            self.holding.asked_for(model, &instance.id);
         }
         // What left only to come back with other settings is there.
         for gone in self.unloaded.iter().map(Active::reference).filter(|gone| !self.loaded.contains(gone)) {

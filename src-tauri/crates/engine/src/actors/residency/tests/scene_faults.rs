@@ -1,6 +1,7 @@
 //! What may go wrong around a scene: the journal, loads that go on, answers that do not end, our own death between two scenes.
 
 use super::*;
+use crate::actors::residency::Aim;
 
 const ONE: [(&str, &str); 2] = [("critical", "a"), ("background", "d")];
 const TWO: [(&str, &str); 2] = [("critical", "b"), ("background", "e")];
@@ -128,4 +129,27 @@ fn our_own_death_between_two_scenes_leaves_one_of_them_whole() {
         }
         assert!(before > 5 && after > 2, "{before} {after}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_a_switch_left_to_another_role_comes_back_with_what_it_was_loaded_with() {
+    let servers = servers(100);
+    let scene = Scene::start(&servers, &FakeJournal::default()).await;
+    let with = |context: u64| {
+        let mut roles = vec![scene.role("critical", "a"), scene.role("other", "a")];
+        roles.iter_mut().for_each(|wanted| wanted.held.with.context = Some(context));
+        roles
+    };
+    let aim = |scene: &str, roles| Aim::Roles { scene: Some(scene.into()), roles };
+    scene.residency.apply(aim("Pair", with(2048)), false, false).await.unwrap();
+    scene.switch("b").await.unwrap();
+    servers[1].faults(|faults| faults.load = failing());
+    let mut roles = with(1024);
+    roles.push(scene.role("small", "d"));
+    let report = scene.residency.apply(aim("Other", roles), false, false).await.unwrap();
+    assert_eq!(report.outcome, SwitchOutcome::RolledBack, "{report:?}");
+    scene.rest(10).await;
+    let contexts: Vec<Option<u64>> =
+        scene.now().instances.iter().filter(|one| one.model == "a").map(|one| one.context).collect();
+    assert_eq!((contexts, scene.route()), (vec![Some(2048)], "b".into()));
 }

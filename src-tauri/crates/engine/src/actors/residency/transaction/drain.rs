@@ -1,18 +1,13 @@
 //! How the previous model leaves: its answers end or are cut, then it is taken out of memory.
 
 use super::Transaction;
-use crate::actors::residency::bounded;
+use crate::actors::residency::{UNLOAD_LIMIT, at_last, bounded};
 use pilothouse_domain::{
     error::ApiError,
     switch::{Active, SwitchPhase},
 };
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// A server takes up to 30 s to let go of a model, and its list is read before and after.
-pub(super) const UNLOAD_LIMIT: Duration = Duration::from_secs(60);
-/// What is still done when Pilothouse ends; the next start does the rest.
-const LAST_MOMENT: Duration = Duration::from_millis(1000);
 
 impl Transaction {
     /// Before the commit a failure ends the switch; after it the old model merely stays in memory, and that is said.
@@ -108,28 +103,11 @@ impl Transaction {
             false => {
                 self.until_cancelled(bounded(&what, UNLOAD_LIMIT, &CancellationToken::new(), work)).await
             }
-            true => self.at_last(&what, work).await,
+            true => at_last(&what, &self.ending, work).await,
         }
     }
 
     fn drain_limit(&self) -> Duration {
         Duration::from_secs(self.around.settings.borrow().drain_s)
-    }
-
-    /// Work that is not cancelled any more: our own end leaves it a moment.
-    pub(super) async fn at_last<T>(
-        &self,
-        what: &str,
-        work: impl Future<Output = Result<T, ApiError>>,
-    ) -> Result<T, ApiError> {
-        let too_late = CancellationToken::new();
-        let moment = async {
-            self.ending.cancelled().await;
-            tokio::time::sleep(LAST_MOMENT).await;
-        };
-        tokio::select! {
-            result = bounded(what, UNLOAD_LIMIT, &too_late, work) => result,
-            () = moment => Err(ApiError::cancelled("Pilothouse ended.")),
-        }
     }
 }

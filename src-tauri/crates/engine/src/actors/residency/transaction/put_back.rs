@@ -1,7 +1,10 @@
 //! The way back: what a failed switch undoes, and what one that our own end cut off left behind.
 
 use super::{Cause, Transaction};
-use crate::{actors::residency::bounded, hub::Standing};
+use crate::{
+    actors::residency::{at_last, bounded},
+    hub::Standing,
+};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode, about},
     model::ModelRef,
@@ -103,7 +106,7 @@ impl Transaction {
         let id = self.instance.as_ref().map_or_else(|| self.to.model.clone(), |instance| instance.id.clone());
         let unload = {
             let work = self.around.unload(&self.to.server, &*connection.client, &id);
-            self.at_last("Taking the new model out again", work).await
+            at_last("Taking the new model out again", &self.ending, work).await
         };
         if let Err(error) = unload {
             tracing::warn!(%error, model = %self.to, "is still in memory after a failed switch");

@@ -1,0 +1,146 @@
+//! What is asked of residency beside switches, who waits for it, and how it is taken back.
+
+use super::{
+    holding::Holding,
+    rearranging::{Purpose, Rearranged},
+};
+use pilothouse_domain::{
+    error::ApiError,
+    model::{Model, ModelRef},
+    residency::Arrangement,
+    scene::{Held, ScenePlan, SceneReport},
+    switch::{Active, SwitchReport},
+};
+use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// A role as it shall be held, and what is known of its model.
+#[derive(Debug, Clone)]
+pub struct RoleWanted {
+    pub role: String,
+    pub held: Held,
+    pub model: Model,
+    /// What it takes with these settings, in bytes.
+    pub bytes: Option<u64>,
+}
+
+/// What shall be held.
+#[derive(Debug, Clone)]
+pub enum Aim {
+    Roles {
+        scene: Option<String>,
+        roles: Vec<RoleWanted>,
+    },
+    /// What was there before the last scene.
+    Before,
+}
+
+/// What has left memory.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unloaded {
+    pub unloaded: Vec<Active>,
+    pub answers_cut: u32,
+    pub deactivated: Option<Active>,
+    pub took_ms: u64,
+}
+
+/// What an undo was.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Undone {
+    Switch(Box<SwitchReport>),
+    Scene(SceneReport),
+    Unloaded(Unloaded),
+}
+
+pub(super) type SceneReply = oneshot::Sender<Result<SceneReport, ApiError>>;
+pub(super) type UnloadReply = oneshot::Sender<Result<Unloaded, ApiError>>;
+
+/// What is asked for.
+pub(super) enum Request {
+    Apply {
+        aim: Aim,
+        now: bool,
+        dry_run: bool,
+        reply: SceneReply,
+    },
+    Plan {
+        aim: Aim,
+        reply: oneshot::Sender<Result<ScenePlan, ApiError>>,
+    },
+    /// `None`: the active one.
+    Unload {
+        model: Option<ModelRef>,
+        now: bool,
+        dry_run: bool,
+        reply: UnloadReply,
+    },
+    Undo(oneshot::Sender<Result<Undone, ApiError>>),
+    Pin {
+        model: ModelRef,
+        pinned: bool,
+        reply: oneshot::Sender<Result<(), ApiError>>,
+    },
+}
+
+/// Who waits for the end of a rearrangement.
+pub(super) enum Waiter {
+    Scene(SceneReply),
+    Unload(UnloadReply),
+}
+
+/// A rearrangement under way.
+pub(super) struct Rearranging {
+    pub purpose: Purpose,
+    pub after: Arrangement,
+    pub cancel: CancellationToken,
+    pub now: CancellationToken,
+    pub task: JoinHandle<(Rearranged, Holding)>,
+    pub waiters: Vec<Waiter>,
+    /// It takes something back, and is not taken back itself.
+    pub is_undo: bool,
+}
+
+impl Waiter {
+    pub fn refuse(self, error: ApiError) {
+        match self {
+            Self::Scene(reply) => drop(reply.send(Err(error))),
+            Self::Unload(reply) => drop(reply.send(Err(error))),
+        }
+    }
+
+    pub fn tell(
+        self,
+        result: &Result<SceneReport, ApiError>,
+        unloaded: &[Active],
+        deactivated: Option<&Active>,
+    ) {
+        match (self, result) {
+            (Self::Scene(reply), result) => drop(reply.send(result.clone())),
+            (Self::Unload(reply), Ok(SceneReport { error: None, answers_cut, took_ms, .. })) => {
+                let unloaded = Unloaded {
+                    unloaded: unloaded.to_vec(),
+                    answers_cut: *answers_cut,
+                    deactivated: deactivated.cloned(),
+                    took_ms: *took_ms,
+                };
+                drop(reply.send(Ok(unloaded)));
+            }
+            (Self::Unload(reply), Ok(SceneReport { error: Some(error), .. }) | Err(error)) => {
+                drop(reply.send(Err(error.clone())));
+            }
+        }
+    }
+}
+
+/// How something is taken back.
+#[derive(Debug, Clone)]
+pub(super) enum Back {
+    To(Option<ModelRef>),
+    Arrangement(Box<Arrangement>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Undo {
+    pub back: Back,
+    pub until: Instant,
+}
