@@ -1,0 +1,11 @@
+//! Chat completions: how each kind of server takes them ([`Speaks`]), what is asked ([`Body`]) and what comes back ([`Chunk`]).
+
+mod body;
+mod chunk;
+mod reader;
+mod speaks;
+
+pub use body::{Body, CallOut, Content, Function, Message, Part, ToolChoice, ToolOut};
+pub use chunk::{CallPiece, Chunk, Finish, Usage};
+pub use reader::Reader;
+pub use speaks::Speaks;
