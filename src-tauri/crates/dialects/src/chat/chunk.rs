@@ -11,6 +11,8 @@ pub struct Chunk {
     pub refusal: String,
     pub calls: Vec<CallPiece>,
     pub finish: Option<Finish>,
+    /// The text at which it stopped, from servers that tell it (vLLM: `stop_reason` of the choice).
+    pub stopped_at: Option<String>,
     /// Of the whole answer so far.
     pub usage: Option<Usage>,
 }
@@ -71,6 +73,7 @@ impl Chunk {
             refusal: text("refusal"),
             calls: calls.iter().enumerate().map(|(at, call)| CallPiece::read(at, call)).collect(),
             finish: choice["finish_reason"].as_str().map(Finish::of),
+            stopped_at: choice["stop_reason"].as_str().map(str::to_owned),
             usage,
         })
     }
@@ -209,6 +212,14 @@ mod tests {
                     usage: Some(Usage { prompt: Some(7), cached: Some(5), output: Some(3), thoughts: None }),
                     ..Chunk::default()
                 },
+            ),
+            (
+                json!({ "choices": [{ "delta": {}, "finish_reason": "stop", "stop_reason": "END" }] }),
+                Chunk { finish: Some(Finish::Stop), stopped_at: Some("END".into()), ..Chunk::default() },
+            ),
+            (
+                json!({ "choices": [{ "delta": {}, "finish_reason": "stop", "stop_reason": 2 }] }),
+                Chunk { finish: Some(Finish::Stop), ..Chunk::default() },
             ),
             (json!({ "choices": [{}] }), Chunk::default()),
             (json!({ "choices": [] }), Chunk::default()),

@@ -2,6 +2,7 @@
 
 mod body;
 mod chunk;
+mod early;
 mod reader;
 mod speaks;
 
