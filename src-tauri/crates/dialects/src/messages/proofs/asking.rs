@@ -256,6 +256,34 @@ fn thinking_and_formats_are_said_where_they_are_known() {
 }
 
 #[test]
+fn samplings_are_said_as_they_were_written_where_they_are_known() {
+    let fields = r#""messages":[{"role":"user","content":"a"}],"temperature":0.70,"top_p":null,"top_k":40,"stop_sequences":["\u0041","",null]"#;
+    assert!(read(request(fields).as_bytes(), true).is_err(), "a text to stop at is a text");
+    let asked = asked(&request(&fields.replace(",null]", "]")));
+    for (kind, top_k) in [
+        (ServerKind::LlamaServer, true),
+        (ServerKind::Ollama, true),
+        (ServerKind::LmStudio, true),
+        (ServerKind::OpenAi, false),
+    ] {
+        let body = String::from_utf8(asked.chat("m", Speaks::of(kind)).unwrap()).unwrap();
+        assert!(body.contains(r#""temperature":0.70"#) && body.contains(r#""stop":["A"]"#), "{body}");
+        assert_eq!((body.contains("top_p"), body.contains(r#""top_k":40"#)), (false, top_k), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_late_word_of_the_system_is_the_users_where_the_template_wants_it() {
+    let asked = asked(include_str!("wire/claude_code.json"));
+    let speaks = Speaks { late_system: false, ..Speaks::of(ServerKind::LlamaServer) };
+    let body: Value = serde_json::from_slice(&asked.chat("m", speaks).unwrap()).unwrap();
+    let messages = body["messages"].as_array().unwrap();
+    let roles: Vec<&str> = messages.iter().filter_map(|message| message["role"].as_str()).collect();
+    assert_eq!(roles, ["system", "user", "assistant", "tool", "tool", "user", "user"]);
+    assert_eq!(messages[6]["content"], "The user opened z.rs.");
+}
+
+#[test]
 fn a_prompt_is_counted_without_what_is_for_an_answer() {
     let text = include_str!("wire/claude_code.json");
     let count = count(text.as_bytes(), true).unwrap();
