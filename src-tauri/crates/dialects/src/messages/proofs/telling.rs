@@ -98,6 +98,10 @@ fn blocks_come_one_after_another_whatever_comes() {
         (vec![call(2, "{\"a\""), call(2, "#:1}")], vec!["call_2 tool_2 {\"a\":1}"]),
         (vec![call(0, "{}")], vec!["toolu_7_0 unknown {}"]),
         (
+            vec![text("a"), call(0, "{"), text("b"), call(0, "#}")],
+            vec!["text a", "call_0 tool_0 {}", "text b"],
+        ),
+        (
             vec![Chunk {
                 calls: vec![
                     CallPiece {
