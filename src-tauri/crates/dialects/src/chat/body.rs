@@ -1,6 +1,9 @@
 //! The body of a request for a chat completion. Fields that are `None` are not written; what clients wrote is written as they did.
 
-use super::{Speaks, early::with_early_system};
+use super::{
+    Speaks,
+    fitting::{one_text_first, with_early_system},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -258,20 +261,6 @@ impl Serialize for WrittenMessage<'_> {
         }
         map.end()
     }
-}
-
-/// The text in one part and then the images, for a server that makes a message of each part.
-fn one_text_first(parts: &[Part]) -> Vec<Part> {
-    let texts: Vec<&str> = parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
-            Part::ImageUrl { .. } => None,
-        })
-        .collect();
-    let images = parts.iter().filter(|part| matches!(part, Part::ImageUrl { .. })).cloned();
-    let text = (!texts.is_empty()).then(|| Part::text(texts.join("\n")));
-    text.into_iter().chain(images).collect()
 }
 
 struct WrittenCall<'a>(&'a CallOut);

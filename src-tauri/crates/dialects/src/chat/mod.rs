@@ -2,7 +2,7 @@
 
 mod body;
 mod chunk;
-mod early;
+mod fitting;
 mod reader;
 mod speaks;
 

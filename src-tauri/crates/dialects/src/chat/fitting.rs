@@ -1,4 +1,4 @@
-//! Messages of the system for templates that take them at the beginning only.
+//! Messages for servers and templates that take less than chat allows.
 
 use super::{Content, Message, Part};
 
@@ -38,6 +38,20 @@ fn after(before: String, content: &Content) -> Content {
             Content::Parts(std::iter::once(Part::text(before)).chain(parts.iter().cloned()).collect())
         }
     }
+}
+
+/// The text in one part and then the images, for a server that makes a message of each part.
+pub fn one_text_first(parts: &[Part]) -> Vec<Part> {
+    let texts: Vec<&str> = parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Text { text } => Some(text.as_str()),
+            Part::ImageUrl { .. } => None,
+        })
+        .collect();
+    let images = parts.iter().filter(|part| matches!(part, Part::ImageUrl { .. })).cloned();
+    let text = (!texts.is_empty()).then(|| Part::text(texts.join("\n")));
+    text.into_iter().chain(images).collect()
 }
 
 #[cfg(test)]
