@@ -63,8 +63,8 @@ impl Speaks {
     }
 
     /// `reasoning_effort` as this server is told it; `None`: better not told. Ollama refuses a model that does not think as soon as
-    /// an effort is named (`server/routes.go`, "does not support thinking"), remote servers refuse the field for such models. Clients
-    /// send it all the same, whatever the model.
+    /// an effort is named ("does not support thinking": ollama issues 11439 and 12561), remote servers refuse the field for such
+    /// models. Clients send it all the same, whatever the model.
     pub fn effort(self, wanted: &str) -> Option<&str> {
         let known = self.thinks == Some(true);
         match (self.kind, wanted) {
