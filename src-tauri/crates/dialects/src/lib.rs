@@ -10,6 +10,7 @@
 
 pub mod chat;
 mod refused;
+pub mod responses;
 pub mod sse;
 
 pub use refused::Refused;
@@ -62,4 +63,9 @@ pub trait Answer: Send {
 
     /// The document of all that was taken, for a client that wanted it whole.
     fn whole(&mut self) -> Vec<u8>;
+
+    /// After `end` or `whole`: what is to be kept of the answer, in the dialect that can go on from one. Only once.
+    fn kept(&mut self) -> Option<responses::Stored> {
+        None
+    }
 }

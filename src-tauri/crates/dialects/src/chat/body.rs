@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
 /// What is asked. Written by [`Body::written`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Body {
     pub messages: Vec<Message>,
     pub tools: Vec<ToolOut>,
