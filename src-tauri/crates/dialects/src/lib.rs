@@ -11,6 +11,7 @@
 pub mod chat;
 pub mod messages;
 mod refused;
+pub mod responses;
 pub mod sse;
 
 pub use refused::Refused;
@@ -63,4 +64,9 @@ pub trait Answer: Send {
 
     /// The document of all that was taken, for a client that wanted it whole.
     fn whole(&mut self) -> Vec<u8>;
+
+    /// After `end` or `whole`: what is to be kept of the answer, in the dialect that can go on from one. Only once.
+    fn kept(&mut self) -> Option<responses::Stored> {
+        None
+    }
 }

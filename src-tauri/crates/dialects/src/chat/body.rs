@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 
 /// What is asked. Written by [`Body::written`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Body {
     pub messages: Vec<Message>,
     pub tools: Vec<ToolOut>,
