@@ -9,6 +9,7 @@
 //! and how an answer is told ([`Answer`]).
 
 pub mod chat;
+pub mod ollama;
 mod refused;
 pub mod sse;
 
