@@ -78,7 +78,7 @@ impl State {
                 .filter(|model| model.model.purpose != ModelPurpose::Other)
                 .map(|model| model.model.reference())
                 .collect(),
-            kinds: self.snapshot.servers.iter().map(|view| (view.server.clone(), view.kind)).collect(),
+            kinds: self.snapshot.servers.iter().map(|view| (view.id.clone(), view.kind)).collect(),
         }
     }
 
