@@ -16,6 +16,7 @@ mod past;
 mod retention;
 mod rows;
 mod runs;
+mod series;
 mod size;
 #[cfg(test)]
 mod start_tests;
