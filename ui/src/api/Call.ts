@@ -59,7 +59,23 @@ roles?: { [key in string]: RoleSettings },
 /**
  * The name that it had: it is renamed.
  */
-renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
+renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "apps" } | { "call": "connect", 
+/**
+ * Its id or title: "claude-code".
+ */
+app: string, 
+/**
+ * The name that it shall ask by; default `active`.
+ */
+model?: string, 
+/**
+ * The same for its small tasks; by default a role that is meant for them, else as `model`.
+ */
+small?: string, } | { "call": "connect_write", app: string, model?: string, small?: string, 
+/**
+ * Of the file that was seen; by default the one that is there now.
+ */
+digest?: string, dry_run: boolean, } | { "call": "connect_undo", app: string, dry_run: boolean, } | { "call": "connect_test", app: string, model?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
 /**
  * Tokens per request; by default as the settings of llama-server say.
  */

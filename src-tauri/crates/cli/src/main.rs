@@ -8,6 +8,7 @@ mod bench;
 mod changes;
 mod compare;
 mod completing;
+mod connect;
 mod doctor;
 mod document;
 mod events;
@@ -94,6 +95,8 @@ enum Verb {
     Unpin(holding::Pin),
     /// List the other names that programs may ask by, or set or remove one.
     Alias(holding::Alias),
+    /// List the apps that can be connected; show, write, test or undo how one is.
+    Connect(connect::Connect),
     /// Open the web UI in your browser.
     Open,
     /// Ask the active model; its server is started and it is loaded if need be.
@@ -253,6 +256,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Keys { act } => keys::run(act, output).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
+        Verb::Connect(arguments) => Box::pin(connect::run(arguments, output)).await,
         Verb::Open => open::run(output),
         Verb::Ask(arguments) => ask::run(arguments, output).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,

@@ -2,6 +2,7 @@
 
 mod calls;
 mod clicks;
+mod connecting;
 mod doors;
 mod fitting;
 mod fleet;

@@ -4,6 +4,7 @@
 
 pub mod actors;
 pub mod api;
+mod connect;
 pub mod doctor;
 mod engine;
 #[cfg(test)]

@@ -3,6 +3,7 @@ use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
     bench::{Comparison, Run, RunDetail, trend::Trend},
+    connect::{AppView, Connection, FileChange, TestReport},
     discovery::Discovered,
     fit::{FitReport, Together},
     gauge::GaugeHistory,
@@ -139,6 +140,23 @@ pub enum Reply {
     },
     GaugeHistory {
         history: GaugeHistory,
+    },
+    Apps {
+        apps: Vec<AppView>,
+        /// The gateway without a path.
+        address: Option<String>,
+        /// Why there is none.
+        address_absent: Option<String>,
+    },
+    Connection {
+        connection: Connection,
+    },
+    /// What was written into an app's file or put back, or would be.
+    AppFile {
+        change: FileChange,
+    },
+    AppTest {
+        test: TestReport,
     },
     Machine {
         machine: Machine,

@@ -126,6 +126,11 @@ impl Inner {
             | Call::DeleteScene { .. }
             | Call::OrderScenes { .. }
             | Call::SetAlias { .. }) => self.memory_call(call).await,
+            call @ (Call::Apps
+            | Call::Connect { .. }
+            | Call::ConnectWrite { .. }
+            | Call::ConnectUndo { .. }
+            | Call::ConnectTest { .. }) => self.connect_call(call).await,
             Call::Machine => Ok(Reply::Machine { machine: this_machine().await }),
             Call::Fit { models, server, context, parallel, kv, machine } => {
                 let asked = fitting::Asked { models, server, context, parallel, kv, machine };
