@@ -18,6 +18,7 @@ import type { Notice } from "./Notice";
 import type { OwnerTables } from "./OwnerTables";
 import type { ParallelReport } from "./ParallelReport";
 import type { PastSwitch } from "./PastSwitch";
+import type { RequestRecord } from "./RequestRecord";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ScenePlan } from "./ScenePlan";
@@ -27,6 +28,8 @@ import type { SettingsView } from "./SettingsView";
 import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 import type { Together } from "./Together";
+import type { TokenRates } from "./TokenRates";
+import type { TrafficTotals } from "./TrafficTotals";
 import type { Trend } from "./Trend";
 
 /**
@@ -76,4 +79,12 @@ next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "im
 /**
  * How many the filter lets through altogether.
  */
-total: number, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+total: number, } | { "reply": "traffic", 
+/**
+ * Newest first.
+ */
+requests: Array<RequestRecord>, 
+/**
+ * Older ones follow: `before` the last of these.
+ */
+more: boolean, } | { "reply": "traffic_record", record: RequestRecord, } | { "reply": "traffic_totals", totals: TrafficTotals, rates: TokenRates, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

@@ -11,6 +11,7 @@ mod fakes;
 pub mod http;
 pub mod hub;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod ports;
 pub mod report;
