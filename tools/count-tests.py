@@ -1,5 +1,6 @@
 """Adds up what the test runners counted and prints one line. Tests that printed `skipped: …` count as skipped. A second
-line tells how many rows of tests/FAULTS.md were tested, once a log of the tests that they name is there."""
+line tells how many rows of tests/FAULTS.md were tested, once a log of the tests that they name is there. Behind it stands each test that failed, with what it said: whoever sees only the end of a long run
+shall know what went wrong."""
 
 import re
 import sys
@@ -47,6 +48,26 @@ def rows_line(logs):
     return line
 
 
+def failures(text):
+    """Tests that failed, each with the beginning of what it said."""
+    found = []
+    # cargo test
+    said = dict(re.findall(r"^thread '(?:\w+::)*(\w+)'[^\n]* panicked at [^\n]*\n([^\n]*)", text, re.M))
+    for name in dict.fromkeys(re.findall(r"^test (?:\w+::)*(\w+) \.\.\. FAILED", text, re.M)):
+        found.append((name, said.get(name, "")))
+    for name in dict.fromkeys(re.findall(r"^    (?:\w+::)*(\w+)$", text.rpartition("\nfailures:\n")[2], re.M)):
+        if name not in dict(found):
+            found.append((name, said.get(name, "")))
+    # Vitest
+    found += [(line, "") for line in dict.fromkeys(re.findall(r"^ *FAIL +(.*)$", text, re.M))]
+    # node --test: the innermost tests that failed, not the suites around them.
+    for name, body in re.findall(r"^ *not ok \d+ - (.*)\n((?: .*\n)*?) *\.\.\.$", text, re.M):
+        if "failureType: 'subtestsFailed'" not in body:
+            error = re.search(r"error: (?:\|-\n)?\s*(.*)", body)
+            found.append((name, error[1] if error else ""))
+    return found
+
+
 passed = failed = skipped = 0
 logs = {}
 for name in sys.argv[1:]:
@@ -78,3 +99,6 @@ for name in sys.argv[1:]:
 print(f"{passed} passed, {failed} failed, {skipped} skipped")
 if any(name in logs for name in OF_ROWS):
     print(rows_line(logs))
+for name, text in logs.items():
+    for test, words in failures(text)[:20]:
+        print(f"failed: {name}: {test}" + (f": {words.strip()[:300]}" if words.strip() else ""))

@@ -108,8 +108,10 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
     assert.deepEqual(await axeFindings(page), []);
     await page.getByTestId('bench-ended').getByRole('link').click();
     await page.getByTestId('comparison-table').waitFor();
-    await page.getByTestId('bench-again').click();
-    await page.getByTestId('bench-cancel').click();
+    await simulated.held('gpus-picker', async () => {
+      await page.getByTestId('bench-again').click();
+      await page.getByTestId('bench-cancel').click();
+    });
     await page.getByTestId('bench-again').waitFor();
     await checked(page, 'comparison-after');
   });

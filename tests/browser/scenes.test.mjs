@@ -147,8 +147,10 @@ describe('scenes', { skip: why ?? false }, () => {
       .waitFor();
     assert.deepEqual((await snapshot(page)).instances, before);
     page.engine.residency.failing.clear();
-    await page.locator('[data-testid="scene-apply"]:not(:disabled)').click();
-    await page.getByTestId('scene-cancel').click();
+    await simulated.held('hybrid-fails', async () => {
+      await page.locator('[data-testid="scene-apply"]:not(:disabled)').click();
+      await page.getByTestId('scene-cancel').click();
+    });
     await page.getByTestId('scene-said').getByText('Cancelled. Everything is as it was before.').waitFor();
     assert.deepEqual((await snapshot(page)).instances, before);
     await close(page, 'failed');

@@ -83,6 +83,16 @@ export async function startSimulated({ step = 120 } = {}) {
     origin: `http://127.0.0.1:${server.address().port}`,
     /** The simulated engine behind a token, once a page has asked it. */
     engine: (token) => engines.get(token)?.fake,
+    /** Does something while its work under way does not go on, so that what passes by can be looked at in peace. */
+    async held(token, look) {
+      const { pace } = engines.get(token).fake;
+      pace.held = true;
+      try {
+        await look();
+      } finally {
+        pace.held = false;
+      }
+    },
     async stop() {
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));

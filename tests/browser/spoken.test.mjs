@@ -65,9 +65,12 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
     await page.keyboard.type('llama 3.1');
     await press('ArrowDown');
     await ear.isHere(/^Switch to Llama 3\.1 8B Instruct on Ollama/);
-    await press('Enter');
-    await ear.tabTo(/^Cancel the switch to Llama 3\.1 8B Instruct, button$/, { most: 1 });
-    await press('Enter');
+    await simulated.held('ready-switch', async () => {
+      await press('Enter');
+      await page.locator('[data-testid="switching"]').waitFor();
+      await ear.tabTo(/^Cancel the switch to Llama 3\.1 8B Instruct, button$/, { most: 1 });
+      await press('Enter');
+    });
     await ear.hears(/^Switch to Llama 3\.1 8B Instruct cancelled\.$/);
     await ear.isHere(/^Switch to Llama 3\.1 8B Instruct on Ollama/);
 
@@ -92,7 +95,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
     await press('Enter');
     await ear.isHere(/^Cancel the benchmark, button$/);
     await ear.hears(/^Trial 2 of 5$/);
-    await ear.finds(/^Trial \d of 5, progressbar/);
+    await simulated.held('ready-bench', () => ear.finds(/^Trial \d of 5, progressbar/));
     await ear.hears(/^Measured SmolLM2 135M Instruct\. Show$/);
     await ear.isHere(/^Show the result, link$/);
     await press('Enter');
@@ -102,9 +105,11 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
 
     await press('6');
     await page.getByTestId('bench-start').focus();
-    await press('Enter');
-    await ear.isHere(/^Cancel the benchmark, button$/);
-    await press('Enter');
+    await simulated.held('ready-bench', async () => {
+      await press('Enter');
+      await ear.isHere(/^Cancel the benchmark, button$/);
+      await press('Enter');
+    });
     await ear.hears(/^The benchmark was cancelled\. What was measured is kept\.$/);
     await ear.isHere(/^Start benchmark, button$/);
     await close(page);

@@ -129,10 +129,11 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
   it('a switch under way: phase and Cancel on the row, another click takes over, and what was put back is said', async () => {
     const page = await scene('ready', 'takeover');
     await page.locator('[data-testid="model-row"][data-id="ollama/llama3.1:8b"]').click();
-    await page.getByTestId('switching').waitFor();
     await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
-    await page.screenshot({ path: join(artefacts, 'state-switching.png') });
-    await page.locator('[data-testid="model-row"][data-id="ollama/qwen2.5:72b"]').click();
+    await simulated.held('ready-takeover', async () => {
+      await page.screenshot({ path: join(artefacts, 'state-switching.png') });
+      await page.locator('[data-testid="model-row"][data-id="ollama/qwen2.5:72b"]').click();
+    });
     await page
       .getByTestId('switch-ended')
       .getByText(/^Put back SmolLM2 135M Instruct/)
@@ -143,8 +144,11 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
   it('a benchmark under way can be cancelled', async () => {
     const page = await scene('ready', 'cancel-bench');
     await page.evaluate(() => (location.hash = '#/benchmarks'));
-    await page.getByTestId('bench-start').click();
-    await page.getByTestId('bench-cancel').click();
+    await page.getByTestId('bench-start').waitFor();
+    await simulated.held('ready-cancel-bench', async () => {
+      await page.getByTestId('bench-start').click();
+      await page.getByTestId('bench-cancel').click();
+    });
     await page.getByTestId('bench-start').waitFor();
     await page.getByText('cancelled').first().waitFor();
     await checked(page, 'bench-cancelled');

@@ -9,7 +9,10 @@
 //! and how an answer is told ([`Answer`]).
 
 pub mod chat;
+pub mod messages;
+pub mod ollama;
 mod refused;
+pub mod responses;
 pub mod sse;
 
 pub use refused::Refused;
@@ -28,6 +31,16 @@ pub trait Question: Send + Sync + std::fmt::Debug {
     /// a stream and for its usage. Errors: what this server cannot be asked, by name.
     fn chat(&self, model: &str, speaks: Speaks) -> Result<Vec<u8>, Refused>;
 
+    /// Where that body goes, behind `/v1/`.
+    fn path(&self) -> &'static str {
+        "chat/completions"
+    }
+
+    /// The `Content-Type` of an answer that comes as events.
+    fn content_type(&self) -> &'static str {
+        "text/event-stream"
+    }
+
     /// The teller of one answer.
     fn answer(&self, telling: Telling) -> Box<dyn Answer>;
 }
@@ -41,9 +54,21 @@ pub struct Telling {
     pub created_s: i64,
 }
 
+/// How long an answer took by the clock of whoever drives its teller, in nanoseconds from the arrival of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Took {
+    /// Until its model was there. `None`: not measured.
+    pub loaded_ns: Option<u64>,
+    /// Until the first piece that says something. `None`: there was none.
+    pub first_ns: Option<u64>,
+    /// Until its end.
+    pub total_ns: u64,
+}
+
 /// Tells an answer in a client's dialect while it comes in chat's. All that is returned is written to the client at once, in order;
 /// empty is nothing. Whoever drives it calls `begin` once, then `beat` and `take` as it happens, then exactly one of `end` and
-/// `fail`; for an answer that is wanted whole only `take`, then `whole`.
+/// `fail`; for an answer that is wanted whole only `take`, then `whole`. `took` comes before `end` or `whole`, and where
+/// `untellable` has something to say then, that is the end: `fail`, or a refusal instead of the whole.
 pub trait Answer: Send {
     /// The first event or events.
     fn begin(&mut self) -> Vec<u8>;
@@ -54,6 +79,14 @@ pub trait Answer: Send {
     /// One piece of the answer.
     fn take(&mut self, chunk: &Chunk) -> Vec<u8>;
 
+    /// How long it took; only some dialects tell.
+    fn took(&mut self, _took: Took) {}
+
+    /// Why what the server said cannot be told in this dialect, known once it has said all.
+    fn untellable(&self) -> Option<Refused> {
+        None
+    }
+
     /// The server has said its last word (see [`chat::Reader::is_finished`]).
     fn end(&mut self) -> Vec<u8>;
 
@@ -62,4 +95,9 @@ pub trait Answer: Send {
 
     /// The document of all that was taken, for a client that wanted it whole.
     fn whole(&mut self) -> Vec<u8>;
+
+    /// After `end` or `whole`: what is to be kept of the answer, in the dialect that can go on from one. Only once.
+    fn kept(&mut self) -> Option<responses::Stored> {
+        None
+    }
 }

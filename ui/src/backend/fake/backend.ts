@@ -17,6 +17,7 @@ import { eventsOf } from './events';
 import { FakeAnswers } from './answers';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
+import { Pace } from './pace';
 import { historyUntil } from './history';
 import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
 import { FakeResidency, type Host } from './residency';
@@ -56,7 +57,9 @@ export class FakeBackend implements Backend, Host {
   readonly #startedAt = Date.now();
   readonly #answers: FakeAnswers;
 
-  /** `step`: milliseconds that each simulated step takes. */
+  readonly pace: Pace;
+
+  /** `step`: milliseconds that each simulated step takes at least. */
   constructor(
     readonly scene: Scene = 'ready',
     readonly step = 350,
@@ -72,6 +75,7 @@ export class FakeBackend implements Backend, Host {
     this.residency = new FakeResidency(this, inForceOf(scene));
     this.#runs = runs(scene, Date.now());
     this.#answers = new FakeAnswers(step);
+    this.pace = new Pace(step);
   }
 
   async call(call: Call): Promise<Reply> {
@@ -97,7 +101,7 @@ export class FakeBackend implements Backend, Host {
           ),
         };
       case 'check_server':
-        await sleep(this.step);
+        await this.go();
         return {
           reply: 'doctor',
           checks: [
@@ -242,6 +246,7 @@ export class FakeBackend implements Backend, Host {
   }
 
   #current({ known, parts, gauges_since_ms: since }: Extract<Call, { call: 'snapshot' }>): Reply {
+    this.pace.asked(known);
     // A sample each second, however often somebody looks.
     const now = Math.floor(Date.now() / SAMPLE_MS) * SAMPLE_MS;
     const stopped = this.scene === 'trouble';
@@ -267,6 +272,11 @@ export class FakeBackend implements Backend, Host {
     const scenes = this.residency.views(changed);
     const load_s = Object.fromEntries(changed.models.map(({ id }) => [id, 4]));
     this.#snapshot = withStanding({ ...changed, scenes }, { answering: this.#answers.underWay(), load_s });
+  }
+
+  /** One step of simulated work. */
+  go(): Promise<void> {
+    return this.pace.go(this.#snapshot.revision);
   }
 
   snapshot(): Snapshot {
@@ -305,13 +315,13 @@ export class FakeBackend implements Backend, Host {
   async #operate(id: string, call: 'start_server' | 'stop_server' | 'restart_server'): Promise<Reply> {
     if (call !== 'start_server') {
       this.#changeServer(id, { state: 'stopping', reason: null, hint: null });
-      await sleep(this.step);
+      await this.go();
       this.#changeServer(id, { state: 'stopped', ownership: null, pid: null });
       this.#emptyMemory(id);
     }
     if (call !== 'stop_server') {
       this.#changeServer(id, { state: 'starting', reason: null, hint: null });
-      await sleep(this.step);
+      await this.go();
       this.#changeServer(id, { state: 'ready', ownership: 'ours', pid: 5150 });
       this.settings.started(id);
     }
@@ -333,7 +343,7 @@ export class FakeBackend implements Backend, Host {
       const eta_s = phase === 'loading' ? ((PHASES.length - index) * this.step) / 1000 : null;
       const started_at = new Date(startedAt).toISOString();
       this.#change({ switching: { switch_id: mine, from, to, phase, progress, eta_s, started_at } });
-      await sleep(this.step);
+      await this.go();
       if (mine !== this.#switch) return this.#endSwitch(mine, from, to, 'cancelled', startedAt);
     }
     const outcome = target.fits === false ? 'rolled_back' : 'committed';
@@ -410,7 +420,7 @@ export class FakeBackend implements Backend, Host {
     for (const step of benchSteps(name, total, levels, this.scene === 'gpus')) {
       const { server, name: model } = step.onB ? against : target;
       this.#change({ bench: { run_id, server, model, ...step.progress } });
-      await sleep(this.step);
+      await this.go();
       if (mine !== this.#bench) break;
     }
     const own = planRun(run_id, target, { ...call, plan: name });
@@ -490,7 +500,7 @@ export class FakeBackend implements Backend, Host {
           error: null,
         },
       });
-      await sleep(this.step);
+      await this.go();
       if (mine !== this.#setup) {
         this.#change({ setup: { ...this.#snapshot.setup, progress: null } });
         throw fault('cancelled', 'The fetch was cancelled.');

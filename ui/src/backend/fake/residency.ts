@@ -13,7 +13,7 @@ import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import { FREE_MEMORY, leadOf, RESTORE } from '../../scenes/rules';
 import { checkServers, idOf, planOf, sceneViews, titleOf, withOf, type Known, type Roles } from './arrangement';
-import { fault, sleep } from './fault';
+import { fault } from './fault';
 import type { Scene } from './scene-names';
 import { FakeScenes } from './scenes-file';
 import type { FakeSettings } from './settings';
@@ -48,7 +48,8 @@ export type ResidencyCall = Extract<
 /** What the engine around it lends. */
 export interface Host {
   readonly scene: Scene;
-  readonly step: number;
+  /** One step of simulated work. */
+  go(): Promise<void>;
   readonly settings: FakeSettings;
   snapshot(): Snapshot;
   change(change: Partial<Snapshot>): void;
@@ -193,7 +194,7 @@ export class FakeResidency {
       this.#host.change({ undo: null });
       return reply;
     }
-    await sleep(this.#host.step);
+    await this.#host.go();
     this.#put(undo.kept);
     const report = this.#report(undo.kept.scene, 'committed', 900);
     return { reply: 'scene', report };
@@ -243,7 +244,7 @@ export class FakeResidency {
       const told = { scene: call.name ?? null, phase, model: step.model, done, steps: steps.length, started_at };
       for (const progress of step.name === 'load' ? PROGRESS : [null]) {
         this.#host.change({ arranging: { ...told, progress, eta_s: eta_s === null ? null : Math.max(eta_s, 0) } });
-        await sleep(this.#host.step);
+        await this.#host.go();
         if (mine !== this.#run) return this.#end(scene, before, 'cancelled', startedAt);
         if (progress === PROGRESS[1] && step.model !== null && this.failing.has(idOf(step.model)))
           return this.#end(scene, before, 'rolled_back', startedAt, step.model);
@@ -358,7 +359,7 @@ export class FakeResidency {
       throw fault('pinned', `${title} is pinned. Nothing was changed.`, 'Unpin it first.');
     const unloaded = [{ server: ref.server, model: ref.model, instance: instance.id }];
     if (!dry_run) {
-      await sleep(this.#host.step);
+      await this.#host.go();
       this.#leave(ref);
     }
     return { reply: 'unloaded', unloaded, answers_cut: 0, deactivated: null, took_ms: 300, dry_run };
@@ -369,7 +370,7 @@ export class FakeResidency {
     if (active === null) throw fault('no_active_model', 'No model is active.');
     const before = this.keep();
     if (!dry_run) {
-      await sleep(this.#host.step);
+      await this.#host.go();
       this.#leave(active);
       const { models, roles } = this.#host.snapshot();
       this.#host.change({

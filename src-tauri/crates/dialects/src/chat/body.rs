@@ -1,11 +1,15 @@
 //! The body of a request for a chat completion. Fields that are `None` are not written; what clients wrote is written as they did.
 
-use super::Speaks;
+use super::{
+    Speaks,
+    fitting::{one_text_first, with_early_system},
+};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// What is asked. Written by [`Body::written`].
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Body {
     pub messages: Vec<Message>,
     pub tools: Vec<ToolOut>,
@@ -136,7 +140,12 @@ impl Body {
     /// The request for the instance that its server calls `model`.
     pub fn written(&self, model: &str, speaks: Speaks) -> Vec<u8> {
         // A document of strings, numbers and what was JSON before can always be written.
-        serde_json::to_vec(&Written { body: self, model, speaks }).unwrap_or_default()
+        serde_json::to_vec(&Written { body: self, model, speaks, generates: true }).unwrap_or_default()
+    }
+
+    /// The same prompt, without what only a generation needs, for a server that counts the tokens of a chat.
+    pub fn counted(&self, model: &str, speaks: Speaks) -> Vec<u8> {
+        serde_json::to_vec(&Written { body: self, model, speaks, generates: false }).unwrap_or_default()
     }
 }
 
@@ -144,16 +153,52 @@ struct Written<'a> {
     body: &'a Body,
     model: &'a str,
     speaks: Speaks,
+    generates: bool,
 }
 
 impl Serialize for Written<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { body, model, speaks } = self;
+        let Self { body, model, speaks, generates } = self;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("model", model)?;
+        let messages = if speaks.late_system {
+            Cow::from(&body.messages)
+        } else {
+            with_early_system(&body.messages).into()
+        };
         let messages: Vec<WrittenMessage<'_>> =
-            body.messages.iter().map(|message| WrittenMessage { message, speaks: *speaks }).collect();
+            messages.iter().map(|message| WrittenMessage { message, speaks: *speaks }).collect();
         map.serialize_entry("messages", &messages)?;
+        self.write_tools(&mut map)?;
+        if let Some(most) = body.max_tokens.filter(|_| *generates) {
+            map.serialize_entry("max_tokens", &most)?;
+        }
+        if !body.stop.is_empty() {
+            map.serialize_entry("stop", &body.stop)?;
+        }
+        if let Some(format) = &body.response_format {
+            map.serialize_entry("response_format", format)?;
+        }
+        if let Some(effort) = body.reasoning_effort.as_ref().and_then(|wanted| speaks.effort(wanted)) {
+            map.serialize_entry("reasoning_effort", effort)?;
+        }
+        if let Some(budget) = body.thinking_budget.filter(|_| speaks.thinking_budget) {
+            map.serialize_entry("thinking_budget_tokens", &budget)?;
+        }
+        if *generates {
+            for (name, value) in body.same.iter().filter(|(name, _)| speaks.takes(name)) {
+                map.serialize_entry(name, value)?;
+            }
+            map.serialize_entry("stream", &true)?;
+            map.serialize_entry("stream_options", &serde_json::json!({ "include_usage": true }))?;
+        }
+        map.end()
+    }
+}
+
+impl Written<'_> {
+    fn write_tools<M: SerializeMap>(&self, map: &mut M) -> Result<(), M::Error> {
+        let Self { body, speaks, .. } = self;
         let only = match &body.tool_choice {
             Some(ToolChoice::Named(name)) if !speaks.names_a_tool => Some(name),
             _ => None,
@@ -162,6 +207,8 @@ impl Serialize for Written<'_> {
             .tools
             .iter()
             .filter(|tool| only.is_none_or(|only| tool.function.name == *only))
+            // What cannot be forbidden is not offered.
+            .filter(|_| speaks.chooses_tools || body.tool_choice != Some(ToolChoice::None))
             .map(WrittenTool)
             .collect();
         if !tools.is_empty() {
@@ -182,27 +229,7 @@ impl Serialize for Written<'_> {
                 map.serialize_entry("parallel_tool_calls", &parallel)?;
             }
         }
-        if let Some(most) = body.max_tokens {
-            map.serialize_entry("max_tokens", &most)?;
-        }
-        if !body.stop.is_empty() {
-            map.serialize_entry("stop", &body.stop)?;
-        }
-        if let Some(format) = &body.response_format {
-            map.serialize_entry("response_format", format)?;
-        }
-        if let Some(effort) = &body.reasoning_effort {
-            map.serialize_entry("reasoning_effort", effort)?;
-        }
-        if let Some(budget) = body.thinking_budget.filter(|_| speaks.thinking_budget) {
-            map.serialize_entry("thinking_budget_tokens", &budget)?;
-        }
-        for (name, value) in &body.same {
-            map.serialize_entry(name, value)?;
-        }
-        map.serialize_entry("stream", &true)?;
-        map.serialize_entry("stream_options", &serde_json::json!({ "include_usage": true }))?;
-        map.end()
+        Ok(())
     }
 }
 
@@ -234,20 +261,6 @@ impl Serialize for WrittenMessage<'_> {
         }
         map.end()
     }
-}
-
-/// The text in one part and then the images, for a server that makes a message of each part.
-fn one_text_first(parts: &[Part]) -> Vec<Part> {
-    let texts: Vec<&str> = parts
-        .iter()
-        .filter_map(|part| match part {
-            Part::Text { text } => Some(text.as_str()),
-            Part::ImageUrl { .. } => None,
-        })
-        .collect();
-    let images = parts.iter().filter(|part| matches!(part, Part::ImageUrl { .. })).cloned();
-    let text = (!texts.is_empty()).then(|| Part::text(texts.join("\n")));
-    text.into_iter().chain(images).collect()
 }
 
 struct WrittenCall<'a>(&'a CallOut);

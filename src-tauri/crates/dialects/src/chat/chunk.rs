@@ -11,8 +11,14 @@ pub struct Chunk {
     pub refusal: String,
     pub calls: Vec<CallPiece>,
     pub finish: Option<Finish>,
+    /// The text at which it stopped, from servers that tell it (vLLM: `stop_reason` of the choice).
+    pub stopped_at: Option<String>,
     /// Of the whole answer so far.
     pub usage: Option<Usage>,
+    /// Of the whole answer, where the server measures it.
+    pub times: Option<Times>,
+    /// One for each token of this piece, if they were asked for: `{"token","logprob","bytes","top_logprobs"}`.
+    pub logprobs: Vec<Value>,
 }
 
 /// A piece of a call. Its id and name come with the first one.
@@ -52,26 +58,41 @@ pub struct Usage {
     pub thoughts: Option<u64>,
 }
 
+/// How long a server worked, in nanoseconds, as it measured itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Times {
+    /// On the part of the prompt that was not in the cache.
+    pub prompt_ns: Option<u64>,
+    /// On the answer.
+    pub output_ns: Option<u64>,
+}
+
 impl Chunk {
     /// Of the document of one event, or of a whole answer. `None`: it is neither.
     pub fn read(document: &Value) -> Option<Self> {
         let choices = document.get("choices").and_then(Value::as_array);
         let usage = Usage::read(document);
         let Some(choice) = choices.and_then(|choices| choices.first()) else {
-            return (choices.is_some() || usage.is_some()).then(|| Self { usage, ..Self::default() });
+            let times = Times::read(document);
+            return (choices.is_some() || usage.is_some()).then(|| Self { usage, times, ..Self::default() });
         };
         let said = choice.get("delta").filter(|delta| delta.is_object()).or_else(|| choice.get("message"));
         let text = |name: &str| said.map(|said| text_of(&said[name])).unwrap_or_default();
         let thoughts = text("reasoning_content");
+        let logprobs = choice["logprobs"]["content"].as_array().cloned().unwrap_or_default();
         let calls =
             said.and_then(|said| said["tool_calls"].as_array()).map(Vec::as_slice).unwrap_or_default();
         Some(Self {
-            text: text("content"),
+            // A text that is completed comes without a message around it.
+            text: if said.is_some() { text("content") } else { text_of(&choice["text"]) },
             thoughts: if thoughts.is_empty() { text("reasoning") } else { thoughts },
             refusal: text("refusal"),
             calls: calls.iter().enumerate().map(|(at, call)| CallPiece::read(at, call)).collect(),
             finish: choice["finish_reason"].as_str().map(Finish::of),
+            stopped_at: choice["stop_reason"].as_str().map(str::to_owned),
             usage,
+            times: Times::read(document),
+            logprobs,
         })
     }
 }
@@ -147,6 +168,18 @@ impl Usage {
     }
 }
 
+impl Times {
+    /// Of the `timings` that llama-server tells unasked.
+    fn read(document: &Value) -> Option<Self> {
+        let timings = document.get("timings").filter(|timings| timings.is_object())?;
+        let nanoseconds = |name: &str| {
+            // A cast of a float keeps to the bounds of the integer.
+            timings[name].as_f64().filter(|ms| *ms >= 0.0).map(|ms| (ms * 1e6).round() as u64)
+        };
+        Some(Self { prompt_ns: nanoseconds("prompt_ms"), output_ns: nanoseconds("predicted_ms") })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -203,12 +236,29 @@ mod tests {
             ),
             (
                 json!({ "choices": [{ "delta": {}, "finish_reason": "length" }],
-                    "timings": { "prompt_n": 2, "cache_n": 5, "predicted_n": 3 } }),
+                    "timings": { "prompt_n": 2, "cache_n": 5, "predicted_n": 3, "prompt_ms": 1.5, "predicted_ms": -1 } }),
                 Chunk {
                     finish: Some(Finish::Length),
                     usage: Some(Usage { prompt: Some(7), cached: Some(5), output: Some(3), thoughts: None }),
+                    times: Some(Times { prompt_ns: Some(1_500_000), output_ns: None }),
                     ..Chunk::default()
                 },
+            ),
+            (
+                json!({ "choices": [{ "delta": {}, "finish_reason": "stop", "stop_reason": "END" }] }),
+                Chunk { finish: Some(Finish::Stop), stopped_at: Some("END".into()), ..Chunk::default() },
+            ),
+            (
+                json!({ "choices": [{ "delta": {}, "finish_reason": "stop", "stop_reason": 2 }] }),
+                Chunk { finish: Some(Finish::Stop), ..Chunk::default() },
+            ),
+            (
+                json!({ "choices": [{ "text": "a", "index": 0, "finish_reason": null, "logprobs": null }] }),
+                Chunk { text: "a".into(), ..Chunk::default() },
+            ),
+            (
+                json!({ "choices": [{ "delta": { "content": "a" }, "logprobs": { "content": [{ "token": "a" }] } }] }),
+                Chunk { text: "a".into(), logprobs: vec![json!({ "token": "a" })], ..Chunk::default() },
             ),
             (json!({ "choices": [{}] }), Chunk::default()),
             (json!({ "choices": [] }), Chunk::default()),

@@ -2,10 +2,11 @@
 
 mod body;
 mod chunk;
+mod fitting;
 mod reader;
 mod speaks;
 
 pub use body::{Body, CallOut, Content, Function, Message, Part, ToolChoice, ToolOut};
-pub use chunk::{CallPiece, Chunk, Finish, Usage};
-pub use reader::Reader;
+pub use chunk::{CallPiece, Chunk, Finish, Times, Usage};
+pub use reader::{Reader, told_error};
 pub use speaks::Speaks;

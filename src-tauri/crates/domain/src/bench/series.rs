@@ -1,8 +1,10 @@
 //! One metric of one model on one server over all its runs.
 
-use super::run::Fingerprint;
-use crate::Timestamp;
+use super::run::{Fingerprint, Run, RunState};
+use super::stats::Summary;
+use crate::{Timestamp, server::ServerId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use ts_rs::TS;
 
 /// A metric whose history is watched.
@@ -51,6 +53,94 @@ impl SeriesMetric {
     }
 }
 
+/// The runs of one model on one server under one plan that say something together, newest first.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Series {
+    pub server: ServerId,
+    pub model: String,
+    pub plan: String,
+    pub runs: Vec<SeriesRun>,
+}
+
+/// What of a run counts in a series.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SeriesRun {
+    pub run_id: i64,
+    pub at: Timestamp,
+    pub fingerprint: Arc<Fingerprint>,
+    pub figures: Figures,
+}
+
+/// The figures of a run that are watched over the runs.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    pub decode_tok_s: Option<Spread>,
+    pub prefill_tok_s: Option<Spread>,
+    pub ttft_ms: Option<Spread>,
+    pub e2e_ms: Option<Spread>,
+    /// Most that it took beside the cards.
+    pub peak_memory_bytes: Option<u64>,
+    /// Most that it took on them.
+    pub peak_gpu_memory_bytes: Option<u64>,
+    pub energy_j_per_token: Option<f64>,
+}
+
+/// A median with its interval or range.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+pub struct Spread {
+    pub median: f64,
+    pub low: f64,
+    pub high: f64,
+}
+
+impl SeriesRun {
+    /// `None`: it is not done, or was disturbed.
+    pub fn of(run: &Run) -> Option<Self> {
+        (run.state == RunState::Done && run.disturbed.is_empty()).then(|| Self {
+            run_id: run.run_id,
+            at: run.started_at,
+            fingerprint: Arc::new(run.fingerprint.clone()),
+            figures: Figures::of(run),
+        })
+    }
+}
+
+impl Figures {
+    fn of(run: &Run) -> Self {
+        let spread = |summary: &Option<Summary>| {
+            summary.as_ref().map(|one| Spread { median: one.median, low: one.low, high: one.high })
+        };
+        Self {
+            decode_tok_s: spread(&run.decode_tok_s),
+            prefill_tok_s: spread(&run.prefill_tok_s),
+            ttft_ms: spread(&run.ttft_ms),
+            e2e_ms: spread(&run.e2e_ms),
+            peak_memory_bytes: run.peak_memory_bytes,
+            peak_gpu_memory_bytes: run.peak_gpu_memory_bytes,
+            energy_j_per_token: run.energy_j_per_token,
+        }
+    }
+
+    /// One of them; `None`: it was not measured.
+    pub fn get(&self, metric: SeriesMetric) -> Option<Spread> {
+        let single =
+            |value: Option<f64>| value.map(|value| Spread { median: value, low: value, high: value });
+        match metric {
+            SeriesMetric::DecodeTokS => self.decode_tok_s,
+            SeriesMetric::PrefillTokS => self.prefill_tok_s,
+            SeriesMetric::TtftMs => self.ttft_ms,
+            SeriesMetric::E2eMs => self.e2e_ms,
+            // What is on cards is as much the instance's as what is beside them.
+            SeriesMetric::MemoryBytes => {
+                let both = [self.peak_memory_bytes, self.peak_gpu_memory_bytes].into_iter().flatten();
+                single(both.reduce(|sum, bytes| sum + bytes).map(|bytes| bytes as f64))
+            }
+            SeriesMetric::EnergyJPerToken => single(self.energy_j_per_token),
+        }
+    }
+}
+
 /// One run of a series, oldest first. Series are per machine, server, model, plan and metrics version; an update of the server
 /// does not begin another, since it is what is suspected. Runs that were disturbed or not ended belong to none.
 #[derive(Debug, Clone, PartialEq)]
@@ -58,7 +148,7 @@ pub struct SeriesPoint {
     pub run_id: i64,
     pub at: Timestamp,
     pub median: f64,
-    pub fingerprint: Fingerprint,
+    pub fingerprint: Arc<Fingerprint>,
 }
 
 impl SeriesPoint {
@@ -113,9 +203,11 @@ pub(super) mod tests {
                 run_id: at as i64,
                 at: Timestamp::from_second(at as i64 * 86_400).unwrap(),
                 median: *median,
-                fingerprint: [("server_version", version), ("chip", "M4")]
-                    .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                    .into(),
+                fingerprint: Arc::new(
+                    [("server_version", version), ("chip", "M4")]
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .into(),
+                ),
             }
         };
         medians.iter().enumerate().map(point).collect()

@@ -3,12 +3,12 @@
 use super::{
     change_point::{ChangePoint, change_points},
     regression::{Watch, watch},
-    run::{Run, RunState},
-    series::{SeriesMetric, SeriesPoint},
-    stats::Summary,
+    run::Fingerprint,
+    series::{Series, SeriesMetric, SeriesPoint, SeriesRun, Spread},
 };
 use crate::{Timestamp, server::ServerId};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use ts_rs::TS;
 
 /// What tells one machine from another in a fingerprint.
@@ -40,74 +40,50 @@ pub struct TrendPoint {
 }
 
 impl Trend {
-    /// Of runs of one server, model and plan, newest first as history lists them. Only those count that are done, were not
-    /// disturbed and were measured on the machine of the newest. `accepted`: runs with which a new level began that is taken for
-    /// the right one. `None`: no run has this figure.
-    pub fn of(runs: &[Run], metric: SeriesMetric, accepted: &[i64]) -> Option<Self> {
-        let counts = |run: &&Run| run.state == RunState::Done && run.disturbed.is_empty();
-        let counted: Vec<&Run> = runs.iter().filter(counts).collect();
-        let newest = *counted.first()?;
-        let of_machine = |run: &Run| OF_MACHINE.map(|key| run.fingerprint.get(key).cloned());
+    /// Of a series. Only runs count that were measured on the machine of the newest. `accepted`: runs with which a new level
+    /// began that is taken for the right one. `None`: no run has this figure.
+    pub fn of(series: &Series, metric: SeriesMetric, accepted: &[i64]) -> Option<Self> {
+        let newest = &series.runs.first()?.fingerprint;
+        let of_machine = |fingerprint: &Arc<Fingerprint>| OF_MACHINE.map(|key| fingerprint.get(key).cloned());
         let machine = of_machine(newest);
-        let figures: Vec<(&Run, Figure)> = counted
-            .into_iter()
+        let is_here = |run: &&SeriesRun| {
+            Arc::ptr_eq(&run.fingerprint, newest) || of_machine(&run.fingerprint) == machine
+        };
+        let figures: Vec<(&SeriesRun, Spread)> = series
+            .runs
+            .iter()
             .rev()
-            .filter(|run| of_machine(run) == machine)
-            .filter_map(|run| Some((run, figure(run, metric)?)))
+            .filter(is_here)
+            .filter_map(|run| Some((run, run.figures.get(metric)?)))
             .collect();
-        let series: Vec<SeriesPoint> = figures
+        let points: Vec<SeriesPoint> = figures
             .iter()
             .map(|(run, figure)| SeriesPoint {
                 run_id: run.run_id,
-                at: run.started_at,
+                at: run.at,
                 median: figure.median,
-                fingerprint: run.fingerprint.clone(),
+                fingerprint: Arc::clone(&run.fingerprint),
             })
             .collect();
-        if series.is_empty() {
+        if points.is_empty() {
             return None;
         }
-        let point = |(run, figure): &(&Run, Figure)| TrendPoint {
+        let point = |(run, figure): &(&SeriesRun, Spread)| TrendPoint {
             run_id: run.run_id,
-            at: run.started_at,
+            at: run.at,
             median: figure.median,
             low: figure.low,
             high: figure.high,
         };
         Some(Self {
-            server: newest.server.clone(),
-            model: newest.model.clone(),
-            plan: newest.plan.name.clone(),
+            server: series.server.clone(),
+            model: series.model.clone(),
+            plan: series.plan.clone(),
             metric,
             points: figures.iter().map(point).collect(),
-            watch: watch(&series, metric, accepted),
-            change_points: change_points(&series, metric),
+            watch: watch(&points, metric, accepted),
+            change_points: change_points(&points, metric),
         })
-    }
-}
-
-struct Figure {
-    median: f64,
-    low: f64,
-    high: f64,
-}
-
-fn figure(run: &Run, metric: SeriesMetric) -> Option<Figure> {
-    let spread = |summary: &Option<Summary>| {
-        summary.as_ref().map(|one| Figure { median: one.median, low: one.low, high: one.high })
-    };
-    let single = |value: Option<f64>| value.map(|value| Figure { median: value, low: value, high: value });
-    match metric {
-        SeriesMetric::DecodeTokS => spread(&run.decode_tok_s),
-        SeriesMetric::PrefillTokS => spread(&run.prefill_tok_s),
-        SeriesMetric::TtftMs => spread(&run.ttft_ms),
-        SeriesMetric::E2eMs => spread(&run.e2e_ms),
-        // What is on cards is as much the instance's as what is beside them.
-        SeriesMetric::MemoryBytes => {
-            let both = [run.peak_memory_bytes, run.peak_gpu_memory_bytes].into_iter().flatten();
-            single(both.reduce(|sum, bytes| sum + bytes).map(|bytes| bytes as f64))
-        }
-        SeriesMetric::EnergyJPerToken => single(run.energy_j_per_token),
     }
 }
 
@@ -115,7 +91,11 @@ fn figure(run: &Run, metric: SeriesMetric) -> Option<Figure> {
 mod tests {
     use super::{
         super::{
-            plan::BenchPlan, quiet::Disturbance, quiet::DisturbedBy, regression::WatchState, stats::summarize,
+            plan::BenchPlan,
+            quiet::{Disturbance, DisturbedBy},
+            regression::WatchState,
+            run::{Run, RunState},
+            stats::summarize,
         },
         *,
     };
@@ -131,6 +111,11 @@ mod tests {
         run
     }
 
+    fn series(runs: &[Run]) -> Series {
+        let runs = runs.iter().filter_map(SeriesRun::of).collect();
+        Series { server: "a".into(), model: "m".into(), plan: "quick".into(), runs }
+    }
+
     /// Thirty runs, newest first; the last ten are slower by 10 %.
     fn runs() -> Vec<Run> {
         let wobble = |n: i64| 1.0 + 0.004 * f64::from((n * 7 % 5) as i32 - 2);
@@ -139,15 +124,15 @@ mod tests {
 
     #[test]
     fn a_model_that_grew_slower_with_an_update_is_told_with_it() {
-        let trend = Trend::of(&runs(), SeriesMetric::DecodeTokS, &[]).unwrap();
+        let trend = Trend::of(&series(&runs()), SeriesMetric::DecodeTokS, &[]).unwrap();
         assert_eq!((trend.points.len(), trend.points[0].run_id), (30, 1), "oldest first");
         assert_eq!((trend.watch.state, trend.watch.since_run), (WatchState::Confirmed, Some(21)));
         assert_eq!(trend.change_points.iter().map(|one| one.run_id).collect::<Vec<_>>(), [21]);
         assert_eq!(trend.change_points[0].changed[0].after, "2");
-        let accepted = Trend::of(&runs(), SeriesMetric::DecodeTokS, &[21]).unwrap();
+        let accepted = Trend::of(&series(&runs()), SeriesMetric::DecodeTokS, &[21]).unwrap();
         assert_eq!(accepted.watch.state, WatchState::Steady, "{:?}", accepted.watch);
-        assert_eq!(Trend::of(&runs(), SeriesMetric::TtftMs, &[]), None, "nobody told that");
-        assert_eq!(Trend::of(&[], SeriesMetric::DecodeTokS, &[]), None);
+        assert_eq!(Trend::of(&series(&runs()), SeriesMetric::TtftMs, &[]), None, "nobody told that");
+        assert_eq!(Trend::of(&series(&[]), SeriesMetric::DecodeTokS, &[]), None);
     }
 
     #[test]
@@ -155,7 +140,7 @@ mod tests {
         let last = |change: fn(&mut Run)| {
             let mut runs = runs();
             change(&mut runs[0]);
-            Trend::of(&runs, SeriesMetric::MemoryBytes, &[]).map(|trend| trend.points[0].median)
+            Trend::of(&series(&runs), SeriesMetric::MemoryBytes, &[]).map(|trend| trend.points[0].median)
         };
         assert_eq!(last(|_| {}), None, "absent is not zero");
         assert_eq!(last(|run| run.peak_memory_bytes = Some(3)), Some(3.0));
@@ -170,7 +155,7 @@ mod tests {
         let of = |change: fn(&mut Run)| {
             let mut runs = runs();
             runs[3..].iter_mut().step_by(2).for_each(change);
-            Trend::of(&runs, SeriesMetric::DecodeTokS, &[]).unwrap().points.len()
+            Trend::of(&series(&runs), SeriesMetric::DecodeTokS, &[]).unwrap().points.len()
         };
         assert_eq!(of(|run| run.state = RunState::Cancelled), 16);
         assert_eq!(of(|run| run.state = RunState::CutOff), 16);

@@ -69,9 +69,7 @@ impl TrendCache {
         if let Some(known) = known {
             return Ok(known.into_iter().flatten().collect());
         }
-        let mut runs = store.series(&key.server, &key.model, &key.plan, SERIES_RUNS).await?;
-        // Others ask for something else each time.
-        runs.retain(|run| run.plan.repeats());
+        let runs = store.series(&key.server, &key.model, &key.plan, SERIES_RUNS).await?;
         let (wanted, accepted) = (metrics.to_vec(), Arc::clone(accepted));
         let work = tokio::task::spawn_blocking(move || {
             let trend = |metric: &SeriesMetric| Trend::of(&runs, *metric, &accepted).map(Arc::new);

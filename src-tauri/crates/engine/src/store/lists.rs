@@ -112,10 +112,6 @@ pub(super) const NEWEST_OF_MODELS: &str = "SELECT run.* FROM (SELECT DISTINCT mo
      AND newest.state = 'done' ORDER BY newest.started_ms DESC, newest.id DESC LIMIT ?2) \
      ORDER BY run.started_ms DESC, run.id DESC";
 
-pub(super) const OF_SERIES: &str = "SELECT run.* FROM (SELECT id, started_ms FROM run WHERE server = ?1 AND model = ?2 \
-     AND state = 'done' AND plan_name = ?3 ORDER BY started_ms DESC, id DESC LIMIT ?4) AS page \
-     CROSS JOIN run ON run.id = page.id ORDER BY page.started_ms DESC, page.id DESC";
-
 pub(super) const ALL_SERIES: &str = "SELECT server, model, plan, sum(changes) AS changes FROM series \
      WHERE (?1 IS NULL OR instr(lower(model), lower(?1)) > 0) AND (?2 IS NULL OR server = ?2) \
      AND (?3 IS NULL OR plan = ?3) GROUP BY server, model, plan HAVING sum(runs * (state = 'done')) > 0 \
@@ -202,19 +198,6 @@ impl Store {
     /// The newest done runs of each model on one server, newest first.
     pub async fn newest_runs(&self, server: &ServerId, of_each: u32) -> Result<Vec<Run>, ApiError> {
         let rows = query(NEWEST_OF_MODELS).bind(server.as_str()).bind(of_each);
-        let rows = rows.fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
-        self.summaries(rows).await
-    }
-
-    /// The newest done runs of a model under a plan, newest first.
-    pub async fn series(
-        &self,
-        server: &ServerId,
-        model: &str,
-        plan: &str,
-        limit: u32,
-    ) -> Result<Vec<Run>, ApiError> {
-        let rows = query(OF_SERIES).bind(server.as_str()).bind(model).bind(plan).bind(limit);
         let rows = rows.fetch_all(&self.readers).await.map_err(|e| self.cannot("read", &e))?;
         self.summaries(rows).await
     }

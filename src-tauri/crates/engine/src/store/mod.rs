@@ -18,6 +18,7 @@ mod requests;
 mod retention;
 mod rows;
 mod runs;
+mod series;
 mod size;
 #[cfg(test)]
 mod start_tests;

@@ -16,8 +16,9 @@ use pilothouse_domain::{
     error::ApiError,
     server::ServerId,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sqlx::{Row, ValueRef, query, sqlite::SqliteRow};
+use std::sync::Arc;
 
 /// What is known when a run begins.
 #[derive(Debug, Clone, PartialEq)]
@@ -198,40 +199,48 @@ fn summary_of(row: &SqliteRow) -> Result<Option<StoredSummary>, sqlx::Error> {
     Ok(from_json(row, "summary").ok())
 }
 
-/// The run with its summary, and whether it has none: then its trials are to be read.
-/// Documents that neighbouring runs of a list mostly share, so that each is read once.
+/// A document that neighbouring runs of a list mostly share, so that it is read once.
+#[derive(Debug)]
+pub(super) struct Shared<T>(Option<(String, Arc<T>)>);
+
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self(None)
+    }
+}
+
+impl<T: DeserializeOwned> Shared<T> {
+    /// The document of a column, read anew only where it is another one than in the row before.
+    pub(super) fn read(&mut self, row: &SqliteRow, column: &str) -> Result<Arc<T>, sqlx::Error> {
+        let text: &str = row.try_get(column)?;
+        if let Some((_, document)) = self.0.as_ref().filter(|(same, _)| same == text) {
+            return Ok(Arc::clone(document));
+        }
+        let document: Arc<T> = Arc::new(serde_json::from_str(text).map_err(|e| decode(column, e))?);
+        self.0 = Some((text.to_owned(), Arc::clone(&document)));
+        Ok(document)
+    }
+}
+
+/// The documents of a list of runs.
 #[derive(Default)]
 struct Same {
-    plan: Option<(String, BenchPlan)>,
-    fingerprint: Option<(String, Fingerprint)>,
+    plan: Shared<BenchPlan>,
+    fingerprint: Shared<Fingerprint>,
 }
 
-/// The document of a column, read anew only where it is another one than in the row before.
-fn shared<T: serde::de::DeserializeOwned + Clone>(
-    row: &SqliteRow,
-    column: &str,
-    before: &mut Option<(String, T)>,
-) -> Result<T, sqlx::Error> {
-    let text: &str = row.try_get(column)?;
-    if let Some((_, document)) = before.as_ref().filter(|(same, _)| same == text) {
-        return Ok(document.clone());
-    }
-    let document: T = serde_json::from_str(text).map_err(|e| decode(column, e))?;
-    *before = Some((text.to_owned(), document.clone()));
-    Ok(document)
-}
-
+/// The run with its summary, and whether it has none: then its trials are to be read.
 fn run_of(row: &SqliteRow, same: &mut Same) -> Result<(Run, bool), sqlx::Error> {
     let started = Timestamp::from_millisecond(row.try_get("started_ms")?);
     let started_at = started.map_err(|e| decode("started_ms", e))?;
     let server = ServerId::new(row.try_get::<String, _>("server")?);
     let model: String = row.try_get("model")?;
     let mut run =
-        Run::begun(row.try_get("id")?, started_at, shared(row, "plan", &mut same.plan)?, server, model);
+        Run::begun(row.try_get("id")?, started_at, (*same.plan.read(row, "plan")?).clone(), server, model);
     run.state = from_word(row, "state")?;
     run.server_version = row.try_get("server_version")?;
     run.peak_memory_bytes = unsigned(row, "peak_memory_bytes")?;
-    run.fingerprint = shared(row, "fingerprint", &mut same.fingerprint)?;
+    run.fingerprint = (*same.fingerprint.read(row, "fingerprint")?).clone();
     run.note = row.try_get("note")?;
     run.against = row.try_get("against")?;
     if !row.try_get_raw("disturbed")?.is_null() {

@@ -6,7 +6,7 @@ use crate::{
         tests::{folder, new_run, open},
     },
 };
-use pilothouse_domain::bench::RunDetail;
+use pilothouse_domain::bench::{RunDetail, series::SeriesRun};
 use sqlx::Row;
 
 /// Runs of several kinds, whose numbers say nothing of their begins.
@@ -143,14 +143,45 @@ async fn the_newest_are_those_that_began_last_whatever_their_numbers() {
     let order = [ids[0], ids[2], ids[1]];
     let of = |runs: &[Run]| runs.iter().map(|run| run.run_id).collect::<Vec<_>>();
     assert_eq!(of(&store.runs(&RunFilter::default()).await.unwrap().runs), order);
-    assert_eq!(
-        of(&store.series(&"ollama".into(), "m", "quick", 10).await.unwrap()),
-        order,
-        "baseline, trends"
-    );
+    let series = async |limit| {
+        let series = store.series(&"ollama".into(), "m", "quick", limit).await.unwrap();
+        series.runs.iter().map(|run| run.run_id).collect::<Vec<_>>()
+    };
+    assert_eq!(series(10).await, order, "baseline, trends");
     assert_eq!(of(&store.newest_runs(&"ollama".into(), 2).await.unwrap()), order[..2], "forecast");
     assert_eq!(store.newest_of_each(9).await.unwrap(), [ids[0]], "report");
-    assert_eq!(of(&store.series(&"ollama".into(), "m", "quick", 1).await.unwrap()), [ids[0]]);
+    assert_eq!(series(1).await, [ids[0]]);
+}
+
+/// Only what is watched is read of a run, and that says the same as the whole of it.
+#[tokio::test]
+async fn a_series_is_what_its_whole_runs_say() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let mut details: Vec<RunDetail> =
+        (0..6).map(|minute| seeds::detail(minute, "ollama", "m", 50.0)).collect();
+    details[1].run.disturbed = vec![
+        serde_json::from_str(r#"{"what":"processor","name":"make","pid":null,"percent":null,"seconds":1.0}"#)
+            .unwrap(),
+    ];
+    details[2].run.fingerprint.insert("chip".into(), "another".into());
+    details[3].run.plan.turns = Some(3);
+    let travelling: Vec<Exchanged> =
+        details.into_iter().map(|detail| Exchanged::new(detail, 1, None)).collect();
+    store.import_runs(&travelling).await.unwrap();
+    // As runs of an older program are, and those of other formulas.
+    for sql in
+        ["UPDATE run SET summary = NULL WHERE id = 5", "UPDATE run SET metrics_version = 0 WHERE id = 6"]
+    {
+        query(sql).execute(&store.writer).await.unwrap();
+    }
+    let whole = store.runs(&RunFilter::default()).await.unwrap().runs;
+    let wanted: Vec<SeriesRun> =
+        whole.iter().filter(|run| run.plan.repeats()).filter_map(SeriesRun::of).collect();
+    let series = store.series(&"ollama".into(), "m", "quick", 10).await.unwrap();
+    assert_eq!(series.runs, wanted);
+    assert_eq!(wanted.len(), 4, "one was disturbed, one asks for something else each time");
+    assert!(wanted.iter().all(|run| run.figures.decode_tok_s.is_some()));
 }
 
 #[tokio::test]
@@ -239,7 +270,8 @@ async fn no_list_goes_through_requests_or_through_whole_runs() {
         (NEWEST_RUNS, 6),
         (NEWEST_OF_FEW, 6),
         (NEWEST_OF_MODELS, 2),
-        (OF_SERIES, 4),
+        (crate::store::series::OF_SERIES, 4),
+        (crate::store::series::THESE_RUNS, 1),
         (ALL_SERIES, 4),
         (OF_ITSELF, 1),
         (ITSELF_SINCE, 1),
