@@ -10,6 +10,7 @@ import type { RoleSettings } from "./RoleSettings";
 import type { RunState } from "./RunState";
 import type { SeriesMetric } from "./SeriesMetric";
 import type { ServerId } from "./ServerId";
+import type { TrafficFilter } from "./TrafficFilter";
 
 /**
  * Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
@@ -151,7 +152,11 @@ limit?: number,
 /**
  * Passes over so many newer ones.
  */
-offset?: number, } | { "call": "gauge_history", since_ms?: number, 
+offset?: number, } | { "call": "traffic", filter: TrafficFilter, } | { "call": "traffic_record", id: number, } | { "call": "traffic_totals", 
+/**
+ * How far back, in seconds; default 3600, at most 366 days.
+ */
+span_s?: number, } | { "call": "gauge_history", since_ms?: number, 
 /**
  * How far back, in seconds; default 900, at most 30 days.
  */

@@ -22,6 +22,7 @@ import type { Notice } from "./Notice";
 import type { OwnerTables } from "./OwnerTables";
 import type { ParallelReport } from "./ParallelReport";
 import type { PastSwitch } from "./PastSwitch";
+import type { RequestRecord } from "./RequestRecord";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ScenePlan } from "./ScenePlan";
@@ -31,6 +32,8 @@ import type { SettingsView } from "./SettingsView";
 import type { Snapshot } from "./Snapshot";
 import type { SwitchReport } from "./SwitchReport";
 import type { Together } from "./Together";
+import type { TokenRates } from "./TokenRates";
+import type { TrafficTotals } from "./TrafficTotals";
 import type { Trend } from "./Trend";
 
 /**

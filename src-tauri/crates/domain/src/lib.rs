@@ -34,6 +34,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod standing;
 pub mod switch;
+pub mod traffic;
 pub mod tray;
 pub mod units;
 

@@ -12,6 +12,7 @@ mod fakes;
 pub mod http;
 pub mod hub;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod ports;
 pub mod report;

@@ -5,6 +5,7 @@ use pilothouse_domain::{
     notice::{NoticeKind, NoticeLevel},
     scene::RoleSettings,
     server::{KeyText, ServerId},
+    traffic::TrafficFilter,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -477,6 +478,24 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         offset: Option<u32>,
+    },
+    /// Requests through the one address, newest first: those under way, and those that are kept. Errors: not_found (no such client,
+    /// server or model), store_unavailable.
+    Traffic {
+        #[serde(default)]
+        filter: TrafficFilter,
+    },
+    /// One of them. Errors: not_found (never kept, or not any more), store_unavailable.
+    TrafficRecord {
+        id: u64,
+    },
+    /// What those that have ended add up to, by client and by model, and the rate of the last quarter of an hour.
+    /// Errors: store_unavailable.
+    TrafficTotals {
+        /// How far back, in seconds; default 3600, at most 366 days.
+        #[serde(default)]
+        #[ts(optional)]
+        span_s: Option<u32>,
     },
     /// The gauges' past as columns. Up to 15 minutes: every sample; up to an hour: means over 10 s; up to a day: over a
     /// minute; beyond: over half an hour at most. With `since_ms`, only newer points.

@@ -16,6 +16,7 @@ use pilothouse_domain::{
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
     switch::{Active, PastSwitch, SwitchReport},
+    traffic::{RequestRecord, TokenRates, TrafficTotals},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -137,6 +138,19 @@ pub enum Reply {
         events: Vec<Notice>,
         /// How many the filter lets through altogether.
         total: u64,
+    },
+    Traffic {
+        /// Newest first.
+        requests: Vec<RequestRecord>,
+        /// Older ones follow: `before` the last of these.
+        more: bool,
+    },
+    TrafficRecord {
+        record: RequestRecord,
+    },
+    TrafficTotals {
+        totals: TrafficTotals,
+        rates: TokenRates,
     },
     GaugeHistory {
         history: GaugeHistory,
@@ -294,6 +308,8 @@ pub enum Kept {
     Samples,
     /// Minutes of traces.
     Minutes,
+    /// Records of requests through the one address, and their sums.
+    Requests,
 }
 
 /// One part of the history.

@@ -186,6 +186,9 @@ impl Inner {
                 let offset = offset.unwrap_or_default();
                 self.events(EventFilter { server, level, kind, limit, offset }).await
             }
+            Call::Traffic { filter } => self.traffic(filter).await,
+            Call::TrafficRecord { id } => self.traffic_record(id).await,
+            Call::TrafficTotals { span_s } => self.traffic_totals(span_s).await,
             Call::GaugeHistory { since_ms, span_s } => {
                 Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })
             }
