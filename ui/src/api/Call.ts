@@ -10,6 +10,7 @@ import type { RoleSettings } from "./RoleSettings";
 import type { RunState } from "./RunState";
 import type { SeriesMetric } from "./SeriesMetric";
 import type { ServerId } from "./ServerId";
+import type { TrafficFilter } from "./TrafficFilter";
 
 /**
  * Everything that can be asked of the engine. In JSON: `{"call": "switch", "model": "…"}`.
@@ -59,7 +60,23 @@ roles?: { [key in string]: RoleSettings },
 /**
  * The name that it had: it is renamed.
  */
-renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
+renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "apps" } | { "call": "connect", 
+/**
+ * Its id or title: "claude-code".
+ */
+app: string, 
+/**
+ * The name that it shall ask by; default `active`.
+ */
+model?: string, 
+/**
+ * The same for its small tasks; by default a role that is meant for them, else as `model`.
+ */
+small?: string, } | { "call": "connect_write", app: string, model?: string, small?: string, 
+/**
+ * Of the file that was seen; by default the one that is there now.
+ */
+digest?: string, dry_run: boolean, } | { "call": "connect_undo", app: string, dry_run: boolean, } | { "call": "connect_test", app: string, model?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
 /**
  * Tokens per request; by default as the settings of llama-server say.
  */
@@ -135,7 +152,11 @@ limit?: number,
 /**
  * Passes over so many newer ones.
  */
-offset?: number, } | { "call": "gauge_history", since_ms?: number, 
+offset?: number, } | { "call": "traffic", filter: TrafficFilter, } | { "call": "traffic_record", id: number, } | { "call": "traffic_totals", 
+/**
+ * How far back, in seconds; default 3600, at most 366 days.
+ */
+span_s?: number, } | { "call": "gauge_history", since_ms?: number, 
 /**
  * How far back, in seconds; default 900, at most 30 days.
  */

@@ -28,4 +28,8 @@ queue_wait_s: number,
 /**
  * Further names that programs may ask by, each with the role or model that it means.
  */
-aliases: { [key in string]: string }, };
+aliases: { [key in string]: string }, 
+/**
+ * Answer Prometheus at `/metrics`, for a token of its own.
+ */
+metrics: boolean, };

@@ -3,4 +3,4 @@
 /**
  * What a history is made of.
  */
-export type Kept = "runs" | "trials" | "warmups" | "gaps" | "samples" | "minutes";
+export type Kept = "runs" | "trials" | "warmups" | "gaps" | "samples" | "minutes" | "requests";

@@ -21,6 +21,7 @@ import type { ServerView } from "./ServerView";
 import type { SetupView } from "./SetupView";
 import type { SwitchReport } from "./SwitchReport";
 import type { Switching } from "./Switching";
+import type { TrafficNow } from "./TrafficNow";
 import type { UndoView } from "./UndoView";
 
 /**
@@ -82,7 +83,11 @@ ledger: Ledger | null, containers: Containers | null,
 /**
  * Why there are none: no Docker, no right to ask it, no answer. Both are `None` until it was looked for.
  */
-containers_absent: string | null, bench: BenchProgress | null, last_run: Run | null, 
+containers_absent: string | null, 
+/**
+ * Requests through the one address that are under way.
+ */
+traffic: TrafficNow, bench: BenchProgress | null, last_run: Run | null, 
 /**
  * Newest first.
  */

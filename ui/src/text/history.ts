@@ -80,6 +80,7 @@ export const sizes = {
     gaps: 'Gaps between tokens, by answer',
     samples: 'Samples of the gauges',
     minutes: 'Minutes of the gauges',
+    requests: 'Records of requests',
   } satisfies Record<Kept, string>,
   meaning: 'It is cleaned up once a day while nothing is measured. The ages stand in the settings, under [history].',
   measured: (time: string) => `Counted and measured ${time}.`,

@@ -4,6 +4,7 @@
 use crate::session::Session;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use pilothouse_domain::{
+    connect::apps as apps_known,
     model::ModelPurpose,
     scene::{FREE_MEMORY, RESTORE},
     settings::keys::setting_keys,
@@ -34,6 +35,13 @@ pub fn scenes() -> ArgValueCandidates {
         let snapshot = now();
         let own = snapshot.iter().flat_map(|snapshot| snapshot.scenes.iter().map(|scene| scene.name.clone()));
         own.chain([FREE_MEMORY.to_owned(), RESTORE.to_owned()]).map(CompletionCandidate::new).collect()
+    })
+}
+
+/// Apps that can be connected.
+pub fn apps() -> ArgValueCandidates {
+    ArgValueCandidates::new(|| {
+        apps_known().iter().map(|app| CompletionCandidate::new(app.id).help(Some(app.title.into()))).collect()
     })
 }
 

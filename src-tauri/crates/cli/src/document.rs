@@ -7,6 +7,7 @@ use pilothouse_domain::{
     gauge::Gauges,
     scene::UndoView,
     snapshot::{ModelView, ServerView, Snapshot},
+    traffic::{RequestRecord, TallyView, TrafficTotals},
 };
 use serde_json::{Map, Value, json};
 
@@ -147,6 +148,75 @@ pub fn model(view: &ModelView) -> Value {
 }
 
 /// One run in the list of past runs.
+/// Of `traffic`.
+pub fn request(record: &RequestRecord) -> Value {
+    let later = if record.state.is_under_way() { "not yet" } else { "not told" };
+    let no_name = "no key was shown";
+    let tokens = record.tokens;
+    let whole = json!({
+        "id": record.id, "at": record.at, "client": record.client.name(), "key": record.client.key,
+        "program": record.client.program, "pid": record.client.pid, "dialect": record.dialect,
+        "asked": record.asked, "server": record.server, "model": record.model, "role": record.role,
+        "reason": record.why, "state": record.state, "queue_ms": record.queued_ms, "load_ms": record.load_ms,
+        "first_token_ms": record.ttft_ms, "total_ms": record.total_ms, "decode_tok_s": record.decode_tok_s,
+        "tokens_in": tokens.input, "tokens_cached": tokens.cached, "tokens_out": tokens.output,
+        "counted": tokens.counted, "most_output": record.most_output, "finish": record.finish,
+        "status": record.status, "error": record.error, "detail": record.detail, "streamed": record.streamed,
+        "governed": record.governed, "changed": record.changed,
+    });
+    let no_error = if record.state.is_failure() { "not told" } else { "there is none" };
+    with_reasons(
+        whole,
+        &[
+            ("key", no_name),
+            ("program", "the system does not tell"),
+            ("pid", "the system does not tell"),
+            ("asked", "the client named no model"),
+            ("server", "no server was reached"),
+            ("model", "no model was reached"),
+            ("role", "it was not asked for by a role"),
+            ("reason", "no model was reached"),
+            ("queue_ms", later),
+            ("load_ms", "nothing was loaded for it"),
+            ("first_token_ms", later),
+            ("total_ms", later),
+            ("decode_tok_s", later),
+            ("tokens_in", later),
+            ("tokens_cached", later),
+            ("tokens_out", later),
+            ("most_output", "the client set no limit"),
+            ("finish", later),
+            ("status", later),
+            ("error", no_error),
+            ("detail", no_error),
+        ],
+    )
+}
+
+/// Of `traffic --totals`.
+pub fn totals(totals: &TrafficTotals) -> Value {
+    let of = |tally: &TallyView| {
+        let reasons = ["tokens_in", "tokens_cached", "tokens_out", "ttft_ms", "ttft_p95_ms", "decode_tok_s"];
+        with_reasons(json!(tally), &reasons.map(|field| (field, "no request told it")))
+    };
+    let named = |tally: &TallyView, names: &[(&str, &str)]| {
+        let mut document = of(tally);
+        if let Value::Object(fields) = &mut document {
+            fields.extend(names.iter().map(|(name, value)| ((*name).to_owned(), json!(value))));
+        }
+        document
+    };
+    let clients = totals.clients.iter().map(|one| named(&one.tally, &[("client", &one.client)]));
+    let models = totals
+        .models
+        .iter()
+        .map(|one| named(&one.tally, &[("server", one.server.as_str()), ("model", &one.model)]));
+    json!({
+        "since": totals.since, "until": totals.until, "all": of(&totals.all),
+        "clients": clients.collect::<Vec<_>>(), "models": models.collect::<Vec<_>>(), "lost": totals.lost,
+    })
+}
+
 pub fn run(run: &Run) -> Value {
     let reason = match run.state {
         RunState::Done if run.trials > 0 => "the server does not count its tokens",

@@ -8,6 +8,7 @@ mod bench;
 mod changes;
 mod compare;
 mod completing;
+mod connect;
 mod doctor;
 mod document;
 mod events;
@@ -35,6 +36,7 @@ mod settings;
 mod setup;
 mod status;
 mod switch;
+mod traffic;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use output::Output;
@@ -94,6 +96,8 @@ enum Verb {
     Unpin(holding::Pin),
     /// List the other names that programs may ask by, or set or remove one.
     Alias(holding::Alias),
+    /// List the apps that can be connected; show, write, test or undo how one is.
+    Connect(connect::Connect),
     /// Open the web UI in your browser.
     Open,
     /// Ask the active model; its server is started and it is loaded if need be.
@@ -112,6 +116,8 @@ enum Verb {
     History(history::History),
     /// List what happened: crashes, restarts, what was put back, also before the last start.
     Events(events::Events),
+    /// List the requests that programs have sent, or what they add up to; never texts, only counts and times.
+    Traffic(traffic::Traffic),
     /// Put benchmark runs on paper: a Markdown table, CSV, or one HTML page that opens without a network.
     Report(report::Report),
     /// Write benchmark runs into a file, to keep them or to take them to another machine.
@@ -253,6 +259,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Keys { act } => keys::run(act, output).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
+        Verb::Connect(arguments) => Box::pin(connect::run(arguments, output)).await,
         Verb::Open => open::run(output),
         Verb::Ask(arguments) => ask::run(arguments, output).await,
         Verb::Bench(arguments) => Box::pin(bench::run(arguments, output)).await,
@@ -270,6 +277,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
         Verb::Compare(arguments) => compare::run(arguments, output).await,
         Verb::History(arguments) => history::run(arguments, output).await,
         Verb::Events(arguments) => events::run(arguments, output).await,
+        Verb::Traffic(arguments) => Box::pin(traffic::run(arguments, output)).await,
         Verb::Report(arguments) => Box::pin(report::run(arguments, output)).await,
         Verb::Export(arguments) => Box::pin(exchange::export(arguments, output)).await,
         Verb::Import(arguments) => Box::pin(exchange::import(arguments, output)).await,

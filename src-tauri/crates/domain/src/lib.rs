@@ -6,6 +6,7 @@
 pub mod anatomy;
 pub mod backoff;
 pub mod bench;
+pub mod connect;
 pub mod container;
 pub mod discovery;
 pub mod endpoint;
@@ -33,6 +34,7 @@ pub mod settings;
 pub mod snapshot;
 pub mod standing;
 pub mod switch;
+pub mod traffic;
 pub mod tray;
 pub mod units;
 

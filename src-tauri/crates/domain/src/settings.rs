@@ -57,6 +57,8 @@ pub struct GatewaySettings {
     pub queue_wait_s: u32,
     /// Further names that programs may ask by, each with the role or model that it means.
     pub aliases: BTreeMap<String, String>,
+    /// Answer Prometheus at `/metrics`, for a token of its own.
+    pub metrics: bool,
 }
 
 impl Default for GatewaySettings {
@@ -69,6 +71,7 @@ impl Default for GatewaySettings {
             queue: 1024,
             queue_wait_s: 600,
             aliases: BTreeMap::new(),
+            metrics: false,
         }
     }
 }
@@ -205,7 +208,8 @@ impl Default for BenchSettings {
     }
 }
 
-/// How many days the bulky parts of runs are kept; 0: for ever. Runs, their figures and each measured request always are.
+/// How many days the bulky parts of runs, and the records of requests, are kept; 0: for ever. Runs, their figures and each measured
+/// request always are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[serde(default, deny_unknown_fields)]
 #[ts(export)]
@@ -217,11 +221,13 @@ pub struct HistorySettings {
     /// The minutes of a trace; not less than `traces_days`.
     pub trace_minutes_days: u32,
     pub warmups_days: u32,
+    /// Records of requests through the one address, of which the newest 200,000 are kept in any case.
+    pub requests_days: u32,
 }
 
 impl Default for HistorySettings {
     fn default() -> Self {
-        Self { gaps_days: 90, traces_days: 30, trace_minutes_days: 365, warmups_days: 30 }
+        Self { gaps_days: 90, traces_days: 30, trace_minutes_days: 365, warmups_days: 30, requests_days: 30 }
     }
 }
 

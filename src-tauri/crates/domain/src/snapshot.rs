@@ -16,6 +16,7 @@ use crate::{
     settings::TraySettings,
     standing::{ActiveStanding, ServerStanding, Standing},
     switch::{Active, SwitchReport, Switching},
+    traffic::TrafficNow,
 };
 use serde::{Deserialize, Serialize};
 use ts_rs::TS;
@@ -175,6 +176,9 @@ pub struct Snapshot {
     pub containers: Option<Containers>,
     /// Why there are none: no Docker, no right to ask it, no answer. Both are `None` until it was looked for.
     pub containers_absent: Option<String>,
+    /// Requests through the one address that are under way.
+    #[serde(default)]
+    pub traffic: TrafficNow,
     pub bench: Option<BenchProgress>,
     pub last_run: Option<Run>,
     /// Newest first.
@@ -261,6 +265,7 @@ impl Snapshot {
             ledger: None,
             containers: None,
             containers_absent: None,
+            traffic: TrafficNow::default(),
             bench: None,
             last_run: None,
             notices: vec![],

@@ -2,6 +2,7 @@
 
 mod calls;
 mod clicks;
+mod connecting;
 mod doors;
 mod fitting;
 mod fleet;
@@ -13,6 +14,7 @@ mod model_facts;
 mod options;
 mod paper;
 mod past;
+mod requests;
 mod set_setting;
 mod trends;
 mod tuning;
@@ -28,6 +30,7 @@ use crate::{
         fetcher::Fetcher,
         forgetting,
         notifier::{Clicks, NotifierHandle, NotifierWiring},
+        recorder::Recording,
         residency::{self, ResidencyHandle},
         sampler::{Pace, Sampler},
         silences::Silences,
@@ -60,12 +63,13 @@ use pilothouse_domain::{
     snapshot::{EngineView, Snapshot},
 };
 use pilothouse_leases::Leases;
+use pilothouse_records::MetricsPage;
 use pilothouse_system::{
     gauges::{Docker, MachineGauges},
     keys::Keys,
     paths::Paths,
 };
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -99,6 +103,10 @@ pub(crate) struct Inner {
     pub latest: watch::Receiver<Settings>,
     /// What the history's series say.
     pub trend_cache: trends::TrendCache,
+    /// Requests through the one address.
+    pub recording: Recording,
+    /// What scrapers read at the one address.
+    pub metrics: MetricsPage,
 }
 
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
@@ -128,6 +136,10 @@ impl CallHandler for EngineHandle {
 
     fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.0.hub.snapshots()
+    }
+
+    fn metrics(&self) -> Result<String, fmt::Error> {
+        self.0.metrics.text()
     }
 }
 
@@ -251,6 +263,9 @@ impl Engine {
             };
             update_check::start(here, latest.clone())
         });
+        let recording = Recording::start(hub.clone(), store.clone()).await;
+        let metrics = requests::metrics_page(hub.clone(), recording.recorder.clone());
+        requests::follow_metrics(&metrics, &settings, &paths, &hub);
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
             hub: hub.clone(),
@@ -273,6 +288,8 @@ impl Engine {
             inbox: Inbox::default(),
             latest: latest.clone(),
             trend_cache: trends::TrendCache::default(),
+            recording,
+            metrics,
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {
@@ -337,6 +354,8 @@ impl Engine {
             let servers = join_all(servers.iter().map(SupervisorHandle::shutdown));
             self.inner.bookkeeper.shutdown().await;
             (lock, _, _) = tokio::join!(self.doors.close(), servers, self.inner.sampler.shutdown());
+            // Once no request can end any more.
+            self.inner.recording.shutdown().await;
             if let Some(store) = &self.inner.store {
                 store.close().await;
             }

@@ -19,6 +19,7 @@ use pilothouse_domain::{
     server::ServerId,
     snapshot::{EngineView, ModelView, ServerView, Snapshot},
     standing::{self, Circumstances},
+    switch::SwitchOutcome,
 };
 use pilothouse_leases::Leases;
 pub use report::{ArrangementView, Names, Report, Standing};
@@ -46,6 +47,8 @@ struct State {
     instances: BTreeMap<ServerId, Vec<Instance>>,
     endpoints: BTreeMap<ServerId, Endpoint>,
     known: Known,
+    /// Switches that ended since the start: committed, put back, cancelled.
+    switches: [u64; 3],
 }
 
 /// See the module's text.
@@ -80,6 +83,7 @@ impl Hub {
             instances: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             known: Known::default(),
+            switches: [0; 3],
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -114,6 +118,11 @@ impl Hub {
     pub fn load_time(&self, model: &ModelRef) -> Option<f64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.known.load_s.get(&model.id()).copied()
+    }
+
+    /// How many switches have ended since the start: committed, put back, cancelled.
+    pub fn switches(&self) -> [u64; 3] {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).switches
     }
 
     fn parts(&self) -> MutexGuard<'_, Parts> {
@@ -179,6 +188,7 @@ impl State {
                 set(self.instances.entry(server).or_default(), instances) && self.derive_models()
             }
             Report::Traffic { answering, waiting } => set(&mut self.traffic, (answering, waiting)),
+            Report::Requests(now) => set(&mut self.snapshot.traffic, now),
             Report::LoadTime { model, seconds } => {
                 let id = model.id();
                 let differs = self.known.load_s.get(&id) != Some(&seconds);
@@ -220,7 +230,15 @@ impl State {
                 differs
             }
             Report::Switching(switching) => set(&mut self.snapshot.switching, switching),
-            Report::Switched(report) => set(&mut self.snapshot.last_switch, Some(report)),
+            Report::Switched(report) => {
+                let count = match report.outcome {
+                    SwitchOutcome::Committed => 0,
+                    SwitchOutcome::RolledBack => 1,
+                    SwitchOutcome::Cancelled => 2,
+                };
+                self.switches[count] += 1;
+                set(&mut self.snapshot.last_switch, Some(report))
+            }
             Report::Gauges(gauges) => {
                 self.snapshot.gauges = Some(gauges);
                 self.known.ledger_number += 1;

@@ -4,6 +4,7 @@
 
 pub mod actors;
 pub mod api;
+mod connect;
 pub mod doctor;
 mod engine;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod fakes;
 pub mod http;
 pub mod hub;
 pub mod logging;
+pub mod metrics;
 pub mod notify;
 pub mod ports;
 pub mod report;

@@ -217,7 +217,7 @@ mod tests {
         for body in [chunked([30, 30]), Body::from("x".repeat(41))] {
             let refusal = read(body, &budget).await.unwrap_err();
             assert_eq!(
-                (refusal.status.as_u16(), refusal.code, refusal.retry_after_s),
+                (refusal.status.as_u16(), &*refusal.code, refusal.retry_after_s),
                 (503, "busy", Some(5))
             );
             assert_eq!(taken(&budget), 60);
@@ -254,7 +254,7 @@ mod tests {
         let budget = Budget::new(100);
         let broken = stream::iter([Ok(Bytes::from_static(b"{")), Err(std::io::Error::other("reset"))]);
         let refusal = read(Body::from_stream(broken), &budget).await.unwrap_err();
-        assert_eq!((refusal.status.as_u16(), refusal.code, taken(&budget)), (400, "body_broken", 0));
+        assert_eq!((refusal.status.as_u16(), &*refusal.code, taken(&budget)), (400, "body_broken", 0));
     }
 
     #[tokio::test]

@@ -13,6 +13,23 @@ pub(super) enum Why {
     Broken,
 }
 
+impl Why {
+    /// In words for the client.
+    pub fn refusal(self) -> Refusal {
+        match self {
+            Self::Switched => Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "switched",
+                "Pilothouse switched to another model, and this answer took longer than such a switch waits. Ask again.",
+            ),
+            Self::Broken => {
+                let text = "The server broke this answer off. Ask again.";
+                Refusal::new(StatusCode::BAD_GATEWAY, "server_broke_off", text)
+            }
+        }
+    }
+}
+
 /// Watches the end of what is passed on, and knows how to say that it was cut.
 #[derive(Debug)]
 pub(super) struct Cut {
@@ -28,7 +45,7 @@ const TAIL: usize = 24;
 impl Cut {
     pub fn new(path: &str, headers: &HeaderMap, status: StatusCode) -> Self {
         let streams = status.is_success() && headers::is_event_stream(headers);
-        let events = streams.then(|| Events::of(path).unwrap_or(Events::Responses));
+        let events = streams.then(|| Events::of(path).unwrap_or(Events::Named));
         Self { events, tail: Vec::new() }
     }
 
@@ -53,14 +70,7 @@ impl Cut {
 
     /// The last event of a stream that was cut; `None`: break it off.
     pub fn last_event(&self, why: Why) -> Option<Bytes> {
-        let (code, message) = match why {
-            Why::Switched => (
-                "switched",
-                "Pilothouse switched to another model, and this answer took longer than such a switch waits. Ask again.",
-            ),
-            Why::Broken => ("server_broke_off", "The server broke this answer off. Ask again."),
-        };
-        let event = self.events?.error(&Refusal::new(StatusCode::SERVICE_UNAVAILABLE, code, message));
+        let event = self.events?.error(&why.refusal());
         Some(if self.at_event_end() { event } else { [b"\n\n".as_slice(), &event].concat().into() })
     }
 }
@@ -94,10 +104,7 @@ mod tests {
         let mut cut = stream("completions");
         cut.passed(b"data: {\"choices\":[]}\n\n");
         assert!(cut.is_unfinished());
-        assert!(
-            !stream("messages").is_unfinished() && !stream("responses").is_unfinished(),
-            "they have none"
-        );
+        assert!(!stream("audio/speech").is_unfinished(), "it has none");
     }
 
     #[test]
@@ -108,10 +115,8 @@ mod tests {
         let event: Value = serde_json::from_str(said.trim_start().strip_prefix("data: ").unwrap()).unwrap();
         assert!(said.starts_with("\n\n") && said.ends_with("\n\n"), "{said:?}");
         assert_eq!(event["error"]["code"], "switched");
-        let said = text(&stream("messages"), Why::Broken);
-        assert!(said.starts_with("event: error\ndata: {"), "{said}");
-        let said = text(&stream("responses"), Why::Broken);
-        assert!(said.contains("\"type\":\"error\""), "{said}");
+        let said = text(&stream("audio/speech"), Why::Broken);
+        assert!(said.starts_with("event: error\ndata: {") && said.contains("\"type\":\"error\""), "{said}");
     }
 
     #[test]

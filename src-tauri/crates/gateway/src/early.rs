@@ -1,7 +1,7 @@
 //! Streams that begin before their answer: whoever has asked for one and has to wait hears the headers soon, then a sign of life
 //! now and then, then the answer, or why there is none as an event of its dialect.
 
-use super::{events::Events, headers::is_event_stream, refusal::Refusal, told};
+use super::{headers::is_event_stream, refusal::Refusal, told, voice::Voice};
 use axum::{
     body::{Body, BodyDataStream, Bytes, to_bytes},
     http::{HeaderValue, header},
@@ -50,12 +50,13 @@ impl Waiting {
 }
 
 /// The headers now, and the rest as it comes.
-pub(super) fn answer(work: Work, events: Events, waiting: Waiting, name: Option<&str>) -> Response {
+pub(super) fn answer(work: Work, voice: Voice, waiting: Waiting, name: Option<&str>) -> Response {
     let role = waiting.leases.role_of(&waiting.asked);
-    let work = async move { as_stream(work.await, events).await }.boxed();
+    let said_by = voice.clone();
+    let work = async move { as_stream(work.await, said_by).await }.boxed();
     let mut beats = tokio::time::interval(BEAT);
     beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let body = Early { stage: Stage::Working(work), beats, events, waiting };
+    let body = Early { stage: Stage::Working(work), beats, voice, waiting };
     let mut response = Response::new(Body::from_stream(body));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
@@ -65,29 +66,29 @@ pub(super) fn answer(work: Work, events: Events, waiting: Waiting, name: Option<
 }
 
 /// The events of an answer; `Err`: the one that says why there are none.
-async fn as_stream(answer: Result<Response, Refusal>, events: Events) -> Result<BodyDataStream, Bytes> {
-    let answer = answer.map_err(|refusal| events.error(&refusal))?;
+async fn as_stream(answer: Result<Response, Refusal>, voice: Voice) -> Result<BodyDataStream, Bytes> {
+    let answer = answer.map_err(|refusal| voice.error(&refusal))?;
     let status = answer.status();
     if status.is_success() && is_event_stream(answer.headers()) {
         // The headers are out: who answers is said in their place.
-        let late = events.late_headers(answer.headers());
+        let late = voice.late_headers(answer.headers());
         let pieces = answer.into_body().into_data_stream();
         let said = futures_util::stream::iter(late.map(Ok));
         return Ok(Body::from_stream(said.chain(pieces)).into_data_stream());
     }
     if status.is_success() {
         let text = "The server answered with a whole document where a stream was asked for.";
-        return Err(events.error(&Refusal::new(status, "no_stream", text)));
+        return Err(voice.error(&Refusal::new(status, "no_stream", text)));
     }
     let said = to_bytes(answer.into_body(), ERROR_LIMIT).await.unwrap_or_default();
     let document: Option<Value> = serde_json::from_slice(&said).ok();
-    let own = document.as_ref().and_then(|said| events.own_error(said));
+    let own = document.as_ref().and_then(|said| voice.own_error(said));
     let words = || {
         let message = document.as_ref().and_then(|said| said["error"]["message"].as_str());
         let text = message.map(str::to_owned).unwrap_or_else(|| String::from_utf8_lossy(&said).into_owned());
         if text.trim().is_empty() { format!("The server answered with status {status}.") } else { text }
     };
-    Err(own.unwrap_or_else(|| events.error(&Refusal::new(status, "server_error", words()))))
+    Err(own.unwrap_or_else(|| voice.error(&Refusal::new(status, "server_error", words()))))
 }
 
 enum Stage {
@@ -100,7 +101,7 @@ struct Early {
     stage: Stage,
     /// The first one is due at once.
     beats: Interval,
-    events: Events,
+    voice: Voice,
     waiting: Waiting,
 }
 
@@ -123,7 +124,7 @@ impl Stream for Early {
                         return Poll::Ready(Some(Ok(event)));
                     }
                     Poll::Pending if self.beats.poll_tick(context).is_ready() => {
-                        let beat = self.events.beat(&self.waiting.words());
+                        let beat = self.voice.beat(&self.waiting.words());
                         return Poll::Ready(Some(Ok(beat)));
                     }
                     Poll::Pending => return Poll::Pending,

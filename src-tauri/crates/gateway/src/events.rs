@@ -1,9 +1,6 @@
-//! Events of a stream that the gateway says itself, in the words of each dialect.
+//! Events that the gateway says itself in a stream that goes on in its server's own words.
 
-use super::{
-    path::{Dialect, shown},
-    refusal::Refusal,
-};
+use super::{path::shown, refusal::Refusal};
 use axum::http::HeaderMap;
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -13,44 +10,30 @@ use serde_json::{Value, json};
 pub(super) enum Events {
     /// `data: {…}` lines that end with `data: [DONE]`.
     OpenAi,
-    /// OpenAI's responses and others: named events, without a closing mark that is common to all.
-    Responses,
-    /// Anthropic's messages.
-    Anthropic,
+    /// Others, as of speech: named events, without a closing mark that is common to all.
+    Named,
 }
 
 impl Events {
     /// Those of a path, as [`super::path::ApiPath::text`] has it. `None`: its answers are no such streams as a rule.
     pub fn of(path: &str) -> Option<Self> {
-        match path {
-            "chat/completions" | "completions" => Some(Self::OpenAi),
-            "messages" => Some(Self::Anthropic),
-            "responses" => Some(Self::Responses),
-            _ => None,
-        }
+        matches!(path, "chat/completions" | "completions").then_some(Self::OpenAi)
     }
 
     /// The event that says why an answer ends without its end.
     pub fn error(self, refusal: &Refusal) -> Bytes {
         let Refusal { code, message, param, .. } = refusal;
         match self {
-            Self::OpenAi => self.event(&refusal.document(Dialect::OpenAi)),
-            Self::Anthropic => self.event(&refusal.document(Dialect::Anthropic)),
-            Self::Responses => {
+            Self::OpenAi => self.event(&refusal.document()),
+            Self::Named => {
                 self.event(&json!({ "type": "error", "code": code, "message": message, "param": param }))
             }
         }
     }
 
-    /// The error of a server as an event, where it is one of this dialect already.
+    /// The error of a server as an event, where it is one of this kind already.
     pub fn own_error(self, said: &Value) -> Option<Bytes> {
-        let is_error = said["error"].is_object();
-        let fits = match self {
-            Self::OpenAi => is_error,
-            Self::Anthropic => is_error && said["type"] == "error",
-            Self::Responses => false,
-        };
-        fits.then(|| self.event(said))
+        (self == Self::OpenAi && said["error"].is_object()).then(|| self.event(said))
     }
 
     fn event(self, document: &Value) -> Bytes {
@@ -58,21 +41,17 @@ impl Events {
         format!("{name}data: {document}\n\n").into()
     }
 
-    /// What keeps a client patient: an event of Anthropic's, a comment elsewhere, which every reader of events skips.
+    /// What keeps a client patient: a comment, which every reader of events skips.
     pub fn beat(self, waiting_for: &str) -> Bytes {
-        match self {
-            Self::Anthropic => Bytes::from_static(b"event: ping\ndata: {\"type\": \"ping\"}\n\n"),
-            Self::OpenAi | Self::Responses => format!(": waiting for {}\n\n", shown(waiting_for)).into(),
-        }
+        format!(": waiting for {}\n\n", shown(waiting_for)).into()
     }
 
-    /// What headers would have said of an answer, as comments, which every reader of events skips. Readers of Anthropic's events are
-    /// spared them.
+    /// What headers would have said of an answer, as comments, which every reader of events skips.
     pub fn late_headers(self, headers: &HeaderMap) -> Option<Bytes> {
         let own = headers.iter().filter(|(name, _)| name.as_str().starts_with("x-pilothouse-"));
         let lines = own.filter_map(|(name, value)| Some(format!(": {name}: {}\n", value.to_str().ok()?)));
         let text: String = lines.collect();
-        (self != Self::Anthropic && !text.is_empty()).then(|| format!("{text}\n").into())
+        (!text.is_empty()).then(|| format!("{text}\n").into())
     }
 }
 
@@ -90,29 +69,23 @@ mod tests {
         headers.insert("x-pilothouse-model", "a:1".parse().unwrap());
         let said = Events::OpenAi.late_headers(&headers).unwrap();
         assert_eq!(said, ": x-pilothouse-server: ollama\n: x-pilothouse-model: a:1\n\n");
-        assert_eq!(Events::Anthropic.late_headers(&headers), None);
     }
 
     #[test]
-    fn each_dialect_has_its_own_error_and_its_own_sign_of_life() {
+    fn an_error_is_one_event_and_a_sign_of_life_is_none() {
         let refusal = Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "does_not_fit", "a\nb").about("model");
         for (events, begin, wanted) in [
             (Events::OpenAi, "data: {", "\"code\":\"does_not_fit\""),
-            (Events::Responses, "event: error\ndata: {", "\"type\":\"error\""),
-            (Events::Anthropic, "event: error\ndata: {", "\"overloaded_error\""),
+            (Events::Named, "event: error\ndata: {", "\"type\":\"error\""),
         ] {
             let said = String::from_utf8(events.error(&refusal).to_vec()).unwrap();
             assert!(said.starts_with(begin) && said.contains(wanted) && said.ends_with("}\n\n"), "{said}");
             assert_eq!(said.matches('\n').count(), begin.matches('\n').count() + 2, "one event: {said}");
             let beat = String::from_utf8(events.beat("a\nb to be loaded").to_vec()).unwrap();
-            assert!(beat.ends_with("\n\n") && !beat[..beat.len() - 2].contains("\n\n"), "{beat}");
-            assert_eq!(beat.starts_with(": waiting for a\\u{a}b to be loaded"), events != Events::Anthropic);
+            assert_eq!(beat, ": waiting for a\\u{a}b to be loaded\n\n");
         }
         let theirs = json!({ "error": { "message": "too long" } });
-        assert!(Events::OpenAi.own_error(&theirs).is_some());
-        assert!(
-            Events::Anthropic.own_error(&theirs).is_none() && Events::Responses.own_error(&theirs).is_none()
-        );
+        assert!(Events::OpenAi.own_error(&theirs).is_some() && Events::Named.own_error(&theirs).is_none());
         assert!(Events::OpenAi.own_error(&json!({ "error": "text" })).is_none());
     }
 }

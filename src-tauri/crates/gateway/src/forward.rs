@@ -9,11 +9,15 @@ use super::{
     events::Events,
     headers,
     heard::Heard,
+    pieces::Pieces,
     refusal::{self, Refusal},
+    retold,
     splice::{self, Named},
-    told,
+    teller::Teller,
+    told, translated,
     unpack::Coding,
     upstream::{self, Onward},
+    voice::Voice,
 };
 use axum::{
     body::Body,
@@ -22,7 +26,8 @@ use axum::{
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use pilothouse_dialects::{Question, chat::Speaks};
 use pilothouse_leases::{Asked, Lease, Refused, Target};
 use std::{
     sync::{
@@ -41,19 +46,49 @@ const TRIES: u32 = 6;
 const RESENT: u32 = 3;
 
 /// What came of passing a request on.
-enum Sent {
+pub(super) enum Sent {
     Answer(Response),
     /// Its model is on its way out of memory, and the client has heard nothing: it can be sent again.
     Again(Refusal),
     Refused(Refusal),
 }
 
+/// What its server gets.
+enum Wording {
+    /// The client's own words, but for the model's name.
+    Own { body: Bytes, named: Named },
+    /// The same said in chat's words, and told back by this one.
+    Chat {
+        question: Arc<dyn Question>,
+        teller: Teller,
+        /// The template has not refused that the system speaks in the middle.
+        late_system: AtomicBool,
+    },
+}
+
+impl Wording {
+    /// As the client names it.
+    fn model(&self) -> Option<&str> {
+        match self {
+            Self::Own { named, .. } => named.model.as_deref(),
+            Self::Chat { question, .. } => question.model(),
+        }
+    }
+
+    /// Who speaks in a stream before the answer does. `None`: no stream is wanted.
+    fn voice(&self, path: &str) -> Option<Voice> {
+        match self {
+            Self::Own { named, .. } => Events::of(path).filter(|_| named.streams).map(Voice::Own),
+            Self::Chat { question, teller, .. } => question.streams().then(|| Voice::Told(teller.clone())),
+        }
+    }
+}
+
 /// A request that can be sent, as often as it takes.
 struct Asking {
     shared: Shared,
     onward: Onward,
-    body: Bytes,
-    named: Named,
+    wording: Wording,
     asked: Asked,
     since: Instant,
     /// It has a lease and is on its way.
@@ -83,25 +118,31 @@ pub(super) async fn forward(
         Some(coding) => coding.unpacked(body, &shared.bodies).await?,
         None => body,
     };
-    let named = splice::find(&headers, &body)?;
-    let asked = Asked::new(named.model.as_deref());
+    let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept)? {
+        Some(question) => {
+            let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
+            (onward.translated(), Wording::Chat { question, teller, late_system: AtomicBool::new(true) })
+        }
+        None => (onward, Wording::Own { named: splice::find(&headers, &body)?, body }),
+    };
+    let asked = Asked::new(wording.model());
     let sent = Arc::default();
-    Asking { shared, onward, body, named, asked, since: Instant::now(), sent }.answer().await
+    Asking { shared, onward, wording, asked, since: Instant::now(), sent }.answer().await
 }
 
 impl Asking {
     async fn answer(self) -> Result<Response, Refusal> {
-        let events = Events::of(&self.onward.path()).filter(|_| self.named.streams);
+        let voice = self.wording.voice(&self.onward.path());
         let mut course = Course::default();
         loop {
             let since = Instant::now();
-            let lease = match events {
+            let lease = match &voice {
                 None => self.take().await,
-                Some(events) => {
+                Some(voice) => {
                     let mut taking = self.take();
                     match timeout_at(self.since + HEADERS_LIMIT, &mut taking).await {
                         Ok(lease) => lease,
-                        Err(_) => return Ok(self.early(taking, course, since, events)),
+                        Err(_) => return Ok(self.early(taking, course, since, voice.clone())),
                     }
                 }
             }?;
@@ -113,8 +154,8 @@ impl Asking {
     }
 
     /// What it still has to wait for comes behind its headers.
-    fn early(self, taking: Taking, mut course: Course, since: Instant, events: Events) -> Response {
-        let name = self.named.model.clone();
+    fn early(self, taking: Taking, mut course: Course, since: Instant, voice: Voice) -> Response {
+        let name = self.wording.model().map(str::to_owned);
         let waiting = Waiting {
             leases: self.shared.leases.clone(),
             asked: self.asked.clone(),
@@ -132,7 +173,7 @@ impl Asking {
                 next = (self.take(), Instant::now());
             }
         };
-        early::answer(work.boxed(), events, waiting, name.as_deref())
+        early::answer(work.boxed(), voice, waiting, name.as_deref())
     }
 
     fn take(&self) -> Taking {
@@ -156,17 +197,32 @@ impl Asking {
 }
 
 async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
-    let Asking { shared, onward, body, named, .. } = asking;
+    let Asking { shared, onward, wording, .. } = asking;
     let target = lease.target().clone();
     // How long an instance stays that Pilothouse keeps is not for its clients to say.
-    let governed = named.governed().filter(|_| shared.leases.routes().keeps(&target));
+    let governed = match wording {
+        Wording::Own { named, .. } => named.governed().filter(|_| shared.leases.routes().keeps(&target)),
+        Wording::Chat { .. } => None,
+    };
+    let (path, body) = match wording {
+        Wording::Own { body, named } => {
+            (None, splice::rename(body, named, &target.instance, governed.is_some()))
+        }
+        Wording::Chat { question, late_system, .. } => {
+            let speaks = Speaks::of(shared.leases.routes().kind(&target.server));
+            let speaks = Speaks { late_system: late_system.load(Ordering::Relaxed), ..speaks };
+            match question.chat(&target.instance, speaks) {
+                Ok(body) => (Some(question.path()), Pieces::new(vec![body.into()])),
+                Err(refused) => return Sent::Refused(refused.into()),
+            }
+        }
+    };
     let mut heard = Heard::new(&shared.leases, &target.server);
     let cut = lease.cut().clone();
     let mut resent = 0;
     let answer = loop {
-        let body = splice::rename(body, named, &target.instance, governed.is_some());
         let answer = tokio::select! {
-            answer = onward.send(&shared.lines, &target, body) => answer,
+            answer = onward.send(&shared.lines, &target, path, body.clone()) => answer,
             () = cut.cancelled() => return heard.calm(Sent::Again(leaving(&target))),
         };
         match answer {
@@ -200,42 +256,82 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     if let Some(refusal) = upstream::redirected(&target, &answer) {
         return Sent::Refused(refusal);
     }
+    let mut headers = HeaderMap::new();
+    told::asked(&mut headers, wording.model(), lease.role());
+    told::answered(&mut headers, &lease, waited, governed.as_deref().unwrap_or_default());
+    match wording {
+        Wording::Own { .. } => handed_on(shared, answer, headers, &path, lease, heard).await,
+        Wording::Chat { question, teller, late_system } => {
+            match retold::answer(shared, answer, headers, &**question, teller, lease, heard).await {
+                Sent::Refused(why)
+                    if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>
+                {
+                    Sent::Again(why)
+                }
+                sent => sent,
+            }
+        }
+    }
+}
+
+/// The server's answer in its own words.
+async fn handed_on(
+    shared: &Shared,
+    answer: reqwest::Response,
+    told: HeaderMap,
+    path: &str,
+    lease: Lease,
+    mut heard: Heard,
+) -> Sent {
+    let status = answer.status();
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     let headers = response.headers_mut();
     *headers = headers::to_client(answer.headers());
     told::streams(headers);
-    told::asked(headers, named.model.as_deref(), lease.role());
-    told::answered(headers, &lease, waited, governed.as_deref().unwrap_or_default());
-    let cut = Cut::new(&path, response.headers(), status);
+    headers.extend(told);
+    let cut = Cut::new(path, response.headers(), status);
     let mut pieces = answer.bytes_stream();
-    // Until the first piece is there the client has heard nothing, so that the request can still go elsewhere.
-    let first = tokio::select! {
-        first = pieces.next() => first,
-        () = lease.cut().cancelled() => return heard.calm(Sent::Again(leaving(&target))),
-    };
-    match first {
-        Some(Err(error)) if is_leaving(shared, &lease) => {
-            tracing::debug!(%error, "the model left before its first word");
-            heard.calm(Sent::Again(leaving(&target)))
-        }
-        Some(Err(error)) => {
-            heard.failed = upstream::is_its_fault(&error);
-            Sent::Refused(upstream::unsent(&target, &error))
-        }
-        first => {
+    match first(shared, &mut pieces, &lease, &mut heard).await {
+        Ok(first) => {
             *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard));
             Sent::Answer(response)
         }
+        Err(sent) => sent,
+    }
+}
+
+/// The first piece of an answer. Until it is there the client has heard nothing, so that the request can still go elsewhere.
+pub(super) async fn first(
+    shared: &Shared,
+    pieces: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
+    lease: &Lease,
+    heard: &mut Heard,
+) -> Result<Option<reqwest::Result<Bytes>>, Sent> {
+    let target = lease.target();
+    let first = tokio::select! {
+        first = pieces.next() => first,
+        () = lease.cut().cancelled() => return Err(heard.calm(Sent::Again(leaving(target)))),
+    };
+    match first {
+        Some(Err(error)) if is_leaving(shared, lease) => {
+            tracing::debug!(%error, "the model left before its first word");
+            Err(heard.calm(Sent::Again(leaving(target))))
+        }
+        Some(Err(error)) => {
+            heard.failed = upstream::is_its_fault(&error);
+            Err(Sent::Refused(upstream::unsent(target, &error)))
+        }
+        first => Ok(first),
     }
 }
 
 /// What goes wrong now is no fault of the server: the model is being taken out of its memory, or requests go elsewhere already.
-fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
+pub(super) fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
     lease.cut().is_cancelled() || !shared.leases.is_current(lease.target())
 }
 
-fn leaving(target: &Target) -> Refusal {
+pub(super) fn leaving(target: &Target) -> Refusal {
     let text = format!("{} is being taken out of memory. Try again in a moment.", target.model);
     Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "switching", text).retry_after(5)
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod count;
 mod cut;
 pub mod door;
 mod early;
@@ -21,19 +22,30 @@ mod names_tests;
 mod path;
 mod pieces;
 mod refusal;
+mod retold;
 mod splice;
 #[cfg(test)]
 mod switch_tests;
+mod teller;
 #[cfg(test)]
 mod tests;
 mod told;
+mod translated;
+#[cfg(test)]
+mod translated_tests;
 mod unpack;
 mod upstream;
+mod voice;
 #[cfg(test)]
 mod waiting_tests;
 
 use crate::door::{ConnectionLimits, Guard, Listener};
-use axum::{Json, Router, middleware, routing::get};
+use axum::{
+    Json, Router,
+    extract::FromRef,
+    middleware,
+    routing::{get, post},
+};
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
 use serde_json::{Value, json};
@@ -46,6 +58,14 @@ struct Shared {
     /// Memory for the bodies of all requests.
     bodies: body::Budget,
     lines: here::Lines,
+    /// Answers that programs may go on from.
+    kept: translated::Kept,
+}
+
+impl FromRef<Shared> for translated::Kept {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.kept.clone()
+    }
 }
 
 /// The running gateway.
@@ -55,8 +75,12 @@ impl Gateway {
     /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
     /// port_taken, internal.
     pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
-        let shared =
-            Shared { leases, bodies: body::Budget::new(body::BUDGET), lines: here::Lines::default() };
+        let shared = Shared {
+            leases,
+            bodies: body::Budget::new(body::BUDGET),
+            lines: here::Lines::default(),
+            kept: Default::default(),
+        };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::with_hosts(hosts, "gateway.hosts");
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
@@ -78,7 +102,11 @@ fn router(shared: Shared, guard: Guard) -> Router {
         router = router
             .route(&format!("{root}/models"), get(listing::list))
             .route(&format!("{root}/models/{{*id}}"), get(listing::one))
-            .route(&format!("{root}/health"), get(health));
+            .route(&format!("{root}/health"), get(health))
+            .route(&format!("{root}/messages/count_tokens"), post(count::count))
+            .route(&format!("{root}/responses/input_tokens"), post(forward::forward))
+            .route(&format!("{root}/responses/{{id}}"), get(translated::kept).delete(translated::forget))
+            .route(&format!("{root}/responses/{{id}}/input_items"), get(translated::input_items));
     }
     router
         .method_not_allowed_fallback(refusal::no_such_method)

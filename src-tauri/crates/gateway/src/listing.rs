@@ -4,8 +4,10 @@ use super::{Shared, path, refusal::Refusal};
 use axum::{
     Json,
     extract::State,
-    http::{StatusCode, Uri},
+    http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
 };
+use pilothouse_dialects::messages::{self, Model};
 use pilothouse_domain::{model::ModelRef, scene::ACTIVE};
 use pilothouse_leases::{ActiveRoute, Routes, known_by};
 use serde_json::{Value, json};
@@ -66,20 +68,47 @@ fn entries(routes: &Routes) -> Vec<Value> {
     entries
 }
 
-pub(super) async fn list(State(shared): State<Shared>) -> Json<Value> {
-    let routes = shared.leases.routes();
-    Json(json!({ "object": "list", "data": entries(&routes) }))
+/// Whether an answer is for a client of Anthropic's: they tell their version wherever they ask.
+fn in_anthropics_words(headers: &HeaderMap) -> bool {
+    headers.contains_key("anthropic-version")
 }
 
-pub(super) async fn one(State(shared): State<Shared>, uri: Uri) -> Result<Json<Value>, Refusal> {
+/// As Anthropic's clients read a line of the list. What is not known is left out.
+fn model_of(entry: &Value) -> Model {
+    let id = entry["id"].as_str().unwrap_or_default().to_owned();
+    Model { display_name: id.clone(), id, created_s: None, context: None }
+}
+
+fn document(said: Vec<u8>) -> Response {
+    ([(CONTENT_TYPE, "application/json")], said).into_response()
+}
+
+pub(super) async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Response {
+    let entries = entries(&shared.leases.routes());
+    if in_anthropics_words(&headers) {
+        let models: Vec<Model> = entries.iter().map(model_of).collect();
+        return document(messages::models_document(&models));
+    }
+    Json(json!({ "object": "list", "data": entries })).into_response()
+}
+
+pub(super) async fn one(
+    State(shared): State<Shared>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let raw = path::below(uri.path()).strip_prefix("models/").unwrap_or_default();
     let routes = shared.leases.routes();
     let hit = path::model_id(raw).and_then(|id| {
         let entry = |id: &str| entries(&routes).into_iter().find(|entry| entry["id"] == id);
         entry(&id).or_else(|| entry(&public_name(known_by(&routes.known, &id)?, &routes)))
     });
-    hit.map(Json).ok_or_else(|| {
+    let Some(entry) = hit else {
         let text = format!("There is no model {} here.", path::shown(raw));
-        Refusal::new(StatusCode::NOT_FOUND, "model_not_found", text).about("model")
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "model_not_found", text).about("model"));
+    };
+    Ok(match in_anthropics_words(&headers) {
+        true => document(messages::model_document(&model_of(&entry))),
+        false => Json(entry).into_response(),
     })
 }

@@ -13,6 +13,8 @@ use url::Url;
 pub enum Dialect {
     OpenAi,
     Anthropic,
+    /// OpenAI's, but for how it tells errors: Codex reads their codes.
+    Responses,
     /// Additions of llama.cpp to the two others.
     LlamaCpp,
 }
@@ -33,7 +35,7 @@ pub const PATHS: &[ApiPath] = &[
     path(Dialect::OpenAi, &["chat", "completions"]),
     path(Dialect::OpenAi, &["completions"]),
     path(Dialect::OpenAi, &["embeddings"]),
-    path(Dialect::OpenAi, &["responses"]),
+    path(Dialect::Responses, &["responses"]),
     path(Dialect::OpenAi, &["rerank"]),
     path(Dialect::OpenAi, &["reranking"]),
     path(Dialect::OpenAi, &["audio", "transcriptions"]),
@@ -114,6 +116,7 @@ pub fn dialect_of(below: &str) -> Dialect {
     match ApiPath::find(below) {
         Some(path) => path.dialect,
         None if below.split('/').next() == Some("messages") => Dialect::Anthropic,
+        None if below.split('/').next() == Some("responses") => Dialect::Responses,
         None => Dialect::OpenAi,
     }
 }

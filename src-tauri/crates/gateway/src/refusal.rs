@@ -1,24 +1,30 @@
 //! Refusals in the shape that a client understands: OpenAI's, or Anthropic's where its API is asked for.
 
-use super::path::{self, ApiPath, Dialect};
+use super::{
+    path::{self, ApiPath, Dialect},
+    translated,
+};
 use crate::door::Guard;
 use axum::{
-    Json,
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{ALLOW, RETRY_AFTER},
+        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
     },
     middleware::Next,
     response::{IntoResponse, Response},
 };
+use pilothouse_dialects::{messages, responses};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     scene::ACTIVE,
 };
 use pilothouse_leases::Refused;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 
+/// Where Anthropic's SDKs look for the name of a request that they tell people.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// What the SDKs of OpenAI and Anthropic look at before the status (`_should_retry` in their base clients).
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
@@ -26,10 +32,10 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refusal {
     pub status: StatusCode,
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     pub message: String,
     /// The field that is wrong.
-    pub param: Option<&'static str>,
+    pub param: Option<Cow<'static, str>>,
     pub retry_after_s: Option<u32>,
     /// It cannot get better soon: programs shall not try again by themselves.
     pub lasting: bool,
@@ -38,13 +44,13 @@ pub(super) struct Refusal {
 }
 
 impl Refusal {
-    pub fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        let message = message.into();
+    pub fn new(status: StatusCode, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (code, message) = (code.into(), message.into());
         Self { status, code, message, param: None, retry_after_s: None, lasting: false, instead: None }
     }
 
-    pub fn about(mut self, param: &'static str) -> Self {
-        self.param = Some(param);
+    pub fn about(mut self, param: impl Into<Cow<'static, str>>) -> Self {
+        self.param = Some(param.into());
         self
     }
 
@@ -63,25 +69,33 @@ impl Refusal {
         self
     }
 
-    /// The document that says it.
-    pub fn document(&self, dialect: Dialect) -> Value {
+    /// The document that says it in OpenAI's words.
+    pub fn document(&self) -> Value {
+        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let error = json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
+        json!({ "error": error })
+    }
+
+    /// The body that says it, and the status that goes with it.
+    fn body(&self, dialect: Dialect, id: &str) -> (StatusCode, Vec<u8>) {
         match dialect {
             Dialect::Anthropic => {
-                let error = json!({ "type": anthropic_type(self.status), "message": self.message });
-                json!({ "type": "error", "error": error })
+                let refused = self.into();
+                let status = StatusCode::from_u16(messages::status(&refused)).unwrap_or(self.status);
+                (status, messages::error_document(&refused, id))
             }
-            Dialect::OpenAi | Dialect::LlamaCpp => {
-                let kind =
-                    if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
-                let error =
-                    json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
-                json!({ "error": error })
-            }
+            Dialect::Responses => (self.status, responses::error_document(&self.into())),
+            Dialect::OpenAi | Dialect::LlamaCpp => (self.status, self.document().to_string().into_bytes()),
         }
     }
 
     fn said_in(&self, dialect: Dialect) -> Response {
-        let mut response = (self.status, Json(self.document(dialect))).into_response();
+        let id = translated::telling().id;
+        let (status, body) = self.body(dialect, &id);
+        let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
+        if let (Dialect::Anthropic, Ok(id)) = (dialect, HeaderValue::from_str(&id)) {
+            response.headers_mut().insert(REQUEST_ID, id);
+        }
         if self.lasting {
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
@@ -95,18 +109,26 @@ impl Refusal {
     }
 }
 
-/// The kinds of errors that Anthropic's clients know (platform.claude.com/docs/en/api/errors).
-fn anthropic_type(status: StatusCode) -> &'static str {
-    match status.as_u16() {
-        401 => "authentication_error",
-        403 => "permission_error",
-        404 => "not_found_error",
-        413 => "request_too_large",
-        429 => "rate_limit_error",
-        503 | 529 => "overloaded_error",
-        504 => "timeout_error",
-        code if code >= 500 => "api_error",
-        _ => "invalid_request_error",
+/// What a dialect refuses.
+impl From<pilothouse_dialects::Refused> for Refusal {
+    fn from(refused: pilothouse_dialects::Refused) -> Self {
+        let status = StatusCode::from_u16(refused.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        let refusal = Self::new(status, refused.code, refused.message);
+        match refused.param {
+            Some(param) => refusal.about(param),
+            None => refusal,
+        }
+    }
+}
+
+impl From<&Refusal> for pilothouse_dialects::Refused {
+    fn from(refusal: &Refusal) -> Self {
+        Self {
+            status: refusal.status.as_u16(),
+            code: refusal.code.clone().into_owned(),
+            message: refusal.message.clone(),
+            param: refusal.param.clone().map(Cow::into_owned),
+        }
     }
 }
 

@@ -192,11 +192,20 @@ pub(super) async fn whole(mut pieces: Pieces, is_stream: bool, teller: &Teller) 
         teller.note(&read(reader.take(&bytes))?);
     }
     teller.note(&read(reader.finish())?);
-    if reader.is_finished() { Ok(teller.whole()) } else { Err(Why::Broken.refusal()) }
+    if reader.is_finished() { teller.whole() } else { Err(Why::Broken.refusal()) }
 }
 
 fn read(chunks: Result<Vec<Chunk>, Refused>) -> Result<Vec<Chunk>, Refusal> {
     chunks.map_err(Refusal::from)
+}
+
+/// Templates of some models take a message of the system only at the begin, and say so (`raise_exception` in them).
+pub(super) fn refuses_late_system(why: &Refusal) -> bool {
+    let words = why.message.to_ascii_lowercase();
+    let of_template = ["template", "jinja", "raise_exception", "conversation roles"];
+    words.contains("system message must be")
+        || (words.contains("system") && of_template.iter().any(|word| words.contains(word)))
+        || words.contains("conversation roles must alternate")
 }
 
 /// What a server says instead of an answer, with its own status.
@@ -213,7 +222,11 @@ pub(super) async fn refused(status: StatusCode, mut pieces: Pieces) -> Refusal {
     let words = String::from_utf8_lossy(&said);
     let refused = told.unwrap_or_else(|| {
         let words = words.trim();
-        let text = if words.is_empty() { format!("The server answered with status {status}.") } else { words.into() };
+        let text = if words.is_empty() {
+            format!("The server answered with status {status}.")
+        } else {
+            words.into()
+        };
         Refused::new(status.as_u16(), "server_error", text)
     });
     Refusal::from(Refused { status: status.as_u16(), ..refused })

@@ -73,7 +73,7 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    fn new(active: &Target) -> Self {
+    pub fn new(active: &Target) -> Self {
         let scene = Self::with(Routes::default());
         scene.activate(active);
         scene
@@ -82,12 +82,16 @@ impl Scene {
     pub fn with(routes: Routes) -> Self {
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
-        let shared =
-            Shared { leases: leases.clone(), bodies: body::Budget::new(1 << 20), lines: Default::default() };
+        let shared = Shared {
+            leases: leases.clone(),
+            bodies: body::Budget::new(1 << 20),
+            lines: Default::default(),
+            kept: Default::default(),
+        };
         Self { leases, gateway: router(shared, Guard::new()) }
     }
 
-    fn activate(&self, target: &Target) {
+    pub fn activate(&self, target: &Target) {
         let routes = Routes {
             active: ActiveRoute::Open(target.clone()),
             loaded: vec![target.clone()],
@@ -104,11 +108,15 @@ impl Scene {
     pub async fn send(&self, method: &str, path: &str, body: &str) -> Response<Body> {
         let request = Request::builder().method(method).uri(path).header("host", "localhost:1234");
         let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.request(request).await
+    }
+
+    pub async fn request(&self, request: Request<Body>) -> Response<Body> {
         self.gateway.clone().oneshot(request).await.unwrap()
     }
 
     /// What residency does when a model leaves: close, drain by cutting at once.
-    async fn cut(&self, target: &Target) -> u32 {
+    pub async fn cut(&self, target: &Target) -> u32 {
         let now = CancellationToken::new();
         now.cancel();
         self.leases.close(&target.server, &target.instance);
@@ -132,8 +140,7 @@ async fn a_stream_that_is_cut_ends_with_an_error_of_its_dialect_and_is_counted()
     for (path, wanted) in [
         ("/v1/chat/completions", "\"code\":\"switched\""),
         ("/v1/completions", "\"code\":\"switched\""),
-        ("/v1/messages", "\"overloaded_error\""),
-        ("/v1/responses", "\"code\":\"switched\""),
+        ("/v1/audio/speech", "event: error\ndata: {\"code\":\"switched\""),
     ] {
         let a = server("a", Answers::OneEvent).await;
         let scene = Scene::new(&a);
@@ -188,8 +195,8 @@ async fn a_stream_without_its_closing_mark_is_no_finished_answer() {
     let said = text(Scene::new(&b).ask("/v1/chat/completions").await).await.unwrap();
     assert_eq!(said, "data: {\"n\":1}\n\ndata: [DONE]\n\n");
     let c = server("c", Answers::NoMark).await;
-    let said = text(Scene::new(&c).ask("/v1/messages").await).await.unwrap();
-    assert!(!said.contains("error"), "a dialect without such a mark: {said}");
+    let said = text(Scene::new(&c).ask("/v1/audio/speech").await).await.unwrap();
+    assert!(!said.contains("error"), "a stream without such a mark: {said}");
 }
 
 #[tokio::test]

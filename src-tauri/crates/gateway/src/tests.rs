@@ -85,7 +85,12 @@ impl Before {
         };
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
-        let shared = Shared { leases, bodies: body::Budget::new(budget), lines: Default::default() };
+        let shared = Shared {
+            leases,
+            bodies: body::Budget::new(budget),
+            lines: Default::default(),
+            kept: Default::default(),
+        };
         let gateway = router(shared, Guard::new());
         Self { gateway, serving }
     }
@@ -166,7 +171,7 @@ fn kind(said: &Value, dialect: Dialect) -> Option<&str> {
             let whole = said["type"] == "error" && said["error"]["message"].is_string();
             said["error"]["type"].as_str().filter(|_| whole && said["error"].get("code").is_none())
         }
-        Dialect::OpenAi | Dialect::LlamaCpp => {
+        Dialect::OpenAi | Dialect::Responses | Dialect::LlamaCpp => {
             said["error"]["code"].as_str().filter(|_| said.get("type").is_none())
         }
     }
@@ -178,7 +183,7 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
     for path in PATHS {
         let wanted = match path.dialect {
             Dialect::Anthropic => "invalid_request_error",
-            Dialect::OpenAi | Dialect::LlamaCpp => "wrong_method",
+            Dialect::OpenAi | Dialect::Responses | Dialect::LlamaCpp => "wrong_method",
         };
         let methods = ["GET", "HEAD", "DELETE", "OPTIONS", "PUT", "PATCH", "TRACE", "QUERY"];
         for (method, root) in methods.iter().flat_map(|method| [(*method, "/v1/"), (*method, "/")]) {
@@ -227,7 +232,9 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
 #[tokio::test]
 async fn every_path_is_there_without_v1_as_well() {
     let before = Before::start(1 << 20).await;
-    for path in PATHS {
+    // Others are said again in chat's words.
+    let own = |path: &&super::path::ApiPath| matches!(path.dialect, Dialect::OpenAi | Dialect::LlamaCpp);
+    for path in PATHS.iter().filter(own) {
         let said = document(before.post(&format!("/{}?beta=true", path.text()), &[]).await).await;
         assert_eq!(
             said["path"],
@@ -248,17 +255,19 @@ async fn every_path_is_there_without_v1_as_well() {
 #[tokio::test]
 async fn every_refusal_of_the_messages_api_is_in_anthropics_words() {
     let before = Before::start(200).await;
+    let nobody =
+        || Body::from(r#"{"model":"nobody","max_tokens":1,"messages":[{"role":"user","content":"a"}]}"#);
     let long = |bytes: usize| Body::from(format!(r#"{{"x":"{}"}}"#, "y".repeat(bytes)));
     type Case = (&'static str, &'static [(&'static str, &'static str)], Body, u16, &'static str);
     let cases: [Case; 12] = [
         ("/v1/messages", &[], Body::from("[]"), 400, "invalid_request_error"),
-        ("/v1/messages", &[], Body::from(r#"{"model":"nobody"}"#), 404, "not_found_error"),
+        ("/v1/messages", &[], nobody(), 404, "not_found_error"),
         ("/v1/messages/count_tokens", &[], Body::from(r#"{"model":3}"#), 400, "invalid_request_error"),
         ("/v1/messages/batches", &[], Body::empty(), 404, "not_found_error"),
-        ("/v1/messages", &[], long(300), 503, "overloaded_error"),
+        ("/v1/messages", &[], long(300), 529, "overloaded_error"),
         ("/v1/messages", &[], long(65 << 20), 413, "request_too_large"),
         ("/messages", &[], long(65 << 20), 413, "request_too_large"),
-        ("/messages", &[], Body::from(r#"{"model":"nobody"}"#), 404, "not_found_error"),
+        ("/messages", &[], nobody(), 404, "not_found_error"),
         ("/messages/batches", &[], Body::empty(), 404, "not_found_error"),
         ("/v1/messages", &[("content-encoding", "br")], Body::from("x"), 415, "invalid_request_error"),
         ("/v1/messages", &[("origin", "https://evil.example")], Body::from("{}"), 403, "permission_error"),
@@ -278,7 +287,7 @@ async fn a_compressed_body_arrives_unpacked_or_is_refused_by_name() {
     let text = format!(r#"{{"x":"{}","model":"active"}}"#, "y".repeat(5000));
     for (coding, bytes) in packed(text.as_bytes()) {
         let answer =
-            before.ask("POST", "/v1/responses", &[("content-encoding", coding)], Body::from(bytes)).await;
+            before.ask("POST", "/v1/completions", &[("content-encoding", coding)], Body::from(bytes)).await;
         assert_eq!(answer.status(), StatusCode::OK, "{coding}");
         let said = document(answer).await;
         assert!(said["body"] == text.replace("active", "instance-1"), "{coding}: {}", said["body"]);
@@ -287,7 +296,7 @@ async fn a_compressed_body_arrives_unpacked_or_is_refused_by_name() {
     }
     for coding in ["br", "gzip, gzip", "snappy"] {
         let answer =
-            before.ask("POST", "/v1/responses", &[("content-encoding", coding)], Body::from("x")).await;
+            before.ask("POST", "/v1/completions", &[("content-encoding", coding)], Body::from("x")).await;
         assert_eq!(answer.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE, "{coding}");
         assert!(answer.headers()["accept-encoding"].to_str().unwrap().contains("gzip"));
         assert_eq!(document(answer).await["error"]["code"], "unsupported_encoding");

@@ -10,7 +10,7 @@ use super::{
     refusal::unknown_path,
 };
 use axum::http::{
-    HeaderMap, HeaderValue, Method, Request, Response as HttpResponse, StatusCode, Uri, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response as HttpResponse, StatusCode, Uri, header,
 };
 use pilothouse_domain::endpoint::Secret;
 use pilothouse_leases::Target;
@@ -34,6 +34,22 @@ impl Onward {
         Ok(Self { path, query: uri.query().map(str::to_owned), headers: headers::to_server(headers) })
     }
 
+    /// Of a request that is said again in other words: its own headers speak of what the client wrote.
+    pub fn translated(self) -> Self {
+        let keeps = [header::USER_AGENT, HeaderName::from_static("x-request-id")];
+        let mut headers: HeaderMap = keeps
+            .into_iter()
+            .filter_map(|name| Some((name.clone(), self.headers.get(name)?.clone())))
+            .collect();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("text/event-stream"));
+        Self { headers, ..self }
+    }
+
+    pub fn api_path(&self) -> &'static ApiPath {
+        self.path
+    }
+
     /// For logs.
     pub fn path(&self) -> String {
         self.path.text()
@@ -41,9 +57,19 @@ impl Onward {
 
     /// Sends it to a target and waits for the head of the answer: by a connection of ours where that is on this machine, else by
     /// the client that its supervisor uses as well.
-    pub async fn send(&self, lines: &Lines, target: &Target, body: Pieces) -> Result<Response, Failure> {
+    /// `path`: where a translated request goes; else to the path that its client asked for.
+    pub async fn send(
+        &self,
+        lines: &Lines,
+        target: &Target,
+        path: Option<&str>,
+        body: Pieces,
+    ) -> Result<Response, Failure> {
         let base = target.openai.base_url.as_str();
-        let url = self.path.under(base, self.query.as_deref());
+        let url = match path {
+            Some(path) => ApiPath::find(path).and_then(|path| path.under(base, None)),
+            None => self.path.under(base, self.query.as_deref()),
+        };
         let key = target.openai.key.as_ref().map(Secret::expose);
         if let Some(url) = &url
             && let Some(place) = Lines::place(url)

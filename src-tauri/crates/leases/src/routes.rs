@@ -2,7 +2,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     model::ModelRef,
     scene::{ACTIVE, Priority},
-    server::ServerId,
+    server::{ServerId, ServerKind},
 };
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,6 +69,8 @@ pub struct Routes {
     pub loaded: Vec<Target>,
     /// Every model on disk.
     pub known: Vec<ModelRef>,
+    /// What kind of server each is.
+    pub kinds: BTreeMap<ServerId, ServerKind>,
 }
 
 impl Routes {
@@ -90,6 +92,11 @@ impl Routes {
     /// Whether there is an instance of that name.
     pub(crate) fn has_instance(&self, server: &ServerId, instance: &str) -> bool {
         self.targets().any(|one| one.server == *server && one.instance == instance)
+    }
+
+    /// What kind of server this is; one that is not known is like any other.
+    pub fn kind(&self, server: &ServerId) -> ServerKind {
+        self.kinds.get(server).copied().unwrap_or(ServerKind::OpenAi)
     }
 
     /// Whether Pilothouse keeps it in memory, so that what clients say about how long it stays does not count.

@@ -27,6 +27,7 @@ import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeParts } from './parts';
 import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
+import { trafficOf } from './traffic';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 /** Between two samples of the gauges. */
@@ -179,6 +180,10 @@ export class FakeBackend implements Backend, Host {
         return { reply: 'switches', switches: pastSwitches(this.#snapshot, Date.now()) };
       case 'events':
         return eventsOf(call, this.#snapshot.notices, Date.now());
+      case 'traffic':
+      case 'traffic_record':
+      case 'traffic_totals':
+        return trafficOf(call, Date.now());
       case 'gauge_history':
         return {
           reply: 'gauge_history',

@@ -17,6 +17,7 @@ import { sceneViews } from './arrangement';
 import { heldAtStart, inForceOf, isHeldAtStart, scenesOf } from './roles';
 import { hasMany, isMac, type Scene } from './scene-names';
 import { withStanding } from './standing';
+import { quiet } from './traffic';
 
 const GB = 1e9;
 const iso = (ms: number) => new Date(ms).toISOString();
@@ -394,6 +395,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     gauges,
     ledger: ledgerOf(gauges, scene, { instances, models: list }),
     ...containers(scene === 'ready' || scene === 'trouble', scene === 'trouble', now),
+    traffic: quiet,
     bench: null,
     last_run: runs(scene, now)[0] ?? null,
     notices: notices(scene, now),

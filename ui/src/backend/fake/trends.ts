@@ -112,6 +112,7 @@ export function sizeOf(runs: number): HistorySize {
       kind('gaps', runs * 10, 0.2e6, 90),
       kind('samples', 900, 0.5e6, 30, 300),
       kind('minutes', 0, 4096, 365),
+      kind('requests', 0, 4096, 30),
     ],
     measured_at: null,
   };

@@ -8,5 +8,5 @@ mod speaks;
 
 pub use body::{Body, CallOut, Content, Function, Message, Part, ToolChoice, ToolOut};
 pub use chunk::{CallPiece, Chunk, Finish, Times, Usage};
-pub use reader::Reader;
+pub use reader::{Reader, told_error};
 pub use speaks::Speaks;

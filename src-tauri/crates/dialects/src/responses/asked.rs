@@ -53,6 +53,10 @@ impl Asked {
     pub fn stores(&self) -> bool {
         self.told.echo.store
     }
+
+    fn wants_logprobs(&self) -> bool {
+        self.body.same.iter().any(|(name, _)| *name == "logprobs")
+    }
 }
 
 impl Question for Asked {
@@ -70,6 +74,11 @@ impl Question for Asked {
                 "{place} is an image by its address, which is not fetched here. Send it as a data URL."
             );
             return Err(Refused::unsupported(message).about(place));
+        }
+        if self.wants_logprobs() && speaks.kind == ServerKind::LlamaServer && !self.body.tools.is_empty() {
+            let message =
+                "llama-server tells no logprobs where tools may be called. Ask without one of them.";
+            return Err(Refused::unsupported(message).about("top_logprobs"));
         }
         let any_json = self.body.response_format.as_ref().is_some_and(|format| format.get() == ANY_JSON);
         if any_json && speaks.kind == ServerKind::LmStudio {

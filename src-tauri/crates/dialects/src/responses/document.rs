@@ -74,8 +74,7 @@ impl Echo {
             id: state.id,
             object: "response",
             created_at: state.created_at,
-            // Nobody here has a clock.
-            completed_at: None,
+            completed_at: state.completed_at,
             status: state.status,
             incomplete_details: state.incomplete.map(|reason| Reason { reason }),
             model: self.model.as_deref().unwrap_or_default(),
@@ -94,6 +93,8 @@ impl Echo {
 pub struct State<'a> {
     pub id: &'a str,
     pub created_at: i64,
+    /// `None`: it is not completed, or nobody measured how long it took.
+    pub completed_at: Option<i64>,
     /// "in_progress", "completed", "incomplete", "failed".
     pub status: &'static str,
     pub incomplete: Option<&'static str>,

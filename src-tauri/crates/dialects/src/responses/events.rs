@@ -2,7 +2,7 @@
 
 use super::output::Part;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// Writes events one behind the other.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ pub struct Within<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub logprobs: Option<[(); 0]>,
+    pub logprobs: Option<&'a [Value]>,
 }
 
 /// An error in both of its forms: OpenAI's own programs read it flat, the Open Responses specification nests it.

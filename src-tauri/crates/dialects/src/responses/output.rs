@@ -2,7 +2,7 @@
 
 use super::wire::raw;
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// One item.
 #[derive(Serialize)]
@@ -59,7 +59,7 @@ impl Item<'_> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Part {
-    OutputText { text: String, annotations: [(); 0], logprobs: [(); 0] },
+    OutputText { text: String, annotations: [(); 0], logprobs: Vec<Value> },
     Refusal { refusal: String },
     ReasoningText { text: String },
     SummaryText { text: String },
@@ -75,10 +75,11 @@ pub enum Said {
 }
 
 impl Said {
-    pub fn part(self, text: &str) -> Part {
+    /// A part of this kind; `logprobs` of the tokens of a text, if they were asked for.
+    pub fn part(self, text: &str, logprobs: Vec<Value>) -> Part {
         let text = text.to_owned();
         match self {
-            Self::Text => Part::OutputText { text, annotations: [], logprobs: [] },
+            Self::Text => Part::OutputText { text, annotations: [], logprobs },
             Self::Refusal => Part::Refusal { refusal: text },
             Self::Thoughts => Part::ReasoningText { text },
             Self::Summary => Part::SummaryText { text },

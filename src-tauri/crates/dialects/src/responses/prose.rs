@@ -6,7 +6,7 @@ use super::{
     reasoning,
     wire::raw,
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 /// An item of text that is open, and its open part.
 #[derive(Debug)]
@@ -17,11 +17,13 @@ pub struct Prose {
     done: Vec<Part>,
     said: Said,
     text: String,
+    /// Of the tokens of the open part.
+    logprobs: Vec<Value>,
 }
 
 impl Prose {
     pub fn begin(events: &mut Events, index: usize, id: String, said: Said) -> Self {
-        let prose = Self { index, id, done: vec![], said, text: String::new() };
+        let prose = Self { index, id, done: vec![], said, text: String::new(), logprobs: vec![] };
         events.say(
             "response.output_item.added",
             &OfItem { output_index: index, item: &prose.item("in_progress", None) },
@@ -35,7 +37,7 @@ impl Prose {
     }
 
     /// More text; another kind of part begins where it is of one.
-    pub fn take(&mut self, events: &mut Events, said: Said, text: &str) {
+    pub fn take(&mut self, events: &mut Events, said: Said, text: &str, logprobs: Vec<Value>) {
         if said != self.said {
             self.end_part(events);
             self.said = said;
@@ -50,8 +52,9 @@ impl Prose {
         };
         events.say(
             name,
-            &Within { delta: Some(text), logprobs: (said == Said::Text).then_some([]), ..self.here() },
+            &Within { delta: Some(text), logprobs: (said == Said::Text).then_some(&logprobs), ..self.here() },
         );
+        self.logprobs.extend(logprobs);
     }
 
     /// It is done. `status`: "completed" or "incomplete".
@@ -68,16 +71,16 @@ impl Prose {
             Said::Summary => "response.reasoning_summary_part.added",
             _ => "response.content_part.added",
         };
-        events.say(name, &Within { part: Some(&self.said.part("")), ..self.here() });
+        events.say(name, &Within { part: Some(&self.said.part("", vec![])), ..self.here() });
     }
 
     fn end_part(&mut self, events: &mut Events) {
-        let part = self.said.part(&self.text);
+        let part = self.said.part(&self.text, self.logprobs.clone());
         let text = Some(self.text.as_str());
         let (name, fields, part_name) = match self.said {
             Said::Text => (
                 "response.output_text.done",
-                Within { text, logprobs: Some([]), ..self.here() },
+                Within { text, logprobs: Some(&self.logprobs), ..self.here() },
                 "response.content_part.done",
             ),
             Said::Refusal => (
@@ -98,6 +101,7 @@ impl Prose {
         events.say(part_name, &Within { part: Some(&part), ..self.here() });
         self.done.push(part);
         self.text.clear();
+        self.logprobs.clear();
     }
 
     fn here(&self) -> Within<'_> {

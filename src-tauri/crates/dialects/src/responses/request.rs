@@ -75,14 +75,26 @@ pub fn read(body: &[u8], before: &dyn Fn(&str) -> Option<Arc<Stored>>) -> Result
 
 /// The settings of an answer in chat's words.
 fn settings(fields: &Fields<'_>) -> Result<Body, Refused> {
+    let same = SAME.iter().filter_map(|name| Some((*name, fields.get(name)?.to_owned())));
     Ok(Body {
         parallel_tool_calls: fields.typed("parallel_tool_calls", "true or false")?,
         max_tokens: fields.typed("max_output_tokens", "a whole number")?,
         response_format: response_format(fields)?,
         reasoning_effort: fields.object("reasoning").and_then(|reasoning| reasoning.text("effort")),
-        same: SAME.iter().filter_map(|name| Some((*name, fields.get(name)?.to_owned()))).collect(),
+        same: same.chain(logprobs(fields)?).collect(),
         ..Body::default()
     })
+}
+
+/// How sure the model was of each token, in chat's words.
+fn logprobs(fields: &Fields<'_>) -> Result<Vec<(&'static str, Box<RawValue>)>, Refused> {
+    let top: u64 = fields.typed("top_logprobs", "a whole number")?.unwrap_or(0);
+    let include = fields.list("include").unwrap_or_default();
+    if top == 0 && !include.into_iter().filter_map(text).any(|name| name == "message.output_text.logprobs") {
+        return Ok(vec![]);
+    }
+    let some = (top > 0).then(|| ("top_logprobs", raw(top)));
+    Ok([("logprobs", raw(true))].into_iter().chain(some).collect())
 }
 
 /// The tools of the request, and those that its conversation brings.

@@ -13,10 +13,10 @@ use super::{
     wire::raw,
 };
 use crate::{
-    Answer, Refused, Telling,
+    Answer, Refused, Telling, Took,
     chat::{CallPiece, Chunk, Finish, Usage},
 };
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use std::sync::Arc;
 
 /// Tells one answer.
@@ -33,7 +33,10 @@ pub struct Teller {
     output: Vec<Option<Box<RawValue>>>,
     prose: Option<Prose>,
     calls: Vec<Call>,
+    /// Of tokens whose text has not come: a letter may take several.
+    logprobs: Vec<Value>,
     usage: Option<Usage>,
+    took: Option<Took>,
     finish: Option<Finish>,
     kept: Option<Stored>,
 }
@@ -50,7 +53,9 @@ impl Teller {
             output: vec![],
             prose: None,
             calls: vec![],
+            logprobs: vec![],
             usage: None,
+            took: None,
             finish: None,
             kept: None,
         }
@@ -66,12 +71,19 @@ impl Teller {
         raw(self.told.echo.document(State {
             id: &self.id,
             created_at: self.telling.created_s,
+            completed_at: self.completed_s().filter(|_| status == "completed"),
             status,
             incomplete,
             output: &output,
             error,
             usage: self.usage,
         }))
+    }
+
+    /// When it ended, in seconds since 1970.
+    fn completed_s(&self) -> Option<i64> {
+        let lasted_s = i64::try_from(self.took?.total_ns / 1_000_000_000).ok()?;
+        self.telling.created_s.checked_add(lasted_s)
     }
 
     fn say_begin(&mut self) {
@@ -105,7 +117,8 @@ impl Teller {
             Some(prose) => prose,
             None => self.begin_prose(said),
         };
-        prose.take(&mut self.events, said, text);
+        let logprobs = if said == Said::Text { std::mem::take(&mut self.logprobs) } else { vec![] };
+        prose.take(&mut self.events, said, text, logprobs);
         self.prose = Some(prose);
     }
 
@@ -178,8 +191,8 @@ impl Teller {
 
     /// All is told. Gives the document.
     fn finish(&mut self) -> Result<(&'static str, Box<RawValue>), Refused> {
-        if self.calls.iter().any(|call| call.told.is_none()) {
-            return Err(Refused::new(502, "server_error", "The server called a tool without saying which."));
+        if let Some(why) = self.untellable() {
+            return Err(why);
         }
         let (status, name, reason) = match self.finish {
             Some(Finish::Length) => ("incomplete", "response.incomplete", Some("max_output_tokens")),
@@ -234,6 +247,10 @@ impl Answer for Teller {
         }
         self.say_begin();
         self.say(if self.told.summary { Said::Summary } else { Said::Thoughts }, &chunk.thoughts);
+        // Tokens of thoughts and of calls have some as well, which have no place.
+        if chunk.thoughts.is_empty() && chunk.calls.is_empty() {
+            self.logprobs.extend_from_slice(&chunk.logprobs);
+        }
         self.say(Said::Text, &chunk.text);
         self.say(Said::Refusal, &chunk.refusal);
         for piece in &chunk.calls {
@@ -246,6 +263,16 @@ impl Answer for Teller {
             self.finish.clone_from(&chunk.finish);
         }
         self.events.taken()
+    }
+
+    fn took(&mut self, took: Took) {
+        self.took = Some(took);
+    }
+
+    fn untellable(&self) -> Option<Refused> {
+        let is_nameless = self.calls.iter().any(|call| call.told.is_none());
+        is_nameless
+            .then(|| Refused::new(502, "server_error", "The server called a tool without saying which."))
     }
 
     fn end(&mut self) -> Vec<u8> {

@@ -25,6 +25,8 @@ pub struct Cutoffs {
     /// Minutes of traces.
     pub minutes_ms: Option<i64>,
     pub warmups_ms: Option<i64>,
+    /// Records of requests: those that came before, and what they add up to.
+    pub requests_ms: Option<i64>,
 }
 
 impl Cutoffs {
@@ -36,6 +38,7 @@ impl Cutoffs {
             samples_ms: before(keep.traces_days),
             minutes_ms: before(keep.trace_minutes_days),
             warmups_ms: before(keep.warmups_days),
+            requests_ms: before(keep.requests_days),
         }
     }
 }
@@ -156,9 +159,21 @@ mod tests {
         let usual = Cutoffs::at(now, &HistorySettings::default());
         assert_eq!(
             usual,
-            Cutoffs { gaps_ms: days(90), samples_ms: days(30), minutes_ms: days(365), warmups_ms: days(30) }
+            Cutoffs {
+                gaps_ms: days(90),
+                samples_ms: days(30),
+                minutes_ms: days(365),
+                warmups_ms: days(30),
+                requests_ms: days(30)
+            }
         );
-        let ever = HistorySettings { gaps_days: 0, traces_days: 0, trace_minutes_days: 0, warmups_days: 0 };
+        let ever = HistorySettings {
+            gaps_days: 0,
+            traces_days: 0,
+            trace_minutes_days: 0,
+            warmups_days: 0,
+            requests_days: 0,
+        };
         assert_eq!(Cutoffs::at(now, &ever), Cutoffs::default());
     }
 

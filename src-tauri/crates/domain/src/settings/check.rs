@@ -74,12 +74,14 @@ impl Settings {
         if !(1..=60_000).contains(&self.bench.slo_ms) {
             return mistake("bench.slo_ms", "1 to 60000");
         }
-        let HistorySettings { gaps_days, traces_days, trace_minutes_days, warmups_days } = self.history;
+        let HistorySettings { gaps_days, traces_days, trace_minutes_days, warmups_days, requests_days } =
+            self.history;
         for (key, days) in [
             ("history.gaps_days", gaps_days),
             ("history.traces_days", traces_days),
             ("history.trace_minutes_days", trace_minutes_days),
             ("history.warmups_days", warmups_days),
+            ("history.requests_days", requests_days),
         ] {
             if days > 36_500 {
                 return mistake(key, "0 (for ever) to 36500");

@@ -3,7 +3,8 @@
 //! `supervisor`: one server each · `residency`: what is in memory · `bencher`: the run under way · `sampler`: the gauges
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
 //! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
-//! update of their server · `notifier`: notices · `traffic`: how many answers are under way.
+//! update of their server · `notifier`: notices · `traffic`: how many answers are under way · `recorder`: requests, and what is kept of
+//! them.
 
 pub mod answers;
 pub mod bencher;
@@ -14,6 +15,7 @@ pub mod fetcher;
 pub(crate) mod forgetting;
 mod minutes;
 pub mod notifier;
+pub(crate) mod recorder;
 pub mod residency;
 pub mod sampler;
 pub mod silences;

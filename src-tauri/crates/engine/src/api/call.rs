@@ -5,6 +5,7 @@ use pilothouse_domain::{
     notice::{NoticeKind, NoticeLevel},
     scene::RoleSettings,
     server::{KeyText, ServerId},
+    traffic::TrafficFilter,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -224,6 +225,54 @@ pub enum Call {
         #[ts(optional)]
         to: Option<String>,
     },
+    /// The apps that can be connected, and how their files stand. Errors: timed_out (the disk does not answer).
+    Apps,
+    /// How an app is connected: address, names, lines to copy, what would change in its file. Errors: not_found, invalid_call
+    /// (a name), unreachable (there is no gateway), timed_out.
+    Connect {
+        /// Its id or title: "claude-code".
+        app: String,
+        /// The name that it shall ask by; default `active`.
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        /// The same for its small tasks; by default a role that is meant for them, else as `model`.
+        #[serde(default)]
+        #[ts(optional)]
+        small: Option<String>,
+    },
+    /// Writes an app's configuration file; everything else in it stays byte for byte. Errors: as `Connect`, unsupported (it has no
+    /// such file, or it cannot be changed faithfully), busy (it has changed since `digest`), system. Nothing is written then.
+    ConnectWrite {
+        app: String,
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+        #[serde(default)]
+        #[ts(optional)]
+        small: Option<String>,
+        /// Of the file that was seen; by default the one that is there now.
+        #[serde(default)]
+        #[ts(optional)]
+        digest: Option<String>,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Puts back, byte for byte, what stood in an app's file before Pilothouse wrote it first. Errors: not_found (no such app, or
+    /// nothing was written), busy (somebody has changed it since), system, timed_out.
+    ConnectUndo {
+        app: String,
+        #[serde(default)]
+        dry_run: bool,
+    },
+    /// Asks the gateway as an app asks, and waits for the answer, 60 s at most. What goes wrong there is in the report. Errors:
+    /// not_found, invalid_call, unreachable (there is no gateway).
+    ConnectTest {
+        app: String,
+        #[serde(default)]
+        #[ts(optional)]
+        model: Option<String>,
+    },
     /// The hardware profile of this machine.
     Machine,
     /// Whether models fit in memory together, with the arithmetic, before anything is loaded. Names that no server has may
@@ -429,6 +478,24 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         offset: Option<u32>,
+    },
+    /// Requests through the one address, newest first: those under way, and those that are kept. Errors: not_found (no such client,
+    /// server or model), store_unavailable.
+    Traffic {
+        #[serde(default)]
+        filter: TrafficFilter,
+    },
+    /// One of them. Errors: not_found (never kept, or not any more), store_unavailable.
+    TrafficRecord {
+        id: u64,
+    },
+    /// What those that have ended add up to, by client and by model, and the rate of the last quarter of an hour.
+    /// Errors: store_unavailable.
+    TrafficTotals {
+        /// How far back, in seconds; default 3600, at most 366 days.
+        #[serde(default)]
+        #[ts(optional)]
+        span_s: Option<u32>,
     },
     /// The gauges' past as columns. Up to 15 minutes: every sample; up to an hour: means over 10 s; up to a day: over a
     /// minute; beyond: over half an hour at most. With `since_ms`, only newer points.

@@ -3,6 +3,7 @@ use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
     bench::{Comparison, Run, RunDetail, trend::Trend},
+    connect::{AppView, Connection, FileChange, TestReport},
     discovery::Discovered,
     fit::{FitReport, Together},
     gauge::GaugeHistory,
@@ -15,6 +16,7 @@ use pilothouse_domain::{
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
     switch::{Active, PastSwitch, SwitchReport},
+    traffic::{RequestRecord, TokenRates, TrafficTotals},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -137,8 +139,38 @@ pub enum Reply {
         /// How many the filter lets through altogether.
         total: u64,
     },
+    Traffic {
+        /// Newest first.
+        requests: Vec<RequestRecord>,
+        /// Older ones follow: `before` the last of these.
+        more: bool,
+    },
+    TrafficRecord {
+        record: RequestRecord,
+    },
+    TrafficTotals {
+        totals: TrafficTotals,
+        rates: TokenRates,
+    },
     GaugeHistory {
         history: GaugeHistory,
+    },
+    Apps {
+        apps: Vec<AppView>,
+        /// The gateway without a path.
+        address: Option<String>,
+        /// Why there is none.
+        address_absent: Option<String>,
+    },
+    Connection {
+        connection: Connection,
+    },
+    /// What was written into an app's file or put back, or would be.
+    AppFile {
+        change: FileChange,
+    },
+    AppTest {
+        test: TestReport,
     },
     Machine {
         machine: Machine,
@@ -276,6 +308,8 @@ pub enum Kept {
     Samples,
     /// Minutes of traces.
     Minutes,
+    /// Records of requests through the one address, and their sums.
+    Requests,
 }
 
 /// One part of the history.

@@ -126,6 +126,11 @@ impl Inner {
             | Call::DeleteScene { .. }
             | Call::OrderScenes { .. }
             | Call::SetAlias { .. }) => self.memory_call(call).await,
+            call @ (Call::Apps
+            | Call::Connect { .. }
+            | Call::ConnectWrite { .. }
+            | Call::ConnectUndo { .. }
+            | Call::ConnectTest { .. }) => self.connect_call(call).await,
             Call::Machine => Ok(Reply::Machine { machine: this_machine().await }),
             Call::Fit { models, server, context, parallel, kv, machine } => {
                 let asked = fitting::Asked { models, server, context, parallel, kv, machine };
@@ -181,6 +186,9 @@ impl Inner {
                 let offset = offset.unwrap_or_default();
                 self.events(EventFilter { server, level, kind, limit, offset }).await
             }
+            Call::Traffic { filter } => self.traffic(filter).await,
+            Call::TrafficRecord { id } => self.traffic_record(id).await,
+            Call::TrafficTotals { span_s } => self.traffic_totals(span_s).await,
             Call::GaugeHistory { since_ms, span_s } => {
                 Ok(Reply::GaugeHistory { history: self.gauge_history(span_s, since_ms).await })
             }

@@ -1,6 +1,6 @@
 //! Puts changed settings in force as far as that needs no restart, and tells of mistakes.
 
-use super::{Inner, fleet::Fleet};
+use super::{Inner, fleet::Fleet, requests::follow_metrics};
 use crate::{
     actors::sampler::Pace,
     hub::{Names, Report},
@@ -59,6 +59,7 @@ pub(super) fn follow_settings(
                     told.switching.send_replace(settings.switching);
                     told.memory.send_replace(settings.memory);
                     told.named.send_replace(settings.clone());
+                    follow_metrics(&inner.metrics, &settings, &inner.paths, &inner.hub);
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);

@@ -89,7 +89,7 @@ mod tests {
     };
     use futures_util::stream;
     use pilothouse_domain::snapshot::Snapshot;
-    use std::convert::Infallible;
+    use std::{convert::Infallible, fmt};
     use tokio::sync::watch;
     use tower::ServiceExt;
 
@@ -103,6 +103,10 @@ mod tests {
 
         fn snapshots(&self) -> watch::Receiver<Arc<Snapshot>> {
             unreachable!("nobody asks for it here")
+        }
+
+        fn metrics(&self) -> Result<String, fmt::Error> {
+            Ok("# EOF\n".into())
         }
     }
 

@@ -17,6 +17,7 @@ use pilothouse_domain::{
     settings::TraySettings,
     snapshot::{ServerView, SetupView},
     switch::{Active, SwitchReport, Switching},
+    traffic::TrafficNow,
 };
 use std::collections::BTreeMap;
 
@@ -44,6 +45,8 @@ pub enum Report {
         answering: u32,
         waiting: u32,
     },
+    /// Requests through the one address that are under way.
+    Requests(TrafficNow),
     /// How long loads of a model take, in seconds.
     LoadTime {
         model: ModelRef,

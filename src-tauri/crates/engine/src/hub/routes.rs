@@ -78,6 +78,7 @@ impl State {
                 .filter(|model| model.model.purpose != ModelPurpose::Other)
                 .map(|model| model.model.reference())
                 .collect(),
+            kinds: self.snapshot.servers.iter().map(|view| (view.id.clone(), view.kind)).collect(),
         }
     }
 

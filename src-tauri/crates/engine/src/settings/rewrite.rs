@@ -139,15 +139,8 @@ impl SettingsFile {
             let text = "The settings file is being changed by somebody else. Nothing was written.";
             return Err(ApiError::new(ErrorCode::Busy, text).hint("Try again.").retryable());
         }
-        // Behind a link stands the file that the person keeps elsewhere.
-        let place = self.path().canonicalize().unwrap_or_else(|_| self.path().to_owned());
-        let rights = std::fs::metadata(&place).map(|meta| meta.permissions());
-        pilothouse_system::files::write_private(&place, after.as_bytes())
+        pilothouse_system::files::replace(self.path(), after.as_bytes())
             .map_err(|error| self.cannot_write(&error))?;
-        // Whoever could read it goes on doing so; there are no secrets in it.
-        if let Err(error) = rights.and_then(|rights| std::fs::set_permissions(&place, rights)) {
-            tracing::warn!(%error, "the settings file is for its owner only now");
-        }
         let mut marks = self.past.marks();
         if marks.own.len() == REMEMBERED {
             marks.own.pop_front();

@@ -1,4 +1,5 @@
-//! History in one SQLite file: runs with their trials, switches, events, the gauges' minutes, and which model was active.
+//! History in one SQLite file: runs with their trials, switches, events, records of requests, the gauges' minutes, and which model was
+//! active.
 //!
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
@@ -13,6 +14,7 @@ mod minutes;
 mod minutes_tests;
 mod open;
 mod past;
+mod requests;
 mod retention;
 mod rows;
 mod runs;
@@ -21,6 +23,7 @@ mod size;
 #[cfg(test)]
 mod start_tests;
 mod switches;
+mod tallies;
 #[cfg(test)]
 mod tests;
 mod traces;
@@ -30,6 +33,7 @@ pub use events::{EVENTS_KEPT, EventFilter, EventPage};
 pub use exchange::Imported;
 pub use lists::{RunFilter, RunPage, SeriesKey, SeriesView};
 pub use open::Opened;
+pub use requests::REQUESTS_KEPT;
 pub use runs::NewRun;
 
 use pilothouse_domain::error::{ApiError, ErrorCode};

@@ -33,6 +33,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0009_noise.sql"),
     include_str!("../../migrations/0010_events.sql"),
     include_str!("../../migrations/0011_held.sql"),
+    include_str!("../../migrations/0012_requests.sql"),
 ];
 
 /// Readers at the same time.

@@ -2,6 +2,7 @@
 
 use super::{Store, rows::json, traces};
 use pilothouse_domain::{
+    Timestamp,
     bench::retention::{Cutoffs, by_minute, cards_by_minute},
     error::ApiError,
 };
@@ -70,7 +71,7 @@ impl Store {
             self.fold_trace(run).await?;
             return Ok(true);
         }
-        Ok(false)
+        self.take_old_requests(cutoffs.requests_ms, Timestamp::now().as_millisecond()).await
     }
 
     async fn old(

@@ -22,6 +22,9 @@ const DUE_SAMPLES: &str = "SELECT count(*) FROM run CROSS JOIN run_gauge ON run_
 const DUE_MINUTES: &str = "SELECT count(*) FROM run CROSS JOIN run_gauge_minute ON run_gauge_minute.run = run.id \
      WHERE trace_kept = 'minutes' AND started_ms < ?1 AND state <> 'running'";
 
+const COUNT_REQUESTS: &str = "SELECT count(*) FROM request";
+const DUE_REQUESTS: &str = "SELECT count(*) FROM request WHERE at_ms < ?1";
+
 impl Store {
     /// How large the history is, table by table with their indices, and kind by kind. `keep`: how long what is kept; of a
     /// large file sizes and what is due are those of its last measurement.
@@ -133,6 +136,12 @@ impl Store {
                 of(&["run_gauge_minute"]),
                 self.due(DUE_MINUTES, cutoffs.minutes_ms).await?,
             ),
+            kind(
+                Kept::Requests,
+                self.count(COUNT_REQUESTS).await?,
+                of(&["request", "request_tally"]),
+                self.due(DUE_REQUESTS, cutoffs.requests_ms).await?,
+            ),
         ];
         Ok(HistorySize { file_bytes, free_bytes, runs, trials, samples, tables, kinds, measured_at: None })
     }
@@ -146,6 +155,7 @@ fn days(kind: Kept, keep: &HistorySettings) -> Option<u32> {
         Kept::Gaps => keep.gaps_days,
         Kept::Samples => keep.traces_days,
         Kept::Minutes => keep.trace_minutes_days,
+        Kept::Requests => keep.requests_days,
     };
     (days > 0).then_some(days)
 }

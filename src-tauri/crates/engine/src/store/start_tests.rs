@@ -4,6 +4,7 @@ use super::{
     lists::{COUNTED, NEWEST_RUNS},
     loads::NEWEST_LOADS,
     open::CLOSE_CUT_OFF_RUNS,
+    requests::NEWEST_REQUEST,
     switches::CUT_OFF,
     tests::{folder, new_run, open},
     *,
@@ -30,6 +31,8 @@ async fn fill(path: &Path, rows: i64) {
          SELECT i, 'ollama', 'm', 'committing', 'committed' FROM n",
         "INSERT INTO load (at_ms, server, model, context, parallel, kv, on_gpu, peak_bytes) \
          SELECT i, 'ollama', 'm' || i, 4096, 1, 'f16', 0, i FROM n",
+        "INSERT INTO request (at_ms, client, dialect, state, counted, streamed) \
+         SELECT i, 'c', 'chat', 'done', 1, 1 FROM n",
     ] {
         let sql = AssertSqlSafe(format!("{series} {insert}"));
         query(sql).bind(rows).execute(&mut connection).await.unwrap();
@@ -62,7 +65,8 @@ async fn steps(path: &Path, sql: &'static str, bound: &[i64]) -> usize {
 
 #[tokio::test]
 async fn nothing_that_a_start_asks_grows_with_the_history() {
-    let statements: [(&'static str, &[i64]); 6] = [
+    let statements: [(&'static str, &[i64]); 7] = [
+        (NEWEST_REQUEST, &[]),
         (CLOSE_CUT_OFF_RUNS, &[]),
         (CUT_OFF, &[]),
         (COUNTED, &[]),

@@ -76,7 +76,7 @@ async fn ask(lines: &Lines, to: SocketAddr) -> Result<Response, Failure> {
         openai: Endpoint { base_url: format!("http://{to}/openai/v1"), key: Some(Secret::new("the-key")) },
         slots: 1,
     };
-    onward.send(lines, &target, Pieces::new(vec![Bytes::from_static(b"{}")])).await
+    onward.send(lines, &target, None, Pieces::new(vec![Bytes::from_static(b"{}")])).await
 }
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";

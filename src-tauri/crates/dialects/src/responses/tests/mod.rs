@@ -1,5 +1,6 @@
 //! Requests and answers of this dialect as tables and as properties.
 
+mod anything;
 mod order;
 mod pieces;
 mod requests;

@@ -138,6 +138,35 @@ fn fields_are_said_in_the_words_of_chat() {
 }
 
 #[test]
+fn logprobs_are_asked_for_where_they_can_be_had() {
+    let tools = json!([{ "type": "function", "name": "f" }]);
+    let include = json!(["message.output_text.logprobs"]);
+    for (body, kind, wanted) in [
+        (json!({ "input": "a", "top_logprobs": 2 }), ServerKind::LlamaServer, Some((json!(true), json!(2)))),
+        (
+            json!({ "input": "a", "include": include }),
+            ServerKind::LlamaServer,
+            Some((json!(true), json!(null))),
+        ),
+        (
+            json!({ "input": "a", "top_logprobs": 0 }),
+            ServerKind::LlamaServer,
+            Some((json!(null), json!(null))),
+        ),
+        (json!({ "input": "a", "top_logprobs": 2, "tools": tools }), ServerKind::LlamaServer, None),
+        (
+            json!({ "input": "a", "top_logprobs": 2, "tools": tools }),
+            ServerKind::Ollama,
+            Some((json!(true), json!(2))),
+        ),
+    ] {
+        let said = chat_of(&asked(&body).unwrap(), kind);
+        let told = said.ok().map(|said| (said["logprobs"].clone(), said["top_logprobs"].clone()));
+        assert_eq!(told, wanted, "{kind:?} {body}");
+    }
+}
+
+#[test]
 fn lm_studio_is_asked_for_any_object_by_a_schema() {
     let body = json!({ "input": "a", "text": { "format": { "type": "json_object" } } });
     let said = chat_of(&asked(&body).unwrap(), ServerKind::LmStudio).unwrap();

@@ -185,6 +185,48 @@ fn servers_that_number_calls_in_their_own_way_lose_none() {
 }
 
 #[test]
+fn logprobs_come_with_their_text() {
+    let one = |token: &str| json!({ "token": token, "logprob": -0.5, "bytes": [97], "top_logprobs": [] });
+    let piece = |said: &str, token: &str| Chunk { logprobs: vec![one(token)], ..text(said) };
+    let asked = streamed(json!({ "input": "a", "include": ["message.output_text.logprobs"] }));
+    let said = [
+        Chunk { logprobs: vec![one("t")], ..thoughts("t") },
+        piece("a", "a"),
+        piece("", "half"),
+        piece("b", "b"),
+        Chunk { refusal: "no".into(), ..Chunk::default() },
+        piece("c", "c"),
+    ];
+    let events = told(&asked, &said);
+    let deltas: Vec<&Value> = events
+        .iter()
+        .filter(|(name, _)| name == "response.output_text.delta")
+        .map(|(_, data)| &data["logprobs"])
+        .collect();
+    assert_eq!(json!(deltas), json!([[one("a")], [one("half"), one("b")], [one("c")]]));
+    let parts = &last(&events)["output"][1]["content"];
+    assert_eq!(parts[0]["logprobs"], json!([one("a"), one("half"), one("b")]));
+    assert_eq!(parts[2]["logprobs"], json!([one("c")]));
+}
+
+#[test]
+fn an_answer_was_completed_when_its_driver_says_so() {
+    for (total_ns, ending, wanted) in [
+        (Some(2_500_000_000), Finish::Stop, json!(1_790_000_002)),
+        (Some(2_500_000_000), Finish::Length, json!(null)),
+        (None, Finish::Stop, json!(null)),
+    ] {
+        let mut answer = asked(&json!({ "input": "a" })).unwrap().answer(telling("a1"));
+        answer.take(&finish(ending));
+        if let Some(total_ns) = total_ns {
+            answer.took(crate::Took { total_ns, ..crate::Took::default() });
+        }
+        let document: Value = serde_json::from_slice(&answer.whole()).unwrap();
+        assert_eq!(document["completed_at"], wanted);
+    }
+}
+
+#[test]
 fn what_goes_wrong_is_told_and_ends_it() {
     let asked = streamed(json!({ "input": "a", "tools": [{ "type": "function", "name": "f" }] }));
     let why = Refused::new(502, "exceed_context_size_error", "too long");

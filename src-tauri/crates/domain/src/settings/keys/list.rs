@@ -174,6 +174,13 @@ fn one_address() -> Vec<SettingKey> {
             SettingKind::Table { place: "the page Scenes, or “pilothouse alias”".into() },
         ),
         key_of(
+            OneAddress,
+            "gateway.metrics",
+            "Figures for Prometheus",
+            "At /metrics, for the token in the file metrics-token of the data folder.",
+            SettingKind::Switch,
+        ),
+        key_of(
             OtherComputers,
             "servers.remote",
             "Servers elsewhere",
@@ -287,6 +294,12 @@ fn data_kept() -> Vec<SettingKey> {
             "history.warmups_days",
             "Warm-up requests",
             "Those that were thrown away before a measurement.",
+            days(),
+        ),
+        kept(
+            "history.requests_days",
+            "Records of requests",
+            "Counts and times, never texts; at most the newest 200,000.",
             days(),
         ),
     ]

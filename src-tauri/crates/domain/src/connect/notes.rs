@@ -1,0 +1,103 @@
+//! What to know about an app, in short sentences.
+
+use super::{App, Dialect, System, Wanted};
+
+/// In the order of their weight; each is a sentence.
+pub fn notes(app: &App, wanted: &Wanted) -> Vec<String> {
+    let mut notes: Vec<String> = own(app, wanted).into_iter().map(str::to_owned).collect();
+    if app.in_container {
+        notes.push(container(app, wanted));
+    }
+    if let Some(name) = steering(app, wanted) {
+        notes.push(format!(
+            "{} takes {name} for a model of OpenAI and asks differently then; an alias with another name avoids that.",
+            app.title
+        ));
+    }
+    if wanted.context.is_none() && needs_context(app) {
+        notes.push(match app.id {
+            "zed" | "cline" | "vscode" => format!(
+                "The context of {} is not known while it is not loaded: {} tokens are assumed. Set it up again later.",
+                wanted.model,
+                super::ASSUMED_CONTEXT
+            ),
+            _ => format!(
+                "The context of {} is not known while it is not loaded, and is left out. Set it up again later.",
+                wanted.model
+            ),
+        });
+    }
+    notes
+}
+
+/// Whether its configuration names the context.
+pub(super) fn needs_context(app: &App) -> bool {
+    matches!(app.id, "claude-code" | "codex" | "opencode" | "continue" | "cline" | "zed" | "vscode")
+}
+
+fn own(app: &App, wanted: &Wanted) -> Vec<&'static str> {
+    match app.id {
+        "claude-code" => vec![
+            "It compacts a conversation before the context of this model is full. Start Claude Code again afterwards.",
+        ],
+        "codex" => vec![
+            "It becomes the provider that Codex uses by default. Its web search is off, because that runs at OpenAI.",
+        ],
+        "opencode" => vec!["It becomes the model that opencode uses by default."],
+        "aider" => vec!["A .aider.conf.yml of a repository comes before this one of the home folder."],
+        "continue" => vec!["Choose Pilothouse in the list of models afterwards."],
+        "cline" => vec![
+            "Cline keeps its settings inside the editor, so they are typed in. Its own provider for LM Studio goes past Pilothouse.",
+        ],
+        "zed" => vec![
+            "Zed asks for a key once: any text will do, in its agent settings or as PILOTHOUSE_API_KEY in the environment.",
+        ],
+        "vscode" => vec![
+            "Add it by “Manage Language Models”, “Add”, “Custom Endpoint”. VS Code keeps the list itself.",
+        ],
+        "open-webui" => vec!["Or in its admin settings under Connections, as an OpenAI connection."],
+        "librechat" => {
+            vec!["These lines belong below “endpoints” in the librechat.yaml of your installation."]
+        }
+        "home-assistant" => {
+            vec!["It speaks Ollama's own API. Choose the model by the name that is shown here."]
+        }
+        "llm" => vec!["Then ask with: llm -m pilothouse 'Hello'."],
+        "langchain" => vec!["Without stream_usage it does not count tokens of streamed answers here."],
+        "litellm" => vec![],
+        "anthropic-python" | "anthropic-node" => vec!["The address stands without /v1: the library adds it."],
+        "openai-python" | "openai-node" if wanted.model == crate::scene::ACTIVE => {
+            vec!["The name active follows every switch; any model's own name works as well."]
+        }
+        _ => vec![],
+    }
+}
+
+/// Docker Desktop leads containers to the loopback of its host; Docker of Linux does not.
+fn container(app: &App, wanted: &Wanted) -> String {
+    match wanted.system {
+        System::Macos => {
+            format!(
+                "The address is as a container sees it; {} outside of one uses {}.",
+                app.title,
+                wanted.base(app.dialect)
+            )
+        }
+        System::Linux => format!(
+            "On Linux a container reaches this machine's programs only with --network=host, and the address is {} then.",
+            wanted.base(app.dialect)
+        ),
+    }
+}
+
+/// The name, where the app chooses another endpoint or other parameters by it.
+fn steering<'a>(app: &App, wanted: &'a Wanted) -> Option<&'a str> {
+    let judges = matches!(app.id, "continue" | "langchain" | "open-webui" | "litellm");
+    let name = wanted.model.rsplit('/').next().unwrap_or_default();
+    let of_openai = ["gpt-5", "o1", "o3", "o4"].iter().any(|start| {
+        let rest = name.strip_prefix(start);
+        rest.is_some_and(|rest| !rest.starts_with(|letter: char| letter.is_ascii_alphanumeric()))
+    });
+    (judges && app.dialect == Dialect::Chat && (of_openai || name.contains("codex")))
+        .then_some(wanted.model.as_str())
+}
