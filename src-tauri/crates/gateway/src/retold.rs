@@ -113,7 +113,13 @@ impl Retold {
             self.figures.note(chunks);
         }
         match read {
-            Ok(chunks) if !is_end => self.teller.take(&chunks),
+            Ok(chunks) if !is_end => {
+                let said = self.teller.take(&chunks);
+                match self.reader.failure() {
+                    Some(why) => [said, self.fail(why.into())].concat().into(),
+                    None => said,
+                }
+            }
             Ok(chunks) => {
                 self.pieces = None;
                 let last = self.teller.take(&chunks);
@@ -240,6 +246,9 @@ async fn whole(
             Why::Broken.refusal()
         })?;
         note(&read(reader.take(&bytes))?);
+        if let Some(why) = reader.failure() {
+            return Err(why.into());
+        }
     }
     note(&read(reader.finish())?);
     if !reader.is_finished() {
