@@ -92,6 +92,21 @@ impl Wording {
     }
 }
 
+/// Why an answer never began.
+pub(super) enum Unbegun {
+    Again(Refusal),
+    Refused(Refusal),
+}
+
+impl From<Unbegun> for Sent {
+    fn from(unbegun: Unbegun) -> Self {
+        match unbegun {
+            Unbegun::Again(refusal) => Self::Again(refusal),
+            Unbegun::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 /// A request that can be sent, as often as it takes.
 struct Asking {
     shared: Shared,
@@ -340,7 +355,7 @@ async fn handed_on(
             *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard, record));
             Sent::Answer(response)
         }
-        Err(sent) => sent,
+        Err(unbegun) => unbegun.into(),
     }
 }
 
@@ -350,20 +365,20 @@ pub(super) async fn first(
     pieces: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
     lease: &Lease,
     heard: &mut Heard,
-) -> Result<Option<reqwest::Result<Bytes>>, Sent> {
+) -> Result<Option<reqwest::Result<Bytes>>, Unbegun> {
     let target = lease.target();
     let first = tokio::select! {
         first = pieces.next() => first,
-        () = lease.cut().cancelled() => return Err(heard.calm(Sent::Again(leaving(target)))),
+        () = lease.cut().cancelled() => return Err(heard.calm(Unbegun::Again(leaving(target)))),
     };
     match first {
         Some(Err(error)) if is_leaving(shared, lease) => {
             tracing::debug!(%error, "the model left before its first word");
-            Err(heard.calm(Sent::Again(leaving(target))))
+            Err(heard.calm(Unbegun::Again(leaving(target))))
         }
         Some(Err(error)) => {
             heard.failed = upstream::is_its_fault(&error);
-            Err(Sent::Refused(upstream::unsent(target, &error)))
+            Err(Unbegun::Refused(upstream::unsent(target, &error)))
         }
         first => Ok(first),
     }

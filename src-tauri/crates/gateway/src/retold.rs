@@ -200,7 +200,7 @@ pub(super) async fn answer(
     }
     let first = match first(shared, &mut pieces, &lease, &mut heard).await {
         Ok(first) => first,
-        Err(sent) => return sent,
+        Err(unbegun) => return unbegun.into(),
     };
     let pieces = futures_util::stream::iter(first).chain(pieces).boxed();
     let mut response = Response::new(Body::empty());
