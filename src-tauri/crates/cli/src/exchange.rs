@@ -221,6 +221,7 @@ fn kind_row(kind: &KeptKind) -> Vec<String> {
         Kept::Gaps => "answers with gaps",
         Kept::Samples => "samples of traces",
         Kept::Minutes => "minutes of traces",
+        Kept::Requests => "records of requests",
     };
     vec![
         name.to_owned(),
