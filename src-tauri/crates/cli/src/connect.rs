@@ -51,16 +51,17 @@ pub async fn run(arguments: Connect, output: &Output) -> Result<u8, ApiError> {
         return Ok(0);
     }
     let asked = Call::Connect { app: app.clone(), model: model.clone(), small: small.clone() };
-    let connection = match session.call(asked).await? {
-        Reply::Connection { connection } => connection,
-        other => return Err(unexpected(&other)),
-    };
+    let mut connection = connected(&session, asked.clone()).await?;
     let mut change = None;
     if write || dry_run {
         // What was seen by the call before: whoever writes in between is not written over.
         let digest = connection.change.as_ref().map(|change| change.digest.clone());
         let call = Call::ConnectWrite { app: app.clone(), model: model.clone(), small, digest, dry_run };
-        change = Some(file_call(&session, call).await?);
+        let done = file_call(&session, call).await?;
+        if done.written {
+            connection = connected(&session, asked).await?;
+        }
+        change = Some(done);
     }
     let report = match test {
         true => Some(tested(&session, app, model).await?),
@@ -116,6 +117,13 @@ fn standing(app: &AppView) -> String {
         (Some(FileState::Differs | FileState::NoFile), _) => "not set up".into(),
         (Some(FileState::Refused), _) => "its file cannot be changed".into(),
         (None, _) => "lines to copy".into(),
+    }
+}
+
+async fn connected(session: &Session, call: Call) -> Result<Connection, ApiError> {
+    match session.call(call).await? {
+        Reply::Connection { connection } => Ok(connection),
+        other => Err(unexpected(&other)),
     }
 }
 

@@ -3,6 +3,8 @@
 use super::{
     cut::{Cut, Why},
     heard::Heard,
+    record::{self, Record},
+    tally::Tally,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, stream::BoxStream};
@@ -34,6 +36,8 @@ pub(super) struct Answer {
     /// Runs once it shall be cut and stands in the middle of an event.
     patience: Option<Pin<Box<Sleep>>>,
     heard: Heard,
+    tally: Tally,
+    record: Record,
     _lease: Lease,
 }
 
@@ -44,10 +48,22 @@ impl Answer {
         lease: Lease,
         cut: Cut,
         heard: Heard,
+        record: Record,
     ) -> Self {
         let cancelled = Box::pin(lease.cut().clone().cancelled_owned());
         let pieces = Some(Box::pin(pieces) as Pieces);
-        Self { ahead: Some(first), pieces, cut, cancelled, patience: None, heard, _lease: lease }
+        let tally = Tally::default();
+        Self {
+            ahead: Some(first),
+            pieces,
+            cut,
+            cancelled,
+            patience: None,
+            heard,
+            tally,
+            record,
+            _lease: lease,
+        }
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<reqwest::Result<Bytes>>> {
@@ -96,6 +112,7 @@ impl Answer {
         self.pieces = None;
         self.heard.excused |= why == Why::Switched;
         self.heard.failed |= why == Why::Broken;
+        self.record.failed(&why.refusal());
         Poll::Ready(Some(match self.cut.last_event(why) {
             Some(event) => Ok(event),
             None => Err(io::Error::other("the answer was cut")),
@@ -120,6 +137,10 @@ impl Stream for Answer {
                 let piece = this.gathered(piece, context);
                 this.heard.last = Instant::now();
                 this.cut.passed(&piece);
+                let events = this.tally.passed(&piece);
+                if events > 0 {
+                    this.record.passed(events);
+                }
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -130,6 +151,8 @@ impl Stream for Answer {
             Poll::Ready(None) if this.cut.is_unfinished() => this.end(Why::Broken),
             Poll::Ready(None) => {
                 this.pieces = None;
+                let (usage, finish) = this.tally.end(this.cut.is_stream());
+                this.record.done(usage, finish.as_ref().map(record::word));
                 Poll::Ready(None)
             }
         }

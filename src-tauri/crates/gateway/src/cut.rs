@@ -49,6 +49,10 @@ impl Cut {
         Self { events, tail: Vec::new() }
     }
 
+    pub fn is_stream(&self) -> bool {
+        self.events.is_some()
+    }
+
     /// Takes note of a piece that is passed on.
     pub fn passed(&mut self, piece: &[u8]) {
         let piece = &piece[piece.len().saturating_sub(TAIL)..];

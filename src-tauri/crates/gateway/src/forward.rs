@@ -10,6 +10,7 @@ use super::{
     headers,
     heard::Heard,
     pieces::Pieces,
+    record::Record,
     refusal::{self, Refusal},
     retold,
     splice::{self, Named},
@@ -75,6 +76,13 @@ impl Wording {
         }
     }
 
+    fn streams(&self) -> bool {
+        match self {
+            Self::Own { named, .. } => named.streams,
+            Self::Chat { question, .. } => question.streams(),
+        }
+    }
+
     /// Who speaks in a stream before the answer does. `None`: no stream is wanted.
     fn voice(&self, path: &str) -> Option<Voice> {
         match self {
@@ -93,6 +101,7 @@ struct Asking {
     since: Instant,
     /// It has a lease and is on its way.
     sent: Arc<AtomicBool>,
+    record: Record,
 }
 
 /// How a request has fared so far.
@@ -113,8 +122,27 @@ pub(super) async fn forward(
         return Err(refusal::wrong_method(&method, uri.path()));
     }
     let onward = Onward::new(&uri, &headers)?;
+    let record = Record::begin(&shared.recorder, onward.api_path());
+    let answer = match read(shared, onward, &headers, body, record.clone()).await {
+        Ok(asking) => asking.answer().await,
+        Err(refusal) => Err(refusal),
+    };
+    if let Err(refusal) = &answer {
+        record.failed(refusal);
+    }
+    answer
+}
+
+/// What is asked, once its body is here.
+async fn read(
+    shared: Shared,
+    onward: Onward,
+    headers: &HeaderMap,
+    body: Body,
+    record: Record,
+) -> Result<Asking, Refusal> {
     let body = body::read(body, &shared.bodies).await?;
-    let body = match Coding::of(&headers)? {
+    let body = match Coding::of(headers)? {
         Some(coding) => coding.unpacked(body, &shared.bodies).await?,
         None => body,
     };
@@ -123,11 +151,12 @@ pub(super) async fn forward(
             let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
             (onward.translated(), Wording::Chat { question, teller, late_system: AtomicBool::new(true) })
         }
-        None => (onward, Wording::Own { named: splice::find(&headers, &body)?, body }),
+        None => (onward, Wording::Own { named: splice::find(headers, &body)?, body }),
     };
     let asked = Asked::new(wording.model());
+    record.asks(wording.model(), wording.streams());
     let sent = Arc::default();
-    Asking { shared, onward, wording, asked, since: Instant::now(), sent }.answer().await
+    Ok(Asking { shared, onward, wording, asked, since: Instant::now(), sent, record })
 }
 
 impl Asking {
@@ -136,10 +165,16 @@ impl Asking {
         let mut course = Course::default();
         loop {
             let since = Instant::now();
-            let lease = match &voice {
-                None => self.take().await,
-                Some(voice) => {
-                    let mut taking = self.take();
+            let mut taking = self.take();
+            let at_once = (&mut taking).now_or_never();
+            let lease = match (at_once, &voice) {
+                (Some(lease), _) => lease,
+                (None, None) => {
+                    self.record.waits(&self.shared.leases.waits_for(&self.asked));
+                    taking.await
+                }
+                (None, Some(voice)) => {
+                    self.record.waits(&self.shared.leases.waits_for(&self.asked));
                     match timeout_at(self.since + HEADERS_LIMIT, &mut taking).await {
                         Ok(lease) => lease,
                         Err(_) => return Ok(self.early(taking, course, since, voice.clone())),
@@ -161,6 +196,7 @@ impl Asking {
             asked: self.asked.clone(),
             sent: self.sent.clone(),
         };
+        let record = self.record.clone();
         let work = async move {
             let mut next = (taking, since);
             loop {
@@ -173,6 +209,7 @@ impl Asking {
                 next = (self.take(), Instant::now());
             }
         };
+        let work = async move { work.await.inspect_err(|refusal| record.failed(refusal)) };
         early::answer(work.boxed(), voice, waiting, name.as_deref())
     }
 
@@ -217,6 +254,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
             }
         }
     };
+    asking.record.leased(&shared.leases, &lease, waited, governed.as_deref());
     let mut heard = Heard::new(&shared.leases, &target.server);
     let cut = lease.cut().clone();
     let mut resent = 0;
@@ -256,13 +294,17 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     if let Some(refusal) = upstream::redirected(&target, &answer) {
         return Sent::Refused(refusal);
     }
+    asking.record.answers(status);
     let mut headers = HeaderMap::new();
+    asking.record.tell(&mut headers);
     told::asked(&mut headers, wording.model(), lease.role());
     told::answered(&mut headers, &lease, waited, governed.as_deref().unwrap_or_default());
     match wording {
-        Wording::Own { .. } => handed_on(shared, answer, headers, &path, lease, heard).await,
+        Wording::Own { .. } => handed_on(asking, answer, headers, &path, lease, heard).await,
         Wording::Chat { question, teller, late_system } => {
-            match retold::answer(shared, answer, headers, &**question, teller, lease, heard).await {
+            match retold::answer(shared, answer, headers, &**question, teller, lease, heard, &asking.record)
+                .await
+            {
                 Sent::Refused(why)
                     if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>
                 {
@@ -276,7 +318,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
 
 /// The server's answer in its own words.
 async fn handed_on(
-    shared: &Shared,
+    asking: &Asking,
     answer: reqwest::Response,
     told: HeaderMap,
     path: &str,
@@ -292,9 +334,10 @@ async fn handed_on(
     headers.extend(told);
     let cut = Cut::new(path, response.headers(), status);
     let mut pieces = answer.bytes_stream();
-    match first(shared, &mut pieces, &lease, &mut heard).await {
+    match first(&asking.shared, &mut pieces, &lease, &mut heard).await {
         Ok(first) => {
-            *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard));
+            let record = asking.record.clone();
+            *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard, record));
             Sent::Answer(response)
         }
         Err(sent) => sent,

@@ -21,11 +21,13 @@ mod listing;
 mod names_tests;
 mod path;
 mod pieces;
+mod record;
 mod refusal;
 mod retold;
 mod splice;
 #[cfg(test)]
 mod switch_tests;
+mod tally;
 mod teller;
 #[cfg(test)]
 mod tests;
@@ -42,12 +44,19 @@ mod waiting_tests;
 use crate::door::{ConnectionLimits, Guard, Listener};
 use axum::{
     Json, Router,
-    extract::FromRef,
+    extract::{FromRef, State},
+    http::{
+        HeaderMap, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, CONTENT_TYPE},
+    },
     middleware,
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
+use pilothouse_records::{MetricsPage, Recorder};
+use refusal::Refusal;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 
@@ -60,6 +69,8 @@ struct Shared {
     lines: here::Lines,
     /// Answers that programs may go on from.
     kept: translated::Kept,
+    recorder: Recorder,
+    metrics: Option<MetricsPage>,
 }
 
 impl FromRef<Shared> for translated::Kept {
@@ -74,12 +85,20 @@ pub struct Gateway(Listener);
 impl Gateway {
     /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
     /// port_taken, internal.
-    pub async fn start(port: u16, hosts: &[String], leases: Leases) -> Result<Self, ApiError> {
+    pub async fn start(
+        port: u16,
+        hosts: &[String],
+        leases: Leases,
+        recorder: Recorder,
+        metrics: Option<MetricsPage>,
+    ) -> Result<Self, ApiError> {
         let shared = Shared {
             leases,
             bodies: body::Budget::new(body::BUDGET),
             lines: here::Lines::default(),
             kept: Default::default(),
+            recorder,
+            metrics,
         };
         let bound = Listener::bind(port, "gateway.port").await?;
         let guard = Guard::with_hosts(hosts, "gateway.hosts");
@@ -109,11 +128,31 @@ fn router(shared: Shared, guard: Guard) -> Router {
             .route(&format!("{root}/responses/{{id}}/input_items"), get(translated::input_items));
     }
     router
+        .route("/metrics", get(metrics))
         .method_not_allowed_fallback(refusal::no_such_method)
         .fallback(forward::forward)
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
         .layer(middleware::from_fn(refusal::in_the_clients_words))
         .with_state(shared)
+}
+
+/// What scrapers read, for whoever shows the token for it. A closed page is one that is not there.
+async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Result<Response, Refusal> {
+    let page = shared.metrics.filter(MetricsPage::is_open);
+    let page = page.ok_or_else(|| refusal::unknown_path("GET", "/metrics"))?;
+    let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    if !page.admits(shown.strip_prefix(b"Bearer ").unwrap_or_default()) {
+        let text = "The metrics want a token: `Authorization: Bearer …`. `pilothouse settings get gateway.metrics` says where it lies.";
+        return Err(Refusal::new(StatusCode::UNAUTHORIZED, "wrong_token", text));
+    }
+    let text = page.text().map_err(|error| {
+        Refusal::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            format!("The metrics cannot be written: {error}."),
+        )
+    })?;
+    Ok(([(CONTENT_TYPE, MetricsPage::CONTENT_TYPE)], text).into_response())
 }
 
 /// That the address answers, as llama-server says it. Whether a model does is another question.

@@ -6,6 +6,7 @@ use super::{
     forward::{Sent, first},
     headers,
     heard::Heard,
+    record::{self, Record},
     refusal::Refusal,
     teller::Teller,
     told,
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream::BoxStream};
 use pilothouse_dialects::{
     Question, Refused,
-    chat::{Chunk, Reader, told_error},
+    chat::{Chunk, Reader, Usage, told_error},
 };
 use pilothouse_leases::Lease;
 use std::{
@@ -52,18 +53,48 @@ pub(super) struct Retold {
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     beats: Interval,
     heard: Heard,
+    record: Record,
+    figures: Figures,
     _lease: Lease,
 }
 
+/// What an answer says of itself at its end.
+#[derive(Default)]
+struct Figures {
+    usage: Option<Usage>,
+    finish: Option<String>,
+}
+
+impl Figures {
+    fn note(&mut self, chunks: &[Chunk]) {
+        for chunk in chunks {
+            if let Some(newer) = &chunk.usage {
+                self.usage.get_or_insert_default().update(newer);
+            }
+            if let Some(finish) = &chunk.finish {
+                self.finish = Some(record::word(finish));
+            }
+        }
+    }
+}
+
 impl Retold {
-    pub fn new(pieces: Pieces, is_stream: bool, teller: Teller, lease: Lease, heard: Heard) -> Self {
+    pub fn new(
+        pieces: Pieces,
+        is_stream: bool,
+        teller: Teller,
+        lease: Lease,
+        heard: Heard,
+        record: Record,
+    ) -> Self {
         let cancelled = Box::pin(lease.cut().clone().cancelled_owned());
         let mut beats = tokio::time::interval(BEAT);
         beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
         // The first one would be due at once.
         beats.reset();
         let reader = Reader::new(is_stream);
-        Self { pieces: Some(pieces), reader, teller, cancelled, beats, heard, _lease: lease }
+        let figures = Figures::default();
+        Self { pieces: Some(pieces), reader, teller, cancelled, beats, heard, record, figures, _lease: lease }
     }
 
     /// What this piece, or the end (`None`), makes the client hear. Empty: nothing yet.
@@ -77,15 +108,28 @@ impl Retold {
             }
             None => self.reader.finish(),
         };
+        if let Ok(chunks) = &read {
+            self.record.told(chunks);
+            self.figures.note(chunks);
+        }
         match read {
-            Ok(chunks) if !is_end => self.teller.take(&chunks),
+            Ok(chunks) if !is_end => {
+                let said = self.teller.take(&chunks);
+                match self.reader.failure() {
+                    Some(why) => [said, self.fail(why.into())].concat().into(),
+                    None => said,
+                }
+            }
             Ok(chunks) => {
                 self.pieces = None;
                 let last = self.teller.take(&chunks);
                 let end = if self.reader.is_finished() {
+                    let Figures { usage, finish } = std::mem::take(&mut self.figures);
+                    self.record.done(usage, finish);
                     self.teller.end()
                 } else {
                     self.heard.failed = true;
+                    self.record.failed(&Why::Broken.refusal());
                     self.teller.fail(&Why::Broken.refusal())
                 };
                 [last, end].concat().into()
@@ -98,6 +142,7 @@ impl Retold {
     fn fail(&mut self, why: Refusal) -> Bytes {
         self.pieces = None;
         self.heard.failed |= why.status.is_server_error();
+        self.record.failed(&why);
         self.teller.fail(&why)
     }
 }
@@ -140,6 +185,7 @@ pub(super) async fn answer(
     teller: &Teller,
     lease: Lease,
     mut heard: Heard,
+    record: &Record,
 ) -> Sent {
     let (status, is_stream) = (answer.status(), headers::is_event_stream(answer.headers()));
     let retry_after = answer.headers().get(RETRY_AFTER).cloned();
@@ -162,10 +208,10 @@ pub(super) async fn answer(
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(question.content_type()));
         told::streams(response.headers_mut());
         *response.body_mut() =
-            Body::from_stream(Retold::new(pieces, is_stream, teller.clone(), lease, heard));
+            Body::from_stream(Retold::new(pieces, is_stream, teller.clone(), lease, heard, record.clone()));
     } else {
         let whole = tokio::select! {
-            whole = whole(pieces, is_stream, teller) => whole,
+            whole = whole(pieces, is_stream, teller, record) => whole,
             () = lease.cut().cancelled() => return heard.calm(Sent::Refused(Why::Switched.refusal())),
         };
         match whole {
@@ -182,17 +228,35 @@ pub(super) async fn answer(
 }
 
 /// The whole answer as a document of the client's dialect. Refusals: what the server says instead, or that it broke off.
-pub(super) async fn whole(mut pieces: Pieces, is_stream: bool, teller: &Teller) -> Result<Bytes, Refusal> {
-    let mut reader = Reader::new(is_stream);
+async fn whole(
+    mut pieces: Pieces,
+    is_stream: bool,
+    teller: &Teller,
+    record: &Record,
+) -> Result<Bytes, Refusal> {
+    let (mut reader, mut figures) = (Reader::new(is_stream), Figures::default());
+    let mut note = |chunks: &[Chunk]| {
+        teller.note(chunks);
+        record.told(chunks);
+        figures.note(chunks);
+    };
     while let Some(piece) = pieces.next().await {
         let bytes = piece.map_err(|error| {
             tracing::debug!(%error, "an answer broke off");
             Why::Broken.refusal()
         })?;
-        teller.note(&read(reader.take(&bytes))?);
+        note(&read(reader.take(&bytes))?);
+        if let Some(why) = reader.failure() {
+            return Err(why.into());
+        }
     }
-    teller.note(&read(reader.finish())?);
-    if reader.is_finished() { teller.whole() } else { Err(Why::Broken.refusal()) }
+    note(&read(reader.finish())?);
+    if !reader.is_finished() {
+        return Err(Why::Broken.refusal());
+    }
+    let document = teller.whole()?;
+    record.done(figures.usage, figures.finish);
+    Ok(document)
 }
 
 fn read(chunks: Result<Vec<Chunk>, Refused>) -> Result<Vec<Chunk>, Refusal> {

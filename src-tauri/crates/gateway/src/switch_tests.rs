@@ -87,6 +87,8 @@ impl Scene {
             bodies: body::Budget::new(1 << 20),
             lines: Default::default(),
             kept: Default::default(),
+            recorder: pilothouse_records::Recorder::new(0).0,
+            metrics: None,
         };
         Self { leases, gateway: router(shared, Guard::new()) }
     }

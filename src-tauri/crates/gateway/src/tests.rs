@@ -90,6 +90,8 @@ impl Before {
             bodies: body::Budget::new(budget),
             lines: Default::default(),
             kept: Default::default(),
+            recorder: pilothouse_records::Recorder::new(0).0,
+            metrics: None,
         };
         let gateway = router(shared, Guard::new());
         Self { gateway, serving }

@@ -77,8 +77,9 @@ impl OpenRecord {
         self.live.told.fetch_add(more, Relaxed);
     }
 
-    /// Ends it. What `change` leaves under way is done; what nobody counted is what the events told, as an estimate.
-    pub fn end(self, change: impl FnOnce(&mut RequestRecord)) {
+    /// Ends it; later calls change nothing. What `change` leaves under way is done; what nobody counted is what the events told, as
+    /// an estimate.
+    pub fn end(&self, change: impl FnOnce(&mut RequestRecord)) {
         self.finish(change);
     }
 

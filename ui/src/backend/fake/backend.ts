@@ -15,6 +15,7 @@ import { planRun } from './bench-plans';
 import { benchSteps, finishedRuns } from './bench-steps';
 import { eventsOf } from './events';
 import { FakeAnswers } from './answers';
+import { FakeApps } from './connect';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
 import { Pace } from './pace';
@@ -45,6 +46,7 @@ const PHASES: SwitchPhase[] = [
 
 export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
+  readonly #apps = new FakeApps();
   #runs: Run[];
   #switch = 0;
   #bench = 0;
@@ -180,6 +182,12 @@ export class FakeBackend implements Backend, Host {
         return { reply: 'switches', switches: pastSwitches(this.#snapshot, Date.now()) };
       case 'events':
         return eventsOf(call, this.#snapshot.notices, Date.now());
+      case 'apps':
+      case 'connect':
+      case 'connect_write':
+      case 'connect_undo':
+      case 'connect_test':
+        return this.#apps.answer(call, Date.now());
       case 'traffic':
       case 'traffic_record':
       case 'traffic_totals':

@@ -12,6 +12,7 @@ use serde_json::Value;
 pub struct Reader {
     way: Way,
     finished: bool,
+    failure: Option<Refused>,
 }
 
 #[derive(Debug)]
@@ -25,11 +26,12 @@ impl Reader {
     /// `is_stream`: it comes as events (`text/event-stream`); else as one document, which some servers send all the same.
     pub fn new(is_stream: bool) -> Self {
         let way = if is_stream { Way::Events(Splitter::default()) } else { Way::Document(vec![]) };
-        Self { way, finished: false }
+        Self { way, finished: false, failure: None }
     }
 
     /// What these bytes say. Errors: an error that the server tells in the stream (502, or its own status), or what is no answer.
-    /// Nothing can follow an error.
+    /// Where something was said before it in the same bytes, that is returned, and the error is [`Reader::failure`]. Nothing can
+    /// follow an error.
     pub fn take(&mut self, bytes: &[u8]) -> Result<Vec<Chunk>, Refused> {
         match &mut self.way {
             Way::Document(document) => {
@@ -70,6 +72,19 @@ impl Reader {
         self.finished
     }
 
+    /// The error behind what was returned last.
+    pub fn failure(&mut self) -> Option<Refused> {
+        self.failure.take()
+    }
+
+    fn fails(&mut self, said: Vec<Chunk>, why: Refused) -> Result<Vec<Chunk>, Refused> {
+        if said.is_empty() {
+            return Err(why);
+        }
+        self.failure = Some(why);
+        Ok(said)
+    }
+
     fn read(&mut self, events: &[Event]) -> Result<Vec<Chunk>, Refused> {
         let mut chunks = vec![];
         for event in events {
@@ -80,13 +95,13 @@ impl Reader {
             }
             let Ok(said) = serde_json::from_str::<Value>(data) else {
                 if event.name == "error" {
-                    return Err(Refused::new(502, "server_error", data));
+                    return self.fails(chunks, Refused::new(502, "server_error", data));
                 }
                 // Something of a newer server.
                 continue;
             };
             if let Some(refused) = told_error(&said) {
-                return Err(refused);
+                return self.fails(chunks, refused);
             }
             if let Some(chunk) = Chunk::read(&said) {
                 self.finished |= chunk.finish.is_some();
@@ -131,6 +146,9 @@ mod tests {
                 chunks.extend(reader.take(piece)?);
             }
             chunks.extend(reader.finish()?);
+            if let Some(failure) = reader.failure() {
+                return Err(failure);
+            }
             Ok(chunks.iter().map(|chunk| chunk.text.as_str()).collect())
         };
         (all(), reader.is_finished())
@@ -180,6 +198,10 @@ mod tests {
                 (status, code, message)
             );
         }
+        let mut reader = Reader::new(true);
+        let both = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"error\":\"gone\"}\n\n";
+        assert_eq!(reader.take(both.as_bytes()).unwrap()[0].text, "a", "what was said before it is not lost");
+        assert_eq!(reader.failure().unwrap().message, "gone");
         assert_eq!(read("<html>", false).0.unwrap_err().status, 502);
         assert_eq!(read("{\"error\":\"x\"}", false).0.unwrap_err().message, "x");
     }

@@ -12,6 +12,7 @@ use crate::{
 use pilothouse_domain::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// A line, or a whole document: only what is said is written.
 #[derive(Debug, Default, Serialize)]
@@ -199,7 +200,10 @@ impl Answer for Teller {
             self.finish.clone_from(&chunk.finish);
         }
         // A refusal of the model's is its answer.
-        let said = [chunk.text.as_str(), &chunk.refusal].concat();
+        let said = match chunk.refusal.as_str() {
+            "" => Cow::Borrowed(chunk.text.as_str()),
+            refusal => Cow::Owned([&chunk.text, refusal].concat()),
+        };
         if !self.streams {
             self.text.push_str(&said);
             self.thoughts.push_str(&chunk.thoughts);

@@ -4,7 +4,7 @@ use super::{
     LINES,
     answer::{self, Teller},
     images, messages,
-    options::{self, Format, Governed, KeepAlive, Options, Think},
+    options::{self, Format, Governed, KeepAlive, Options},
     wire::{self, Wire, some},
     written,
 };
@@ -26,7 +26,7 @@ pub struct Asked {
     tools: Vec<ToolOut>,
     options: Options,
     format: Option<Format>,
-    think: Option<Think>,
+    effort: Option<&'static str>,
     /// How many others are wanted beside each token.
     logprobs: Option<i64>,
     governed: Vec<Governed>,
@@ -135,7 +135,7 @@ fn read(wire: Wire<'_>, way: Way, said: Said) -> Result<Asked, Refused> {
         tools: messages::tools(wire.tools.unwrap_or_default()),
         options,
         format: wire.format.map(Format::read).transpose()?.flatten(),
-        think: wire.think.map(Think::read).transpose()?,
+        effort: wire.think.map(options::effort).transpose()?,
         logprobs: wire.logprobs.unwrap_or_default().then_some(top),
         governed,
     })
@@ -168,7 +168,7 @@ impl Asked {
         for part in said.iter().flat_map(parts) {
             can_see(part, speaks)?;
         }
-        let mut same = self.options.same(speaks.kind);
+        let mut same = self.options.same(speaks);
         if let Some(top) = self.logprobs {
             same.extend(raw("true").map(|raw| ("logprobs", raw)));
             same.extend(raw(&top.to_string()).filter(|_| top > 0).map(|raw| ("top_logprobs", raw)));
@@ -179,7 +179,7 @@ impl Asked {
             max_tokens: self.options.max_tokens,
             stop: self.options.stop.clone(),
             response_format: self.format.as_ref().and_then(|format| format.response_format(speaks.kind)),
-            reasoning_effort: self.think.and_then(|think| think.effort(speaks.kind)).map(str::to_owned),
+            reasoning_effort: self.effort.map(str::to_owned),
             same,
             ..Body::default()
         })
@@ -282,7 +282,7 @@ impl Serialize for Completion<'_> {
         if !asked.options.stop.is_empty() {
             map.serialize_entry("stop", &asked.options.stop)?;
         }
-        for (name, value) in asked.options.same(speaks.kind) {
+        for (name, value) in asked.options.same(*speaks) {
             map.serialize_entry(name, &value)?;
         }
         map.serialize_entry("stream", &true)?;

@@ -1,6 +1,6 @@
 //! `options`, `format`, `think` and `keep_alive`.
 
-use crate::Refused;
+use crate::{Refused, chat::Speaks};
 use pilothouse_domain::server::ServerKind;
 use serde_json::value::RawValue;
 use std::{collections::BTreeMap, time::Duration};
@@ -42,32 +42,23 @@ const LOADING: [&str; 13] = [
     "embedding_only",
 ];
 
-/// Which servers know a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Knows {
-    All,
-    /// Those of this machine: OpenAI's own refuses what it does not know.
-    Local,
-    Llama,
-}
-
-/// Options for one answer: as Ollama calls them, as chat does, and who knows them. Who does not goes without, as Ollama goes
-/// without what it does not know: clients send their defaults of all of them with each request.
-const SAMPLING: [(&str, &str, Knows); 14] = [
-    ("temperature", "temperature", Knows::All),
-    ("top_p", "top_p", Knows::All),
-    ("seed", "seed", Knows::All),
-    ("presence_penalty", "presence_penalty", Knows::All),
-    ("frequency_penalty", "frequency_penalty", Knows::All),
-    ("top_k", "top_k", Knows::Local),
-    ("min_p", "min_p", Knows::Local),
-    ("repeat_penalty", "repeat_penalty", Knows::Local),
-    ("typical_p", "typical_p", Knows::Llama),
-    ("repeat_last_n", "repeat_last_n", Knows::Llama),
-    ("num_keep", "n_keep", Knows::Llama),
-    ("mirostat", "mirostat", Knows::Llama),
-    ("mirostat_tau", "mirostat_tau", Knows::Llama),
-    ("mirostat_eta", "mirostat_eta", Knows::Llama),
+/// Options for one answer: as Ollama calls them, as chat does, and whether only llama-server knows them. Who does not goes without,
+/// as Ollama goes without what it does not know: clients send their defaults of all of them with each request.
+const SAMPLING: [(&str, &str, bool); 14] = [
+    ("temperature", "temperature", false),
+    ("top_p", "top_p", false),
+    ("seed", "seed", false),
+    ("presence_penalty", "presence_penalty", false),
+    ("frequency_penalty", "frequency_penalty", false),
+    ("top_k", "top_k", false),
+    ("min_p", "min_p", false),
+    ("repeat_penalty", "repeat_penalty", false),
+    ("typical_p", "typical_p", true),
+    ("repeat_last_n", "repeat_last_n", true),
+    ("num_keep", "n_keep", true),
+    ("mirostat", "mirostat", true),
+    ("mirostat_tau", "mirostat_tau", true),
+    ("mirostat_eta", "mirostat_eta", true),
 ];
 
 /// How an answer is to be made.
@@ -75,18 +66,16 @@ const SAMPLING: [(&str, &str, Knows); 14] = [
 pub(super) struct Options {
     pub max_tokens: Option<u64>,
     pub stop: Vec<String>,
-    same: Vec<(&'static str, Knows, Box<RawValue>)>,
+    same: Vec<(&'static str, bool, Box<RawValue>)>,
 }
 
 impl Options {
-    /// For a server of this kind, by the names that chat has for them.
-    pub fn same(&self, kind: ServerKind) -> Vec<(&'static str, Box<RawValue>)> {
-        let knows = |who: &Knows| match who {
-            Knows::All => true,
-            Knows::Local => kind != ServerKind::OpenAi,
-            Knows::Llama => kind == ServerKind::LlamaServer,
-        };
-        self.same.iter().filter(|(_, who, _)| knows(who)).map(|(name, _, raw)| (*name, raw.clone())).collect()
+    /// For a server that `speaks` so, by the names that chat has for them.
+    pub fn same(&self, speaks: Speaks) -> Vec<(&'static str, Box<RawValue>)> {
+        let is_llama = speaks.kind == ServerKind::LlamaServer;
+        let known =
+            self.same.iter().filter(|(name, llama_only, _)| (is_llama || !llama_only) && speaks.takes(name));
+        known.map(|(name, _, raw)| (*name, raw.clone())).collect()
     }
 }
 
@@ -126,12 +115,12 @@ pub(super) fn read(
         };
         read.stop.retain(|text| !text.is_empty());
     }
-    for (name, in_chat, who) in SAMPLING {
+    for (name, in_chat, llama_only) in SAMPLING {
         let Some(raw) = said(name) else { continue };
         let value = number(name, raw)?;
         // A seed below zero is Ollama's word for none.
         if name != "seed" || value >= 0.0 {
-            read.same.push((in_chat, who, raw.to_owned()));
+            read.same.push((in_chat, llama_only, raw.to_owned()));
         }
     }
     Ok((read, governed))
@@ -191,43 +180,18 @@ fn seconds_of(text: &str) -> Option<f64> {
     Some(sign * sum)
 }
 
-/// Whether a model is to think.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Think {
-    No,
-    Yes,
-    /// "low", "medium", "high".
-    Level(&'static str),
-    /// As much as it can.
-    Most,
-}
-
-impl Think {
-    pub fn read(raw: &RawValue) -> Result<Self, Refused> {
-        Ok(match raw.get() {
-            "true" => Self::Yes,
-            "false" => Self::No,
-            "\"low\"" => Self::Level("low"),
-            "\"medium\"" => Self::Level("medium"),
-            "\"high\"" => Self::Level("high"),
-            "\"max\"" => Self::Most,
-            other => {
-                let wanted = "true, false, \"low\", \"medium\", \"high\" or \"max\"";
-                return Err(Refused::invalid(format!("`think` is {other}, not {wanted}.")).about("think"));
-            }
-        })
-    }
-
-    /// As an effort. `None`: as the server does by itself. A server of the web that has models which do not think refuses the very
-    /// field, so that only a level is said to it; a plain yes is "medium" to Ollama itself (`ThinkValue.String`).
-    pub fn effort(self, kind: ServerKind) -> Option<&'static str> {
-        match self {
-            Self::No | Self::Yes if kind == ServerKind::OpenAi => None,
-            Self::No => Some("none"),
-            Self::Yes => Some("medium"),
-            Self::Level(level) => Some(level),
-            Self::Most if kind == ServerKind::Ollama => Some("max"),
-            Self::Most => Some("high"),
+/// `think` as an effort; [`Speaks::effort`] says what of it a server is told. A plain yes is "medium" to Ollama itself
+/// (`ThinkValue.String`).
+pub(super) fn effort(think: &RawValue) -> Result<&'static str, Refused> {
+    match think.get() {
+        "false" => Ok("none"),
+        "true" | "\"medium\"" => Ok("medium"),
+        "\"low\"" => Ok("low"),
+        "\"high\"" => Ok("high"),
+        "\"max\"" => Ok("max"),
+        other => {
+            let wanted = "true, false, \"low\", \"medium\", \"high\" or \"max\"";
+            Err(Refused::invalid(format!("`think` is {other}, not {wanted}.")).about("think"))
         }
     }
 }

@@ -37,9 +37,10 @@ pub(super) fn needs_context(app: &App) -> bool {
 
 fn own(app: &App, wanted: &Wanted) -> Vec<&'static str> {
     match app.id {
-        "claude-code" => vec![
+        "claude-code" if wanted.context.is_some() => vec![
             "It compacts a conversation before the context of this model is full. Start Claude Code again afterwards.",
         ],
+        "claude-code" => vec!["Start Claude Code again afterwards."],
         "codex" => vec![
             "It becomes the provider that Codex uses by default. Its web search is off, because that runs at OpenAI.",
         ],

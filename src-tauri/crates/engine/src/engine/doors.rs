@@ -120,7 +120,9 @@ impl Open {
         let before = (self.gateway.is_some(), self.web.is_some());
         let mut refused = Vec::new();
         if let (None, Some(port)) = (&self.gateway, self.gateway_port) {
-            match Gateway::start(port, &self.gateway_hosts, self.inner.leases.clone()).await {
+            let (leases, recorder) = (self.inner.leases.clone(), self.inner.recording.recorder.clone());
+            let metrics = Some(self.inner.metrics.clone());
+            match Gateway::start(port, &self.gateway_hosts, leases, recorder, metrics).await {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }
