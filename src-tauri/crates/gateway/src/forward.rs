@@ -108,15 +108,15 @@ impl From<Unbegun> for Sent {
 }
 
 /// A request that can be sent, as often as it takes.
-struct Asking {
-    shared: Shared,
+pub(super) struct Asking {
+    pub shared: Shared,
     onward: Onward,
     wording: Wording,
     asked: Asked,
     since: Instant,
     /// It has a lease and is on its way.
     sent: Arc<AtomicBool>,
-    record: Record,
+    pub record: Record,
 }
 
 /// How a request has fared so far.
@@ -317,9 +317,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     match wording {
         Wording::Own { .. } => handed_on(asking, answer, headers, &path, lease, heard).await,
         Wording::Chat { question, teller, late_system } => {
-            match retold::answer(shared, answer, headers, &**question, teller, lease, heard, &asking.record)
-                .await
-            {
+            match retold::answer(asking, answer, headers, &**question, teller, lease, heard).await {
                 Sent::Refused(why)
                     if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>
                 {
