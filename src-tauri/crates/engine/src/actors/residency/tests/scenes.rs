@@ -280,6 +280,63 @@ async fn what_others_have_loaded_stays_and_a_dry_run_does_nothing() {
     assert_eq!(scene.held(), ["b", "c", "d", "e"]);
 }
 
+/// The plan, the dry run and the real thing, in the same words, before anything is disturbed. `a` is in memory, and ours.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_cannot_be_given_with_a_load_is_refused_alike_by_plan_dry_run_and_the_real_thing() {
+    use pilothouse_domain::{anatomy::KvType, model::LoadSettings};
+    let with = |context, parallel, kv_type| LoadSettings { context, parallel, kv_type };
+    let kv = Some(KvType::Q8_0);
+    let cases: [(&[(&str, LoadSettings)], Option<&str>); 8] = [
+        (&[("d", with(None, None, None))], None),
+        (&[("d", with(Some(2048), None, None))], None),
+        (&[("d", with(None, Some(2), None))], Some("number of requests at a time")),
+        (&[("d", with(None, None, kv))], Some("KV type")),
+        (&[("b", with(None, None, None)), ("d", with(None, None, kv))], Some("KV type")),
+        // Of two the one whose server is looked at first, whatever their roles.
+        (
+            &[("d", with(None, None, kv)), ("b", with(None, Some(4), None))],
+            Some("number of requests at a time"),
+        ),
+        // It would have to be loaded again for it.
+        (&[("a", with(None, None, kv))], Some("KV type")),
+        (
+            &[("a", with(Some(4096), None, None)), ("e", with(None, Some(1), None))],
+            Some("number of requests at a time"),
+        ),
+    ];
+    for (roles, refused) in cases {
+        let (scene, one, two) = two(100).await;
+        let before = there(&scene);
+        let wanted = roles.iter().enumerate().map(|(number, (model, with))| {
+            let mut wanted = scene.role(&format!("role-{number}"), model);
+            wanted.held.with = *with;
+            wanted
+        });
+        let aim = Aim::Roles { scene: Some("S".into()), roles: wanted.collect() };
+        let plan = scene.residency.plan(aim.clone()).await.unwrap();
+        let dry = scene.residency.apply(aim.clone(), false, true).await;
+        let calls = (one.loads() + two.loads(), one.unloads() + two.unloads());
+        let real = scene.residency.apply(aim, false, false).await;
+        let Some(words) = refused else {
+            assert!(
+                plan.refusal.is_none() && dry.is_ok() && committed(&real),
+                "{roles:?}: {plan:?} {real:?}"
+            );
+            continue;
+        };
+        let error = real.unwrap_err();
+        assert_eq!(
+            (error.code, error.message.contains(words)),
+            (ErrorCode::Unsupported, true),
+            "{roles:?}: {error:?}"
+        );
+        assert_eq!((plan.refusal.as_ref(), dry.as_ref()), (Some(&error), Err(&error)), "{roles:?}");
+        assert_eq!((plan.fits, plan.steps.len()), (Some(false), 0), "{roles:?}");
+        assert_eq!(calls, (one.loads() + two.loads(), one.unloads() + two.unloads()), "{roles:?}");
+        assert_eq!(there(&scene), before, "{roles:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn equal_scenes_join_and_an_unequal_wish_takes_over() {
     let (scene, one, two) = two(100).await;
