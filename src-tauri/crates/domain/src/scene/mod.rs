@@ -8,7 +8,7 @@ mod view;
 pub use judge::{Knowledge, scene_views};
 pub use view::{
     Arranging, Held, OnRequest, RoleView, SceneOffer, ScenePlan, ScenePlanStep, SceneReport, SceneView,
-    UndoView,
+    SmallerRole, UndoView, hint_of,
 };
 
 use crate::{

@@ -82,7 +82,8 @@ pub(super) fn circumstances(
         };
         let bytes = bytes.filter(|_| !snapshot.is_remote(&model.server));
         let (with, load_s, roles) = (target.with, target.load_s, target.roles.clone());
-        wanted.push(Piece { model, with, bytes, load_s, in_memory, roles });
+        let held_bytes = holds(&model).filter(|_| in_memory == InMemory::Otherwise);
+        wanted.push(Piece { model, with, bytes, held_bytes, load_s, in_memory, roles });
     }
     let stays = |model: &ModelRef| {
         order.targets.iter().any(|target| target.model.reference() == *model)
@@ -164,6 +165,7 @@ pub(in crate::actors::residency) fn plan_view(
     let mut view = ScenePlan {
         fits: None,
         refusal: None,
+        shortfall_bytes: None,
         offers: vec![],
         steps: vec![],
         role_bytes,
@@ -219,19 +221,21 @@ fn refused(
         match (offer.unload, offer.roles.as_slice()) {
             (Some(model), _) => {
                 let what = format!("Unload {} first", title(&model));
-                all.push(SceneOffer { what, without_role: None, unload: Some(model), frees_bytes, enough });
+                let unload = Some(model);
+                all.push(SceneOffer { what, without_role: None, unload, smaller: None, frees_bytes, enough });
             }
             // Two roles with one model: leaving one of them out frees nothing.
             (None, [role]) => {
                 let what = format!("Without {role}");
                 let without_role = Some(role.clone());
-                all.push(SceneOffer { what, without_role, unload: None, frees_bytes, enough });
+                all.push(SceneOffer { what, without_role, unload: None, smaller: None, frees_bytes, enough });
             }
             (None, _) => {}
         }
     }
     let refusal = Some(too_much.error(&order.purpose.title(around)));
-    ScenePlan { fits: Some(false), refusal, offers: all, ..view }
+    let shortfall_bytes = Some(too_much.short_bytes);
+    ScenePlan { fits: Some(false), refusal, shortfall_bytes, offers: all, ..view }
 }
 
 fn step(snapshot: &Snapshot, now: &Circumstances, one: &Move) -> ScenePlanStep {
@@ -246,7 +250,11 @@ fn step(snapshot: &Snapshot, now: &Circumstances, one: &Move) -> ScenePlanStep {
         Move::Unload(model) => {
             let leaver = now.leaves.iter().chain(now.spare.iter().map(|spare| &spare.leaver));
             let bytes = leaver.filter(|one| one.model == *model).find_map(|one| one.bytes);
-            (Some(model), bytes.or_else(|| piece(model).and_then(|piece| piece.bytes)), None)
+            (
+                Some(model),
+                bytes.or_else(|| piece(model).and_then(|piece| piece.held_bytes.or(piece.bytes))),
+                None,
+            )
         }
     };
     ScenePlanStep {
