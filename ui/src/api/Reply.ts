@@ -23,6 +23,7 @@ import type { OwnerTables } from "./OwnerTables";
 import type { ParallelReport } from "./ParallelReport";
 import type { PastSwitch } from "./PastSwitch";
 import type { RequestRecord } from "./RequestRecord";
+import type { RoleSettings } from "./RoleSettings";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ScenePlan } from "./ScenePlan";
@@ -55,7 +56,11 @@ history?: GaugeHistory,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "scene", report: SceneReport, } | { "reply": "scene_plan", plan: ScenePlan, } | { "reply": "unloaded", unloaded: Array<Active>, 
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "scene", report: SceneReport, } | { "reply": "scene_plan", plan: ScenePlan, } | { "reply": "scene_to_save", name: string, roles: { [key in string]: RoleSettings }, 
+/**
+ * A scene of that name stands there.
+ */
+replaces: boolean, } | { "reply": "unloaded", unloaded: Array<Active>, 
 /**
  * Answers that were cut.
  */
@@ -83,7 +88,15 @@ next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "im
 /**
  * How many the filter lets through altogether.
  */
-total: number, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "apps", apps: Array<AppView>, 
+total: number, } | { "reply": "traffic", 
+/**
+ * Newest first.
+ */
+requests: Array<RequestRecord>, 
+/**
+ * Older ones follow: `before` the last of these.
+ */
+more: boolean, } | { "reply": "traffic_record", record: RequestRecord, } | { "reply": "traffic_totals", totals: TrafficTotals, rates: TokenRates, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "apps", apps: Array<AppView>, 
 /**
  * The gateway without a path.
  */

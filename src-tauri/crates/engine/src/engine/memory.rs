@@ -59,16 +59,22 @@ impl Inner {
                 let aim = self.aim(name, roles).await?;
                 Ok(Reply::ScenePlan { plan: self.planned(aim).await? })
             }
-            Call::SaveScene { name, roles, renames } => {
+            Call::SaveScene { name, roles, renames, dry_run } => {
                 let roles = roles.map_or_else(|| self.roles_in_memory(), Ok)?;
-                self.settings.save_scene(name.trim(), &roles, renames.as_deref())?;
                 let name = name.trim().to_owned();
+                let replaces = self.settings.save_scene(&name, &roles, renames.as_deref(), dry_run)?;
+                if dry_run {
+                    return Ok(Reply::SceneToSave { name, roles, replaces });
+                }
                 self.until_scenes(|scenes| scenes.iter().any(|one| one.name == name && one.roles == roles))
                     .await;
                 Ok(Reply::Done)
             }
-            Call::DeleteScene { name } => {
-                self.settings.delete_scene(&name)?;
+            Call::DeleteScene { name, dry_run } => {
+                self.settings.delete_scene(&name, dry_run)?;
+                if dry_run {
+                    return Ok(Reply::Done);
+                }
                 self.until_scenes(|scenes| scenes.iter().all(|one| one.name != name)).await;
                 Ok(Reply::Done)
             }
