@@ -222,6 +222,11 @@ fn server(snapshot: &Snapshot, view: &ServerView) -> TrayItem {
         let unload = TrayAction::Unload(ModelRef::new(view.id.clone(), name));
         action(&unload, &format!("Unload {title}"), snapshot.bench.is_none())
     }));
+    let copies = snapshot.extra_copies().into_iter();
+    children.extend(copies.filter(|one| one.server == view.id && up && view.abilities.unload).map(|one| {
+        let unload = TrayAction::UnloadCopy(view.id.clone(), one.id.clone());
+        action(&unload, &format!("Unload the extra copy {}", one.id), snapshot.bench.is_none())
+    }));
     submenu(&id("server"), &format!("{} · {state}", view.title), children)
 }
 
@@ -242,6 +247,25 @@ mod tests {
 
     fn texts(items: &[TrayItem]) -> Vec<&str> {
         items.iter().map(|item| item.text.as_str()).collect()
+    }
+
+    #[test]
+    fn a_model_that_is_in_memory_twice_can_be_rid_of_the_extra_copy() {
+        let mut snapshot = snapshot(1);
+        snapshot.servers.iter_mut().for_each(|server| server.abilities.unload = true);
+        let entries = |snapshot: &Snapshot| -> Vec<String> {
+            let ollama = snapshot.servers.iter().find(|server| server.id.as_str() == "ollama").unwrap();
+            let TrayItemKind::Submenu { children } = server(snapshot, ollama).kind else {
+                panic!("no submenu")
+            };
+            children.into_iter().map(|item| item.id).filter(|id| id.starts_with("unload")).collect()
+        };
+        assert_eq!(entries(&snapshot), ["unload:ollama:model-0"]);
+        let twin = crate::model::Instance { id: "model-0:2".into(), ..snapshot.instances[0].clone() };
+        snapshot.instances.push(twin);
+        assert_eq!(entries(&snapshot), ["unload:ollama:model-0", "unload-copy:ollama:model-0:2"]);
+        snapshot.active.as_mut().unwrap().instance = "model-0:2".into();
+        assert_eq!(entries(&snapshot)[1], "unload-copy:ollama:model-0", "the one that answers stays");
     }
 
     #[test]

@@ -35,6 +35,7 @@ impl Residency {
             Request::Unload { model, now, dry_run, reply } => {
                 self.take_out_for_a_person(model, now, dry_run, reply)
             }
+            Request::UnloadCopy { server, instance, reply } => self.take_out_a_copy(server, instance, reply),
             Request::Undo(reply) => self.take_back(reply),
             Request::Pin { model, pinned, reply } => {
                 self.pin(model, pinned);
@@ -116,7 +117,7 @@ impl Residency {
         let (purpose, after) = (order.purpose.clone(), order.after.clone());
         let strays = match purpose {
             // Only what is loaded anew wants the memory of strays.
-            Purpose::Unload(_) | Purpose::Idle(_) => vec![],
+            Purpose::Unload(_) | Purpose::Copy(..) | Purpose::Idle(_) => vec![],
             _ => std::mem::take(&mut self.strays),
         };
         let joined =

@@ -265,3 +265,41 @@ async fn when_memory_runs_short_idle_models_on_request_leave_then_background_rol
     pressure("normal");
     assert!(asks(&scene, "background").await.unwrap().is_ok(), "and it comes back for whoever asks");
 }
+
+/// As LM Studio does it when somebody loads a model that is there.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_somebody_else_has_loaded_leaves_alone_and_the_one_that_answers_stays() {
+    use pilothouse_servers::{LoadRequest, ServerClient};
+    let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10).with_copies();
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
+    scene.switch("a").await.unwrap();
+    one.load_copy(&LoadRequest::usual("a")).await.unwrap();
+    scene.rest(10).await;
+    assert_eq!(scene.held(), ["a", "a:2"]);
+    let (active, roles) = (scene.now().active.clone(), scene.roles());
+    let unload = |instance: &str| scene.residency.unload_copy("one".into(), instance.to_owned());
+    for (instance, code) in
+        [("a", ErrorCode::InvalidCall), ("a:3", ErrorCode::NotFound), ("b", ErrorCode::NotFound)]
+    {
+        assert_eq!(unload(instance).await.unwrap_err().code, code, "{instance}");
+    }
+    one.faults(|faults| faults.unload = failing());
+    unload("a:2").await.unwrap_err();
+    one.faults(|faults| faults.unload = Fault::None);
+    assert_eq!((scene.held(), scene.route()), (vec!["a".to_owned(), "a:2".to_owned()], "a".into()));
+    assert_eq!((scene.now().active.clone(), scene.roles()), (active.clone(), roles.clone()));
+    let switching = scene.click(wanted("b"));
+    scene.rest(1).await;
+    assert_eq!(unload("a:2").await.unwrap_err().code, ErrorCode::Busy);
+    scene.residency.cancel().await.unwrap();
+    let _ = switching.await;
+    // Requests go on meanwhile, and are not cut.
+    let lease = scene.lease().await.unwrap();
+    let unloaded = unload("a:2").await.unwrap();
+    assert!(!lease.cut().is_cancelled());
+    assert_eq!((unloaded.unloaded.len(), unloaded.answers_cut, unloaded.deactivated), (1, 0, None));
+    assert_eq!((scene.held(), scene.route()), (vec!["a".to_owned()], "a".into()));
+    assert_eq!((scene.now().active.clone(), scene.roles()), (active, roles));
+    assert!(scene.now().undo.as_ref().is_none_or(|undo| undo.done != "No model is active"));
+    assert_eq!(unload("a").await.unwrap_err().code, ErrorCode::InvalidCall, "it is the only one now");
+}
