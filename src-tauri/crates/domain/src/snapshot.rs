@@ -154,6 +154,9 @@ pub struct Snapshot {
     #[serde(default)]
     #[ts(type = "string | null")]
     pub restore_at: Option<Timestamp>,
+    /// Models that were active, the newest first, the present one included; a few.
+    #[serde(default)]
+    pub recent: Vec<ModelRef>,
     /// Models that no other takes the memory of.
     #[serde(default)]
     pub pins: Vec<ModelRef>,
@@ -264,6 +267,7 @@ impl Snapshot {
             roles: vec![],
             scenes: vec![],
             restore_at: None,
+            recent: vec![],
             pins: vec![],
             on_request: vec![],
             undo: None,

@@ -16,6 +16,7 @@ mod too_much;
 
 pub use arrangement::{
     Arrangement, ArrangementPlan, Circumstances, InMemory, Kept, Leaver, Move, Piece, Spare, arrange,
+    became_active,
 };
 pub use arrival::{Arrival, UnderWay, arrive};
 pub use bounds::load_limit;

@@ -57,6 +57,11 @@ impl TrayAction {
                 let (server, model) = rest.split_once(':')?;
                 Self::Switch(ModelRef::new(server, model))
             }
+            // A second entry for the same, which needs an id of its own.
+            Some(("recent", rest)) => {
+                let (server, model) = rest.split_once(':')?;
+                Self::Switch(ModelRef::new(server, model))
+            }
             Some(("unload", rest)) => {
                 let (server, model) = rest.split_once(':')?;
                 Self::Unload(ModelRef::new(server, model))

@@ -12,7 +12,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
     notice::Happening,
-    residency::Arrangement,
+    residency::{Arrangement, became_active},
     scene::{ScenePlan, SceneReport},
     switch::{Active, StepTiming, SwitchOutcome},
 };
@@ -163,6 +163,7 @@ impl Residency {
         let pins = std::mem::take(&mut self.holding.pins);
         let had_taken_out = !holding.taken_out.is_empty();
         self.holding = Holding { pins, absent, taken_out: vec![], ..holding };
+        self.note_recent();
         self.strays.extend(strays);
         for late in late {
             self.follow_late(late);
@@ -204,6 +205,13 @@ impl Residency {
                 self.on_snapshot(&self.around.hub.now());
                 self.next_wish();
             }
+        }
+    }
+
+    /// What is active now is offered again once it is not.
+    pub(super) fn note_recent(&mut self) {
+        if let Some(active) = &self.active {
+            became_active(&mut self.holding.recent, &active.reference());
         }
     }
 

@@ -303,3 +303,33 @@ async fn a_copy_that_somebody_else_has_loaded_leaves_alone_and_the_one_that_answ
     assert!(scene.now().undo.as_ref().is_none_or(|undo| undo.done != "No model is active"));
     assert_eq!(unload("a").await.unwrap_err().code, ErrorCode::InvalidCall, "it is the only one now");
 }
+
+#[tokio::test(start_paused = true)]
+async fn models_that_were_active_are_remembered_over_our_end_whether_by_a_switch_or_a_scene() {
+    let memory = Memory::of(100);
+    let one = server("one", &memory).with_model("a", 10).with_model("b", 10).with_model("c", 10);
+    let journal = FakeJournal::default();
+    let names = |scene: &Scene| -> Vec<String> {
+        scene.now().recent.iter().map(|model| model.model.clone()).collect()
+    };
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
+    assert_eq!(names(&scene), Vec::<String>::new());
+    scene.switch("a").await.unwrap();
+    scene.switch("b").await.unwrap();
+    assert_eq!(names(&scene), ["b", "a"]);
+    // What fails was never active.
+    one.faults(|faults| faults.load = failing());
+    scene.switch("c").await.unwrap();
+    assert_eq!(names(&scene), ["b", "a"]);
+    one.faults(|faults| faults.load = Fault::None);
+    scene.apply("Solo", &[("critical", "c")]).await.unwrap();
+    assert_eq!(names(&scene), ["c", "b", "a"]);
+    scene.residency.unload(None, false, false).await.unwrap();
+    assert_eq!(names(&scene), ["c", "b", "a"], "none is active, and they are offered all the same");
+    scene.rest(5).await;
+    scene.residency.shutdown().await;
+    let scene = Scene::start(&[one], &journal).await;
+    assert_eq!(names(&scene), ["c", "b", "a"]);
+    scene.switch("a").await.unwrap();
+    assert_eq!(names(&scene), ["a", "c", "b"]);
+}
