@@ -5,6 +5,7 @@
 export * from './app';
 export * from './bench';
 export * from './comparison';
+export * from './connect';
 export * from './containers';
 export * from './events';
 export * from './gaps';
