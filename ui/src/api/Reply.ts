@@ -83,7 +83,15 @@ next: number | null, } | { "reply": "upload", upload: number, } | { "reply": "im
 /**
  * How many the filter lets through altogether.
  */
-total: number, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "apps", apps: Array<AppView>, 
+total: number, } | { "reply": "traffic", 
+/**
+ * Newest first.
+ */
+requests: Array<RequestRecord>, 
+/**
+ * Older ones follow: `before` the last of these.
+ */
+more: boolean, } | { "reply": "traffic_record", record: RequestRecord, } | { "reply": "traffic_totals", totals: TrafficTotals, rates: TokenRates, } | { "reply": "gauge_history", history: GaugeHistory, } | { "reply": "apps", apps: Array<AppView>, 
 /**
  * The gateway without a path.
  */

@@ -24,4 +24,5 @@ export * from './settings';
 export * from './setup';
 export * from './states';
 export * from './sweep';
+export * from './traffic';
 export * from './whatif';
