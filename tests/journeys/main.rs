@@ -8,6 +8,7 @@ mod address;
 mod command_line;
 mod containers;
 mod crashes;
+mod dialects;
 mod doors;
 mod engine_killed;
 mod first_start;

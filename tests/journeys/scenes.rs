@@ -84,15 +84,27 @@ async fn a_scene_is_applied_shown_answered_by_role_and_alias_and_taken_back() {
     assert_eq!((nothing.code, &nothing.json["error"]["code"]), (Some(4), &json!("not_found")), "{nothing:?}");
 
     // Save what is there, delete it again: comments of the person stay.
+    let text = || std::fs::read_to_string(sandbox.settings_file()).unwrap();
+    let before = text();
+    let dry = sandbox.run(&["scene", "save", "Only one", "--dry-run"]);
+    assert_eq!((dry.code, &dry.json["replaces"]), (Some(0), &json!(false)), "{dry:?}");
+    assert_eq!(dry.json["roles"][0]["model"], EMBEDDED_MODEL, "{dry:?}");
+    assert_eq!(text(), before, "a dry run writes nothing");
     assert_eq!(sandbox.run(&["scene", "save", "Only one"]).code, Some(0));
     let saved = sandbox.run(&["scene", "show", "Only one"]).json;
     assert_eq!(saved["roles"][0]["model"], EMBEDDED_MODEL, "{saved:#}");
+    let before = text();
+    let dry = sandbox.run(&["scene", "delete", "Only one", "--dry-run"]);
+    assert_eq!((dry.code, dry.json["scenes"].as_array().map(Vec::len)), (Some(0), Some(1)), "{dry:?}");
+    assert_eq!(text(), before, "a dry run takes nothing out");
     assert_eq!(sandbox.run(&["scene", "delete", "Only one"]).code, Some(0));
-    let text = std::fs::read_to_string(sandbox.settings_file()).unwrap();
-    assert!(text.contains("[scenes.Hybrid] # for the evening"), "{text}");
-    for unknown in [["scene", "apply", "gone"], ["scene", "show", "gone"], ["scene", "delete", "gone"]] {
-        assert_eq!(sandbox.run(&unknown).code, Some(4), "{unknown:?}");
+    let after = text();
+    assert!(after.contains("[scenes.Hybrid] # for the evening"), "{after}");
+    for unknown in ["apply", "show", "delete"] {
+        assert_eq!(sandbox.run(&["scene", unknown, "gone"]).code, Some(4), "{unknown}");
     }
+    assert_eq!(sandbox.run(&["scene", "delete", "gone", "--dry-run"]).code, Some(4));
+    assert_eq!(sandbox.run(&["scene", "save", "Restore", "--dry-run"]).code, Some(2));
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
 }

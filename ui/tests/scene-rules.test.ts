@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { KvType } from '../src/api/KvType';
 import type { RoleSettings } from '../src/api/RoleSettings';
 import type { ScenePlan } from '../src/api/ScenePlan';
 import {
@@ -382,9 +383,28 @@ describe('a plan', () => {
 
   it('leaves out with a role those that share its model', () => {
     const roles = { critical: role('a'), twin: role('a'), small: role('b') };
-    const offer = { what: 'Without critical', without_role: 'critical', unload: null, frees_bytes: 1, enough: true };
+    const offer = {
+      ...{ what: 'Without critical', without_role: 'critical', unload: null, smaller: null },
+      ...{ frees_bytes: 1, enough: true },
+    };
     expect(Object.keys(taking(offer, roles))).toEqual(['small']);
     expect(Object.keys(taking({ ...offer, without_role: null }, roles))).toEqual(['critical', 'twin', 'small']);
+  });
+
+  it.each<[number | null, KvType | null]>([
+    [8192, null],
+    [null, 'q8_0'],
+    [4096, 'q4_0'],
+  ])('loads one role with less where that is taken: context %s, KV type %s', (context, kv_type) => {
+    const roles = { Critical: { ...role('a'), context: 32768, pinned: true }, small: role('b') };
+    const smaller = { role: 'Critical', context, kv_type };
+    const offer = { what: '', without_role: null, unload: null, smaller, frees_bytes: 1, enough: true };
+    const then = taking(offer, roles);
+    expect(then.small).toEqual(roles.small);
+    expect(then.Critical).toMatchObject({ model: 'a', pinned: true, context: context ?? 32768 });
+    expect(then.Critical?.kv_type).toBe(kv_type ?? undefined);
+    // One that has been taken out meanwhile.
+    expect(taking(offer, { small: role('b') })).toEqual({ small: role('b') });
   });
 
   it.each<[number, number | null, number | null, string]>([

@@ -116,7 +116,7 @@ describe('the editor of a scene', () => {
     const plan = (free: number): Reply => ({
       reply: 'scene_plan',
       plan: {
-        ...{ fits: true, refusal: null, offers: [], steps: [], role_bytes: {}, needed_bytes: 1e9, takes_s: 3 },
+        ...{ fits: true, refusal: null, shortfall_bytes: null, offers: [], steps: [], role_bytes: {}, needed_bytes: 1e9, takes_s: 3 },
         ...{ free_bytes: free, evicted: [], untouched: [] },
       },
     });
@@ -279,6 +279,7 @@ describe('the editor of a scene', () => {
       what: 'Unload Llama 3.2 1B Instruct first',
       without_role: null,
       unload,
+      smaller: null,
       frees_bytes: 1e9,
       enough: true,
     };
@@ -291,7 +292,7 @@ describe('the editor of a scene', () => {
     const none = { steps: [], role_bytes: {}, needed_bytes: null, free_bytes: null, takes_s: null };
     scripted.answers.plan_scene = (): Reply => ({
       reply: 'scene_plan',
-      plan: { ...none, fits: false, refusal, offers: [offer], evicted: [], untouched: [] },
+      plan: { ...none, fits: false, refusal, shortfall_bytes: 1e9, offers: [offer], evicted: [], untouched: [] },
     });
     scripted.answers.unload = (): Reply => ({
       ...{ reply: 'unloaded', unloaded: [], answers_cut: 0, deactivated: null, took_ms: 1, dry_run: false },

@@ -160,8 +160,15 @@ export function poolLeft(roles: Readonly<Roles>, ledger: Ledger, snapshot: Snaps
   return { pool: rest, room: { headroom: ledger.headroom_bytes + freed, reserve: ledger.reserve_bytes } };
 }
 
-/** The roles that remain when an offer is taken. */
+/** The roles as they are when an offer is taken. */
 export function taking(offer: SceneOffer, roles: Readonly<Roles>): Roles {
+  const { smaller } = offer;
+  const changed = smaller === null ? undefined : roles[smaller.role];
+  if (smaller !== null && changed !== undefined) {
+    const context = smaller.context === null ? {} : { context: smaller.context };
+    const kv = smaller.kv_type === null ? {} : { kv_type: smaller.kv_type };
+    return { ...roles, [smaller.role]: { ...changed, ...context, ...kv } };
+  }
   if (offer.without_role === null) return { ...roles };
   const gone = roles[offer.without_role];
   // Two roles with one model share its memory: it is free only without both.

@@ -73,7 +73,7 @@ pub async fn run(arguments: Connect, output: &Output) -> Result<u8, ApiError> {
             (None, None) => vec![shown(&connection)],
             (change, report) => {
                 let change = change.as_ref().map(|change| changed(&connection.app, change));
-                let report = report.as_ref().map(|report| answered(report));
+                let report = report.as_ref().map(answered);
                 change.into_iter().chain(report).collect()
             }
         };

@@ -46,11 +46,17 @@ pub enum Act {
         /// A scene as `scene show --json` prints it; - for standard input.
         #[arg(long, value_name = "FILE")]
         from: Option<PathBuf>,
+        /// Only say what would be written.
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take a scene out of the settings; memory stays as it is.
     Delete {
         #[arg(add = completing::scenes())]
         name: String,
+        /// Only say what would be taken out.
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -100,17 +106,23 @@ pub async fn run(act: Act, output: &Output) -> Result<u8, ApiError> {
     match act {
         Act::Apply { name, dry_run, now } => apply(name, dry_run, now, output).await,
         Act::Show { name } => show(name, output).await,
-        Act::Save { name, from } => save(name, from, output).await,
-        Act::Delete { name } => {
-            let session = Session::connect()?;
-            session.call(Call::DeleteScene { name: name.clone() }).await?;
-            let left = session.snapshot().await?;
-            output.answer(json!({ "deleted": name, "scenes": listed(&left.scenes) }), || {
-                format!("{name} is not in the settings any more.")
-            });
-            Ok(0)
-        }
+        Act::Save { name, from, dry_run: false } => save(name, from, output).await,
+        Act::Save { name, from, dry_run: true } => would_save(name, from, output).await,
+        Act::Delete { name, dry_run } => delete(name, dry_run, output).await,
     }
+}
+
+async fn delete(name: String, dry_run: bool, output: &Output) -> Result<u8, ApiError> {
+    let session = Session::connect()?;
+    session.call(Call::DeleteScene { name: name.clone(), dry_run }).await?;
+    let mut left = session.snapshot().await?.scenes.clone();
+    left.retain(|scene| scene.name != name);
+    let whole = json!({ "deleted": name, "dry_run": dry_run, "scenes": listed(&left) });
+    output.answer(whole, || match dry_run {
+        true => format!("{name} would be taken out of the settings; memory would stay as it is."),
+        false => format!("{name} is not in the settings any more."),
+    });
+    Ok(0)
 }
 
 async fn apply(name: String, dry_run: bool, now: bool, output: &Output) -> Result<u8, ApiError> {
@@ -236,28 +248,12 @@ fn listed(scenes: &[SceneView]) -> Vec<Value> {
 
 /// As `scenes` lists it.
 fn document(scene: &SceneView) -> Value {
-    let role = |(role, settings): (&String, &RoleSettings)| {
-        with_reasons(
-            json!({
-                "role": role,
-                "server": settings.server,
-                "model": settings.model,
-                "context": settings.context,
-                "parallel": settings.parallel,
-                "kv": settings.kv_type,
-                "pinned": settings.pinned,
-                "priority": settings.priority,
-                "idle_s": settings.idle_s,
-            }),
-            &crate::document::OF_A_ROLE,
-        )
-    };
     with_reasons(
         json!({
             "name": scene.name,
             "in_force": scene.in_force,
             "changed": scene.changed,
-            "roles": scene.roles.iter().map(role).collect::<Vec<_>>(),
+            "roles": scene.roles.iter().map(role_document).collect::<Vec<_>>(),
             "needed_bytes": scene.needed_bytes,
             "fits": scene.fits,
             "fits_reason": scene.fits_reason,
@@ -271,22 +267,65 @@ fn document(scene: &SceneView) -> Value {
     )
 }
 
+fn role_document((role, settings): (&String, &RoleSettings)) -> Value {
+    with_reasons(
+        json!({
+            "role": role,
+            "server": settings.server,
+            "model": settings.model,
+            "context": settings.context,
+            "parallel": settings.parallel,
+            "kv": settings.kv_type,
+            "pinned": settings.pinned,
+            "priority": settings.priority,
+            "idle_s": settings.idle_s,
+        }),
+        &crate::document::OF_A_ROLE,
+    )
+}
+
 async fn save(name: String, from: Option<PathBuf>, output: &Output) -> Result<u8, ApiError> {
     let roles = from.map(|file| read(&file)).transpose()?;
     let session = Session::connect()?;
-    session.call(Call::SaveScene { name: name.clone(), roles, renames: None }).await?;
+    session.call(Call::SaveScene { name: name.clone(), roles, renames: None, dry_run: false }).await?;
     let snapshot = session.snapshot().await?;
     let scene = snapshot.scenes.iter().find(|scene| scene.name == name.trim());
     let roles = scene.map_or(0, |scene| scene.roles.len());
     let mut whole = scene.map_or_else(|| json!({ "name": name }), document);
     if let Value::Object(fields) = &mut whole {
         fields.insert("scenes".into(), scene.into_iter().map(document).collect());
+        fields.insert("dry_run".into(), json!(false));
     }
     output.answer(whole, || {
-        let of = if roles == 1 { "1 role".to_owned() } else { format!("{roles} roles") };
-        format!("{name} is saved with {of}.\napply it: pilothouse scene apply “{name}”")
+        format!("{name} is saved with {}.\napply it: pilothouse scene apply “{name}”", counted(roles))
     });
     Ok(0)
+}
+
+async fn would_save(name: String, from: Option<PathBuf>, output: &Output) -> Result<u8, ApiError> {
+    let roles = from.map(|file| read(&file)).transpose()?;
+    let call = Call::SaveScene { name, roles, renames: None, dry_run: true };
+    let reply = Session::connect()?.call(call).await?;
+    let Reply::SceneToSave { name, roles, replaces } = reply else { return Err(unexpected(&reply)) };
+    let whole = json!({
+        "name": name,
+        "dry_run": true,
+        "replaces": replaces,
+        "roles": roles.iter().map(role_document).collect::<Vec<_>>(),
+        "settings": { "roles": roles },
+    });
+    output.answer(whole, || {
+        let row =
+            |(role, one): (&String, &RoleSettings)| vec![role.clone(), one.model.clone(), one.server.clone()];
+        let rows = table(&["ROLE", "MODEL", "SERVER"], roles.iter().map(row).collect());
+        let instead = if replaces { ", instead of the scene of that name" } else { "" };
+        format!("{name} would be saved with {}{instead}.\n{rows}", counted(roles.len()))
+    });
+    Ok(0)
+}
+
+fn counted(roles: usize) -> String {
+    if roles == 1 { "1 role".to_owned() } else { format!("{roles} roles") }
 }
 
 /// The most that a scene in a file may take.

@@ -144,7 +144,7 @@ impl KvType {
     }
 
     /// Bytes of 32 elements: the blocks of ggml.
-    fn block_bytes(self) -> u64 {
+    pub(crate) fn block_bytes(self) -> u64 {
         match self {
             Self::F32 => 128,
             Self::F16 => 64,

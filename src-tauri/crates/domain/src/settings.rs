@@ -48,6 +48,8 @@ pub struct GatewaySettings {
     pub port: u16,
     /// Names by which it may be asked besides those of loopback: exact, without scheme, port and wildcard.
     pub hosts: Vec<String>,
+    /// Origins whose web pages may ask it: exact, such as `app://obsidian.md` or `http://localhost:3000`; none by default.
+    pub origins: Vec<String>,
     /// Longest wait of a request for a switch to end, in seconds.
     pub wait_s: u32,
     /// The most requests that wait at a time, for a switch or for a model that has as many answers under way as it gives at
@@ -55,7 +57,7 @@ pub struct GatewaySettings {
     pub queue: u32,
     /// Longest wait of a request for its turn, in seconds.
     pub queue_wait_s: u32,
-    /// Further names that programs may ask by, each with the role or model that it means.
+    /// Further names that programs may ask by, each with the role or model that it means. `*` stands for any characters: `claude-*`.
     pub aliases: BTreeMap<String, String>,
     /// Answer Prometheus at `/metrics`, for a token of its own.
     pub metrics: bool,
@@ -67,6 +69,7 @@ impl Default for GatewaySettings {
             enabled: true,
             port: 11480,
             hosts: vec![],
+            origins: vec![],
             wait_s: 30,
             queue: 1024,
             queue_wait_s: 600,

@@ -92,16 +92,31 @@ impl Wording {
     }
 }
 
+/// Why an answer never began.
+pub(super) enum Unbegun {
+    Again(Refusal),
+    Refused(Refusal),
+}
+
+impl From<Unbegun> for Sent {
+    fn from(unbegun: Unbegun) -> Self {
+        match unbegun {
+            Unbegun::Again(refusal) => Self::Again(refusal),
+            Unbegun::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
 /// A request that can be sent, as often as it takes.
-struct Asking {
-    shared: Shared,
+pub(super) struct Asking {
+    pub shared: Shared,
     onward: Onward,
     wording: Wording,
     asked: Asked,
     since: Instant,
     /// It has a lease and is on its way.
     sent: Arc<AtomicBool>,
-    record: Record,
+    pub record: Record,
 }
 
 /// How a request has fared so far.
@@ -302,9 +317,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     match wording {
         Wording::Own { .. } => handed_on(asking, answer, headers, &path, lease, heard).await,
         Wording::Chat { question, teller, late_system } => {
-            match retold::answer(shared, answer, headers, &**question, teller, lease, heard, &asking.record)
-                .await
-            {
+            match retold::answer(asking, answer, headers, &**question, teller, lease, heard).await {
                 Sent::Refused(why)
                     if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>
                 {
@@ -340,7 +353,7 @@ async fn handed_on(
             *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard, record));
             Sent::Answer(response)
         }
-        Err(sent) => sent,
+        Err(unbegun) => unbegun.into(),
     }
 }
 
@@ -350,20 +363,20 @@ pub(super) async fn first(
     pieces: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
     lease: &Lease,
     heard: &mut Heard,
-) -> Result<Option<reqwest::Result<Bytes>>, Sent> {
+) -> Result<Option<reqwest::Result<Bytes>>, Unbegun> {
     let target = lease.target();
     let first = tokio::select! {
         first = pieces.next() => first,
-        () = lease.cut().cancelled() => return Err(heard.calm(Sent::Again(leaving(target)))),
+        () = lease.cut().cancelled() => return Err(heard.calm(Unbegun::Again(leaving(target)))),
     };
     match first {
         Some(Err(error)) if is_leaving(shared, lease) => {
             tracing::debug!(%error, "the model left before its first word");
-            Err(heard.calm(Sent::Again(leaving(target))))
+            Err(heard.calm(Unbegun::Again(leaving(target))))
         }
         Some(Err(error)) => {
             heard.failed = upstream::is_its_fault(&error);
-            Err(Sent::Refused(upstream::unsent(target, &error)))
+            Err(Unbegun::Refused(upstream::unsent(target, &error)))
         }
         first => Ok(first),
     }

@@ -79,15 +79,23 @@ impl FromRef<Shared> for translated::Kept {
     }
 }
 
+/// Who may ask besides the programs of this machine.
+#[derive(Debug, Clone, Default)]
+pub struct Admits {
+    /// Names by which it may be asked besides those of loopback and of containers.
+    pub hosts: Vec<String>,
+    /// Origins of web pages, exact.
+    pub origins: Vec<String>,
+}
+
 /// The running gateway.
 pub struct Gateway(Listener);
 
 impl Gateway {
-    /// Binds `port` of both loopbacks (0: the system chooses). `hosts`: names by which it may be asked besides theirs. Errors:
-    /// port_taken, internal.
+    /// Binds `port` of both loopbacks (0: the system chooses). Errors: port_taken, internal.
     pub async fn start(
         port: u16,
-        hosts: &[String],
+        admits: &Admits,
         leases: Leases,
         recorder: Recorder,
         metrics: Option<MetricsPage>,
@@ -101,7 +109,7 @@ impl Gateway {
             metrics,
         };
         let bound = Listener::bind(port, "gateway.port").await?;
-        let guard = Guard::with_hosts(hosts, "gateway.hosts");
+        let guard = Guard::with_hosts(&admits.hosts, "gateway.hosts").with_origins(&admits.origins);
         Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
     }
 

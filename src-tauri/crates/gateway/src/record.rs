@@ -5,6 +5,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pilothouse_dialects::chat::{Chunk, Finish, Usage};
 use pilothouse_domain::{
     Timestamp,
+    scene::alias_of,
     traffic::{Dialect, RequestRecord, RequestState, Tokens, Why},
 };
 use pilothouse_leases::{Lease, Leases, Waits};
@@ -139,6 +140,13 @@ fn why(leases: &Leases, asked: Option<&str>, role: Option<&str>) -> Why {
     match (asked, role) {
         (None, _) => Why::Role,
         (Some(asked), _) if leases.routes().aliases.contains_key(asked) => Why::Alias,
+        (Some(asked), Some(role)) if asked == role => Why::Role,
+        (Some(asked), _)
+            if alias_of(&leases.routes().aliases, asked)
+                .is_some_and(|(_, to)| role.is_none_or(|role| to == role)) =>
+        {
+            Why::Rule
+        }
         (Some(_), Some(_)) => Why::Role,
         (Some(_), None) => Why::OwnName,
     }

@@ -9,7 +9,11 @@ use axum::{
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
-        header::{ALLOW, CONTENT_TYPE, RETRY_AFTER},
+        header::{
+            ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+            ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_HEADERS,
+            ACCESS_CONTROL_REQUEST_METHOD, ALLOW, CONTENT_TYPE, RETRY_AFTER, VARY,
+        },
     },
     middleware::Next,
     response::{IntoResponse, Response},
@@ -40,7 +44,7 @@ pub(super) struct Refusal {
     /// It cannot get better soon: programs shall not try again by themselves.
     pub lasting: bool,
     /// A header that says what would do instead.
-    pub instead: Option<(HeaderName, &'static str)>,
+    pub instead: Option<Box<(HeaderName, &'static str)>>,
 }
 
 impl Refusal {
@@ -65,7 +69,7 @@ impl Refusal {
     }
 
     pub fn with(mut self, header: HeaderName, value: &'static str) -> Self {
-        self.instead = Some((header, value));
+        self.instead = Some(Box::new((header, value)));
         self
     }
 
@@ -102,7 +106,7 @@ impl Refusal {
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        if let Some((name, value)) = &self.instead {
+        if let Some((name, value)) = self.instead.as_deref() {
             response.headers_mut().insert(name, HeaderValue::from_static(value));
         }
         response
@@ -231,10 +235,33 @@ fn allowed(path: &str) -> Option<&'static str> {
     ApiPath::find(below).map(|_| "POST")
 }
 
-/// Only programs on this machine: web pages of other origins and foreign host names are turned away.
+/// Only programs on this machine, and web pages of origins that the settings name: those may read the answers too. Others and
+/// foreign host names are turned away.
 pub(super) async fn refuse_strangers(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.check(request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
-        Err(reason) => Refusal::new(StatusCode::FORBIDDEN, "origin_refused", reason).into_response(),
+    if let Err(reason) = guard.check(request.uri(), request.headers()) {
+        return Refusal::new(StatusCode::FORBIDDEN, "origin_refused", reason).into_response();
     }
+    let Some(page) = guard.foreign_page(request.headers()).cloned() else { return next.run(request).await };
+    let is_preflight =
+        request.method() == Method::OPTIONS && request.headers().contains_key(ACCESS_CONTROL_REQUEST_METHOD);
+    let asked = request.headers().get(ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let mut response =
+        if is_preflight { StatusCode::NO_CONTENT.into_response() } else { next.run(request).await };
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, page);
+    headers.append(VARY, HeaderValue::from_static("origin"));
+    if is_preflight {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET, POST, DELETE"));
+        headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+        if let Some(asked) = asked {
+            headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, asked);
+        }
+    } else {
+        let own: Vec<&str> =
+            headers.keys().map(HeaderName::as_str).filter(|name| name.starts_with("x-pilothouse-")).collect();
+        if let Ok(own) = HeaderValue::try_from(own.join(", ")) {
+            headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, own);
+        }
+    }
+    response
 }

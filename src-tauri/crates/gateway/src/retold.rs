@@ -1,9 +1,8 @@
 //! An answer that comes in chat's words and is told in the client's dialect, as a stream or whole.
 
 use super::{
-    Shared,
     cut::Why,
-    forward::{Sent, first},
+    forward::{Asking, Sent, first},
     headers,
     heard::Heard,
     record::{self, Record},
@@ -178,14 +177,13 @@ impl Stream for Retold {
 
 /// A server's answer as its client asked for it: as events while they come, or whole.
 pub(super) async fn answer(
-    shared: &Shared,
+    asking: &Asking,
     answer: reqwest::Response,
     told: HeaderMap,
     question: &dyn Question,
     teller: &Teller,
     lease: Lease,
     mut heard: Heard,
-    record: &Record,
 ) -> Sent {
     let (status, is_stream) = (answer.status(), headers::is_event_stream(answer.headers()));
     let retry_after = answer.headers().get(RETRY_AFTER).cloned();
@@ -198,20 +196,26 @@ pub(super) async fn answer(
             None => refusal,
         });
     }
-    let first = match first(shared, &mut pieces, &lease, &mut heard).await {
+    let first = match first(&asking.shared, &mut pieces, &lease, &mut heard).await {
         Ok(first) => first,
-        Err(sent) => return sent,
+        Err(unbegun) => return unbegun.into(),
     };
     let pieces = futures_util::stream::iter(first).chain(pieces).boxed();
     let mut response = Response::new(Body::empty());
     if question.streams() {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(question.content_type()));
         told::streams(response.headers_mut());
-        *response.body_mut() =
-            Body::from_stream(Retold::new(pieces, is_stream, teller.clone(), lease, heard, record.clone()));
+        *response.body_mut() = Body::from_stream(Retold::new(
+            pieces,
+            is_stream,
+            teller.clone(),
+            lease,
+            heard,
+            asking.record.clone(),
+        ));
     } else {
         let whole = tokio::select! {
-            whole = whole(pieces, is_stream, teller, record) => whole,
+            whole = whole(pieces, is_stream, teller, &asking.record) => whole,
             () = lease.cut().cancelled() => return heard.calm(Sent::Refused(Why::Switched.refusal())),
         };
         match whole {

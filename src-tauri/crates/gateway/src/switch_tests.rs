@@ -67,6 +67,9 @@ pub(super) async fn server(name: &str, answers: Answers) -> Target {
     Target { server: ServerId::new("s"), model: name.into(), instance: name.into(), openai, slots: 4 }
 }
 
+/// A page of elsewhere that may ask.
+pub(super) const PAGE: &str = "app://obsidian.md";
+
 pub(super) struct Scene {
     pub leases: Leases,
     gateway: Router,
@@ -90,7 +93,10 @@ impl Scene {
             recorder: pilothouse_records::Recorder::new(0).0,
             metrics: None,
         };
-        Self { leases, gateway: router(shared, Guard::new()) }
+        Self {
+            leases,
+            gateway: router(shared, Guard::with_hosts(&[], "gateway.hosts").with_origins(&[PAGE.to_owned()])),
+        }
     }
 
     pub fn activate(&self, target: &Target) {

@@ -28,19 +28,21 @@ use tokio::net::TcpListener;
 const BOTH: [&str; 2] = ["/v1/messages", "/v1/responses"];
 
 type Say = fn(&str, &Value) -> Response<Body>;
+/// Where a request went, and what it said.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A server of chat that notes what it is asked.
 struct Chat {
     target: Target,
-    asked: Arc<Mutex<Vec<(String, Value)>>>,
+    asked: Asked,
 }
 
 impl Chat {
     async fn start(name: &str, say: Say) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
-        let asked: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
-        let answer = move |State(asked): State<Arc<Mutex<Vec<(String, Value)>>>>, uri: Uri, body: Bytes| async move {
+        let asked: Asked = Arc::default();
+        let answer = move |State(asked): State<Asked>, uri: Uri, body: Bytes| async move {
             let body: Value = serde_json::from_slice(&body).unwrap();
             asked.lock().unwrap().push((uri.to_string(), body.clone()));
             say(uri.path(), &body)
@@ -384,4 +386,46 @@ async fn models_are_listed_in_the_words_of_whoever_asks() {
         let said = text(scene.send("GET", path, "").await).await.unwrap();
         assert!(said.contains("\"object\":\"model\""), "{said}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_a_named_origin_may_ask_and_read_and_no_other_page_may() {
+    let chat = Chat::start("a", hello).await;
+    let scene = Scene::new(&chat.target);
+    let ask = |method: &str, origin: &str, preflight: bool| {
+        let mut request = Request::builder().method(method).uri("/v1/chat/completions");
+        request = request.header("host", "localhost").header("origin", origin);
+        if preflight {
+            request = request.header("access-control-request-method", "POST");
+            request =
+                request.header("access-control-request-headers", "authorization,content-type,x-stainless-os");
+        }
+        scene.request(request.body(Body::from("{\"model\":\"active\"}")).unwrap())
+    };
+    let page = crate::switch_tests::PAGE;
+    let allowed = ask("OPTIONS", page, true).await;
+    assert_eq!(allowed.status(), StatusCode::NO_CONTENT);
+    assert_eq!(allowed.headers()["access-control-allow-origin"], page);
+    assert_eq!(
+        allowed.headers()["access-control-allow-headers"],
+        "authorization,content-type,x-stainless-os"
+    );
+    assert!(allowed.headers().get("access-control-allow-credentials").is_none());
+    let answer = ask("POST", page, false).await;
+    assert_eq!(answer.status(), StatusCode::OK);
+    assert_eq!(
+        (&answer.headers()["access-control-allow-origin"], &answer.headers()["vary"]),
+        (&page.parse().unwrap(), &"origin".parse().unwrap())
+    );
+    assert!(
+        answer.headers()["access-control-expose-headers"].to_str().unwrap().contains("x-pilothouse-model")
+    );
+    for other in ["https://evil.example", "null", "app://obsidian.md.evil.example"] {
+        for (method, preflight) in [("OPTIONS", true), ("POST", false)] {
+            let refused = ask(method, other, preflight).await;
+            assert_eq!(refused.status(), StatusCode::FORBIDDEN, "{method} {other}");
+            assert!(refused.headers().get("access-control-allow-origin").is_none());
+        }
+    }
+    assert_eq!(ask("OPTIONS", page, false).await.status(), StatusCode::METHOD_NOT_ALLOWED, "no preflight");
 }

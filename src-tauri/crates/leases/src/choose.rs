@@ -3,7 +3,7 @@
 use super::{ActiveRoute, Asked, Refused, Routes, Target};
 use pilothouse_domain::{
     model::{ModelRef, is_spelling_of},
-    scene::{ACTIVE, Priority},
+    scene::{ACTIVE, Priority, alias_of},
     server::ServerId,
 };
 
@@ -26,7 +26,8 @@ pub(super) struct Meaning {
     pub choice: Choice,
 }
 
-/// `active`, then a role, then an alias (one step, to any of the others), then a model.
+/// `active`, then a role, then an alias (one step, to any of the others), then a model, then an alias with stars: a model's own name
+/// means that model, whatever a rule for names that are like it says.
 pub(super) fn choose(routes: &Routes, asked: &Asked) -> Meaning {
     let nothing = |refused| of_a_model(Choice::Refuse(refused));
     match asked {
@@ -35,6 +36,7 @@ pub(super) fn choose(routes: &Routes, asked: &Asked) -> Meaning {
         Asked::Named(name) => by_role(routes, name)
             .or_else(|| by_alias(routes, name))
             .or_else(|| by_model(routes, name))
+            .or_else(|| by_rule(routes, name))
             .unwrap_or_else(|| nothing(Refused::Unknown(name.clone()))),
     }
 }
@@ -46,8 +48,14 @@ pub(super) fn role_of<'a>(routes: &'a Routes, asked: &'a Asked) -> Option<&'a st
         Asked::Active => Some(ACTIVE),
         Asked::Role(name) => Some(name.as_str()).filter(|name| is_role(name)),
         Asked::Named(name) if is_role(name) => Some(name),
-        Asked::Named(name) => routes.aliases.get(name).map(String::as_str).filter(|to| is_role(to)),
+        Asked::Named(name) => meant(routes, name).filter(|to| is_role(to)),
     }
+}
+
+/// What the alias or rule of a name stands for.
+fn meant<'a>(routes: &'a Routes, name: &str) -> Option<&'a str> {
+    let rule = || Some(alias_of(&routes.aliases, name)?.1).filter(|_| by_model(routes, name).is_none());
+    routes.aliases.get(name).map(String::as_str).or_else(rule)
 }
 
 fn of_a_model(choice: Choice) -> Meaning {
@@ -76,10 +84,18 @@ fn by_role(routes: &Routes, role: &str) -> Option<Meaning> {
 }
 
 fn by_alias(routes: &Routes, alias: &str) -> Option<Meaning> {
-    let to = routes.aliases.get(alias)?;
-    let dangling = || Refused::Dangling { alias: alias.to_owned(), to: to.clone() };
+    Some(standing_for(routes, alias, routes.aliases.get(alias)?))
+}
+
+fn by_rule(routes: &Routes, name: &str) -> Option<Meaning> {
+    let (rule, to) = alias_of(&routes.aliases, name)?;
+    Some(standing_for(routes, rule, to))
+}
+
+fn standing_for(routes: &Routes, alias: &str, to: &str) -> Meaning {
+    let dangling = || Refused::Dangling { alias: alias.to_owned(), to: to.to_owned() };
     let meant = by_role(routes, to).or_else(|| by_model(routes, to));
-    Some(meant.unwrap_or_else(|| of_a_model(Choice::Refuse(dangling()))))
+    meant.unwrap_or_else(|| of_a_model(Choice::Refuse(dangling())))
 }
 
 /// A model by an exact name first, wherever it is known, then by another spelling of one.

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::ApiError,
+    model::LoadSettings,
     server::{Abilities, Backend, Ownership, ServerId, ServerKind},
     settings::ServersSettings,
 };
@@ -130,6 +131,11 @@ pub trait ServerAdapter: Send + Sync {
     /// "draft_model". What is left to the server is left out.
     fn loads_with(&self, _model: &str) -> BTreeMap<&'static str, String> {
         BTreeMap::new()
+    }
+    /// What of this one that has yet to be started could not be given with a load, as its client would say then and as far as that is
+    /// known before. Errors: unsupported.
+    fn cannot_load_with_once_started(&self, _with: &LoadSettings) -> Option<ApiError> {
+        None
     }
     /// Takes over the settings by which it starts and loads from now on; what runs already goes on as it is.
     fn take_settings(&self, _servers: &ServersSettings) {}

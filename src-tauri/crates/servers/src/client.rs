@@ -56,6 +56,8 @@ pub struct GenerateEvent {
     pub at: Instant,
     /// New text, may be empty.
     pub text: String,
+    /// Who answers, as the server names it; `None`: it does not say.
+    pub model: Option<String>,
     /// Set on the last event.
     pub end: Option<GenerateEnd>,
 }

@@ -165,6 +165,7 @@ export function planOf(known: Known, roles: Roles, name: string): ScenePlan {
     return {
       ...{ ...whole, fits: false, steps: [], free_bytes: null, takes_s: null, evicted: [], untouched: [] },
       refusal: tooMuch(name, needed, room),
+      shortfall_bytes: needed - room,
       offers: offersOf(snapshot, loads, others.map(leaver), needed - room),
     };
   }
@@ -188,6 +189,7 @@ export function planOf(known: Known, roles: Roles, name: string): ScenePlan {
     ...whole,
     fits: needed === null ? null : true,
     refusal: null,
+    shortfall_bytes: null,
     offers: [],
     steps,
     free_bytes: needed === null ? null : room + rest - needed,
@@ -218,7 +220,7 @@ function offersOf(snapshot: Snapshot, loads: Piece[], others: Leaver[], short: n
 }
 
 function offer(what: string, without_role: string | null, unload: ModelRef | null, frees_bytes: number): SceneOffer {
-  return { what, without_role, unload, frees_bytes, enough: false };
+  return { what, without_role, unload, smaller: null, frees_bytes, enough: false };
 }
 
 /** The scenes of the settings as views see them, in their order. */

@@ -12,6 +12,7 @@ mod typical;
 mod usual;
 
 pub use asked::{Meant, check_context, meant};
+pub(crate) use report::{CONTEXTS, NARROWER};
 pub use report::{Candidate, Evicted, FitReport, FitVerdict, NeededPart, Offer, OfferChange, Room, report};
 pub use sizes::{Noted, SizeRow, SizeTable, noted_sizes, size_table};
 pub use together::{Together, TogetherSet, together};

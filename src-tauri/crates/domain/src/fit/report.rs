@@ -17,7 +17,13 @@ use ts_rs::TS;
 /// Less room than this is tight (reference: telemetry, section 6.3).
 const TIGHT: u64 = 3 << 29;
 /// Contexts that are offered, largest first.
-const CONTEXTS: [u64; 7] = [131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048];
+pub(crate) const CONTEXTS: [u64; 7] = [131_072, 65_536, 32_768, 16_384, 8192, 4096, 2048];
+
+/// Types of the cache that are offered, the least costly first, and what each costs.
+pub(crate) const NARROWER: [(KvType, &str); 2] = [
+    (KvType::Q8_0, "answers change very little; a little slower"),
+    (KvType::Q4_0, "answers get worse with long contexts; a little slower"),
+];
 
 /// A model in question.
 #[derive(Debug, Clone, PartialEq)]
@@ -278,10 +284,7 @@ fn offers(candidates: &[Candidate], wish: &Wish, room: &Room, free: u64, needed:
             offer("one request at a time".into(), change, bytes, "further requests wait".into());
         }
     }
-    for (kv, cost) in [
-        (KvType::Q8_0, "answers change very little; a little slower"),
-        (KvType::Q4_0, "answers get worse with long contexts; a little slower"),
-    ] {
+    for (kv, cost) in NARROWER {
         let bytes = total(&Wish { kv, ..*wish });
         if bytes <= free && bytes < needed {
             let change = OfferChange::Kv { kv: kv.name().into() };

@@ -1,6 +1,6 @@
 //! What shall be in memory: the pure half of the actor `residency`, the one owner of it.
 //!
-//! `arrangement` says what a set of roles means for the memory, `too_much` what would make it fit, `pressure` who gives way when it runs short, `arrival` what a
+//! `arrangement` says what a set of roles means for the memory, `too_much` and `smaller` what would make it fit, `pressure` who gives way when it runs short, `arrival` what a
 //! request means beside what is under way, `plan` in which order a switch works and how it is undone,
 //! `resumption` what a start makes of the journal of the engine before, `bounds` how long each wait may last.
 
@@ -10,6 +10,7 @@ mod bounds;
 mod plan;
 mod pressure;
 mod resumption;
+mod smaller;
 mod too_much;
 
 pub use arrangement::{
@@ -20,4 +21,5 @@ pub use bounds::load_limit;
 pub use plan::{Situation, Step, Undo, make_room, plan, undo};
 pub use pressure::{IDLE_S, IdleRole, gives_way, shortage};
 pub use resumption::{CutOffSwitch, Resumption, resume};
+pub use smaller::{Smaller, smaller_settings, smaller_that_fits};
 pub use too_much::{Offer, TooMuch, offers};

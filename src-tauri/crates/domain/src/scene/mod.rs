@@ -8,7 +8,7 @@ mod view;
 pub use judge::{Knowledge, scene_views};
 pub use view::{
     Arranging, Held, OnRequest, RoleView, SceneOffer, ScenePlan, ScenePlanStep, SceneReport, SceneView,
-    UndoView,
+    SmallerRole, UndoView, hint_of,
 };
 
 use crate::{
@@ -159,9 +159,71 @@ pub fn check_alias(alias: &str) -> Result<(), &'static str> {
     if sound { Ok(()) } else { Err("1 to 120 characters, and not “active”") }
 }
 
+/// What an alias says of a name. An alias with `*` in it stands for all names that are like it, where `*` is any characters: the
+/// more of a name it says itself, the better it fits.
+pub fn alias_fits(alias: &str, name: &str) -> Option<usize> {
+    let mut parts = alias.split('*');
+    let first = parts.next()?;
+    let mut rest = name.strip_prefix(first)?;
+    let mut last = None;
+    for part in parts {
+        if let Some(before) = last.replace(part) {
+            rest = &rest[rest.find(before)? + before.len()..];
+        }
+    }
+    let fits = match last {
+        None => rest.is_empty(),
+        Some(end) => rest.ends_with(end),
+    };
+    fits.then(|| alias.chars().filter(|one| *one != '*').count())
+}
+
+/// Which alias a name means: that very one, else the one that fits it best; among equals the first by its letters.
+pub fn alias_of<'a>(aliases: &'a BTreeMap<String, String>, name: &str) -> Option<(&'a str, &'a str)> {
+    let pair = |(alias, to): (&'a String, &'a String)| (alias.as_str(), to.as_str());
+    aliases.get_key_value(name).map(pair).or_else(|| {
+        let patterns = aliases.iter().filter(|(alias, _)| alias.contains('*'));
+        let fitting = patterns.filter_map(|one| Some((alias_fits(one.0, name)?, pair(one))));
+        fitting.reduce(|best, one| if one.0 > best.0 { one } else { best }).map(|(_, one)| one)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alias_with_stars_stands_for_names_that_are_like_it() {
+        for (alias, name, fits) in [
+            ("claude-*", "claude-sonnet-4-5", Some(7)),
+            ("claude-*", "claude-", Some(7)),
+            ("claude-*", "claude", None),
+            ("*haiku*", "claude-haiku-4-5", Some(5)),
+            ("claude-*haiku*", "claude-3-haiku", Some(12)),
+            ("claude-*-mini", "claude-mini", None),
+            ("a*b*c", "a-b-b-c", Some(3)),
+            ("a*b*c", "a-c", None),
+            ("a*a", "a", None),
+            ("*", "whatever", Some(0)),
+            ("*", "", Some(0)),
+            ("gpt-4o", "gpt-4o-mini", None),
+            ("*ü", "größe-ü", Some(1)),
+        ] {
+            assert_eq!(alias_fits(alias, name), fits, "{alias} of {name}");
+        }
+        let aliases = [("claude-*", "active"), ("claude-*haiku*", "small"), ("gpt-4o", "big"), ("*", "rest")]
+            .map(|(alias, to)| (alias.to_owned(), to.to_owned()))
+            .into();
+        for (name, wanted) in [
+            ("claude-opus", ("claude-*", "active")),
+            ("claude-haiku-4-5", ("claude-*haiku*", "small")),
+            ("gpt-4o", ("gpt-4o", "big")),
+            ("gpt-4o-mini", ("*", "rest")),
+            ("claude-*", ("claude-*", "active")),
+        ] {
+            assert_eq!(alias_of(&aliases, name), Some(wanted), "{name}");
+        }
+    }
 
     #[test]
     fn the_lead_is_active_then_critical_then_the_first_by_priority_that_answers_prompts() {

@@ -3,6 +3,7 @@
 use super::{Priority, RoleSettings};
 use crate::{
     Timestamp,
+    anatomy::KvType,
     error::ApiError,
     model::{LoadSettings, ModelRef},
     switch::{StepTiming, SwitchOutcome, SwitchPhase},
@@ -157,15 +158,59 @@ pub struct ScenePlanStep {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
 #[ts(export)]
 pub struct SceneOffer {
-    /// "Without background".
+    /// "Without background", "Unload Qwen2.5 3B first", "critical with context 8192".
     pub what: String,
     /// The role that is left out; `None`: it is not about a role.
     pub without_role: Option<String>,
     /// A model that would leave, although somebody else has loaded it or it is pinned.
     pub unload: Option<ModelRef>,
+    /// A role that would be loaded with less; such an offer is always enough alone.
+    pub smaller: Option<SmallerRole>,
     pub frees_bytes: u64,
     /// It is enough alone.
     pub enough: bool,
+}
+
+/// A role with smaller settings of its load; what is left out stays as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct SmallerRole {
+    pub role: String,
+    /// Tokens per request.
+    pub context: Option<u64>,
+    pub kv_type: Option<KvType>,
+}
+
+impl SceneOffer {
+    pub fn of_smaller(smaller: SmallerRole, frees_bytes: u64) -> Self {
+        let context = smaller.context.map(|tokens| format!("context {tokens}"));
+        let kv = smaller.kv_type.map(|kv| format!("KV type {}", kv.name()));
+        let settings: Vec<String> = context.into_iter().chain(kv).collect();
+        let what = format!("{} with {}", smaller.role, settings.join(" and "));
+        Self { what, without_role: None, unload: None, smaller: Some(smaller), frees_bytes, enough: true }
+    }
+
+    /// As it stands in the middle of a sentence.
+    fn inside(&self) -> String {
+        // A role is written as its owner writes it.
+        if self.smaller.is_some() {
+            return self.what.clone();
+        }
+        let mut letters = self.what.chars();
+        letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
+    }
+}
+
+/// So many offers are named in a hint.
+const NAMED: usize = 3;
+
+/// What would make it fit, as the hint of a refusal. `None`: no single change would.
+pub fn hint_of(offers: &[SceneOffer]) -> Option<String> {
+    let enough = offers.iter().filter(|offer| offer.enough).take(NAMED).map(SceneOffer::inside);
+    let enough: Vec<String> = enough.collect();
+    let (last, before) = enough.split_last()?;
+    let named = if before.is_empty() { last.clone() } else { format!("{} or {last}", before.join(", ")) };
+    Some(format!("It would fit this way: {named}."))
 }
 
 /// What applying a scene would do, or why it cannot be done.
@@ -176,6 +221,8 @@ pub struct ScenePlan {
     pub fits: Option<bool>,
     /// Why not, with the arithmetic.
     pub refusal: Option<ApiError>,
+    /// By how many bytes it does not fit; `None`: it fits, is refused for another reason, or is not known.
+    pub shortfall_bytes: Option<u64>,
     pub offers: Vec<SceneOffer>,
     pub steps: Vec<ScenePlanStep>,
     /// Memory of each role's model in bytes, by role. Two roles with one model share it.
@@ -189,4 +236,46 @@ pub struct ScenePlan {
     pub evicted: Vec<ModelRef>,
     /// Roles whose model stays in memory as it is.
     pub untouched: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hint_names_what_is_enough_alone_and_no_more_than_a_person_reads() {
+        let smaller = |role: &str, context, kv_type| {
+            SceneOffer::of_smaller(SmallerRole { role: role.into(), context, kv_type }, 1)
+        };
+        let other = |what: &str, enough| SceneOffer {
+            what: what.into(),
+            without_role: None,
+            unload: None,
+            smaller: None,
+            frees_bytes: 1,
+            enough,
+        };
+        let (q8, context) = (Some(KvType::Q8_0), Some(8192));
+        for (offers, hint) in [
+            (vec![], None),
+            (vec![other("Without small", false)], None),
+            (vec![other("Without small", true)], Some("without small")),
+            (
+                vec![smaller("Critical", context, None), other("Without small", false)],
+                Some("Critical with context 8192"),
+            ),
+            (
+                vec![
+                    smaller("a", None, q8),
+                    smaller("b", context, q8),
+                    other("Unload Qwen first", true),
+                    other("Without a", true),
+                ],
+                Some("a with KV type q8_0, b with context 8192 and KV type q8_0 or unload Qwen first"),
+            ),
+        ] {
+            let expected = hint.map(|hint| format!("It would fit this way: {hint}."));
+            assert_eq!(hint_of(&offers), expected, "{offers:?}");
+        }
+    }
 }

@@ -41,6 +41,12 @@ impl Settings {
                 "names such as \"host.docker.internal\", without scheme, port, path and *",
             );
         }
+        if !self.gateway.origins.iter().all(|origin| is_origin(origin)) {
+            return mistake(
+                "gateway.origins",
+                "origins such as \"http://localhost:3000\" or \"app://obsidian.md\", without path and *",
+            );
+        }
         if self.switching.drain_s > 3600 {
             return mistake("switching.drain_s", "0 (cut at once) to 3600");
         }
@@ -227,6 +233,19 @@ fn is_host(host: &str) -> bool {
         Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
         None => (1..=253).contains(&host.len()) && host.chars().all(plain),
     }
+}
+
+/// An origin as browsers write it (RFC 6454 section 6.2): scheme, host and perhaps a port, in lower case.
+fn is_origin(origin: &str) -> bool {
+    let Some((scheme, authority)) = origin.split_once("://") else { return false };
+    let plain_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.chars().all(|one| one.is_ascii_lowercase() || one.is_ascii_digit() || "+-.".contains(one));
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (authority, None),
+    };
+    let plain_port = port.is_none_or(|port| port.parse::<u16>().is_ok());
+    plain_scheme && plain_port && is_host(host) && !host.chars().any(|one| one.is_ascii_uppercase())
 }
 
 /// A base address. A key inside it would end in logs and on screens.

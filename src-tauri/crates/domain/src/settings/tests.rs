@@ -30,6 +30,41 @@ fn hosts_of_the_gateway_are_exact_names() {
 }
 
 #[test]
+fn origins_of_the_gateway_are_exact_too() {
+    let check = |origin: &str| {
+        let mut settings = Settings::default();
+        settings.gateway.origins = vec!["https://ok.example".into(), origin.into()];
+        settings.check().map_err(|mistake| mistake.key)
+    };
+    for origin in [
+        "app://obsidian.md",
+        "http://localhost:3000",
+        "http://[::1]:80",
+        "vscode-webview://0abc",
+        "http://[::1]",
+    ] {
+        assert_eq!(check(origin), Ok(()), "{origin}");
+    }
+    for origin in [
+        "",
+        "*",
+        "null",
+        "http://*",
+        "localhost:3000",
+        "http://a/",
+        "http://a/b",
+        "http://A.example",
+        "http://a:x",
+        "HTTP://a",
+        "http://a b",
+        "://a",
+        "http://",
+    ] {
+        assert_eq!(check(origin), Err("gateway.origins".into()), "{origin}");
+    }
+}
+
+#[test]
 fn remote_servers_need_a_name_of_their_own_and_an_address_without_secrets() {
     let check = |name: &str, address: &str| {
         let mut settings = Settings::default();

@@ -164,7 +164,7 @@ async fn tell(hub: Hub, recorder: Recorder, rates: Arc<Mutex<Rates>>) {
         let is_quiet = now.in_flight == 0 && measured.is_none_or(|rate| rate == 0.0);
         let lost = now.lost;
         hub.report(Report::Requests(now));
-        if let Some(more) = losses.to_say(lost, Instant::now()) {
+        if let Some(more) = losses.due(lost, Instant::now()) {
             tracing::warn!(lost = more, "records of requests were lost: more came than could be kept");
         }
         if is_quiet && !losses.is_behind(lost) {
@@ -188,7 +188,7 @@ impl Losses {
     }
 
     /// How many more are to be said now.
-    fn to_say(&mut self, lost: u64, now: Instant) -> Option<u64> {
+    fn due(&mut self, lost: u64, now: Instant) -> Option<u64> {
         let is_time = self.at.is_none_or(|at| now.duration_since(at) >= SAY_EVERY);
         if !self.is_behind(lost) || !is_time {
             return None;

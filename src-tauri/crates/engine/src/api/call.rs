@@ -208,10 +208,18 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         renames: Option<String>,
+        /// Only says what would be written, as `SceneToSave`.
+        #[serde(default, skip_serializing_if = "is_false")]
+        #[ts(optional, as = "Option<bool>")]
+        dry_run: bool,
     },
     /// Takes a scene out of the settings file; memory stays as it is. Errors: not_found, settings_invalid, system.
     DeleteScene {
         name: String,
+        /// Only says whether it could be.
+        #[serde(default, skip_serializing_if = "is_false")]
+        #[ts(optional, as = "Option<bool>")]
+        dry_run: bool,
     },
     /// Puts the scenes into this order; those that are not named come after. Errors: not_found, settings_invalid, system.
     OrderScenes {

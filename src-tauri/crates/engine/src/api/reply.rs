@@ -11,7 +11,7 @@ use pilothouse_domain::{
     model::ModelRef,
     model_facts::ModelFacts,
     notice::Notice,
-    scene::{ScenePlan, SceneReport},
+    scene::{RoleSettings, ScenePlan, SceneReport},
     server::KeyPlace,
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
@@ -20,7 +20,7 @@ use pilothouse_domain::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use ts_rs::TS;
 
 /// The answer to a call. In JSON: `{"reply": "snapshot", "snapshot": {…}}`.
@@ -72,6 +72,13 @@ pub enum Reply {
     },
     ScenePlan {
         plan: ScenePlan,
+    },
+    /// What would be written into the settings file.
+    SceneToSave {
+        name: String,
+        roles: BTreeMap<String, RoleSettings>,
+        /// A scene of that name stands there.
+        replaces: bool,
     },
     /// What has left memory, or would.
     Unloaded {

@@ -12,7 +12,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     settings::Settings,
 };
-use pilothouse_gateway::Gateway;
+use pilothouse_gateway::{Admits, Gateway};
 use pilothouse_system::redact;
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
@@ -37,7 +37,7 @@ struct Open {
     token: Secret,
     /// `None`: switched off.
     gateway_port: Option<u16>,
-    gateway_hosts: Vec<String>,
+    gateway_admits: Admits,
     /// 0: the system chooses, and then the same again as long as it is free.
     web_port: u16,
     remembered: Remembered,
@@ -66,7 +66,10 @@ impl Doors {
             lock,
             token,
             gateway_port: settings.gateway.enabled.then_some(settings.gateway.port),
-            gateway_hosts: settings.gateway.hosts.clone(),
+            gateway_admits: Admits {
+                hosts: settings.gateway.hosts.clone(),
+                origins: settings.gateway.origins.clone(),
+            },
             web_port: settings.web.port,
             remembered,
             gateway: None,
@@ -122,7 +125,7 @@ impl Open {
         if let (None, Some(port)) = (&self.gateway, self.gateway_port) {
             let (leases, recorder) = (self.inner.leases.clone(), self.inner.recording.recorder.clone());
             let metrics = Some(self.inner.metrics.clone());
-            match Gateway::start(port, &self.gateway_hosts, leases, recorder, metrics).await {
+            match Gateway::start(port, &self.gateway_admits, leases, recorder, metrics).await {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }

@@ -15,6 +15,7 @@ use pilothouse_domain::{
     ledger::{Ledger, Resident},
     machine::Machine,
     model::{LoadSettings, Model, ModelPurpose, ModelRef},
+    residency::smaller_settings,
     server::{ServerId, ServerKind},
     snapshot::Snapshot,
 };
@@ -37,6 +38,20 @@ pub(super) struct Asked {
     pub machine: Option<Machine>,
 }
 
+impl Asked {
+    /// About settings of one model, here.
+    fn of(with: LoadSettings) -> Self {
+        Self {
+            models: vec![],
+            server: None,
+            context: with.context,
+            parallel: with.parallel,
+            kv: with.kv_type.map(|kv| kv.name().to_owned()),
+            machine: None,
+        }
+    }
+}
+
 /// What a model takes with settings of its own.
 pub(super) enum Reckoned {
     Bytes(u64),
@@ -54,23 +69,33 @@ impl Inner {
             return Reckoned::Beyond(error);
         }
         let (snapshot, machine) = (self.hub.now(), this_machine().await);
-        let kv = with.kv_type.map(|kv| kv.name().to_owned());
-        let asked = Asked {
-            models: vec![],
-            server: None,
-            context: with.context,
-            parallel: with.parallel,
-            kv,
-            machine: None,
-        };
         let named = Named { title: model.title.clone(), anatomy, model: Some(model.clone()) };
-        match self.wish(&asked, Some(&named), &snapshot, &machine) {
+        match self.wish(&Asked::of(with), Some(&named), &snapshot, &machine) {
             Ok(wish) => {
                 let candidate = self.candidate(&snapshot, named, wish, &machine, true);
                 Reckoned::Bytes(candidate.estimate().total_bytes())
             }
             Err(error) => Reckoned::Beyond(error),
         }
+    }
+
+    /// The same for each smaller setting of it that its server can be given; nothing where it cannot be told.
+    pub(super) async fn reckon_smaller(&self, model: &Model, with: LoadSettings) -> Vec<(LoadSettings, u64)> {
+        let Ok(supervisor) = self.supervisors.get(&model.server) else { return vec![] };
+        let Ok(anatomy) = supervisor.anatomy(model).await else { return vec![] };
+        let (snapshot, machine) = (self.hub.now(), this_machine().await);
+        let named =
+            || Named { title: model.title.clone(), anatomy: anatomy.clone(), model: Some(model.clone()) };
+        let wish = |with: LoadSettings| self.wish(&Asked::of(with), Some(&named()), &snapshot, &machine);
+        let Ok(now) = wish(with) else { return vec![] };
+        let possible = smaller_settings(with, &now)
+            .into_iter()
+            .filter(|smaller| supervisor.cannot_load_with(smaller).is_none());
+        let reckoned = possible.filter_map(|smaller| {
+            let candidate = self.candidate(&snapshot, named(), wish(smaller).ok()?, &machine, true);
+            Some((smaller, candidate.estimate().total_bytes()))
+        });
+        reckoned.collect()
     }
 
     pub(super) async fn fit(&self, asked: Asked) -> Result<FitReport, ApiError> {

@@ -8,7 +8,8 @@ use crate::{
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelPurpose, find_model, find_models},
-    scene::{self, Held, Priority, RoleSettings},
+    residency::smaller_that_fits,
+    scene::{self, Held, Priority, RoleSettings, SceneOffer, SmallerRole},
     server::ServerId,
     settings::Settings,
     snapshot::Snapshot,
@@ -44,22 +45,36 @@ impl Inner {
             }
             Call::ApplyScene { name, roles, dry_run, now } => {
                 let aim = self.aim(name, roles).await?;
-                Ok(Reply::Scene { report: self.residency.apply(aim, now, dry_run).await? })
+                match self.residency.apply(aim.clone(), now, dry_run).await {
+                    Ok(report) => Ok(Reply::Scene { report }),
+                    Err(error) if error.code == ErrorCode::DoesNotFit => {
+                        let plan = self.planned(aim).await.ok();
+                        let hint = plan.and_then(|plan| scene::hint_of(&plan.offers));
+                        Err(ApiError { hint: hint.or(error.hint), ..error })
+                    }
+                    Err(error) => Err(error),
+                }
             }
             Call::PlanScene { name, roles } => {
                 let aim = self.aim(name, roles).await?;
-                Ok(Reply::ScenePlan { plan: self.residency.plan(aim).await? })
+                Ok(Reply::ScenePlan { plan: self.planned(aim).await? })
             }
-            Call::SaveScene { name, roles, renames } => {
+            Call::SaveScene { name, roles, renames, dry_run } => {
                 let roles = roles.map_or_else(|| self.roles_in_memory(), Ok)?;
-                self.settings.save_scene(name.trim(), &roles, renames.as_deref())?;
                 let name = name.trim().to_owned();
+                let replaces = self.settings.save_scene(&name, &roles, renames.as_deref(), dry_run)?;
+                if dry_run {
+                    return Ok(Reply::SceneToSave { name, roles, replaces });
+                }
                 self.until_scenes(|scenes| scenes.iter().any(|one| one.name == name && one.roles == roles))
                     .await;
                 Ok(Reply::Done)
             }
-            Call::DeleteScene { name } => {
-                self.settings.delete_scene(&name)?;
+            Call::DeleteScene { name, dry_run } => {
+                self.settings.delete_scene(&name, dry_run)?;
+                if dry_run {
+                    return Ok(Reply::Done);
+                }
                 self.until_scenes(|scenes| scenes.iter().all(|one| one.name != name)).await;
                 Ok(Reply::Done)
             }
@@ -83,6 +98,36 @@ impl Inner {
             }
             _ => Err(ApiError::internal("This call is about something else.")),
         }
+    }
+
+    /// What applying it would do; where it does not fit, with the smaller settings that would make it fit. Errors: not_found.
+    async fn planned(&self, aim: Aim) -> Result<scene::ScenePlan, ApiError> {
+        let mut plan = self.residency.plan(aim.clone()).await?;
+        let (Some(short_bytes), Aim::Roles { mut roles, .. }) = (plan.shortfall_bytes, aim) else {
+            return Ok(plan);
+        };
+        // The least important first, as where roles are left out.
+        roles.sort_by_key(|wanted| std::cmp::Reverse(wanted.held.priority));
+        let mut offers = vec![];
+        for wanted in &roles {
+            // A model that two roles share is loaded as one of them says, and one that stays frees nothing.
+            let sharing = roles.iter().filter(|one| one.held.model == wanted.held.model).count();
+            let (1, Some(bytes), false) = (sharing, wanted.bytes, plan.untouched.contains(&wanted.role))
+            else {
+                continue;
+            };
+            let with = wanted.held.with;
+            let reckoned = self.reckon_smaller(&wanted.model, with).await;
+            for smaller in smaller_that_fits(with, bytes, &reckoned, short_bytes) {
+                let role = wanted.role.clone();
+                let context = smaller.with.context.filter(|_| smaller.with.context != with.context);
+                let kv_type = smaller.with.kv_type.filter(|_| smaller.with.kv_type != with.kv_type);
+                let change = SmallerRole { role, context, kv_type };
+                offers.push(SceneOffer::of_smaller(change, smaller.frees_bytes));
+            }
+        }
+        plan.offers.splice(0..0, offers);
+        Ok(plan)
     }
 
     fn listed(&self) -> Vec<Model> {

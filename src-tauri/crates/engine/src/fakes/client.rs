@@ -106,6 +106,7 @@ impl ServerClient for FakeServer {
             if given > tokens {
                 return None;
             }
+            let model = answer.told_as();
             if given == tokens {
                 let end = GenerateEnd {
                     finish: Some("length".into()),
@@ -114,7 +115,7 @@ impl ServerClient for FakeServer {
                     cached_tokens,
                     ..GenerateEnd::default()
                 };
-                return Some((Ok(event(String::new(), Some(end))), (answer, given + 1)));
+                return Some((Ok(event(String::new(), model, Some(end))), (answer, given + 1)));
             }
             let together = match shape {
                 Shape::Stream | Shape::Uncounted => 1,
@@ -128,7 +129,7 @@ impl ServerClient for FakeServer {
                     Err(error) => return Some((Err(error), (answer, tokens + 1))),
                 }
             }
-            Some((Ok(event(text, None)), (answer, given + together)))
+            Some((Ok(event(text, model, None)), (answer, given + together)))
         });
         Ok(events.boxed())
     }
@@ -163,9 +164,9 @@ impl ServerClient for FakeServer {
     }
 }
 
-fn event(text: String, end: Option<GenerateEnd>) -> GenerateEvent {
+fn event(text: String, model: String, end: Option<GenerateEnd>) -> GenerateEvent {
     // By the clock of the test.
-    GenerateEvent { at: tokio::time::Instant::now().into_std(), text, end }
+    GenerateEvent { at: tokio::time::Instant::now().into_std(), text, model: Some(model), end }
 }
 
 /// One answer, counted for as long as it lives.
@@ -186,6 +187,10 @@ impl UnderWay {
         let takes = world.token_takes;
         drop(world);
         Self { server: server.clone(), name, life, number, takes, _place: place }
+    }
+
+    fn told_as(&self) -> String {
+        self.server.lock().faults.answers_as.clone().unwrap_or_else(|| self.name.clone())
     }
 
     async fn token(&self, given: u64) -> Result<String, ApiError> {

@@ -1,4 +1,4 @@
-use pilothouse_domain::error::ApiError;
+use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
@@ -17,6 +17,14 @@ pub enum Fault {
     Hang,
 }
 
+impl Fault {
+    /// As the store answers at once while the disk under it is full.
+    pub fn disk_is_full() -> Self {
+        let text = "Pilothouse cannot write its history: database or disk is full.";
+        Self::Fail(ApiError::new(ErrorCode::StoreUnavailable, text))
+    }
+}
+
 /// How each kind of call goes, until that is changed.
 #[derive(Debug, Clone, Default)]
 pub struct Faults {
@@ -27,6 +35,8 @@ pub struct Faults {
     pub unload: Fault,
     /// Before the first token.
     pub generate: Fault,
+    /// Another model gives the answers, and says so.
+    pub answers_as: Option<String>,
     /// How the next loads go, one each, before `load` counts.
     pub next_loads: VecDeque<Fault>,
     /// Nothing answers at its address, and nothing is found there.

@@ -60,7 +60,7 @@ impl FakeJournal {
         self
     }
 
-    /// How writes go from now on. Locked by another program, they fail after a second.
+    /// How writes go from now on. What may pass by itself, as a lock of another program, fails after a second.
     pub fn set_writing(&self, fault: Fault) {
         self.lock().writing = fault;
     }
@@ -74,7 +74,9 @@ impl FakeJournal {
                 Ok(())
             }
             Fault::Fail(error) => {
-                tokio::time::sleep(Duration::from_secs(1)).await;
+                if error.retry {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
                 Err(error)
             }
             Fault::Until(instant) => {

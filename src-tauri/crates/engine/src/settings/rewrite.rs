@@ -1,7 +1,7 @@
 //! How Pilothouse changes the settings file: one value where it stands, everything around it as it is, and never over what
 //! somebody else has written meanwhile.
 
-use super::{SettingsFile, create, invalid, parse};
+use super::{DEFAULT_TEXT, SettingsFile, create, invalid, parse};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     settings::Settings,
@@ -62,11 +62,7 @@ impl Marks {
 impl SettingsFile {
     /// Errors: settings_invalid.
     pub(super) fn written(&self) -> Result<Written, ApiError> {
-        let text = self.text()?;
-        // What is wrong already must be corrected by the person: we would write beside it without understanding it.
-        let settings = parse(&text)?;
-        let document = text.parse().map_err(|error| invalid(format!("{error}")))?;
-        Ok(Written { text, settings, document })
+        understood(self.text()?)
     }
 
     fn text(&self) -> Result<String, ApiError> {
@@ -107,15 +103,21 @@ impl SettingsFile {
         let _turn = self.past.turn.lock().unwrap_or_else(PoisonError::into_inner);
         create(self.path()).map_err(|error| self.cannot_write(&error))?;
         let mut written = self.written()?;
-        let untouched = written.document.to_string();
-        edit(&mut written)?;
-        let after = match written.document.to_string() {
-            same if same == untouched => written.text.clone(),
-            after => with_ends_of(&written.text, after),
-        };
-        parse(&after).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
+        let after = edited(&mut written, edit)?;
         self.replace(&written.text, &after)?;
         Ok(Rewritten { before: written.text, after })
+    }
+
+    /// Says what `rewrite` would refuse; nothing is written. Errors: as `rewrite`, but for those of the writing itself.
+    pub(super) fn rehearse(
+        &self,
+        edit: impl FnOnce(&mut Written) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        let _turn = self.past.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = self.path().try_exists().map_err(|error| self.cannot_write(&error))?;
+        // A file that is gone would be made anew.
+        let mut written = if there { self.written()? } else { understood(DEFAULT_TEXT.to_owned())? };
+        edited(&mut written, edit).map(drop)
     }
 
     /// Replaces the whole text by another one, if the caller has one. Errors: as `rewrite`.
@@ -153,6 +155,28 @@ impl SettingsFile {
         let text = format!("{} cannot be written: {error}.", self.path().display());
         ApiError::new(ErrorCode::System, text).hint("Check its permissions and the free disk space.")
     }
+}
+
+fn understood(text: String) -> Result<Written, ApiError> {
+    // What is wrong already must be corrected by the person: we would write beside it without understanding it.
+    let settings = parse(&text)?;
+    let document = text.parse().map_err(|error| invalid(format!("{error}")))?;
+    Ok(Written { text, settings, document })
+}
+
+/// The whole text after an edit. Errors: invalid_call (it would have a mistake then), and those of the edit.
+fn edited(
+    written: &mut Written,
+    edit: impl FnOnce(&mut Written) -> Result<(), ApiError>,
+) -> Result<String, ApiError> {
+    let untouched = written.document.to_string();
+    edit(written)?;
+    let after = match written.document.to_string() {
+        same if same == untouched => written.text.clone(),
+        after => with_ends_of(&written.text, after),
+    };
+    parse(&after).map_err(|error| ApiError::new(ErrorCode::InvalidCall, error.message))?;
+    Ok(after)
 }
 
 /// The lines end as they did: the parser knows "\n" alone.

@@ -11,18 +11,22 @@ use toml_edit::{Item, Table, value};
 
 impl SettingsFile {
     /// Writes a scene, new or instead of the one of that name; with `renames` instead of that one. Errors: invalid_call, not_found (what
-    /// shall be renamed), busy (the new name is taken), settings_invalid, system; nothing is written then.
+    /// shall be renamed), busy (the new name is taken), settings_invalid, system; nothing is written then. With `dry_run` nothing is
+    /// written in any case. Returns whether a scene of that name stood there.
     pub fn save_scene(
         &self,
         name: &str,
         roles: &BTreeMap<String, RoleSettings>,
         renames: Option<&str>,
-    ) -> Result<(), ApiError> {
+        dry_run: bool,
+    ) -> Result<bool, ApiError> {
         check_name(name).map_err(|allowed| {
             let text = format!("A scene cannot be called “{name}”. Nothing was written.");
             ApiError::new(ErrorCode::InvalidCall, text).hint(format!("Allowed: {allowed}."))
         })?;
-        let edited = self.rewrite(|Written { settings, document, .. }| {
+        let mut replaces = false;
+        let edit = |Written { settings, document, .. }: &mut Written| {
+            replaces = settings.scenes.contains_key(name);
             let scenes = table(document.as_table_mut(), "scenes")?;
             let mut place = settings.scenes.get(name).and_then(|scene| scene.place);
             if let Some(before) = renames.filter(|before| *before != name) {
@@ -41,17 +45,25 @@ impl SettingsFile {
                 scene.insert("place", value(i64::from(place)));
             }
             write_roles(table(scene, "roles")?, roles)
-        });
-        edited.map(drop)
+        };
+        self.change(dry_run, edit)?;
+        Ok(replaces)
     }
 
-    /// Errors: not_found, settings_invalid, system.
-    pub fn delete_scene(&self, name: &str) -> Result<(), ApiError> {
-        let edited = self.rewrite(|written| {
+    /// With `dry_run` nothing is written. Errors: not_found, settings_invalid, system.
+    pub fn delete_scene(&self, name: &str, dry_run: bool) -> Result<(), ApiError> {
+        self.change(dry_run, |written| {
             let gone = table(written.document.as_table_mut(), "scenes")?.remove(name);
             gone.map(drop).ok_or_else(|| no_scene(name))
-        });
-        edited.map(drop)
+        })
+    }
+
+    fn change(
+        &self,
+        dry_run: bool,
+        edit: impl FnOnce(&mut Written) -> Result<(), ApiError>,
+    ) -> Result<(), ApiError> {
+        if dry_run { self.rehearse(edit) } else { self.rewrite(edit).map(drop) }
     }
 
     /// Puts the scenes into this order; what is not named comes after. Errors: not_found, settings_invalid, system.
@@ -204,11 +216,11 @@ mod tests {
             ..role("qwen/qwen3-8b")
         };
         let both = roles(&[("critical", full), ("small one".replace(' ', "-").as_str(), role("b"))]);
-        file.save_scene("Für \"abends\"", &both, None).unwrap();
+        file.save_scene("Für \"abends\"", &both, None, false).unwrap();
         let read = file.read().unwrap();
         assert_eq!(read.scenes["Für \"abends\""].roles, both);
         assert!(std::fs::read_to_string(file.path()).unwrap().starts_with(text));
-        file.save_scene("Old", &roles(&[("critical", role("m2"))]), None).unwrap();
+        file.save_scene("Old", &roles(&[("critical", role("m2"))]), None, false).unwrap();
         let written = std::fs::read_to_string(file.path()).unwrap();
         assert!(
             written.contains(
@@ -217,7 +229,7 @@ mod tests {
             "{written}"
         );
         assert!(!written.contains("context = 4096"), "{written}");
-        file.save_scene("New", &roles(&[("critical", role("m2"))]), Some("Old")).unwrap();
+        file.save_scene("New", &roles(&[("critical", role("m2"))]), Some("Old"), false).unwrap();
         let names: Vec<String> = file.read().unwrap().scenes.into_keys().collect();
         assert_eq!(names, ["Für \"abends\"", "New"]);
         file.order_scenes(&["New".into()]).unwrap();
@@ -225,8 +237,8 @@ mod tests {
         assert_eq!(in_order(&scenes), ["New", "Für \"abends\""]);
         file.order_scenes(&["Für \"abends\"".into(), "New".into()]).unwrap();
         assert_eq!(in_order(&file.read().unwrap().scenes), ["Für \"abends\"", "New"]);
-        file.delete_scene("New").unwrap();
-        file.delete_scene("Für \"abends\"").unwrap();
+        file.delete_scene("New", false).unwrap();
+        file.delete_scene("Für \"abends\"", false).unwrap();
         assert!(file.read().unwrap().scenes.is_empty());
         let left = std::fs::read_to_string(file.path()).unwrap();
         assert!(left.contains("# mine\n[gateway]\nport = 1 # fixed\n"), "{left}");
@@ -253,16 +265,61 @@ mod tests {
             ("S", roles(&[("a", role("m"))]), Some("gone"), ErrorCode::NotFound),
         ];
         for (name, roles, renames, code) in cases {
-            assert_eq!(file.save_scene(name, &roles, renames).unwrap_err().code, code, "{name} {roles:?}");
+            assert_eq!(
+                file.save_scene(name, &roles, renames, false).unwrap_err().code,
+                code,
+                "{name} {roles:?}"
+            );
         }
         let differing = roles(&[("a", role("m")), ("b", RoleSettings { context: Some(1), ..role("m") })]);
-        assert_eq!(file.save_scene("S", &differing, None).unwrap_err().code, ErrorCode::InvalidCall);
-        assert_eq!(file.delete_scene("gone").unwrap_err().code, ErrorCode::NotFound);
+        assert_eq!(file.save_scene("S", &differing, None, false).unwrap_err().code, ErrorCode::InvalidCall);
+        assert_eq!(file.delete_scene("gone", false).unwrap_err().code, ErrorCode::NotFound);
         assert_eq!(file.order_scenes(&["gone".into()]).unwrap_err().code, ErrorCode::NotFound);
         assert_eq!(file.set_alias("active", Some("small")).unwrap_err().code, ErrorCode::InvalidCall);
         assert_eq!(file.set_alias("x", Some(" ")).unwrap_err().code, ErrorCode::InvalidCall);
         assert_eq!(file.set_alias("gone", None).unwrap_err().code, ErrorCode::NotFound);
         assert_eq!(std::fs::read_to_string(file.path()).unwrap(), before);
+    }
+
+    /// A dry run says what the real thing says, whatever that is, and leaves the file as it is, or away.
+    #[test]
+    fn a_dry_run_is_refused_as_the_real_thing_and_writes_nothing() {
+        let text = "[scenes.Old.roles.critical]\nserver = \"ollama\"\nmodel = \"m\"\n";
+        let one = roles(&[("a", role("m"))]);
+        let bad = roles(&[("a", RoleSettings { context: Some(1), ..role("m") })]);
+        let there = Some(text);
+        let saves = [
+            (there, "New", &one, None, Ok(false)),
+            (there, "Old", &one, None, Ok(true)),
+            (there, "New", &one, Some("Old"), Ok(false)),
+            (there, "New", &one, Some("gone"), Err(ErrorCode::NotFound)),
+            (there, "restore", &one, None, Err(ErrorCode::InvalidCall)),
+            (there, "New", &bad, None, Err(ErrorCode::InvalidCall)),
+            (Some("[scenes"), "New", &one, None, Err(ErrorCode::SettingsInvalid)),
+            (None, "New", &one, None, Ok(false)),
+        ];
+        for (text, name, roles, renames, expected) in saves {
+            let (_folder, file) = file(text.unwrap_or_default());
+            if text.is_none() {
+                std::fs::remove_file(file.path()).unwrap();
+            }
+            let stands = || std::fs::read_to_string(file.path()).ok();
+            let before = stands();
+            let dry = file.save_scene(name, roles, renames, true);
+            assert_eq!(stands(), before, "{name} {renames:?}");
+            let real = file.save_scene(name, roles, renames, false);
+            assert_eq!(dry, real, "{name} {renames:?}");
+            assert_eq!(real.map_err(|error| error.code), expected, "{name} {renames:?}");
+        }
+        let (_folder, file) = file(text);
+        assert_eq!(
+            file.delete_scene("gone", true).unwrap_err(),
+            file.delete_scene("gone", false).unwrap_err()
+        );
+        file.delete_scene("Old", true).unwrap();
+        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), text);
+        file.delete_scene("Old", false).unwrap();
+        assert!(file.read().unwrap().scenes.is_empty());
     }
 
     #[test]

@@ -168,6 +168,42 @@ async fn what_is_not_there_is_not_found() {
     assert!(error.hint.is_some());
 }
 
+/// As on a full disk: the file may not grow any more.
+#[tokio::test]
+async fn without_room_on_the_disk_the_journal_says_so_at_once_and_goes_on_once_there_is_some() {
+    let (_folder, path) = folder();
+    let store = open(&path).await;
+    let pages = |most: u32| {
+        let store = store.clone();
+        async move {
+            sqlx::query(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {most}")))
+                .execute(&store.writer)
+                .await
+                .unwrap()
+        }
+    };
+    pages(1).await;
+    let to = ModelRef::new("ollama", "b".repeat(100));
+    let mut begun = 0;
+    let refused = loop {
+        match store.begin(Some(&active("a")), &to, Timestamp::now()).await {
+            Ok(_) => begun += 1,
+            Err(error) => break error,
+        }
+        assert!(begun < 10_000, "it never is full");
+    };
+    assert_eq!((refused.code, refused.retry), (ErrorCode::StoreUnavailable, false));
+    assert!(
+        refused.message.contains("full") && refused.hint.unwrap().contains("room"),
+        "{}",
+        refused.message
+    );
+    assert_eq!(store.cut_off().await.unwrap().len(), begun, "what was written before is there");
+    pages(u32::MAX).await;
+    store.begin(Some(&active("a")), &to, Timestamp::now()).await.unwrap();
+    assert_eq!(store.cut_off().await.unwrap().len(), begun + 1);
+}
+
 #[tokio::test]
 async fn a_switch_is_journalled_until_its_outcome() {
     let (_folder, path) = folder();

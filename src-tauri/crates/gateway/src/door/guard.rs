@@ -1,4 +1,4 @@
-use axum::http::{HeaderMap, HeaderName, Uri, header, uri::Authority};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Turns away what does not come from this machine's own programs or pages. Binding to loopback is not enough: a web
@@ -13,7 +13,14 @@ pub struct Guard {
     hosts: Vec<String>,
     /// The setting that they come from; `None`: there are none at this door.
     setting: Option<&'static str>,
+    /// Web pages of elsewhere that may ask.
+    origins: Vec<String>,
 }
+
+/// The names that Docker and Podman give this machine inside their containers. Nobody's DNS can give them away: `internal` is
+/// reserved for private use (ICANN, 2024).
+const OF_CONTAINERS: [&str; 3] =
+    ["host.docker.internal", "gateway.docker.internal", "host.containers.internal"];
 
 impl Guard {
     /// Lets in by loopback names only.
@@ -24,8 +31,22 @@ impl Guard {
     /// Lets in by these names too. `setting`: where they stand, for hints.
     #[must_use]
     pub fn with_hosts(hosts: &[String], setting: &'static str) -> Self {
-        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
-        Self { hosts, setting: Some(setting) }
+        let hosts = hosts.iter().map(|host| host.to_ascii_lowercase());
+        let hosts = hosts.chain(OF_CONTAINERS.map(str::to_owned)).collect();
+        Self { hosts, setting: Some(setting), origins: vec![] }
+    }
+
+    /// Lets pages of these origins ask too.
+    #[must_use]
+    pub fn with_origins(self, origins: &[String]) -> Self {
+        Self { origins: origins.to_vec(), ..self }
+    }
+
+    /// The origin of a page of elsewhere that may ask and read the answers. `None`: it is no such page.
+    pub fn foreign_page<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        headers
+            .get(header::ORIGIN)
+            .filter(|origin| self.origins.iter().any(|known| known.as_bytes() == origin.as_bytes()))
     }
 
     /// Errors: why the request is refused.
@@ -40,9 +61,10 @@ impl Guard {
             (None, _) => return Err("Requests without a Host header are refused.".into()),
             (Some(_), Some(_)) => return Err("Requests with two Host headers are refused.".into()),
         };
-        match texts(headers, header::ORIGIN).find(|origin| !is_own_page(origin, &host)) {
+        let may_ask = |origin: &String| is_own_page(origin, &host) || self.origins.contains(origin);
+        match texts(headers, header::ORIGIN).find(|origin| !may_ask(origin)) {
             None => Ok(()),
-            Some(origin) => Err(format!("Web pages of {} may not use this address.", origin.escape_debug())),
+            Some(origin) => Err(self.refusal_of_page(&origin)),
         }
     }
 
@@ -54,6 +76,18 @@ impl Guard {
 
     fn is_named(&self, host: &str) -> bool {
         self.hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    fn refusal_of_page(&self, origin: &str) -> String {
+        let text = format!("Web pages of {} may not use this address.", origin.escape_debug());
+        let is_plain =
+            origin.contains("://") && !origin.contains(['"', '\\']) && !origin.chars().any(char::is_control);
+        match self.setting {
+            Some(_) if is_plain => {
+                format!("{text} If they shall, add \"{origin}\" to gateway.origins in the settings file.")
+            }
+            _ => text,
+        }
     }
 
     fn refusal(&self, host: &str) -> String {
@@ -106,10 +140,38 @@ fn texts(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = String> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::HeaderValue;
 
     fn guard() -> Guard {
         Guard::with_hosts(&["Box.example".into()], "gateway.hosts")
+            .with_origins(&["app://obsidian.md".into()])
+    }
+
+    #[test]
+    fn pages_of_elsewhere_may_ask_by_their_exact_origin_and_containers_by_their_names() {
+        let own = Some("127.0.0.1:1234");
+        assert!(check(own, Some("app://obsidian.md")));
+        for origin in [
+            "app://obsidian.md.evil.example",
+            "app://obsidian",
+            "http://obsidian.md",
+            "APP://obsidian.md",
+            "app://obsidian.md/",
+        ] {
+            assert!(!check(own, Some(origin)), "{origin}");
+        }
+        assert!(!check(Some("evil.example"), Some("app://obsidian.md")), "by a foreign name all the same");
+        for host in OF_CONTAINERS {
+            assert!(check(Some(&format!("{host}:11480")), None), "{host}");
+            assert!(!check(Some(host), Some(&format!("http://{host}"))), "no page comes from there");
+        }
+        let refused = guard().check(
+            &Uri::from_static("/"),
+            &[(header::HOST, "localhost"), (header::ORIGIN, "https://a.example")]
+                .into_iter()
+                .map(|(name, value)| (name, HeaderValue::from_static(value)))
+                .collect(),
+        );
+        assert!(refused.unwrap_err().contains("\"https://a.example\" to gateway.origins"));
     }
 
     fn check(host: Option<&str>, origin: Option<&str>) -> bool {
@@ -174,7 +236,7 @@ mod tests {
         for host in [
             "",
             ":1234",
-            "host.docker.internal:11480",
+            "docker.example:11480",
             "gateway.docker.internal",
             "host.containers.internal:11480",
             "localhost.evil.example:1234",
@@ -234,14 +296,12 @@ mod tests {
             headers.insert(header::HOST, host.parse().unwrap());
             guard.check(&Uri::from_static("/"), &headers).unwrap_err()
         };
-        for name in
-            ["host.docker.internal", "gateway.docker.internal", "host.containers.internal", "192.168.1.5"]
-        {
+        for name in ["docker.example", "host.lima.internal", "192.168.1.5"] {
             let words = refused(&guard(), &format!("{name}:11480"));
             assert!(words.contains(&format!("add \"{name}\" to gateway.hosts")), "{words}");
             let words = refused(&Guard::new(), &format!("{name}:11480"));
             assert!(words.contains("ssh -L") && !words.contains("gateway.hosts"), "{words}");
         }
-        assert!(!refused(&guard(), "x@host.docker.internal").contains("add"));
+        assert!(!refused(&guard(), "x@docker.example").contains("add"));
     }
 }

@@ -50,7 +50,8 @@ fn completion_event(at: std::time::Instant, data: &str) -> Result<Option<Generat
         });
         event.timings.unwrap_or_default().end(finish)
     });
-    Ok(Some(GenerateEvent { at, text: event.content, end }))
+    // The name that it gives is the one that it was asked by.
+    Ok(Some(GenerateEvent { at, text: event.content, model: None, end }))
 }
 
 fn not_understood() -> ApiError {

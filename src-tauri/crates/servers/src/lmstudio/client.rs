@@ -198,9 +198,8 @@ impl ServerClient for LmStudioClient {
     fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
         let unsupported =
             |text: &str, hint: &str| Some(ApiError::new(ErrorCode::Unsupported, text).hint(hint));
-        if with.kv_type.is_some() {
-            let text = "LM Studio takes no KV type with a load.";
-            return unsupported(text, "Set it in LM Studio, among the model's own settings.");
+        if let Some(error) = takes_no_kv_type(with) {
+            return Some(error);
         }
         with.parallel?;
         let text = "This LM Studio takes no number of requests at a time with a load.";
@@ -328,6 +327,13 @@ impl ServerClient for LmStudioClient {
         let endpoint = self.http.endpoint();
         Endpoint { base_url: format!("{}/v1", endpoint.base_url), key: endpoint.key.clone() }
     }
+}
+
+/// Whatever its version is.
+pub(super) fn takes_no_kv_type(with: &LoadSettings) -> Option<ApiError> {
+    with.kv_type?;
+    let error = ApiError::new(ErrorCode::Unsupported, "LM Studio takes no KV type with a load.");
+    Some(error.hint("Set it in LM Studio, among the model's own settings."))
 }
 
 /// A copy that is there twice is one.

@@ -18,6 +18,7 @@ use home::Home;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
+    model::LoadSettings,
     server::{Abilities, Backend, ServerId, ServerKind},
     settings::LmStudioSettings,
 };
@@ -117,6 +118,11 @@ impl ServerAdapter for LmStudio {
                 hint: "Install LM Studio and start it once.".into(),
             },
         }
+    }
+
+    /// Whether it takes a number of requests at a time depends on its version.
+    fn cannot_load_with_once_started(&self, with: &LoadSettings) -> Option<ApiError> {
+        client::takes_no_kv_type(with)
     }
 
     async fn find_running(&self) -> Option<Found> {

@@ -47,12 +47,12 @@ pub(super) fn event_v1(line: &Line) -> Result<Option<GenerateEvent>, ApiError> {
     match understood::<EventV1>(data)?.kind.as_str() {
         "message.delta" | "reasoning.delta" => {
             let text = understood::<DeltaV1>(data)?.content;
-            Ok(Some(GenerateEvent { at: line.at, text, end: None }))
+            Ok(Some(GenerateEvent { at: line.at, text, model: None, end: None }))
         }
         "error" => Err(server_error(&understood::<FailedV1>(data)?.error.message)),
         "chat.end" => {
             let end = end_v1(&understood::<EndV1>(data)?.result.stats.unwrap_or_default());
-            Ok(Some(GenerateEvent { at: line.at, text: String::new(), end: Some(end) }))
+            Ok(Some(GenerateEvent { at: line.at, text: String::new(), model: None, end: Some(end) }))
         }
         _ => Ok(None),
     }
@@ -82,7 +82,7 @@ impl AnswerReader for AnswerV1 {
         }
         let whole: ResultV1 = understood(&document)?;
         let Some(stats) = whole.stats else { return Err(not_understood()) };
-        Ok(Some(GenerateEvent { at, text: whole.output, end: Some(end_v1(&stats)) }))
+        Ok(Some(GenerateEvent { at, text: whole.output, model: None, end: Some(end_v1(&stats)) }))
     }
 }
 

@@ -342,7 +342,7 @@ fn event(at: std::time::Instant, text: &str) -> Result<Option<GenerateEvent>, Ap
     let end = answer.done.then(|| end(&answer));
     let text =
         first_said([answer.message.content, answer.message.thinking, answer.response, answer.thinking]);
-    Ok(Some(GenerateEvent { at, text, end }))
+    Ok(Some(GenerateEvent { at, text, model: answer.model, end }))
 }
 
 fn end(answer: &AnswerLine) -> GenerateEnd {

@@ -15,6 +15,7 @@ use client::OllamaClient;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
+    model::LoadSettings,
     server::{Abilities, ServerId, ServerKind},
     settings::{OllamaSettings, ServersSettings},
 };
@@ -233,6 +234,10 @@ impl ServerAdapter for Ollama {
         with
     }
 
+    fn cannot_load_with_once_started(&self, with: &LoadSettings) -> Option<ApiError> {
+        loading::cannot(with, Some(&self.settings()))
+    }
+
     fn take_settings(&self, servers: &ServersSettings) {
         self.settings.write().unwrap_or_else(PoisonError::into_inner).clone_from(&servers.ollama);
     }
@@ -295,6 +300,30 @@ mod tests {
         ] {
             assert!(!is_runner_line(&words(line)), "{line}");
         }
+    }
+
+    /// As its client says it once it runs.
+    #[test]
+    fn what_one_that_has_yet_to_be_started_cannot_be_given_goes_by_the_settings() {
+        use pilothouse_domain::anatomy::KvType;
+        let kv = |kv_type| LoadSettings { kv_type: Some(kv_type), ..LoadSettings::default() };
+        let set = OllamaSettings { kv_type: "q8_0".into(), parallel: 2, ..OllamaSettings::default() };
+        let ollama = Ollama::new(set.clone(), PathBuf::from("/home/me"));
+        for with in [
+            LoadSettings::default(),
+            kv(KvType::Q8_0),
+            kv(KvType::F16),
+            LoadSettings { parallel: Some(2), ..LoadSettings::default() },
+            LoadSettings { parallel: Some(3), ..LoadSettings::default() },
+            LoadSettings { context: Some(4096), ..LoadSettings::default() },
+        ] {
+            *ollama.started() = None;
+            let before = ollama.cannot_load_with_once_started(&with);
+            *ollama.started() = Some(set.clone());
+            let running = ollama.client(&ollama.endpoint()).cannot_load_with(&with);
+            assert_eq!(before, running, "{with:?}");
+        }
+        assert!(ollama.cannot_load_with_once_started(&kv(KvType::F16)).is_some());
     }
 
     #[test]

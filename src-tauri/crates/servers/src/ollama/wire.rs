@@ -143,6 +143,8 @@ pub(super) struct Options {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct AnswerLine {
+    #[serde(deserialize_with = "maybe")]
+    pub model: Option<String>,
     #[serde(deserialize_with = "words")]
     pub response: String,
     #[serde(deserialize_with = "words")]

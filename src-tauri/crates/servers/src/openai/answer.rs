@@ -14,6 +14,8 @@ use std::time::Instant;
 /// has ended.
 pub struct OpenAiAnswer {
     title: String,
+    /// Who answers, as the newest chunk that says so has it.
+    model: Option<String>,
     finish: Option<String>,
     usage: Option<Usage>,
     timings: Option<Timings>,
@@ -28,6 +30,7 @@ impl OpenAiAnswer {
     pub fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
+            model: None,
             finish: None,
             usage: None,
             timings: None,
@@ -44,6 +47,7 @@ impl OpenAiAnswer {
         }
         let value: Value = serde_json::from_str(data).map_err(|_| self.not_understood())?;
         let Ok(chunk) = serde_json::from_value::<Chunk>(value) else { return Ok(None) };
+        self.model = chunk.model.filter(|name| !name.is_empty()).or(self.model.take());
         self.usage = chunk.usage.or(self.usage);
         self.timings = chunk.timings.or(self.timings.take());
         let Some(choice) = chunk.choices.rows.into_iter().next() else { return Ok(None) };
@@ -77,6 +81,10 @@ impl OpenAiAnswer {
         }
     }
 
+    fn event(&self, at: Instant, text: String, end: Option<GenerateEnd>) -> GenerateEvent {
+        GenerateEvent { at, text, model: self.model.clone(), end }
+    }
+
     fn not_understood(&self) -> ApiError {
         let text = format!("{} sent an event that is not understood.", self.title);
         ApiError::new(ErrorCode::BadAnswer, text)
@@ -98,18 +106,20 @@ impl AnswerReader for OpenAiAnswer {
         self.streams = true;
         if data == "[DONE]" {
             let end = Some(self.closed());
-            return Ok(Some(GenerateEvent { at: line.at, text: String::new(), end }));
+            return Ok(Some(self.event(line.at, String::new(), end)));
         }
-        Ok(self.text(data)?.map(|text| GenerateEvent { at: line.at, text, end: None }))
+        Ok(self.text(data)?.map(|text| self.event(line.at, text, None)))
     }
 
     fn end(&mut self, at: Instant) -> Result<Option<GenerateEvent>, ApiError> {
         if let Some(document) = self.document.take() {
             let text = self.text(&document)?.ok_or_else(|| self.not_understood())?;
-            return Ok(Some(GenerateEvent { at, text, end: Some(self.closed()) }));
+            let end = Some(self.closed());
+            return Ok(Some(self.event(at, text, end)));
         }
         let closes = !self.ended && self.finish.is_some();
-        Ok(closes.then(|| GenerateEvent { at, text: String::new(), end: Some(self.closed()) }))
+        let end = closes.then(|| self.closed());
+        Ok(end.map(|end| self.event(at, String::new(), Some(end))))
     }
 }
 
@@ -123,7 +133,10 @@ mod tests {
         let mut read = |text: &str| answer.line(&Line { at: Instant::now(), text: text.into() });
         assert!(read(": keep-alive").unwrap().is_none());
         let piece = read(r#"data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":null}]}"#);
-        assert_eq!(piece.unwrap().unwrap().text, "Hi");
+        let piece = piece.unwrap().unwrap();
+        assert_eq!((piece.text.as_str(), piece.model), ("Hi", None));
+        let named = read(r#"data: {"model":"m:2","choices":[{"delta":{"content":"!"}}]}"#).unwrap().unwrap();
+        assert_eq!(named.model.as_deref(), Some("m:2"));
         read(r#"data: {"choices":[{"delta":{},"finish_reason":"length"}]}"#).unwrap();
         let usage = r#"data: {"choices":[],"usage":{"prompt_tokens":9,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":8}}}"#;
         assert!(read(usage).unwrap().is_none());

@@ -85,6 +85,8 @@ pub struct Message<'a> {
 /// A piece of an answer, or a whole one.
 #[derive(Debug, Deserialize)]
 pub struct Chunk {
+    #[serde(default, deserialize_with = "maybe")]
+    pub model: Option<String>,
     #[serde(default)]
     pub choices: Rows<Choice>,
     #[serde(default, deserialize_with = "maybe")]

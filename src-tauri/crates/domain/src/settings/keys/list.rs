@@ -147,6 +147,14 @@ fn one_address() -> Vec<SettingKey> {
         .at_start(),
         key_of(
             OneAddress,
+            "gateway.origins",
+            "Web pages that may ask",
+            "By their exact origin. Each of them can use your models.",
+            SettingKind::List { of: "origin such as http://localhost:3000".into() },
+        )
+        .at_start(),
+        key_of(
+            OneAddress,
             "gateway.wait_s",
             "Longest wait during a switch",
             "After it a request is refused before its first byte.",

@@ -130,10 +130,10 @@ fn losses_are_said_once_a_minute() {
     let begin = Instant::now();
     let after = |s: u64| begin + Duration::from_secs(s);
     let mut losses = Losses::default();
-    assert_eq!(losses.to_say(0, begin), None);
-    assert_eq!(losses.to_say(10, begin), Some(10));
-    assert_eq!(losses.to_say(500, after(30)), None);
+    assert_eq!(losses.due(0, begin), None);
+    assert_eq!(losses.due(10, begin), Some(10));
+    assert_eq!(losses.due(500, after(30)), None);
     assert!(losses.is_behind(500));
-    assert_eq!(losses.to_say(700, after(60)), Some(690));
-    assert_eq!(losses.to_say(700, after(600)), None);
+    assert_eq!(losses.due(700, after(60)), Some(690));
+    assert_eq!(losses.due(700, after(600)), None);
 }

@@ -21,7 +21,7 @@ async fn scene(room: u64) -> Scene {
 
 /// As another program that holds the file: a second's wait, then a refusal.
 fn locked() -> Fault {
-    Fault::Fail(ApiError::new(ErrorCode::StoreUnavailable, "Another program holds the file."))
+    Fault::Fail(ApiError::new(ErrorCode::StoreUnavailable, "Another program holds the file.").retryable())
 }
 
 fn is_said(scene: &Scene) -> bool {
@@ -47,6 +47,7 @@ async fn without_a_journal_a_switch_goes_on_and_says_so() {
     let cases = [
         ("locked", locked(), false),
         ("its disk hangs", Fault::Hang, false),
+        ("its disk is full", Fault::disk_is_full(), false),
         ("slower than the bound", Fault::Slow(Duration::from_secs(3)), false),
         ("slow", Fault::Slow(Duration::from_millis(50)), true),
         ("fine", Fault::None, true),

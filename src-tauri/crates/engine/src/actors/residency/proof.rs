@@ -5,6 +5,7 @@ use futures_util::StreamExt;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Model, ModelPurpose},
+    snapshot::Snapshot,
 };
 use pilothouse_servers::GenerateRequest;
 use std::time::Duration;
@@ -62,6 +63,12 @@ pub(super) async fn one_token(
         let mut answer = connection.client.generate(&request).await?;
         while let Some(event) = answer.next().await {
             let event = event?;
+            if let Some(told) = event.model.as_deref()
+                && is_another(&around.hub.now(), model, instance, told)
+            {
+                let text = format!("{} was asked, and {told} has answered.", model.title);
+                return Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()));
+            }
             let counted = event.end.as_ref().is_some_and(|end| end.output_tokens > Some(0));
             if !event.text.is_empty() || counted {
                 return Ok(());
@@ -74,4 +81,67 @@ pub(super) async fn one_token(
         let text = format!("{} gave no token within {} s.", model.title, PROOF_LIMIT.as_secs());
         Err(ApiError::new(ErrorCode::ProofFailed, text).hint(hint.as_str()))
     })
+}
+
+/// Whether an answer came from another model of the same server. What names no model of it, as a path or an alias, says nothing.
+fn is_another(snapshot: &Snapshot, model: &Model, instance: &str, told: &str) -> bool {
+    if told == model.name || told == instance {
+        return false;
+    }
+    let listed = snapshot.models.iter().map(|view| (&view.model.server, &view.model.name, &view.model.name));
+    let loaded = snapshot.instances.iter().map(|one| (&one.server, &one.model, &one.id));
+    // A copy has a name of its own.
+    listed.chain(loaded).any(|(server, name, told_as)| {
+        *server == model.server && *name != model.name && told_as.as_str() == told
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fakes::FakeServer;
+    use pilothouse_domain::model::Expiry;
+    use pilothouse_servers::ServerClient;
+
+    #[tokio::test]
+    async fn only_the_name_of_another_model_of_the_same_server_tells_that_another_has_answered() {
+        let one = FakeServer::new("one").with_model("a", 1).with_model("b", 1).with_model("a:latest", 1);
+        one.load_by_owner("a", Expiry::Never);
+        let mut snapshot = Snapshot::empty(
+            pilothouse_domain::snapshot::EngineView::default(),
+            pilothouse_domain::Timestamp::UNIX_EPOCH,
+        );
+        let models = one.models().await.unwrap();
+        let hub = crate::fakes::hub(&pilothouse_leases::Leases::default());
+        hub.report(crate::hub::Report::Models { server: "one".into(), models: models.clone() });
+        snapshot.models.clone_from(&hub.now().models);
+        let copy = |model: &str, id: &str, server: &str| pilothouse_domain::model::Instance {
+            id: id.into(),
+            server: server.into(),
+            model: model.into(),
+            memory_bytes: None,
+            gpu_memory_bytes: None,
+            context: None,
+            expiry: Expiry::Never,
+            pid: None,
+            port: None,
+            slots: None,
+            orphaned_answers: None,
+        };
+        snapshot.instances = vec![copy("a", "a:2", "one"), copy("b", "b:2", "one"), copy("c", "c", "two")];
+        let a = models.iter().find(|model| model.name == "a").unwrap();
+        for (told, another) in [
+            ("a", false),
+            ("a:2", false),
+            ("b", true),
+            ("b:2", true),
+            ("a:latest", true),
+            ("c", false),
+            ("/models/b.gguf", false),
+            ("", false),
+        ] {
+            assert_eq!(is_another(&snapshot, a, "a:2", told), another, "{told}");
+        }
+        assert!(!is_another(&snapshot, a, "x", "x"), "it was asked for by that name");
+    }
 }

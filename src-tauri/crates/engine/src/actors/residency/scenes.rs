@@ -85,7 +85,7 @@ impl Residency {
         self.rearrange(order, vec![Waiter::Scene(reply)], false);
     }
 
-    /// The plan as a report; nothing is done. Errors: does_not_fit, not_ours.
+    /// The plan as a report; nothing is done. Errors: does_not_fit, not_ours, unsupported.
     fn rehearse(&self, order: Order) -> Result<SceneReport, ApiError> {
         let scene = match &order.purpose {
             Purpose::Scene(name) => name.clone(),

@@ -4,6 +4,7 @@ use pilothouse_domain::{endpoint::Endpoint, server::ServerId};
 use pilothouse_leases::Target;
 use pilothouse_servers::ServerClient;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 /// A way to a server that answers.
 #[derive(Clone)]
@@ -33,6 +34,8 @@ const MODELS_EVERY: u32 = 15;
 #[derive(Default)]
 pub(super) struct Contact {
     connection: Option<Connection>,
+    /// The same, for those who ask nobody.
+    shown: watch::Sender<Option<Connection>>,
     generation: u64,
     /// Probes that were begun, over all connections.
     begun: u64,
@@ -59,12 +62,14 @@ impl Contact {
         self.renew();
         self.listed = false;
         self.searching = false;
+        self.shown.send_replace(Some(connection.clone()));
         self.connection = Some(connection);
     }
 
     pub fn close(&mut self) {
         self.renew();
         self.searching = false;
+        self.shown.send_replace(None);
         self.connection = None;
     }
 
@@ -85,6 +90,11 @@ impl Contact {
 
     pub fn connection(&self) -> Option<&Connection> {
         self.connection.as_ref()
+    }
+
+    /// Follows the connection from outside of the actor.
+    pub fn shown(&self) -> watch::Receiver<Option<Connection>> {
+        self.shown.subscribe()
     }
 
     pub fn is_open(&self) -> bool {

@@ -11,7 +11,7 @@ use pilothouse_domain::{
     anatomy::Anatomy,
     backoff::RestartPolicy,
     error::{ApiError, ErrorCode},
-    model::Model,
+    model::{LoadSettings, Model},
     server::{ServerId, ServerKind},
     settings::ServersSettings,
 };
@@ -26,7 +26,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// The mailbox of one supervisor.
 #[derive(Clone)]
@@ -39,6 +39,7 @@ pub struct SupervisorHandle {
     /// Asked only what does not change with the server's state.
     adapter: Arc<dyn ServerAdapter>,
     asks: mpsc::Sender<Ask>,
+    connected: watch::Receiver<Option<Connection>>,
 }
 
 /// Heads of files that may lie on another machine.
@@ -50,15 +51,12 @@ impl SupervisorHandle {
     /// Starts the actor. With `autostart` the server is started unless one runs already.
     pub fn start(adapter: Arc<dyn ServerAdapter>, wiring: SupervisorWiring, autostart: bool) -> Self {
         let (asks, mailbox) = mpsc::channel(32);
-        let handle = Self {
-            id: adapter.id(),
-            kind: adapter.kind(),
-            log: wiring.log.clone(),
-            takes_key: adapter.abilities().key,
-            adapter: adapter.clone(),
-            asks,
-        };
-        tokio::spawn(Supervisor::new(adapter, wiring).run(mailbox, autostart));
+        let (id, kind, log) = (adapter.id(), adapter.kind(), wiring.log.clone());
+        let takes_key = adapter.abilities().key;
+        let supervisor = Supervisor::new(adapter.clone(), wiring);
+        let connected = supervisor.contact.shown();
+        let handle = Self { id, kind, log, takes_key, adapter, asks, connected };
+        tokio::spawn(supervisor.run(mailbox, autostart));
         handle
     }
 
@@ -114,6 +112,16 @@ impl SupervisorHandle {
                 .hint("Fetch it again, or remove it."),
             false => ApiError::new(ErrorCode::Unsupported, format!("{shown} is not understood: {error}.")),
         })
+    }
+
+    /// What of this its server cannot be given with a load, as it runs now, else as it would be started. Asks nobody and starts nothing.
+    /// Errors: unsupported.
+    pub fn cannot_load_with(&self, with: &LoadSettings) -> Option<ApiError> {
+        let connected = self.connected.borrow().clone();
+        match connected {
+            Some(connection) => connection.client.cannot_load_with(with),
+            None => self.adapter.cannot_load_with_once_started(with),
+        }
     }
 
     /// What makes an instance of a model comparable with one elsewhere, by the keys of a fingerprint; what is not known is left out.

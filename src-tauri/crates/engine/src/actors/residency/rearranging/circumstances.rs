@@ -1,6 +1,6 @@
 //! What a rearrangement is planned by, and its plan as people see it.
 
-use super::{Order, Purpose};
+use super::{Order, Purpose, Target};
 use crate::actors::residency::{ResidencyWiring, holding::Holding};
 use pilothouse_domain::{
     error::ApiError,
@@ -20,6 +20,32 @@ pub(super) fn name_of(one: &Move) -> &'static str {
         Move::Prove(_) => "prove",
         Move::Commit => "commit",
     }
+}
+
+/// Whether what is wanted is in memory, and as it is wanted.
+pub(super) fn in_memory(snapshot: &Snapshot, target: &Target, holding: &Holding) -> InMemory {
+    match &target.instance {
+        None => InMemory::No,
+        Some(_) if snapshot.is_remote(&target.model.server) => InMemory::Yes,
+        Some(instance) => {
+            as_wanted(instance, &target.with, holding.loaded_with.get(&target.model.reference()))
+        }
+    }
+}
+
+/// The first of what has to be loaded that its server cannot be given so, in the order in which the servers are looked at. A change that
+/// is under way asks them itself.
+fn cannot_be_loaded(around: &ResidencyWiring, order: &Order, holding: &Holding) -> Option<ApiError> {
+    let snapshot = around.hub.now();
+    let mut loads: Vec<&Target> = order
+        .targets
+        .iter()
+        .filter(|target| in_memory(&snapshot, target, holding) != InMemory::Yes)
+        .collect();
+    loads.sort_by(|a, b| a.model.server.cmp(&b.model.server));
+    loads
+        .into_iter()
+        .find_map(|target| around.supervisor(&target.model.server).ok()?.cannot_load_with(&target.with))
 }
 
 /// What is planned by, with the instances that the order has found. Errors: not_ours, where a model is in memory otherwise than it is
@@ -46,11 +72,7 @@ pub(super) fn circumstances(
     let mut wanted = vec![];
     for target in &order.targets {
         let model = target.model.reference();
-        let in_memory = match &target.instance {
-            None => InMemory::No,
-            Some(_) if snapshot.is_remote(&model.server) => InMemory::Yes,
-            Some(instance) => as_wanted(instance, &target.with, holding.loaded_with.get(&model)),
-        };
+        let in_memory = in_memory(&snapshot, target, holding);
         if in_memory == InMemory::Otherwise && !is_ours(&model) {
             return Err(loaded_by_others(&snapshot, &model));
         }
@@ -60,7 +82,8 @@ pub(super) fn circumstances(
         };
         let bytes = bytes.filter(|_| !snapshot.is_remote(&model.server));
         let (with, load_s, roles) = (target.with, target.load_s, target.roles.clone());
-        wanted.push(Piece { model, with, bytes, load_s, in_memory, roles });
+        let held_bytes = holds(&model).filter(|_| in_memory == InMemory::Otherwise);
+        wanted.push(Piece { model, with, bytes, held_bytes, load_s, in_memory, roles });
     }
     let stays = |model: &ModelRef| {
         order.targets.iter().any(|target| target.model.reference() == *model)
@@ -120,7 +143,8 @@ pub(super) fn plan(
     })
 }
 
-/// What applying it would do, or why it cannot be done; with what is known now, nothing is asked or started.
+/// What applying it would do, or why it cannot be done, in the words in which doing it would be refused; with what is known now, nothing
+/// is asked or started.
 pub(in crate::actors::residency) fn plan_view(
     around: &ResidencyWiring,
     order: &Order,
@@ -141,6 +165,7 @@ pub(in crate::actors::residency) fn plan_view(
     let mut view = ScenePlan {
         fits: None,
         refusal: None,
+        shortfall_bytes: None,
         offers: vec![],
         steps: vec![],
         role_bytes,
@@ -150,7 +175,8 @@ pub(in crate::actors::residency) fn plan_view(
         evicted: vec![],
         untouched: vec![],
     };
-    let now = match circumstances(around, order, before, holding) {
+    let possible = cannot_be_loaded(around, order, holding).map_or(Ok(()), Err);
+    let now = match possible.and_then(|()| circumstances(around, order, before, holding)) {
         Ok(now) => now,
         Err(error) => return ScenePlan { fits: Some(false), refusal: Some(error), ..view },
     };
@@ -195,19 +221,21 @@ fn refused(
         match (offer.unload, offer.roles.as_slice()) {
             (Some(model), _) => {
                 let what = format!("Unload {} first", title(&model));
-                all.push(SceneOffer { what, without_role: None, unload: Some(model), frees_bytes, enough });
+                let unload = Some(model);
+                all.push(SceneOffer { what, without_role: None, unload, smaller: None, frees_bytes, enough });
             }
             // Two roles with one model: leaving one of them out frees nothing.
             (None, [role]) => {
                 let what = format!("Without {role}");
                 let without_role = Some(role.clone());
-                all.push(SceneOffer { what, without_role, unload: None, frees_bytes, enough });
+                all.push(SceneOffer { what, without_role, unload: None, smaller: None, frees_bytes, enough });
             }
             (None, _) => {}
         }
     }
     let refusal = Some(too_much.error(&order.purpose.title(around)));
-    ScenePlan { fits: Some(false), refusal, offers: all, ..view }
+    let shortfall_bytes = Some(too_much.short_bytes);
+    ScenePlan { fits: Some(false), refusal, shortfall_bytes, offers: all, ..view }
 }
 
 fn step(snapshot: &Snapshot, now: &Circumstances, one: &Move) -> ScenePlanStep {
@@ -222,7 +250,11 @@ fn step(snapshot: &Snapshot, now: &Circumstances, one: &Move) -> ScenePlanStep {
         Move::Unload(model) => {
             let leaver = now.leaves.iter().chain(now.spare.iter().map(|spare| &spare.leaver));
             let bytes = leaver.filter(|one| one.model == *model).find_map(|one| one.bytes);
-            (Some(model), bytes.or_else(|| piece(model).and_then(|piece| piece.bytes)), None)
+            (
+                Some(model),
+                bytes.or_else(|| piece(model).and_then(|piece| piece.held_bytes.or(piece.bytes))),
+                None,
+            )
         }
     };
     ScenePlanStep {

@@ -17,7 +17,7 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, LoadSettings, Model, ModelRef},
-    residency::{Arrangement, ArrangementPlan, Move, Spare},
+    residency::{Arrangement, ArrangementPlan, InMemory, Move, Spare},
     scene::{Arranging, SceneReport},
     server::ServerId,
     switch::{Active, StepTiming, SwitchOutcome, SwitchPhase},
@@ -307,9 +307,10 @@ impl Rearrangement {
                 let reach = self.around.reach(&server, &self.ending);
                 self.until_cancelled(reach).await?
             };
+            let snapshot = self.around.hub.now();
             for target in self.order.targets.iter_mut().filter(|target| target.model.server == server) {
                 target.instance = instances.iter().find(|one| one.model == target.model.name).cloned();
-                if target.instance.is_none()
+                if circumstances::in_memory(&snapshot, target, &self.holding) != InMemory::Yes
                     && let Some(error) = connection.client.cannot_load_with(&target.with)
                 {
                     return Err(error);

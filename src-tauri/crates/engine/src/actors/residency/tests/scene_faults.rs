@@ -21,7 +21,9 @@ async fn in_one(servers: &[FakeServer], journal: &FakeJournal) -> Scene {
 
 #[tokio::test(start_paused = true)]
 async fn without_a_journal_a_scene_goes_on_says_so_and_is_written_later() {
-    for fault in [failing(), Fault::Hang, Fault::Slow(Duration::from_secs(30))] {
+    let locked = ApiError::new(ErrorCode::StoreUnavailable, "Another program holds the file.").retryable();
+    let slow = Fault::Slow(Duration::from_secs(30));
+    for fault in [Fault::Fail(locked), Fault::disk_is_full(), Fault::Hang, slow] {
         let journal = FakeJournal::default();
         let scene = in_one(&servers(100), &journal).await;
         journal.set_writing(fault.clone());
@@ -43,6 +45,55 @@ async fn without_a_journal_a_scene_goes_on_says_so_and_is_written_later() {
         let written: Vec<String> =
             journal.kept_now().arrangement.roles.into_values().map(|held| held.model.model).collect();
         assert_eq!(written, ["e", "b"], "{fault:?}");
+    }
+}
+
+/// At each second of a switch and of a scene: the change goes on and says so, and what is held is written once there is room.
+#[tokio::test(start_paused = true)]
+async fn a_disk_that_fills_up_under_the_journal_holds_nothing_up_and_is_made_up_for() {
+    for (room, is_scene) in [(100, false), (100, true), (25, false), (25, true)] {
+        let mut unjournalled = 0;
+        for second in 0..14 {
+            let journal = FakeJournal::default();
+            let scene = in_one(&servers(room), &journal).await;
+            let change = {
+                let (residency, aim) = (scene.residency.clone(), scene.aim("Two", &TWO));
+                tokio::spawn(async move {
+                    match is_scene {
+                        true => residency
+                            .apply(aim, false, false)
+                            .await
+                            .map(|done| (done.outcome, done.journalled)),
+                        false => {
+                            residency.switch(wanted("b")).await.map(|done| (done.outcome, done.journalled))
+                        }
+                    }
+                })
+            };
+            scene.rest(second).await;
+            journal.set_writing(Fault::disk_is_full());
+            let told = format!("full after {second} s, room {room}, scene {is_scene}");
+            let (outcome, journalled) = change.await.unwrap().unwrap();
+            assert_eq!(outcome, SwitchOutcome::Committed, "{told}");
+            unjournalled += u32::from(!journalled);
+            scene.rest(10).await;
+            let expected = if is_scene { ["b", "e"] } else { ["b", "d"] };
+            assert_eq!(
+                (scene.held(), scene.route()),
+                (expected.map(str::to_owned).to_vec(), "b".into()),
+                "{told}"
+            );
+            assert_eq!(scene.route_of("background"), expected[1], "{told}");
+            journal.set_writing(Fault::None);
+            scene.rest(90).await;
+            let kept = journal.kept_now().arrangement;
+            assert_eq!(journal.kept_active(), Some(active("one", "b")), "{told}");
+            let written: Vec<String> = kept.roles.into_values().map(|held| held.model.model).collect();
+            assert_eq!(written, [expected[1], expected[0]], "{told}");
+            let open = journal.rows().iter().filter(|row| row.outcome.is_none() || row.clearing).count();
+            assert_eq!(open, 0, "{told}");
+        }
+        assert!(unjournalled > 2, "room {room}, scene {is_scene}: {unjournalled}");
     }
 }
 

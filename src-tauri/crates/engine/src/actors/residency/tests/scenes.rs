@@ -86,7 +86,7 @@ async fn without_room_what_leaves_anyway_goes_first() {
 async fn whatever_fails_what_was_there_is_there_again() {
     type Break = fn(&FakeServer, &FakeServer);
     let refused: Fault = failing();
-    let breaks: [(&str, Break); 9] = [
+    let breaks: [(&str, Break); 11] = [
         ("the first load is refused", |one, _| one.faults(|f| f.load = failing())),
         ("the second load is refused", |_, two| two.faults(|f| f.load = failing())),
         ("the third load is refused", |_, two| {
@@ -96,6 +96,8 @@ async fn whatever_fails_what_was_there_is_there_again() {
         ("the proof of the lead fails", |one, _| one.faults(|f| f.generate = failing())),
         ("a load never ends", |_, two| two.faults(|f| f.load = Fault::Hang)),
         ("a proof never ends", |_, two| two.faults(|f| f.generate = Fault::Hang)),
+        ("another model answers", |_, two| two.faults(|f| f.answers_as = Some("e".into()))),
+        ("another model answers for the lead", |one, _| one.faults(|f| f.answers_as = Some("c".into()))),
         ("a list cannot be had", |_, two| two.faults(|f| f.list = failing())),
         ("a server does not answer", |_, two| two.faults(|f| f.list = Fault::Hang)),
     ];
@@ -280,6 +282,63 @@ async fn what_others_have_loaded_stays_and_a_dry_run_does_nothing() {
     assert_eq!(scene.held(), ["b", "c", "d", "e"]);
 }
 
+/// The plan, the dry run and the real thing, in the same words, before anything is disturbed. `a` is in memory, and ours.
+#[tokio::test(start_paused = true)]
+async fn what_a_server_cannot_be_given_with_a_load_is_refused_alike_by_plan_dry_run_and_the_real_thing() {
+    use pilothouse_domain::{anatomy::KvType, model::LoadSettings};
+    let with = |context, parallel, kv_type| LoadSettings { context, parallel, kv_type };
+    let kv = Some(KvType::Q8_0);
+    let cases: [(&[(&str, LoadSettings)], Option<&str>); 8] = [
+        (&[("d", with(None, None, None))], None),
+        (&[("d", with(Some(2048), None, None))], None),
+        (&[("d", with(None, Some(2), None))], Some("number of requests at a time")),
+        (&[("d", with(None, None, kv))], Some("KV type")),
+        (&[("b", with(None, None, None)), ("d", with(None, None, kv))], Some("KV type")),
+        // Of two the one whose server is looked at first, whatever their roles.
+        (
+            &[("d", with(None, None, kv)), ("b", with(None, Some(4), None))],
+            Some("number of requests at a time"),
+        ),
+        // It would have to be loaded again for it.
+        (&[("a", with(None, None, kv))], Some("KV type")),
+        (
+            &[("a", with(Some(4096), None, None)), ("e", with(None, Some(1), None))],
+            Some("number of requests at a time"),
+        ),
+    ];
+    for (roles, refused) in cases {
+        let (scene, one, two) = two(100).await;
+        let before = there(&scene);
+        let wanted = roles.iter().enumerate().map(|(number, (model, with))| {
+            let mut wanted = scene.role(&format!("role-{number}"), model);
+            wanted.held.with = *with;
+            wanted
+        });
+        let aim = Aim::Roles { scene: Some("S".into()), roles: wanted.collect() };
+        let plan = scene.residency.plan(aim.clone()).await.unwrap();
+        let dry = scene.residency.apply(aim.clone(), false, true).await;
+        let calls = (one.loads() + two.loads(), one.unloads() + two.unloads());
+        let real = scene.residency.apply(aim, false, false).await;
+        let Some(words) = refused else {
+            assert!(
+                plan.refusal.is_none() && dry.is_ok() && committed(&real),
+                "{roles:?}: {plan:?} {real:?}"
+            );
+            continue;
+        };
+        let error = real.unwrap_err();
+        assert_eq!(
+            (error.code, error.message.contains(words)),
+            (ErrorCode::Unsupported, true),
+            "{roles:?}: {error:?}"
+        );
+        assert_eq!((plan.refusal.as_ref(), dry.as_ref()), (Some(&error), Err(&error)), "{roles:?}");
+        assert_eq!((plan.fits, plan.steps.len()), (Some(false), 0), "{roles:?}");
+        assert_eq!(calls, (one.loads() + two.loads(), one.unloads() + two.unloads()), "{roles:?}");
+        assert_eq!(there(&scene), before, "{roles:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn equal_scenes_join_and_an_unequal_wish_takes_over() {
     let (scene, one, two) = two(100).await;
@@ -328,14 +387,68 @@ fn fields(scene: &Scene) -> String {
     format!("{instances:#?} {roles:#?} {pins:#?} {active:?} {}", scene.route())
 }
 
+/// Two roles with contexts, a pin, a priority and an idle limit of their own, with bounds that a test waits out.
+async fn held_with_settings(room: u64) -> (Scene, FakeServer, FakeServer) {
+    let (scene, one, two) = two(room).await;
+    scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (10, 20));
+    let mut lead = scene.role("critical", "a");
+    (lead.held.with.context, lead.held.pinned) = (Some(2048), true);
+    lead.held.priority = pilothouse_domain::scene::Priority::Critical;
+    let mut other = scene.role("background", "c");
+    (other.held.with.context, other.held.idle_s) = (Some(1024), Some(9000));
+    let before = Aim::Roles { scene: Some("Before".into()), roles: vec![lead, other] };
+    let applied = scene.residency.apply(before, false, false).await;
+    assert!(committed(&applied), "room {room}: {applied:?}");
+    scene.residency.pin(pilothouse_domain::model::ModelRef::new("one", "c"), true).await.unwrap();
+    scene.rest(10).await;
+    (scene, one, two)
+}
+
+/// The same for a switch, to a model of the same server and to one of another.
+#[tokio::test(start_paused = true)]
+async fn whatever_fails_in_a_switch_everything_is_as_before_field_by_field() {
+    type Break = fn(&FakeServer);
+    let breaks: [(&str, Break); 6] = [
+        ("the load is refused", |server| server.faults(|f| f.load = failing())),
+        ("the load never ends", |server| server.faults(|f| f.load = Fault::Hang)),
+        ("the proof fails", |server| server.faults(|f| f.generate = failing())),
+        ("the proof never ends", |server| server.faults(|f| f.generate = Fault::Hang)),
+        ("another model answers", |server| server.faults(|f| f.answers_as = Some(other_of(server).into()))),
+        ("a list cannot be had", |server| server.faults(|f| f.list = failing())),
+    ];
+    for (room, to) in [(100, "b"), (100, "d"), (30, "b"), (30, "d")] {
+        for (what, break_it) in breaks {
+            let (scene, one, two) = held_with_settings(room).await;
+            let before = fields(&scene);
+            break_it(if to == "b" { &one } else { &two });
+            let report = scene.switch(to).await;
+            let told = format!("{what}, {to}, room {room}: {report:?}");
+            assert!(!report.is_ok_and(|report| report.outcome == SwitchOutcome::Committed), "{told}");
+            for server in [&one, &two] {
+                server.faults(|faults| *faults = Default::default());
+            }
+            scene.rest(60).await;
+            assert_eq!(fields(&scene), before, "{told}");
+        }
+    }
+}
+
+/// A model that it has and that nobody here switches to.
+fn other_of(server: &FakeServer) -> &'static str {
+    use pilothouse_servers::ServerAdapter;
+    if server.id().as_str() == "one" { "c" } else { "e" }
+}
+
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_models_contexts_pins_and_priorities_are_as_before_field_by_field() {
     type Break = fn(&FakeServer, &FakeServer);
-    let breaks: [(&str, Break); 6] = [
+    let breaks: [(&str, Break); 8] = [
         ("a load is refused", |_, two| two.faults(|f| f.load = failing())),
         ("the last load is refused", |_, two| two.faults(|f| f.next_loads = [Fault::None, failing()].into())),
         ("a proof fails", |_, two| two.faults(|f| f.generate = failing())),
         ("a proof never ends", |_, two| two.faults(|f| f.generate = Fault::Hang)),
+        ("another model answers", |_, two| two.faults(|f| f.answers_as = Some("e".into()))),
+        ("another model answers for the lead", |one, _| one.faults(|f| f.answers_as = Some("c".into()))),
         ("a load never ends", |_, two| two.faults(|f| f.load = Fault::Hang)),
         ("unloading is refused", |one, two| {
             one.faults(|f| f.unload = failing());
@@ -344,18 +457,7 @@ async fn whatever_fails_models_contexts_pins_and_priorities_are_as_before_field_
     ];
     for room in [100, 30] {
         for (what, break_it) in breaks {
-            let (scene, one, two) = two(room).await;
-            scene.set(|settings| (settings.load_floor_s, settings.load_ceiling_s) = (10, 20));
-            let mut lead = scene.role("critical", "a");
-            (lead.held.with.context, lead.held.pinned) = (Some(2048), true);
-            lead.held.priority = pilothouse_domain::scene::Priority::Critical;
-            let mut other = scene.role("background", "c");
-            (other.held.with.context, other.held.idle_s) = (Some(1024), Some(9000));
-            let before = Aim::Roles { scene: Some("Before".into()), roles: vec![lead, other] };
-            let applied = scene.residency.apply(before, false, false).await;
-            assert!(committed(&applied), "{what}, room {room}: {applied:?}");
-            scene.residency.pin(pilothouse_domain::model::ModelRef::new("one", "c"), true).await.unwrap();
-            scene.rest(10).await;
+            let (scene, one, two) = held_with_settings(room).await;
             let before = fields(&scene);
             assert!(before.contains("Some(2048)") && before.contains("Some(1024)"), "{before}");
             break_it(&one, &two);

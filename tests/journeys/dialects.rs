@@ -1,0 +1,118 @@
+//! Programs that speak Anthropic's or OpenAI's newer dialect, asked through the one address of the real servers, and what is kept of it.
+
+use crate::address::Client;
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, until};
+use serde_json::{Value, json};
+
+/// A question of each dialect that a few tokens answer.
+fn question(dialect: &str, model: &str, streams: bool) -> Value {
+    match dialect {
+        "messages" => json!({ "model": model, "max_tokens": 12, "stream": streams,
+            "system": "Be brief.", "messages": [{ "role": "user", "content": [{ "type": "text", "text": "Say hello." }] }] }),
+        _ => {
+            json!({ "model": model, "max_output_tokens": 12, "stream": streams, "instructions": "Be brief.", "input": "Say hello." })
+        }
+    }
+}
+
+/// The documents of the events of a stream, each of which is named by its type.
+fn events(text: &str) -> Vec<Value> {
+    let mut events = vec![];
+    for block in text.split("\n\n").filter(|block| !block.is_empty()) {
+        let (name, data) = block.split_once('\n').unwrap_or_else(|| panic!("no event: {block}"));
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(name.strip_prefix("event: "), data["type"].as_str(), "{block}");
+        events.push(data);
+    }
+    events
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "[gateway.aliases]\n\"claude-*\" = \"active\"\n");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.add_ollama_model(&mut engine).await;
+    let client = Client::new(&sandbox);
+    let ask = async |dialect: &str, model: &str, streams: bool| {
+        let request =
+            client.http.post(client.url(&format!("/{dialect}"))).json(&question(dialect, model, streams));
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{dialect} {model}");
+        let server = answer.headers()["x-pilothouse-server"].to_str().unwrap().to_owned();
+        let record: u64 = answer.headers()["x-pilothouse-record"].to_str().unwrap().parse().unwrap();
+        (server, record, answer.text().await.unwrap())
+    };
+    let mut records = vec![];
+    for (model, wanted) in [("claude-sonnet-4-5", "llama-server"), (OLLAMA_MODEL, "ollama")] {
+        for dialect in ["messages", "responses"] {
+            let (server, record, said) = ask(dialect, model, true).await;
+            assert_eq!(server, wanted, "{dialect}");
+            records.push(record);
+            let events = events(&said);
+            let (first, last) = (&events[0], events.last().unwrap());
+            let (usage, text) = match dialect {
+                "messages" => {
+                    assert_eq!(
+                        (&first["type"], &last["type"]),
+                        (&json!("message_start"), &json!("message_stop"))
+                    );
+                    let text: String =
+                        events.iter().filter_map(|one| one["delta"]["text"].as_str()).collect();
+                    (events[events.len() - 2]["usage"].clone(), text)
+                }
+                _ => {
+                    assert_eq!(first["type"], "response.created");
+                    assert!(
+                        ["response.completed", "response.incomplete"]
+                            .contains(&last["type"].as_str().unwrap())
+                    );
+                    let text: String = events.iter().filter_map(|one| one["delta"].as_str()).collect();
+                    (last["response"]["usage"].clone(), text)
+                }
+            };
+            assert!(!text.is_empty(), "{dialect} of {wanted}: {said}");
+            assert!(usage["output_tokens"].as_u64().unwrap() > 0, "{usage}");
+            let (_, record, whole) = ask(dialect, model, false).await;
+            records.push(record);
+            let whole: Value = serde_json::from_str(&whole).unwrap();
+            assert!(whole["usage"]["output_tokens"].as_u64().unwrap() > 0, "{whole}");
+        }
+    }
+    let refused =
+        client.http.post(client.url("/messages")).json(&question("messages", "nobody", true)).send().await;
+    let refused = refused.unwrap();
+    assert_eq!(refused.status(), 404);
+    assert_eq!(refused.json::<Value>().await.unwrap()["error"]["type"], "not_found_error");
+
+    let traffic = sandbox.run(&["traffic", "--limit", "50"]).json;
+    let kept = traffic["requests"].as_array().unwrap();
+    for record in records {
+        let one = kept
+            .iter()
+            .find(|one| one["id"] == record)
+            .unwrap_or_else(|| panic!("no {record} in {traffic:#}"));
+        assert_eq!((&one["state"], &one["counted"]), (&json!("done"), &json!(true)), "{one:#}");
+        assert!(one["tokens_in"].as_u64().unwrap() > 0 && one["first_token_ms"].is_u64(), "{one:#}");
+    }
+    let by_rule = kept.iter().filter(|one| one["reason"] == "rule").count();
+    assert_eq!(by_rule, 4, "{traffic:#}");
+    assert_eq!((&kept[0]["state"], &kept[0]["error"]), (&json!("failed"), &json!("model_not_found")));
+    assert!(!traffic.to_string().contains("Say hello"), "what was asked is not kept");
+
+    let metrics = client.url("").replace("/v1", "/metrics");
+    assert_eq!(client.http.get(&metrics).send().await.unwrap().status(), 404, "closed by default");
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.metrics", "true"]).code, Some(0));
+    until("the metrics to be open", async || client.http.get(&metrics).send().await.unwrap().status() == 401)
+        .await;
+    let token = std::fs::read_to_string(sandbox.home().join("data/metrics-token")).unwrap();
+    let text =
+        client.http.get(&metrics).bearer_auth(token.trim()).send().await.unwrap().text().await.unwrap();
+    let line = format!(
+        "pilothouse_requests_total{{server=\"llama-server\",model=\"{EMBEDDED_MODEL}\",outcome=\"done\"}} 4"
+    );
+    assert!(text.contains(&line), "{text}");
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
