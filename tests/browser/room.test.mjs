@@ -7,7 +7,10 @@ import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
-const PAGES = ['now', 'models', 'scenes', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
+const PAGES = [
+  ...['now', 'models', 'scenes', 'traffic', 'memory', 'servers', 'benchmarks', 'history'],
+  ...['connect', 'settings', 'events', 'log'],
+];
 
 /** Links and buttons whose target is lower than 24 px: a little above or below their middle lies something else. */
 function smallTargets() {
@@ -106,7 +109,7 @@ describe('room', { skip: why ?? false }, () => {
       (title) => document.title.startsWith(title),
       `${name[0].toUpperCase()}${name.slice(1)} `,
     );
-    await page.getByText(/^Reading (history|the log|the machine)$/).waitFor({ state: 'detached' });
+    await page.getByText(/^Reading (history|the log|the machine|traffic|the apps)$/).waitFor({ state: 'detached' });
   }
 
   for (const zoom of [1, 2]) {
@@ -149,6 +152,15 @@ describe('room', { skip: why ?? false }, () => {
           await page.evaluate((hash) => (location.hash = hash), `#/scenes/${encodeURIComponent(name)}`);
           await page.getByTestId('scene-memory').waitFor();
           findings.push(...(await page.evaluate(pushedOut)).map((one) => `${name} at ${width}: ${one}`));
+        }
+        for (const [route, shown] of [
+          ['traffic/130', 'request-time'],
+          ['connect/claude-code', 'diff'],
+          ['connect/curl', 'snippet'],
+        ]) {
+          await page.evaluate((hash) => (location.hash = hash), `#/${route}`);
+          await page.getByTestId(shown).first().waitFor();
+          findings.push(...(await page.evaluate(pushedOut)).map((one) => `${route} at ${width}: ${one}`));
         }
         findings.push(...page.faults);
         await page.context().close();

@@ -86,7 +86,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
 
   it('says where it is, measures, and leads to the result', async () => {
     const { page, ear, press } = await open('bench');
-    await press('6');
+    await press('7');
     await ear.hears(/^Benchmarks$/);
     await ear.finds(/^Benchmarks, heading, level 1$/);
     await ear.tabTo(/^Model, combobox, collapsed, “Active model”$/);
@@ -103,7 +103,7 @@ describe('by keyboard and ear (simulated engine)', { skip: why ?? false }, () =>
     // What had the focus is gone with its page: the keyboard is at the new one, not at the begin of everything.
     await ear.isHere(/main$/);
 
-    await press('6');
+    await press('7');
     await page.getByTestId('bench-start').focus();
     await simulated.held('ready-bench', async () => {
       await press('Enter');

@@ -11,7 +11,10 @@ const SWITCH_MS = 180_000;
 const BENCH_MS = 300_000;
 const ANSWER_MS = 120_000;
 
-const PAGES = ['now', 'models', 'scenes', 'servers', 'memory', 'benchmarks', 'history', 'events', 'log', 'settings'];
+const PAGES = [
+  ...['now', 'models', 'scenes', 'traffic', 'memory', 'servers', 'benchmarks', 'history'],
+  ...['connect', 'settings', 'events', 'log'],
+];
 const real = process.env.PILOTHOUSE_URL;
 const { browser, why } = await launch();
 
@@ -130,7 +133,7 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
     assert.deepEqual(await axeFindings(page), []);
     await page.keyboard.press('Escape');
     await page.getByRole('dialog').waitFor({ state: 'detached' });
-    await page.keyboard.press('6');
+    await page.keyboard.press('7');
     await page.getByRole('heading', { level: 1, name: 'Benchmarks' }).waitFor();
     await close(page);
   });

@@ -3,15 +3,31 @@ export const pages = [
   'now',
   'models',
   'scenes',
-  'servers',
+  'traffic',
   'memory',
+  'servers',
   'benchmarks',
   'history',
+  'connect',
+  'settings',
   'events',
   'log',
-  'settings',
 ] as const;
 export type Page = (typeof pages)[number];
+
+/** As the rail groups them. The first ten are reached by 1 to 9 and 0; the last two also from Now and from their server. */
+export const pageGroups: readonly (readonly Page[])[] = [
+  pages.slice(0, 4),
+  pages.slice(4, 8),
+  pages.slice(8, 10),
+  pages.slice(10),
+];
+
+/** The key that leads to a page; null: it has none. */
+export function keyOf(page: Page): string | null {
+  const at = pages.indexOf(page);
+  return at < 10 ? String((at + 1) % 10) : null;
+}
 
 export interface Route {
   page: Page;

@@ -38,6 +38,11 @@ describe('words', () => {
     ['ContainerState', text.containerStates],
     ['ContainerHealth', text.containerHealths],
     ['ContainerProblem', text.containerProblems],
+    ['RequestState', text.requestStates],
+    ['Dialect', text.dialects],
+    ['Why', text.whys],
+    ['AppDialect', text.connect.dialects],
+    ['AppGroup', text.connect.groups],
   ])('has words for each %s and for nothing else', (type, words) => {
     const values = valuesOf(type);
     expect(values.length).toBeGreaterThan(1);

@@ -5,6 +5,7 @@
 export * from './app';
 export * from './bench';
 export * from './comparison';
+export * from './connect';
 export * from './containers';
 export * from './events';
 export * from './gaps';
@@ -23,4 +24,5 @@ export * from './settings';
 export * from './setup';
 export * from './states';
 export * from './sweep';
+export * from './traffic';
 export * from './whatif';

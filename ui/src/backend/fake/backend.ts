@@ -28,7 +28,7 @@ import { gaugesAt, initialSnapshot, logLines } from './scenes';
 import { FakeParts } from './parts';
 import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
-import { trafficOf } from './traffic';
+import { FakeTraffic } from './traffic';
 import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 /** Between two samples of the gauges. */
@@ -46,7 +46,8 @@ const PHASES: SwitchPhase[] = [
 
 export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
-  readonly #apps = new FakeApps();
+  readonly apps = new FakeApps();
+  readonly traffic: FakeTraffic;
   #runs: Run[];
   #switch = 0;
   #bench = 0;
@@ -66,6 +67,7 @@ export class FakeBackend implements Backend, Host {
     readonly scene: Scene = 'ready',
     readonly step = 350,
   ) {
+    this.traffic = new FakeTraffic(scene);
     this.#snapshot = initialSnapshot(scene, Date.now());
     const scenes = scenesOf(scene, this.#snapshot.models);
     this.settings = new FakeSettings({
@@ -188,11 +190,11 @@ export class FakeBackend implements Backend, Host {
       case 'connect_write':
       case 'connect_undo':
       case 'connect_test':
-        return this.#apps.answer(call, Date.now());
+        return this.apps.answer(call, Date.now());
       case 'traffic':
       case 'traffic_record':
       case 'traffic_totals':
-        return trafficOf(call, Date.now());
+        return this.traffic.answer(call, Date.now());
       case 'gauge_history':
         return {
           reply: 'gauge_history',
@@ -263,7 +265,8 @@ export class FakeBackend implements Backend, Host {
     if (this.#sampledAt !== now) {
       this.#sampledAt = now;
       const gauges = stopped ? this.#snapshot.gauges : gaugesAt(now, this.scene);
-      this.#change({ gauges, ledger: gauges && ledgerOf(gauges, this.scene, this.#snapshot) });
+      const ledger = gauges && ledgerOf(gauges, this.scene, this.#snapshot);
+      this.#change({ gauges, ledger, traffic: this.traffic.now(now) });
     }
     if (known === undefined || !parts) return this.#parts.whole(this.#snapshot);
     if (known === this.#snapshot.revision)

@@ -1,0 +1,100 @@
+import { describe, expect, it } from 'vitest';
+import type { AppView } from '../src/api/AppView';
+import { appGroups, connectCallOf, diffLines, namesOf, namesToChoose, standingOf } from '../src/connect';
+import { snapshotOf } from './support';
+
+const app = (change: Partial<AppView> = {}): AppView => ({
+  ...{ id: 'codex', title: 'Codex', group: 'program', dialect: 'responses', in_container: false },
+  ...{ file: '~/.codex/config.toml', state: 'no_file', written_at: null },
+  ...change,
+});
+const AT = '2026-11-29T14:30:00';
+
+it.each<[Partial<AppView>, string, string]>([
+  [{ state: 'set_up' }, 'good', 'set up'],
+  [{ state: 'set_up', written_at: AT }, 'good', 'set up today 14:30'],
+  [{ state: 'differs', written_at: AT }, 'attention', 'set up otherwise'],
+  [{ state: 'differs' }, 'idle', 'not set up'],
+  [{ state: 'no_file' }, 'idle', 'not set up'],
+  [{ state: 'refused' }, 'attention', 'its file cannot be changed'],
+  [{ state: null, file: null }, 'idle', 'lines to copy'],
+])('%j stands %s: %s', (change, tone, word) => {
+  expect(standingOf(app(change), Date.parse('2026-11-29T15:00:00'))).toEqual({ tone, word });
+});
+
+describe('the list', () => {
+  const apps = [
+    app(),
+    app({ id: 'curl', title: 'curl', group: 'code', dialect: 'chat', file: null }),
+    app({ id: 'claude-code', title: 'Claude Code', dialect: 'messages', file: '~/.claude/settings.json' }),
+  ];
+  const found = (filter: string) => appGroups(apps, filter).map((one) => [one.group, one.apps.map(({ id }) => id)]);
+
+  it('is in groups, in the order of the engine', () => {
+    expect(found('')).toEqual([
+      ['program', ['codex', 'claude-code']],
+      ['code', ['curl']],
+    ]);
+  });
+
+  it.each([
+    ['CLAUDE', [['program', ['claude-code']]]],
+    ['code settings', [['program', ['claude-code']]]],
+    ['openai chat', [['code', ['curl']]]],
+    ['.toml', [['program', ['codex']]]],
+    ['nothing', []],
+  ])('finds by title, id, dialect and file: %s', (filter, groups) => {
+    expect(found(filter)).toEqual(groups);
+  });
+});
+
+it('names that are not chosen are not sent', () => {
+  expect(connectCallOf('codex', namesOf({}))).toEqual({ call: 'connect', app: 'codex' });
+  expect(connectCallOf('codex', namesOf({ small: 'small' }))).toEqual({
+    call: 'connect',
+    app: 'codex',
+    small: 'small',
+  });
+});
+
+it('offers roles and models, and what is chosen although nobody has it', () => {
+  const snapshot = snapshotOf('hybrid');
+  const { roles, models } = namesToChoose(snapshot, '');
+  expect(roles).toEqual(['active', ...snapshot.roles.map((one) => one.role)]);
+  expect(models).toContain('ollama/qwen2.5:3b');
+  expect(models).not.toContain('lmstudio/bge-m3');
+  expect(namesToChoose(snapshot, 'gone').roles).toContain('gone');
+  expect(namesToChoose(snapshot, 'ollama/qwen2.5:3b').roles).not.toContain('ollama/qwen2.5:3b');
+});
+
+describe('a difference', () => {
+  const kinds = (diff: string) => diffLines(diff).map(({ kind, text }) => `${kind}:${text}`);
+
+  it.each<[string, string, string[]]>([
+    ['of a new file', '--- /dev/null\n+++ ~/a\n@@ -0,0 +1,2 @@\n+a = 1\n+b = 2\n', ['added:a = 1', 'added:b = 2']],
+    [
+      'in its first lines',
+      '--- a\n+++ a\n@@ -1,3 +1,3 @@\n {\n-  "a": 1\n+  "a": 2\n }\n',
+      ['same:{', 'removed:  "a": 1', 'added:  "a": 2', 'same:}'],
+    ],
+    [
+      'with lines left out before and between',
+      '--- a\n+++ a\n@@ -9,1 +9,2 @@\n x\n+y\n@@ -20 +21 @@\n-z\n',
+      ['gap:', 'same:x', 'added:y', 'gap:', 'removed:z'],
+    ],
+    [
+      'whose lines look like a head',
+      '--- a\n+++ a\n@@ -1,2 +1,2 @@\n--- old\n+++ new\n',
+      ['removed:-- old', 'added:++ new'],
+    ],
+    [
+      'without a line end',
+      '--- a\n+++ a\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+b\n',
+      ['removed:a', 'added:b'],
+    ],
+    ['with empty lines', '--- a\n+++ a\n@@ -1,2 +1,2 @@\n \n+\n', ['same:', 'added:']],
+    ['of nothing', '', []],
+  ])('%s', (_, diff, wanted) => {
+    expect(kinds(diff)).toEqual(wanted);
+  });
+});
