@@ -3,6 +3,7 @@
 use crate::address::Client;
 use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, until};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// A question of each dialect that a few tokens answer.
 fn question(dialect: &str, model: &str, streams: bool) -> Value {

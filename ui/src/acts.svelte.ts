@@ -2,6 +2,7 @@
  * stands in the snapshot; what came of the click is said where it was made. */
 import type { ApiError } from './api/ApiError';
 import type { Call } from './api/Call';
+import type { Instance } from './api/Instance';
 import type { ModelRef } from './api/ModelRef';
 import type { Reply } from './api/Reply';
 import type { RoleSettings } from './api/RoleSettings';
@@ -40,6 +41,14 @@ export class Acts {
       const { deactivated, answers_cut } = expectReply(await this.#call(call), 'unloaded');
       const text = deactivated === null ? words.unloaded(title) : words.deactivated(title);
       return { text: withCut(text, answers_cut) };
+    });
+  }
+
+  /** One copy of a model; another one answers on. */
+  unloadCopy({ server, model, id }: Instance, place: Place = 'models'): Promise<boolean> {
+    return this.#do(place, modelId({ server, model }), async () => {
+      const { answers_cut } = expectReply(await this.#call({ call: 'unload_copy', server, instance: id }), 'unloaded');
+      return { text: withCut(words.unloaded(id), answers_cut) };
     });
   }
 

@@ -1,4 +1,5 @@
 /** Pure questions about the roles in force and about what models are in memory for. */
+import type { Instance } from './api/Instance';
 import type { ModelRef } from './api/ModelRef';
 import type { RoleView } from './api/RoleView';
 import type { Snapshot } from './api/Snapshot';
@@ -9,6 +10,20 @@ const is = (one: ModelRef, other: ModelRef) => one.server === other.server && on
 
 export function rolesOfModel(snapshot: Snapshot, ref: ModelRef): RoleView[] {
   return snapshot.roles.filter((role) => is(role.model, ref));
+}
+
+/** Copies of it that nobody needs beside another one; as the engine tells which (`residency::extra_copies`). */
+export function extraCopies({ instances, active, roles, on_request }: Snapshot, ref: ModelRef): Instance[] {
+  const stands = [
+    ...(active === null ? [] : [{ server: active.server, instance: active.instance }]),
+    ...roles.map((one) => ({ server: one.model.server, instance: one.instance })),
+    ...on_request.map((one) => ({ server: one.model.server, instance: one.instance })),
+  ];
+  const isUsed = (one: Instance) => stands.some((it) => it.server === one.server && it.instance === one.id);
+  const copies = instances
+    .filter((one) => is(one, ref))
+    .sort((a, b) => Number(isUsed(b)) - Number(isUsed(a)) || a.id.length - b.id.length || (a.id < b.id ? -1 : 1));
+  return copies.slice(1).filter((one) => !isUsed(one));
 }
 
 export function isPinned(snapshot: Snapshot, ref: ModelRef): boolean {

@@ -1,6 +1,7 @@
 import { screen, waitFor, within } from '@testing-library/svelte';
 import userEvent from '@testing-library/user-event';
 import { beforeEach, describe, expect, it } from 'vitest';
+import type { Reply } from '../src/api/Reply';
 import { FakeBackend } from '../src/backend/fake/backend';
 import { initialSnapshot } from '../src/backend/fake/scenes';
 import ModelsHost from './ModelsHost.svelte';
@@ -75,6 +76,28 @@ describe('the table of models', () => {
     await userEvent.click(damaged);
     await waitFor(() => expect(titles()).toEqual(['Mistral 7B Instruct v0.2']));
     expect(location.hash).toBe('#/models?show=damaged');
+  });
+
+  it('shows a model that is in memory once more, with one button to end that', async () => {
+    const { backend, store } = await open();
+    const of = (id: string) => rowOf(id);
+    const loaded = store.snapshot!.instances.find((one) => one.server === 'lmstudio')!;
+    const id = `lmstudio/${loaded.model}`;
+    await userEvent.click(within(of(id)).getByTestId('model-title'));
+    const drawer = await screen.findByTestId('model-drawer');
+    expect(within(drawer).queryByTestId('extra-copy')).toBeNull();
+    const copy = { ...loaded, id: `${loaded.model}:2` };
+    const snapshot = store.snapshot!;
+    const servers = snapshot.servers.map((one) => ({ ...one, abilities: { ...one.abilities, unload: true } }));
+    store.snapshot = { ...snapshot, servers, instances: [...snapshot.instances, copy] };
+    const line = await within(drawer).findByTestId('extra-copy');
+    expect(line.textContent).toContain(copy.id);
+    backend.answers.unload_copy = (): Reply => ({
+      ...{ reply: 'unloaded', unloaded: [], answers_cut: 0, deactivated: null, took_ms: 1, dry_run: false },
+    });
+    await userEvent.click(within(line).getByRole('button', { name: /^Unload the copy/ }));
+    expect(backend.of('unload_copy')).toEqual([{ call: 'unload_copy', server: 'lmstudio', instance: copy.id }]);
+    await waitFor(() => expect(screen.getByTestId('models-foot').textContent).toContain('has left memory'));
   });
 
   it('opens the details of a model, with where each figure comes from; Escape closes them and gives the focus back', async () => {

@@ -5,7 +5,7 @@ import type { Reply } from '../src/api/Reply';
 import type { RoleView } from '../src/api/RoleView';
 import type { Snapshot } from '../src/api/Snapshot';
 import { FakeBackend } from '../src/backend/fake/backend';
-import { onRequestWords, rolesToShow, stateOfRole } from '../src/roles';
+import { extraCopies, onRequestWords, rolesToShow, stateOfRole } from '../src/roles';
 import RolesInForce from '../src/views/RolesInForce.svelte';
 import ModelsHost from './ModelsHost.svelte';
 import { renderWith, ScriptedBackend, snapshotOf, unreachable } from './support';
@@ -26,6 +26,23 @@ describe('roles in force', () => {
   ])('%s with %o is %s: %s', (name, change, tone, word) => {
     const snapshot = snapshotOf('hybrid');
     expect(stateOfRole({ ...role(name), ...change }, snapshot)).toMatchObject({ tone, word });
+  });
+
+  // The same table as the engine's own test of it.
+  it.each<[string[], string[], string[]]>([
+    [['a'], [], []],
+    [['a', 'a:2'], [], ['a:2']],
+    [['a:10', 'a:2', 'a'], ['a'], ['a:2', 'a:10']],
+    [['a', 'a:2'], ['a:2'], ['a']],
+    [['a', 'a:2', 'a:3'], ['a', 'a:3'], ['a:2']],
+  ])('of the copies %o with %o in use %o are extra', (there, used, extra) => {
+    const snapshot = snapshotOf('hybrid');
+    const [model, copy] = [{ server: 'lmstudio', model: 'a' }, snapshot.instances[0]!];
+    const instances = there.map((id) => ({ ...copy, ...model, id }));
+    const roles = used.map((instance) => ({ ...role('small'), model, instance }));
+    const found = extraCopies({ ...snapshot, active: null, on_request: [], instances, roles }, model);
+    expect(found.map((one) => one.id)).toEqual(extra);
+    expect(extraCopies({ ...snapshot, instances, roles }, { ...model, server: 'ollama' })).toEqual([]);
   });
 
   it('are listed where there are more than the one that is active, that one first', () => {

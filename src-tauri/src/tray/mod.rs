@@ -87,6 +87,7 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
         TrayAction::Unload(model) => {
             Call::Unload { model: model.id(), server: Some(model.server), now: false, dry_run: false }
         }
+        TrayAction::UnloadCopy(server, instance) => Call::UnloadCopy { server, instance },
         TrayAction::OpenScenes => return panel::open_at(app, "#/scenes"),
         TrayAction::Start(server) => Call::StartServer { server },
         TrayAction::Stop(server) => Call::StopServer { server },

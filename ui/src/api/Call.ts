@@ -60,7 +60,15 @@ roles?: { [key in string]: RoleSettings },
 /**
  * The name that it had: it is renamed.
  */
-renames?: string, } | { "call": "delete_scene", name: string, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "apps" } | { "call": "connect", 
+renames?: string, 
+/**
+ * Only says what would be written, as `SceneToSave`.
+ */
+dry_run?: boolean, } | { "call": "delete_scene", name: string, 
+/**
+ * Only says whether it could be.
+ */
+dry_run?: boolean, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "apps" } | { "call": "connect", 
 /**
  * Its id or title: "claude-code".
  */

@@ -23,6 +23,7 @@ import type { OwnerTables } from "./OwnerTables";
 import type { ParallelReport } from "./ParallelReport";
 import type { PastSwitch } from "./PastSwitch";
 import type { RequestRecord } from "./RequestRecord";
+import type { RoleSettings } from "./RoleSettings";
 import type { Run } from "./Run";
 import type { RunDetail } from "./RunDetail";
 import type { ScenePlan } from "./ScenePlan";
@@ -55,7 +56,11 @@ history?: GaugeHistory,
 /**
  * As in `Snapshot`.
  */
-now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "scene", report: SceneReport, } | { "reply": "scene_plan", plan: ScenePlan, } | { "reply": "unloaded", unloaded: Array<Active>, 
+now?: string, } | { "reply": "server", server: ServerView, } | { "reply": "switch", report: SwitchReport, } | { "reply": "scene", report: SceneReport, } | { "reply": "scene_plan", plan: ScenePlan, } | { "reply": "scene_to_save", name: string, roles: { [key in string]: RoleSettings }, 
+/**
+ * A scene of that name stands there.
+ */
+replaces: boolean, } | { "reply": "unloaded", unloaded: Array<Active>, 
 /**
  * Answers that were cut.
  */

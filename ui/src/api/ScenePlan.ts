@@ -15,7 +15,11 @@ fits: boolean | null,
 /**
  * Why not, with the arithmetic.
  */
-refusal: ApiError | null, offers: Array<SceneOffer>, steps: Array<ScenePlanStep>, 
+refusal: ApiError | null, 
+/**
+ * By how many bytes it does not fit; `None`: it fits, is refused for another reason, or is not known.
+ */
+shortfall_bytes: number | null, offers: Array<SceneOffer>, steps: Array<ScenePlanStep>, 
 /**
  * Memory of each role's model in bytes, by role. Two roles with one model share it.
  */

@@ -28,6 +28,16 @@ impl Refused {
         Self::new(400, "unsupported", message)
     }
 
+    /// With the status of the server that said it. What is not the server's fault is not told as if it were: programs ask again by
+    /// themselves after 500. llama-server says it of content that the model cannot take (`tools/server/server-common.cpp`).
+    #[must_use]
+    pub fn with_status(self, status: u16) -> Self {
+        let cannot = ["image", "audio", "video"]
+            .iter()
+            .any(|content| self.message.starts_with(&format!("{content} input is not supported")));
+        if status == 500 && cannot { Self::unsupported(self.message) } else { Self { status, ..self } }
+    }
+
     pub fn about(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self
@@ -41,3 +51,24 @@ impl std::fmt::Display for Refused {
 }
 
 impl std::error::Error for Refused {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_model_cannot_take_is_no_fault_of_its_server() {
+        for (status, message, told, code) in [
+            (500, "image input is not supported - hint: you may need the mmproj", 400, "unsupported"),
+            (500, "audio input is not supported - hint: you may need the mmproj", 400, "unsupported"),
+            (500, "the image input is not supported", 500, "server_error"),
+            (500, "out of memory", 500, "server_error"),
+            (503, "image input is not supported", 503, "server_error"),
+            (400, "image input is not supported", 400, "server_error"),
+        ] {
+            let refused = Refused::new(502, "server_error", message).with_status(status);
+            assert_eq!((refused.status, refused.code.as_str()), (told, code), "{status} {message}");
+            assert_eq!(refused.message, message);
+        }
+    }
+}

@@ -154,6 +154,9 @@ pub struct Snapshot {
     #[serde(default)]
     #[ts(type = "string | null")]
     pub restore_at: Option<Timestamp>,
+    /// Models that were active, the newest first, the present one included; a few.
+    #[serde(default)]
+    pub recent: Vec<ModelRef>,
     /// Models that no other takes the memory of.
     #[serde(default)]
     pub pins: Vec<ModelRef>,
@@ -208,6 +211,17 @@ impl Snapshot {
         cards.iter().all(told).then_some(true)
     }
 
+    /// Copies in memory that nobody needs beside another one of the same model.
+    pub fn extra_copies(&self) -> Vec<&Instance> {
+        let active = self.active.iter().map(|active| (active.server.clone(), active.instance.clone()));
+        let roles = self
+            .roles
+            .iter()
+            .filter_map(|role| Some((role.held.model.server.clone(), role.held.instance.clone()?)));
+        let asked = self.on_request.iter().map(|one| (one.model.server.clone(), one.instance.clone()));
+        crate::residency::extra_copies(&self.instances, &active.chain(roles).chain(asked).collect())
+    }
+
     /// Whether a server is a remote one: what it has in memory is not told.
     pub fn is_remote(&self, id: &ServerId) -> bool {
         self.server(id).is_some_and(|server| server.ownership == Some(Ownership::Remote))
@@ -253,6 +267,7 @@ impl Snapshot {
             roles: vec![],
             scenes: vec![],
             restore_at: None,
+            recent: vec![],
             pins: vec![],
             on_request: vec![],
             undo: None,

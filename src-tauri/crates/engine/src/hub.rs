@@ -208,11 +208,12 @@ impl State {
                 differs && self.derive_models()
             }
             Report::Arrangement(arrangement) => {
-                let ArrangementView { scene, lead_priority, roles, restore_at } = arrangement;
+                let ArrangementView { scene, lead_priority, roles, restore_at, recent } = arrangement;
                 let differs = set(&mut self.known.scene_in_force, scene)
                     | set(&mut self.lead_priority, lead_priority)
                     | set(&mut self.snapshot.roles, roles)
-                    | set(&mut self.snapshot.restore_at, restore_at);
+                    | set(&mut self.snapshot.restore_at, restore_at)
+                    | set(&mut self.snapshot.recent, recent);
                 self.known.fits_number += u64::from(differs);
                 differs
             }

@@ -31,6 +31,9 @@ pub(super) struct Answer {
     /// What was read already and comes next: a piece, or the end.
     ahead: Option<Option<reqwest::Result<Bytes>>>,
     pieces: Option<Pieces>,
+    /// Bytes still to come, where the server has said how many there are. Whoever writes them out asks for no more after the last
+    /// one, and drops this without having seen the end.
+    left: Option<u64>,
     cut: Cut,
     cancelled: Pin<Box<WaitForCancellationFutureOwned>>,
     /// Runs once it shall be cut and stands in the middle of an event.
@@ -44,6 +47,7 @@ pub(super) struct Answer {
 impl Answer {
     pub fn new(
         first: Option<reqwest::Result<Bytes>>,
+        length: Option<u64>,
         pieces: impl Stream<Item = reqwest::Result<Bytes>> + Send + 'static,
         lease: Lease,
         cut: Cut,
@@ -53,9 +57,10 @@ impl Answer {
         let cancelled = Box::pin(lease.cut().clone().cancelled_owned());
         let pieces = Some(Box::pin(pieces) as Pieces);
         let tally = Tally::default();
-        Self {
+        let mut answer = Self {
             ahead: Some(first),
             pieces,
+            left: length,
             cut,
             cancelled,
             patience: None,
@@ -63,7 +68,18 @@ impl Answer {
             tally,
             record,
             _lease: lease,
+        };
+        if length == Some(0) {
+            answer.ended();
         }
+        answer
+    }
+
+    /// All of it has been handed on.
+    fn ended(&mut self) {
+        self.pieces = None;
+        let (usage, finish) = self.tally.end(self.cut.is_stream());
+        self.record.done(usage, finish.as_ref().map(record::word));
     }
 
     fn poll_piece(&mut self, context: &mut Context<'_>) -> Poll<Option<reqwest::Result<Bytes>>> {
@@ -141,6 +157,10 @@ impl Stream for Answer {
                 if events > 0 {
                     this.record.passed(events);
                 }
+                this.left = this.left.map(|left| left.saturating_sub(piece.len() as u64));
+                if this.left == Some(0) {
+                    this.ended();
+                }
                 Poll::Ready(Some(Ok(piece)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -150,9 +170,7 @@ impl Stream for Answer {
             }
             Poll::Ready(None) if this.cut.is_unfinished() => this.end(Why::Broken),
             Poll::Ready(None) => {
-                this.pieces = None;
-                let (usage, finish) = this.tally.end(this.cut.is_stream());
-                this.record.done(usage, finish.as_ref().map(record::word));
+                this.ended();
                 Poll::Ready(None)
             }
         }

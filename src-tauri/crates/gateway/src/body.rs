@@ -151,6 +151,14 @@ async fn collect<E: std::fmt::Display>(
 }
 
 /// Reads on without keeping anything, up to the length of the largest body.
+/// Reads to its end, within limits, what nobody wants: a connection with the rest of a body on it cannot be used again, and its client
+/// learns that only when its next request fails.
+pub(super) async fn discard(body: Body) {
+    if !body.is_end_stream() {
+        let _ = timeout(DRAIN_LIMIT, drain(&mut body.into_data_stream())).await;
+    }
+}
+
 async fn drain<E>(stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin)) {
     let mut dropped = 0;
     while let Some(Ok(chunk)) = stream.next().await {

@@ -23,7 +23,7 @@ use super::{
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH},
     response::Response,
 };
 use bytes::Bytes;
@@ -350,7 +350,10 @@ async fn handed_on(
     match first(&asking.shared, &mut pieces, &lease, &mut heard).await {
         Ok(first) => {
             let record = asking.record.clone();
-            *response.body_mut() = Body::from_stream(Answer::new(first, pieces, lease, cut, heard, record));
+            let length = response.headers().get(CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+            let answer = Answer::new(first, length, pieces, lease, cut, heard, record);
+            *response.body_mut() = Body::from_stream(answer);
             Sent::Answer(response)
         }
         Err(unbegun) => unbegun.into(),

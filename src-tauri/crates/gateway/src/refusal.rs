@@ -1,11 +1,13 @@
 //! Refusals in the shape that a client understands: OpenAI's, or Anthropic's where its API is asked for.
 
 use super::{
+    body,
     path::{self, ApiPath, Dialect},
     translated,
 };
 use crate::door::Guard;
 use axum::{
+    body::Body,
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
@@ -197,6 +199,14 @@ pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Respon
     let below = path::below(request.uri().path());
     let tells_version = request.headers().contains_key("anthropic-version");
     let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
+    let is_read = request.method() == Method::POST && ApiPath::find(below).is_some();
+    let request = if is_read {
+        request
+    } else {
+        let (head, body) = request.into_parts();
+        body::discard(body).await;
+        Request::from_parts(head, Body::empty())
+    };
     let response = next.run(request).await;
     match response.extensions().get::<Refusal>() {
         Some(refusal) if dialect != Dialect::OpenAi => refusal.said_in(dialect),

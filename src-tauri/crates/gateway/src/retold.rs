@@ -297,5 +297,5 @@ pub(super) async fn refused(status: StatusCode, mut pieces: Pieces) -> Refusal {
         };
         Refused::new(status.as_u16(), "server_error", text)
     });
-    Refusal::from(Refused { status: status.as_u16(), ..refused })
+    Refusal::from(refused.with_status(status.as_u16()))
 }

@@ -1,5 +1,7 @@
 //! The gateway against a fake server that says what it was asked.
 
+mod ends;
+
 use super::{
     Shared, body,
     path::{Dialect, PATHS},
@@ -19,6 +21,7 @@ use pilothouse_domain::{
     server::ServerId,
 };
 use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
+use pilothouse_records::Recorder;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -30,6 +33,7 @@ const MODEL: &str = "hf.co/someone/model:Q4";
 /// The fake server and a gateway before it.
 struct Before {
     gateway: Router,
+    recorder: Recorder,
     serving: JoinHandle<()>,
 }
 
@@ -85,16 +89,17 @@ impl Before {
         };
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
+        let recorder = Recorder::new(0).0;
         let shared = Shared {
             leases,
             bodies: body::Budget::new(budget),
             lines: Default::default(),
             kept: Default::default(),
-            recorder: pilothouse_records::Recorder::new(0).0,
+            recorder: recorder.clone(),
             metrics: None,
         };
         let gateway = router(shared, Guard::new());
-        Self { gateway, serving }
+        Self { gateway, recorder, serving }
     }
 
     async fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Body) -> Response<Body> {

@@ -123,6 +123,7 @@ export class FakeBackend implements Backend, Host {
       case 'switch':
         return this.#doSwitch(call.model);
       case 'unload':
+      case 'unload_copy':
       case 'deactivate':
       case 'undo':
       case 'pin':

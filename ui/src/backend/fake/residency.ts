@@ -13,6 +13,7 @@ import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import { FREE_MEMORY, leadOf, RESTORE } from '../../scenes/rules';
 import { checkServers, idOf, planOf, sceneViews, titleOf, withOf, type Known, type Roles } from './arrangement';
+import { extraCopies } from '../../roles';
 import { fault } from './fault';
 import type { Scene } from './scene-names';
 import { FakeScenes } from './scenes-file';
@@ -33,6 +34,7 @@ export type ResidencyCall = Extract<
   {
     call:
       | 'unload'
+      | 'unload_copy'
       | 'deactivate'
       | 'undo'
       | 'pin'
@@ -86,6 +88,8 @@ export class FakeResidency {
     switch (call.call) {
       case 'unload':
         return this.#unload(this.#find(call.model), call.dry_run);
+      case 'unload_copy':
+        return this.#unloadCopy(call.server, call.instance);
       case 'deactivate':
         return this.#deactivate(call.dry_run);
       case 'undo':
@@ -363,6 +367,18 @@ export class FakeResidency {
       this.#leave(ref);
     }
     return { reply: 'unloaded', unloaded, answers_cut: 0, deactivated: null, took_ms: 300, dry_run };
+  }
+
+  async #unloadCopy(server: string, id: string): Promise<Reply> {
+    const snapshot = this.#host.snapshot();
+    const copy = snapshot.instances.find((one) => one.server === server && one.id === id);
+    if (copy === undefined) throw fault('not_found', `There is no copy ${id} in memory.`);
+    if (!extraCopies(snapshot, copy).includes(copy))
+      throw fault('invalid_call', `${id} is the copy that answers, so it stays.`, 'Unload the model to take it out.');
+    await this.#host.go();
+    this.#host.change({ instances: this.#host.snapshot().instances.filter((one) => one !== copy) });
+    const unloaded = [{ server, model: copy.model, instance: id }];
+    return { reply: 'unloaded', unloaded, answers_cut: 0, deactivated: null, took_ms: 300, dry_run: false };
   }
 
   async #deactivate(dry_run: boolean): Promise<Reply> {

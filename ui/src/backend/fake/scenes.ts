@@ -385,6 +385,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
     roles: [],
     scenes: [],
     restore_at: null,
+    recent: active ? [{ server: active.server, model: active.name }] : [],
     pins: [],
     on_request: [],
     undo: null,

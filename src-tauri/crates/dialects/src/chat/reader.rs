@@ -119,6 +119,11 @@ pub fn told_error(said: &Value) -> Option<Refused> {
         Value::String(text) => text.clone(),
         error => error["message"].as_str().map(str::to_owned).unwrap_or_else(|| error.to_string()),
     };
+    let inner = serde_json::from_str::<Value>(&message).ok().filter(|inner| inner["error"].is_object());
+    // Ollama hands on the document of its runner as the text of its own error.
+    if let Some(inner) = inner.as_ref().and_then(told_error) {
+        return Some(inner);
+    }
     let status = error["code"].as_u64().or(error["status"].as_u64());
     let status = status.and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
     let code = [&error["type"], &error["code"]].into_iter().find_map(Value::as_str).unwrap_or("server_error");
@@ -204,5 +209,22 @@ mod tests {
         assert_eq!(reader.failure().unwrap().message, "gone");
         assert_eq!(read("<html>", false).0.unwrap_err().status, 502);
         assert_eq!(read("{\"error\":\"x\"}", false).0.unwrap_err().message, "x");
+    }
+
+    #[test]
+    fn an_error_in_the_text_of_an_error_is_the_one_to_tell() {
+        let inner = r#"{"error":{"code":400,"message":"no images","type":"invalid_request_error"}}"#;
+        for (message, told, code) in [
+            (inner, "no images", "invalid_request_error"),
+            (r#"{"error":{"message":"gone"}}"#, "gone", "server_error"),
+            (r#"{"error":"gone"}"#, r#"{"error":"gone"}"#, "api_error"),
+            (r#"{"other":1}"#, r#"{"other":1}"#, "api_error"),
+            ("{\"error\":", "{\"error\":", "api_error"),
+            ("plain", "plain", "api_error"),
+        ] {
+            let said = serde_json::json!({ "error": { "message": message, "type": "api_error" } });
+            let refused = told_error(&said).unwrap();
+            assert_eq!((refused.message.as_str(), refused.code.as_str()), (told, code), "{message}");
+        }
     }
 }

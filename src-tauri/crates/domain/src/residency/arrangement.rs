@@ -65,6 +65,18 @@ pub struct Kept {
     pub taken_out: Vec<ModelRef>,
     /// With what models were loaded that are not as their servers load them.
     pub loaded_with: Vec<(ModelRef, LoadSettings)>,
+    /// Models that were active, the newest first, the present one included.
+    pub recent: Vec<ModelRef>,
+}
+
+/// So many models that were active are remembered: the present one, and those that are offered beside it.
+const RECENT: usize = 4;
+
+/// A model became active; the list of those that were, the newest first.
+pub fn became_active(recent: &mut Vec<ModelRef>, model: &ModelRef) {
+    recent.retain(|one| one != model);
+    recent.insert(0, model.clone());
+    recent.truncate(RECENT);
 }
 
 /// Whether a model is in memory already.
@@ -256,6 +268,24 @@ mod tests {
             Move::Commit => "commit".into(),
         };
         plan.moves.iter().map(word).collect()
+    }
+
+    #[test]
+    fn the_models_that_were_active_are_remembered_each_once_the_newest_first() {
+        for (became, expected) in [
+            ("a", "a"),
+            ("aa", "a"),
+            ("ab", "ba"),
+            ("aba", "ab"),
+            ("abcd", "dcba"),
+            ("abcde", "edcb"),
+            ("abcda", "adcb"),
+        ] {
+            let mut recent = vec![];
+            became.chars().for_each(|name| became_active(&mut recent, &model(&name.to_string())));
+            let names: String = recent.iter().map(|one| one.model.as_str()).collect();
+            assert_eq!(names, expected, "{became}");
+        }
     }
 
     #[test]

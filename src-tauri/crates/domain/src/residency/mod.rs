@@ -2,11 +2,12 @@
 //!
 //! `arrangement` says what a set of roles means for the memory, `too_much` and `smaller` what would make it fit, `pressure` who gives way when it runs short, `arrival` what a
 //! request means beside what is under way, `plan` in which order a switch works and how it is undone,
-//! `resumption` what a start makes of the journal of the engine before, `bounds` how long each wait may last.
+//! `copies` which of several copies nobody needs, `resumption` what a start makes of the journal of the engine before, `bounds` how long each wait may last.
 
 mod arrangement;
 mod arrival;
 mod bounds;
+mod copies;
 mod plan;
 mod pressure;
 mod resumption;
@@ -15,9 +16,11 @@ mod too_much;
 
 pub use arrangement::{
     Arrangement, ArrangementPlan, Circumstances, InMemory, Kept, Leaver, Move, Piece, Spare, arrange,
+    became_active,
 };
 pub use arrival::{Arrival, UnderWay, arrive};
 pub use bounds::load_limit;
+pub use copies::extra_copies;
 pub use plan::{Situation, Step, Undo, make_room, plan, undo};
 pub use pressure::{IDLE_S, IdleRole, gives_way, shortage};
 pub use resumption::{CutOffSwitch, Resumption, resume};

@@ -10,6 +10,8 @@ pub enum TrayAction {
     Scene(String),
     Undo,
     Unload(ModelRef),
+    /// One copy of a model, by its server's identifier.
+    UnloadCopy(ServerId, String),
     Start(ServerId),
     Stop(ServerId),
     Restart(ServerId),
@@ -34,6 +36,7 @@ impl TrayAction {
             Self::Scene(name) => format!("scene:{name}"),
             Self::Undo => "undo".into(),
             Self::Unload(model) => format!("unload:{}:{}", model.server, model.model),
+            Self::UnloadCopy(server, instance) => format!("unload-copy:{server}:{instance}"),
             Self::Start(server) => format!("start:{server}"),
             Self::Stop(server) => format!("stop:{server}"),
             Self::Restart(server) => format!("restart:{server}"),
@@ -54,9 +57,18 @@ impl TrayAction {
                 let (server, model) = rest.split_once(':')?;
                 Self::Switch(ModelRef::new(server, model))
             }
+            // A second entry for the same, which needs an id of its own.
+            Some(("recent", rest)) => {
+                let (server, model) = rest.split_once(':')?;
+                Self::Switch(ModelRef::new(server, model))
+            }
             Some(("unload", rest)) => {
                 let (server, model) = rest.split_once(':')?;
                 Self::Unload(ModelRef::new(server, model))
+            }
+            Some(("unload-copy", rest)) => {
+                let (server, instance) = rest.split_once(':')?;
+                Self::UnloadCopy(server.into(), instance.to_owned())
             }
             Some(("scene", name)) => Self::Scene(name.to_owned()),
             Some(("open-scenes", _)) => Self::OpenScenes,
@@ -93,6 +105,7 @@ mod tests {
             TrayAction::Scene("Coding: evening".into()),
             TrayAction::Undo,
             TrayAction::Unload(ModelRef::new("ollama", "smollm2:135m")),
+            TrayAction::UnloadCopy(server(), "smollm2:135m:2".into()),
             TrayAction::OpenScenes,
             TrayAction::Start(server()),
             TrayAction::Stop(server()),

@@ -196,6 +196,13 @@ pub enum Call {
         #[ts(optional)]
         roles: Option<BTreeMap<String, RoleSettings>>,
     },
+    /// Takes one copy of a model out of memory that nobody needs beside another one of it, as LM Studio's twins. Errors: not_found,
+    /// invalid_call (it is the copy that answers), busy, and what its server says.
+    UnloadCopy {
+        server: ServerId,
+        /// The server's identifier of the copy.
+        instance: String,
+    },
     /// Writes a scene into the settings file, new or instead of the one of that name. Errors: invalid_call (name or roles, with what
     /// is allowed), settings_invalid, system.
     SaveScene {

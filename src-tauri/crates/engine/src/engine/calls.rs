@@ -117,6 +117,7 @@ impl Inner {
                 Ok(Reply::Switch { report })
             }
             call @ (Call::Unload { .. }
+            | Call::UnloadCopy { .. }
             | Call::Deactivate { .. }
             | Call::Undo
             | Call::Pin { .. }

@@ -29,6 +29,9 @@ impl Inner {
                 let unloaded = self.residency.unload(Some(model.reference()), now, dry_run).await?;
                 Ok(told(unloaded, dry_run))
             }
+            Call::UnloadCopy { server, instance } => {
+                Ok(told(self.residency.unload_copy(server, instance).await?, false))
+            }
             Call::Deactivate { now, dry_run } => {
                 Ok(told(self.residency.unload(None, now, dry_run).await?, dry_run))
             }

@@ -102,6 +102,8 @@ pub struct ArrangementView {
     pub lead_priority: Priority,
     pub roles: Vec<RoleView>,
     pub restore_at: Option<Timestamp>,
+    /// Models that were active, the newest first.
+    pub recent: Vec<ModelRef>,
 }
 
 /// What the settings say that programs may ask by.

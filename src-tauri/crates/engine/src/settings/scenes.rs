@@ -46,19 +46,19 @@ impl SettingsFile {
             }
             write_roles(table(scene, "roles")?, roles)
         };
-        self.change(dry_run, edit)?;
+        self.written_or_rehearsed(dry_run, edit)?;
         Ok(replaces)
     }
 
     /// With `dry_run` nothing is written. Errors: not_found, settings_invalid, system.
     pub fn delete_scene(&self, name: &str, dry_run: bool) -> Result<(), ApiError> {
-        self.change(dry_run, |written| {
+        self.written_or_rehearsed(dry_run, |written| {
             let gone = table(written.document.as_table_mut(), "scenes")?.remove(name);
             gone.map(drop).ok_or_else(|| no_scene(name))
         })
     }
 
-    fn change(
+    fn written_or_rehearsed(
         &self,
         dry_run: bool,
         edit: impl FnOnce(&mut Written) -> Result<(), ApiError>,
@@ -286,7 +286,7 @@ mod tests {
     fn a_dry_run_is_refused_as_the_real_thing_and_writes_nothing() {
         let text = "[scenes.Old.roles.critical]\nserver = \"ollama\"\nmodel = \"m\"\n";
         let one = roles(&[("a", role("m"))]);
-        let bad = roles(&[("a", RoleSettings { context: Some(1), ..role("m") })]);
+        let bad = roles(&[("a", RoleSettings { parallel: Some(65), ..role("m") })]);
         let there = Some(text);
         let saves = [
             (there, "New", &one, None, Ok(false)),

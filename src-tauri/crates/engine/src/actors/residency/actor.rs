@@ -337,6 +337,7 @@ impl Residency {
         }
         let changed = self.active != active || !evicted.is_empty();
         self.active.clone_from(&active);
+        self.note_recent();
         self.standing.clone_from(&standing);
         self.strays.extend(strays);
         if let Some(late) = late {

@@ -26,6 +26,7 @@ impl Residency {
             model: to.clone(),
             with: with_of(to),
             bytes: bytes(to),
+            held_bytes: None,
             load_s: None,
             in_memory: match snapshot.instances.iter().any(|i| i.server == to.server && i.model == to.model) {
                 true => InMemory::Yes,

@@ -30,6 +30,8 @@ pub(super) struct Holding {
     pub loaded_with: BTreeMap<ModelRef, LoadSettings>,
     /// What a change under way has taken out and has not settled yet.
     pub taken_out: Vec<ModelRef>,
+    /// Models that were active, the newest first, the present one included.
+    pub recent: Vec<ModelRef>,
     /// Why roles cannot answer.
     pub absent: BTreeMap<String, String>,
 }
@@ -44,6 +46,7 @@ impl Holding {
             on_request: self.on_request.keys().cloned().collect(),
             taken_out: self.taken_out.clone(),
             loaded_with: self.loaded_with.iter().map(|(model, with)| (model.clone(), *with)).collect(),
+            recent: self.recent.clone(),
         }
     }
 
@@ -62,6 +65,7 @@ impl Holding {
             lead_priority: lead.map(|lead| lead.priority).unwrap_or_default(),
             roles: held.roles.iter().map(role).collect(),
             restore_at: self.before.as_ref().map(|(at, _)| *at),
+            recent: self.recent.clone(),
         }
     }
 

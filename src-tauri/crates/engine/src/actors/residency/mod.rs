@@ -161,6 +161,12 @@ impl ResidencyHandle {
         self.memory(|reply| requests::Request::Unload { model, now, dry_run, reply }).await?
     }
 
+    /// Takes one copy of a model out of memory that nobody needs beside another one of it. Errors: not_found, invalid_call (it is the
+    /// only one, or the one that answers), busy, and what its server says.
+    pub async fn unload_copy(&self, server: ServerId, instance: String) -> Result<Unloaded, ApiError> {
+        self.memory(|reply| requests::Request::UnloadCopy { server, instance, reply }).await?
+    }
+
     /// Takes the last switch, scene or deactivation back. Errors: not_found, busy, and as those.
     pub async fn undo(&self) -> Result<Undone, ApiError> {
         self.memory(requests::Request::Undo).await?

@@ -100,21 +100,31 @@ fn is_another(snapshot: &Snapshot, model: &Model, instance: &str, told: &str) ->
 mod tests {
     use super::*;
     use crate::fakes::FakeServer;
-    use pilothouse_domain::model::Expiry;
+    use pilothouse_domain::{model::Expiry, snapshot::ModelView};
     use pilothouse_servers::ServerClient;
 
     #[tokio::test]
     async fn only_the_name_of_another_model_of_the_same_server_tells_that_another_has_answered() {
         let one = FakeServer::new("one").with_model("a", 1).with_model("b", 1).with_model("a:latest", 1);
-        one.load_by_owner("a", Expiry::Never);
         let mut snapshot = Snapshot::empty(
             pilothouse_domain::snapshot::EngineView::default(),
             pilothouse_domain::Timestamp::UNIX_EPOCH,
         );
         let models = one.models().await.unwrap();
-        let hub = crate::fakes::hub(&pilothouse_leases::Leases::default());
-        hub.report(crate::hub::Report::Models { server: "one".into(), models: models.clone() });
-        snapshot.models.clone_from(&hub.now().models);
+        snapshot.models = models
+            .iter()
+            .map(|model| ModelView {
+                id: model.reference().id(),
+                model: model.clone(),
+                loaded: false,
+                active: false,
+                fits: None,
+                fits_reason: String::new(),
+                needed_bytes: None,
+                off_card: false,
+                standing: pilothouse_domain::standing::Standing::default(),
+            })
+            .collect();
         let copy = |model: &str, id: &str, server: &str| pilothouse_domain::model::Instance {
             id: id.into(),
             server: server.into(),

@@ -9,6 +9,7 @@ use pilothouse_domain::{
     model::{Model, ModelRef},
     residency::Arrangement,
     scene::{Held, ScenePlan, SceneReport},
+    server::ServerId,
     switch::{Active, SwitchReport},
 };
 use tokio::{sync::oneshot, task::JoinHandle, time::Instant};
@@ -72,6 +73,12 @@ pub(super) enum Request {
         model: Option<ModelRef>,
         now: bool,
         dry_run: bool,
+        reply: UnloadReply,
+    },
+    /// One copy of a model that is in memory several times.
+    UnloadCopy {
+        server: ServerId,
+        instance: String,
         reply: UnloadReply,
     },
     Undo(oneshot::Sender<Result<Undone, ApiError>>),

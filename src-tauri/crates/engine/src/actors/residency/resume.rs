@@ -70,10 +70,11 @@ impl Residency {
 impl Residency {
     /// What was held beside it. Whether it is still there is found once its servers answer.
     fn take_up(&mut self, held: Kept) {
-        let Kept { arrangement, before, pins, on_request, taken_out, loaded_with } = held;
+        let Kept { arrangement, before, pins, on_request, taken_out, loaded_with, recent } = held;
         self.owed = taken_out.into_iter().collect();
         self.arrangement = Arrangement { active: None, ..arrangement };
         self.holding.before = before;
+        self.holding.recent = recent;
         self.holding.pins = pins.into_iter().collect();
         self.holding.loaded_with = loaded_with.into_iter().collect();
         let (used, used_at) = (Instant::now(), Timestamp::now());

@@ -12,7 +12,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
     notice::Happening,
-    residency::Arrangement,
+    residency::{Arrangement, became_active},
     scene::{ScenePlan, SceneReport},
     switch::{Active, StepTiming, SwitchOutcome},
 };
@@ -35,6 +35,7 @@ impl Residency {
             Request::Unload { model, now, dry_run, reply } => {
                 self.take_out_for_a_person(model, now, dry_run, reply)
             }
+            Request::UnloadCopy { server, instance, reply } => self.take_out_a_copy(server, instance, reply),
             Request::Undo(reply) => self.take_back(reply),
             Request::Pin { model, pinned, reply } => {
                 self.pin(model, pinned);
@@ -116,7 +117,7 @@ impl Residency {
         let (purpose, after) = (order.purpose.clone(), order.after.clone());
         let strays = match purpose {
             // Only what is loaded anew wants the memory of strays.
-            Purpose::Unload(_) | Purpose::Idle(_) => vec![],
+            Purpose::Unload(_) | Purpose::Copy(..) | Purpose::Idle(_) => vec![],
             _ => std::mem::take(&mut self.strays),
         };
         let joined =
@@ -162,6 +163,7 @@ impl Residency {
         let pins = std::mem::take(&mut self.holding.pins);
         let had_taken_out = !holding.taken_out.is_empty();
         self.holding = Holding { pins, absent, taken_out: vec![], ..holding };
+        self.note_recent();
         self.strays.extend(strays);
         for late in late {
             self.follow_late(late);
@@ -203,6 +205,13 @@ impl Residency {
                 self.on_snapshot(&self.around.hub.now());
                 self.next_wish();
             }
+        }
+    }
+
+    /// What is active now is offered again once it is not.
+    pub(super) fn note_recent(&mut self) {
+        if let Some(active) = &self.active {
+            became_active(&mut self.holding.recent, &active.reference());
         }
     }
 

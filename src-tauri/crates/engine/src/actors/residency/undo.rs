@@ -50,7 +50,7 @@ impl Residency {
                 };
                 Some(self.can_undo(back, "No model is active".into(), Some(title(active))))
             }
-            Purpose::Wish(_) | Purpose::Again(_) | Purpose::Idle(_) => None,
+            Purpose::Wish(_) | Purpose::Again(_) | Purpose::Copy(..) | Purpose::Idle(_) => None,
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
+    server::ServerId,
     switch::Active,
 };
 
@@ -32,11 +33,7 @@ impl Residency {
             return refuse(reply, self.busy());
         }
         if self.is_changing() {
-            let text = "A change of what is in memory is under way.";
-            return refuse(
-                reply,
-                ApiError::new(ErrorCode::Busy, text).hint("Wait for its end, or cancel it.").retryable(),
-            );
+            return refuse(reply, changing());
         }
         let snapshot = self.around.hub.now();
         let title = snapshot.model_title(&model.server, &model.model);
@@ -87,4 +84,42 @@ impl Residency {
         }
         self.rearrange(order, vec![waiter], is_undo);
     }
+
+    /// Nothing of what is held changes: another copy answers, under the same names.
+    pub(super) fn take_out_a_copy(&mut self, server: ServerId, instance: String, reply: UnloadReply) {
+        match self.extra_copy(&server, &instance) {
+            Ok(model) => {
+                let (purpose, after) = (Purpose::Copy(model, instance), self.arrangement());
+                let order = Order { purpose, after, targets: vec![], spare: vec![], now: false };
+                self.rearrange(order, vec![Waiter::Unload(reply)], false);
+            }
+            Err(error) => drop(reply.send(Err(error))),
+        }
+    }
+
+    /// The model of a copy that may go. Errors: busy, not_found, invalid_call.
+    fn extra_copy(&self, server: &ServerId, instance: &str) -> Result<ModelRef, ApiError> {
+        if self.lent.is_some() {
+            return Err(self.busy());
+        }
+        if self.is_changing() {
+            return Err(changing());
+        }
+        let snapshot = self.around.hub.now();
+        let is_it = |one: &Instance| one.server == *server && one.id == instance;
+        let there = snapshot.instances.iter().find(|one| is_it(one)).ok_or_else(|| {
+            let error = ApiError::not_found(format!("There is no copy {instance} in memory."));
+            error.hint("“pilothouse models” shows what is.")
+        })?;
+        if !snapshot.extra_copies().into_iter().any(is_it) {
+            let text = format!("{instance} is the copy that answers, so it stays.");
+            return Err(ApiError::new(ErrorCode::InvalidCall, text).hint("Unload the model to take it out."));
+        }
+        Ok(ModelRef::new(server.clone(), there.model.clone()))
+    }
+}
+
+fn changing() -> ApiError {
+    let text = "A change of what is in memory is under way.";
+    ApiError::new(ErrorCode::Busy, text).hint("Wait for its end, or cancel it.").retryable()
 }

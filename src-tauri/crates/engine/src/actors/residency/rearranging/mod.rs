@@ -39,6 +39,8 @@ pub(super) enum Purpose {
     Again(ModelRef),
     /// A person takes it out.
     Unload(ModelRef),
+    /// A person takes one copy of it out, by its server's identifier; another one answers on.
+    Copy(ModelRef, String),
     /// No model is active from now on; what was stays in memory for others.
     Deactivate,
     /// Nobody has asked for it for its time, or memory runs short.
@@ -53,9 +55,11 @@ impl Purpose {
             Self::Scene(None) => "This set of roles".into(),
             Self::Restore => "What was before".into(),
             Self::Deactivate => "No active model".into(),
-            Self::Wish(model) | Self::Again(model) | Self::Unload(model) | Self::Idle(model) => {
-                around.hub.now().model_title(&model.server, &model.model)
-            }
+            Self::Wish(model)
+            | Self::Again(model)
+            | Self::Unload(model)
+            | Self::Copy(model, _)
+            | Self::Idle(model) => around.hub.now().model_title(&model.server, &model.model),
         }
     }
 
@@ -66,10 +70,14 @@ impl Purpose {
         }
     }
 
+    pub fn is_copy(&self) -> bool {
+        matches!(self, Self::Copy(..))
+    }
+
     /// It only takes out: then the model leaves first, and what does not leave stays where it was.
     pub fn leaves(&self) -> Option<&ModelRef> {
         match self {
-            Self::Unload(model) | Self::Idle(model) => Some(model),
+            Self::Unload(model) | Self::Copy(model, _) | Self::Idle(model) => Some(model),
             _ => None,
         }
     }

@@ -22,10 +22,16 @@ impl Rearrangement {
         let instances: Vec<Instance> = {
             let snapshot = self.around.hub.now();
             let of_it = |one: &&Instance| one.server == model.server && one.model == model.model;
-            snapshot.instances.iter().filter(of_it).cloned().collect()
+            let is_meant = |one: &&Instance| match &self.order.purpose {
+                Purpose::Copy(_, id) => one.id == *id,
+                _ => true,
+            };
+            snapshot.instances.iter().filter(of_it).filter(is_meant).cloned().collect()
         };
+        // Of a copy nothing is held back and nothing is put back: another one answers.
+        let is_copy = self.order.purpose.is_copy();
         self.show(SwitchPhase::Draining, Some(model));
-        if !self.committed {
+        if !self.committed && !is_copy {
             self.hold_back(model);
             self.note_taken_out(model).await;
         }
@@ -47,7 +53,7 @@ impl Rearrangement {
             match result {
                 Ok(()) => {
                     self.unloaded.push(active.clone());
-                    if !self.committed {
+                    if !self.committed && !is_copy {
                         let with = self.with_of(model);
                         self.taken_out.push(TakenOut { active, with });
                     }
@@ -58,6 +64,7 @@ impl Rearrangement {
                     self.around.note_stray(model, true).await;
                     self.strays.push(model.clone());
                 }
+                Err(error) if is_copy => return Err(error),
                 Err(error) => {
                     // It may have been on its way out: the way back looks whether it is there.
                     let with = self.with_of(model);
@@ -244,7 +251,9 @@ impl Rearrangement {
             self.holding.asked_for(model, &instance.id);
         }
         // What left only to come back with other settings is there.
-        for gone in self.unloaded.iter().map(Active::reference).filter(|gone| !self.loaded.contains(gone)) {
+        let is_copy = self.order.purpose.is_copy();
+        let unloaded = self.unloaded.iter().filter(|_| !is_copy).map(Active::reference);
+        for gone in unloaded.filter(|gone| !self.loaded.contains(gone)) {
             self.holding.gone(&gone);
         }
         self.holding.taken_out.clear();

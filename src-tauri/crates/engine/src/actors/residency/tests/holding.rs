@@ -265,3 +265,71 @@ async fn when_memory_runs_short_idle_models_on_request_leave_then_background_rol
     pressure("normal");
     assert!(asks(&scene, "background").await.unwrap().is_ok(), "and it comes back for whoever asks");
 }
+
+/// As LM Studio does it when somebody loads a model that is there.
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_somebody_else_has_loaded_leaves_alone_and_the_one_that_answers_stays() {
+    use pilothouse_servers::{LoadRequest, ServerClient};
+    let one = server("one", &Memory::of(100)).with_model("a", 10).with_model("b", 10).with_copies();
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
+    scene.switch("a").await.unwrap();
+    one.load_copy(&LoadRequest::usual("a")).await.unwrap();
+    scene.rest(10).await;
+    assert_eq!(scene.held(), ["a", "a:2"]);
+    let (active, roles) = (scene.now().active.clone(), scene.roles());
+    let unload = |instance: &str| scene.residency.unload_copy("one".into(), instance.to_owned());
+    for (instance, code) in
+        [("a", ErrorCode::InvalidCall), ("a:3", ErrorCode::NotFound), ("b", ErrorCode::NotFound)]
+    {
+        assert_eq!(unload(instance).await.unwrap_err().code, code, "{instance}");
+    }
+    one.faults(|faults| faults.unload = failing());
+    unload("a:2").await.unwrap_err();
+    one.faults(|faults| faults.unload = Fault::None);
+    assert_eq!((scene.held(), scene.route()), (vec!["a".to_owned(), "a:2".to_owned()], "a".into()));
+    assert_eq!((scene.now().active.clone(), scene.roles()), (active.clone(), roles.clone()));
+    let switching = scene.click(wanted("b"));
+    scene.rest(1).await;
+    assert_eq!(unload("a:2").await.unwrap_err().code, ErrorCode::Busy);
+    scene.residency.cancel().await.unwrap();
+    let _ = switching.await;
+    // Requests go on meanwhile, and are not cut.
+    let lease = scene.lease().await.unwrap();
+    let unloaded = unload("a:2").await.unwrap();
+    assert!(!lease.cut().is_cancelled());
+    assert_eq!((unloaded.unloaded.len(), unloaded.answers_cut, unloaded.deactivated), (1, 0, None));
+    assert_eq!((scene.held(), scene.route()), (vec!["a".to_owned()], "a".into()));
+    assert_eq!((scene.now().active.clone(), scene.roles()), (active, roles));
+    assert!(scene.now().undo.as_ref().is_none_or(|undo| undo.done != "No model is active"));
+    assert_eq!(unload("a").await.unwrap_err().code, ErrorCode::InvalidCall, "it is the only one now");
+}
+
+#[tokio::test(start_paused = true)]
+async fn models_that_were_active_are_remembered_over_our_end_whether_by_a_switch_or_a_scene() {
+    let memory = Memory::of(100);
+    let one = server("one", &memory).with_model("a", 10).with_model("b", 10).with_model("c", 10);
+    let journal = FakeJournal::default();
+    let names = |scene: &Scene| -> Vec<String> {
+        scene.now().recent.iter().map(|model| model.model.clone()).collect()
+    };
+    let scene = Scene::start(std::slice::from_ref(&one), &journal).await;
+    assert_eq!(names(&scene), Vec::<String>::new());
+    scene.switch("a").await.unwrap();
+    scene.switch("b").await.unwrap();
+    assert_eq!(names(&scene), ["b", "a"]);
+    // What fails was never active.
+    one.faults(|faults| faults.load = failing());
+    scene.switch("c").await.unwrap();
+    assert_eq!(names(&scene), ["b", "a"]);
+    one.faults(|faults| faults.load = Fault::None);
+    scene.apply("Solo", &[("critical", "c")]).await.unwrap();
+    assert_eq!(names(&scene), ["c", "b", "a"]);
+    scene.residency.unload(None, false, false).await.unwrap();
+    assert_eq!(names(&scene), ["c", "b", "a"], "none is active, and they are offered all the same");
+    scene.rest(5).await;
+    scene.residency.shutdown().await;
+    let scene = Scene::start(&[one], &journal).await;
+    assert_eq!(names(&scene), ["c", "b", "a"]);
+    scene.switch("a").await.unwrap();
+    assert_eq!(names(&scene), ["a", "c", "b"]);
+}
