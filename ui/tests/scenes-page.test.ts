@@ -116,7 +116,16 @@ describe('the editor of a scene', () => {
     const plan = (free: number): Reply => ({
       reply: 'scene_plan',
       plan: {
-        ...{ fits: true, refusal: null, shortfall_bytes: null, offers: [], steps: [], role_bytes: {}, needed_bytes: 1e9, takes_s: 3 },
+        ...{
+          fits: true,
+          refusal: null,
+          shortfall_bytes: null,
+          offers: [],
+          steps: [],
+          role_bytes: {},
+          needed_bytes: 1e9,
+          takes_s: 3,
+        },
         ...{ free_bytes: free, evicted: [], untouched: [] },
       },
     });
