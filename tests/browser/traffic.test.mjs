@@ -87,10 +87,10 @@ describe('traffic', { skip: why ?? false }, () => {
     await page.keyboard.press('Escape');
     await rows(page).first().waitFor();
     await page.getByTestId('traffic-client').selectOption('notes');
-    await page.waitForFunction(() => document.querySelectorAll('[data-testid="request-row"]').length < 30);
+    await page.waitForFunction(() => document.querySelectorAll('[data-testid="request-row"]').length < 20);
     assert.match(page.url(), /client=notes/);
     await page.goBack();
-    await page.waitForFunction(() => document.querySelectorAll('[data-testid="request-row"]').length === 50);
+    await page.waitForFunction(() => document.querySelectorAll('[data-testid="request-row"]').length === 25);
     await page.getByTestId('traffic-model').selectOption('ollama/qwen2.5:3b');
     await all('data-state', 'cut');
     await close(page, 'filter');
@@ -103,7 +103,7 @@ describe('traffic', { skip: why ?? false }, () => {
     await page.getByTestId('traffic-older').click();
     await page.waitForFunction((was) => {
       const now = document.querySelector('[data-testid="request-row"]')?.getAttribute('data-id');
-      return now !== undefined && Number(now) === was - 50;
+      return now !== undefined && Number(now) === was - 25;
     }, first);
     await page.getByTestId('traffic-newest').click();
     await row(page, first).waitFor();

@@ -10,7 +10,8 @@ import { duration, percent, whole } from './format';
 import { spans, type PlotData, type Span } from './series';
 import type { Query } from './route.svelte';
 
-export const PAGE = 50;
+/** Few enough that the totals below are a glance away. */
+export const PAGE = 25;
 /** A first token that takes so long makes a request slow: twice what people wait without losing their thread. */
 export const SLOW_MS = 2000;
 

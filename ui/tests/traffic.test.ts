@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { RequestRecord } from '../src/api/RequestRecord';
+import type { Query } from '../src/route.svelte';
 import { FakeTraffic } from '../src/backend/fake/traffic';
 import {
   cachedShare,
@@ -26,20 +27,20 @@ const parts = (change: Partial<RequestRecord>, after = 5000) =>
 
 describe('the address of the page', () => {
   it.each([
-    [{}, { limit: 50 }],
-    [{ find: ' notes ' }, { limit: 50, find: 'notes' }],
-    [{ show: 'slow' }, { limit: 50, slower_than_ms: 2000 }],
+    [{}, { limit: 25 }],
+    [{ find: ' notes ' }, { limit: 25, find: 'notes' }],
+    [{ show: 'slow' }, { limit: 25, slower_than_ms: 2000 }],
     [
       { show: 'under_way', client: 'aider' },
-      { limit: 50, state: 'under_way', client: 'aider' },
+      { limit: 25, state: 'under_way', client: 'aider' },
     ],
-    [{ model: 'ollama/hf.co/a/b:Q4' }, { limit: 50, server: 'ollama', model: 'hf.co/a/b:Q4' }],
-    [{ before: '81' }, { limit: 50, before: 81 }],
+    [{ model: 'ollama/hf.co/a/b:Q4' }, { limit: 25, server: 'ollama', model: 'hf.co/a/b:Q4' }],
+    [{ before: '81' }, { limit: 25, before: 81 }],
   ])('%j asks for %j', (query, filter) => {
     expect(trafficCallOf(trafficViewOf(query)).filter).toEqual(filter);
   });
 
-  it.each([
+  it.each<Query>([
     { show: 'everything' },
     { show: 'toString' },
     { before: '-3' },

@@ -136,6 +136,7 @@ export const traffic = {
 
 export const totals = {
   title: 'Totals',
+  loading: 'Adding up',
   span: 'How far back the sums reach',
   spans: spanWords,
   columns: {
