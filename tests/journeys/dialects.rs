@@ -105,8 +105,8 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
     let metrics = client.url("").replace("/v1", "/metrics");
     assert_eq!(client.http.get(&metrics).send().await.unwrap().status(), 404, "closed by default");
     assert_eq!(sandbox.run(&["settings", "set", "gateway.metrics", "true"]).code, Some(0));
-    until("the metrics to be open", async || client.http.get(&metrics).send().await.unwrap().status() == 401)
-        .await;
+    let open = || async { (client.http.get(&metrics).send().await.unwrap().status() == 401).then_some(()) };
+    until("the metrics to be open", Duration::from_secs(30), open).await;
     let token = std::fs::read_to_string(sandbox.home().join("data/metrics-token")).unwrap();
     let text =
         client.http.get(&metrics).bearer_auth(token.trim()).send().await.unwrap().text().await.unwrap();

@@ -32,7 +32,8 @@ mod tests {
     fn of_several_copies_those_that_answer_stay_else_the_first() {
         let copy =
             |server: &str, model: &str, id: &str| Instance { id: id.into(), ..instance(server, model) };
-        let cases: [(&[(&str, &str)], &[&str], &[&str]); 7] = [
+        type Case<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str], &'a [&'a str]);
+        let cases: [Case<'_>; 7] = [
             (&[], &[], &[]),
             (&[("a", "a"), ("b", "b")], &[], &[]),
             (&[("a", "a"), ("a", "a:2")], &[], &["a:2"]),

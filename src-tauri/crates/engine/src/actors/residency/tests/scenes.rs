@@ -288,7 +288,8 @@ async fn what_a_server_cannot_be_given_with_a_load_is_refused_alike_by_plan_dry_
     use pilothouse_domain::{anatomy::KvType, model::LoadSettings};
     let with = |context, parallel, kv_type| LoadSettings { context, parallel, kv_type };
     let kv = Some(KvType::Q8_0);
-    let cases: [(&[(&str, LoadSettings)], Option<&str>); 8] = [
+    type Case<'a> = (&'a [(&'a str, LoadSettings)], Option<&'a str>);
+    let cases: [Case<'_>; 8] = [
         (&[("d", with(None, None, None))], None),
         (&[("d", with(Some(2048), None, None))], None),
         (&[("d", with(None, Some(2), None))], Some("number of requests at a time")),
