@@ -52,7 +52,11 @@ roles?: { [key in string]: RoleSettings }, dry_run: boolean,
 /**
  * Cuts answers under way at once where models leave.
  */
-now: boolean, } | { "call": "plan_scene", name?: string, roles?: { [key in string]: RoleSettings }, } | { "call": "save_scene", name: string, 
+now: boolean, } | { "call": "plan_scene", name?: string, roles?: { [key in string]: RoleSettings }, } | { "call": "unload_copy", server: ServerId, 
+/**
+ * The server's identifier of the copy.
+ */
+instance: string, } | { "call": "save_scene", name: string, 
 /**
  * Without: what is in memory now, the active model as `active`.
  */

@@ -57,6 +57,10 @@ scenes: Array<SceneView>,
  */
 restore_at: string | null, 
 /**
+ * Models that were active, the newest first, the present one included; a few.
+ */
+recent: Array<ModelRef>, 
+/**
  * Models that no other takes the memory of.
  */
 pins: Array<ModelRef>, 
