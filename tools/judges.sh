@@ -106,6 +106,6 @@ cp "$here/clients.test.mjs" "$cache/node/"
 timeout 150 node --test "$cache/node/clients.test.mjs" || result=1
 "$cache/python/bin/python" "$here/table.py" "$JUDGES_FOUND" "$@" || result=1
 # Nothing of this was lost on its way: what was answered whole is recorded as done, and nobody left early.
-"$program" traffic --limit 1000 --json >"$home/traffic.json"
+"$program" traffic --limit 500 --json >"$home/traffic.json"
 python3 "$here/records.py" "$home/traffic.json" || result=1
 exit "$result"
