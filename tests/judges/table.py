@@ -12,7 +12,7 @@ VERSIONS = "Versions: "
 HEAD = """# Clients
 
 What foreign clients and judges get from the address of Pilothouse, before a real llama-server and a real Ollama with small models.
-`make test` finds it out each time and fails when this page says otherwise; `tools/judges.sh --write` writes it.
+`make judges` finds it out and fails when this page says otherwise; `tools/judges.sh --write` writes it.
 
 The tests look at statuses, types, events and errors, never at what a model says. “Left out” says why a test is not held; it counts as
 skipped, and so does a “no” whose reason is known. llm-comply names no limit of tokens: an answer of a small model that was cut, and says so, counts as one that ended.
