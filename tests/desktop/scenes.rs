@@ -85,7 +85,10 @@ async fn dark(desktop: &mut Desktop, tray: &TrayItem) {
 /// Clicks the scene in the menu.
 async fn apply(desktop: &Desktop, tray: &TrayItem, picture: &str) {
     let row = until("a scene that can be applied", LIMIT, || async {
-        starting(&tray.rows().await, "Hybrid").filter(|row| row.enabled && !row.checked)
+        let rows = tray.rows().await;
+        // What ends while the menu is open moves its rows from under the mouse.
+        let is_calm = starting(&rows, "Cancel").is_none();
+        starting(&rows, "Hybrid").filter(|row| is_calm && row.enabled && !row.checked)
     })
     .await;
     assert!(!row.label.contains("more than fits"), "{row:?}");
