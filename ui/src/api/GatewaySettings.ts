@@ -13,6 +13,10 @@ port: number,
  */
 hosts: Array<string>, 
 /**
+ * Origins whose web pages may ask it: exact, such as `app://obsidian.md` or `http://localhost:3000`; none by default.
+ */
+origins: Array<string>, 
+/**
  * Longest wait of a request for a switch to end, in seconds.
  */
 wait_s: number, 
@@ -26,7 +30,7 @@ queue: number,
  */
 queue_wait_s: number, 
 /**
- * Further names that programs may ask by, each with the role or model that it means.
+ * Further names that programs may ask by, each with the role or model that it means. `*` stands for any characters: `claude-*`.
  */
 aliases: { [key in string]: string }, 
 /**
