@@ -192,6 +192,7 @@ mod tests {
                 (SettingKind::Switch, default) => json!(default != json!(true)),
                 (SettingKind::Number { .. }, default) => json!(default.as_u64().unwrap() + 1),
                 (SettingKind::Choice { choices }, _) => json!(choices.last().unwrap().value),
+                _ if key.key == "gateway.origins" => json!(["http://localhost:3000"]),
                 (SettingKind::List { .. }, _) => json!(["box.example"]),
                 _ if key.key == "notifications.quiet" => json!("22:00-07:00"),
                 (SettingKind::Text { .. } | SettingKind::Path { .. }, _) => json!("http://127.0.0.1:9"),
