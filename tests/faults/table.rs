@@ -6,6 +6,7 @@ const TABLE: &str = include_str!("../FAULTS.md");
 /// From here on each failure stands with all of its tests, those of the engine on scripted servers among them.
 const BY_FAILURE: &str = "## A change of what is in memory\n";
 const RESIDENCY: &str = "../src-tauri/crates/engine/src/actors/residency";
+const STORE: &str = "../src-tauri/crates/engine/src/store";
 
 /// The sources of a folder beside the table.
 fn sources(folder: &str) -> Vec<String> {
@@ -21,6 +22,17 @@ fn tests_in(source: &str) -> impl Iterator<Item = &str> {
     let marks = ["test(flavor = \"multi_thread\")]\n", "test(start_paused = true)]\n", "#[test]\n"];
     let functions = marks.into_iter().flat_map(|mark| source.split(mark).skip(1));
     functions.filter_map(|text| {
+        let rest = text.strip_prefix("async fn ").or_else(|| text.strip_prefix("fn "))?;
+        rest.split('(').next()
+    })
+}
+
+/// Those of the engine too, which stand in modules of their own.
+fn any_tests_in(source: &str) -> impl Iterator<Item = &str> {
+    let marks = ["test(start_paused = true)]\n", "test]\n"];
+    let functions = marks.into_iter().flat_map(|mark| source.split(mark).skip(1));
+    functions.filter_map(|text| {
+        let text = text.trim_start();
         let rest = text.strip_prefix("async fn ").or_else(|| text.strip_prefix("fn "))?;
         rest.split('(').next()
     })
@@ -53,9 +65,11 @@ fn every_fault_has_a_test_and_every_test_a_row() {
 #[test]
 fn every_test_that_a_failure_of_a_change_names_is_there() {
     let (_, table) = TABLE.split_once(BY_FAILURE).unwrap();
-    let folders = ["faults", "journeys", "storms", "storms/kills", RESIDENCY, &format!("{RESIDENCY}/tests")];
-    let sources = folders.map(sources).concat();
-    let tests: BTreeSet<&str> = sources.iter().flat_map(|source| tests_in(source)).collect();
+    let folders = ["faults", "journeys", "storms", "storms/kills"].map(sources).concat();
+    let engine = [RESIDENCY, &format!("{RESIDENCY}/tests"), STORE].map(sources).concat();
+    let tests: BTreeSet<&str> = folders.iter().flat_map(|source| tests_in(source)).collect();
+    let of_engine = engine.iter().flat_map(|source| any_tests_in(source));
+    let tests: BTreeSet<&str> = tests.into_iter().chain(of_engine).collect();
     let rows = table.lines().filter(|line| line.starts_with("| "));
     // Every second piece between the marks is what they enclose; a flag of the command line is no test.
     let named: BTreeSet<&str> =
