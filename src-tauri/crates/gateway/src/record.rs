@@ -94,13 +94,7 @@ impl Record {
 
     /// Pieces of an answer that is told in other words.
     pub fn told(&self, chunks: &[Chunk]) {
-        let says = |chunk: &&Chunk| {
-            !chunk.text.is_empty()
-                || !chunk.thoughts.is_empty()
-                || !chunk.calls.is_empty()
-                || !chunk.refusal.is_empty()
-        };
-        let tokens = chunks.iter().filter(says).count();
+        let tokens = chunks.iter().filter(|chunk| chunk.says_something()).count();
         if tokens > 0 {
             self.passed(tokens);
         }

@@ -83,13 +83,7 @@ impl Teller {
     }
 
     fn noticed(&self, chunks: &[Chunk]) {
-        let says = |chunk: &Chunk| {
-            !chunk.text.is_empty()
-                || !chunk.thoughts.is_empty()
-                || !chunk.refusal.is_empty()
-                || !chunk.calls.is_empty()
-        };
-        if chunks.iter().any(says) {
+        if chunks.iter().any(Chunk::says_something) {
             self.telling().first.get_or_insert_with(Instant::now);
         }
     }

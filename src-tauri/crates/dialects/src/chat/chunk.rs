@@ -68,6 +68,14 @@ pub struct Times {
 }
 
 impl Chunk {
+    /// Whether it has something of the answer itself: words, thoughts, a refusal or a call.
+    pub fn says_something(&self) -> bool {
+        !(self.text.is_empty()
+            && self.thoughts.is_empty()
+            && self.refusal.is_empty()
+            && self.calls.is_empty())
+    }
+
     /// Of the document of one event, or of a whole answer. `None`: it is neither.
     pub fn read(document: &Value) -> Option<Self> {
         let choices = document.get("choices").and_then(Value::as_array);
