@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, WINDOW } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, WINDOW } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const SMALL_WINDOW = { width: 900, height: 820 };
@@ -55,9 +55,9 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
       it(`shows a comparison: ${shape}, ${scheme}`, async () => {
         const page = await open('gpu', `ab-${shape}-${scheme}`, 'benchmarks/2-3', { scheme, size });
         await page.getByTestId('comparison-table').waitFor();
-        assert.equal(await page.getByTestId('compared').count(), 6);
+        await eventually(() => page.getByTestId('compared').count(), 6);
         // Two plots of the timeline, drawn.
-        assert.equal(await page.locator('[data-testid="comparison-page"] canvas').count(), 2);
+        await eventually(() => page.locator('[data-testid="comparison-page"] canvas').count(), 2);
         await checked(page, `comparison-${shape}-${scheme}`);
       });
 
@@ -77,7 +77,7 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
   it('shows runs at different times on a time axis each, without a GPU too', async () => {
     const page = await open('ready', 'apart', 'benchmarks/10-11', {});
     await page.getByText(/Measured at different times/).waitFor();
-    assert.equal(await page.locator('[data-testid="comparison-page"] canvas').count(), 4);
+    await eventually(() => page.locator('[data-testid="comparison-page"] canvas').count(), 4);
     const [download] = await Promise.all([page.waitForEvent('download'), page.getByTestId('report').click()]);
     assert.equal(download.suggestedFilename(), 'pilothouse-report-10-11.html');
     await checked(page, 'comparison-apart');
@@ -128,7 +128,7 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
     await page.getByTestId('bench-ended').getByRole('link').focus();
     await page.keyboard.press('Enter');
     await page.getByTestId('sweep-table').waitFor();
-    assert.equal(await page.getByTestId('sweep-row').count(), 4);
+    await eventually(() => page.getByTestId('sweep-row').count(), 4);
     await page.context().close();
   });
 

@@ -1,9 +1,12 @@
 // The browser of these tests: the system's own Chromium, found on the PATH or named by PILOTHOUSE_CHROMIUM.
+import assert from 'node:assert/strict';
 import { accessSync, constants, mkdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { delimiter, join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { chromium } from 'playwright-core';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
@@ -62,12 +65,32 @@ export async function openPage(browser, url, { scheme = 'light', size = WINDOW }
 
 const axeSource = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 
-/** What axe finds on the page as it stands, in words. */
+/** What axe finds on the page as it stands, in words. What a page shows only on its way to that (a line that fades in) is not it. */
 export async function axeFindings(page) {
   await page.evaluate(axeSource);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
-  return violations.map(
-    (one) =>
-      `${one.id}: ${one.help}; ${one.nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join(' | ')}`,
-  );
+  let found = [];
+  for (let look = 0; look < 3; look += 1) {
+    const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ['violations'] }));
+    found = violations.map(
+      (one) =>
+        `${one.id}: ${one.help}; ${one.nodes.map((node) => `${node.target.join(' ')} ${node.failureSummary}`).join(' | ')}`,
+    );
+    if (found.length === 0) break;
+    await setTimeout(400);
+  }
+  return found;
+}
+
+/**
+ * Looks until it sees what is expected. A page draws what it was told a moment later, and on a busy machine much later: a
+ * single look would be a race. What never comes, or does not stay away, fails with the last look.
+ */
+export async function eventually(look, expected, message) {
+  const end = Date.now() + 15_000;
+  for (;;) {
+    const seen = await look();
+    if (isDeepStrictEqual(seen, expected)) return;
+    if (Date.now() > end) assert.deepEqual(seen, expected, message);
+    await setTimeout(50);
+  }
 }

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -43,22 +43,22 @@ describe('connect', { skip: why ?? false }, () => {
     const page = await open('write');
     await page.getByTestId('app-item').first().waitFor();
     await page.keyboard.press('/');
-    assert.equal(await focused(page), 'app-filter');
+    await eventually(() => focused(page), 'app-filter');
     await page.keyboard.type('claude');
     await page.waitForFunction(() => document.querySelectorAll('[data-testid="app-item"]').length === 1);
     await page.keyboard.press('ArrowDown');
-    assert.equal(await focused(page), 'app-item');
+    await eventually(() => focused(page), 'app-item');
     await page.keyboard.press('Enter');
     await standing(page, 'not set up');
-    assert.equal(await page.locator('[data-testid="diff"] [data-kind="removed"]').count(), 1);
+    await eventually(() => page.locator('[data-testid="diff"] [data-kind="removed"]').count(), 1);
     await page.getByTestId('file-write').focus();
     await page.keyboard.press('Enter');
     await page.getByTestId('file-said').getByText('~/.claude/settings.json was written.').waitFor();
     await standing(page, /^\s*set up today/);
     await page.getByTestId('file-says-it').waitFor();
-    assert.equal(await page.getByTestId('file-write').count(), 0);
+    await eventually(() => page.getByTestId('file-write').count(), 0);
     // The button is gone with what it did; the keyboard is still in its section.
-    assert.equal(await page.evaluate(() => document.activeElement?.id), 'file-title');
+    await eventually(() => page.evaluate(() => document.activeElement?.id), 'file-title');
     await page.screenshot({ path: join(artefacts, 'connect-written.png') });
     await page.getByTestId('file-undo').click();
     await page.getByTestId('file-said').getByText('is as it was before').waitFor();
@@ -85,7 +85,7 @@ describe('connect', { skip: why ?? false }, () => {
     const page = await open('refused', 'connect/zed');
     await page.getByTestId('file-refused').getByText('cannot be changed faithfully').waitFor();
     await page.getByTestId('copy-snippet').waitFor();
-    assert.equal(await page.getByTestId('file-write').count(), 0);
+    await eventually(() => page.getByTestId('file-write').count(), 0);
     await close(page, 'refused');
   });
 
@@ -104,7 +104,7 @@ describe('connect', { skip: why ?? false }, () => {
     await page.locator('[data-testid="test-came"][data-ok="true"]').getByText('answered “Ready.”').waitFor();
     await page.evaluate(() => (location.hash = '#/connect/home-assistant'));
     await page.locator('article[data-id="home-assistant"]').waitFor();
-    assert.equal(await page.getByTestId('test-came').count(), 0);
+    await eventually(() => page.getByTestId('test-came').count(), 0);
     await page.getByTestId('test-start').click();
     await page.locator('[data-testid="test-came"][data-ok="false"]').getByText('Nothing answers there').waitFor();
     await close(page, 'test-failed');

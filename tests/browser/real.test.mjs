@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { artefacts, axeFindings, launch } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch } from './browser.mjs';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
 const built = join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/pilothouse');
@@ -83,7 +83,7 @@ describe('the web UI on a real engine', { skip: missing ?? false }, () => {
     await page.goto(url);
     await page.getByRole('navigation').getByRole('link', { name: 'Settings' }).click();
     const wait = page.getByRole('textbox', { name: 'Longest wait during a switch' });
-    assert.equal(await wait.inputValue(), '25');
+    await eventually(() => wait.inputValue(), '25');
     await page.keyboard.press('/');
     await page.keyboard.type('during a switch');
     await wait.fill('40');
@@ -108,7 +108,7 @@ describe('the web UI on a real engine', { skip: missing ?? false }, () => {
     await page.getByRole('textbox', { name: 'Time for answers to end' }).fill('5');
     await page.getByRole('textbox', { name: 'Time for answers to end' }).press('Tab');
     await page.getByTestId('settings-outside').getByText('gateway.wait_s is 26 now').waitFor();
-    assert.equal(await wait.inputValue(), '26');
+    await eventually(() => wait.inputValue(), '26');
     assert.ok(!file().includes('drain_s'), 'not over what somebody else has written');
     await context.close();
   });
@@ -119,7 +119,7 @@ describe('the web UI on a real engine', { skip: missing ?? false }, () => {
     await page.goto(url);
     await page.getByRole('navigation').first().waitFor();
     assert.ok(!page.url().includes('token'));
-    assert.equal(await page.evaluate(() => document.cookie + JSON.stringify({ ...sessionStorage })), '{}');
+    await eventually(() => page.evaluate(() => document.cookie + JSON.stringify({ ...sessionStorage })), '{}');
     const { origin } = new URL(url);
 
     const second = await context.newPage();

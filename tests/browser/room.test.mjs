@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -120,13 +120,13 @@ describe('room', { skip: why ?? false }, () => {
         for (const name of PAGES) {
           await page.evaluate((hash) => (location.hash = hash), `#/${name}`);
           await page.getByText(/^Reading /).waitFor({ state: 'detached' });
-          assert.deepEqual(await page.evaluate(smallTargets), [], `${name} at ${size.width}`);
+          await eventually(() => page.evaluate(smallTargets), [], `${name} at ${size.width}`);
         }
         await page.evaluate(() => document.activeElement?.blur());
         await page.keyboard.press('Tab');
-        assert.equal(await page.evaluate(() => document.activeElement?.textContent), 'Skip to content');
+        await eventually(() => page.evaluate(() => document.activeElement?.textContent), 'Skip to content');
         await page.keyboard.press('Enter');
-        assert.equal(await page.evaluate(() => document.activeElement?.id), 'content');
+        await eventually(() => page.evaluate(() => document.activeElement?.id), 'content');
         await page.context().close();
       }
     });
@@ -174,7 +174,7 @@ describe('room', { skip: why ?? false }, () => {
       const page = await scene(name, 'panel', { size: PANEL });
       await page.getByTestId('last-run').waitFor();
       await page.getByTestId('copy-address').waitFor();
-      assert.equal(await page.getByTestId('model-row').count(), 5, name);
+      await eventually(() => page.getByTestId('model-row').count(), 5, name);
       const room = await page.evaluate(() => {
         const main = document.querySelector('#content');
         const bottom = (id) => document.querySelector(`[data-testid="${id}"]`).getBoundingClientRect().bottom;
@@ -223,15 +223,15 @@ describe('room', { skip: why ?? false }, () => {
       );
     const before = await places();
     const act = row.getByTestId('row-switch');
-    assert.equal(await act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '0');
+    await eventually(() => act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '0');
     await row.hover();
-    assert.equal(await act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '1');
-    assert.deepEqual(await places(), before);
+    await eventually(() => act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '1');
+    await eventually(() => places(), before);
     await page.mouse.move(2, 2);
     await row.getByTestId('model-title').focus();
-    assert.equal(await act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '1');
+    await eventually(() => act.evaluate((one) => getComputedStyle(one.parentElement).opacity), '1');
     await page.keyboard.press('Tab');
-    assert.equal(await page.evaluate(() => document.activeElement?.textContent?.trim()), 'Switch');
+    await eventually(() => page.evaluate(() => document.activeElement?.textContent?.trim()), 'Switch');
     assert.deepEqual(await axeFindings(page), []);
     await page.context().close();
   });
@@ -248,7 +248,7 @@ describe('room', { skip: why ?? false }, () => {
     await page.getByText('Paused').waitFor();
     const top = await lines.evaluate((box) => box.scrollTop);
     await page.getByRole('button', { name: /new lines?/ }).waitFor();
-    assert.equal(await lines.evaluate((box) => box.scrollTop), top);
+    await eventually(() => lines.evaluate((box) => box.scrollTop), top);
     assert.deepEqual(await axeFindings(page), []);
     await page.getByTestId('log-to-end').click();
     await page.getByText('Following').waitFor();
@@ -267,9 +267,9 @@ describe('room', { skip: why ?? false }, () => {
     await page.keyboard.press('Home');
     const first = await plot.getAttribute('aria-valuetext');
     assert.match(first, /^\d\d:\d\d:\d\d: [\d.]+\sGB/);
-    assert.equal(await plot.getAttribute('aria-valuenow'), '0');
+    await eventually(() => plot.getAttribute('aria-valuenow'), '0');
     const others = page.getByRole('slider', { name: /^CPU/ });
-    assert.equal(await others.getAttribute('aria-valuenow'), '0');
+    await eventually(() => others.getAttribute('aria-valuenow'), '0');
     await page.keyboard.press('End');
     assert.notEqual(await plot.getAttribute('aria-valuenow'), '0');
     await page.keyboard.press('Escape');

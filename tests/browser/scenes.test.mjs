@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -70,7 +70,7 @@ describe('scenes', { skip: why ?? false }, () => {
     assert.equal(applied.scenes[0].roles.background.context, 8192);
     await page.getByTestId('scene-undo').click();
     await page.getByTestId('scene-said').getByText('Taken back.').waitFor();
-    assert.deepEqual((await snapshot(page)).roles, []);
+    await eventually(async () => (await snapshot(page)).roles, []);
     await close(page, 'template');
   });
 
@@ -145,14 +145,14 @@ describe('scenes', { skip: why ?? false }, () => {
       .getByTestId('scene-said')
       .getByText(/^Put back as it was before\. Gemma 3 12B could not be loaded/)
       .waitFor();
-    assert.deepEqual((await snapshot(page)).instances, before);
+    await eventually(async () => (await snapshot(page)).instances, before);
     page.engine.residency.failing.clear();
     await simulated.held('hybrid-fails', async () => {
       await page.locator('[data-testid="scene-apply"]:not(:disabled)').click();
       await page.getByTestId('scene-cancel').click();
     });
     await page.getByTestId('scene-said').getByText('Cancelled. Everything is as it was before.').waitFor();
-    assert.deepEqual((await snapshot(page)).instances, before);
+    await eventually(async () => (await snapshot(page)).instances, before);
     await close(page, 'failed');
   });
 
@@ -178,7 +178,7 @@ describe('scenes', { skip: why ?? false }, () => {
     await page.getByTestId('scene-save').click();
     await page.getByTestId('scene-said').getByText('Coding is saved.').waitFor();
     await page.waitForFunction(() => document.querySelector('[data-testid="scene-changes"]') === null);
-    assert.deepEqual((await snapshot(page)).scenes.find((one) => one.name === 'Coding').roles, scene.roles);
+    await eventually(async () => (await snapshot(page)).scenes.find((one) => one.name === 'Coding').roles, scene.roles);
     await close(page, 'files');
   });
 
@@ -194,7 +194,7 @@ describe('scenes', { skip: why ?? false }, () => {
     );
     await page.reload();
     await item(page, 'Hybrid').waitFor();
-    assert.deepEqual(await names(page), wanted);
+    await eventually(() => names(page), wanted);
     await close(page, 'dragged');
   });
 
@@ -223,7 +223,7 @@ describe('scenes', { skip: why ?? false }, () => {
     await tabTo(/^Add a role$/);
     await page.keyboard.press('Enter');
     await page.waitForFunction(() => document.activeElement?.getAttribute('data-testid') === 'role-name');
-    assert.equal(await focused(), 'Role of critical');
+    await eventually(() => focused(), 'Role of critical');
     await tabTo(/^Model of critical$/);
     await page.keyboard.type('phi-3 ollama');
     await page.getByRole('option').first().waitFor();
@@ -233,7 +233,7 @@ describe('scenes', { skip: why ?? false }, () => {
     await tabTo(/^Idle limit of critical$/);
     await page.keyboard.type('45');
     await tabTo(/^Priority of critical$/);
-    assert.equal(await row(page, 'critical').getByTestId('role-idle').inputValue(), '45 min');
+    await eventually(() => row(page, 'critical').getByTestId('role-idle').inputValue(), '45 min');
     await page.locator('[data-testid="scene-apply"]:not(:disabled)').waitFor();
     await tabTo(/^Apply/);
     await page.keyboard.press('Enter');
@@ -252,7 +252,7 @@ describe('scenes', { skip: why ?? false }, () => {
     await page.waitForFunction(() => document.activeElement?.getAttribute('data-name') === 'By hand');
     await page.keyboard.press('u');
     await page.getByTestId('scene-said').getByText('Taken back.').waitFor();
-    assert.equal((await snapshot(page)).roles.length, 4);
+    await eventually(async () => (await snapshot(page)).roles.length, 4);
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).getByText('Undo, for a minute after a change').waitFor();
     await page.keyboard.press('Escape');
@@ -278,7 +278,7 @@ describe('scenes', { skip: why ?? false }, () => {
     assert.equal(new Set(heard).size, heard.length);
     assert.match(heard.at(-1), /^Coding is in force after /);
     // The button that was pressed has gone; the keyboard has not.
-    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'scene-foot');
+    await eventually(() => page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'scene-foot');
     await close(page, 'heard');
   });
 
@@ -297,12 +297,12 @@ describe('scenes', { skip: why ?? false }, () => {
     await page.screenshot({ path: join(artefacts, 'scenes-models.png') });
     await active.getByTestId('unload').click();
     await page.getByTestId('models-foot').getByText('No model is active.').waitFor();
-    assert.equal((await snapshot(page)).active, null);
+    await eventually(async () => (await snapshot(page)).active, null);
     const undo = page.getByTestId('models-undo');
     await undo.getByText('Undo: back to Hybrid').waitFor();
     await undo.click();
     await page.getByTestId('models-foot').getByText('Taken back.').waitFor();
-    assert.equal((await snapshot(page)).active.model, 'qwen2.5-7b-instruct-mlx');
+    await eventually(async () => (await snapshot(page)).active.model, 'qwen2.5-7b-instruct-mlx');
     await undo.waitFor({ state: 'detached' });
     await close(page, 'unloaded');
   });
@@ -314,7 +314,7 @@ describe('scenes', { skip: why ?? false }, () => {
     ]) {
       const page = await open(`head-${shape}`, 'now', { size });
       await page.getByTestId('role-chip').first().waitFor();
-      assert.equal(await page.getByTestId('role-chip').count(), 4);
+      await eventually(() => page.getByTestId('role-chip').count(), 4);
       const scrolls = await page.evaluate(() => {
         const main = document.querySelector('#content');
         return main.scrollHeight - main.clientHeight;

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL, WINDOW } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -46,7 +46,7 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
   it('trouble: one band with the latest and a count, events behind it, a server that can be started again', async () => {
     const page = await scene('trouble', 'notices');
     await page.getByTestId('band').getByTestId('trouble').waitFor();
-    assert.equal(await page.getByTestId('more-events').innerText(), '2 more');
+    await eventually(() => page.getByTestId('more-events').innerText(), '2 more');
     await page.screenshot({ path: join(artefacts, 'state-trouble.png') });
     await page.getByTestId('more-events').click();
     await page.getByTestId('event').first().waitFor();
@@ -93,11 +93,11 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
       for (const id of [1, 2, 3]) simulated.engine(token).tell({ ...notice, id });
       await page.getByTestId('notice').waitFor();
       await page.getByTestId('more-events').getByText('2 more').waitFor();
-      assert.deepEqual(await places(), before);
+      await eventually(() => places(), before);
       await page.screenshot({ path: join(artefacts, `state-notice-${shape}.png`) });
       await page.locator('[data-testid="model-row"][data-id="ollama/qwen2.5:72b"]').click();
       await page.getByTestId('switch-ended').waitFor();
-      assert.deepEqual(await places(), before);
+      await eventually(() => places(), before);
       await checked(page, `still-${shape}`);
     });
   }
@@ -107,8 +107,8 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
     await page.getByTestId('standing').getByText('Ready').waitFor();
     await simulated.engine('ready-stopped').call({ call: 'stop_server', server: 'llama-server' });
     await page.getByTestId('standing').getByText('Stopped').waitFor();
-    assert.equal(await page.getByTestId('foot').getAttribute('data-tone'), 'idle');
-    assert.equal(await page.locator('[data-testid="model-row"] svg.good').count(), 0);
+    await eventually(() => page.getByTestId('foot').getAttribute('data-tone'), 'idle');
+    await eventually(() => page.locator('[data-testid="model-row"] svg.good').count(), 0);
     await page
       .getByTestId('ask-first')
       .getByText(/^Starts llama-server and loads SmolLM2/)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 const { browser, why } = await launch();
@@ -47,14 +47,14 @@ describe('traffic', { skip: why ?? false }, () => {
     await row(page, before[5]).hover();
     const { id } = page.engine.traffic.end({ state: 'failed', error: 'server_error', detail: null });
     await page.getByTestId('traffic-still').getByText('1 newer waits').waitFor();
-    assert.deepEqual(await ids(page), before);
+    await eventually(() => ids(page), before);
     await page.mouse.move(2, 2);
     await row(page, id).getByText('server error').waitFor();
-    assert.equal((await ids(page))[0], id);
+    await eventually(async () => (await ids(page))[0], id);
     await page.getByTestId('traffic-pause').click();
     const next = page.engine.traffic.end();
     await page.getByTestId('traffic-still').getByText('paused, 1 newer waits').waitFor();
-    assert.equal(await row(page, next.id).count(), 0);
+    await eventually(() => row(page, next.id).count(), 0);
     await page.getByTestId('traffic-pause').click();
     await row(page, next.id).waitFor();
     await close(page, 'still');
@@ -118,15 +118,15 @@ describe('traffic', { skip: why ?? false }, () => {
     const drawer = page.getByTestId('request-drawer');
     await drawer.getByText('done after 4.63 s').waitFor();
     const part = async (name) => (await drawer.getByTestId(`part-${name}`).innerText()).replace('\u00a0', ' ');
-    assert.equal(await part('queue'), '120 ms');
-    assert.equal(await part('prefill'), '388 ms');
-    assert.equal(await part('decode'), '4.12 s');
-    assert.equal(await drawer.getByTestId('part-load').count(), 0);
-    assert.equal(await drawer.getByTestId('request-why').innerText(), 'critical is a role.');
+    await eventually(() => part('queue'), '120 ms');
+    await eventually(() => part('prefill'), '388 ms');
+    await eventually(() => part('decode'), '4.12 s');
+    await eventually(() => drawer.getByTestId('part-load').count(), 0);
+    await eventually(() => drawer.getByTestId('request-why').innerText(), 'critical is a role.');
     await drawer.getByText('keep_alive').waitFor();
     await page.keyboard.press('Escape');
     await drawer.waitFor({ state: 'detached' });
-    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'request-link');
+    await eventually(() => page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'request-link');
     // The one that was estimated, by its address alone, and one that nobody kept.
     await page.evaluate(() => (location.hash = '#/traffic/124'));
     await drawer.getByTestId('request-estimated').waitFor();

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, launch, openPage, PANEL, WINDOW } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from './browser.mjs';
 import { startSimulated } from './simulated-server.mjs';
 
 // A real model on a slow machine takes its time: these bound a hang, they are no assertion on speed.
@@ -77,7 +77,10 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
     const id = await row.getAttribute('data-id');
     await row.click();
     await page.locator(`[data-testid="active-model"][data-id="${id}"]`).waitFor({ timeout: SWITCH_MS });
-    assert.equal(await page.locator(`[data-testid="model-row"][data-id="${id}"]`).getAttribute('aria-current'), 'true');
+    await eventually(
+      () => page.locator(`[data-testid="model-row"][data-id="${id}"]`).getAttribute('aria-current'),
+      'true',
+    );
     await page.screenshot({ path: join(artefacts, 'switched.png') });
     await close(page);
   });
@@ -127,7 +130,7 @@ describe(`the web UI (${real ? 'of a running Pilothouse' : 'simulated engine'})`
     await page.getByTestId('model-row').first().waitFor();
     await page.keyboard.press('/');
     await page.keyboard.press('ArrowDown');
-    assert.equal(await page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'model-row');
+    await eventually(() => page.evaluate(() => document.activeElement?.getAttribute('data-testid')), 'model-row');
     await page.keyboard.press('?');
     await page.getByRole('dialog', { name: 'Keys' }).waitFor();
     assert.deepEqual(await axeFindings(page), []);
