@@ -150,7 +150,7 @@ async fn metrics(State(shared): State<Shared>, headers: HeaderMap) -> Result<Res
     let page = page.ok_or_else(|| refusal::unknown_path("GET", "/metrics"))?;
     let shown = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     if !page.admits(shown.strip_prefix(b"Bearer ").unwrap_or_default()) {
-        let text = "The metrics want a token: `Authorization: Bearer …`. `pilothouse settings get gateway.metrics` says where it lies.";
+        let text = "The metrics want a token, as Authorization: Bearer …; pilothouse settings get gateway.metrics says where it lies.";
         return Err(Refusal::new(StatusCode::UNAUTHORIZED, "wrong_token", text));
     }
     let text = page.text().map_err(|error| {

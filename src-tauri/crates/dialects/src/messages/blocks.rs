@@ -24,7 +24,7 @@ pub fn parts(block: &Object<'_>, notes: &mut Notes) -> Result<Option<Vec<Part>>,
         "tool_reference" => texts(format!("Tool found: {}", block.needed::<String>("tool_name")?)),
         "container_upload" => {
             return Err(Refused::unsupported(
-                "Files by their id (`container_upload`) cannot be had here. Send their text instead.",
+                "Files by their id (“container_upload”) cannot be had here. Send their text instead.",
             )
             .about(block.place()));
         }

@@ -82,7 +82,7 @@ pub fn read_generate(body: &[u8]) -> Result<Asked, Refused> {
         }
         if has {
             let message = format!(
-                "`{name}` cannot be had here: servers keep their models' templates to themselves. Use /api/chat."
+                "“{name}” cannot be had here: servers keep their models' templates to themselves. Use /api/chat."
             );
             return Err(Refused::unsupported(message).about(name));
         }
@@ -110,7 +110,7 @@ fn only_text(raw: bool, others: [(bool, &'static str); 3]) -> Result<(), Refused
     let with = if raw { "raw" } else { "suffix" };
     match others.into_iter().find(|(has, _)| *has) {
         Some((_, name)) => {
-            Err(Refused::unsupported(format!("`{name}` cannot be had together with `{with}`.")).about(name))
+            Err(Refused::unsupported(format!("“{name}” cannot be had together with “{with}”.")).about(name))
         }
         None => Ok(()),
     }
@@ -123,7 +123,7 @@ fn read(wire: Wire<'_>, way: Way, said: Said) -> Result<Asked, Refused> {
     }
     if wire.renders_only == Some(true) {
         let message =
-            "`_debug_render_only` cannot be had here: servers keep their models' templates to themselves.";
+            "“_debug_render_only” cannot be had here: servers keep their models' templates to themselves.";
         return Err(Refused::unsupported(message).about("_debug_render_only"));
     }
     let (options, governed) = options::read(wire.options.as_ref(), wire.keep_alive)?;
@@ -204,9 +204,9 @@ fn parts(message: &Message) -> &[Part] {
 fn can_see(part: &Part, speaks: Speaks) -> Result<(), Refused> {
     let Part::ImageUrl { image_url } = part else { return Ok(()) };
     let why = if images::is_web(&image_url.url) && !speaks.fetches_images {
-        "An address in `images` is not fetched; send the image itself as base64."
+        "An address in “images” is not fetched; send the image itself as base64."
     } else if image_url.url.starts_with("data:image/gif") && speaks.kind == ServerKind::Ollama {
-        "Ollama takes no GIF in `images`; send PNG, JPEG or WebP."
+        "Ollama takes no GIF in “images”; send PNG, JPEG or WebP."
     } else {
         return Ok(());
     };
@@ -228,13 +228,13 @@ impl Question for Asked {
             Said::Messages(messages) => Ok(self.body(messages, speaks)?.written(model, speaks)),
             // Ollama puts its template around a prompt of `/v1/completions`.
             Said::Raw(_) if speaks.kind == ServerKind::Ollama => {
-                let message = "`raw` cannot be had of Ollama at this address; ask Ollama itself.";
+                let message = "“raw” cannot be had of Ollama at this address; ask Ollama itself.";
                 Err(Refused::unsupported(message).about("raw"))
             }
             Said::Raw(prompt) => Ok(self.completion(model, prompt, None, speaks)),
             // llama-server refuses a suffix, LM Studio passes over it.
             Said::Gap { .. } if matches!(speaks.kind, ServerKind::LlamaServer | ServerKind::LmStudio) => {
-                let message = "`suffix` cannot be had: the server of this model fills no gaps in a text.";
+                let message = "“suffix” cannot be had: the server of this model fills no gaps in a text.";
                 Err(Refused::unsupported(message).about("suffix"))
             }
             Said::Gap { before, behind } => Ok(self.completion(model, before, Some(behind), speaks)),

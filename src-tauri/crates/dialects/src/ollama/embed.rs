@@ -32,7 +32,7 @@ pub fn read_embed(body: &[u8]) -> Result<EmbedAsked, Refused> {
         Some(text) if text.starts_with('"') => usize::from(text != "\"\""),
         Some(list) => {
             let texts: Vec<String> = serde_json::from_str(list).map_err(|_| {
-                Refused::invalid("`input` is neither a text nor a list of texts.").about("input")
+                Refused::invalid("“input” is neither a text nor a list of texts.").about("input")
             })?;
             texts.len()
         }

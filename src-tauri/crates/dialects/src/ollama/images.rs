@@ -93,9 +93,9 @@ mod tests {
             ("data:image/png", "unsupported"),
             ("Qk0AAA==", "unsupported"),
         ] {
-            let refused = address(text, "`images[0]` of message 1").unwrap_err();
+            let refused = address(text, "“images[0]” of message 1").unwrap_err();
             assert_eq!(refused.code, code, "{text}");
-            assert!(refused.message.starts_with("`images[0]` of message 1 is "), "{refused}");
+            assert!(refused.message.starts_with("“images[0]” of message 1 is "), "{refused}");
         }
         for web in ["http://a/b.png", "HTTPS://a/b"] {
             assert_eq!(address(web, "It").as_deref(), Ok(web));

@@ -109,7 +109,7 @@ fn role(role: &str, at: usize) -> Result<&'static str, Refused> {
 fn parts(images: Option<Vec<Option<String>>>, place: &str) -> Result<Vec<Part>, Refused> {
     let images = images.into_iter().flatten().enumerate().filter_map(|(at, image)| Some((at, image?)));
     images
-        .map(|(at, image)| images::address(&image, &format!("`images[{at}]`{place}")).map(Part::image))
+        .map(|(at, image)| images::address(&image, &format!("“images[{at}]”{place}")).map(Part::image))
         .collect()
 }
 

@@ -114,7 +114,7 @@ fn what_chat_cannot_say_is_refused_by_name() {
         (r#"[{"content":"a"}]"#, "Message 1 has no role"),
         (r#"[{"role":"assistant","tool_calls":[{"function":{}}]}]"#, "message 1 has no name"),
         (r#"[{"role":"assistant","tool_calls":[{}]}]"#, "message 1 has no name"),
-        (r#"[{"role":"user","images":["iVBORw0KGgo=","Qk0AAA=="]}]"#, "`images[1]` of message 1"),
+        (r#"[{"role":"user","images":["iVBORw0KGgo=","Qk0AAA=="]}]"#, "“images[1]” of message 1"),
     ] {
         let refused = messages(text).unwrap_err();
         assert!(refused.status == 400 && refused.message.contains(word), "{refused}");

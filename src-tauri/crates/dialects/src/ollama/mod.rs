@@ -47,7 +47,7 @@ pub fn beyond(path: &str) -> Option<Refused> {
         return None;
     }
     let message = format!(
-        "`{name}` is not done at this address: it answers with the models that are there. Ask Ollama itself."
+        "“{name}” is not done at this address: it answers with the models that are there. Ask Ollama itself."
     );
     Some(Refused::new(501, "unsupported", message))
 }

@@ -136,7 +136,7 @@ impl KeepAlive {
         };
         let wrong = || {
             let message =
-                format!("`keep_alive` is {text}: neither a number of seconds nor a time like \"5m\".");
+                format!("“keep_alive” is {text}: neither a number of seconds nor a time like \"5m\".");
             Refused::invalid(message).about("keep_alive")
         };
         let seconds = seconds.ok_or_else(wrong)?;
@@ -191,7 +191,7 @@ pub(super) fn effort(think: &RawValue) -> Result<&'static str, Refused> {
         "\"max\"" => Ok("max"),
         other => {
             let wanted = "true, false, \"low\", \"medium\", \"high\" or \"max\"";
-            Err(Refused::invalid(format!("`think` is {other}, not {wanted}.")).about("think"))
+            Err(Refused::invalid(format!("“think” is {other}, not {wanted}.")).about("think"))
         }
     }
 }

@@ -132,7 +132,7 @@ fn raw_texts_and_gaps_are_completed_where_a_server_can() {
         assert_eq!(chat.is_ok(), can, "{kind:?}");
         if let Err(refused) = chat {
             let name = refused.param.unwrap();
-            assert!(refused.code == "unsupported" && refused.message.contains(&format!("`{name}`")));
+            assert!(refused.code == "unsupported" && refused.message.contains(&format!("“{name}”")));
         }
     }
     let mut reader = Reader::new(true);
@@ -209,7 +209,7 @@ fn what_cannot_be_had_is_refused_by_name() {
         let body = json!({ "prompt": "a", "images": [image] }).to_string();
         let chat = read_generate(body.as_bytes()).unwrap().chat("served", Speaks::of(kind));
         assert_eq!(chat.is_ok(), can, "{image} {kind:?}");
-        assert!(chat.err().is_none_or(|refused| refused.message.contains("`images`")));
+        assert!(chat.err().is_none_or(|refused| refused.message.contains("“images”")));
     }
     for body in ["", " \n", "[", "7", r#"{"messages":7}"#, r#"{"stream":"yes"}"#, r#"{"model":["a"]}"#] {
         assert_eq!(read_chat(body.as_bytes()).unwrap_err().status, 400, "{body}");
