@@ -51,11 +51,21 @@ def rows_line(logs):
     return line
 
 
+def told(words):
+    """Lines as one, the empty ones left out."""
+    return " / ".join(line.strip() for line in words.splitlines() if line.strip())
+
+
 def failures(text):
     """Tests that failed, each with the beginning of what it said."""
     found = []
     # cargo test
-    said = dict(re.findall(r"^thread '(?:\w+::)*(\w+)'[^\n]* panicked at [^\n]*\n([^\n]*)", text, re.M))
+    said = {
+        name: told(f"{words}\n{place}")
+        for name, place, words in re.findall(
+            r"^thread '(?:\w+::)*(\w+)'[^\n]* panicked at ([^\n]*):\n((?:(?!stack backtrace|note: |thread ').+\n){1,4})", text, re.M
+        )
+    }
     for name in dict.fromkeys(re.findall(r"^test (?:\w+::)*(\w+) \.\.\. FAILED", text, re.M)):
         found.append((name, said.get(name, "")))
     for name in dict.fromkeys(re.findall(r"^    (?:\w+::)*(\w+)$", text.rpartition("\nfailures:\n")[2], re.M)):
@@ -69,8 +79,9 @@ def failures(text):
     # node --test: the innermost tests that failed, not the suites around them.
     for name, body in re.findall(r"^ *not ok \d+ - (.*)\n((?: .*\n)*?) *\.\.\.$", text, re.M):
         if "failureType: 'subtestsFailed'" not in body:
-            error = re.search(r"error: (?:\|-\n)?\s*(.*)", body)
-            found.append((name, error[1] if error else ""))
+            error = re.search(r"^( *)error: (?:\|-\n)?((?:.*\n)(?:(?:\1 +.*)?\n)*)", body, re.M)
+            place = re.search(r"stack: \|-\n *(.*)", body)
+            found.append((name, told(error[2] if error else "") + (f" ({place[1]})" if place else "")))
     return found
 
 
@@ -111,4 +122,4 @@ if any(name in logs for name in OF_ROWS):
     print(rows_line(logs))
 for name, text in logs.items():
     for test, words in failures(text)[:20]:
-        print(f"failed: {name}: {test}" + (f": {words.strip()[:300]}" if words.strip() else ""))
+        print(f"failed: {name}: {test}" + (f": {words.strip()[:600]}" if words.strip() else ""))
