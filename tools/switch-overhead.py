@@ -5,6 +5,10 @@ Usage: switch-overhead.py PROGRAM EMBEDDED OLLAMA [ROUNDS]
 
 The cost is the time from the click to the commit, less the load and the first token as the switch itself reports them: reaching the
 server, planning, the journal. Printed are the medians and the largest of each; the goal is a median of 50 ms.
+
+Then the same while one client asks the active model one short question after the other. Both models fit, so nobody should
+notice: printed is the longest that one of its requests waited inside Pilothouse (queue and load, by the records), with the goal
+of 100 ms, and beside it the median and the longest answer as the client saw it, in which the machine loads a model too.
 """
 
 import json
@@ -16,7 +20,9 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+import urllib.request
 
 HERE = pathlib.Path(__file__).parent
 
@@ -35,6 +41,33 @@ def variant(source, to, context):
     at = data.find(key) + len(key)
     data[at : at + 4] = context.to_bytes(4, "little")
     to.write_bytes(data)
+
+
+class Client(threading.Thread):
+    """Asks the active model without a pause. Keeps how long each answer took, who gave it, and what failed."""
+
+    def __init__(self, address):
+        super().__init__(daemon=True)
+        self.address, self.over = address, threading.Event()
+        self.took, self.by, self.failed = [], set(), []
+
+    def run(self):
+        body = {"model": "active", "messages": [{"role": "user", "content": "Say yes."}], "max_tokens": 1}
+        headers = {"content-type": "application/json"}
+        while not self.over.is_set():
+            begun = time.monotonic()
+            try:
+                request = urllib.request.Request(f"{self.address}/chat/completions", json.dumps(body).encode(), headers)
+                with urllib.request.urlopen(request, timeout=120) as answer:
+                    self.by.add(json.load(answer)["model"])
+                self.took.append((time.monotonic() - begun) * 1000)
+            except OSError as error:
+                self.failed.append(str(error))
+
+
+def newest(ask):
+    """The number of the newest record."""
+    return max((one["id"] for one in ask("traffic", "--limit", "1").get("requests", [])), default=0)
 
 
 def main():
@@ -86,6 +119,31 @@ def main():
                 tokens.append(report["first_token_ms"] or 0)
             middle = statistics.median
             print(f"{server:14}{len(costs):>9}{middle(costs):>11.0f}{max(costs):>11}{middle(loads):>9.0f}{middle(tokens):>9.0f}")
+        print("With one client that asks the active model without a pause:")
+        print(f"{'server':14}{'switches':>9}{'answers':>9}{'failed':>8}{'waited ms':>11}{'median ms':>11}{'longest ms':>12}")
+        for server, names in [("llama-server", ["alpha", "beta"]), ("ollama", ["alpha:1", "beta:1"])]:
+            ask("switch", names[0], "--server", server)
+            known = newest(ask)
+            client = Client(ask("status")["gateway"])
+            client.start()
+            done = 0
+            for number in range(max(rounds // 3, 2)):
+                done += ask("switch", names[(number + 1) % 2], "--server", server).get("outcome") == "committed"
+                time.sleep(0.5)
+            client.over.set()
+            client.join()
+            waits = []
+            records = ask("traffic", "--limit", "1000").get("requests", [])
+            for one in records:
+                if one["id"] > known and one["total_ms"] is not None:
+                    waits.append((one["queue_ms"] or 0) + (one["load_ms"] or 0))
+            took = client.took
+            print(
+                f"{server:14}{done:>9}{len(took):>9}{len(client.failed):>8}{max(waits, default=0):>11.0f}"
+                f"{statistics.median(took):>11.0f}{max(took):>12.0f}"
+            )
+            for words in client.failed[:3]:
+                print(f"  failed: {words}")
     finally:
         engine.terminate()
         engine.wait(30)

@@ -106,6 +106,42 @@ async fn a_missing_token_is_said_and_not_taken_for_silence_simulated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn copies_that_another_program_has_loaded_are_ended_by_one_command_simulated() {
+    let Some(scene) = Scene::start(|options| options, NO_LLAMA).await else { return };
+    let sandbox = &scene.sandbox;
+    sandbox.until_listed(MODEL).await;
+    assert_eq!(sandbox.switch(MODEL, "lmstudio").code, Some(0));
+    let none = sandbox.run(&["unload", MODEL, "--copies"]);
+    assert_eq!(none.code, Some(4), "the only one is no copy: {none:?}");
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let load = format!("{}/api/v1/models/load", scene.theirs.base_url().unwrap());
+    for _ in 0..2 {
+        let loaded = http.post(&load).json(&serde_json::json!({ "model": MODEL })).send().await.unwrap();
+        assert!(loaded.status().is_success(), "{loaded:?}");
+    }
+    let list = format!("{}/api/v1/models", scene.theirs.base_url().unwrap());
+    let there = async || -> Vec<String> {
+        let models: Value = http.get(&list).send().await.unwrap().json().await.unwrap();
+        let models = models["models"].as_array().unwrap().iter();
+        let loaded = models.flat_map(|model| model["loaded_instances"].as_array().into_iter().flatten());
+        loaded.map(|one| one["id"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(there().await.len(), 3, "twins");
+    until("both copies to be known", LIMIT, || async {
+        let dry = sandbox.ask(&["unload", MODEL, "--copies", "--dry-run"])?;
+        (dry["unloaded"].as_array()?.len() == 2).then_some(())
+    })
+    .await;
+    assert_eq!(there().await.len(), 3, "a dry run takes nothing");
+    let ended = sandbox.run(&["unload", MODEL, "--copies"]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(there().await, [MODEL], "the one that answers stays");
+    assert_eq!(sandbox.ask(&["status"]).unwrap()["active"]["model"], MODEL);
+    scene.engine.terminate();
+    scene.theirs.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_unload_that_does_nothing_is_found_out_simulated() {
     let Some(mut scene) = Scene::start(|options| options, "").await else { return };
     scene.sandbox.until_active(&mut scene.engine, "llama-server").await;

@@ -1,6 +1,7 @@
 //! What the history says of the last switch: by it alone it is decided what must be in memory at the next start.
 
 use pilothouse_tests::sandbox::Sandbox;
+use serde_json::Value;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions, sqlite::SqliteRow};
 use std::path::Path;
 
@@ -20,6 +21,8 @@ pub struct Switch {
 pub struct Journal {
     pub last: Option<Switch>,
     pub active: Option<String>,
+    /// What is held beside it, as it was written down.
+    pub kept: Value,
 }
 
 impl Journal {
@@ -53,13 +56,20 @@ impl Journal {
         });
         let active = active.fetch_optional(&mut database).await.unwrap();
         let active = active.and_then(|row| model(&row, "server", "model"));
+        let kept = sqlx::query("SELECT document FROM held").fetch_optional(&mut database).await.unwrap();
+        let kept = kept.map(|row| serde_json::from_str(row.get("document")).unwrap()).unwrap_or_default();
         database.close().await.unwrap();
-        Self { last, active }
+        Self { last, active, kept }
     }
 
     /// The number of the last switch; 0 when there was none.
     pub fn last_id(&self) -> i64 {
         self.last.as_ref().map_or(0, |last| last.id)
+    }
+
+    /// The model of a role, as it was written down last.
+    pub fn role(&self, role: &str) -> Option<&str> {
+        self.kept["arrangement"]["roles"][role]["model"]["model"].as_str()
     }
 
     /// The switch after this number, if it was begun.

@@ -18,6 +18,10 @@ pub struct View {
     pub active: Option<String>,
     /// The number of the last switch that ended.
     pub ended: Option<i64>,
+    /// The phase of the scene that is being applied.
+    pub arranging: Option<String>,
+    /// The scene in force.
+    pub scene: Option<String>,
 }
 
 impl Watch {
@@ -55,6 +59,11 @@ impl View {
             phase: snapshot["switching"]["phase"].as_str().map(str::to_owned),
             active: id(&snapshot["active"]),
             ended: snapshot["last_switch"]["switch_id"].as_i64(),
+            arranging: snapshot["arranging"]["phase"].as_str().map(str::to_owned),
+            scene: snapshot["scenes"]
+                .as_array()
+                .and_then(|scenes| scenes.iter().find(|scene| scene["in_force"] == true))
+                .and_then(|scene| scene["name"].as_str().map(str::to_owned)),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod instants;
 mod rest;
 mod row;
+mod scenes;
 
 use crate::{
     full,
@@ -62,6 +63,15 @@ async fn a_quit_at_any_instant_leaves_what_the_journal_allows() {
         scene.end().await;
     }
     storm.judge("Quit in a switch");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_instant_of_a_scene_leaves_one_of_both_whole() {
+    let Some(tools) = Tools::find() else { return };
+    let mut scene = Scene::of_scenes(&tools).await;
+    let outcomes = scenes::blow(&mut scene).await;
+    scene.end().await;
+    outcomes.judge();
 }
 
 /// One configuration after the other, and what came of it.

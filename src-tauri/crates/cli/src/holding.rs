@@ -26,6 +26,9 @@ pub struct Unload {
     /// Cut its answers at once instead of waiting for them.
     #[arg(long)]
     now: bool,
+    /// Only the copies of it that nobody needs beside the one that answers.
+    #[arg(long, conflicts_with = "now")]
+    copies: bool,
 }
 
 #[derive(Args)]
@@ -63,7 +66,10 @@ pub struct Alias {
 }
 
 pub async fn unload(arguments: Unload, output: &Output) -> Result<u8, ApiError> {
-    let Unload { model, server, dry_run, now } = arguments;
+    let Unload { model, server, dry_run, now, copies } = arguments;
+    if copies {
+        return unload_copies(&model, server.map(ServerId), dry_run, output).await;
+    }
     let call = Call::Unload { model, server: server.map(ServerId), now, dry_run };
     let reply = watched(call, output).await?;
     let Reply::Unloaded { unloaded, answers_cut, deactivated, took_ms, .. } = reply else {
@@ -82,6 +88,50 @@ pub async fn unload(arguments: Unload, output: &Output) -> Result<u8, ApiError> 
         match dry_run {
             true => format!("{names} would leave memory."),
             false => format!("{names} left memory after {}.{none}", seconds(took_ms)),
+        }
+    });
+    Ok(0)
+}
+
+/// One after the other; the first that does not leave is the error, and those before it have left.
+async fn unload_copies(
+    model: &str,
+    server: Option<ServerId>,
+    dry_run: bool,
+    output: &Output,
+) -> Result<u8, ApiError> {
+    let snapshot = Session::connect()?.snapshot().await?;
+    let models: Vec<_> = snapshot.models.iter().map(|view| view.model.clone()).collect();
+    let model = pilothouse_domain::model::find_model(&models, model, server.as_ref())?.reference();
+    let copies: Vec<_> = snapshot
+        .extra_copies()
+        .into_iter()
+        .filter(|one| one.server == model.server && one.model == model.model)
+        .map(|one| json!({ "server": one.server, "model": one.model, "instance": one.id }))
+        .collect();
+    if copies.is_empty() {
+        let error = ApiError::not_found(format!("There is no copy of {model} that nobody needs."));
+        return Err(error.hint("“pilothouse unload” without --copies takes the model itself out of memory."));
+    }
+    let (mut answers, mut took) = (0, 0);
+    for copy in copies.iter().filter(|_| !dry_run) {
+        let instance = copy["instance"].as_str().unwrap_or_default().to_owned();
+        let reply = watched(Call::UnloadCopy { server: model.server.clone(), instance }, output).await?;
+        let Reply::Unloaded { answers_cut, took_ms, .. } = reply else { return Err(unexpected(&reply)) };
+        (answers, took) = (answers + answers_cut, took + took_ms);
+    }
+    let document = json!({
+        "unloaded": copies, "answers_cut": answers, "deactivated": null, "took_ms": took, "dry_run": dry_run,
+    });
+    let document = with_reasons(document, &[("deactivated", "the active model is as it was")]);
+    output.answer(document, || {
+        let count = match copies.len() {
+            1 => "One copy".to_owned(),
+            many => format!("{many} copies"),
+        };
+        match dry_run {
+            true => format!("{count} of {model} would leave memory."),
+            false => format!("{count} of {model} left memory after {}.", seconds(took)),
         }
     });
     Ok(0)
