@@ -10,14 +10,26 @@ fast="${1:-}"
 results="$(mktemp -d)"
 trap 'rm -rf "$results"' EXIT
 
+# What the commands of this shell have computed so far, in whole seconds, into `computed`: it tells which sections wait, and may
+# run beside others. A file, since a pipe would be another shell.
+look_at_processor() {
+    local seen="$results/times.$BASHPID"
+    times >"$seen"
+    computed="$(awk -F '[ms ]' 'NR == 2 { print int($1 * 60 + $2 + $4 * 60 + $5) }' "$seen")"
+}
+
 # section NAME COMMAND…: runs, times, keeps the log; shows its end when it failed. A lane is another shell: what came of it
 # goes to a file.
 section() {
-    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS" word=ok
+    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS" word=ok before computed
     shift
     say "$name"
+    look_at_processor
+    before="$computed"
     "$@" >"$log" 2>&1 || word=FAILED
-    printf '%-12s %-7s %4d s\n' "$name" "$word" $((SECONDS - start)) >"$results/$(date +%s%N)"
+    look_at_processor
+    printf '%-12s %-7s %4d s, %4d s of a processor\n' "$name" "$word" $((SECONDS - start)) \
+        $((computed - before)) >"$results/$(date +%s%N)"
     if [ "$word" = FAILED ]; then
         echo "$name" >>"$results/failed"
         tail -n 120 "$log"
