@@ -1,7 +1,7 @@
 //! Programs that speak Anthropic's or OpenAI's newer dialect, asked through the one address of the real servers, and what is kept of it.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, until};
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, free_port, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -114,6 +114,57 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
         "pilothouse_requests_total{{server=\"llama-server\",model=\"{EMBEDDED_MODEL}\",outcome=\"done\"}} 4"
     );
     assert!(text.contains(&line), "{text}");
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its_name() {
+    let Some(tools) = Tools::find() else { return };
+    let port = free_port();
+    let sandbox = Sandbox::new(&tools, &format!("[gateway]\nollama_port = {port}\n"));
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    sandbox.add_ollama_model(&mut engine).await;
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let address = |path: &str| format!("http://127.0.0.1:{port}{path}");
+    let root = http.get(address("/")).send().await.unwrap();
+    assert_eq!(root.text().await.unwrap(), "Ollama is running");
+    let tags: Value = http.get(address("/api/tags")).send().await.unwrap().json().await.unwrap();
+    let listed = |name: &str| tags["models"].as_array().unwrap().iter().any(|one| one["name"] == *name);
+    assert!(listed("active:latest") && listed(&format!("{EMBEDDED_MODEL}:latest")), "{tags:#}");
+    assert!(listed(OLLAMA_MODEL), "{tags:#}");
+
+    let mut records = vec![];
+    for server in ["llama-server", "ollama"] {
+        if server == "ollama" {
+            assert_eq!(sandbox.switch(OLLAMA_MODEL, server).code, Some(0));
+        }
+        let asked = json!({ "model": "active:latest", "keep_alive": "5m", "options": { "num_predict": 8 },
+            "messages": [{ "role": "user", "content": "Say hello." }] });
+        let answer = http.post(address("/api/chat")).json(&asked).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{server}");
+        assert_eq!(answer.headers()["x-pilothouse-server"], server);
+        assert_eq!(answer.headers()["x-pilothouse-governed"], "keep_alive");
+        records.push(answer.headers()["x-pilothouse-record"].to_str().unwrap().parse::<u64>().unwrap());
+        let said = answer.text().await.unwrap();
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let text: String = lines.iter().filter_map(|line| line["message"]["content"].as_str()).collect();
+        let last = lines.last().unwrap();
+        assert!(!text.is_empty() && last["done"] == true && last["eval_count"].as_u64() > Some(0), "{said}");
+    }
+    let pull = http.post(address("/api/pull")).json(&json!({ "model": "x" })).send().await.unwrap();
+    assert_eq!(pull.status(), 501);
+
+    let kept = sandbox.run(&["traffic", "--limit", "20"]).json;
+    for record in records {
+        let one = kept["requests"].as_array().unwrap().iter().find(|one| one["id"] == record);
+        let one = one.unwrap_or_else(|| panic!("no {record} in {kept:#}"));
+        assert_eq!((&one["dialect"], &one["state"]), (&json!("ollama"), &json!("done")), "{one:#}");
+        // It is this test that asked.
+        assert_eq!(one["pid"], std::process::id(), "{one:#}");
+        assert!(one["client"].as_str().unwrap().starts_with("journeys"), "{one:#}");
+    }
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
 }

@@ -61,6 +61,8 @@ pub struct GatewaySettings {
     pub aliases: BTreeMap<String, String>,
     /// Answer Prometheus at `/metrics`, for a token of its own.
     pub metrics: bool,
+    /// A second port, where it answers in Ollama's own words as well, for programs that only know those; 0: none.
+    pub ollama_port: u16,
 }
 
 impl Default for GatewaySettings {
@@ -75,6 +77,7 @@ impl Default for GatewaySettings {
             queue_wait_s: 600,
             aliases: BTreeMap::new(),
             metrics: false,
+            ollama_port: 0,
         }
     }
 }

@@ -1,9 +1,7 @@
 //! How many tokens a prompt in Anthropic's words has: by the server that would answer it, where it can count, else an estimate that is
 //! said to be one.
 
-use super::{
-    Shared, body, pieces::Pieces, refusal::Refusal, told, translated, unpack::Coding, upstream::Onward,
-};
+use super::{Shared, pieces::Pieces, refusal::Refusal, told, translated, unpack, upstream::Onward};
 use axum::{
     body::Body,
     extract::State,
@@ -32,11 +30,7 @@ pub(super) async fn count(
     body: Body,
 ) -> Result<Response, Refusal> {
     let onward = Onward::new(&uri, &headers)?.translated();
-    let body = body::read(body, &shared.bodies).await?;
-    let body = match Coding::of(&headers)? {
-        Some(coding) => coding.unpacked(body, &shared.bodies).await?,
-        None => body,
-    };
+    let body = unpack::read(&headers, body, &shared.bodies).await?;
     let count = messages::count(&body, translated::MASKS_BILLING)?;
     let mut said = HeaderMap::new();
     said.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -3,24 +3,24 @@
 use super::{
     Shared,
     answer::Answer,
-    body,
     cut::Cut,
     early::{self, HEADERS_LIMIT, Waiting},
     events::Events,
     headers,
     heard::Heard,
+    path::{self, Dialect},
     pieces::Pieces,
     record::Record,
     refusal::{self, Refusal},
     retold,
     splice::{self, Named},
     teller::Teller,
-    told, translated,
-    unpack::Coding,
+    told, translated, unpack,
     upstream::{self, Onward},
     voice::Voice,
 };
 use axum::{
+    Extension,
     body::Body,
     extract::State,
     http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH},
@@ -30,6 +30,7 @@ use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use pilothouse_dialects::{Question, chat::Speaks};
 use pilothouse_leases::{Asked, Lease, Refused, Target};
+use pilothouse_records::Asker;
 use std::{
     sync::{
         Arc,
@@ -64,6 +65,8 @@ enum Wording {
         teller: Teller,
         /// The template has not refused that the system speaks in the middle.
         late_system: AtomicBool,
+        /// What it says that is not for clients to say, by name; never sent on.
+        governed: Option<String>,
     },
 }
 
@@ -128,16 +131,21 @@ struct Course {
 
 pub(super) async fn forward(
     State(shared): State<Shared>,
+    asker: Option<Extension<Asker>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    if path::dialect_of(path::below(uri.path())) == Dialect::Ollama {
+        return Err(refusal::unknown_path(method.as_str(), uri.path()));
+    }
     if method != Method::POST {
         return Err(refusal::wrong_method(&method, uri.path()));
     }
     let onward = Onward::new(&uri, &headers)?;
-    let record = Record::begin(&shared.recorder, onward.api_path());
+    let asker = asker.map(|Extension(asker)| asker).unwrap_or_default();
+    let record = Record::begin(&shared.recorder, onward.api_path(), asker);
     let answer = match read(shared, onward, &headers, body, record.clone()).await {
         Ok(asking) => asking.answer().await,
         Err(refusal) => Err(refusal),
@@ -156,26 +164,56 @@ async fn read(
     body: Body,
     record: Record,
 ) -> Result<Asking, Refusal> {
-    let body = body::read(body, &shared.bodies).await?;
-    let body = match Coding::of(headers)? {
-        Some(coding) => coding.unpacked(body, &shared.bodies).await?,
-        None => body,
-    };
+    let body = unpack::read(headers, body, &shared.bodies).await?;
     let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept)? {
         Some(question) => {
             let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
-            (onward.translated(), Wording::Chat { question, teller, late_system: AtomicBool::new(true) })
+            (
+                onward.translated(),
+                Wording::Chat { question, teller, late_system: AtomicBool::new(true), governed: None },
+            )
         }
         None => (onward, Wording::Own { named: splice::find(headers, &body)?, body }),
     };
     let asked = Asked::new(wording.model());
-    record.asks(wording.model(), wording.streams());
-    let sent = Arc::default();
-    Ok(Asking { shared, onward, wording, asked, since: Instant::now(), sent, record })
+    Ok(Asking::new(shared, onward, wording, asked, record))
 }
 
 impl Asking {
-    async fn answer(self) -> Result<Response, Refusal> {
+    fn new(shared: Shared, onward: Onward, wording: Wording, asked: Asked, record: Record) -> Self {
+        record.asks(wording.model(), wording.streams());
+        Self { shared, onward, wording, asked, since: Instant::now(), sent: Arc::default(), record }
+    }
+
+    /// A question of a dialect that has paths of its own. `governed`: what it says that is not for clients to say, by name.
+    pub fn question(
+        shared: Shared,
+        headers: &HeaderMap,
+        question: Arc<dyn Question>,
+        governed: Option<String>,
+        asked: Asked,
+        record: Record,
+    ) -> Self {
+        let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
+        let onward = Onward::chat(headers).translated();
+        let wording = Wording::Chat { question, teller, late_system: AtomicBool::new(true), governed };
+        Self::new(shared, onward, wording, asked, record)
+    }
+
+    /// Embeddings, in OpenAI's words.
+    pub fn embeddings(
+        shared: Shared,
+        headers: &HeaderMap,
+        body: Bytes,
+        asked: Asked,
+        record: Record,
+    ) -> Result<Self, Refusal> {
+        let onward = Onward::embeddings(headers);
+        let named = splice::find(onward.headers(), &body)?;
+        Ok(Self::new(shared, onward, Wording::Own { body, named }, asked, record))
+    }
+
+    pub async fn answer(self) -> Result<Response, Refusal> {
         let voice = self.wording.voice(&self.onward.path());
         let mut course = Course::default();
         loop {
@@ -254,7 +292,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     // How long an instance stays that Pilothouse keeps is not for its clients to say.
     let governed = match wording {
         Wording::Own { named, .. } => named.governed().filter(|_| shared.leases.routes().keeps(&target)),
-        Wording::Chat { .. } => None,
+        Wording::Chat { governed, .. } => governed.clone(),
     };
     let (path, body) = match wording {
         Wording::Own { body, named } => {
@@ -316,7 +354,7 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     told::answered(&mut headers, &lease, waited, governed.as_deref().unwrap_or_default());
     match wording {
         Wording::Own { .. } => handed_on(asking, answer, headers, &path, lease, heard).await,
-        Wording::Chat { question, teller, late_system } => {
+        Wording::Chat { question, teller, late_system, .. } => {
             match retold::answer(asking, answer, headers, &**question, teller, lease, heard).await {
                 Sent::Refused(why)
                     if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>

@@ -19,6 +19,9 @@ mod here;
 mod listing;
 #[cfg(test)]
 mod names_tests;
+mod ollama;
+#[cfg(test)]
+mod ollama_tests;
 mod path;
 mod pieces;
 mod record;
@@ -89,7 +92,13 @@ pub struct Admits {
 }
 
 /// The running gateway.
-pub struct Gateway(Listener);
+pub struct Gateway {
+    listener: Listener,
+    shared: Shared,
+    guard: Guard,
+    /// For programs that only know Ollama.
+    as_ollama: Option<Listener>,
+}
 
 impl Gateway {
     /// Binds `port` of both loopbacks (0: the system chooses). Errors: port_taken, internal.
@@ -108,23 +117,44 @@ impl Gateway {
             recorder,
             metrics,
         };
-        let bound = Listener::bind(port, "gateway.port").await?;
+        let bound = Listener::bind(port, "gateway.port").await?.asking_who();
         let guard = Guard::with_hosts(&admits.hosts, "gateway.hosts").with_origins(&admits.origins);
-        Ok(Self(bound.serve(router(shared, guard), ConnectionLimits::own().gateway)))
+        let router = router(shared.clone(), guard.clone(), Router::new());
+        let listener = bound.serve(router, ConnectionLimits::own().gateway);
+        Ok(Self { listener, shared, guard, as_ollama: None })
+    }
+
+    /// Answers at a second port in Ollama's own words as well. Errors: port_taken, system.
+    pub async fn listen_as_ollama(&mut self, port: u16) -> Result<(), ApiError> {
+        let bound = Listener::bind(port, "gateway.ollama_port").await?.asking_who();
+        let router = router(self.shared.clone(), self.guard.clone(), ollama::routes());
+        self.as_ollama = Some(bound.serve(router, ConnectionLimits::own().gateway));
+        Ok(())
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.0.address()
+        self.listener.address()
     }
 
-    /// Ends the listener within two seconds; answers still under way are cut.
+    /// Where it answers in Ollama's words.
+    pub fn ollama_address(&self) -> Option<SocketAddr> {
+        self.as_ollama.as_ref().map(Listener::address)
+    }
+
+    /// Ends the listeners within two seconds; answers still under way are cut.
     pub async fn stop(self) {
-        self.0.stop().await;
+        let as_ollama = async {
+            if let Some(listener) = self.as_ollama {
+                listener.stop().await;
+            }
+        };
+        tokio::join!(self.listener.stop(), as_ollama);
     }
 }
 
-fn router(shared: Shared, guard: Guard) -> Router {
-    let mut router = Router::new();
+/// `more`: further paths, behind the same guard and in the same words.
+fn router(shared: Shared, guard: Guard, more: Router<Shared>) -> Router {
+    let mut router = more;
     for root in ["", "/v1"] {
         router = router
             .route(&format!("{root}/models"), get(listing::list))

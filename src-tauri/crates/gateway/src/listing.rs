@@ -50,7 +50,8 @@ fn entries(routes: &Routes) -> Vec<Value> {
     }
     entries.extend(routes.roles.iter().map(|(name, role)| role_entry(name, &role.route, routes)));
     for (alias, to) in &routes.aliases {
-        if alias == ACTIVE || routes.roles.contains_key(alias) {
+        // A rule with a star is no name to ask by.
+        if alias == ACTIVE || alias.contains('*') || routes.roles.contains_key(alias) {
             continue;
         }
         let role = entries.iter().find(|entry| entry["id"] == **to && entry["pilothouse"]["kind"] == "role");
@@ -66,6 +67,36 @@ fn entries(routes: &Routes) -> Vec<Value> {
         routes.known.iter().map(|model| entry(&public_name(model, routes), model.server.as_str(), None));
     entries.extend(models);
     entries
+}
+
+/// The names that can be asked for, each with the model that it means now. `None`: none at the moment.
+pub(super) fn names(routes: &Routes) -> Vec<(String, Option<ModelRef>)> {
+    let by_id = |id: &str| known_by(&routes.known, id).cloned();
+    entries(routes)
+        .into_iter()
+        .filter_map(|entry| {
+            let id = entry["id"].as_str()?.to_owned();
+            // An alias stands for a role, that for a model.
+            let mut means = id.clone();
+            for _ in 0..2 {
+                let role = (means == ACTIVE).then_some(&routes.active);
+                let role = role.or_else(|| routes.roles.get(&means).map(|role| &role.route));
+                if let Some(route) = role {
+                    let model = match route {
+                        ActiveRoute::Open(target) => {
+                            Some(ModelRef::new(target.server.clone(), target.model.clone()))
+                        }
+                        ActiveRoute::Away(model) => Some(model.clone()),
+                        _ => None,
+                    };
+                    return Some((id, model));
+                }
+                means = routes.aliases.get(&means).cloned().unwrap_or(means);
+            }
+            let model = by_id(&means);
+            Some((id, model))
+        })
+        .collect()
 }
 
 /// Whether an answer is for a client of Anthropic's: they tell their version wherever they ask.

@@ -17,6 +17,8 @@ pub enum Dialect {
     Responses,
     /// Additions of llama.cpp to the two others.
     LlamaCpp,
+    /// Ollama's own, which has a listener to itself.
+    Ollama,
 }
 
 /// A path that clients may POST to.
@@ -30,11 +32,14 @@ const fn path(dialect: Dialect, segments: &'static [&'static str]) -> ApiPath {
     ApiPath { dialect, segments }
 }
 
+pub const CHAT: ApiPath = path(Dialect::OpenAi, &["chat", "completions"]);
+pub const EMBEDDINGS: ApiPath = path(Dialect::OpenAi, &["embeddings"]);
+
 /// All that is passed on. A server without one of them answers 404 in its own words.
 pub const PATHS: &[ApiPath] = &[
-    path(Dialect::OpenAi, &["chat", "completions"]),
+    CHAT,
     path(Dialect::OpenAi, &["completions"]),
-    path(Dialect::OpenAi, &["embeddings"]),
+    EMBEDDINGS,
     path(Dialect::Responses, &["responses"]),
     path(Dialect::OpenAi, &["rerank"]),
     path(Dialect::OpenAi, &["reranking"]),
@@ -115,10 +120,19 @@ pub fn below(path: &str) -> &str {
 pub fn dialect_of(below: &str) -> Dialect {
     match ApiPath::find(below) {
         Some(path) => path.dialect,
+        None if below.split('/').next() == Some("api") => Dialect::Ollama,
         None if below.split('/').next() == Some("messages") => Dialect::Anthropic,
         None if below.split('/').next() == Some("responses") => Dialect::Responses,
         None => Dialect::OpenAi,
     }
+}
+
+/// Whether the body of a POST is read, or of no use. `below`: as in [`dialect_of`].
+pub fn has_body(below: &str) -> bool {
+    ApiPath::find(below).is_some()
+        || ["chat", "generate", "embed", "embeddings", "show"]
+            .map(|name| format!("api/{name}"))
+            .contains(&below.to_owned())
 }
 
 /// A client's path as a message may repeat it: short, and on one line.

@@ -9,7 +9,7 @@ use pilothouse_domain::{
     traffic::{Dialect, RequestRecord, RequestState, Tokens, Why},
 };
 use pilothouse_leases::{Lease, Leases, Waits};
-use pilothouse_records::{OpenRecord, Recorder};
+use pilothouse_records::{Asker, OpenRecord, Recorder};
 use std::{sync::Arc, time::Duration};
 
 const RECORD: HeaderName = HeaderName::from_static("x-pilothouse-record");
@@ -19,7 +19,7 @@ const RECORD: HeaderName = HeaderName::from_static("x-pilothouse-record");
 pub(super) struct Record(Arc<OpenRecord>);
 
 impl Record {
-    pub fn begin(recorder: &Recorder, path: &ApiPath) -> Self {
+    pub fn begin(recorder: &Recorder, path: &ApiPath, asker: Asker) -> Self {
         let dialect = match path.text().as_str() {
             "chat/completions" => Dialect::Chat,
             "completions" => Dialect::Completions,
@@ -28,11 +28,12 @@ impl Record {
             "messages" => Dialect::Messages,
             _ => Dialect::Other,
         };
-        Self(Arc::new(recorder.begin(RequestRecord {
-            at: Timestamp::now(),
-            dialect,
-            ..RequestRecord::default()
-        })))
+        Self::in_dialect(recorder, dialect, asker)
+    }
+
+    pub fn in_dialect(recorder: &Recorder, dialect: Dialect, asker: Asker) -> Self {
+        let record = RequestRecord { at: Timestamp::now(), dialect, ..RequestRecord::default() };
+        Self(Arc::new(recorder.begin_by(record, asker)))
     }
 
     /// What the body says.

@@ -2,7 +2,7 @@
 
 use super::{
     body,
-    path::{self, ApiPath, Dialect},
+    path::{self, Dialect},
     translated,
 };
 use crate::door::Guard;
@@ -20,7 +20,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use pilothouse_dialects::{messages, responses};
+use pilothouse_dialects::{messages, ollama, responses};
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     scene::ACTIVE,
@@ -91,6 +91,7 @@ impl Refusal {
                 (status, messages::error_document(&refused, id))
             }
             Dialect::Responses => (self.status, responses::error_document(&self.into())),
+            Dialect::Ollama => (self.status, ollama::error_document(&self.into())),
             Dialect::OpenAi | Dialect::LlamaCpp => (self.status, self.document().to_string().into_bytes()),
         }
     }
@@ -199,7 +200,7 @@ pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Respon
     let below = path::below(request.uri().path());
     let tells_version = request.headers().contains_key("anthropic-version");
     let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
-    let is_read = request.method() == Method::POST && ApiPath::find(below).is_some();
+    let is_read = request.method() == Method::POST && path::has_body(below);
     let request = if is_read {
         request
     } else {
@@ -221,6 +222,13 @@ pub(super) async fn no_such_method(request: Request) -> Refusal {
 
 /// A path that no dialect names.
 pub(super) fn unknown_path(method: &str, path: &str) -> Refusal {
+    if path::dialect_of(path::below(path)) == Dialect::Ollama {
+        let text = format!(
+            "There is no {method} {} here. Ollama's API has a port of its own: gateway.ollama_port in the settings.",
+            path::shown(path)
+        );
+        return Refusal::new(StatusCode::NOT_FOUND, "unknown_path", text);
+    }
     let text = format!(
         "There is no {method} {} here; the API begins at /v1, with chat/completions, embeddings, messages and others.",
         path::shown(path)
@@ -242,7 +250,7 @@ fn allowed(path: &str) -> Option<&'static str> {
     {
         return Some("GET, HEAD");
     }
-    ApiPath::find(below).map(|_| "POST")
+    path::has_body(below).then_some("POST")
 }
 
 /// Only programs on this machine, and web pages of origins that the settings name: those may read the answers too. Others and

@@ -83,6 +83,11 @@ impl Scene {
     }
 
     pub fn with(routes: Routes) -> Self {
+        Self::also(routes, Router::new())
+    }
+
+    /// With further paths.
+    pub fn also(routes: Routes, more: Router<Shared>) -> Self {
         let leases = Leases::default();
         leases.set_routes(Arc::new(routes));
         let shared = Shared {
@@ -95,7 +100,11 @@ impl Scene {
         };
         Self {
             leases,
-            gateway: router(shared, Guard::with_hosts(&[], "gateway.hosts").with_origins(&[PAGE.to_owned()])),
+            gateway: router(
+                shared,
+                Guard::with_hosts(&[], "gateway.hosts").with_origins(&[PAGE.to_owned()]),
+                more,
+            ),
         }
     }
 

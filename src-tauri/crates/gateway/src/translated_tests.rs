@@ -27,18 +27,18 @@ use tokio::net::TcpListener;
 
 const BOTH: [&str; 2] = ["/v1/messages", "/v1/responses"];
 
-type Say = fn(&str, &Value) -> Response<Body>;
+pub(super) type Say = fn(&str, &Value) -> Response<Body>;
 /// Where a request went, and what it said.
 type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A server of chat that notes what it is asked.
-struct Chat {
-    target: Target,
+pub(super) struct Chat {
+    pub target: Target,
     asked: Asked,
 }
 
 impl Chat {
-    async fn start(name: &str, say: Say) -> Self {
+    pub async fn start(name: &str, say: Say) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base_url = format!("http://{}/v1", listener.local_addr().unwrap());
         let asked: Asked = Arc::default();
@@ -60,7 +60,7 @@ impl Chat {
         Self { target, asked }
     }
 
-    fn last(&self) -> (String, Value) {
+    pub fn last(&self) -> (String, Value) {
         self.asked.lock().unwrap().last().unwrap().clone()
     }
 }
@@ -91,7 +91,7 @@ fn end() -> [Value; 2] {
     ]
 }
 
-fn hello(_: &str, _: &Value) -> Response<Body> {
+pub(super) fn hello(_: &str, _: &Value) -> Response<Body> {
     events(&[&[delta("Hel"), delta("lo")][..], &end()[..]].concat(), true, false)
 }
 

@@ -5,7 +5,10 @@ use super::{
     body::{self, BODY_LIMIT, Budget, Share},
     refusal::Refusal,
 };
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::{
+    body::Body,
+    http::{HeaderMap, StatusCode, header},
+};
 use bytes::{Bytes, BytesMut};
 use flate2::bufread::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 use ruzstd::decoding::StreamingDecoder;
@@ -22,6 +25,15 @@ pub(super) enum Coding {
     Gzip,
     Deflate,
     Zstd,
+}
+
+/// A request's body as its client meant it. Refusals: those of [`body::read`], [`Coding::of`] and [`Coding::unpacked`].
+pub(super) async fn read(headers: &HeaderMap, body: Body, budget: &Budget) -> Result<Bytes, Refusal> {
+    let body = body::read(body, budget).await?;
+    match Coding::of(headers)? {
+        Some(coding) => coding.unpacked(body, budget).await,
+        None => Ok(body),
+    }
 }
 
 impl Coding {

@@ -34,6 +34,22 @@ impl Onward {
         Ok(Self { path, query: uri.query().map(str::to_owned), headers: headers::to_server(headers) })
     }
 
+    /// To chat, wherever its client asked.
+    pub fn chat(headers: &HeaderMap) -> Self {
+        Self { path: &path::CHAT, query: None, headers: headers::to_server(headers) }
+    }
+
+    /// To the embeddings, in our words.
+    pub fn embeddings(headers: &HeaderMap) -> Self {
+        let mut onward = Self { path: &path::EMBEDDINGS, ..Self::chat(headers) }.translated();
+        onward.headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        onward
+    }
+
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// Of a request that is said again in other words: its own headers speak of what the client wrote.
     pub fn translated(self) -> Self {
         let keeps = [header::USER_AGENT, HeaderName::from_static("x-request-id")];

@@ -27,6 +27,6 @@ pub use asked::{Asked, Refused};
 pub use book::{Leases, Limits};
 pub use choose::known_by;
 pub use lease::Lease;
-pub use routes::{ActiveRoute, RoleRoute, Routes, Target};
+pub use routes::{About, ActiveRoute, RoleRoute, Routes, Target};
 pub use take::Waits;
 pub use wishes::Wish;

@@ -71,6 +71,27 @@ pub struct Routes {
     pub known: Vec<ModelRef>,
     /// What kind of server each is.
     pub kinds: BTreeMap<ServerId, ServerKind>,
+    /// What programs are told of models before they ask.
+    pub about: BTreeMap<ModelRef, About>,
+}
+
+/// What is known of a model; nothing that changes while it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct About {
+    /// It makes vectors, not texts.
+    pub embeds: bool,
+    /// Of its files.
+    pub size_bytes: Option<u64>,
+    /// "gguf", "mlx".
+    pub format: Option<String>,
+    /// "Q4_K_M".
+    pub quantization: Option<String>,
+    /// "8.2B".
+    pub parameters: Option<String>,
+    /// Tokens that it was trained for.
+    pub context_max: Option<u64>,
+    /// Tokens that it has room for as it is loaded. `None`: it is not, or that is not told.
+    pub context: Option<u64>,
 }
 
 impl Routes {

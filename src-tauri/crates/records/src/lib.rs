@@ -4,6 +4,7 @@
 //! those that have ended. Nothing here waits: a record for which the queue has no room is counted as lost, and that is said.
 //! Per request there are two short locks of one table and a few counters, per token one addition without a lock.
 
+mod asker;
 mod counts;
 mod metrics;
 mod open;
@@ -13,6 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub use asker::Asker;
 pub use metrics::{escaped, family};
 pub use open::OpenRecord;
 pub use page::MetricsPage;

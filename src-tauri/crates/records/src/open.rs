@@ -93,6 +93,7 @@ impl OpenRecord {
         };
         let (id, at) = (record.id, record.at);
         change(&mut record);
+        self.live.asker.note(&mut record);
         (record.id, record.at) = (id, at);
         let told = self.live.told.load(Relaxed);
         if told > 0 && record.tokens.output.is_none() {

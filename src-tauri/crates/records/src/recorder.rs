@@ -1,4 +1,5 @@
 use crate::{
+    asker::Asker,
     counts::Counts,
     metrics::Metrics,
     open::OpenRecord,
@@ -54,12 +55,17 @@ impl Recorder {
 
     /// Opens the record of a request whose head has arrived; its id is given here. It ends with what is returned, which has to be
     /// held as long as the answer lasts: when that is dropped before its end, the client has left.
-    pub fn begin(&self, mut record: RequestRecord) -> OpenRecord {
+    pub fn begin(&self, record: RequestRecord) -> OpenRecord {
+        self.begin_by(record, Asker::default())
+    }
+
+    /// The same, by a program that is being looked for.
+    pub fn begin_by(&self, mut record: RequestRecord, asker: Asker) -> OpenRecord {
         let inner = &self.0;
         record.id = inner.next.fetch_add(1, Relaxed);
         record.shorten();
         let (id, state) = (record.id, record.state);
-        let live = Arc::new(Live { record: Mutex::new(record), told: AtomicU32::new(0) });
+        let live = Arc::new(Live { record: Mutex::new(record), told: AtomicU32::new(0), asker });
         inner.table.enter(id, &live);
         let was_idle = inner.counts.now() == [0; 3];
         inner.counts.enter(state);

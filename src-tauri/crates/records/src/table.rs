@@ -1,5 +1,6 @@
 //! Requests under way and those that ended last.
 
+use crate::Asker;
 use pilothouse_domain::traffic::RequestRecord;
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -20,6 +21,7 @@ pub(crate) struct Live {
     pub record: Mutex<RequestRecord>,
     /// Tokens of its answer so far, as far as its events tell.
     pub told: AtomicU32,
+    pub asker: Asker,
 }
 
 impl Live {
@@ -34,6 +36,7 @@ impl Live {
         if told > 0 && record.tokens.output.is_none() {
             record.tokens.output = Some(told);
         }
+        self.asker.note(&mut record);
         record
     }
 }

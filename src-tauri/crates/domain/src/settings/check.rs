@@ -41,6 +41,11 @@ impl Settings {
                 "names such as \"host.docker.internal\", without scheme, port, path and *",
             );
         }
+        let ollama = parsed(&self.servers.ollama.address).and_then(|url| url.port_or_known_default());
+        let taken = [Some(self.gateway.port), ollama.filter(|_| self.servers.ollama.enabled)];
+        if self.gateway.ollama_port > 0 && taken.contains(&Some(self.gateway.ollama_port)) {
+            return mistake("gateway.ollama_port", "a port that neither gateway.port nor Ollama itself has");
+        }
         if !self.gateway.origins.iter().all(|origin| is_origin(origin)) {
             return mistake(
                 "gateway.origins",

@@ -38,6 +38,8 @@ struct Open {
     /// `None`: switched off.
     gateway_port: Option<u16>,
     gateway_admits: Admits,
+    /// Where it answers in Ollama's words too. `None`: nowhere.
+    ollama_port: Option<u16>,
     /// 0: the system chooses, and then the same again as long as it is free.
     web_port: u16,
     remembered: Remembered,
@@ -70,6 +72,7 @@ impl Doors {
                 hosts: settings.gateway.hosts.clone(),
                 origins: settings.gateway.origins.clone(),
             },
+            ollama_port: Some(settings.gateway.ollama_port).filter(|port| *port > 0),
             web_port: settings.web.port,
             remembered,
             gateway: None,
@@ -115,7 +118,11 @@ impl Doors {
 
 impl Open {
     fn is_whole(&self) -> bool {
-        self.web.is_some() && (self.gateway.is_some() || self.gateway_port.is_none())
+        let gateway = match &self.gateway {
+            Some(gateway) => gateway.ollama_address().is_some() || self.ollama_port.is_none(),
+            None => self.gateway_port.is_none(),
+        };
+        self.web.is_some() && gateway
     }
 
     /// Opens what is not open yet, and tells what came of it.
@@ -129,6 +136,11 @@ impl Open {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }
+        }
+        if let (Some(gateway), Some(port)) = (&mut self.gateway, self.ollama_port)
+            && gateway.ollama_address().is_none()
+        {
+            refused.extend(gateway.listen_as_ollama(port).await.err());
         }
         let gateway = match (&self.gateway, self.gateway_port) {
             (Some(gateway), _) => Ok(format!("http://{}/v1", gateway.address())),

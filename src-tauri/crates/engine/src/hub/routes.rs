@@ -2,11 +2,11 @@
 
 use super::{Standing, State};
 use pilothouse_domain::{
-    model::{Instance, ModelPurpose},
+    model::{Instance, Model, ModelPurpose, ModelRef},
     scene::RoleView,
     server::ServerId,
 };
-use pilothouse_leases::{ActiveRoute, RoleRoute, Routes, Target};
+use pilothouse_leases::{About, ActiveRoute, RoleRoute, Routes, Target};
 use std::collections::BTreeSet;
 
 impl State {
@@ -78,8 +78,23 @@ impl State {
                 .filter(|model| model.model.purpose != ModelPurpose::Other)
                 .map(|model| model.model.reference())
                 .collect(),
+            about: self.snapshot.models.iter().map(|view| self.about(&view.model)).collect(),
             kinds: self.snapshot.servers.iter().map(|view| (view.id.clone(), view.kind)).collect(),
         }
+    }
+
+    fn about(&self, model: &Model) -> (ModelRef, About) {
+        let its = |one: &&Instance| one.server == model.server && one.model == model.name;
+        let about = About {
+            embeds: model.purpose == ModelPurpose::Embedding,
+            size_bytes: model.size_bytes,
+            format: model.format.clone(),
+            quantization: model.quantization.clone(),
+            parameters: model.parameters.clone(),
+            context_max: model.context_max,
+            context: self.snapshot.instances.iter().find(its).and_then(|one| one.context),
+        };
+        (model.reference(), about)
     }
 
     /// What Pilothouse keeps in memory: the active model, those of roles, pinned ones, and what was loaded on request.

@@ -9,6 +9,7 @@ use hyper::{
     service::{Service, service_fn},
 };
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use pilothouse_records::Asker;
 use std::{
     io,
     pin::{Pin, pin},
@@ -21,19 +22,28 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+/// Whose connection it is.
+pub(super) struct Who {
+    pub seat: Arc<Seat>,
+    pub asker: Option<Asker>,
+}
+
 /// Serves a connection until its client leaves, it has been idle for too long, or its seat is needed. `end`: after the
 /// answer under way; `cut`: at once.
 pub(super) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    seat: Arc<Seat>,
+    Who { seat, asker }: Who,
     end: CancellationToken,
     cut: CancellationToken,
 ) {
     let requests = seat.clone();
     let router = TowerToHyperService::new(router);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let guard = requests.request();
+        if let Some(asker) = &asker {
+            request.extensions_mut().insert(asker.clone());
+        }
         let answer = router.call(request.map(Body::new));
         async move { answer.await.map(|answer| answer.map(|body| Counted { body, _guard: guard })) }
     });
@@ -170,6 +180,10 @@ mod tests {
         time::Instant,
     };
 
+    fn nobody(seat: Arc<Seat>) -> Who {
+        Who { seat, asker: None }
+    }
+
     /// A router with a short answer and with one that takes an hour.
     fn router() -> Router {
         let pieces = || {
@@ -194,7 +208,8 @@ mod tests {
             let (io, far) = tokio::io::duplex(1 << 16);
             let seat = seats.take().await;
             let end = CancellationToken::new();
-            let serving = tokio::spawn(serve(far, router(), seat, end.clone(), CancellationToken::new()));
+            let serving =
+                tokio::spawn(serve(far, router(), nobody(seat), end.clone(), CancellationToken::new()));
             Self { io, serving, end }
         }
 
@@ -283,7 +298,7 @@ mod tests {
         let (mut io, far) = tokio::io::duplex(64);
         let long = Router::new().route("/", get(|| async { "x".repeat(100_000) }));
         let token = CancellationToken::new();
-        tokio::spawn(serve(far, long, seats.take().await, token.clone(), token));
+        tokio::spawn(serve(far, long, nobody(seats.take().await), token.clone(), token));
         io.write_all(ASK.as_bytes()).await.unwrap();
         tokio::time::sleep(10 * IDLE_LIMIT).await;
         let mut text = String::new();
@@ -305,7 +320,7 @@ mod tests {
         idle.serving.await.unwrap();
         let (_io, far) = tokio::io::duplex(64);
         let (end, cut) = (CancellationToken::new(), CancellationToken::new());
-        let serving = tokio::spawn(serve(far, router(), seats.take().await, end, cut.clone()));
+        let serving = tokio::spawn(serve(far, router(), nobody(seats.take().await), end, cut.clone()));
         cut.cancel();
         serving.await.unwrap();
     }

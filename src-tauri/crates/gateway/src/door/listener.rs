@@ -1,6 +1,6 @@
 //! A port on this machine: takes connections, as many as there are seats, and survives a lack of descriptors.
 
-use super::{connection, seats::Seats};
+use super::{askers::Askers, connection, seats::Seats};
 use axum::Router;
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{
@@ -28,6 +28,8 @@ pub struct Bound {
     /// `None`: this machine has no IPv6, or somebody else has that port there.
     v6: Option<TcpListener>,
     address: SocketAddr,
+    /// Who finds out which programs connect.
+    askers: Option<Askers>,
 }
 
 /// A serving port on 127.0.0.1, and on ::1 where there is IPv6: `localhost` means either, as a client program likes.
@@ -50,7 +52,7 @@ impl Listener {
                 _ => tracing::info!(%error, "nothing listens on ::1"),
             });
             let v6 = v6.ok();
-            Ok(Bound { v4, v6, address })
+            Ok(Bound { v4, v6, address, askers: None })
         };
         bound.await.map_err(|error: std::io::Error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -81,6 +83,12 @@ impl Bound {
         self.address
     }
 
+    /// Each request carries an [`pilothouse_records::Asker`] from now on.
+    pub fn asking_who(mut self) -> Self {
+        self.askers = Some(Askers::start(self.address.port()));
+        self
+    }
+
     /// Serves at most so many connections at a time; the others wait in the system's queue.
     pub fn serve(self, router: Router, connections: usize) -> Listener {
         let (address, end) = (self.address, CancellationToken::new());
@@ -89,15 +97,14 @@ impl Bound {
     }
 
     /// The next connection on either loopback.
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let stream = match &self.v6 {
+    async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        match &self.v6 {
             None => self.v4.accept().await,
             Some(v6) => tokio::select! {
                 stream = self.v4.accept() => stream,
                 stream = v6.accept() => stream,
             },
-        };
-        stream.map(|(stream, _)| stream)
+        }
     }
 }
 
@@ -109,12 +116,14 @@ async fn serve(bound: Bound, router: Router, seats: Arc<Seats>, end: Cancellatio
     let accepting = async {
         let mut told = None;
         loop {
-            let stream = accepted(&bound, &seats, &mut told).await;
+            let (stream, peer) = accepted(&bound, &seats, &mut told).await;
+            let asker = bound.askers.as_ref().map(|askers| askers.of(peer));
             // A token must not wait for the next one to fill a packet.
             let _ = stream.set_nodelay(true);
             // Behind the newcomer, so that nobody is asked to go for nobody.
             let seat = seats.take().await;
-            connections.spawn(connection::serve(stream, router.clone(), seat, end.clone(), cut.clone()));
+            let who = connection::Who { seat, asker };
+            connections.spawn(connection::serve(stream, router.clone(), who, end.clone(), cut.clone()));
         }
     };
     tokio::select! {
@@ -128,10 +137,10 @@ async fn serve(bound: Bound, router: Router, seats: Arc<Seats>, end: Cancellatio
 
 /// The next connection. Without a descriptor for it, it waits in the system's queue until one is free. `told`: when that
 /// was logged last.
-async fn accepted(bound: &Bound, seats: &Seats, told: &mut Option<Instant>) -> TcpStream {
+async fn accepted(bound: &Bound, seats: &Seats, told: &mut Option<Instant>) -> (TcpStream, SocketAddr) {
     loop {
         let error = match bound.accept().await {
-            Ok(stream) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => error,
         };
         // The client's own doing; the next one may be there already.

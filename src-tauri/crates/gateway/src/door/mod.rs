@@ -1,5 +1,6 @@
 //! What every door of Pilothouse on a port has: a bounded listener, connections that end, and a look at who comes in.
 
+mod askers;
 mod connection;
 mod guard;
 mod listener;

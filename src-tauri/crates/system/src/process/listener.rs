@@ -1,7 +1,7 @@
 //! Who listens on a port of this machine, as far as the system lets us see it.
 
 #[cfg(target_os = "linux")]
-mod procfs;
+pub(super) mod procfs;
 
 #[cfg(target_os = "linux")]
 use crate::apart;
@@ -11,7 +11,7 @@ use std::fmt;
 #[cfg(target_os = "linux")]
 const LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 #[cfg(target_os = "linux")]
-const SOCKETS: &str = "the list of sockets";
+pub(super) const SOCKETS: &str = "the list of sockets";
 
 /// A process that holds a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,7 +238,7 @@ async fn from_lsof(port: u16) -> Option<Holder> {
 }
 
 #[cfg(target_os = "macos")]
-async fn output(program: &str, args: &[&str]) -> Option<String> {
+pub(super) async fn output(program: &str, args: &[&str]) -> Option<String> {
     let spec = crate::process::ProcessSpec {
         program: program.into(),
         args: args.iter().map(Into::into).collect(),

@@ -1,6 +1,7 @@
 //! The only place that spawns. Every child stands in a process group of its own, gets a cleaned environment and a
 //! closed stdin, and is known by pid and start time.
 
+mod callers;
 mod child;
 mod children;
 mod descriptors;
@@ -16,6 +17,7 @@ pub(crate) mod stat;
 mod times;
 mod work;
 
+pub use callers::{Caller, callers};
 pub use child::OwnedProcess;
 pub use children::{Child, children, command_line};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};

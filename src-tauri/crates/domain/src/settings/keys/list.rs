@@ -183,6 +183,14 @@ fn one_address() -> Vec<SettingKey> {
         ),
         key_of(
             OneAddress,
+            "gateway.ollama_port",
+            "Port for programs of Ollama",
+            "A second port that answers in Ollama's own words, whatever server the model is on.",
+            zero(number(0, 65_535), "none"),
+        )
+        .at_start(),
+        key_of(
+            OneAddress,
             "gateway.metrics",
             "Figures for Prometheus",
             "At /metrics, for the token in the file metrics-token of the data folder.",

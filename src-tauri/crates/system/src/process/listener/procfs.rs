@@ -1,10 +1,12 @@
 //! The holder of a port from `/proc`: its open files where they are shown, else its user and command line.
 
 use super::{DOORS, Holder, Keeper, KnownBy, User};
+use crate::process::callers::{Caller, program_name};
 use std::{
+    collections::BTreeMap,
     fs::{read, read_dir, read_link, read_to_string},
     io::ErrorKind,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -15,7 +17,7 @@ const OVERFLOW: u32 = 65534;
 const CAP_KILL: u64 = 1 << 5;
 
 /// Where the system tells about its processes and users.
-pub(super) struct Proc {
+pub(in crate::process) struct Proc {
     root: PathBuf,
     passwd: PathBuf,
 }
@@ -89,6 +91,39 @@ impl Proc {
             {
                 found.push((socket.port, self.holder(pid, known_by)));
             }
+        }
+        found
+    }
+
+    /// The processes behind these ends of connections to a port of this machine. Those of `familiar` are looked at first; all
+    /// others only when that is not enough, and when `all` allows it.
+    pub fn callers(
+        &self,
+        port: u16,
+        peers: &[SocketAddr],
+        familiar: &[u32],
+        all: bool,
+    ) -> Vec<(SocketAddr, Caller)> {
+        let tables = ["net/tcp", "net/tcp6"].map(|table| self.text(table));
+        let lines = tables.iter().flat_map(|table| table.lines());
+        let mut wanted: BTreeMap<u64, SocketAddr> =
+            lines.filter_map(|line| connected(line, port)).filter(|(_, peer)| peers.contains(peer)).collect();
+        let mut found = vec![];
+        let others = self.pids().filter(|pid| all && !familiar.contains(pid));
+        for pid in familiar.iter().copied().chain(others) {
+            if wanted.is_empty() {
+                break;
+            }
+            let inodes = self.inodes(pid).unwrap_or_default();
+            let mut its = inodes.iter().filter_map(|inode| wanted.remove(inode)).peekable();
+            if its.peek().is_none() {
+                continue;
+            }
+            let line = read(self.root.join(format!("{pid}/cmdline"))).unwrap_or_default();
+            let words: Vec<_> = line.split(|byte| *byte == 0).map(String::from_utf8_lossy).collect();
+            let words: Vec<&str> = words.iter().map(AsRef::as_ref).collect();
+            let name = program_name(self.text(&format!("{pid}/comm")).trim(), &words);
+            found.extend(its.map(|peer| (peer, Caller { pid, name: name.clone() })));
         }
         found
     }
@@ -177,6 +212,16 @@ fn listening(line: &str) -> Option<Socket> {
         uid: fields.get(7)?.parse().ok()?,
         inode: fields.get(9)?.parse().ok()?,
     })
+}
+
+/// A client's end of a connection to `port`: its inode and address (state 01 is ESTABLISHED).
+fn connected(line: &str, port: u16) -> Option<(u64, SocketAddr)> {
+    let fields: Vec<&str> = line.split_whitespace().collect();
+    let number = |hex: &str| u16::from_str_radix(hex, 16).ok();
+    let (address, own) = fields.get(1)?.rsplit_once(':')?;
+    let (_, to) = fields.get(2)?.rsplit_once(':')?;
+    (*fields.get(3)? == "01" && number(to)? == port).then_some(())?;
+    Some((fields.get(9)?.parse().ok()?, SocketAddr::new(ip_address(address)?, number(own)?)))
 }
 
 /// One or four words of 32 bits, printed as numbers of this machine although their bytes stand in the network's order.
