@@ -69,6 +69,33 @@ fn entries(routes: &Routes) -> Vec<Value> {
     entries
 }
 
+/// The same, with what is known of the model behind each: whether it is in memory, the tokens that it has room for, what it is for.
+/// `context_length` is where programs look for those tokens (OpenRouter's name).
+fn described(routes: &Routes) -> Vec<Value> {
+    let models = names(routes);
+    let mut entries = entries(routes);
+    for entry in &mut entries {
+        let model =
+            models.iter().find(|(name, _)| entry["id"] == **name).and_then(|(_, model)| model.as_ref());
+        let Some(model) = model else { continue };
+        if entry["pilothouse"].is_null() {
+            entry["pilothouse"] = json!({ "kind": "model" });
+        }
+        let its = &mut entry["pilothouse"];
+        its["loaded"] =
+            routes.loaded.iter().any(|one| one.server == model.server && one.model == model.model).into();
+        if let Some(about) = routes.about.get(model) {
+            its["context"] = about.context.into();
+            its["context_max"] = about.context_max.into();
+            its["abilities"] = json!([if about.embeds { "embeddings" } else { "chat" }]);
+            if let Some(context) = about.context.or(about.context_max) {
+                entry["context_length"] = context.into();
+            }
+        }
+    }
+    entries
+}
+
 /// The names that can be asked for, each with the model that it means now. `None`: none at the moment.
 pub(super) fn names(routes: &Routes) -> Vec<(String, Option<ModelRef>)> {
     let by_id = |id: &str| known_by(&routes.known, id).cloned();
@@ -107,7 +134,7 @@ fn in_anthropics_words(headers: &HeaderMap) -> bool {
 /// As Anthropic's clients read a line of the list. What is not known is left out.
 fn model_of(entry: &Value) -> Model {
     let id = entry["id"].as_str().unwrap_or_default().to_owned();
-    Model { display_name: id.clone(), id, created_s: None, context: None }
+    Model { display_name: id.clone(), id, created_s: None, context: entry["context_length"].as_u64() }
 }
 
 fn document(said: Vec<u8>) -> Response {
@@ -115,7 +142,7 @@ fn document(said: Vec<u8>) -> Response {
 }
 
 pub(super) async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let entries = entries(&shared.leases.routes());
+    let entries = described(&shared.leases.routes());
     if in_anthropics_words(&headers) {
         let models: Vec<Model> = entries.iter().map(model_of).collect();
         return document(messages::models_document(&models));
@@ -131,7 +158,7 @@ pub(super) async fn one(
     let raw = path::below(uri.path()).strip_prefix("models/").unwrap_or_default();
     let routes = shared.leases.routes();
     let hit = path::model_id(raw).and_then(|id| {
-        let entry = |id: &str| entries(&routes).into_iter().find(|entry| entry["id"] == id);
+        let entry = |id: &str| described(&routes).into_iter().find(|entry| entry["id"] == id);
         entry(&id).or_else(|| entry(&public_name(known_by(&routes.known, &id)?, &routes)))
     });
     let Some(entry) = hit else {

@@ -6,7 +6,7 @@ use axum::{
     http::{Response, StatusCode},
 };
 use pilothouse_domain::{model::ModelRef, scene::Priority};
-use pilothouse_leases::{ActiveRoute, RoleRoute, Routes, Target};
+use pilothouse_leases::{About, ActiveRoute, RoleRoute, Routes, Target};
 use serde_json::{Value, json};
 
 /// `big` is active and the role high, `small` the role low; `disk` is not in memory.
@@ -36,6 +36,14 @@ async fn routes() -> Routes {
         kept: [(big.server.clone(), big.instance.clone())].into(),
         known: ["big", "small", "disk"].map(|name| ModelRef::new("s", name)).into(),
         loaded: vec![big, small],
+        about: [
+            (
+                ModelRef::new("s", "big"),
+                About { context: Some(8192), context_max: Some(40960), ..About::default() },
+            ),
+            (ModelRef::new("s", "disk"), About { context_max: Some(40960), ..About::default() }),
+        ]
+        .into(),
         ..Routes::default()
     }
 }
@@ -128,8 +136,8 @@ async fn the_list_has_active_then_roles_then_aliases_then_models() {
             let stands = &one["pilothouse"];
             let (id, owner) = (one["id"].as_str().unwrap(), one["owned_by"].as_str().unwrap());
             match stands["kind"].as_str() {
+                Some("model") | None => format!("{id} {owner}"),
                 Some(kind) => format!("{id} {owner} {kind} {}", stands["stands_for"]),
-                None => format!("{id} {owner}"),
             }
         })
         .collect();
@@ -153,6 +161,22 @@ async fn the_list_has_active_then_roles_then_aliases_then_models() {
         let one = document(scene.send("GET", &format!("/v1/models/{id}"), "").await).await;
         assert_eq!(one, *line);
     }
+    let named = |name: &str| list["data"].as_array().unwrap().iter().find(|one| one["id"] == *name).unwrap();
+    for (name, loaded, context) in [
+        ("active", json!(true), json!(8192)),
+        ("gpt-4o", json!(true), json!(8192)),
+        ("big", json!(true), json!(8192)),
+        ("disk", json!(false), json!(null)),
+        ("down", json!(null), json!(null)),
+    ] {
+        assert_eq!(named(name)["pilothouse"]["loaded"], loaded, "{name}");
+        assert_eq!(named(name)["pilothouse"]["context"], context, "{name}");
+    }
+    assert_eq!(
+        (&named("active")["context_length"], &named("disk")["context_length"]),
+        (&json!(8192), &json!(40960))
+    );
+    assert_eq!(named("big")["pilothouse"]["abilities"], json!(["chat"]));
     let gone = scene.send("GET", "/v1/models/text-embedding-3", "").await;
     assert_eq!(gone.status(), StatusCode::NOT_FOUND, "it stands for nothing");
 }

@@ -108,8 +108,8 @@ mod tests {
         let mut open = vec![];
         for _ in 0..40 {
             let client = TcpStream::connect(address).await.unwrap();
-            let (_, peer) = door.accept().await.unwrap();
-            open.push((client, recorder.begin_by(Default::default(), askers.of(peer))));
+            let (accepted, peer) = door.accept().await.unwrap();
+            open.push((client, accepted, recorder.begin_by(Default::default(), askers.of(peer))));
         }
         let known =
             || recorder.in_memory().iter().filter(|one| one.client.pid == Some(std::process::id())).count();
