@@ -2,9 +2,12 @@
 # Renders the PNG, ICO and ICNS files beside their SVG sources. Needs rsvg-convert (librsvg2-bin), ImageMagick and python3.
 set -euo pipefail
 cd "$(dirname "$0")"
+# Twice the 24 pixels of a bar, and for the menu bar of macOS twice its 18 points. macOS draws such a template in the colour
+# of the bar, by how opaque it is, so that the white halo would make it fuzzy there.
 for name in idle busy warn down; do
-    rsvg-convert -w 24 -h 24 "tray/$name.svg" -o "tray/$name@1x.png"
     rsvg-convert -w 48 -h 48 "tray/$name.svg" -o "tray/$name@2x.png"
+    sed 's/stroke="#fff" stroke-opacity=".55"/stroke="none"/g' "tray/$name.svg" |
+        rsvg-convert -w 36 -h 36 -o "tray/$name-template@2x.png"
 done
 render() { rsvg-convert -w "$1" -h "$1" app/icon.svg -o "app/$2"; }
 render 32 32x32.png

@@ -10,8 +10,17 @@ const GAP: usize = 2;
 const STEP_HEIGHT: usize = 2;
 const FRAME: usize = 2;
 
-/// The picture of a shape, at twice the size of a bar for dense screens; hosts scale it down.
+/// The picture of a shape, at twice the size of a bar. A Linux tray takes one file, in the size that it wants: 48 pixels are
+/// sharp at 44 and 48, and come to 22 and 24 as a mean of whole pixels. macOS draws its menu bar by how opaque a picture is.
 pub fn image(shape: TrayIcon, bars: TrayBars) -> Image<'static> {
+    #[cfg(target_os = "macos")]
+    let shape = match shape {
+        TrayIcon::Idle => tauri::include_image!("../icons/tray/idle-template@2x.png"),
+        TrayIcon::Busy => tauri::include_image!("../icons/tray/busy-template@2x.png"),
+        TrayIcon::Attention => tauri::include_image!("../icons/tray/warn-template@2x.png"),
+        TrayIcon::Down => tauri::include_image!("../icons/tray/down-template@2x.png"),
+    };
+    #[cfg(not(target_os = "macos"))]
     let shape = match shape {
         TrayIcon::Idle => tauri::include_image!("../icons/tray/idle@2x.png"),
         TrayIcon::Busy => tauri::include_image!("../icons/tray/busy@2x.png"),
@@ -152,6 +161,48 @@ mod tests {
         for (index, picture) in pictures.iter().enumerate() {
             assert_eq!(picture.len(), image(shapes[index], bars(None, None)).rgba().len());
             assert!(!pictures[..index].contains(picture));
+        }
+    }
+
+    const SHAPES: [TrayIcon; 4] = [TrayIcon::Idle, TrayIcon::Busy, TrayIcon::Attention, TrayIcon::Down];
+    /// Of the panels of Adwaita, light and dark, as luminance from 0 to 255.
+    const PANELS: [f64; 2] = [245.0, 43.0];
+
+    /// What stands out from a panel when a host shows the picture at `side` pixels: for each of them, whether it is at least
+    /// a fifth of the whole range lighter or darker than the panel. Colours do not count.
+    fn seen(picture: &Image<'_>, side: usize, panel: f64) -> Vec<bool> {
+        let (width, height) = (picture.width() as usize, picture.height() as usize);
+        let place = (0..side * side).map(|at| (at % side, at / side));
+        let pixels = place.map(|(x, y)| averaged(picture.rgba(), width, height, side, x, y));
+        let differs = |[red, green, blue, there]: [u8; 4]| {
+            let luminance = 0.2126 * f64::from(red) + 0.7152 * f64::from(green) + 0.0722 * f64::from(blue);
+            (luminance - panel).abs() * f64::from(there) / 255.0 > 51.0
+        };
+        pixels.map(differs).collect()
+    }
+
+    #[test]
+    fn every_state_has_a_shape_of_its_own_at_each_size_on_light_and_dark() {
+        for panel in PANELS {
+            for side in [22, 24, 44, 48] {
+                let seen = SHAPES.map(|shape| (shape, seen(&image(shape, bars(None, None)), side, panel)));
+                for (index, (shape, pixels)) in seen.iter().enumerate() {
+                    let drawn = pixels.iter().filter(|is_seen| **is_seen).count();
+                    assert!(
+                        drawn * 6 > side * side,
+                        "{shape:?} at {side} on {panel}: {drawn} pixels stand out"
+                    );
+                    for (other, others) in &seen[..index] {
+                        let pairs = || pixels.iter().zip(others);
+                        let either = pairs().filter(|(a, b)| **a || **b).count();
+                        let one = pairs().filter(|(a, b)| a != b).count();
+                        assert!(
+                            one * 3 > either,
+                            "{shape:?} and {other:?} at {side} on {panel}: {one} of {either} pixels differ"
+                        );
+                    }
+                }
+            }
         }
     }
 }
