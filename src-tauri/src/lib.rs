@@ -6,6 +6,7 @@ mod lifecycle;
 mod login;
 mod panel;
 pub mod platform;
+mod shortcut;
 mod tray;
 
 use pilothouse_engine::{Engine, EngineOptions, api::ApiError, logging};
@@ -67,6 +68,7 @@ fn set_up(app: &mut App) -> Result<(), ApiError> {
     app.manage(RunningEngine(Mutex::new(Some(engine))));
     app.manage(handle.clone());
     lifecycle::hear_signals(app.handle().clone());
+    shortcut::follow(app.handle().clone(), handle.clone());
     let has_tray = tray::start(app, handle);
     if !has_tray || std::env::args().any(|argument| argument == "--panel") {
         panel::open(app.handle());

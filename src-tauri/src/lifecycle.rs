@@ -1,8 +1,8 @@
 //! When the app ends, and how: our servers are stopped, nothing is left behind.
 
-use crate::RunningEngine;
 #[cfg(target_os = "macos")]
 use crate::panel;
+use crate::{RunningEngine, platform};
 use pilothouse_engine::api::{ApiError, ErrorCode};
 use pilothouse_system::ending;
 use tauri::{AppHandle, Manager, RunEvent};
@@ -10,7 +10,10 @@ use tauri::{AppHandle, Manager, RunEvent};
 /// The app's events. Closing the last window ends nothing; Quit and signals do.
 pub fn on_event(app: &AppHandle, event: RunEvent) {
     match event {
-        RunEvent::ExitRequested { code: None, api, .. } => api.prevent_exit(),
+        RunEvent::ExitRequested { code: None, api, .. } => {
+            api.prevent_exit();
+            platform::on_last_window_closed(app);
+        }
         RunEvent::Exit => {
             ending::end_within(ending::END_LIMIT, "the end");
             if let Some(engine) = app.try_state::<RunningEngine>().and_then(|running| running.take()) {

@@ -1,6 +1,12 @@
 //! What differs between operating systems.
 
 use crate::panel;
+#[cfg(target_os = "linux")]
+use pilothouse_engine::EngineHandle;
+#[cfg(target_os = "linux")]
+use std::sync::Once;
+#[cfg(target_os = "linux")]
+use tauri::Manager;
 use tauri::{App, AppHandle};
 
 /// Runs before any thread starts, because it changes the environment.
@@ -36,6 +42,17 @@ pub fn on_set_up(app: &mut App) {
     let _ = app;
 }
 
+/// Whether a program can hear keys whichever other one has the focus. Under Wayland only the desktop can; what is asked of
+/// the X server beside it is granted there, and never comes.
+pub fn can_hear_all_keys() -> bool {
+    !cfg!(target_os = "linux") || !is_wayland()
+}
+
+fn is_wayland() -> bool {
+    std::env::var("WAYLAND_DISPLAY").is_ok_and(|display| !display.is_empty())
+        || std::env::var("XDG_SESSION_TYPE").is_ok_and(|session| session == "wayland")
+}
+
 /// Whether a tray can be built at all. Errors: why not.
 #[cfg(target_os = "linux")]
 #[expect(
@@ -63,16 +80,24 @@ pub fn tray_possible() -> Result<(), String> {
 #[cfg(target_os = "linux")]
 pub fn watch_tray_host(app: AppHandle) {
     tauri::async_runtime::spawn(async move {
-        match tray_host_present().await {
-            Ok(true) => {}
-            Ok(false) => {
-                tracing::info!("nobody shows tray icons here; opening the panel");
-                panel::open(&app);
-            }
-            Err(error) => {
-                tracing::info!(%error, "no session bus, so no tray; opening the panel");
-                panel::open(&app);
-            }
+        if tray_host::appears().await {
+            tracing::info!("a tray shows the icon");
+        } else {
+            tracing::info!("nobody shows tray icons here; opening the panel");
+            panel::open(&app);
+        }
+    });
+}
+
+/// The last window has gone. Where nobody shows tray icons, nothing of Pilothouse is to be seen any more, and how to come
+/// back is said once.
+#[cfg(target_os = "linux")]
+pub fn on_last_window_closed(app: &AppHandle) {
+    static SAID: Once = Once::new();
+    let Some(engine) = app.try_state::<EngineHandle>().map(|engine| engine.inner().clone()) else { return };
+    tauri::async_runtime::spawn(async move {
+        if !tray_host::is_present().await {
+            SAID.call_once(|| engine.is_out_of_sight());
         }
     });
 }
@@ -82,19 +107,63 @@ pub fn watch_tray_host(_app: AppHandle) {
     let _ = panel::open;
 }
 
-/// Waits a moment: at login the bar often starts after the programs that want to be in it.
+#[cfg(not(target_os = "linux"))]
+pub fn on_last_window_closed(_app: &AppHandle) {}
+
+/// Who shows tray icons on Linux: a StatusNotifier host, or the tray of the X server in which the tray library shows its
+/// icon when there is no such host.
 #[cfg(target_os = "linux")]
-async fn tray_host_present() -> zbus::Result<bool> {
+mod tray_host {
+    use super::is_wayland;
+    use pilothouse_system::apart;
+    use std::time::Duration;
+    use x11rb::{errors::ReplyError, protocol::xproto::ConnectionExt};
+
     const LOOKS: u32 = 10;
-    let bus = zbus::Connection::session().await?;
-    let names = zbus::fdo::DBusProxy::new(&bus).await?;
-    for look in 0..LOOKS {
-        if look > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    const BETWEEN: Duration = Duration::from_millis(300);
+    /// A bus or an X server that is there answers at once.
+    const LIMIT: Duration = Duration::from_secs(5);
+
+    /// Waits a moment: at login the bar often starts after the programs that want to be in it.
+    pub async fn appears() -> bool {
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(BETWEEN).await;
+            }
+            if is_present().await {
+                return true;
+            }
         }
-        if names.name_has_owner("org.kde.StatusNotifierWatcher".try_into()?).await? {
-            return Ok(true);
-        }
+        false
     }
-    Ok(false)
+
+    pub async fn is_present() -> bool {
+        let status_notifier = tokio::time::timeout(LIMIT, status_notifier()).await;
+        if status_notifier.is_ok_and(|there| there.unwrap_or(false)) {
+            return true;
+        }
+        // A tray of the X server beside Wayland takes no icon of a program that draws through Wayland.
+        !is_wayland()
+            && apart::once("The X server", LIMIT, xembed).await.is_ok_and(|there| there.unwrap_or(false))
+    }
+
+    async fn status_notifier() -> zbus::Result<bool> {
+        const WATCHER: &str = "org.kde.StatusNotifierWatcher";
+        let bus = zbus::Connection::session().await?;
+        let names = zbus::fdo::DBusProxy::new(&bus).await?;
+        if !names.name_has_owner(WATCHER.try_into()?).await? {
+            return Ok(false);
+        }
+        let watcher = zbus::Proxy::new(&bus, WATCHER, "/StatusNotifierWatcher", WATCHER).await?;
+        // One that does not say so is taken for a host.
+        Ok(watcher.get_property("IsStatusNotifierHostRegistered").await.unwrap_or(true))
+    }
+
+    /// Whether a tray of the X server takes icons: it owns this selection (System Tray Protocol Specification).
+    fn xembed() -> Result<bool, ReplyError> {
+        let Ok((server, screen)) = x11rb::connect(None) else { return Ok(false) };
+        let name = format!("_NET_SYSTEM_TRAY_S{screen}");
+        let selection = server.intern_atom(false, name.as_bytes())?.reply()?.atom;
+        Ok(server.get_selection_owner(selection)?.reply()?.owner != x11rb::NONE)
+    }
 }

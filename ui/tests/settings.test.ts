@@ -197,6 +197,16 @@ describe('the page Settings', () => {
     expect(await row('gateway.port').findByText(message)).toBeTruthy();
     expect(row('web.port').queryByText(message)).toBeNull();
   });
+
+  it('says at their field that keys are not heard', async () => {
+    const { store } = await open();
+    const message = 'Another program has Ctrl+Alt+P.';
+    store.snapshot = snapshotOf('ready', {
+      troubles: [{ code: 'shortcut_not_heard', message, hint: null, retry: false }],
+    });
+    expect(await row('tray.previous_model_shortcut').findByText(message)).toBeTruthy();
+    expect(row('notifications.quiet').queryByText(message)).toBeNull();
+  });
 });
 
 describe('a table of the file', () => {

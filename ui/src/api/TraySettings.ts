@@ -2,7 +2,7 @@
 import type { TrayGauge } from "./TrayGauge";
 
 /**
- * What the tray icon shows besides the state.
+ * What the tray icon shows besides the state, and the keys of the tray app.
  */
 export type TraySettings = { 
 /**
@@ -10,6 +10,10 @@ export type TraySettings = {
  */
 gauge: TrayGauge, 
 /**
- * Per cent of memory and GPU as text beside the icon (macOS).
+ * Per cent of memory and GPU as text beside the icon, where the bar shows such a text (macOS; GNOME with its extension).
  */
-text: boolean, };
+text: boolean, 
+/**
+ * Keys that make the previous model active whichever program has the focus, such as "Ctrl+Alt+P"; empty: none.
+ */
+previous_model_shortcut: string, };

@@ -10,15 +10,18 @@ use pilothouse_domain::{
     snapshot::Snapshot,
     standing::in_a_line,
     switch::{SwitchOutcome, SwitchReport},
-    tray::switching_line,
+    tray::{previous_model, switching_line},
 };
 use pilothouse_engine::api::{ApiError, Call, Reply};
 
 #[derive(Args)]
 pub struct Switch {
     /// A model's name, SERVER/NAME, or an unambiguous part of one.
-    #[arg(add = completing::models())]
-    model: String,
+    #[arg(add = completing::models(), required_unless_present = "previous", conflicts_with = "previous")]
+    model: Option<String>,
+    /// The model that was active before the present one; twice in a row leads back.
+    #[arg(long, conflicts_with = "server")]
+    previous: bool,
     #[arg(long, add = completing::servers())]
     server: Option<String>,
     /// Only say what would be done.
@@ -31,12 +34,14 @@ pub struct Switch {
 
 pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
-    let call = Call::Switch {
-        model: arguments.model,
-        server: arguments.server.map(ServerId),
-        dry_run: arguments.dry_run,
-        now: arguments.now,
+    let (model, server) = match arguments.model {
+        Some(model) => (model, arguments.server.map(ServerId)),
+        None => {
+            let model = previous_model(&*session.snapshot().await?)?;
+            (model.id(), Some(model.server))
+        }
     };
+    let call = Call::Switch { model, server, dry_run: arguments.dry_run, now: arguments.now };
     let bar = output.progress();
     let show = |snapshot: &Snapshot| {
         if let Some(switching) = &snapshot.switching {

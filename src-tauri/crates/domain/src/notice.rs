@@ -183,6 +183,12 @@ pub enum Happening {
     Trouble {
         error: ApiError,
     },
+    /// The last window was closed on a desktop that shows no tray icons.
+    OutOfSight,
+    /// Keys asked for the previous model, and nothing was begun.
+    NotSwitched {
+        error: ApiError,
+    },
     /// A model left memory by itself while its server went on.
     LostModel {
         server: ServerId,

@@ -4,6 +4,7 @@ mod check;
 pub mod keys;
 pub mod parallel;
 mod servers;
+mod shortcut;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use servers::{
     LlamaModelSettings, LlamaServerSettings, LmStudioSettings, OllamaSettings, RemoteSettings,
     ServersSettings,
 };
+pub use shortcut::shortcut;
 
 use crate::scene::SceneSettings;
 use serde::{Deserialize, Serialize};
@@ -169,15 +171,17 @@ pub enum TrayGauge {
     Both,
 }
 
-/// What the tray icon shows besides the state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+/// What the tray icon shows besides the state, and the keys of the tray app.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(default, deny_unknown_fields)]
 #[ts(export)]
 pub struct TraySettings {
     /// Gauges drawn in the icon.
     pub gauge: TrayGauge,
-    /// Per cent of memory and GPU as text beside the icon (macOS).
+    /// Per cent of memory and GPU as text beside the icon, where the bar shows such a text (macOS; GNOME with its extension).
     pub text: bool,
+    /// Keys that make the previous model active whichever program has the focus, such as "Ctrl+Alt+P"; empty: none.
+    pub previous_model_shortcut: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]

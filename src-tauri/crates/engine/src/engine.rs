@@ -16,6 +16,7 @@ mod paper;
 mod past;
 mod requests;
 mod set_setting;
+mod shell;
 mod trends;
 mod tuning;
 
@@ -89,6 +90,7 @@ pub(crate) struct Inner {
     pub bencher: BencherHandle,
     pub answers: Answers,
     pub fetcher: Fetcher,
+    pub notifier: NotifierHandle,
     pub sampler: Sampler,
     pub watching: Watching,
     pub bookkeeper: Bookkeeper,
@@ -165,7 +167,7 @@ impl Engine {
             web: None,
             data_dir: paths.data.display().to_string(),
             settings_file: paths.settings_file().display().to_string(),
-            tray: settings.tray,
+            tray: settings.tray.clone(),
         };
         let hub = Hub::new(view, leases.clone());
         // Then the defaults are in force, and what they do not name is not gone.
@@ -278,6 +280,7 @@ impl Engine {
             leases: leases.clone(),
             bencher,
             fetcher,
+            notifier,
             sampler,
             watching,
             bookkeeper,

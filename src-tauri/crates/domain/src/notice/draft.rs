@@ -140,6 +140,18 @@ pub fn draft(happening: &Happening) -> Draft {
         }
         H::ContainersInTrouble { problem, containers } => container::draft(*problem, containers),
         H::Trouble { error } => of_trouble(error),
+        H::OutOfSight => {
+            let body = "This desktop shows no tray icons, so nothing of it is to be seen.".into();
+            let (title, incident) = ("Pilothouse goes on".into(), "out-of-sight".into());
+            Draft::new(NoticeLevel::Info, NoticeKind::Pilothouse, title, body, incident)
+                .hint(Some("To see it, start Pilothouse again or run “pilothouse open”.".into()))
+        }
+        H::NotSwitched { error } => {
+            let incident = format!("not-switched:{}", error.message);
+            let (title, body) = ("Not switched".into(), error.message.clone());
+            Draft::new(NoticeLevel::Attention, NoticeKind::Switch, title, body, incident)
+                .hint(error.hint.clone())
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ranges and forms that types cannot say.
 
-use super::{HistorySettings, Settings};
+use super::{HistorySettings, Settings, shortcut};
 use crate::{
     endpoint::parsed,
     notice::QuietHours,
@@ -22,6 +22,13 @@ impl Settings {
         let quiet = &self.notifications.quiet;
         if !quiet.is_empty() && QuietHours::parse(quiet).is_none() {
             return mistake("notifications.quiet", "empty, or two different times such as 22:00-07:00");
+        }
+        let keys = &self.tray.previous_model_shortcut;
+        if !keys.is_empty() && shortcut(keys).is_none() {
+            return mistake(
+                "tray.previous_model_shortcut",
+                "empty, or keys such as Ctrl+Alt+P: Ctrl, Alt or Super (Cmd), perhaps Shift, and one letter, digit or F key",
+            );
         }
         if !(200..=60_000).contains(&self.gauges.interval_ms) {
             return mistake("gauges.interval_ms", "200 to 60000");

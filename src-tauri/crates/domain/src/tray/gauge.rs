@@ -25,7 +25,7 @@ impl TrayBars {
     }
 }
 
-/// What macOS may show beside the icon: short, and in steps that do not flicker.
+/// What the bar may show beside the icon: short, and in steps that do not flicker.
 pub(super) fn beside(snapshot: &Snapshot) -> Option<String> {
     if !snapshot.engine.tray.text {
         return None;

@@ -7,12 +7,14 @@ mod diff;
 pub(crate) mod fixtures;
 mod gauge;
 mod items;
+mod recent;
 mod scenes;
 mod view;
 
 pub use action::TrayAction;
 pub use diff::{TrayOp, diff};
 pub use gauge::{BAR_STEPS, TrayBars};
+pub use recent::previous_model;
 pub use scenes::arranging_line;
 pub use view::{switching_line, tray_model};
 
@@ -36,7 +38,7 @@ pub struct TrayModel {
     pub bars: TrayBars,
     /// The tooltip.
     pub title: String,
-    /// Beside the icon, where the system shows a text there (macOS) and it is wanted.
+    /// Beside the icon, where the bar shows a text there (macOS; GNOME with its extension) and it is wanted.
     pub beside: Option<String>,
     pub items: Vec<TrayItem>,
 }

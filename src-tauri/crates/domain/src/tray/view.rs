@@ -2,6 +2,7 @@ use super::{
     TrayAction, TrayBars, TrayIcon, TrayItem, TrayItemKind, TrayModel, attention,
     gauge::beside,
     items::{action, line, separator, submenu},
+    recent::recent,
     scenes::{arranging_line, scenes, undo},
 };
 use crate::{
@@ -14,8 +15,6 @@ use crate::{
     units::gigabytes,
 };
 
-/// So many models that were active are offered again.
-const RECENT: usize = 3;
 /// More models than this at the top level would push the rest of the menu off the screen.
 const MODELS_AT_TOP: usize = 12;
 
@@ -145,37 +144,6 @@ fn usage_line(snapshot: &Snapshot) -> String {
     format!("{memory}, {gpu}{stale}")
 }
 
-/// The models that were active before the present one. With few models the list below says as much.
-fn recent(snapshot: &Snapshot) -> Vec<TrayItem> {
-    let active = snapshot.active.as_ref().map(|active| active.reference());
-    let before = snapshot.recent.iter().filter(|model| Some(*model) != active.as_ref());
-    let listed = before.filter_map(|reference| {
-        let view = snapshot.models.iter().find(|view| view.model.reference() == *reference)?;
-        (view.model.purpose == ModelPurpose::Llm).then_some(view)
-    });
-    let items: Vec<TrayItem> = listed
-        .take(RECENT)
-        .map(|view| {
-            let reference = view.model.reference();
-            let server = snapshot.server_title(&reference.server);
-            let mark = match view.fits {
-                Some(false) => format!(", {}", view.fits_reason),
-                _ => String::new(),
-            };
-            TrayItem {
-                id: format!("recent:{}:{}", reference.server, reference.model),
-                kind: TrayItemKind::Plain,
-                text: format!("{} · {server}{mark}", view.model.title),
-                enabled: view.fits != Some(false),
-            }
-        })
-        .collect();
-    if items.is_empty() {
-        return items;
-    }
-    [separator("sep:recent"), line("head:recent", "Recent models")].into_iter().chain(items).collect()
-}
-
 /// Models grouped by server under a line with its name; what does not fit goes into a submenu.
 fn models(snapshot: &Snapshot) -> Vec<TrayItem> {
     let usable = |view: &&ModelView| view.model.purpose == ModelPurpose::Llm;
@@ -300,52 +268,6 @@ mod tests {
         assert_eq!(entries(&snapshot), ["unload:ollama:model-0", "unload-copy:ollama:model-0:2"]);
         snapshot.active.as_mut().unwrap().instance = "model-0:2".into();
         assert_eq!(entries(&snapshot)[1], "unload-copy:ollama:model-0", "the one that answers stays");
-    }
-
-    #[test]
-    fn the_last_three_that_were_active_are_one_click_away_and_say_what_is_in_the_way() {
-        let model = |server: &str, number: u32| ModelRef::new(server, format!("model-{number}"));
-        let shown = |recent: Vec<ModelRef>, change: fn(&mut Snapshot)| {
-            let mut snapshot = snapshot(4);
-            snapshot.recent = recent;
-            change(&mut snapshot);
-            let menu = drawn(snapshot);
-            let ids: std::collections::BTreeSet<&str> =
-                menu.items.iter().map(|item| item.id.as_str()).collect();
-            assert_eq!(ids.len(), menu.items.len(), "each has an id of its own");
-            let items = menu.items.into_iter().filter(|item| item.id.starts_with("recent:"));
-            items
-                .map(|item| (TrayAction::parse(&item.id).unwrap(), item.text, item.enabled))
-                .collect::<Vec<_>>()
-        };
-        let none: fn(&mut Snapshot) = |_| {};
-        // The active one is checked in the list below.
-        let active = model("ollama", 0);
-        assert_eq!(shown(vec![], none), []);
-        assert_eq!(shown(vec![active.clone()], none), []);
-        let entry = |model: ModelRef, text: &str| (TrayAction::Switch(model), text.to_owned(), true);
-        let two = vec![active.clone(), model("llama-server", 2), model("ollama", 1)];
-        let texts = ["Model 2 · llama-server", "Model 1 · Ollama"];
-        let expected = vec![entry(two[1].clone(), texts[0]), entry(two[2].clone(), texts[1])];
-        assert_eq!(shown(two.clone(), none), expected);
-        // Without an active model the last one is the first offer.
-        let all = vec![active.clone(), two[1].clone(), two[2].clone(), model("ollama", 3)];
-        assert_eq!(shown(all.clone(), none).len(), 3);
-        assert_eq!(shown(all, |snapshot| snapshot.active = None)[0].0, TrayAction::Switch(active));
-        // One that its server does not list any more.
-        assert_eq!(
-            shown(two.clone(), |snapshot| snapshot.models.retain(|view| view.model.name != "model-2")),
-            expected[1..]
-        );
-        let tight = shown(two, |snapshot| {
-            for view in snapshot.models.iter_mut().filter(|view| view.model.name == "model-2") {
-                (view.fits, view.fits_reason) = (Some(false), "1.47 GB more than fits".into());
-            }
-        });
-        assert_eq!(
-            (tight[0].1.as_str(), tight[0].2),
-            ("Model 2 · llama-server, 1.47 GB more than fits", false)
-        );
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub(super) fn follow_settings(
                     inner.options.apply(&mut settings);
                     tracing::info!("the settings file has changed");
                     inner.hub.report(Report::TroubleOver(ErrorCode::SettingsInvalid));
-                    inner.hub.report(Report::Tray(settings.tray));
+                    inner.hub.report(Report::Tray(settings.tray.clone()));
                     inner.hub.report(names(&settings));
                     told.notifications.send_replace(settings.notifications.clone());
                     told.switching.send_replace(settings.switching);

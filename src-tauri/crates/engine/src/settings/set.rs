@@ -195,6 +195,7 @@ mod tests {
                 _ if key.key == "gateway.origins" => json!(["http://localhost:3000"]),
                 (SettingKind::List { .. }, _) => json!(["box.example"]),
                 _ if key.key == "notifications.quiet" => json!("22:00-07:00"),
+                _ if key.key == "tray.previous_model_shortcut" => json!("Ctrl+Alt+P"),
                 (SettingKind::Text { .. } | SettingKind::Path { .. }, _) => json!("http://127.0.0.1:9"),
             };
             file.set(&key, Some(&other), None).unwrap_or_else(|error| panic!("{}: {error}", key.key));

@@ -84,8 +84,15 @@ fn tray_and_gauges() -> Vec<SettingKey> {
             TrayAndNotices,
             "tray.text",
             "Text beside the icon",
-            "Per cent of memory and GPU, where the system shows text there (macOS).",
+            "Per cent of memory and GPU, where the bar shows text there (macOS; GNOME with its extension).",
             SettingKind::Switch,
+        ),
+        key_of(
+            TrayAndNotices,
+            "tray.previous_model_shortcut",
+            "Keys for the previous model",
+            "“Ctrl+Alt+P”, say: heard in every program while the tray app runs.",
+            text("off"),
         ),
         key_of(
             TrayAndNotices,

@@ -103,6 +103,7 @@ fn a_wrong_value_is_refused_with_what_is_allowed() {
         ),
         ("notifications.quiet", json!("at night"), ErrorCode::InvalidCall, "such as 22:00-07:00"),
         ("notifications.quiet", json!("22:00-22:00"), ErrorCode::InvalidCall, "two different times"),
+        ("tray.previous_model_shortcut", json!("P"), ErrorCode::InvalidCall, "such as Ctrl+Alt+P"),
         ("gateway.hosts", json!(["http://a"]), ErrorCode::InvalidCall, "without scheme"),
         ("gateway.hosts", json!(["a", "a"]), ErrorCode::InvalidCall, "a list"),
         ("servers.ollama.address", json!("ftp://x"), ErrorCode::InvalidCall, "http://127.0.0.1:11434"),
