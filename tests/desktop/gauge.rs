@@ -1,4 +1,4 @@
-//! The small gauge in the tray icon: drawn when it is wanted, and gone when it is not.
+//! The small gauge in the tray icon, and the text beside it: there when they are wanted, and gone when they are not.
 
 use crate::{
     app::start,
@@ -46,7 +46,10 @@ async fn the_icon_draws_memory_as_a_bar_when_the_settings_say_so() {
     desktop.picture("plain");
 
     let settings = fs::read_to_string(sandbox.settings_file()).unwrap();
-    fs::write(sandbox.settings_file(), format!("{settings}\n[tray]\ngauge = \"both\"\n")).unwrap();
+    assert_eq!(tray.label().await, "", "no text beside it by default");
+    fs::write(sandbox.settings_file(), format!("{settings}\n[tray]\ngauge = \"both\"\ntext = true\n"))
+        .unwrap();
+    until("the text beside it", LIMIT, || async { tray.label().await.ends_with(" %").then_some(()) }).await;
     until("another picture", LIMIT, || async { (!is_plain(&desktop, &tray).await?).then_some(()) }).await;
     desktop.picture("with-a-bar");
     // Kept for whoever looks: the icon itself, as the tray host got it.
@@ -54,6 +57,7 @@ async fn the_icon_draws_memory_as_a_bar_when_the_settings_say_so() {
 
     fs::write(sandbox.settings_file(), &settings).unwrap();
     until("the plain picture again", LIMIT, plain).await;
+    until("no text any more", LIMIT, || async { tray.label().await.is_empty().then_some(()) }).await;
     tray.click(row_named(&tray.rows().await, "Quit Pilothouse")).await;
     assert!(sandbox.assert_clean_end(&mut app).await.success());
 }

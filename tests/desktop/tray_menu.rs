@@ -63,6 +63,13 @@ impl TrayItem {
         item.get_property("IconName").await.unwrap()
     }
 
+    /// The text that a host may show beside the icon.
+    pub async fn label(&self) -> String {
+        let item =
+            zbus::Proxy::new(&self.connection, self.owner.clone(), self.path.clone(), ITEM).await.unwrap();
+        item.get_property("XAyatanaLabel").await.unwrap()
+    }
+
     /// The rows of the top level, from the top.
     pub async fn rows(&self) -> Vec<Row> {
         self.rows_under(0).await

@@ -53,12 +53,16 @@ fn build(app: &App, engine: &EngineHandle) -> tauri::Result<Shared> {
     let at_login = login::starts_at_login(app.handle());
     let shown = tray_model(&engine.snapshots().borrow(), at_login);
     let menu = LiveMenu::build(app.handle(), &shown.items)?;
-    TrayIconBuilder::with_id(TRAY_ID)
+    let icon = TrayIconBuilder::with_id(TRAY_ID)
         .icon(icon::image(shown.icon, shown.bars))
         .icon_as_template(true)
         .tooltip(&shown.title)
-        .menu(menu.root())
-        .build(app)?;
+        .menu(menu.root());
+    match &shown.beside {
+        Some(text) => icon.title(text),
+        None => icon,
+    }
+    .build(app)?;
     let live = Arc::new(Mutex::new(LiveTray { shown, menu, at_login }));
     let (clicked, engine) = (live.clone(), engine.clone());
     app.on_menu_event(move |app, event| on_click(app, &engine, &clicked, event.id().as_ref()));
@@ -144,11 +148,8 @@ fn apply(app: &AppHandle, live: &Shared, model: TrayModel) {
                 tray.set_icon_with_as_template(Some(icon::image(*shape, *bars)), true)
             }
             (TrayOp::Title(title), Some(tray)) => tray.set_tooltip(Some(title)),
-            // Elsewhere it would stand as a label where nobody expects one.
-            (TrayOp::Beside(text), Some(tray)) if cfg!(target_os = "macos") => {
-                tray.set_title(text.as_deref())
-            }
-            (TrayOp::Icon(..) | TrayOp::Title(_) | TrayOp::Beside(_), _) => Ok(()),
+            (TrayOp::Beside(text), Some(tray)) => tray.set_title(text.as_deref()),
+            (TrayOp::Icon(..) | TrayOp::Title(_) | TrayOp::Beside(_), None) => Ok(()),
             _ => live.menu.apply(app, &op),
         };
         if let Err(error) = done {
