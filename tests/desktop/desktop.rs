@@ -116,6 +116,13 @@ impl Desktop {
         self.artefacts.join(name)
     }
 
+    /// Writes a file into the folder of the desktop: "config/…" is the person's configuration.
+    pub fn write(&self, name: &str, text: &str) {
+        let file = self.folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, text).unwrap();
+    }
+
     /// A picture of the screen as `artefacts/desktop/<test>/<name>.png`.
     pub fn picture(&self, name: &str) {
         let file = self.artefact(&format!("{name}.png"));
@@ -188,7 +195,8 @@ impl Desktop {
         entries.iter().map(|entry| (text(entry, "summary"), text(entry, "body"))).collect()
     }
 
-    fn start_part(&mut self, program: &str, arguments: &[&str]) {
+    /// Starts a program that belongs to the desktop.
+    pub fn start_part(&mut self, program: &str, arguments: &[&str]) {
         let log = File::create(self.artefact(&format!("{program}.log"))).unwrap();
         let mut command = self.command(program);
         command.args(arguments).stdout(log.try_clone().unwrap()).stderr(log);

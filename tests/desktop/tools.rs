@@ -4,8 +4,18 @@ use pilothouse_tests::sandbox::{self, built, named, or_skip};
 use std::path::PathBuf;
 
 /// Programs that make a desktop and look at it.
-const PROGRAMS: [&str; 8] =
-    ["Xvfb", "dbus-daemon", "openbox", "xfce4-panel", "dunst", "dunstctl", "xdotool", "import"];
+const PROGRAMS: [&str; 10] = [
+    "Xvfb",
+    "dbus-daemon",
+    "openbox",
+    "xfce4-panel",
+    "lxqt-panel",
+    "trayer",
+    "dunst",
+    "dunstctl",
+    "xdotool",
+    "import",
+];
 
 pub struct Tools {
     pub sandbox: sandbox::Tools,
