@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { AppView } from '../src/api/AppView';
 import { appGroups, connectCallOf, diffLines, namesOf, namesToChoose, standingOf } from '../src/connect';
+import { expectReply } from '../src/backend/backend';
+import { FakeApps } from '../src/backend/fake/connect';
 import { snapshotOf } from './support';
 
 const app = (change: Partial<AppView> = {}): AppView => ({
@@ -97,4 +99,23 @@ describe('a difference', () => {
   ])('%s', (_, diff, wanted) => {
     expect(kinds(diff)).toEqual(wanted);
   });
+});
+
+it('the simulated change of a JSON file leaves it valid, and its hunks are as long as they say', () => {
+  const { connection } = expectReply(new FakeApps().answer({ call: 'connect', app: 'claude-code' }, 0), 'connection');
+  const [, , ...lines] = (connection.change?.diff ?? '').trimEnd().split('\n');
+  const side = (mark: string) => lines.filter((line) => line.startsWith(mark) || line.startsWith(' '));
+  const parsed = (mark: string): { env: Record<string, string> } =>
+    JSON.parse(
+      side(mark)
+        .map((line) => line.slice(1))
+        .join('\n'),
+    );
+  expect(parsed('-').env).toEqual({ ANTHROPIC_MODEL: 'sonnet', EDITOR: 'vim' });
+  expect(parsed('+').env).toMatchObject({ ANTHROPIC_MODEL: 'active', EDITOR: 'vim' });
+  expect(parsed('+').env).toHaveProperty('CLAUDE_CODE_AUTO_COMPACT_WINDOW');
+  const heads = lines.flatMap((line) => /^@@ -\d+,(\d+) \+\d+,(\d+) @@$/.exec(line)?.slice(1).map(Number) ?? []);
+  const [before = 0, after = 0, laterBefore = 0, laterAfter = 0] = heads;
+  expect(before + laterBefore).toBe(side('-').length);
+  expect(after + laterAfter).toBe(side('+').length);
 });

@@ -5,6 +5,7 @@ import type { RoleSettings } from '../src/api/RoleSettings';
 import type { Snapshot } from '../src/api/Snapshot';
 import { asApiError, expectReply } from '../src/backend/backend';
 import { FakeBackend } from '../src/backend/fake/backend';
+import { taking } from '../src/scenes/plan';
 
 const role = (server: string, model: string, more: Partial<RoleSettings> = {}): RoleSettings => ({
   ...{ server, model, pinned: false, priority: 'normal' },
@@ -97,10 +98,33 @@ describe('the simulated engine with scenes', () => {
     const enough = told.offers.find((one) => one.without_role === 'background');
     expect(enough).toMatchObject({ what: 'Without background', enough: true });
     expect(told.offers.some((one) => one.unload !== null)).toBe(false);
-    expect((await refusal({ call: 'apply_scene', name: 'Big and small', dry_run: false, now: false })).code).toBe(
-      'does_not_fit',
-    );
+    for (const dry_run of [true, false]) {
+      const refused = await refusal({ call: 'apply_scene', name: 'Big and small', dry_run, now: false });
+      expect(refused.code).toBe('does_not_fit');
+      expect(refused.hint).toMatch(/^It would fit this way: .*critical with context \d+/);
+    }
     expect(held(await snapshot())).toEqual(before);
+  });
+
+  it('offers smaller settings of a role, each enough alone and as its server can load it', async () => {
+    const { scenes } = await snapshot();
+    const roles = scenes.find((one) => one.name === 'Big and small')?.roles ?? {};
+    const told = await plan({ name: 'Big and small' });
+    const smaller = told.offers.filter((one) => one.smaller !== null);
+    expect(smaller.length).toBeGreaterThan(0);
+    // They come before what is left out or unloaded.
+    expect(told.offers.slice(0, smaller.length)).toEqual(smaller);
+    for (const offer of smaller) {
+      expect(offer.frees_bytes).toBeGreaterThanOrEqual(told.shortfall_bytes ?? Infinity);
+      // No server here but llama-server takes a KV type with a load.
+      expect(offer.smaller).toMatchObject({ role: 'critical', kv_type: null });
+      expect(offer.what).toBe(`critical with context ${offer.smaller?.context}`);
+      expect((await plan({ roles: taking(offer, roles) })).fits).toBe(true);
+    }
+    // The longest that is enough: the next longer one is not.
+    const longest = smaller[0]?.smaller?.context ?? 0;
+    const critical = { ...(roles.critical as RoleSettings), context: 2 * longest };
+    expect((await plan({ roles: { ...roles, critical } })).fits).toBe(false);
   });
 
   it.each<[string, Record<string, RoleSettings>, ApiError['code'], RegExp]>([
@@ -173,6 +197,33 @@ describe('the simulated engine with scenes', () => {
     expect(await names()).not.toContain('Evening');
     expect((await refusal({ call: 'delete_scene', name: 'Evening' })).code).toBe('not_found');
     expect((await refusal({ call: 'save_scene', name: 'restore', roles: {} })).hint).toMatch(/Restore/);
+  });
+
+  it('says what it would do and does nothing, where only that is asked for', async () => {
+    const before = await snapshot();
+    const dry_run = true;
+    const named = await engine.call({ call: 'save_scene', name: ' Coding ', roles: { small: GEMMA }, dry_run });
+    expect(named).toEqual({ reply: 'scene_to_save', name: 'Coding', roles: { small: GEMMA }, replaces: true });
+    const held = expectReply(await engine.call({ call: 'save_scene', name: 'Now', dry_run }), 'scene_to_save');
+    expect(held.replaces).toBe(false);
+    expect(held.roles).toHaveProperty('active');
+    expect(await engine.call({ call: 'delete_scene', name: 'Coding', dry_run })).toEqual({ reply: 'done' });
+    const report = expectReply(
+      await engine.call({ call: 'apply_scene', name: 'Coding', dry_run, now: false }),
+      'scene',
+    );
+    expect(report.report).toMatchObject({ scene: 'Coding', outcome: 'committed', dry_run: true, took_ms: 0 });
+    expect(report.report.loaded.map((one) => one.model)).toEqual(['google/gemma-3-12b']);
+    expect(report.report.steps.every((step) => step.ms === 0)).toBe(true);
+    const after = await snapshot();
+    expect([after.scenes, after.roles, after.arranging, after.undo]).toEqual([before.scenes, before.roles, null, null]);
+    // Refused as the real thing.
+    expect((await refusal({ call: 'delete_scene', name: 'Evening', dry_run })).code).toBe('not_found');
+    expect((await refusal({ call: 'save_scene', name: 'restore', roles: {}, dry_run })).code).toBe('invalid_call');
+    const taken: Call = { call: 'save_scene', name: 'Hybrid', roles: {}, renames: 'Coding', dry_run };
+    expect((await refusal(taken)).code).toBe('busy');
+    engine.settings.mistake = 'line 7: “gatway” is not a setting';
+    expect((await refusal({ call: 'delete_scene', name: 'Coding', dry_run })).code).toBe('settings_invalid');
   });
 
   it('makes a switch take over from the role that leads, and marks the scene as changed', async () => {

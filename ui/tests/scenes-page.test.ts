@@ -265,19 +265,33 @@ describe('the editor of a scene', () => {
     expect(refusal.textContent).toMatch(/needs [\d.]+ GB more than fits: [\d.]+ GB to load.*Nothing was changed/s);
     const offers = screen.getAllByRole<HTMLInputElement>('radio');
     expect(offers.map((one) => [one.closest('label')?.querySelector('.what')?.textContent, one.disabled])).toEqual([
+      ['critical with context 32768', false],
       ['Without background', false],
       ['Without critical', false],
       ['Without embed', true],
     ]);
     expect(offers[0]?.checked).toBe(true);
     await waitFor(() => expect(apply().disabled).toBe(false));
-    expect(apply().textContent).toMatch(/^Apply without background/);
+    expect(apply().textContent).toMatch(/^Apply critical with context 32768/);
     await userEvent.click(offers[1]!);
+    await waitFor(() => expect(apply().textContent).toMatch(/^Apply without background/));
+    await userEvent.click(offers[2]!);
     await waitFor(() => expect(apply().textContent).toMatch(/^Apply without critical/));
     scripted.answers.apply_scene = (): Reply => ({ reply: 'scene', report });
     await userEvent.click(apply());
     await waitFor(() => expect(scripted.of('apply_scene')).toHaveLength(1));
     expect(Object.keys(scripted.of('apply_scene')[0]?.roles ?? {}).sort()).toEqual(['background', 'embed']);
+  });
+
+  it('applies with a shorter context of a role, and leaves the saved scene as it is', async () => {
+    const { backend: scripted } = await open('/Big and small');
+    scripted.answers.apply_scene = (): Reply => ({ reply: 'scene', report });
+    await screen.findByTestId('scene-refusal');
+    await waitFor(() => expect(apply().disabled).toBe(false));
+    await userEvent.click(apply());
+    await waitFor(() => expect(scripted.of('apply_scene')).toHaveLength(1));
+    expect(scripted.of('apply_scene')[0]?.roles?.critical).toMatchObject({ context: 32_768, pinned: true });
+    expect(scripted.of('save_scene')).toEqual([]);
   });
 
   it('takes out first what is in the way, and lets go of it where it is pinned', async () => {

@@ -9,10 +9,12 @@ import type { ScenePlan } from '../../api/ScenePlan';
 import type { ScenePlanStep } from '../../api/ScenePlanStep';
 import type { SceneSettings } from '../../api/SceneSettings';
 import type { SceneView } from '../../api/SceneView';
+import type { ServerView } from '../../api/ServerView';
 import type { Snapshot } from '../../api/Snapshot';
 import { fault } from './fault';
 import { fitOf } from './memory';
 import type { Scene } from './scene-names';
+import { smallerOffers } from './smaller';
 
 export type Roles = Record<string, RoleSettings>;
 export const idOf = (ref: { server: string; model: string }): string => `${ref.server}/${ref.model}`;
@@ -116,12 +118,15 @@ export function checkServers({ snapshot }: Known, roles: Roles): void {
       const text = `${server.title} does not run, so ${role} cannot be loaded. Nothing was changed.`;
       throw fault('not_running', text, `Start ${server.title} first.`);
     }
-    if (settings.kv_type !== undefined && server.kind !== 'llama-server') {
+    if (!canLoadWith(server, settings)) {
       const text = `${server.title} cannot load a model with a KV type of its own (${role}). Nothing was changed.`;
       throw fault('unsupported', text, 'Leave KV type as its server loads it.');
     }
   }
 }
+
+const canLoadWith = ({ kind }: ServerView, { kv_type }: LoadSettings) =>
+  kv_type === undefined || kind === 'llama-server';
 
 /** What applying roles would do. */
 export function planOf(known: Known, roles: Roles, name: string): ScenePlan {
@@ -166,7 +171,10 @@ export function planOf(known: Known, roles: Roles, name: string): ScenePlan {
       ...{ ...whole, fits: false, steps: [], free_bytes: null, takes_s: null, evicted: [], untouched: [] },
       refusal: tooMuch(name, needed, room),
       shortfall_bytes: needed - room,
-      offers: offersOf(snapshot, loads, others.map(leaver), needed - room),
+      offers: [
+        ...smallerOf(known, roles, loads, needed - room),
+        ...offersOf(snapshot, loads, others.map(leaver), needed - room),
+      ],
     };
   }
   const goes = [...first, ...evicted];
@@ -207,6 +215,19 @@ function tooMuch(name: string, needed: number, free: number): ApiError {
   const text = `${name} needs ${gigabytes(needed - free)} more than fits: ${gigabytes(needed)} to load, ${gigabytes(free)} free once what leaves has left.`;
   const hint = 'Leave a role out, choose a smaller model or context, or unload what others have loaded.';
   return fault('does_not_fit', text, hint);
+}
+
+/** A model that two roles share is loaded as one of them says, and one that stays frees nothing. */
+function smallerOf(known: Known, roles: Roles, loads: Piece[], short: number): SceneOffer[] {
+  const alone = loads.flatMap(({ roles: [role, ...more], model, with: has, bytes }) => {
+    const settings = role === undefined ? undefined : roles[role];
+    if (role === undefined || settings === undefined || more.length > 0 || bytes === null) return [];
+    const server = known.snapshot.servers.find((one) => one.id === model.server);
+    const reckon = (wish: LoadSettings) =>
+      server !== undefined && canLoadWith(server, wish) ? need(known, model, wish) : null;
+    return [{ role, settings, has, bytes, reckon }];
+  });
+  return smallerOffers(alone, short);
 }
 
 function offersOf(snapshot: Snapshot, loads: Piece[], others: Leaver[], short: number): SceneOffer[] {

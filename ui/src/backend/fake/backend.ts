@@ -2,17 +2,12 @@
 import type { Call } from '../../api/Call';
 import type { LogLine } from '../../api/LogLine';
 import type { Notice } from '../../api/Notice';
-import type { ParallelReport } from '../../api/ParallelReport';
 import type { Reply } from '../../api/Reply';
-import type { Run } from '../../api/Run';
 import type { ServerView } from '../../api/ServerView';
 import type { Snapshot } from '../../api/Snapshot';
 import type { SwitchOutcome } from '../../api/SwitchOutcome';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
-import { comparisonOf, detailOf, planOf, runs } from './bench';
-import { planRun } from './bench-plans';
-import { benchSteps, finishedRuns } from './bench-steps';
 import { eventsOf } from './events';
 import { FakeAnswers } from './answers';
 import { FakeApps } from './connect';
@@ -21,7 +16,9 @@ import { fault, sleep } from './fault';
 import { Pace } from './pace';
 import { historyUntil } from './history';
 import { fitOf, instancesOf, ledgerOf, machineOf, togetherOf } from './memory';
-import { FakeResidency, type Host } from './residency';
+import type { Host } from './host';
+import { FakeLab } from './lab';
+import { FakeResidency } from './residency';
 import { inForceOf, scenesOf } from './roles';
 import { hasMany, type Scene } from './scene-names';
 import { gaugesAt, initialSnapshot, logLines } from './scenes';
@@ -29,7 +26,6 @@ import { FakeParts } from './parts';
 import { FakeSettings, tables } from './settings';
 import { withStanding } from './standing';
 import { FakeTraffic } from './traffic';
-import { sizeOf, trendsOf, type RunChoice } from './trends';
 
 /** Between two samples of the gauges. */
 const SAMPLE_MS = 1000;
@@ -48,10 +44,8 @@ export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
   readonly apps = new FakeApps();
   readonly traffic: FakeTraffic;
-  #runs: Run[];
+  readonly #lab: FakeLab;
   #switch = 0;
-  #bench = 0;
-  #parallel = { before: 1, parallel: 1 };
   #setup = 0;
   readonly settings: FakeSettings;
   readonly residency: FakeResidency;
@@ -77,7 +71,7 @@ export class FakeBackend implements Backend, Host {
       ...(inForceOf(scene) !== null && { scenes, 'gateway.aliases': { 'gpt-4o-mini': 'small' } }),
     });
     this.residency = new FakeResidency(this, inForceOf(scene));
-    this.#runs = runs(scene, Date.now());
+    this.#lab = new FakeLab(this);
     this.#answers = new FakeAnswers(step);
     this.pace = new Pace(step);
   }
@@ -141,46 +135,26 @@ export class FakeBackend implements Backend, Host {
       case 'fit_together':
         return { reply: 'together', together: togetherOf(this.#snapshot, this.scene) };
       case 'model_facts':
-        return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#runs, this.scene, Date.now()) };
+        return { reply: 'model_facts', models: factsOf(this.#snapshot, this.#lab.runs, this.scene, Date.now()) };
       case 'cancel_switch':
         if (!this.residency.cancel()) this.#switch += 1;
         return { reply: 'done' };
       case 'bench':
-        return this.#doBench(call);
       case 'compare':
-        return { reply: 'comparison', comparison: comparisonOf(this.#run(call.a), this.#run(call.b)) };
       case 'trends':
-        return { reply: 'trends', trends: trendsOf(this.#filtered(call), call.metric) };
       case 'accept_level':
-        return { reply: 'done' };
       case 'use_parallel':
-        this.#parallel = { before: this.#parallel.parallel, parallel: call.parallel };
-        return { reply: 'parallel', report: this.#parallelReport(call.model, call.server ?? '', 60) };
       case 'undo_parallel':
-        this.#parallel = { before: this.#parallel.parallel, parallel: this.#parallel.before };
-        return { reply: 'parallel', report: this.#parallelReport('', '', 0) };
       case 'cancel_parallel':
-        return { reply: 'done' };
       case 'cancel_bench':
-        this.#bench += 1;
-        return { reply: 'done' };
       case 'history':
-        return this.#page(call);
       case 'run':
-        return this.#detail(call.run_id);
       case 'report':
-        return this.#report(call.runs);
       case 'export':
-        return { reply: 'exported', text: '', next: null };
       case 'import':
-        return { reply: 'imported', imported: 0, already_there: 0 };
       case 'delete_runs':
-        return this.#delete(call.runs);
       case 'history_size':
-        return {
-          reply: 'history_size',
-          size: sizeOf(this.#runs.length),
-        };
+        return this.#lab.call(call);
       case 'switches':
         return { reply: 'switches', switches: pastSwitches(this.#snapshot, Date.now()) };
       case 'events':
@@ -305,7 +279,7 @@ export class FakeBackend implements Backend, Host {
 
   /** The median of its loads, as the engine reckons with it. */
   loadTime(model: { server: string; model: string }): number | null {
-    const facts = factsOf(this.#snapshot, this.#runs, this.scene, 0);
+    const facts = factsOf(this.#snapshot, this.#lab.runs, this.scene, 0);
     const times = facts.find((one) => one.id === `${model.server}/${model.model}`)?.loads_ms ?? [];
     const sorted = [...times].sort((a, b) => a - b);
     const middle = sorted[Math.floor(sorted.length / 2)];
@@ -417,87 +391,6 @@ export class FakeBackend implements Backend, Host {
       instances: [...others, ...instancesOf(active ? [active] : [], Date.now())],
       active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     });
-  }
-
-  async #doBench(call: Extract<Call, { call: 'bench' }>): Promise<Reply> {
-    const target = this.#benchTarget(call.model);
-    if (this.#snapshot.bench !== null) throw fault('busy', 'A benchmark is under way.');
-    const mine = ++this.#bench;
-    const run_id = (this.#runs[0]?.run_id ?? 0) + 1;
-    const name = call.plan ?? (call.against ? 'ab' : 'quick');
-    const most = Math.min(call.up_to ?? 8, 16);
-    const levels = planOf('sweep', 6).concurrency.filter((level) => level <= most);
-    const total = call.trials ?? (name === 'quick' ? 5 : 10);
-    const against = call.against ? this.#benchTarget(call.against.model) : target;
-    for (const step of benchSteps(name, total, levels, this.scene === 'gpus')) {
-      const { server, name: model } = step.onB ? against : target;
-      this.#change({ bench: { run_id, server, model, ...step.progress } });
-      await this.go();
-      if (mine !== this.#bench) break;
-    }
-    const own = planRun(run_id, target, { ...call, plan: name });
-    const finished = own === null ? finishedRuns(run_id, name, target, total, levels) : [own];
-    if (mine !== this.#bench) for (const one of finished) one.state = 'cancelled';
-    this.#runs.unshift(...[...finished].reverse());
-    const [a, b] = [finished[0], finished[1]];
-    if (a === undefined) throw fault('internal', 'The simulated engine measured nothing.');
-    this.#change({ bench: null, last_run: b ?? a });
-    if (mine !== this.#bench) throw fault('cancelled', 'The benchmark was cancelled. What was measured is kept.');
-    return b ? { reply: 'comparison', comparison: comparisonOf(a, b) } : this.#detail(a.run_id);
-  }
-
-  #benchTarget(id: string | undefined): { server: string; name: string } {
-    const target = this.#snapshot.models.find((model) => (id === undefined ? model.active : model.id === id));
-    if (target === undefined) throw fault('no_active_model', 'No model is active.', 'Switch to one first.');
-    return target;
-  }
-
-  #parallelReport(model: string, server: string, undo_s: number): ParallelReport {
-    const key = 'servers.llama-server.parallel';
-    return { server, model, key, ...this.#parallel, changed: true, took_ms: 2400, first_token_ms: 90, undo_s };
-  }
-
-  #filtered({ model, server, plan, state, since_ms, until_ms }: RunChoice): Run[] {
-    return this.#runs.filter(
-      (one) =>
-        (model === undefined || one.model.toLowerCase().includes(model.toLowerCase())) &&
-        (server === undefined || one.server === server) &&
-        (plan === undefined || one.plan.name === plan) &&
-        (state === undefined || one.state === state) &&
-        (since_ms === undefined || Date.parse(one.started_at) >= since_ms) &&
-        (until_ms === undefined || Date.parse(one.started_at) < until_ms),
-    );
-  }
-
-  #page(call: RunChoice & { limit?: number; offset?: number }): Reply {
-    const found = this.#filtered(call);
-    const from = call.offset ?? 0;
-    return { reply: 'runs', runs: found.slice(from, from + (call.limit ?? 50)), total: found.length };
-  }
-
-  #run(id: number): Run {
-    const found = this.#runs.find((one) => one.run_id === id);
-    if (found === undefined) throw fault('not_found', `There is no run ${id}.`);
-    return found;
-  }
-
-  #report(ids: number[]): Reply {
-    const about = ids.map((id) => this.#run(id));
-    const names = about.map((one) => `${one.model} on ${one.server}`).join(', ');
-    return { reply: 'report', text: `<!doctype html><title>${names}</title>`, runs: about, owner: null };
-  }
-
-  #delete(ids: number[]): Reply {
-    const kept = this.#runs.filter((one) => !ids.includes(one.run_id));
-    const deleted = this.#runs.length - kept.length;
-    this.#runs = kept;
-    return { reply: 'deleted', deleted };
-  }
-
-  #detail(id: number): Reply {
-    const found = this.#run(id);
-    const other = found.against === null ? null : this.#run(found.against);
-    return { reply: 'run', detail: detailOf(found, other, this.scene) };
   }
 
   async #doSetup(): Promise<Reply> {

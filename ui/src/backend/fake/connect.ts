@@ -199,5 +199,7 @@ function diffOf(of: AppView, text: string): string {
   const head = `--- ${of.file}\n+++ ${of.file}\n`;
   if (of.id !== 'claude-code')
     return `${head}@@ -1,2 +1,2 @@\n-base_url = "https://api.example.com/v1"\n${plus(lines)}`;
-  return `${head}@@ -1,5 +1,9 @@\n {\n   "env": {\n-    "ANTHROPIC_MODEL": "sonnet",\n${plus(lines.slice(2, -2))}     "EDITOR": "vim"\n   },\n@@ -18,3 +22,3 @@\n   "permissions": {}\n }\n`;
+  // More of the file follows, so the last of them has a comma too.
+  const entries = plus(lines.slice(2, -2)).replace(/(?<!,)\n$/, ',\n');
+  return `${head}@@ -1,5 +1,9 @@\n {\n   "env": {\n-    "ANTHROPIC_MODEL": "sonnet",\n${entries}     "EDITOR": "vim"\n   },\n@@ -18,2 +22,2 @@\n   "permissions": {}\n }\n`;
 }

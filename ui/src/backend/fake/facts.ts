@@ -10,7 +10,7 @@ const PLANS = ['quick', 'standard', 'ab'];
 const HOUR = 3_600_000;
 
 /** `runs`: newest first. */
-export function factsOf(snapshot: Snapshot, runs: Run[], scene: Scene, now: number): ModelFacts[] {
+export function factsOf(snapshot: Snapshot, runs: readonly Run[], scene: Scene, now: number): ModelFacts[] {
   return snapshot.models.map((model, index) => {
     const run = runs.find(
       (one) =>

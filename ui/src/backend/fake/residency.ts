@@ -5,7 +5,7 @@ import type { Call } from '../../api/Call';
 import type { LoadSettings } from '../../api/LoadSettings';
 import type { ModelRef } from '../../api/ModelRef';
 import type { Reply } from '../../api/Reply';
-import type { RoleView } from '../../api/RoleView';
+import type { ScenePlan } from '../../api/ScenePlan';
 import type { SceneReport } from '../../api/SceneReport';
 import type { SceneView } from '../../api/SceneView';
 import type { Snapshot } from '../../api/Snapshot';
@@ -15,19 +15,14 @@ import { FREE_MEMORY, leadOf, RESTORE } from '../../scenes/rules';
 import { checkServers, idOf, planOf, sceneViews, titleOf, withOf, type Known, type Roles } from './arrangement';
 import { extraCopies } from '../../roles';
 import { fault } from './fault';
-import type { Scene } from './scene-names';
+import { instanceOf, rolesInMemory, rolesOf, viewsOf, type Kept } from './held';
+import type { Host } from './host';
 import { FakeScenes } from './scenes-file';
-import type { FakeSettings } from './settings';
+import { hintOf } from './smaller';
 
 const UNDO_MS = 60_000;
 /** What of a load is done after each of its steps. */
 const PROGRESS = [0, 0.34, 0.71];
-
-/** What is held, whole: any failure comes back to exactly this. */
-type Kept = Pick<Snapshot, 'active' | 'roles' | 'models' | 'instances' | 'on_request' | 'pins'> & {
-  scene: string | null;
-  loadedWith: ReadonlyMap<string, LoadSettings>;
-};
 
 export type ResidencyCall = Extract<
   Call,
@@ -46,18 +41,6 @@ export type ResidencyCall = Extract<
       | 'set_alias';
   }
 >;
-
-/** What the engine around it lends. */
-export interface Host {
-  readonly scene: Scene;
-  /** One step of simulated work. */
-  go(): Promise<void>;
-  readonly settings: FakeSettings;
-  snapshot(): Snapshot;
-  change(change: Partial<Snapshot>): void;
-  loadTime(model: ModelRef): number | null;
-  switchTo(id: string): Promise<Reply>;
-}
 
 export class FakeResidency {
   /** Models whose loads fail, by id. */
@@ -101,10 +84,10 @@ export class FakeResidency {
       case 'plan_scene':
         return { reply: 'scene_plan', plan: this.#plan(call) };
       case 'save_scene':
-        this.#file.save(call, this.#now());
-        break;
+        return this.#save(call);
       case 'delete_scene':
-        this.#file.remove(call.name);
+        this.#file.remove(call.name, call.dry_run);
+        if (call.dry_run) return { reply: 'done' };
         if (this.#scene === call.name) this.#scene = null;
         break;
       case 'order_scenes':
@@ -113,10 +96,29 @@ export class FakeResidency {
       case 'set_alias':
         this.#file.alias(call.alias, call.to);
     }
-    if (call.call === 'save_scene' && call.renames === this.#scene && call.renames !== undefined)
-      this.#scene = call.name;
     this.#host.change({});
     return { reply: 'done' };
+  }
+
+  #save(call: Extract<Call, { call: 'save_scene' }>): Reply {
+    const roles = call.roles ?? this.#inMemory();
+    const name = call.name.trim();
+    const replaces = this.#file.save({ ...call, name, roles });
+    if (call.dry_run) return { reply: 'scene_to_save', name, roles, replaces };
+    if (call.renames !== undefined && call.renames === this.#scene) this.#scene = name;
+    this.#host.change({});
+    return { reply: 'done' };
+  }
+
+  #inMemory(): Roles {
+    const roles = rolesInMemory(this.#host.snapshot(), this.#loadedWith);
+    if (Object.keys(roles).length === 0)
+      throw fault(
+        'not_found',
+        'No model is in memory, so there is nothing to save.',
+        'Load what the scene shall hold, then save it.',
+      );
+    return roles;
   }
 
   /** Ends what is under way; false: nothing is. */
@@ -200,11 +202,11 @@ export class FakeResidency {
     }
     await this.#host.go();
     this.#put(undo.kept);
-    const report = this.#report(undo.kept.scene, 'committed', 900);
+    const report = reportOf(undo.kept.scene, 'committed', 900);
     return { reply: 'scene', report };
   }
 
-  #plan(call: Extract<Call, { call: 'plan_scene' }>): Extract<Reply, { reply: 'scene_plan' }>['plan'] {
+  #plan(call: Extract<Call, { call: 'plan_scene' }>): ScenePlan {
     const roles = this.#wanted(call);
     return planOf(this.#known(), roles, call.name ?? 'This scene');
   }
@@ -222,20 +224,22 @@ export class FakeResidency {
     }
     const found = this.#file.all()[name ?? ''];
     if (found === undefined)
-      throw fault('not_found', `There is no scene “${name}”.`, '`pilothouse scenes` lists them.');
+      throw fault('not_found', `There is no scene “${name}”.`, '“pilothouse scenes” lists them.');
     return found.roles;
   }
 
   async #apply(call: Extract<Call, { call: 'apply_scene' }>): Promise<Reply> {
-    const { snapshot } = { snapshot: this.#host.snapshot() };
-    if (snapshot.arranging !== null || snapshot.switching !== null)
+    const { arranging, switching } = this.#host.snapshot();
+    if (!call.dry_run && (arranging !== null || switching !== null))
       throw fault('busy', 'A change of what is in memory is under way.', 'Wait for it, or cancel it.');
     const roles = this.#wanted(call);
     const plan = planOf(this.#known(), roles, call.name ?? 'This scene');
-    if (plan.refusal !== null) throw plan.refusal;
+    const { refusal } = plan;
+    if (refusal !== null) throw { ...refusal, hint: hintOf(plan.offers) ?? refusal.hint };
     checkServers(this.#known(), roles);
     const before = this.keep();
     const scene = call.name === RESTORE ? (this.#restore?.scene ?? null) : (call.name ?? null);
+    if (call.dry_run) return rehearsed(scene, plan);
     const mine = ++this.#run;
     const startedAt = Date.now();
     const started_at = new Date(startedAt).toISOString();
@@ -258,25 +262,19 @@ export class FakeResidency {
       if (step.name === 'commit') this.#commit(scene, roles, before);
     }
     this.#host.change({ arranging: null });
-    const report = this.#report(scene, 'committed', Date.now() - startedAt);
-    const loaded = steps.flatMap((one) => (one.name === 'load' && one.model !== null ? [one.model] : []));
-    return { reply: 'scene', report: { ...report, loaded, evicted: plan.evicted } };
+    const report = reportOf(scene, 'committed', Date.now() - startedAt);
+    return { reply: 'scene', report: { ...report, loaded: loadedBy(plan), evicted: plan.evicted } };
   }
 
   #end(scene: string | null, before: Kept, outcome: SwitchOutcome, startedAt: number, failed?: ModelRef): Reply {
     this.#put(before);
     this.#host.change({ arranging: null });
-    const report = this.#report(scene, outcome, Date.now() - startedAt);
+    const report = reportOf(scene, outcome, Date.now() - startedAt);
     if (failed === undefined) return { reply: 'scene', report };
     const title = titleOf(this.#host.snapshot(), failed);
     const reason = `${title} could not be loaded: the server says “error loading model: unable to allocate buffer”.`;
     const error = fault('load_failed', reason, 'Its log says more.');
     return { reply: 'scene', report: { ...report, reason, error } };
-  }
-
-  #report(scene: string | null, outcome: SwitchOutcome, took_ms: number): SceneReport {
-    const none = { steps: [], loaded: [], evicted: [], answers_cut: 0, reason: null, error: null };
-    return { scene, outcome, dry_run: false, took_ms, journalled: true, ...none };
   }
 
   #leave(ref: ModelRef): void {
@@ -327,30 +325,6 @@ export class FakeResidency {
       restore_at: new Date().toISOString(),
       ...this.#undoTo(before, done),
     });
-  }
-
-  /** What is in memory, as roles: the active model as `active`, the others by their names. */
-  #now(): Roles {
-    const { instances, active, roles, models } = this.#host.snapshot();
-    const now: Roles = {};
-    for (const one of instances) {
-      const held = roles.find((role) => idOf(role.model) === idOf(one));
-      const isActive = active !== null && idOf(active) === idOf(one);
-      const purpose = models.find((model) => model.id === idOf(one))?.purpose;
-      const plain = one.model
-        .toLowerCase()
-        .replace(/[^a-z0-9._-]+/g, '-')
-        .replace(/^[^a-z0-9]+/, '')
-        .slice(0, 32);
-      const name = isActive ? 'active' : (held?.role ?? (purpose === 'embedding' ? 'embed' : plain));
-      const { pinned, priority, idle_s } = held ?? { pinned: false, priority: 'normal' as const, idle_s: null };
-      now[name] = {
-        ...{ server: one.server, model: one.model, pinned, priority },
-        ...(this.#loadedWith.get(idOf(one)) ?? {}),
-        ...(idle_s !== null && { idle_s }),
-      };
-    }
-    return now;
   }
 
   async #unload(ref: ModelRef, dry_run: boolean): Promise<Reply> {
@@ -410,42 +384,18 @@ export class FakeResidency {
   }
 }
 
-function rolesOf(kept: Kept): Roles {
-  const roles: Roles = {};
-  for (const one of kept.roles)
-    roles[one.role] = {
-      ...{ ...one.model, ...one.with, pinned: one.pinned, priority: one.priority },
-      ...(one.idle_s !== null && { idle_s: one.idle_s }),
-    };
-  const { active } = kept;
-  if (active !== null && !kept.roles.some((one) => one.leads))
-    roles.active = { server: active.server, model: active.model, pinned: false, priority: 'normal' };
-  return roles;
+function reportOf(scene: string | null, outcome: SwitchOutcome, took_ms: number): SceneReport {
+  const none = { steps: [], loaded: [], evicted: [], answers_cut: 0, reason: null, error: null };
+  return { scene, outcome, dry_run: false, took_ms, journalled: true, ...none };
 }
 
-/** The roles in force, by name. */
-export function viewsOf(roles: Roles, lead: string | null): RoleView[] {
-  return Object.entries(roles)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([role, one]) => ({
-      role,
-      model: { server: one.server, model: one.model },
-      instance: one.model,
-      with: withOf(one),
-      pinned: one.pinned,
-      priority: one.priority,
-      idle_s: one.idle_s ?? null,
-      leads: role === lead,
-      waits: false,
-      absent: null,
-    }));
-}
+const loadedBy = ({ steps }: ScenePlan) =>
+  steps.flatMap((one) => (one.name === 'load' && one.model !== null ? [one.model] : []));
 
-function instanceOf(ref: ModelRef, wish: LoadSettings, snapshot: Snapshot): Snapshot['instances'][number] {
-  const size = snapshot.models.find((one) => one.id === idOf(ref))?.size_bytes ?? 0;
-  return {
-    ...{ id: ref.model, server: ref.server, model: ref.model, memory_bytes: size * 1.4, gpu_memory_bytes: null },
-    ...{ context: wish.context ?? 4096, slots: wish.parallel ?? null, expiry: 'never' },
-    ...{ pid: null, port: null, orphaned_answers: null },
-  };
+/** The plan as a report; nothing is done. */
+function rehearsed(scene: string | null, plan: ScenePlan): Reply {
+  const steps = plan.steps.map(({ name }) => ({ name, ms: 0 }));
+  const { evicted } = plan;
+  const report = { ...reportOf(scene, 'committed', 0), dry_run: true, steps, loaded: loadedBy(plan), evicted };
+  return { reply: 'scene', report };
 }

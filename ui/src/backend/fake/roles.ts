@@ -4,7 +4,7 @@ import type { SceneSettings } from '../../api/SceneSettings';
 import type { Snapshot } from '../../api/Snapshot';
 import { leadOf } from '../../scenes/rules';
 import { idOf } from './arrangement';
-import { viewsOf } from './residency';
+import { viewsOf } from './held';
 import { hasRoles, type Scene } from './scene-names';
 
 function role(server: string, model: string, more: Partial<RoleSettings> = {}): RoleSettings {

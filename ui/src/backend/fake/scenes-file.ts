@@ -1,4 +1,5 @@
 /** The scenes and other names in the simulated settings file, with the engine's refusals. */
+import type { ApiError } from '../../api/ApiError';
 import type { Call } from '../../api/Call';
 import type { SceneSettings } from '../../api/SceneSettings';
 import { wrongAlias, wrongScene, wrongTarget } from '../../scenes/rules';
@@ -24,28 +25,36 @@ export class FakeScenes {
       throw fault('invalid_call', `${wrong.key} is not allowed. Nothing was written.`, `Allowed: ${wrong.allowed}.`);
   }
 
-  /** `now`: what is in memory, where the call brings no roles. */
-  save({ name, roles = undefined, renames }: Extract<Call, { call: 'save_scene' }>, now: Roles): void {
-    const wanted = roles ?? now;
-    this.check(name, wanted);
+  /** Whether a scene of that name stood there. With `dry_run` nothing is written. */
+  save(call: Extract<Call, { call: 'save_scene' }> & { roles: Roles }): boolean {
+    const { name, roles, renames, dry_run } = call;
+    this.check(name, roles);
     const scenes = this.all();
-    if (renames !== undefined && scenes[renames] === undefined)
-      throw fault('not_found', `There is no scene “${renames}”.`);
-    const place = scenes[renames ?? name]?.place;
-    if (renames !== undefined) delete scenes[renames];
-    this.#settings.setTable('scenes', { ...scenes, [name]: { ...(place !== undefined && { place }), roles: wanted } });
+    const replaces = scenes[name] !== undefined;
+    let before = scenes[name];
+    if (renames !== undefined && renames !== name) {
+      before = scenes[renames];
+      if (before === undefined) throw noScene(renames);
+      if (replaces)
+        throw fault('busy', `There is a scene “${name}” already. Nothing was written.`, 'Choose another name.');
+      delete scenes[renames];
+    }
+    const place = before?.place;
+    const scene = { ...(place !== undefined && { place }), roles };
+    this.#settings.setTable('scenes', { ...scenes, [name]: scene }, dry_run);
+    return replaces;
   }
 
-  remove(name: string): void {
+  remove(name: string, dry_run = false): void {
     const { [name]: gone, ...others } = this.all();
-    if (gone === undefined) throw fault('not_found', `There is no scene “${name}”.`);
-    this.#settings.setTable('scenes', others);
+    if (gone === undefined) throw noScene(name);
+    this.#settings.setTable('scenes', others, dry_run);
   }
 
   order(names: string[]): void {
     const scenes = this.all();
     const missing = names.find((name) => scenes[name] === undefined);
-    if (missing !== undefined) throw fault('not_found', `There is no scene “${missing}”.`);
+    if (missing !== undefined) throw noScene(missing);
     const rest = Object.keys(scenes).filter((name) => !names.includes(name));
     const placed = [...names, ...rest].map((name, index) => [
       name,
@@ -71,4 +80,8 @@ export class FakeScenes {
       );
     this.#settings.setTable('gateway.aliases', { ...aliases, [alias]: to });
   }
+}
+
+function noScene(name: string): ApiError {
+  return fault('not_found', `There is no scene “${name}”.`, '“pilothouse scenes” lists them.');
 }

@@ -99,8 +99,10 @@ export class FakeSettings {
     return { ...(this.#valueOf(key) as Record<string, T>) };
   }
 
-  setTable(key: string, value: Record<string, unknown>): void {
+  /** With `dry_run` it is only refused where writing would be. */
+  setTable(key: string, value: Record<string, unknown>, dry_run = false): void {
     if (this.mistake !== null) throw fault('settings_invalid', this.mistake, 'Correct the file.');
+    if (dry_run) return;
     this.#written.set(key, value);
     this.#edits += 1;
   }
