@@ -73,6 +73,55 @@ export async function listen(page) {
         node.properties?.some(({ name, value }) => name === 'focused' && value.value),
     );
 
+  /** Names of these are made of what is inside: that is not spoken a second time. */
+  const WHOLE = [
+    'button',
+    'link',
+    'heading',
+    'option',
+    'MenuListOption',
+    'switch',
+    'checkbox',
+    'radio',
+    'progressbar',
+    'img',
+  ];
+  const SPOKEN = [
+    ...WHOLE,
+    'searchbox',
+    'textbox',
+    'combobox',
+    'spinbutton',
+    'slider',
+    'status',
+    'alert',
+    'table',
+    'region',
+  ];
+
+  /** What one hears who reads on through a part of the page, in its order. */
+  async function reads(selector) {
+    const { root } = await devtools.send('DOM.getDocument', { depth: 0 });
+    const { nodeId } = await devtools.send('DOM.querySelector', { nodeId: root.nodeId, selector });
+    assert.notEqual(nodeId, 0, `the page has no ${selector}`);
+    const { node: of } = await devtools.send('DOM.describeNode', { nodeId });
+    const { nodes } = await devtools.send('Accessibility.getFullAXTree');
+    const known = new Map(nodes.map((node) => [node.nodeId, node]));
+    const lines = [];
+    const walk = (node) => {
+      const role = node.role?.value;
+      if (!node.ignored && role === 'StaticText') lines.push(node.name.value.replace(/\s+/g, ' ').trim());
+      if (!node.ignored && SPOKEN.includes(role)) lines.push(words(node));
+      if (!node.ignored && (WHOLE.includes(role) || ['combobox', 'textbox', 'searchbox', 'spinbutton'].includes(role)))
+        return;
+      for (const child of node.childIds ?? []) if (known.has(child)) walk(known.get(child));
+    };
+    const top = nodes.find((node) => node.backendDOMNodeId === of.backendNodeId);
+    assert.ok(top, `${selector} is not in the accessibility tree`);
+    walk(top);
+    return lines.filter((line) => line !== '');
+  }
+
   /** What has the focus: name, role, states. */
   async function here() {
     const node = focused(await tree());
@@ -81,6 +130,23 @@ export async function listen(page) {
 
   return {
     here,
+    reads,
+
+    /** Waits until this is announced as the last thing, and gives back all that was since the last question. */
+    async hearsUntil(wanted) {
+      try {
+        await page.waitForFunction(
+          ([source, flags]) => new RegExp(source, flags).test(globalThis.heard.at(-1) ?? ''),
+          [wanted.source, wanted.flags],
+          { timeout: 30_000 },
+        );
+      } catch {
+        // What came instead is said below.
+      }
+      const heard = await page.evaluate(() => globalThis.heard.splice(0));
+      assert.match(heard.at(-1) ?? 'nothing', wanted, `was announced at last, after:\n${heard.join('\n')}`);
+      return heard;
+    },
 
     /** Waits until what has the focus is spoken like this. */
     async isHere(wanted) {

@@ -1,6 +1,7 @@
 import { render, screen } from '@testing-library/svelte';
 import { tick } from 'svelte';
 import { describe, expect, it } from 'vitest';
+import type { BenchProgress } from '../src/api/BenchProgress';
 import type { Snapshot } from '../src/api/Snapshot';
 import type { SwitchReport } from '../src/api/SwitchReport';
 import type { Page } from '../src/route.svelte';
@@ -40,11 +41,11 @@ function report(change: Partial<SwitchReport>): SwitchReport {
 describe('what is heard', () => {
   it('is where one has come, but not the page that was opened', async () => {
     const { said, rerender } = spoken();
-    expect(said()).toEqual(['', '']);
+    expect(said()).toEqual(['', '', '']);
     await rerender({ page: 'settings' });
-    expect(said()).toEqual(['Settings', '']);
+    expect(said()).toEqual(['Settings', '', '']);
     await rerender({ page: 'now' });
-    expect(said()).toEqual(['Now', '']);
+    expect(said()).toEqual(['Now', '', '']);
   });
 
   it('is each phase of a switch once, without figures that change all the time', async () => {
@@ -58,6 +59,26 @@ describe('what is heard', () => {
       await tick();
       expect(said()[1]).toBe('Loading: Gemma 3 270M on llama-server');
     }
+  });
+
+  it('stays at a long phase while short ones pass by', async () => {
+    const { store, said } = spoken();
+    const heard: (string | null | undefined)[] = [];
+    for (const phase of ['preparing', 'unloading', 'loading', 'proving', 'committing'] as const) {
+      const switching = { switch_id: 1, from: SMOL, to: GEMMA, phase, started_at: '', progress: null, eta_s: null };
+      store.snapshot = snapshotOf('ready', { switching });
+      await tick();
+      heard.push(said()[1]);
+    }
+    const what = 'Gemma 3 270M on llama-server';
+    expect([...new Set(heard)]).toEqual([`Preparing: ${what}`, `Loading: ${what}`]);
+    // Whoever comes when only a short one is left hears that.
+    store.snapshot = snapshotOf('ready');
+    await tick();
+    const switching = { switch_id: 2, from: SMOL, to: GEMMA, phase: 'proving' as const, started_at: '' };
+    store.snapshot = snapshotOf('ready', { switching: { ...switching, progress: null, eta_s: null } });
+    await tick();
+    expect(said()[1]).toBe(`Asking for a first token: ${what}`);
   });
 
   it.each([
@@ -103,6 +124,29 @@ describe('what is heard', () => {
     store.snapshot = { ...snapshot, standing: { ...snapshot.standing, holds: 'stopped', word: 'Stopped' } };
     await tick();
     expect(said()[1]).toBe('SmolLM2 135M Instruct: Stopped');
+  });
+
+  it('is a benchmark: its parts on its own page, its begin and end on any', async () => {
+    const { store, said, rerender } = spoken();
+    const under: BenchProgress = {
+      ...{ run_id: 99, ...SMOL, phase: 'measured', done: 0, total: 5, last_decode_tok_s: null, block: null },
+      ...{ concurrency: null, turn: null, noise: false, waits_for: [], left_s: null },
+    };
+    store.snapshot = snapshotOf('ready', { bench: under });
+    await tick();
+    expect(said()[2]).toBe('Measuring SmolLM2 135M Instruct.');
+    await rerender({ page: 'benchmarks' });
+    expect(said()[2]).toBe('Trial 1 of 5');
+    const last_run = snapshotOf().last_run;
+    store.snapshot = snapshotOf('ready', { last_run: last_run && { ...last_run, run_id: 99 } });
+    await tick();
+    expect(said()[2]).toMatch(/^Measured /);
+    // What was there before is not what has ended.
+    store.snapshot = snapshotOf('ready', { bench: { ...under, run_id: 100 } });
+    await tick();
+    store.snapshot = snapshotOf('ready', { last_run: last_run && { ...last_run, run_id: 99 } });
+    await tick();
+    expect(said()[2]).toBe('');
   });
 
   it('is each step of a scene once, and what came of it; the page of models says so by itself', async () => {

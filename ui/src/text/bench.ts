@@ -95,6 +95,7 @@ export const bench = {
   prompts: 'File of prompts',
   /** What a number may be, beside its field. */
   limits: (least: number, most: number, what: string) => `${least} to ${most} ${what}`,
+  ofThat: { sweep: 'at a time', copies: 'copies' },
   requestsPlanned: (n: number) => `${n} requests.`,
   promptsChosen: (n: number) => (n === 1 ? '1 prompt.' : `${n} prompts.`),
   promptsTooMany: (n: number) => `${n} prompts: a replay takes at most 200, and 500 kB.`,
@@ -125,6 +126,12 @@ export const bench = {
   report: 'Report',
   reportMeaning: 'Saves one page with all figures and plots, which opens without a network',
   noModel: 'A benchmark needs a model: switch to one first.',
+  /** Heard, not seen: once, however many there are. */
+  warmingUp: 'Warming up',
+  measuringHeard: (title: string) => `Measuring ${title}.`,
+  cancelledHeard: (title: string) => `The benchmark of ${title} was cancelled. What was measured is kept.`,
+  endedHeard: (title: string) => `The benchmark of ${title} has ended early.`,
+  firstAfter: (time: string) => `first token ${time}`,
   warmup: (done: number, most: number) => `Warm-up ${done} of at most ${most}`,
   trial: (k: number, n: number) => `Trial ${k} of ${n}`,
   starting: 'Preparing',

@@ -39,12 +39,15 @@ export const settings = {
   off: 'Off',
   none: 'none',
   listHint: 'with commas between',
+  /** Heard, not seen. */
+  unitHeard: { s: 'seconds', ms: 'milliseconds' } as Record<string, string>,
   inFile: 'In the file',
   onServers: 'Servers',
   use: (words: string) => `Use ${words}`,
   backTo: (words: string) => `Back to ${words}`,
   isNow: (title: string, value: string, waits: boolean) =>
     waits ? `${title} is ${value} after a restart.` : `${title} is ${value} now.`,
+  inForce: (what: string) => `${what} has started again. What was set is in force.`,
   afterRestart: 'after a restart',
   waits: (n: number, what: string) =>
     n === 1 ? `One change waits for a restart of ${what}.` : `${n} changes wait for a restart of ${what}.`,
