@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { createServer as createVite } from 'vite';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const dist = join(root, 'ui/dist');
+const built = join(root, 'ui/dist');
 const types = {
   '.html': 'text/html',
   '.js': 'text/javascript',
@@ -29,7 +29,7 @@ function tokenOf(request) {
 }
 
 /** Starts it on a free port. Returns its origin and the function that ends it. */
-export async function startSimulated({ step = 120 } = {}) {
+export async function startSimulated({ step = 120, dist = built } = {}) {
   const vite = await createVite({
     root: join(root, 'ui'),
     logLevel: 'error',
@@ -42,7 +42,7 @@ export async function startSimulated({ step = 120 } = {}) {
     try {
       if (request.url === '/api/session') return remember(request, response);
       if (request.url === '/api/call') return await answerCall(request, response);
-      await serveFile(request.url, response);
+      await serveFile(dist, request.url, response);
     } catch (error) {
       response.writeHead(500).end(String(error));
     }
@@ -109,7 +109,7 @@ function send(response, status, body) {
   response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
 }
 
-async function serveFile(url, response) {
+async function serveFile(dist, url, response) {
   const path = normalize(new URL(url, 'http://localhost').pathname);
   const file = join(dist, path === '/' ? 'index.html' : path);
   try {

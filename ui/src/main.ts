@@ -1,14 +1,5 @@
-import './language';
-import { mount } from 'svelte';
-import 'uplot/dist/uPlot.min.css';
-import './styles/tokens.css';
-import './styles/base.css';
-import './styles/components.css';
-import App from './App.svelte';
 import type { Backend } from './backend/backend';
 import { HttpBackend, takeToken } from './backend/http';
-import { TauriBackend } from './backend/tauri';
-import { Store } from './store.svelte';
 
 async function chooseBackend(): Promise<Backend> {
   if (__FAKE__) {
@@ -21,13 +12,18 @@ async function chooseBackend(): Promise<Backend> {
       return new FakeBackend(sceneNames.find((name) => name === scene) ?? 'ready');
     }
   }
-  if ('__TAURI_INTERNALS__' in window) return new TauriBackend();
+  if ('__TAURI_INTERNALS__' in window) return new (await import('./backend/tauri')).TauriBackend();
   return new HttpBackend(takeToken(location, history, sessionStorage));
 }
 
-async function start(target: HTMLElement): Promise<void> {
-  const store = new Store(await chooseBackend());
-  mount(App, { target, props: { store } });
+/** The first question is asked before the page is there that shows its answer: both take about as long. */
+async function begin(target: HTMLElement): Promise<void> {
+  const page = import('./start');
+  const backend = await chooseBackend();
+  const first = backend.call({ call: 'snapshot' });
+  // Whoever takes it hears of its failure.
+  first.catch(() => undefined);
+  (await page).start(target, backend, first);
 }
 
 // A fresh address pasted into this tab changes only the fragment: start anew with its token.
@@ -36,4 +32,4 @@ addEventListener('hashchange', () => {
 });
 
 const target = document.getElementById('app');
-if (target) void start(target);
+if (target) void begin(target);

@@ -42,8 +42,8 @@ export function joinHistory(old: GaugeHistory, more: GaugeHistory): GaugeHistory
   const firstNew = more.at_ms.findIndex((at) => at > last);
   if (firstNew === -1) return old;
   const newest = more.at_ms.at(-1) ?? last;
-  const kept = old.at_ms.findIndex((at) => at >= newest - KEEP_MS);
-  const from = kept === -1 ? old.at_ms.length : kept;
+  let from = 0;
+  while (from < old.at_ms.length && (old.at_ms[from] ?? 0) < newest - KEEP_MS) from += 1;
   const joined = emptyHistory();
   joined.step_ms = more.step_ms;
   joined.at_ms = [...old.at_ms.slice(from), ...more.at_ms.slice(firstNew)];

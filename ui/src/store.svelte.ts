@@ -12,6 +12,7 @@ import type { SwitchReport } from './api/SwitchReport';
 import type { UndoView } from './api/UndoView';
 import { Acts } from './acts.svelte';
 import { asApiError, expectReply, type Backend } from './backend/backend';
+import { LiveSnapshot } from './live-snapshot.svelte';
 import { emptyHistory, joinHistory, spans, type Span } from './series';
 
 /** Between two pulls: while something is under way, while somebody is at the page, and while it only stands there. */
@@ -72,7 +73,8 @@ export const documentVisibility: Visibility = {
 };
 
 export class Store {
-  snapshot = $state.raw<Snapshot | null>(null);
+  #held: Snapshot | null = null;
+  #live = $state.raw<LiveSnapshot | null>(null);
   gaugeHistory = $state.raw<GaugeHistory>(emptyHistory());
   /** How far back `gaugeHistory` reaches. */
   gaugeSpan = $state<Span>(rememberedSpan());
@@ -106,9 +108,24 @@ export class Store {
   #requests = 0;
   #lookBacks = 0;
   #historyAt = 0;
+  #first: Promise<Reply> | null;
   #touchedAt = -Infinity;
 
-  constructor(backend: Backend, visibility: Visibility = documentVisibility) {
+  /** Null until the first answer. Each part of it changes by itself. */
+  get snapshot(): Snapshot | null {
+    return this.#live?.view ?? null;
+  }
+
+  set snapshot(snapshot: Snapshot | null) {
+    this.#held = snapshot;
+    if (snapshot === null) this.#live = null;
+    else if (this.#live === null) this.#live = new LiveSnapshot(snapshot);
+    else this.#live.show(snapshot);
+  }
+
+  /** `first`: the answer to a question for the snapshot that is on its way already. */
+  constructor(backend: Backend, visibility: Visibility = documentVisibility, first: Promise<Reply> | null = null) {
+    this.#first = first;
     this.#backend = backend;
     this.#visibility = visibility;
   }
@@ -250,10 +267,12 @@ export class Store {
     if (this.#pulling) return;
     this.#pulling = true;
     try {
-      const known = this.snapshot?.revision;
+      const known = this.#held?.revision;
       // After an outage everything is asked for again: the engine may be a new one that counts from the start.
       const fresh = known === undefined || this.offline !== null;
-      const reply = await this.#backend.call(fresh ? { call: 'snapshot' } : this.#news(known));
+      const first = this.#first;
+      this.#first = null;
+      const reply = await (first ?? this.#backend.call(fresh ? { call: 'snapshot' } : this.#news(known)));
       // All at once, so that the page is drawn once for each answer.
       const more = this.#take(reply);
       if ('now' in reply) this.#engineNow = reply.now ?? null;
@@ -278,7 +297,7 @@ export class Store {
   /** Whether the newest samples have to be asked for too. */
   #take(reply: Reply): boolean {
     if (reply.reply === 'unchanged') return false;
-    const before = this.snapshot;
+    const before = this.#held;
     let snapshot: Snapshot;
     let history: GaugeHistory | undefined;
     if (reply.reply === 'parts' && before !== null) {

@@ -90,3 +90,10 @@ export function roundTop(highest: number): number {
   const power = 10 ** Math.floor(Math.log10(highest));
   return ([1, 1.5, 2, 3, 4, 5, 6, 8, 10].find((one) => one * power >= highest * 0.999) ?? 10) * power;
 }
+
+/** The greatest of these; 0 where there is none above it. A plain loop: it is asked for each sample that comes. */
+export function highest(values: readonly (number | null)[]): number {
+  let most = 0;
+  for (const value of values) if (value !== null && value > most) most = value;
+  return most;
+}

@@ -1,10 +1,7 @@
 /** What all uPlot charts share: colours from the tokens, the device's font, a size that follows the box. */
 import uPlot from 'uplot';
-
-/** A token's present value. Charts ask at each redraw, so that a change of scheme shows at once. */
-export function token(name: string): string {
-  return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-}
+import 'uplot/dist/uPlot.min.css';
+import { token } from './token';
 
 export function chartFont(): string {
   return `11px ${token('--font')}`;

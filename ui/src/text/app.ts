@@ -19,6 +19,8 @@ export const app = {
   sections: 'Sections',
   toContent: 'Skip to content',
   connecting: 'Asking Pilothouse for its state',
+  pageNotFetched: 'This page could not be fetched: Pilothouse was ended or updated since it was opened.',
+  reload: 'Reload',
   offline: 'Pilothouse does not answer',
   offlineStill: (at: string) => `What you see is from ${at} and may have changed.`,
   offlineHint: 'Start the app, or run “pilothouse serve”. This page goes on by itself.',
