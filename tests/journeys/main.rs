@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "all of it is a test")]
 
 mod address;
+mod client_keys;
 mod command_line;
 mod containers;
 mod crashes;

@@ -36,4 +36,5 @@ aliases: { [key in string]: string },
 /**
  * Answer Prometheus at `/metrics`, for a token of its own.
  */
-metrics: boolean, };
+metrics: boolean, 
+require_key: boolean, };

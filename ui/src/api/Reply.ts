@@ -5,6 +5,8 @@ import type { AppFileChange } from "./AppFileChange";
 import type { AppTestReport } from "./AppTestReport";
 import type { AppView } from "./AppView";
 import type { Check } from "./Check";
+import type { ClientKey } from "./ClientKey";
+import type { ClientKeyView } from "./ClientKeyView";
 import type { Comparison } from "./Comparison";
 import type { Connection } from "./Connection";
 import type { Discovered } from "./Discovered";
@@ -13,6 +15,7 @@ import type { FitReport } from "./FitReport";
 import type { GaugeHistory } from "./GaugeHistory";
 import type { HistorySize } from "./HistorySize";
 import type { KeyPlace } from "./KeyPlace";
+import type { KeyText } from "./KeyText";
 import type { LogLine } from "./LogLine";
 import type { LogMatch } from "./LogMatch";
 import type { Machine } from "./Machine";
@@ -104,4 +107,4 @@ address: string | null,
 /**
  * Why there is none.
  */
-address_absent: string | null, } | { "reply": "connection", connection: Connection, } | { "reply": "app_file", change: AppFileChange, } | { "reply": "app_test", test: AppTestReport, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+address_absent: string | null, } | { "reply": "connection", connection: Connection, } | { "reply": "app_file", change: AppFileChange, } | { "reply": "app_test", test: AppTestReport, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "client_keys", keys: Array<ClientKeyView>, required: boolean, wrong: number, wrong_at: string | null, } | { "reply": "client_key_made", key: ClientKey, secret: KeyText, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

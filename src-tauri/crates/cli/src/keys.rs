@@ -1,4 +1,5 @@
 use crate::{
+    client_keys,
     output::{Output, words},
     session::{Session, unexpected},
 };
@@ -14,11 +15,17 @@ pub enum Act {
     Set { server: String },
     /// Forget a key.
     Remove { server: String },
+    /// Make, list or revoke the keys by which programs may use the one address.
+    Client {
+        #[command(subcommand)]
+        act: client_keys::Act,
+    },
 }
 
 pub async fn run(act: Act, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
     match act {
+        Act::Client { act } => client_keys::run(act, &session, output).await,
         Act::Set { server } => {
             let key = read_key(&server)?;
             match session.call(Call::SetKey { server: ServerId(server.clone()), key: KeyText(key) }).await? {

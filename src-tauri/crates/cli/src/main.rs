@@ -6,6 +6,7 @@ mod ask;
 mod baseline;
 mod bench;
 mod changes;
+mod client_keys;
 mod compare;
 mod completing;
 mod connect;
@@ -64,7 +65,7 @@ enum Verb {
         #[command(subcommand)]
         act: Option<servers::Act>,
     },
-    /// Keep or forget the key of a server: LM Studio's token, a remote server's API key.
+    /// Keep or forget the key of a server (LM Studio's token, a remote server's API key), or make and revoke those of client programs.
     Keys {
         #[command(subcommand)]
         act: keys::Act,
@@ -256,7 +257,7 @@ async fn run(verb: Verb, output: &Output) -> Result<u8, ApiError> {
     match verb {
         Verb::Status => status::run(output).await,
         Verb::Servers { act } => servers::run(act, output).await,
-        Verb::Keys { act } => keys::run(act, output).await,
+        Verb::Keys { act } => Box::pin(keys::run(act, output)).await,
         Verb::Models => models::run(output).await,
         Verb::Switch(arguments) => Box::pin(switch::run(arguments, output)).await,
         Verb::Connect(arguments) => Box::pin(connect::run(arguments, output)).await,

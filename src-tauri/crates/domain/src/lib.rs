@@ -6,6 +6,7 @@
 pub mod anatomy;
 pub mod backoff;
 pub mod bench;
+pub mod client_key;
 pub mod connect;
 pub mod container;
 pub mod discovery;

@@ -65,6 +65,8 @@ pub struct GatewaySettings {
     pub metrics: bool,
     /// A second port, where it answers in Ollama's own words as well, for programs that only know those; 0: none.
     pub ollama_port: u16,
+    /// Programs of this machine need a key too, as all others do.
+    pub require_key: bool,
 }
 
 impl Default for GatewaySettings {
@@ -80,6 +82,7 @@ impl Default for GatewaySettings {
             aliases: BTreeMap::new(),
             metrics: false,
             ollama_port: 0,
+            require_key: false,
         }
     }
 }

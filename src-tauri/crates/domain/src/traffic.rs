@@ -24,6 +24,9 @@ pub const LONGEST_WORD: usize = 80;
 /// Fields of a request that are named at most.
 pub const MOST_FIELDS: usize = 32;
 
+/// What requests are counted under when nobody can tell who asked.
+pub const UNKNOWN: &str = "unknown";
+
 /// In which API's words a client asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
 #[serde(rename_all = "snake_case")]
@@ -106,7 +109,7 @@ pub struct Client {
 impl Client {
     /// What it is counted under: its key's name, else its program's, else "unknown".
     pub fn name(&self) -> &str {
-        self.key.as_deref().or(self.program.as_deref()).unwrap_or("unknown")
+        self.key.as_deref().or(self.program.as_deref()).unwrap_or(UNKNOWN)
     }
 }
 

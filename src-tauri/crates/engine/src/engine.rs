@@ -27,6 +27,7 @@ use crate::{
         answers::Answers,
         bencher::{self, BencherHandle},
         bookkeeper::{self, Bookkeeper},
+        client_keys::ClientKeys,
         containers::{ContainerWatch, Intervals},
         fetcher::Fetcher,
         forgetting,
@@ -109,6 +110,8 @@ pub(crate) struct Inner {
     pub recording: Recording,
     /// What scrapers read at the one address.
     pub metrics: MetricsPage,
+    /// Who may ask at the one address.
+    pub client_keys: ClientKeys,
 }
 
 /// A running engine. Dropping it without `shutdown` leaves its servers to the next start.
@@ -266,7 +269,9 @@ impl Engine {
             update_check::start(here, latest.clone())
         });
         let recording = Recording::start(hub.clone(), store.clone()).await;
-        let metrics = requests::metrics_page(hub.clone(), recording.recorder.clone());
+        let client_keys = ClientKeys::start(&hub, store.clone(), settings.gateway.require_key).await;
+        let metrics =
+            requests::metrics_page(hub.clone(), recording.recorder.clone(), client_keys.ring().clone());
         requests::follow_metrics(&metrics, &settings, &paths, &hub);
         let inner = Arc::new(Inner {
             answers: Answers::new(hub.clone(), supervisors.clone(), residency.clone(), leases.clone()),
@@ -293,6 +298,7 @@ impl Engine {
             trend_cache: trends::TrendCache::default(),
             recording,
             metrics,
+            client_keys,
         });
         let doors = Doors::open(&settings, inner.clone(), lock, started_at).await;
         if !damaged {
@@ -358,7 +364,7 @@ impl Engine {
             self.inner.bookkeeper.shutdown().await;
             (lock, _, _) = tokio::join!(self.doors.close(), servers, self.inner.sampler.shutdown());
             // Once no request can end any more.
-            self.inner.recording.shutdown().await;
+            tokio::join!(self.inner.recording.shutdown(), self.inner.client_keys.shutdown());
             if let Some(store) = &self.inner.store {
                 store.close().await;
             }

@@ -14,11 +14,16 @@ use prometheus_client::{
 };
 use std::{fmt, sync::Arc};
 
-/// The text of this moment. `switches`: how many have ended: committed, put back, cancelled.
-pub fn text(snapshot: Arc<Snapshot>, recorder: Recorder, switches: [u64; 3]) -> Result<String, fmt::Error> {
+/// The text of this moment. `switches`: how many have ended: committed, put back, cancelled. `wrong_keys`: how many were shown.
+pub fn text(
+    snapshot: Arc<Snapshot>,
+    recorder: Recorder,
+    switches: [u64; 3],
+    wrong_keys: u64,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
     registry.register_collector(Box::new(Shown(snapshot)));
-    registry.register_collector(Box::new(Counted { recorder, switches }));
+    registry.register_collector(Box::new(Counted { recorder, switches, wrong_keys }));
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -29,6 +34,7 @@ pub fn text(snapshot: Arc<Snapshot>, recorder: Recorder, switches: [u64; 3]) -> 
 struct Counted {
     recorder: Recorder,
     switches: [u64; 3],
+    wrong_keys: u64,
 }
 
 impl Collector for Counted {
@@ -38,6 +44,9 @@ impl Collector for Counted {
             .map(|(outcome, count)| (vec![("outcome", outcome.to_owned())], ConstCounter::new(count)));
         let help = "Switches of the active model that have ended";
         pilothouse_records::family(&mut encoder, "switches", help, MetricType::Counter, lines)?;
+        let wrong = [(vec![], ConstCounter::new(self.wrong_keys))];
+        let help = "Keys that client programs have shown and that are none";
+        pilothouse_records::family(&mut encoder, "wrong_client_keys", help, MetricType::Counter, wrong)?;
         self.recorder.encode(&mut encoder)
     }
 }
@@ -132,7 +141,7 @@ mod tests {
         snapshot.active = Some(Active { server: "ollama".into(), model: model.clone(), instance: model });
         let (recorder, _ended) = Recorder::new(0);
         recorder.begin(RequestRecord { model: Some("m".into()), ..RequestRecord::default() }).end(|_| {});
-        let shown = text(Arc::new(snapshot), recorder, [3, 0, 1]).unwrap();
+        let shown = text(Arc::new(snapshot), recorder, [3, 0, 1], 5).unwrap();
         assert!(shown.contains("# TYPE pilothouse_active_model_info gauge\n"), "{shown}");
         let line =
             r#"pilothouse_active_model_info{server="ollama",model="a \"quoted\" \\ name\nof two lines"} 1.0"#;
@@ -143,6 +152,7 @@ mod tests {
             r#"pilothouse_requests_total{server="",model="m",outcome="done"} 1"#,
             r#"pilothouse_requests_in_flight{state="waiting"} 0"#,
             "pilothouse_records_lost_total 0",
+            "pilothouse_wrong_client_keys_total 5",
         ] {
             assert!(shown.lines().any(|one| one == line), "{line}\n{shown}");
         }

@@ -164,9 +164,16 @@ async fn gateway(upstream: u16) -> Result<Gateway, Error> {
     let leases = Leases::default();
     let active = ActiveRoute::Open(target.clone());
     leases.set_routes(Arc::new(Routes { active, loaded: vec![target], ..Routes::default() }));
-    Gateway::start(0, &Default::default(), leases, pilothouse_records::Recorder::new(0).0, None)
-        .await
-        .map_err(Error::other)
+    Gateway::start(
+        0,
+        &Default::default(),
+        leases,
+        pilothouse_records::Recorder::new(0).0,
+        None,
+        Default::default(),
+    )
+    .await
+    .map_err(Error::other)
 }
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]

@@ -1,10 +1,12 @@
 //! How many tokens a prompt in Anthropic's words has: by the server that would answer it, where it can count, else an estimate that is
 //! said to be one.
 
-use super::{Shared, pieces::Pieces, refusal::Refusal, told, translated, unpack, upstream::Onward};
+use super::{
+    Shared, keys::Held, pieces::Pieces, refusal::Refusal, told, translated, unpack, upstream::Onward,
+};
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, HeaderName, HeaderValue, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
@@ -25,6 +27,7 @@ const ANSWER_LIMIT: usize = 64 << 10;
 
 pub(super) async fn count(
     State(shared): State<Shared>,
+    key: Option<Extension<Held>>,
     uri: Uri,
     headers: HeaderMap,
     body: Body,
@@ -32,6 +35,10 @@ pub(super) async fn count(
     let onward = Onward::new(&uri, &headers)?.translated();
     let body = unpack::read(&headers, body, &shared.bodies).await?;
     let count = messages::count(&body, translated::MASKS_BILLING)?;
+    if let Some(Extension(key)) = key {
+        let asked = Asked::new(count.model());
+        key.admit_model(count.model(), shared.leases.model_of(&asked).as_ref())?;
+    }
     let mut said = HeaderMap::new();
     said.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     told::asked(&mut said, count.model(), None);

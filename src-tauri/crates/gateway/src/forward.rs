@@ -8,6 +8,7 @@ use super::{
     events::Events,
     headers,
     heard::Heard,
+    keys::Held,
     path::{self, Dialect},
     pieces::Pieces,
     record::Record,
@@ -20,15 +21,15 @@ use super::{
     voice::Voice,
 };
 use axum::{
-    Extension,
     body::Body,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH},
     response::Response,
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
 use pilothouse_dialects::{Question, chat::Speaks};
+use pilothouse_domain::model::ModelRef;
 use pilothouse_leases::{Asked, Lease, Refused, Target};
 use pilothouse_records::Asker;
 use std::{
@@ -110,9 +111,20 @@ impl From<Unbegun> for Sent {
     }
 }
 
+/// Who asks, and with how much.
+pub(super) struct By {
+    /// The key that was shown.
+    pub key: Option<Held>,
+    pub record: Record,
+    /// Of the body.
+    pub bytes: usize,
+}
+
 /// A request that can be sent, as often as it takes.
 pub(super) struct Asking {
     pub shared: Shared,
+    /// The one that it shows.
+    key: Option<Held>,
     onward: Onward,
     wording: Wording,
     asked: Asked,
@@ -132,6 +144,7 @@ struct Course {
 pub(super) async fn forward(
     State(shared): State<Shared>,
     asker: Option<Extension<Asker>>,
+    key: Option<Extension<Held>>,
     method: Method,
     uri: Uri,
     headers: HeaderMap,
@@ -145,8 +158,9 @@ pub(super) async fn forward(
     }
     let onward = Onward::new(&uri, &headers)?;
     let asker = asker.map(|Extension(asker)| asker).unwrap_or_default();
-    let record = Record::begin(&shared.recorder, onward.api_path(), asker);
-    let answer = match read(shared, onward, &headers, body, record.clone()).await {
+    let key = key.map(|Extension(key)| key);
+    let record = Record::begin(&shared.recorder, onward.api_path(), key.as_ref(), asker);
+    let answer = match read(shared, key, onward, &headers, body, record.clone()).await {
         Ok(asking) => asking.answer().await,
         Err(refusal) => Err(refusal),
     };
@@ -156,15 +170,17 @@ pub(super) async fn forward(
     answer
 }
 
-/// What is asked, once its body is here.
+/// What is asked, once its body is here. Its key's limits count from then on, so that a slow upload takes nobody's place.
 async fn read(
     shared: Shared,
+    key: Option<Held>,
     onward: Onward,
     headers: &HeaderMap,
     body: Body,
     record: Record,
 ) -> Result<Asking, Refusal> {
     let body = unpack::read(headers, body, &shared.bodies).await?;
+    let bytes = body.len();
     let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept)? {
         Some(question) => {
             let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
@@ -176,41 +192,46 @@ async fn read(
         None => (onward, Wording::Own { named: splice::find(headers, &body)?, body }),
     };
     let asked = Asked::new(wording.model());
-    Ok(Asking::new(shared, onward, wording, asked, record))
+    Asking::new(shared, By { key, record, bytes }, onward, wording, asked)
 }
 
 impl Asking {
-    fn new(shared: Shared, onward: Onward, wording: Wording, asked: Asked, record: Record) -> Self {
+    fn new(shared: Shared, by: By, onward: Onward, wording: Wording, asked: Asked) -> Result<Self, Refusal> {
+        let By { key, record, bytes } = by;
         record.asks(wording.model(), wording.streams());
-        Self { shared, onward, wording, asked, since: Instant::now(), sent: Arc::default(), record }
+        if let Some(key) = &key {
+            key.admit_model(wording.model(), shared.leases.model_of(&asked).as_ref())?;
+            record.counts(key.enter(bytes)?);
+        }
+        Ok(Self { shared, key, onward, wording, asked, since: Instant::now(), sent: Arc::default(), record })
     }
 
     /// A question of a dialect that has paths of its own. `governed`: what it says that is not for clients to say, by name.
     pub fn question(
         shared: Shared,
+        by: By,
         headers: &HeaderMap,
         question: Arc<dyn Question>,
         governed: Option<String>,
         asked: Asked,
-        record: Record,
-    ) -> Self {
+    ) -> Result<Self, Refusal> {
         let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
         let onward = Onward::chat(headers).translated();
         let wording = Wording::Chat { question, teller, late_system: AtomicBool::new(true), governed };
-        Self::new(shared, onward, wording, asked, record)
+        Self::new(shared, by, onward, wording, asked)
     }
 
     /// Embeddings, in OpenAI's words.
     pub fn embeddings(
         shared: Shared,
+        by: By,
         headers: &HeaderMap,
         body: Bytes,
         asked: Asked,
-        record: Record,
     ) -> Result<Self, Refusal> {
         let onward = Onward::embeddings(headers);
         let named = splice::find(onward.headers(), &body)?;
-        Ok(Self::new(shared, onward, Wording::Own { body, named }, asked, record))
+        Self::new(shared, by, onward, Wording::Own { body, named }, asked)
     }
 
     pub async fn answer(self) -> Result<Response, Refusal> {
@@ -289,6 +310,12 @@ impl Asking {
 async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     let Asking { shared, onward, wording, .. } = asking;
     let target = lease.target().clone();
+    // What it asked for may mean another model since it began to wait.
+    let model = ModelRef::new(target.server.clone(), target.model.clone());
+    if let Some(Err(refusal)) = asking.key.as_ref().map(|key| key.admit_model(wording.model(), Some(&model)))
+    {
+        return Sent::Refused(refusal);
+    }
     // How long an instance stays that Pilothouse keeps is not for its clients to say.
     let governed = match wording {
         Wording::Own { named, .. } => named.governed().filter(|_| shared.leases.routes().keeps(&target)),

@@ -62,6 +62,24 @@ fn tells_the_way(name: &str) -> bool {
     NAMES.contains(&name) || STARTS.iter().any(|start| name.starts_with(start))
 }
 
+/// The header by which a program that has passed a request on says so (a reverse proxy, `tailscale serve`).
+pub fn passed_on_by(headers: &HeaderMap) -> Option<&HeaderName> {
+    const NAMES: [&str; 7] = [
+        "forwarded",
+        "via",
+        "x-real-ip",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "true-client-ip",
+        "cf-connecting-ip",
+    ];
+    let says_so = |name: &&HeaderName| {
+        let name = name.as_str();
+        NAMES.contains(&name) || name.starts_with("x-forwarded") || name.starts_with("tailscale-")
+    };
+    headers.keys().find(says_so)
+}
+
 /// What a server says of the origin that a browser thinks it talks to: that is us.
 fn speaks_for_the_origin(name: &str) -> bool {
     const NAMES: [&str; 8] = [

@@ -16,6 +16,7 @@ mod forward;
 mod headers;
 mod heard;
 mod here;
+mod keys;
 mod listing;
 #[cfg(test)]
 mod names_tests;
@@ -43,6 +44,8 @@ mod upstream;
 mod voice;
 #[cfg(test)]
 mod waiting_tests;
+
+pub use keys::{KeyRing, KeyUse, WrongKeys, hash_of};
 
 use crate::door::{ConnectionLimits, Guard, Listener};
 use axum::{
@@ -74,6 +77,8 @@ struct Shared {
     kept: translated::Kept,
     recorder: Recorder,
     metrics: Option<MetricsPage>,
+    /// Who may ask.
+    keys: KeyRing,
 }
 
 impl FromRef<Shared> for translated::Kept {
@@ -108,6 +113,7 @@ impl Gateway {
         leases: Leases,
         recorder: Recorder,
         metrics: Option<MetricsPage>,
+        keys: KeyRing,
     ) -> Result<Self, ApiError> {
         let shared = Shared {
             leases,
@@ -116,6 +122,7 @@ impl Gateway {
             kept: Default::default(),
             recorder,
             metrics,
+            keys,
         };
         let bound = Listener::bind(port, "gateway.port").await?.asking_who();
         let guard = Guard::with_hosts(&admits.hosts, "gateway.hosts").with_origins(&admits.origins);
@@ -165,10 +172,12 @@ fn router(shared: Shared, guard: Guard, more: Router<Shared>) -> Router {
             .route(&format!("{root}/responses/{{id}}"), get(translated::kept).delete(translated::forget))
             .route(&format!("{root}/responses/{{id}}/input_items"), get(translated::input_items));
     }
+    let keys = shared.keys.clone();
     router
         .route("/metrics", get(metrics))
         .method_not_allowed_fallback(refusal::no_such_method)
         .fallback(forward::forward)
+        .layer(middleware::from_fn_with_state(keys, keys::want_key))
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
         .layer(middleware::from_fn(refusal::in_the_clients_words))
         .with_state(shared)

@@ -1,15 +1,15 @@
 //! `GET /v1/models`: what can be asked for here.
 
-use super::{Shared, path, refusal::Refusal};
+use super::{Shared, keys::Held, path, refusal::Refusal};
 use axum::{
     Json,
-    extract::State,
+    extract::{Extension, State},
     http::{HeaderMap, StatusCode, Uri, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
 use pilothouse_dialects::messages::{self, Model};
 use pilothouse_domain::{model::ModelRef, scene::ACTIVE};
-use pilothouse_leases::{ActiveRoute, Routes, known_by};
+use pilothouse_leases::{ActiveRoute, Asked, Leases, Routes, known_by};
 use serde_json::{Value, json};
 
 /// The name of a model here: its own, with the server in front where two servers have the same, or where it means something else.
@@ -96,6 +96,18 @@ fn described(routes: &Routes) -> Vec<Value> {
     entries
 }
 
+/// Those that a key may use; all where none is shown.
+fn entries_for(key: Option<&Extension<Held>>, leases: &Leases, routes: &Routes) -> Vec<Value> {
+    let mut entries = described(routes);
+    if let Some(Extension(key)) = key {
+        entries.retain(|entry| {
+            let id = entry["id"].as_str();
+            key.may_use(id, leases.model_of(&Asked::new(id)).as_ref())
+        });
+    }
+    entries
+}
+
 /// The names that can be asked for, each with the model that it means now. `None`: none at the moment.
 pub(super) fn names(routes: &Routes) -> Vec<(String, Option<ModelRef>)> {
     let by_id = |id: &str| known_by(&routes.known, id).cloned();
@@ -141,8 +153,12 @@ fn document(said: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json")], said).into_response()
 }
 
-pub(super) async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Response {
-    let entries = described(&shared.leases.routes());
+pub(super) async fn list(
+    State(shared): State<Shared>,
+    key: Option<Extension<Held>>,
+    headers: HeaderMap,
+) -> Response {
+    let entries = entries_for(key.as_ref(), &shared.leases, &shared.leases.routes());
     if in_anthropics_words(&headers) {
         let models: Vec<Model> = entries.iter().map(model_of).collect();
         return document(messages::models_document(&models));
@@ -152,13 +168,16 @@ pub(super) async fn list(State(shared): State<Shared>, headers: HeaderMap) -> Re
 
 pub(super) async fn one(
     State(shared): State<Shared>,
+    key: Option<Extension<Held>>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let raw = path::below(uri.path()).strip_prefix("models/").unwrap_or_default();
     let routes = shared.leases.routes();
     let hit = path::model_id(raw).and_then(|id| {
-        let entry = |id: &str| described(&routes).into_iter().find(|entry| entry["id"] == id);
+        let entry = |id: &str| {
+            entries_for(key.as_ref(), &shared.leases, &routes).into_iter().find(|entry| entry["id"] == id)
+        };
         entry(&id).or_else(|| entry(&public_name(known_by(&routes.known, &id)?, &routes)))
     });
     let Some(entry) = hit else {

@@ -4,7 +4,8 @@
 
 use super::{
     Shared,
-    forward::Asking,
+    forward::{Asking, By},
+    keys::Held,
     listing,
     record::Record,
     refusal::{self, Refusal},
@@ -39,14 +40,8 @@ pub(super) fn routes() -> Router<Shared> {
     Router::new()
         .route("/", get(|| async { ollama::RUNNING }))
         .route("/api/version", get(|| async { document(ollama::version()) }))
-        .route(
-            "/api/tags",
-            get(|State(shared): State<Shared>| async move { document(ollama::tags(&cards(&shared))) }),
-        )
-        .route(
-            "/api/ps",
-            get(|State(shared): State<Shared>| async move { document(ollama::ps(&cards(&shared))) }),
-        )
+        .route("/api/tags", get(tags))
+        .route("/api/ps", get(ps))
         .route("/api/show", post(show))
         .route("/api/chat", post(chat))
         .route("/api/generate", post(generate))
@@ -59,10 +54,22 @@ fn document(said: Vec<u8>) -> Response {
     ([(CONTENT_TYPE, "application/json; charset=utf-8")], said).into_response()
 }
 
-/// All names that can be asked for, with what is known of the models behind them.
-fn cards(shared: &Shared) -> Vec<ModelCard> {
+/// All names that can be asked for, of those that the key may use, with what is known of the models behind them.
+fn cards(shared: &Shared, key: Option<&Extension<Held>>) -> Vec<ModelCard> {
     let routes = shared.leases.routes();
-    listing::names(&routes).into_iter().map(|(name, model)| card(name, model.as_ref(), &routes)).collect()
+    let may = |(name, model): &(String, Option<ModelRef>)| {
+        key.is_none_or(|Extension(key)| key.may_use(Some(name.as_str()), model.as_ref()))
+    };
+    let names = listing::names(&routes).into_iter().filter(may);
+    names.map(|(name, model)| card(name, model.as_ref(), &routes)).collect()
+}
+
+async fn tags(State(shared): State<Shared>, key: Option<Extension<Held>>) -> Response {
+    document(ollama::tags(&cards(&shared, key.as_ref())))
+}
+
+async fn ps(State(shared): State<Shared>, key: Option<Extension<Held>>) -> Response {
+    document(ollama::ps(&cards(&shared, key.as_ref())))
 }
 
 fn card(name: String, model: Option<&ModelRef>, routes: &Routes) -> ModelCard {
@@ -100,9 +107,14 @@ fn meant(shared: &Shared, asked: Option<&str>) -> Asked {
     }))
 }
 
-async fn show(State(shared): State<Shared>, headers: HeaderMap, body: Body) -> Result<Response, Refusal> {
+async fn show(
+    State(shared): State<Shared>,
+    key: Option<Extension<Held>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Refusal> {
     let asked = ollama::read_show(&unpack::read(&headers, body, &shared.bodies).await?)?;
-    let cards = cards(&shared);
+    let cards = cards(&shared, key.as_ref());
     let name = names::find(&asked.model, cards.iter().map(|card| card.name.as_str()));
     let card = cards.iter().find(|card| Some(card.name.as_str()) == name);
     let card = card
@@ -113,37 +125,53 @@ async fn show(State(shared): State<Shared>, headers: HeaderMap, body: Body) -> R
 async fn chat(
     State(shared): State<Shared>,
     asker: Option<Extension<Asker>>,
+    key: Option<Extension<Held>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, |record| answer(&shared, &headers, body, record, ollama::read_chat)).await
+    recorded(&shared, asker, key, |key, record| {
+        answer(&shared, &headers, body, (key, record), ollama::read_chat)
+    })
+    .await
 }
 
 async fn generate(
     State(shared): State<Shared>,
     asker: Option<Extension<Asker>>,
+    key: Option<Extension<Held>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, |record| answer(&shared, &headers, body, record, ollama::read_generate)).await
+    recorded(&shared, asker, key, |key, record| {
+        answer(&shared, &headers, body, (key, record), ollama::read_generate)
+    })
+    .await
 }
 
 async fn embed(
     State(shared): State<Shared>,
     asker: Option<Extension<Asker>>,
+    key: Option<Extension<Held>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, |record| vectors(&shared, &headers, body, record, ollama::read_embed)).await
+    recorded(&shared, asker, key, |key, record| {
+        vectors(&shared, &headers, body, (key, record), ollama::read_embed)
+    })
+    .await
 }
 
 async fn embeddings(
     State(shared): State<Shared>,
     asker: Option<Extension<Asker>>,
+    key: Option<Extension<Held>>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, |record| vectors(&shared, &headers, body, record, ollama::read_embeddings)).await
+    recorded(&shared, asker, key, |key, record| {
+        vectors(&shared, &headers, body, (key, record), ollama::read_embeddings)
+    })
+    .await
 }
 
 /// What Ollama has and this address has not.
@@ -159,11 +187,13 @@ async fn beyond(method: Method, request: Request) -> Refusal {
 async fn recorded<F: Future<Output = Result<Response, Refusal>>>(
     shared: &Shared,
     asker: Option<Extension<Asker>>,
-    work: impl FnOnce(Record) -> F,
+    key: Option<Extension<Held>>,
+    work: impl FnOnce(Option<Held>, Record) -> F,
 ) -> Result<Response, Refusal> {
     let asker = asker.map(|Extension(asker)| asker).unwrap_or_default();
-    let record = Record::in_dialect(&shared.recorder, Dialect::Ollama, asker);
-    let answer = work(record.clone()).await;
+    let key = key.map(|Extension(key)| key);
+    let record = Record::in_dialect(&shared.recorder, Dialect::Ollama, key.as_ref(), asker);
+    let answer = work(key, record.clone()).await;
     if let Err(refusal) = &answer {
         record.failed(refusal);
     }
@@ -176,13 +206,17 @@ async fn answer(
     shared: &Shared,
     headers: &HeaderMap,
     body: Body,
-    record: Record,
+    (key, record): (Option<Held>, Record),
     read: Read<ollama::Asked>,
 ) -> Result<Response, Refusal> {
-    let question = read(&unpack::read(headers, body, &shared.bodies).await?)?;
+    let body = unpack::read(headers, body, &shared.bodies).await?;
+    let question = read(&body)?;
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
         record.asks(question.model(), false);
+        if let Some(key) = &key {
+            key.admit_model(question.model(), shared.leases.model_of(&asked).as_ref())?;
+        }
         if question.is_load() {
             present(shared, asked, &record, question.governed()).await?;
         }
@@ -190,21 +224,26 @@ async fn answer(
         return Ok(document(question.nothing_document(&translated::telling())));
     }
     let governed = named(question.governed());
-    Asking::question(shared.clone(), headers, Arc::new(question), governed, asked, record).answer().await
+    let by = By { key, record, bytes: body.len() };
+    Asking::question(shared.clone(), by, headers, Arc::new(question), governed, asked)?.answer().await
 }
 
 async fn vectors(
     shared: &Shared,
     headers: &HeaderMap,
     body: Body,
-    record: Record,
+    (key, record): (Option<Held>, Record),
     read: Read<ollama::EmbedAsked>,
 ) -> Result<Response, Refusal> {
     let since = Instant::now();
-    let question = read(&unpack::read(headers, body, &shared.bodies).await?)?;
+    let body = unpack::read(headers, body, &shared.bodies).await?;
+    let question = read(&body)?;
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
         record.asks(question.model(), false);
+        if let Some(key) = &key {
+            key.admit_model(question.model(), shared.leases.model_of(&asked).as_ref())?;
+        }
         if question.is_load() {
             present(shared, asked, &record, question.governed()).await?;
         }
@@ -212,8 +251,9 @@ async fn vectors(
         return Ok(document(question.nothing_document()));
     }
     // Vectors are cut here where they are wanted shorter, so that it does not matter who makes them.
+    let by = By { key, record, bytes: body.len() };
     let body = question.body(question.model().unwrap_or_default(), Speaks::of(ServerKind::Ollama));
-    let asking = Asking::embeddings(shared.clone(), headers, body.into(), asked, record)?;
+    let asking = Asking::embeddings(shared.clone(), by, headers, body.into(), asked)?;
     let (mut head, body) = asking.answer().await?.into_parts();
     let said = to_bytes(body, EMBEDDINGS_LIMIT).await.unwrap_or_default();
     head.headers.remove(CONTENT_LENGTH);

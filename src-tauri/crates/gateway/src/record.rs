@@ -1,12 +1,16 @@
 //! What is noted of each request while it goes its way. Nothing here waits, and nothing is kept of what was asked or answered.
 
-use super::{path::ApiPath, refusal::Refusal};
+use super::{
+    keys::{Held, UnderWay},
+    path::ApiPath,
+    refusal::Refusal,
+};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use pilothouse_dialects::chat::{Chunk, Finish, Usage};
 use pilothouse_domain::{
     Timestamp,
     scene::alias_of,
-    traffic::{Dialect, RequestRecord, RequestState, Tokens, Why},
+    traffic::{Client, Dialect, RequestRecord, RequestState, Tokens, Why},
 };
 use pilothouse_leases::{Lease, Leases, Waits};
 use pilothouse_records::{Asker, OpenRecord, Recorder};
@@ -19,7 +23,8 @@ const RECORD: HeaderName = HeaderName::from_static("x-pilothouse-record");
 pub(super) struct Record(Arc<OpenRecord>);
 
 impl Record {
-    pub fn begin(recorder: &Recorder, path: &ApiPath, asker: Asker) -> Self {
+    /// `key`: the one that it shows. `asker`: the program, which may be known later.
+    pub fn begin(recorder: &Recorder, path: &ApiPath, key: Option<&Held>, asker: Asker) -> Self {
         let dialect = match path.text().as_str() {
             "chat/completions" => Dialect::Chat,
             "completions" => Dialect::Completions,
@@ -28,11 +33,12 @@ impl Record {
             "messages" => Dialect::Messages,
             _ => Dialect::Other,
         };
-        Self::in_dialect(recorder, dialect, asker)
+        Self::in_dialect(recorder, dialect, key, asker)
     }
 
-    pub fn in_dialect(recorder: &Recorder, dialect: Dialect, asker: Asker) -> Self {
-        let record = RequestRecord { at: Timestamp::now(), dialect, ..RequestRecord::default() };
+    pub fn in_dialect(recorder: &Recorder, dialect: Dialect, key: Option<&Held>, asker: Asker) -> Self {
+        let client = Client { key: key.map(|key| key.name().to_owned()), ..Client::default() };
+        let record = RequestRecord { at: Timestamp::now(), dialect, client, ..RequestRecord::default() };
         Self(Arc::new(recorder.begin_by(record, asker)))
     }
 
@@ -42,6 +48,11 @@ impl Record {
             record.asked = name.map(str::to_owned);
             record.streamed = streams;
         });
+    }
+
+    /// It counts among the requests of its key until it has ended, and what it took is counted then.
+    pub fn counts(&self, under_way: UnderWay) {
+        self.0.when_ended(|record| under_way.end(record));
     }
 
     /// It is not its turn at once.

@@ -77,7 +77,11 @@ impl Refusal {
 
     /// The document that says it in OpenAI's words.
     pub fn document(&self) -> Value {
-        let kind = if self.status.is_server_error() { "server_error" } else { "invalid_request_error" };
+        let kind = match self.status {
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        };
         let error = json!({ "message": self.message, "type": kind, "param": self.param, "code": self.code });
         json!({ "error": error })
     }
@@ -105,6 +109,8 @@ impl Refusal {
         }
         if self.lasting {
             response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        } else if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("true"));
         }
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

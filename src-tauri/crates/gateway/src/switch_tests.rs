@@ -1,7 +1,7 @@
 //! What clients hear while models change behind the gateway, against fake servers that answer as they are told.
 
 use super::{Shared, body, router};
-use crate::door::Guard;
+use crate::door::{Caller, Guard};
 use axum::{
     Router,
     body::Body,
@@ -97,15 +97,11 @@ impl Scene {
             kept: Default::default(),
             recorder: pilothouse_records::Recorder::new(0).0,
             metrics: None,
+            keys: Default::default(),
         };
-        Self {
-            leases,
-            gateway: router(
-                shared,
-                Guard::with_hosts(&[], "gateway.hosts").with_origins(&[PAGE.to_owned()]),
-                more,
-            ),
-        }
+        let guard = Guard::with_hosts(&[], "gateway.hosts").with_origins(&[PAGE.to_owned()]);
+        let here = Caller::of("127.0.0.1:1".parse().unwrap(), None);
+        Self { leases, gateway: router(shared, guard, more).layer(axum::Extension(here)) }
     }
 
     pub fn activate(&self, target: &Target) {

@@ -8,7 +8,7 @@ use super::{
     router,
     unpack::tests::packed,
 };
-use crate::door::Guard;
+use crate::door::{Caller, Guard};
 use axum::{
     Json, Router,
     body::{Body, Bytes},
@@ -27,6 +27,8 @@ use std::sync::Arc;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tower::ServiceExt;
 
+const HERE: std::net::SocketAddr =
+    std::net::SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 1);
 const KEY: &str = "the-stored-key";
 const MODEL: &str = "hf.co/someone/model:Q4";
 
@@ -97,8 +99,10 @@ impl Before {
             kept: Default::default(),
             recorder: recorder.clone(),
             metrics: None,
+            keys: Default::default(),
         };
-        let gateway = router(shared, Guard::new(), Router::new());
+        let router = router(shared, Guard::new(), Router::new());
+        let gateway = router.layer(axum::Extension(Caller::of(HERE, None)));
         Self { gateway, recorder, serving }
     }
 

@@ -105,6 +105,15 @@ impl Leases {
         role_of(&self.lock().routes, asked).map(str::to_owned)
     }
 
+    /// The model that would answer what is asked for, as far as that is known at this moment.
+    pub fn model_of(&self, asked: &Asked) -> Option<ModelRef> {
+        match choose(&self.lock().routes, asked).choice {
+            Choice::Use(target) => Some(ModelRef::new(target.server, target.model)),
+            Choice::Wish(model) => Some(model),
+            Choice::Wait | Choice::Refuse(_) => None,
+        }
+    }
+
     fn enqueue(
         &self,
         asked: Asked,

@@ -3,7 +3,7 @@ use pilothouse_domain::traffic::{RequestRecord, RequestState};
 use std::{
     fmt,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     time::Instant,
@@ -18,7 +18,11 @@ pub struct OpenRecord {
     begun: Instant,
     first_token: OnceLock<Instant>,
     ended: AtomicBool,
+    when_ended: Mutex<Option<WhenEnded>>,
 }
+
+/// Hears how it ended.
+type WhenEnded = Box<dyn FnOnce(&RequestRecord) + Send>;
 
 impl fmt::Debug for OpenRecord {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -29,7 +33,7 @@ impl fmt::Debug for OpenRecord {
 impl OpenRecord {
     pub(crate) fn new(recorder: Recorder, id: u64, live: Arc<Live>) -> Self {
         let (first_token, ended) = (OnceLock::new(), AtomicBool::new(false));
-        Self { recorder, id, live, begun: Instant::now(), first_token, ended }
+        Self { recorder, id, live, begun: Instant::now(), first_token, ended, when_ended: Mutex::default() }
     }
 
     /// The number by which it is found later.
@@ -77,6 +81,15 @@ impl OpenRecord {
         self.live.told.fetch_add(more, Relaxed);
     }
 
+    /// Who hears how it ended, once, in the moment of its end; whoever is named later takes the place. When it has ended already,
+    /// nobody does, and what is given is dropped.
+    pub fn when_ended(&self, hears: impl FnOnce(&RequestRecord) + Send + 'static) {
+        let mut when_ended = self.when_ended.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.ended.load(Relaxed) {
+            *when_ended = Some(Box::new(hears));
+        }
+    }
+
     /// Ends it; later calls change nothing. What `change` leaves under way is done; what nobody counted is what the events told, as
     /// an estimate.
     pub fn end(&self, change: impl FnOnce(&mut RequestRecord)) {
@@ -102,6 +115,10 @@ impl OpenRecord {
         }
         let ttft_ms = self.since_begin_ms(self.first_token.get());
         record.close(ttft_ms, self.begun.elapsed().as_secs_f64() * 1000.0);
+        let hears = self.when_ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(hears) = hears {
+            hears(&record);
+        }
         let inner = &self.recorder.0;
         let told = if told > 0 { told } else { record.tokens.output.unwrap_or_default() };
         // Before it leaves the table, where its own count is: the sum of both may be a moment too high, never too low.

@@ -11,8 +11,10 @@ const REDACTED: &str = "[redacted]";
 const SHORTEST_SECRET: usize = 6;
 /// Words after which a value stands. Compared without regard to case.
 const BEFORE_A_VALUE: &[&str] = &["bearer ", "token=", "api_key=", "api-key=", "apikey=", "password="];
-/// Shortest rest of an `sk-…` key that is taken for one.
-const SHORTEST_SK: usize = 8;
+/// What keys begin with: those of most services, and those of client programs here.
+const OF_KEYS: &[&str] = &["sk-", "ph_"];
+/// Shortest rest of such a key that is taken for one.
+const SHORTEST_REST: usize = 8;
 
 /// Secrets of this process, longest first, so that one that contains another goes as a whole.
 static SECRETS: RwLock<Vec<Secret>> = RwLock::new(Vec::new());
@@ -29,7 +31,7 @@ pub fn register(secret: &Secret) {
     }
 }
 
-/// The line without registered secrets and without what looks like one (`Bearer …`, `sk-…`, `token=…`).
+/// The line without registered secrets and without what looks like one (`Bearer …`, `sk-…`, `ph_…`, `token=…`).
 pub fn redact(line: &str) -> Cow<'_, str> {
     let mut out = Cow::Borrowed(line);
     for secret in SECRETS.read().unwrap_or_else(PoisonError::into_inner).iter() {
@@ -48,7 +50,9 @@ fn redact_patterns(line: &str) -> Option<String> {
     // ASCII lowering keeps every byte offset.
     let lower = line.to_ascii_lowercase();
     // Nearly every line ends here; the walk below is much slower.
-    if !lower.contains("sk-") && !BEFORE_A_VALUE.iter().any(|word| lower.contains(word)) {
+    if !OF_KEYS.iter().any(|begin| lower.contains(begin))
+        && !BEFORE_A_VALUE.iter().any(|word| lower.contains(word))
+    {
         return None;
     }
     let mut out = String::new();
@@ -83,9 +87,9 @@ fn secret_at(line: &str, lower: &str, at: usize) -> Option<(usize, usize)> {
         return is_value.then_some((from, to));
     }
     let boundary = !line[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
-    if boundary && rest.starts_with("sk-") {
+    if boundary && OF_KEYS.iter().any(|begin| rest.starts_with(begin)) {
         let to = end_of(line, at + 3, |c| c.is_ascii_alphanumeric() || c == '-' || c == '_');
-        return (to - at - 3 >= SHORTEST_SK).then_some((at, to));
+        return (to - at - 3 >= SHORTEST_REST).then_some((at, to));
     }
     None
 }
@@ -105,6 +109,7 @@ mod tests {
             ("GET /?token=abc&x=1", "GET /?token=[redacted]&x=1"),
             ("token=Bearer Bearer abc.def", "token=Bearer Bearer [redacted]"),
             ("key sk-proj-0123456789 used", "key [redacted] used"),
+            ("x-api-key: ph_0123456789abcdef, and more", "x-api-key: [redacted], and more"),
             ("{\"h\":\"bearer xyz\"}", "{\"h\":\"bearer [redacted]\"}"),
             ("--API_KEY=k1 --port 1", "--API_KEY=[redacted] --port 1"),
         ] {
@@ -114,7 +119,15 @@ mod tests {
 
     #[test]
     fn ordinary_lines_are_not_touched_or_copied() {
-        for line in ["task-queue-of-tokens", "desk-0123456789", "sk-short", "größe: 5 token", "token= "] {
+        for line in [
+            "task-queue-of-tokens",
+            "graph_of_everything",
+            "ph_short",
+            "desk-0123456789",
+            "sk-short",
+            "größe: 5 token",
+            "token= ",
+        ] {
             assert!(matches!(redact(line), Cow::Borrowed(same) if same == line), "{line}");
         }
     }

@@ -4,12 +4,13 @@
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
 //! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
 //! update of their server · `notifier`: notices · `traffic`: how many answers are under way · `recorder`: requests, and what is kept of
-//! them.
+//! them · `client_keys`: the keys of client programs.
 
 pub mod answers;
 pub mod bencher;
 pub mod bookkeeper;
 mod bounds;
+pub(crate) mod client_keys;
 pub mod containers;
 pub mod fetcher;
 pub(crate) mod forgetting;

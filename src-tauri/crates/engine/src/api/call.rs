@@ -1,6 +1,7 @@
 use super::BenchCall;
 use pilothouse_domain::{
     bench::{RunState, series::SeriesMetric},
+    client_key::KeyScope,
     machine::Machine,
     notice::{NoticeKind, NoticeLevel},
     scene::RoleSettings,
@@ -123,6 +124,35 @@ pub enum Call {
     /// Forgets the key of a server and connects to it anew. Errors: not_found, unsupported, system.
     RemoveKey {
         server: ServerId,
+    },
+    /// The keys of client programs, and how each is used. Never a key itself. Errors: none.
+    ClientKeys,
+    /// Makes a key for a client program, in force at once, and answers with its secret, which nobody can ever read again.
+    /// Errors: invalid_call (with what is allowed, or because there are 256), busy (there is one of that name, in whatever case),
+    /// store_unavailable.
+    AddClientKey {
+        /// 1 to 60 characters: who asks, in lists and in `Traffic`.
+        name: String,
+        #[serde(default)]
+        #[ts(optional, as = "Option<KeyScope>")]
+        scope: KeyScope,
+        /// Names that it may ask by and models that may answer it; `*` stands for any characters. None: all.
+        #[serde(default)]
+        #[ts(optional, as = "Option<Vec<String>>")]
+        models: Vec<String>,
+        /// Requests under way at a time, 1 to 10,000; absent: as many as come.
+        #[serde(default)]
+        #[ts(optional)]
+        at_once: Option<u32>,
+        /// Tokens by the minute, of prompts and answers together, 1 to 10^9; absent: as many as come.
+        #[serde(default)]
+        #[ts(optional)]
+        tokens_per_minute: Option<u32>,
+    },
+    /// Takes a key back: from now on it opens nothing, for good. Answers under way go on. Errors: not_found, store_unavailable.
+    RevokeClientKey {
+        /// In whatever case.
+        name: String,
     },
     /// Makes a model active and waits for the outcome. A switch to the same model under way is joined, another one is taken
     /// over (cancelled and put back first); for the active model nothing is done, and the reason says so. Errors: not_found,

@@ -13,8 +13,8 @@ pub use call::{Call, ExportForm, ReportForm};
 pub use handler::CallHandler;
 pub use pilothouse_domain::error::{ApiError, ErrorCode};
 pub use reply::{
-    AnswerChunk, Check, CheckResult, Fetched, HistorySize, Kept, KeptKind, LogLine, LogMatch, LogSource,
-    Reply, TableSize,
+    AnswerChunk, Check, CheckResult, ClientKeyView, Fetched, HistorySize, Kept, KeptKind, LogLine, LogMatch,
+    LogSource, Reply, TableSize,
 };
 pub use settings::{SettingView, SettingsView};
 

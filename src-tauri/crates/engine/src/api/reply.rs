@@ -3,6 +3,7 @@ use crate::report::owner::OwnerTables;
 use pilothouse_domain::{
     Timestamp,
     bench::{Comparison, Run, RunDetail, trend::Trend},
+    client_key::ClientKey,
     connect::{AppView, Connection, FileChange, TestReport},
     discovery::Discovered,
     fit::{FitReport, Together},
@@ -12,7 +13,7 @@ use pilothouse_domain::{
     model_facts::ModelFacts,
     notice::Notice,
     scene::{RoleSettings, ScenePlan, SceneReport},
-    server::KeyPlace,
+    server::{KeyPlace, KeyText},
     settings::parallel::ParallelReport,
     snapshot::{ServerView, Snapshot},
     switch::{Active, PastSwitch, SwitchReport},
@@ -216,11 +217,40 @@ pub enum Reply {
     Settings {
         settings: SettingsView,
     },
+    ClientKeys {
+        /// In the order in which they were made.
+        keys: Vec<ClientKeyView>,
+        /// Programs of this machine need one too (`gateway.require_key`).
+        required: bool,
+        /// Wrong keys that were shown since the start.
+        wrong: u64,
+        /// When the last one was. `None`: there was none.
+        #[ts(type = "string | null")]
+        wrong_at: Option<Timestamp>,
+    },
+    ClientKeyMade {
+        key: ClientKey,
+        /// The key itself. Only here and only now: nobody keeps it.
+        secret: KeyText,
+    },
     /// Where a key is kept now.
     KeyKept {
         place: KeyPlace,
     },
     Done,
+}
+
+/// A key of a client program, and how it is used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct ClientKeyView {
+    #[serde(flatten)]
+    #[ts(flatten)]
+    pub key: ClientKey,
+    /// Requests with it that go on.
+    pub under_way: u32,
+    /// Requests that were refused because of its limits since the start.
+    pub limited: u64,
 }
 
 /// One line on the time axis of a server.

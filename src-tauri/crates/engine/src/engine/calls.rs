@@ -12,6 +12,7 @@ use crate::{
 use futures_util::future::join_all;
 use pilothouse_domain::{
     Timestamp,
+    client_key::ClientKey,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
     lifecycle::ServerState,
@@ -112,6 +113,20 @@ impl Inner {
                 removed?;
                 Ok(Reply::Done)
             }
+            Call::ClientKeys => Ok(self.client_keys.list().await),
+            Call::AddClientKey { name, scope, models, at_once, tokens_per_minute } => {
+                let key = ClientKey {
+                    name: name.trim().to_owned(),
+                    scope,
+                    models,
+                    at_once,
+                    tokens_per_minute,
+                    made_at: Timestamp::now(),
+                    last_used_at: None,
+                };
+                self.client_keys.add(key).await
+            }
+            Call::RevokeClientKey { name } => self.client_keys.revoke(&name).await,
             Call::Switch { model, server, dry_run, now } => {
                 let report = self.residency.switch(Wanted { model, server, dry_run, now }).await?;
                 Ok(Reply::Switch { report })

@@ -132,7 +132,8 @@ impl Open {
         if let (None, Some(port)) = (&self.gateway, self.gateway_port) {
             let (leases, recorder) = (self.inner.leases.clone(), self.inner.recording.recorder.clone());
             let metrics = Some(self.inner.metrics.clone());
-            match Gateway::start(port, &self.gateway_admits, leases, recorder, metrics).await {
+            let keys = self.inner.client_keys.ring().clone();
+            match Gateway::start(port, &self.gateway_admits, leases, recorder, metrics, keys).await {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }

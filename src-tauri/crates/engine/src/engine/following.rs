@@ -60,6 +60,7 @@ pub(super) fn follow_settings(
                     told.memory.send_replace(settings.memory);
                     told.named.send_replace(settings.clone());
                     follow_metrics(&inner.metrics, &settings, &inner.paths, &inner.hub);
+                    inner.client_keys.ring().set_required(settings.gateway.require_key);
                     inner.leases.set_limits(limits(&settings));
                     inner.sampler.set_pace(Pace::from(&settings));
                     inner.containers.set_wanted(settings.gauges.docker);

@@ -12,6 +12,7 @@ use pilothouse_domain::{
     settings::Settings,
     traffic::{RequestRecord, TrafficFilter, pieces, totals},
 };
+use pilothouse_gateway::KeyRing;
 use pilothouse_records::{MetricsPage, Recorder};
 use pilothouse_system::paths::Paths;
 use std::cmp::Reverse;
@@ -133,8 +134,8 @@ fn joined(
 }
 
 /// The page of figures, closed.
-pub(super) fn metrics_page(hub: Hub, recorder: Recorder) -> MetricsPage {
-    MetricsPage::new(move || metrics::text(hub.now(), recorder.clone(), hub.switches()))
+pub(super) fn metrics_page(hub: Hub, recorder: Recorder, keys: KeyRing) -> MetricsPage {
+    MetricsPage::new(move || metrics::text(hub.now(), recorder.clone(), hub.switches(), keys.wrong().count))
 }
 
 /// Opens or closes it, as the settings say.
@@ -178,7 +179,7 @@ mod tests {
         paths.create_all().unwrap();
         let hub = Hub::new(Default::default(), Default::default());
         let (recorder, _ended) = Recorder::new(0);
-        let page = metrics_page(hub.clone(), recorder);
+        let page = metrics_page(hub.clone(), recorder, KeyRing::default());
         let mut settings = Settings::default();
         let file = paths.data.join("metrics-token");
         follow_metrics(&page, &settings, &paths, &hub);

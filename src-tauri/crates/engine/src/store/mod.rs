@@ -1,8 +1,9 @@
-//! History in one SQLite file: runs with their trials, switches, events, records of requests, the gauges' minutes, and which model was
-//! active.
+//! History in one SQLite file: runs with their trials, switches, events, records of requests, the gauges' minutes, which model was
+//! active, and the keys of client programs.
 //!
 //! Every method errors with `store_unavailable` when the file cannot be read or written; callers say so and go on.
 
+mod client_keys;
 mod damage;
 mod events;
 mod exchange;

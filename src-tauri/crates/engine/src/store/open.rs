@@ -34,6 +34,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../migrations/0010_events.sql"),
     include_str!("../../migrations/0011_held.sql"),
     include_str!("../../migrations/0012_requests.sql"),
+    include_str!("../../migrations/0013_client_keys.sql"),
 ];
 
 /// Readers at the same time.

@@ -1,6 +1,9 @@
 //! One connection of a door, from its first byte to its end.
 
-use super::seats::{RequestGuard, Seat};
+use super::{
+    caller::Caller,
+    seats::{RequestGuard, Seat},
+};
 use axum::{Router, body::Body, extract::Request};
 use bytes::Bytes;
 use hyper::{
@@ -24,7 +27,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Whose connection it is.
 pub(super) struct Who {
+    /// By the socket; each request has it as an extension.
+    pub caller: Caller,
     pub seat: Arc<Seat>,
+    /// The program, where that is looked for; an extension too.
     pub asker: Option<Asker>,
 }
 
@@ -33,13 +39,14 @@ pub(super) struct Who {
 pub(super) async fn serve(
     io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     router: Router,
-    Who { seat, asker }: Who,
+    Who { caller, seat, asker }: Who,
     end: CancellationToken,
     cut: CancellationToken,
 ) {
     let requests = seat.clone();
     let router = TowerToHyperService::new(router);
     let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(caller);
         let guard = requests.request();
         if let Some(asker) = &asker {
             request.extensions_mut().insert(asker.clone());
@@ -181,7 +188,7 @@ mod tests {
     };
 
     fn nobody(seat: Arc<Seat>) -> Who {
-        Who { seat, asker: None }
+        Who { caller: Caller::of("127.0.0.1:1".parse().unwrap(), None), seat, asker: None }
     }
 
     /// A router with a short answer and with one that takes an hour.
@@ -195,6 +202,10 @@ mod tests {
         Router::new()
             .route("/", get(|| async { "well" }))
             .route("/hour", get(move || async move { Body::from_stream(pieces()) }))
+    }
+
+    fn caller() -> Caller {
+        Caller::of("127.0.0.1:1".parse().unwrap(), None)
     }
 
     struct Client {

@@ -1,6 +1,6 @@
 //! A port on this machine: takes connections, as many as there are seats, and survives a lack of descriptors.
 
-use super::{askers::Askers, connection, seats::Seats};
+use super::{askers::Askers, caller::Caller, connection, seats::Seats};
 use axum::Router;
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{
@@ -120,9 +120,10 @@ async fn serve(bound: Bound, router: Router, seats: Arc<Seats>, end: Cancellatio
             let asker = bound.askers.as_ref().map(|askers| askers.of(peer));
             // A token must not wait for the next one to fill a packet.
             let _ = stream.set_nodelay(true);
+            let caller = Caller::of(peer, stream.local_addr().ok());
             // Behind the newcomer, so that nobody is asked to go for nobody.
             let seat = seats.take().await;
-            let who = connection::Who { seat, asker };
+            let who = connection::Who { caller, seat, asker };
             connections.spawn(connection::serve(stream, router.clone(), who, end.clone(), cut.clone()));
         }
     };

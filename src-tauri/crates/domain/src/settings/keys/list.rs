@@ -198,6 +198,13 @@ fn one_address() -> Vec<SettingKey> {
         .at_start(),
         key_of(
             OneAddress,
+            "gateway.require_key",
+            "Programs of this machine need a key",
+            "As all others do. Keys are made on the page Connect, or by “pilothouse keys client add”.",
+            SettingKind::Switch,
+        ),
+        key_of(
+            OneAddress,
             "gateway.metrics",
             "Figures for Prometheus",
             "At /metrics, for the token in the file metrics-token of the data folder.",
