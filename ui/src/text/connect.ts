@@ -37,7 +37,8 @@ export const connect = {
   uses: 'What it uses',
   address: 'Address',
   key: 'Key',
-  keyHint: 'Programs of this machine need none; this text stands where one is asked for.',
+  keyHint:
+    'Programs of this machine need none, unless the settings say so; then one of “Keys” takes its place.',
   model: 'Model',
   small: 'Small tasks',
   smallHint: 'Titles, summaries and the like',

@@ -4,6 +4,7 @@
  */
 export * from './app';
 export * from './bench';
+export * from './client-keys';
 export * from './comparison';
 export * from './connect';
 export * from './containers';

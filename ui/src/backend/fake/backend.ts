@@ -10,6 +10,7 @@ import type { SwitchPhase } from '../../api/SwitchPhase';
 import type { Backend } from '../backend';
 import { eventsOf } from './events';
 import { FakeAnswers } from './answers';
+import { FakeClientKeys } from './client-keys';
 import { FakeApps } from './connect';
 import { factsOf, pastSwitches } from './facts';
 import { fault, sleep } from './fault';
@@ -43,6 +44,7 @@ const PHASES: SwitchPhase[] = [
 export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
   readonly apps = new FakeApps();
+  readonly clientKeys = new FakeClientKeys(Date.now());
   readonly traffic: FakeTraffic;
   readonly #lab: FakeLab;
   #switch = 0;
@@ -165,6 +167,10 @@ export class FakeBackend implements Backend, Host {
       case 'connect_undo':
       case 'connect_test':
         return this.apps.answer(call, Date.now());
+      case 'client_keys':
+      case 'add_client_key':
+      case 'revoke_client_key':
+        return this.clientKeys.answer(call, Date.now());
       case 'traffic':
       case 'traffic_record':
       case 'traffic_totals':

@@ -105,7 +105,7 @@ impl Server {
             metrics: None,
             keys: keys.clone(),
         };
-        (router(shared, Guard::new()), recorder, ended)
+        (router(shared, Guard::new(), Router::new()), recorder, ended)
     }
 }
 
