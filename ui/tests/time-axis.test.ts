@@ -1,8 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import { pastSwitches } from '../src/backend/fake/facts';
-import { marksOf } from '../src/marks.svelte';
+import type { Notice } from '../src/api/Notice';
+import { Marks, marksOf } from '../src/marks.svelte';
+import { Store } from '../src/store.svelte';
 import { movedRange, nearest, rangeOf, roundTop, stepTo, timeTicks } from '../src/time-axis';
-import { snapshotOf } from './support';
+import { ScriptedBackend, snapshotOf, TestVisibility, unreachable } from './support';
 
 const at = (text: string) => new Date(text).getTime() / 1000;
 
@@ -62,6 +64,11 @@ it.each([
   [1.7e9, 2e9],
 ])('the top above %d is %d', (highest, top) => expect(roundTop(highest)).toBeCloseTo(top, 6));
 
+const recovery: Notice = {
+  ...{ id: 9, at: '', level: 'info', kind: 'server', title: 'Ollama is back', body: '', hint: null, server: 'ollama' },
+  ...{ acts: [], own: false },
+};
+
 describe('marks on the gauges', () => {
   it('are switches that were made and servers that became ready since Pilothouse began', () => {
     const snapshot = snapshotOf('mac');
@@ -77,9 +84,66 @@ describe('marks on the gauges', () => {
       // The first was ready already when Pilothouse looked, the second came later.
       since: new Date(begun + (index === 0 ? 2000 : 600_000)).toISOString(),
     }));
-    const marks = marksOf(switches, { ...snapshot, servers });
+    const marks = marksOf(switches, [], { ...snapshot, servers });
     expect(marks.map((mark) => mark.words)).toEqual(['Ollama became ready', 'switch to Llama 3.1 8B Instruct']);
     expect(marks[1]?.at).toBe(Date.parse(made!.started_at) / 1000 + 2);
+  });
+
+  it('are all that was told of servers, each thing once', () => {
+    const snapshot = snapshotOf('mac');
+    const begun = Date.parse(snapshot.engine.started_at);
+    const at = (seconds: number) => new Date(begun + seconds * 1000).toISOString();
+    const told = (server: string, title: string, seconds: number, kind: Notice['kind'] = 'server'): Notice => ({
+      ...{
+        id: seconds,
+        at: at(seconds),
+        level: 'info',
+        title,
+        body: '',
+        hint: null,
+        server,
+        kind,
+        acts: [],
+        own: false,
+      },
+    });
+    const servers = snapshot.servers.map((server) => ({
+      ...server,
+      since: at(server.id === 'ollama' ? 599 : 2),
+      state: server.id === 'ollama' ? ('ready' as const) : server.state,
+    }));
+    const events = [
+      told('ollama', 'Ollama is back', 600),
+      told('ollama', 'Ollama is back', 120),
+      told('llama-server', 'llama-server hung', 300),
+      told('ollama', 'Gemma 3 is active', 400, 'switch'),
+    ];
+    const words = (list: Notice[]) => marksOf([], list, { ...snapshot, servers }).map((mark) => mark.words);
+    expect(words(events)).toEqual(['Ollama is back', 'llama-server hung', 'Ollama is back']);
+    // Without what was told, the last moment is what the server itself says.
+    expect(words([])).toEqual(['Ollama became ready']);
+    // That another server came back says nothing of this one.
+    expect(words([told('llama-server', 'llama-server is back', 600)])).toHaveLength(2);
+  });
+
+  it('are asked for again when a switch or a server has news, and missed by nobody who cannot have them', async () => {
+    const backend = new ScriptedBackend();
+    const store = new Store(backend, new TestVisibility());
+    const snapshot = snapshotOf('ready');
+    store.snapshot = snapshot;
+    const marks = new Marks(store);
+    const before = marks.cause;
+    backend.answers.switches = () => unreachable;
+    backend.answers.events = () => ({
+      reply: 'events',
+      events: [{ ...recovery, at: new Date().toISOString() }],
+      total: 1,
+    });
+    await marks.load();
+    expect(marks.all.at(-1)?.words).toBe('Ollama is back');
+    expect(backend.of('events')).toEqual([{ call: 'events', kind: 'server', limit: 50 }]);
+    store.snapshot = { ...snapshot, notices: [recovery] };
+    expect(marks.cause).not.toBe(before);
   });
 });
 
