@@ -188,7 +188,7 @@ mod tests {
     };
 
     fn nobody(seat: Arc<Seat>) -> Who {
-        Who { caller: Caller::of("127.0.0.1:1".parse().unwrap(), None), seat, asker: None }
+        Who { caller: caller(), seat, asker: None }
     }
 
     /// A router with a short answer and with one that takes an hour.
