@@ -33,7 +33,27 @@ server: ServerId,
 /**
  * Base of its OpenAI-compatible API: "http://studio.local:11434/v1".
  */
-address: string, title?: string, } | { "call": "remove_server", server: ServerId, } | { "call": "end_orphans" } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "switch", 
+address: string, title?: string, } | { "call": "remove_server", server: ServerId, } | { "call": "end_orphans" } | { "call": "set_key", server: ServerId, key: KeyText, } | { "call": "remove_key", server: ServerId, } | { "call": "client_keys" } | { "call": "add_client_key", 
+/**
+ * 1 to 60 characters: who asks, in lists and in `Traffic`.
+ */
+name: string, scope?: KeyScope, 
+/**
+ * Names that it may ask by and models that may answer it; `*` stands for any characters. None: all.
+ */
+models?: Array<string>, 
+/**
+ * Requests under way at a time, 1 to 10,000; absent: as many as come.
+ */
+at_once?: number, 
+/**
+ * Tokens by the minute, of prompts and answers together, 1 to 10^9; absent: as many as come.
+ */
+tokens_per_minute?: number, } | { "call": "revoke_client_key", 
+/**
+ * In whatever case.
+ */
+name: string, } | { "call": "switch", 
 /**
  * A model's name, `<server>/<name>`, or an unambiguous part of one.
  */
@@ -73,7 +93,7 @@ dry_run?: boolean, } | { "call": "delete_scene", name: string,
 /**
  * Only says whether it could be.
  */
-dry_run?: boolean, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "client_keys" } | { "call": "add_client_key", name: string, scope?: KeyScope, models?: Array<string>, at_once?: number, tokens_per_minute?: number, } | { "call": "revoke_client_key", name: string, } | { "call": "apps" } | { "call": "connect", 
+dry_run?: boolean, } | { "call": "order_scenes", names: Array<string>, } | { "call": "set_alias", alias: string, to?: string, } | { "call": "apps" } | { "call": "connect", 
 /**
  * Its id or title: "claude-code".
  */

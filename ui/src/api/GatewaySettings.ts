@@ -37,4 +37,7 @@ aliases: { [key in string]: string },
  * Answer Prometheus at `/metrics`, for a token of its own.
  */
 metrics: boolean, 
+/**
+ * Programs of this machine need a key too, as all others do.
+ */
 require_key: boolean, };

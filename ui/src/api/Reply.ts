@@ -107,4 +107,24 @@ address: string | null,
 /**
  * Why there is none.
  */
-address_absent: string | null, } | { "reply": "connection", connection: Connection, } | { "reply": "app_file", change: AppFileChange, } | { "reply": "app_test", test: AppTestReport, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "client_keys", keys: Array<ClientKeyView>, required: boolean, wrong: number, wrong_at: string | null, } | { "reply": "client_key_made", key: ClientKey, secret: KeyText, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };
+address_absent: string | null, } | { "reply": "connection", connection: Connection, } | { "reply": "app_file", change: AppFileChange, } | { "reply": "app_test", test: AppTestReport, } | { "reply": "machine", machine: Machine, } | { "reply": "fit", report: FitReport, } | { "reply": "together", together: Together, } | { "reply": "model_facts", models: Array<ModelFacts>, } | { "reply": "logs", lines: Array<LogLine>, } | { "reply": "log_matches", matches: Array<LogMatch>, } | { "reply": "asked", answer: number, } | { "reply": "answer", chunk: AnswerChunk, } | { "reply": "setup", fetched: Array<Fetched>, skipped: Array<Fetched>, } | { "reply": "doctor", checks: Array<Check>, } | { "reply": "discovered", servers: Array<Discovered>, } | { "reply": "settings", settings: SettingsView, } | { "reply": "client_keys", 
+/**
+ * In the order in which they were made.
+ */
+keys: Array<ClientKeyView>, 
+/**
+ * Programs of this machine need one too (`gateway.require_key`).
+ */
+required: boolean, 
+/**
+ * Wrong keys that were shown since the start.
+ */
+wrong: number, 
+/**
+ * When the last one was. `None`: there was none.
+ */
+wrong_at: string | null, } | { "reply": "client_key_made", key: ClientKey, 
+/**
+ * The key itself. Only here and only now: nobody keeps it.
+ */
+secret: KeyText, } | { "reply": "key_kept", place: KeyPlace, } | { "reply": "done" };

@@ -37,8 +37,7 @@ export const connect = {
   uses: 'What it uses',
   address: 'Address',
   key: 'Key',
-  keyHint:
-    'Programs of this machine need none, unless the settings say so; then one of “Keys” takes its place.',
+  keyHint: 'Programs of this machine need none, unless the settings say so; then one of “Keys” takes its place.',
   model: 'Model',
   small: 'Small tasks',
   smallHint: 'Titles, summaries and the like',

@@ -200,7 +200,10 @@ impl Asking {
         let By { key, record, bytes } = by;
         record.asks(wording.model(), wording.streams());
         if let Some(key) = &key {
-            key.admit_model(wording.model(), shared.leases.model_of(&asked).as_ref())?;
+            // What is not known yet is looked at when it is: with the lease.
+            if let Some(model) = shared.leases.model_of(&asked) {
+                key.admit_model(wording.model(), Some(&model))?;
+            }
             record.counts(key.enter(bytes)?);
         }
         Ok(Self { shared, key, onward, wording, asked, since: Instant::now(), sent: Arc::default(), record })

@@ -214,8 +214,8 @@ async fn answer(
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
         record.asks(question.model(), false);
-        if let Some(key) = &key {
-            key.admit_model(question.model(), shared.leases.model_of(&asked).as_ref())?;
+        if let (Some(key), Some(model)) = (&key, shared.leases.model_of(&asked)) {
+            key.admit_model(question.model(), Some(&model))?;
         }
         if question.is_load() {
             present(shared, asked, &record, question.governed()).await?;
@@ -241,8 +241,8 @@ async fn vectors(
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
         record.asks(question.model(), false);
-        if let Some(key) = &key {
-            key.admit_model(question.model(), shared.leases.model_of(&asked).as_ref())?;
+        if let (Some(key), Some(model)) = (&key, shared.leases.model_of(&asked)) {
+            key.admit_model(question.model(), Some(&model))?;
         }
         if question.is_load() {
             present(shared, asked, &record, question.governed()).await?;
