@@ -50,6 +50,27 @@ describe('the store', () => {
     expect(store.snapshot?.revision).toBe(7);
   });
 
+  it('takes the answer that was asked for before it, once; where that failed it asks itself', async () => {
+    answerWith({ reply: 'unchanged', revision: 7 });
+    const asked: Reply = { reply: 'snapshot', snapshot: snapshotOf('ready', { revision: 7 }) };
+    store = new Store(backend, visibility, Promise.resolve(asked));
+    begin();
+    await pass(0);
+    expect([store.snapshot?.revision, backend.of('snapshot')]).toEqual([7, []]);
+    await pass(1000);
+    expect(backend.of('snapshot')).toEqual([{ call: 'snapshot', known: 7, parts: true }]);
+    stop();
+    answerWith(asked);
+    const failed = Promise.reject<Reply>(unreachable);
+    failed.catch(() => undefined);
+    store = new Store(backend, visibility, failed);
+    begin();
+    await pass(0);
+    expect(store.offline?.code).toBe('unreachable');
+    await pass(1000);
+    expect([store.offline, store.snapshot?.revision]).toEqual([null, 7]);
+  });
+
   it('pulls once a second, and more often while a switch is under way', async () => {
     answerWith({ reply: 'snapshot', snapshot: snapshotOf() });
     begin();
