@@ -81,7 +81,8 @@ fn on_click(app: &AppHandle, engine: &EngineHandle, live: &Shared, id: &str) {
         TrayAction::StartAtLogin => return toggle_login(app, engine, live),
         TrayAction::Quit => return app.exit(0),
         TrayAction::Switch(model) => {
-            Call::Switch { model: model.id(), server: Some(model.server), dry_run: false, now: false }
+            let (id, server) = (model.id(), Some(model.server));
+            Call::Switch { model: id, server, dry_run: false, now: false, with: None }
         }
         TrayAction::CancelSwitch => Call::CancelSwitch,
         TrayAction::Scene(name) => {

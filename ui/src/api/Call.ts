@@ -3,6 +3,7 @@ import type { BenchCall } from "./BenchCall";
 import type { ExportForm } from "./ExportForm";
 import type { KeyScope } from "./KeyScope";
 import type { KeyText } from "./KeyText";
+import type { LoadSettings } from "./LoadSettings";
 import type { Machine } from "./Machine";
 import type { NoticeKind } from "./NoticeKind";
 import type { NoticeLevel } from "./NoticeLevel";
@@ -61,7 +62,12 @@ model: string, server?: ServerId, dry_run: boolean,
 /**
  * Cuts answers of the previous model at once instead of waiting for them.
  */
-now: boolean, } | { "call": "unload", model: string, server?: ServerId, 
+now: boolean, 
+/**
+ * With what it shall be loaded; a model that is in memory otherwise, also the active one, is loaded again. What is left out
+ * in it is as its server loads it by itself. Absent: what is in memory is taken as it is.
+ */
+with?: LoadSettings, } | { "call": "unload", model: string, server?: ServerId, 
 /**
  * Cuts answers under way at once.
  */

@@ -5,6 +5,8 @@ use crate::{
 };
 use clap::Args;
 use pilothouse_domain::{
+    anatomy::KvType,
+    model::LoadSettings,
     notice::seconds,
     server::ServerId,
     snapshot::Snapshot,
@@ -24,6 +26,15 @@ pub struct Switch {
     previous: bool,
     #[arg(long, add = completing::servers())]
     server: Option<String>,
+    /// Load it with so many tokens per request. It is loaded again if it is in memory otherwise.
+    #[arg(long)]
+    context: Option<u64>,
+    /// Load it for so many requests at a time.
+    #[arg(long)]
+    parallel: Option<u32>,
+    /// Load it so that keys and values are kept as f32, f16, q8_0, q5_1 or q4_0.
+    #[arg(long, value_parser = kv_type)]
+    kv: Option<KvType>,
     /// Only say what would be done.
     #[arg(long)]
     dry_run: bool,
@@ -32,8 +43,18 @@ pub struct Switch {
     now: bool,
 }
 
+fn kv_type(name: &str) -> Result<KvType, String> {
+    KvType::parse(name).ok_or_else(|| {
+        let known: Vec<&str> = KvType::ALL.iter().map(|kv| kv.name()).collect();
+        format!("allowed: {}", known.join(", "))
+    })
+}
+
 pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
     let session = Session::connect()?;
+    let Switch { context, parallel, kv: kv_type, .. } = arguments;
+    let with = LoadSettings { context, parallel, kv_type };
+    let with = (with != LoadSettings::default()).then_some(with);
     let (model, server) = match arguments.model {
         Some(model) => (model, arguments.server.map(ServerId)),
         None => {
@@ -41,7 +62,7 @@ pub async fn run(arguments: Switch, output: &Output) -> Result<u8, ApiError> {
             (model.id(), Some(model.server))
         }
     };
-    let call = Call::Switch { model, server, dry_run: arguments.dry_run, now: arguments.now };
+    let call = Call::Switch { model, server, dry_run: arguments.dry_run, now: arguments.now, with };
     let bar = output.progress();
     let show = |snapshot: &Snapshot| {
         if let Some(switching) = &snapshot.switching {

@@ -153,6 +153,20 @@ pub struct Abilities {
     /// Holds several copies of one model in memory, each with a name of its own.
     #[serde(default)]
     pub copies: bool,
+    #[serde(default)]
+    pub loads_with: LoadsWith,
+}
+
+/// Which settings of its own a model can be given with a load, as the server runs now or would be started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, TS)]
+#[ts(export)]
+pub struct LoadsWith {
+    /// Tokens per request.
+    pub context: bool,
+    /// Requests at a time.
+    pub parallel: bool,
+    /// How keys and values are kept.
+    pub kv_type: bool,
 }
 
 #[cfg(test)]

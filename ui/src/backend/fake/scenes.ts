@@ -37,6 +37,7 @@ const abilities: Abilities = {
   take_over: false,
   cancels: true,
   copies: false,
+  loads_with: { context: true, parallel: true, kv_type: true },
 };
 
 function server(id: string, kind: ServerView['kind'], title: string, more: Partial<ServerView>): ServerView {
@@ -76,11 +77,15 @@ function servers(scene: Scene): ServerView[] {
       ? missing
       : { state: 'ready', ownership: 'adopted', endpoint: 'http://127.0.0.1:11434', version: '0.32.0', pid: 1871 }),
     program: empty ? null : '/usr/bin/ollama',
+    abilities: { ...abilities, loads_with: { context: false, parallel: false, kv_type: false } },
   });
   const lmstudio = server('lmstudio', 'lmstudio', 'LM Studio', {
     ...missing,
     hint: 'Install LM Studio and start it once.',
-    abilities: { ...abilities, load_progress: false, timings: false },
+    abilities: {
+      ...{ ...abilities, load_progress: false, timings: false },
+      loads_with: { context: true, parallel: true, kv_type: false },
+    },
   });
   if (hasMany(scene))
     Object.assign(lmstudio, {

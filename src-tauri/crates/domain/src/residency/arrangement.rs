@@ -1,83 +1,7 @@
 //! What a set of roles means for the memory: which models are loaded, which leave and in which order, or why it cannot be.
 
 use super::TooMuch;
-use crate::{
-    Timestamp,
-    model::{LoadSettings, ModelRef},
-    scene::Held,
-    switch::Active,
-};
-use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
-
-/// What Pilothouse holds in memory for whom. It is journalled whole: any failure comes back to exactly this.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Arrangement {
-    /// The scene that was applied last; `None`: none, or it was changed by hand so far that it is another one.
-    pub scene: Option<String>,
-    pub active: Option<Active>,
-    /// The role that `active` follows.
-    pub lead: Option<String>,
-    pub roles: BTreeMap<String, Held>,
-}
-
-impl Arrangement {
-    /// The models that it wants in memory, each once, with how they are kept.
-    pub fn models(&self) -> BTreeSet<ModelRef> {
-        let active = self.active.as_ref().map(Active::reference);
-        self.roles.values().map(|held| held.model.clone()).chain(active).collect()
-    }
-
-    /// Whether a role other than the one that leads stands for this model: then it stays when `active` moves on.
-    pub fn keeps(&self, model: &ModelRef) -> bool {
-        self.roles.iter().any(|(role, held)| Some(role) != self.lead.as_ref() && held.model == *model)
-    }
-
-    pub fn is_pinned(&self, model: &ModelRef) -> bool {
-        self.roles.values().any(|held| held.pinned && held.model == *model)
-    }
-
-    /// Another model became active: the role that leads stands for it from now on, as it was kept before.
-    pub fn lead_with(&mut self, active: &Active) {
-        let lead = self.lead.as_ref().and_then(|lead| self.roles.get_mut(lead));
-        if let Some(held) = lead.filter(|held| held.model != active.reference()) {
-            held.model = active.reference();
-            held.with = LoadSettings::default();
-            held.instance = Some(active.instance.clone());
-        } else if let Some(held) = self.lead.as_ref().and_then(|lead| self.roles.get_mut(lead)) {
-            held.instance = Some(active.instance.clone());
-        }
-        self.active = Some(active.clone());
-    }
-}
-
-/// What is held, as it is written down for the next start. Which model is active is written beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Kept {
-    pub arrangement: Arrangement,
-    /// What was there before the last scene, and since when it is not.
-    pub before: Option<(Timestamp, Arrangement)>,
-    pub pins: Vec<ModelRef>,
-    pub on_request: Vec<ModelRef>,
-    /// What a change has taken out before its commit: a start brings it back, whoever's server it is on.
-    pub taken_out: Vec<ModelRef>,
-    /// With what models were loaded that are not as their servers load them.
-    pub loaded_with: Vec<(ModelRef, LoadSettings)>,
-    /// Models that were active, the newest first, the present one included.
-    pub recent: Vec<ModelRef>,
-}
-
-/// So many models that were active are remembered: the present one, and those that are offered beside it.
-const RECENT: usize = 4;
-
-/// A model became active; the list of those that were, the newest first.
-pub fn became_active(recent: &mut Vec<ModelRef>, model: &ModelRef) {
-    recent.retain(|one| one != model);
-    recent.insert(0, model.clone());
-    recent.truncate(RECENT);
-}
+use crate::model::{LoadSettings, ModelRef};
 
 /// Whether a model is in memory already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,6 +161,7 @@ fn sum(mut bytes: impl Iterator<Item = Option<u64>>) -> Option<u64> {
 mod tests {
     use super::*;
     use crate::residency::offers;
+    use std::collections::{BTreeMap, BTreeSet};
 
     const GB: u64 = 1_000_000_000;
 
@@ -268,24 +193,6 @@ mod tests {
             Move::Commit => "commit".into(),
         };
         plan.moves.iter().map(word).collect()
-    }
-
-    #[test]
-    fn the_models_that_were_active_are_remembered_each_once_the_newest_first() {
-        for (became, expected) in [
-            ("a", "a"),
-            ("aa", "a"),
-            ("ab", "ba"),
-            ("aba", "ab"),
-            ("abcd", "dcba"),
-            ("abcde", "edcb"),
-            ("abcda", "adcb"),
-        ] {
-            let mut recent = vec![];
-            became.chars().for_each(|name| became_active(&mut recent, &model(&name.to_string())));
-            let names: String = recent.iter().map(|one| one.model.as_str()).collect();
-            assert_eq!(names, expected, "{became}");
-        }
     }
 
     #[test]

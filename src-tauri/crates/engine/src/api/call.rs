@@ -3,6 +3,7 @@ use pilothouse_domain::{
     bench::{RunState, series::SeriesMetric},
     client_key::KeyScope,
     machine::Machine,
+    model::LoadSettings,
     notice::{NoticeKind, NoticeLevel},
     scene::RoleSettings,
     server::{KeyText, ServerId},
@@ -156,7 +157,9 @@ pub enum Call {
     },
     /// Makes a model active and waits for the outcome. A switch to the same model under way is joined, another one is taken
     /// over (cancelled and put back first); for the active model nothing is done, and the reason says so. Errors: not_found,
-    /// ambiguous, unsupported, busy (a benchmark); everything later is an outcome in the report.
+    /// ambiguous, unsupported, busy (a benchmark); everything later is an outcome in the report. With `with` besides, before anything
+    /// is disturbed: invalid_call (a number out of range), unsupported (its server cannot be given that with a load, or the context is
+    /// beyond the model's own), does_not_fit, not_ours (somebody else has loaded it otherwise).
     Switch {
         /// A model's name, `<server>/<name>`, or an unambiguous part of one.
         model: String,
@@ -168,6 +171,11 @@ pub enum Call {
         /// Cuts answers of the previous model at once instead of waiting for them.
         #[serde(default)]
         now: bool,
+        /// With what it shall be loaded; a model that is in memory otherwise, also the active one, is loaded again. What is left out
+        /// in it is as its server loads it by itself. Absent: what is in memory is taken as it is.
+        #[serde(default)]
+        #[ts(optional)]
+        with: Option<LoadSettings>,
     },
     /// Takes a model out of memory, once its answers have ended. The active one is deactivated. Errors: not_found (no such model, or
     /// not in memory), ambiguous, busy, refused (pinned), and what the server says.

@@ -127,7 +127,10 @@ impl Inner {
                 self.client_keys.add(key).await
             }
             Call::RevokeClientKey { name } => self.client_keys.revoke(&name).await,
-            Call::Switch { model, server, dry_run, now } => {
+            Call::Switch { model, server, dry_run, now, with: Some(with) } => {
+                self.switch_with(&model, server.as_ref(), with, now, dry_run).await
+            }
+            Call::Switch { model, server, dry_run, now, with: None } => {
                 let report = self.residency.switch(Wanted { model, server, dry_run, now }).await?;
                 Ok(Reply::Switch { report })
             }

@@ -2,12 +2,12 @@
 
 use super::{Inner, fitting::Reckoned};
 use crate::{
-    actors::residency::{Aim, RoleWanted, Undone, Unloaded},
+    actors::residency::{Aim, ModelWanted, RoleWanted, Undone, Unloaded, resolve},
     api::{Call, CallResult, Reply},
 };
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Model, ModelPurpose, find_model, find_models},
+    model::{LoadSettings, Model, ModelPurpose, find_model, find_models},
     residency::smaller_that_fits,
     scene::{self, Held, Priority, RoleSettings, SceneOffer, SmallerRole},
     server::ServerId,
@@ -50,12 +50,7 @@ impl Inner {
                 let aim = self.aim(name, roles).await?;
                 match self.residency.apply(aim.clone(), now, dry_run).await {
                     Ok(report) => Ok(Reply::Scene { report }),
-                    Err(error) if error.code == ErrorCode::DoesNotFit => {
-                        let plan = self.planned(aim).await.ok();
-                        let hint = plan.and_then(|plan| scene::hint_of(&plan.offers));
-                        Err(ApiError { hint: hint.or(error.hint), ..error })
-                    }
-                    Err(error) => Err(error),
+                    Err(error) => Err(self.with_offers(aim, error).await),
                 }
             }
             Call::PlanScene { name, roles } => {
@@ -103,10 +98,50 @@ impl Inner {
         }
     }
 
+    /// A switch with settings of its load. Errors: as the call says.
+    pub(super) async fn switch_with(
+        &self,
+        name: &str,
+        server: Option<&ServerId>,
+        with: LoadSettings,
+        now: bool,
+        dry_run: bool,
+    ) -> CallResult {
+        let model = resolve(&self.hub, &self.supervisors, name, server).await?;
+        let role = RoleSettings {
+            context: with.context,
+            parallel: with.parallel,
+            kv_type: with.kv_type,
+            ..usual(&model.server, &model.name, false)
+        };
+        self.check(&BTreeMap::from([(scene::ACTIVE.to_owned(), role)]))
+            .map_err(|error| ApiError { message: error.message.replacen("active.", "", 1), ..error })?;
+        let bytes = match self.reckon(&model, with).await {
+            Reckoned::Bytes(bytes) => Some(bytes),
+            Reckoned::Beyond(error) => return Err(error),
+            Reckoned::Unknown => None,
+        };
+        let wanted = ModelWanted { model, with, bytes };
+        match self.residency.switch_with(wanted.clone(), now, dry_run).await {
+            Ok(report) => Ok(Reply::Switch { report }),
+            Err(error) => Err(self.with_offers(Aim::Active(Box::new(wanted)), error).await),
+        }
+    }
+
+    /// What does not fit says what would.
+    async fn with_offers(&self, aim: Aim, error: ApiError) -> ApiError {
+        if error.code != ErrorCode::DoesNotFit {
+            return error;
+        }
+        let plan = self.planned(aim).await.ok();
+        let hint = plan.and_then(|plan| scene::hint_of(&plan.offers));
+        ApiError { hint: hint.or(error.hint), ..error }
+    }
+
     /// What applying it would do; where it does not fit, with the smaller settings that would make it fit. Errors: not_found.
     async fn planned(&self, aim: Aim) -> Result<scene::ScenePlan, ApiError> {
         let mut plan = self.residency.plan(aim.clone()).await?;
-        let (Some(short_bytes), Aim::Roles { mut roles, .. }) = (plan.shortfall_bytes, aim) else {
+        let (Some(short_bytes), mut roles) = (plan.shortfall_bytes, roles_of(aim)) else {
             return Ok(plan);
         };
         // The least important first, as where roles are left out.
@@ -243,6 +278,33 @@ impl Inner {
     }
 }
 
+/// A model that becomes active stands under its own name in what is offered.
+fn roles_of(aim: Aim) -> Vec<RoleWanted> {
+    match aim {
+        Aim::Roles { roles, .. } => roles,
+        Aim::Active(wanted) => {
+            let ModelWanted { model, with, bytes } = *wanted;
+            let held = Held { with, ..Held::wanted(&usual(&model.server, &model.name, false)) };
+            vec![RoleWanted { role: model.title.clone(), held, model, bytes }]
+        }
+        Aim::Before => vec![],
+    }
+}
+
+/// As its server loads it.
+fn usual(server: &ServerId, model: &str, pinned: bool) -> RoleSettings {
+    RoleSettings {
+        server: server.to_string(),
+        model: model.to_owned(),
+        context: None,
+        parallel: None,
+        kv_type: None,
+        pinned,
+        priority: Priority::Normal,
+        idle_s: None,
+    }
+}
+
 fn told(unloaded: Unloaded, dry_run: bool) -> Reply {
     let Unloaded { unloaded, answers_cut, deactivated, took_ms } = unloaded;
     Reply::Unloaded { unloaded, answers_cut, deactivated, took_ms, dry_run }
@@ -287,16 +349,6 @@ fn roles_in_memory(snapshot: &Snapshot) -> Roles {
             },
         );
     }
-    let usual = |server: &ServerId, model: &str, pinned: bool| RoleSettings {
-        server: server.to_string(),
-        model: model.to_owned(),
-        context: None,
-        parallel: None,
-        kv_type: None,
-        pinned,
-        priority: Priority::Normal,
-        idle_s: None,
-    };
     let holds = |roles: &Roles, server: &ServerId, model: &str| {
         roles.values().any(|role| role.server == server.as_str() && role.model == model)
     };

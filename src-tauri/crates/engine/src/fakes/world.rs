@@ -304,6 +304,11 @@ impl FakeServer {
         self.lock().held.keys().cloned().collect()
     }
 
+    /// The context of a model in memory.
+    pub fn context_of(&self, model: &str) -> Option<u64> {
+        self.lock().held.get(model).and_then(|(_, instance)| instance.context)
+    }
+
     pub fn acts(&self) -> Vec<Act> {
         self.lock().acts.clone()
     }

@@ -20,7 +20,7 @@ use library::Library;
 use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
-    server::{Abilities, ServerId, ServerKind},
+    server::{Abilities, LoadsWith, ServerId, ServerKind},
     settings::{LlamaServerSettings, ServersSettings},
 };
 use pilothouse_system::{
@@ -106,6 +106,7 @@ impl ServerAdapter for LlamaServer {
             // One without a stream is noticed within a second, and not at all beside an answer that is being streamed.
             cancels: false,
             copies: false,
+            loads_with: LoadsWith::default(),
         }
     }
 

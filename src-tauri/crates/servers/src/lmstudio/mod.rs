@@ -19,7 +19,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     model::LoadSettings,
-    server::{Abilities, Backend, ServerId, ServerKind},
+    server::{Abilities, Backend, LoadsWith, ServerId, ServerKind},
     settings::LmStudioSettings,
 };
 use pilothouse_system::{
@@ -107,6 +107,7 @@ impl ServerAdapter for LmStudio {
             take_over: false,
             cancels: false,
             copies: true,
+            loads_with: LoadsWith::default(),
         }
     }
 

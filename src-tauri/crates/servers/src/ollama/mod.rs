@@ -16,7 +16,7 @@ use pilothouse_domain::{
     endpoint::Endpoint,
     error::{ApiError, ErrorCode},
     model::LoadSettings,
-    server::{Abilities, ServerId, ServerKind},
+    server::{Abilities, LoadsWith, ServerId, ServerKind},
     settings::{OllamaSettings, ServersSettings},
 };
 use pilothouse_system::{
@@ -141,6 +141,7 @@ impl ServerAdapter for Ollama {
             take_over: false,
             cancels: true,
             copies: false,
+            loads_with: LoadsWith::default(),
         }
     }
 

@@ -6,7 +6,7 @@ use super::{
     holding::Holding,
     late::LateLoad,
     rearranging::Rearranged,
-    requests::{Aim, Rearranging, Undo},
+    requests::{Aim, Rearranging, Undo, Waiter},
     transaction::{Cause, Finished, Transaction},
 };
 use crate::hub::{Report, Standing};
@@ -14,22 +14,16 @@ use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Model, ModelRef},
-    notice::Happening,
     residency::Arrangement,
-    scene::SceneReport,
     server::ServerId,
     snapshot::Snapshot,
-    switch::{Active, SwitchReport},
+    switch::Active,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Duration,
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinHandle,
-    time::Instant,
-};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 /// How often it is looked around although nothing was reported.
@@ -49,7 +43,7 @@ pub(super) struct Running {
 /// A request that waits for the transaction under way to be put back.
 pub(super) enum Next {
     Switch { model: Model, now: bool, replies: Vec<SwitchReply> },
-    Arrange { aim: Aim, now: bool, reply: oneshot::Sender<Result<SceneReport, ApiError>> },
+    Arrange { aim: Aim, now: bool, waiter: Waiter },
 }
 
 pub(super) struct Residency {
@@ -317,6 +311,7 @@ impl Residency {
 
     pub(super) async fn on_finished(&mut self, finished: Option<Finished>) {
         let Some(running) = self.running.take() else { return };
+        let before = self.arrangement();
         let Finished { result, active, standing, strays, late, evicted } = finished.unwrap_or_else(|| {
             let error = ApiError::internal("The switch ended unexpectedly.");
             Finished {
@@ -358,11 +353,15 @@ impl Residency {
             tracing::warn!(%error, "the active model was not kept");
         }
         self.forget_active_without_server().await;
-        let undo = self.after_switch(&running.cause, &result);
+        let undo = self.after_switch(&running.cause, &result, &before);
         if changed {
             self.keep().await;
         }
-        self.tell(&running.cause, &result, undo);
+        if let Ok(report) = &result {
+            let asked = matches!(running.cause, Cause::Asked(_));
+            let again = matches!(running.cause, Cause::Restore(_));
+            self.tell(asked, again, report, undo);
+        }
         for reply in running.replies {
             let _ = reply.send(result.clone());
         }
@@ -375,43 +374,6 @@ impl Residency {
         self.tell_available(&result);
         self.try_first_choice();
         self.next_wish();
-    }
-
-    /// `undo`: until when it can be taken back.
-    fn tell(&self, cause: &Cause, result: &Result<SwitchReport, ApiError>, undo: Option<Timestamp>) {
-        let Ok(report) = result else { return };
-        let asked = matches!(cause, Cause::Asked(_));
-        // Whoever asks the model a question waits for it too.
-        let own = asked || !self.available.is_empty();
-        if asked {
-            self.around.hub.report(Report::Switched(report.clone()));
-        }
-        let snapshot = self.around.hub.now();
-        let title = snapshot.model_title(&report.to.server, &report.to.model);
-        match &report.error {
-            None => self.around.notifier.tell(Happening::Switched {
-                to: report.to.clone(),
-                title,
-                server_title: snapshot.server_title(&report.to.server),
-                took_ms: report.took_ms,
-                first_token_ms: report.first_token_ms,
-                again: matches!(cause, Cause::Restore(_)),
-                own,
-                undo,
-            }),
-            Some(error) if error.code != ErrorCode::Cancelled => {
-                // What does not answer was not put back: it is only still the choice.
-                let kept = self.active.as_ref().filter(|_| self.answers());
-                self.around.notifier.tell(Happening::PutBack {
-                    to: report.to.clone(),
-                    title,
-                    kept: kept.map(|active| snapshot.model_title(&active.server, &active.model)),
-                    error: error.clone(),
-                    own,
-                });
-            }
-            _ => {}
-        }
     }
 
     pub(super) fn is_switching(&self) -> bool {

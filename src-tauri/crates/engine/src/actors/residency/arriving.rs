@@ -6,6 +6,8 @@ use super::{
     actor::{Next, Residency},
     ended,
     event::Event,
+    rearranging::Purpose,
+    requests::Waiter,
     transaction::Cause,
 };
 use crate::hub::Standing;
@@ -58,7 +60,16 @@ impl Residency {
             .running
             .as_ref()
             .map(|running| UnderWay { to: running.to.clone(), cancelled: running.cancel.is_cancelled() });
-        if let Some(rearranging) = &self.rearranging {
+        if let Some(rearranging) = &mut self.rearranging {
+            // However it is loaded, it is the same aim.
+            if rearranging.purpose == Purpose::Switch(to) && !rearranging.cancel.is_cancelled() {
+                if wanted.now {
+                    rearranging.now.cancel();
+                }
+                rearranging.waiters.push(Waiter::Switch(reply));
+                self.undoing = false;
+                return self.replace_next(None);
+            }
             // What only takes a model out is soon over.
             if rearranging.purpose.leaves().is_none() {
                 rearranging.cancel.cancel();
@@ -112,7 +123,7 @@ impl Residency {
                     let _ = reply.send(Err(error()));
                 }
             }
-            Some(Next::Arrange { reply, .. }) => drop(reply.send(Err(error()))),
+            Some(Next::Arrange { waiter, .. }) => waiter.refuse(error()),
             None => {}
         }
     }
@@ -189,7 +200,7 @@ fn took_over() -> ApiError {
     ApiError::cancelled("Another switch took over.")
 }
 
-fn already_active(model: &Model) -> SwitchReport {
+pub(super) fn already_active(model: &Model) -> SwitchReport {
     SwitchReport {
         switch_id: 0,
         from: Some(model.reference()),

@@ -29,6 +29,7 @@ mod random_scene_tests;
 mod random_tests;
 mod rearranging;
 mod requests;
+mod resolving;
 mod restoring;
 mod resume;
 mod scenes;
@@ -36,6 +37,8 @@ mod server_lending;
 mod server_loan;
 mod server_memory;
 mod shutdown;
+mod switching_with;
+mod telling;
 #[cfg(test)]
 mod tests;
 mod transaction;
@@ -44,7 +47,8 @@ mod unloading;
 mod wishes;
 
 pub use borrow::{Borrowed, Side};
-pub use requests::{Aim, RoleWanted, Undone, Unloaded};
+pub use requests::{Aim, ModelWanted, RoleWanted, Undone, Unloaded};
+pub use resolving::resolve;
 pub use server_loan::ServerLoan;
 
 use super::{
@@ -57,7 +61,7 @@ use crate::{hub::Hub, ports::Journal};
 use journalling::BoundedJournal;
 use pilothouse_domain::{
     error::{ApiError, ErrorCode},
-    model::{Instance, Model, ModelPurpose, ModelRef, find_model, find_models},
+    model::{Instance, Model, ModelRef},
     scene::{ScenePlan, SceneReport},
     server::ServerId,
     settings::{MemorySettings, SwitchingSettings},
@@ -133,6 +137,20 @@ impl ResidencyHandle {
         self.ask(|reply| Ask::Switch(wanted, reply)).await?
     }
 
+    /// The same with settings of its load: a model that is in memory with others is loaded again. What cannot be is refused before
+    /// anything is disturbed. Errors besides: does_not_fit, not_ours, and unsupported for what its server cannot be given.
+    pub async fn switch_with(
+        &self,
+        wanted: ModelWanted,
+        now: bool,
+        dry_run: bool,
+    ) -> Result<SwitchReport, ApiError> {
+        let aim = Aim::Active(Box::new(wanted));
+        let apply =
+            |reply| requests::Request::Apply { aim, now, dry_run, waiter: requests::Waiter::Switch(reply) };
+        self.memory(apply).await?
+    }
+
     /// Cancels the switch under way. Errors: not_found.
     pub async fn cancel(&self) -> Result<(), ApiError> {
         self.ask(Ask::Cancel).await?
@@ -142,7 +160,9 @@ impl ResidencyHandle {
     /// is joined, anything else under way is cancelled and put back first. Errors: not_found, busy, does_not_fit, not_ours,
     /// unsupported; later failures are outcomes in the report.
     pub async fn apply(&self, aim: Aim, now: bool, dry_run: bool) -> Result<SceneReport, ApiError> {
-        self.memory(|reply| requests::Request::Apply { aim, now, dry_run, reply }).await?
+        let apply =
+            |reply| requests::Request::Apply { aim, now, dry_run, waiter: requests::Waiter::Scene(reply) };
+        self.memory(apply).await?
     }
 
     /// What applying them would do. Errors: not_found.
@@ -291,29 +311,6 @@ impl ResidencyWiring {
 
     fn listed(&self) -> Vec<Model> {
         self.hub.now().models.iter().map(|view| view.model.clone()).collect()
-    }
-
-    /// The model that a name means, as servers list it now. Disturbs nothing: servers are asked for their lists once more before
-    /// a name counts as unknown. Errors: not_found, ambiguous, unsupported.
-    async fn resolve(&self, wanted: &Wanted) -> Result<Model, ApiError> {
-        let server = wanted.server.as_ref();
-        if let Some(server) = server {
-            self.supervisor(server)?;
-        }
-        let mut models = self.listed();
-        if find_models(&models, &wanted.model, server).is_empty() {
-            let supervisors = self.supervisors.all();
-            futures_util::future::join_all(supervisors.iter().map(SupervisorHandle::refresh)).await;
-            models = self.listed();
-        }
-        match find_model(&models, &wanted.model, server)? {
-            model if model.purpose == ModelPurpose::Llm => Ok(model.clone()),
-            model => Err(model.damage().unwrap_or_else(|| {
-                let text =
-                    format!("{} cannot answer prompts, so it cannot become the active model.", model.title);
-                ApiError::new(ErrorCode::Unsupported, text)
-            })),
-        }
     }
 
     /// How long a load of a model may take, and how long its last loads took, in milliseconds.

@@ -18,6 +18,7 @@ impl Residency {
     /// Errors: not_found.
     pub(super) fn order(&self, aim: Aim, now: bool) -> Result<Order, ApiError> {
         match aim {
+            Aim::Active(wanted) => Ok(self.order_of_switch(*wanted, now)),
             Aim::Roles { scene, roles } => Ok(self.order_of_roles(scene, roles, now)),
             Aim::Before => {
                 let before = self.holding.before.as_ref().map(|(_, before)| before.clone());
@@ -62,7 +63,7 @@ impl Residency {
         };
         targets.sort_by_key(rank);
         let roles = roles.into_iter().map(|wanted| (wanted.role, wanted.held)).collect();
-        let after = Arrangement { scene: scene.clone(), active, lead, roles };
+        let after = Arrangement { scene: scene.clone(), active, lead, roles, with: LoadSettings::default() };
         Order { purpose: Purpose::Scene(scene), after, targets, spare: self.spare(true), now }
     }
 
@@ -80,9 +81,10 @@ impl Residency {
                     .hint("Choose another scene, or switch to a model.")
                 })?;
             let held = before.roles.iter().filter(|(_, held)| held.model == reference);
-            let with = held.clone().map(|(_, held)| held.with).next().unwrap_or_default();
             // What had left because nobody asked comes back when somebody asks.
             let is_active = before.active.as_ref().is_some_and(|active| active.reference() == reference);
+            let own = if is_active { before.with } else { LoadSettings::default() };
+            let with = held.clone().map(|(_, held)| held.with).next().unwrap_or(own);
             if !is_active && held.clone().all(|(_, held)| held.instance.is_none()) {
                 continue;
             }
@@ -100,7 +102,7 @@ impl Residency {
     }
 
     /// As it stands in memory, or as it will be found there.
-    fn active_of(&self, model: &ModelRef) -> Active {
+    pub(super) fn active_of(&self, model: &ModelRef) -> Active {
         let known = self.active.clone().filter(|active| active.reference() == *model);
         known.unwrap_or_else(|| Active {
             server: model.server.clone(),

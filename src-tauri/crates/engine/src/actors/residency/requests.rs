@@ -1,12 +1,13 @@
 //! What is asked of residency beside switches, who waits for it, and how it is taken back.
 
 use super::{
+    SwitchReply,
     holding::Holding,
     rearranging::{Purpose, Rearranged},
 };
 use pilothouse_domain::{
     error::ApiError,
-    model::{Model, ModelRef},
+    model::{LoadSettings, Model, ModelRef},
     residency::Arrangement,
     scene::{Held, ScenePlan, SceneReport},
     server::ServerId,
@@ -25,9 +26,20 @@ pub struct RoleWanted {
     pub bytes: Option<u64>,
 }
 
+/// A model that shall become active, and with what it shall be loaded.
+#[derive(Debug, Clone)]
+pub struct ModelWanted {
+    pub model: Model,
+    pub with: LoadSettings,
+    /// What it takes with these settings, in bytes.
+    pub bytes: Option<u64>,
+}
+
 /// What shall be held.
 #[derive(Debug, Clone)]
 pub enum Aim {
+    /// This model active, loaded so, and everything else as it is.
+    Active(Box<ModelWanted>),
     Roles {
         scene: Option<String>,
         roles: Vec<RoleWanted>,
@@ -62,7 +74,7 @@ pub(super) enum Request {
         aim: Aim,
         now: bool,
         dry_run: bool,
-        reply: SceneReply,
+        waiter: Waiter,
     },
     Plan {
         aim: Aim,
@@ -91,6 +103,7 @@ pub(super) enum Request {
 
 /// Who waits for the end of a rearrangement.
 pub(super) enum Waiter {
+    Switch(SwitchReply),
     Scene(SceneReply),
     Unload(UnloadReply),
 }
@@ -110,18 +123,26 @@ pub(super) struct Rearranging {
 impl Waiter {
     pub fn refuse(self, error: ApiError) {
         match self {
+            Self::Switch(reply) => drop(reply.send(Err(error))),
             Self::Scene(reply) => drop(reply.send(Err(error))),
             Self::Unload(reply) => drop(reply.send(Err(error))),
         }
     }
 
+    /// `switch`: the same as a switch tells of it, where it was one.
     pub fn tell(
         self,
         result: &Result<SceneReport, ApiError>,
+        switch: Option<&SwitchReport>,
         unloaded: &[Active],
         deactivated: Option<&Active>,
     ) {
         match (self, result) {
+            (Self::Switch(reply), Err(error)) => drop(reply.send(Err(error.clone()))),
+            (Self::Switch(reply), Ok(_)) => {
+                let none = || ApiError::internal("The change under way was no switch.");
+                drop(reply.send(switch.cloned().ok_or_else(none)));
+            }
             (Self::Scene(reply), result) => drop(reply.send(result.clone())),
             (Self::Unload(reply), Ok(SceneReport { error: None, answers_cut, took_ms, .. })) => {
                 let unloaded = Unloaded {
@@ -143,7 +164,19 @@ impl Waiter {
 #[derive(Debug, Clone)]
 pub(super) enum Back {
     To(Option<ModelRef>),
+    /// To what was active, as it was loaded.
+    Active(ModelRef, Box<Arrangement>),
     Arrangement(Box<Arrangement>),
+}
+
+impl Back {
+    /// To what was active then, as it was loaded.
+    pub fn to(before: &Arrangement) -> Self {
+        match &before.active {
+            Some(active) => Self::Active(active.reference(), Box::new(before.clone())),
+            None => Self::To(None),
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

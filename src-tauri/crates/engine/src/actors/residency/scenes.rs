@@ -3,15 +3,14 @@
 use super::{
     actor::{Next, Residency, Running},
     holding::Holding,
-    rearranging::{Handed, Order, Purpose, Rearranged, Rearrangement, plan_view},
-    requests::{Aim, Rearranging, Request, SceneReply, Waiter},
+    rearranging::{Handed, Order, Purpose, Rearranged, Rearrangement, as_switch, plan_view},
+    requests::{Aim, Rearranging, Request, Waiter},
 };
 use crate::hub::{Report, Standing};
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, ModelRef},
-    notice::Happening,
     residency::{Arrangement, became_active},
     scene::{ScenePlan, SceneReport},
     switch::{Active, StepTiming, SwitchOutcome},
@@ -22,12 +21,22 @@ use tokio_util::sync::CancellationToken;
 impl Residency {
     /// What is held now, the active model included.
     pub(super) fn arrangement(&self) -> Arrangement {
-        Arrangement { active: self.active.clone(), ..self.arrangement.clone() }
+        let own = self.active.as_ref().filter(|_| self.arrangement.lead.is_none());
+        let with = own.and_then(|active| self.holding.loaded_with.get(&active.reference()).copied());
+        let (active, with) = (self.active.clone(), with.unwrap_or_default());
+        Arrangement { active, with, ..self.arrangement.clone() }
     }
 
     pub(super) fn on_request(&mut self, request: Request) {
         match request {
-            Request::Apply { aim, now, dry_run, reply } => self.apply(aim, now, dry_run, reply),
+            Request::Apply { aim, now, dry_run, waiter } => {
+                if !dry_run {
+                    // A switch that was asked for before and is still being resolved is too late.
+                    self.numbers += 1;
+                    self.latest = self.numbers;
+                }
+                self.apply(aim, now, dry_run, waiter);
+            }
             Request::Plan { aim, reply } => {
                 let plan = self.order(aim, false).map(|order| self.preview(order));
                 drop(reply.send(plan));
@@ -50,7 +59,7 @@ impl Residency {
     }
 
     /// What is listed now, for a plan that asks nobody.
-    fn with_instances(&self, order: &mut Order) {
+    pub(super) fn with_instances(&self, order: &mut Order) {
         let snapshot = self.around.hub.now();
         for target in &mut order.targets {
             let of_it = |one: &&Instance| one.server == target.model.server && one.model == target.model.name;
@@ -58,32 +67,41 @@ impl Residency {
         }
     }
 
-    fn apply(&mut self, aim: Aim, now: bool, dry_run: bool, reply: SceneReply) {
+    fn apply(&mut self, aim: Aim, now: bool, dry_run: bool, waiter: Waiter) {
         let order = match self.order(aim.clone(), now) {
             Ok(order) => order,
-            Err(error) => return drop(reply.send(Err(error))),
+            Err(error) => return waiter.refuse(error),
         };
         if dry_run {
-            return drop(reply.send(self.rehearse(order)));
+            let switch = order.purpose.switch().cloned();
+            let report = self.rehearse(order);
+            let from = self.active.as_ref().map(Active::reference);
+            let switch = switch.zip(report.as_ref().ok()).map(|(to, report)| as_switch(from, to, report));
+            return waiter.tell(&report, switch.as_ref(), &[], None);
         }
+        let waiter = match (self.is_active_so(&order), waiter) {
+            (Some(report), Waiter::Switch(reply)) => return drop(reply.send(Ok(report))),
+            (_, waiter) => waiter,
+        };
         if self.lent.is_some() {
-            return drop(reply.send(Err(self.busy())));
+            return waiter.refuse(self.busy());
         }
         if let Some(rearranging) = &mut self.rearranging
+            && rearranging.purpose == order.purpose
             && rearranging.after == order.after
             && !rearranging.cancel.is_cancelled()
         {
             if now {
                 rearranging.now.cancel();
             }
-            rearranging.waiters.push(Waiter::Scene(reply));
+            rearranging.waiters.push(waiter);
             return self.replace_next(None);
         }
         if self.is_changing() {
             self.cancel_all();
-            return self.replace_next(Some(Next::Arrange { aim, now, reply }));
+            return self.replace_next(Some(Next::Arrange { aim, now, waiter }));
         }
-        self.rearrange(order, vec![Waiter::Scene(reply)], false);
+        self.rearrange(order, vec![waiter], false);
     }
 
     /// The plan as a report; nothing is done. Errors: does_not_fit, not_ours, unsupported.
@@ -147,6 +165,7 @@ impl Residency {
             let error = ApiError::internal("The change of what is in memory ended unexpectedly.");
             let error = error.hint("Look at Pilothouse's log.");
             self.around.hub.report(Report::Arranging(None));
+            self.around.hub.report(Report::Switching(None));
             // Whoever was told to wait is not left waiting.
             self.tell_held();
             for waiter in rearranging.waiters {
@@ -154,7 +173,7 @@ impl Residency {
             }
             return self.go_on();
         };
-        let Rearranged { purpose, result, arrangement, standing, absent, unloaded, strays, late, .. } =
+        let Rearranged { purpose, result, switch, arrangement, standing, absent, unloaded, strays, late } =
             rearranged;
         let before = self.arrangement();
         self.active.clone_from(&arrangement.active);
@@ -182,12 +201,15 @@ impl Residency {
             true => self.note_undo(&purpose, &before),
             false => None,
         };
-        self.tell_rearranged(&purpose, &result, undo);
+        match &switch {
+            Some(report) => self.tell(true, false, report, undo),
+            None => self.tell_rearranged(&purpose, &result, undo),
+        }
         let left = |active: &Active| unloaded.contains(active) || purpose == Purpose::Deactivate;
         let deactivated = before.active.filter(|active| self.active.is_none() && left(active));
         self.end_wish(&purpose, &result);
         for waiter in rearranging.waiters {
-            waiter.tell(&result, &unloaded, deactivated.as_ref());
+            waiter.tell(&result, switch.as_ref(), &unloaded, deactivated.as_ref());
         }
         self.go_on();
     }
@@ -198,13 +220,14 @@ impl Residency {
             return;
         }
         match self.next.take() {
-            Some(Next::Switch { model, now, replies }) => self.follow_up(model, now, replies),
-            Some(Next::Arrange { aim, now, reply }) => self.apply(aim, now, false, reply),
-            None => {
-                self.tell_available(&Err(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")));
-                self.on_snapshot(&self.around.hub.now());
-                self.next_wish();
-            }
+            Some(Next::Switch { model, now, replies }) => return self.follow_up(model, now, replies),
+            Some(Next::Arrange { aim, now, waiter }) => self.apply(aim, now, false, waiter),
+            None => {}
+        }
+        if !self.is_changing() {
+            self.tell_available(&Err(ApiError::new(ErrorCode::NoActiveModel, "No model is active.")));
+            self.on_snapshot(&self.around.hub.now());
+            self.next_wish();
         }
     }
 
@@ -233,59 +256,6 @@ impl Residency {
             && let Err(error) = journal.keep(&kept, &[]).await
         {
             tracing::warn!(%error, "what is held is written down later");
-        }
-    }
-
-    /// `undo`: until when it can be taken back.
-    fn tell_rearranged(
-        &self,
-        purpose: &Purpose,
-        result: &Result<SceneReport, ApiError>,
-        undo: Option<Timestamp>,
-    ) {
-        let scene = match purpose {
-            Purpose::Scene(name) => name.clone(),
-            Purpose::Restore => Some(pilothouse_domain::scene::RESTORE.to_owned()),
-            _ => return,
-        };
-        let (error, refused) = match result {
-            Ok(report) => match &report.error {
-                None => {
-                    // What is back has a name of its own.
-                    let back = matches!(purpose, Purpose::Restore);
-                    let named = if back { self.arrangement.scene.clone().or(scene) } else { scene };
-                    let applied = self.applied(named, back, report.took_ms, undo);
-                    return self.around.notifier.tell(applied);
-                }
-                Some(error) => (error, false),
-            },
-            Err(error) => (error, true),
-        };
-        if error.code == ErrorCode::Cancelled {
-            return;
-        }
-        let happening = Happening::ScenePutBack { scene, error: error.clone(), refused };
-        self.around.notifier.tell(happening);
-    }
-
-    /// What has come about, in the words for it: without a scene and without roles it is the active model. `back`: it was there before.
-    fn applied(&self, scene: Option<String>, back: bool, took_ms: u64, undo: Option<Timestamp>) -> Happening {
-        let has_name = self.arrangement.scene.is_some() || !(back || scene.is_none());
-        match &self.active {
-            Some(active) if !has_name && self.arrangement.roles.is_empty() => {
-                let snapshot = self.around.hub.now();
-                Happening::Switched {
-                    to: active.reference(),
-                    title: snapshot.model_title(&active.server, &active.model),
-                    server_title: snapshot.server_title(&active.server),
-                    took_ms,
-                    first_token_ms: None,
-                    again: back,
-                    own: true,
-                    undo,
-                }
-            }
-            _ => Happening::SceneApplied { scene, took_ms, undo },
         }
     }
 

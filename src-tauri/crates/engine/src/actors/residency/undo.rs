@@ -4,7 +4,7 @@ use super::{
     Wanted,
     actor::Residency,
     ended,
-    rearranging::Purpose,
+    rearranging::{Order, Purpose},
     requests::{Back, Undo, Undone, Waiter},
     transaction::Cause,
 };
@@ -12,7 +12,7 @@ use crate::hub::Report;
 use pilothouse_domain::{
     Timestamp,
     error::{ApiError, ErrorCode},
-    model::ModelRef,
+    model::{LoadSettings, ModelRef},
     residency::Arrangement,
     scene::UndoView,
     switch::{Active, SwitchOutcome, SwitchReport},
@@ -29,6 +29,16 @@ impl Residency {
         let snapshot = self.around.hub.now();
         let title = |active: &Active| snapshot.model_title(&active.server, &active.model);
         match purpose {
+            Purpose::Switch(to) => {
+                let title_of = |model: &ModelRef| snapshot.model_title(&model.server, &model.model);
+                let done = format!("{} is active", title_of(to));
+                let is_reload = before.active.as_ref().is_some_and(|active| active.reference() == *to);
+                let back_to = before.active.as_ref().map(title).map(|title| match is_reload {
+                    true => format!("{title} as it was loaded"),
+                    false => title,
+                });
+                Some(self.can_undo(Back::to(before), done, back_to))
+            }
             Purpose::Scene(scene) => {
                 let done = match scene {
                     Some(name) => format!("{name} is in force"),
@@ -100,6 +110,16 @@ impl Residency {
                 // It was refused, or has taken note of that.
                 self.undoing = false;
             }
+            Back::Active(to, before) => match self.order_back(*before, false) {
+                Ok(order) => {
+                    let (inner, answer) = oneshot::channel();
+                    hand_on(answer, reply, |report| Undone::Switch(Box::new(report)));
+                    self.forget_undo();
+                    let order = Order { purpose: Purpose::Switch(to), ..order };
+                    self.rearrange(order, vec![Waiter::Switch(inner)], true);
+                }
+                Err(error) => drop(reply.send(Err(error))),
+            },
             Back::Arrangement(before) => match self.order_back(*before, false) {
                 Ok(order) => {
                     let (inner, answer) = oneshot::channel();
@@ -112,12 +132,13 @@ impl Residency {
         }
     }
 
-    /// A switch has ended: the role that leads stands for what is active now, and it can be taken back. Answers until when;
-    /// `None`: it cannot.
+    /// A switch has ended: the role that leads stands for what is active now, and it can be taken back. `before`: what was held.
+    /// Answers until when; `None`: it cannot.
     pub(super) fn after_switch(
         &mut self,
         cause: &Cause,
         result: &Result<SwitchReport, ApiError>,
+        before: &Arrangement,
     ) -> Option<Timestamp> {
         let undoing = std::mem::take(&mut self.undoing);
         let report = result.as_ref().ok().filter(|report| report.outcome == SwitchOutcome::Committed)?;
@@ -140,7 +161,12 @@ impl Residency {
             let title = |model: &ModelRef| snapshot.model_title(&model.server, &model.model);
             let done = format!("{} is active", title(&to));
             let back_to = report.from.as_ref().map(title);
-            self.can_undo(Back::To(report.from.clone()), done, back_to)
+            // What was loaded as its server does it by itself comes back so.
+            let back = match before.active_with() == LoadSettings::default() {
+                true => Back::To(report.from.clone()),
+                false => Back::to(before),
+            };
+            self.can_undo(back, done, back_to)
         });
         self.tell_held();
         undo

@@ -23,7 +23,11 @@ pub(super) fn name_of(one: &Move) -> &'static str {
 }
 
 /// Whether what is wanted is in memory, and as it is wanted.
-pub(super) fn in_memory(snapshot: &Snapshot, target: &Target, holding: &Holding) -> InMemory {
+pub(in crate::actors::residency) fn in_memory(
+    snapshot: &Snapshot,
+    target: &Target,
+    holding: &Holding,
+) -> InMemory {
     match &target.instance {
         None => InMemory::No,
         Some(_) if snapshot.is_remote(&target.model.server) => InMemory::Yes,
@@ -89,6 +93,7 @@ pub(super) fn circumstances(
         order.targets.iter().any(|target| target.model.reference() == *model)
             || holding.pins.contains(model)
             || holding.on_request.contains_key(model)
+            || order.stays_beside(before, model)
     };
     let listed = snapshot.instances.iter().filter(|one| !snapshot.is_remote(&one.server));
     let (mut leaves, mut others) = (vec![], vec![]);
@@ -135,7 +140,7 @@ pub(super) fn plan(
         });
     }
     let now = circumstances(around, order, before, holding)?;
-    let plan = arrange(&now).map_err(|too_much| too_much.error(&order.purpose.title(around)))?;
+    let plan = arrange(&now).map_err(|too_much| refusal(around, order, &too_much))?;
     Ok(match order.purpose.leaves() {
         // It leaves first: where that fails, all is as it was.
         Some(model) => ArrangementPlan { moves: vec![Move::Unload(model.clone()), Move::Commit], ..plan },
@@ -205,6 +210,17 @@ pub(in crate::actors::residency) fn plan_view(
     }
 }
 
+/// In the words for it: a switch has no roles to leave out.
+fn refusal(around: &ResidencyWiring, order: &Order, too_much: &TooMuch) -> ApiError {
+    let error = too_much.error(&order.purpose.title(around));
+    match order.purpose.switch() {
+        Some(_) => {
+            error.hint("Load it with less, choose a smaller model, or unload what others have loaded.")
+        }
+        None => error,
+    }
+}
+
 fn refused(
     around: &ResidencyWiring,
     snapshot: &Snapshot,
@@ -225,7 +241,7 @@ fn refused(
                 all.push(SceneOffer { what, without_role: None, unload, smaller: None, frees_bytes, enough });
             }
             // Two roles with one model: leaving one of them out frees nothing.
-            (None, [role]) => {
+            (None, [role]) if order.purpose.switch().is_none() => {
                 let what = format!("Without {role}");
                 let without_role = Some(role.clone());
                 all.push(SceneOffer { what, without_role, unload: None, smaller: None, frees_bytes, enough });
@@ -233,7 +249,7 @@ fn refused(
             (None, _) => {}
         }
     }
-    let refusal = Some(too_much.error(&order.purpose.title(around)));
+    let refusal = Some(refusal(around, order, too_much));
     let shortfall_bytes = Some(too_much.short_bytes);
     ScenePlan { fits: Some(false), refusal, shortfall_bytes, offers: all, ..view }
 }
@@ -287,7 +303,7 @@ fn loaded_by_others(snapshot: &Snapshot, model: &ModelRef) -> ApiError {
     let text =
         format!("{title} is in memory on {server} with other settings, and somebody else has loaded it.");
     ApiError::new(ErrorCode::NotOurs, text)
-        .hint("Unload it first, or leave context, requests at a time and cache out of the role.")
+        .hint("Unload it first, or leave context, requests at a time and KV type out.")
 }
 
 #[cfg(test)]

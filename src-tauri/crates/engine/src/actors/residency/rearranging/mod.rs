@@ -4,8 +4,10 @@
 mod back;
 mod circumstances;
 mod moves;
+mod switching;
 
-pub(super) use circumstances::plan_view;
+pub(super) use circumstances::{in_memory, plan_view};
+pub(super) use switching::as_switch;
 
 use super::{Connection, ResidencyWiring, clearing::Clearing, holding::Holding, late::LateLoad};
 use crate::{
@@ -14,21 +16,23 @@ use crate::{
 };
 use futures_util::FutureExt;
 use pilothouse_domain::{
-    Timestamp,
     error::{ApiError, ErrorCode},
     model::{Instance, LoadSettings, Model, ModelRef},
     residency::{Arrangement, ArrangementPlan, InMemory, Move, Spare},
-    scene::{Arranging, SceneReport},
+    scene::SceneReport,
     server::ServerId,
-    switch::{Active, StepTiming, SwitchOutcome, SwitchPhase},
+    switch::{Active, StepTiming, SwitchOutcome, SwitchPhase, SwitchReport},
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use switching::Shown;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Why memory is rearranged.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Purpose {
+    /// A person makes this model active with settings of its load, or takes that back.
+    Switch(ModelRef),
     /// A person applies roles; the scene that they are of.
     Scene(Option<String>),
     /// What was before is brought back: “Restore”, or an undo.
@@ -55,7 +59,8 @@ impl Purpose {
             Self::Scene(None) => "This set of roles".into(),
             Self::Restore => "What was before".into(),
             Self::Deactivate => "No active model".into(),
-            Self::Wish(model)
+            Self::Switch(model)
+            | Self::Wish(model)
             | Self::Again(model)
             | Self::Unload(model)
             | Self::Copy(model, _)
@@ -66,6 +71,14 @@ impl Purpose {
     fn scene(&self) -> Option<String> {
         match self {
             Self::Scene(name) => name.clone(),
+            _ => None,
+        }
+    }
+
+    /// The model that becomes active, where it is a switch.
+    pub fn switch(&self) -> Option<&ModelRef> {
+        match self {
+            Self::Switch(to) => Some(to),
             _ => None,
         }
     }
@@ -112,6 +125,8 @@ pub(super) struct Order {
 pub(super) struct Rearranged {
     pub purpose: Purpose,
     pub result: Result<SceneReport, ApiError>,
+    /// The same as a switch tells of it, where it was one.
+    pub switch: Option<SwitchReport>,
     pub arrangement: Arrangement,
     pub standing: Standing,
     pub absent: BTreeMap<String, String>,
@@ -143,7 +158,9 @@ pub(super) struct Rearrangement {
     pub now: CancellationToken,
     connections: BTreeMap<ServerId, Connection>,
     began: Instant,
-    shown: Arranging,
+    shown: Shown,
+    load_ms: Option<u64>,
+    first_token_ms: Option<u64>,
     timings: Vec<StepTiming>,
     loaded: Vec<ModelRef>,
     taken_out: Vec<TakenOut>,
@@ -186,17 +203,10 @@ impl Rearrangement {
         if order.now {
             now.cancel();
         }
-        let shown = Arranging {
-            scene: order.purpose.scene(),
-            phase: SwitchPhase::Preparing,
-            model: None,
-            progress: None,
-            done: 0,
-            steps: 0,
-            eta_s: None,
-            started_at: Timestamp::now(),
-        };
         Self {
+            shown: Shown::new(&order.purpose, before.active.as_ref()),
+            load_ms: None,
+            first_token_ms: None,
             absent: holding.absent.clone(),
             held: before.clone(),
             standing_before: standing.clone(),
@@ -211,7 +221,6 @@ impl Rearrangement {
             now,
             connections: BTreeMap::new(),
             began: Instant::now(),
-            shown,
             timings: vec![],
             loaded: vec![],
             taken_out: vec![],
@@ -233,7 +242,7 @@ impl Rearrangement {
         let result = match self.forward().await {
             Ok(()) => Ok(self.report(SwitchOutcome::Committed, None)),
             // Nothing was begun: it is a refusal, not a failure.
-            Err(error) if self.loaded.is_empty() && self.taken_out.is_empty() && self.late.is_empty() => {
+            Err(error) if self.is_refusal(&error) => {
                 self.waits.clear();
                 self.standing = self.standing_before.clone();
                 self.tell();
@@ -249,7 +258,11 @@ impl Rearrangement {
                 Ok(self.report(outcome, Some(error)))
             }
         };
-        self.around.hub.report(Report::Arranging(None));
+        let switch = match (self.order.purpose.switch().cloned(), &result) {
+            (Some(to), Ok(report)) => Some(self.write_down(&to, report).await),
+            _ => None,
+        };
+        self.around.hub.report(self.shown.end());
         if !self.committed {
             self.strays.append(&mut self.wanted_strays);
         }
@@ -257,6 +270,7 @@ impl Rearrangement {
         let rearranged = Rearranged {
             purpose: self.order.purpose,
             result,
+            switch,
             arrangement: self.held,
             standing: self.standing,
             absent: self.absent,
@@ -274,12 +288,12 @@ impl Rearrangement {
         self.look().await?;
         self.clear_strays().await;
         let plan = self.plan()?;
-        self.shown.steps = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
-        self.shown.eta_s = plan.takes_s;
+        self.shown.arranging.steps = u32::try_from(plan.moves.len()).unwrap_or(u32::MAX);
+        self.shown.arranging.eta_s = plan.takes_s;
         let mut moves: VecDeque<Move> = plan.moves.into();
         while let Some(one) = moves.pop_front() {
-            self.shown.done =
-                self.shown.steps.saturating_sub(u32::try_from(moves.len() + 1).unwrap_or(u32::MAX));
+            let left = u32::try_from(moves.len() + 1).unwrap_or(u32::MAX);
+            self.shown.arranging.done = self.shown.arranging.steps.saturating_sub(left);
             if let Err(error) = self.timed(one.clone()).await {
                 make_room(&mut moves, &one, error.clone()).ok_or(error)?;
                 self.loaded.retain(|model| Move::Load(model.clone()) != one);
@@ -349,10 +363,10 @@ impl Rearrangement {
     }
 
     fn show(&mut self, phase: SwitchPhase, model: Option<&ModelRef>) {
-        self.shown.phase = phase;
-        self.shown.model = model.cloned();
-        self.shown.progress = None;
-        self.around.hub.report(Report::Arranging(Some(self.shown.clone())));
+        self.shown.arranging.phase = phase;
+        self.shown.arranging.model = model.cloned();
+        self.shown.arranging.progress = None;
+        self.around.hub.report(self.shown.report());
     }
 
     /// Tells what is held at this moment, and whose requests wait.

@@ -53,7 +53,10 @@ impl Rearrangement {
             match result {
                 Ok(()) => {
                     self.unloaded.push(active.clone());
-                    if !self.committed && !is_copy {
+                    if self.committed {
+                        self.holding.gone(model);
+                        self.around.note_stray(model, false).await;
+                    } else if !is_copy {
                         let with = self.with_of(model);
                         self.taken_out.push(TakenOut { active, with });
                     }
@@ -158,11 +161,9 @@ impl Rearrangement {
         let waits = Arc::downgrade(&waiting);
         let progress = Arc::new(move |fraction: f64| {
             if waits.upgrade().is_some() {
-                let shown = pilothouse_domain::scene::Arranging {
-                    progress: Some(fraction.clamp(0.0, 1.0)),
-                    ..shown.clone()
-                };
-                hub.report(Report::Arranging(Some(shown)));
+                let mut shown = shown.clone();
+                shown.arranging.progress = Some(fraction.clamp(0.0, 1.0));
+                hub.report(shown.report());
             }
         });
         let (limit, _) = self.around.load_limit(model).await;
@@ -178,6 +179,9 @@ impl Rearrangement {
         drop(waiting);
         let instance = loaded?;
         let seconds = begun.elapsed().as_secs_f64();
+        if self.order.purpose.switch() == Some(model) {
+            self.load_ms = Some(begun.elapsed().as_millis() as u64);
+        }
         self.around.hub.report(Report::LoadTime { model: model.clone(), seconds });
         self.note(&instance);
         if let Some(target) = self.order.targets.iter_mut().find(|target| target.model.reference() == *model)
@@ -211,9 +215,13 @@ impl Rearrangement {
         }
         let (whole, connection) = (target.model.clone(), self.connection(&model.server)?);
         self.show(SwitchPhase::Proving, Some(model));
-        let around = self.around.clone();
+        let (around, begun) = (self.around.clone(), Instant::now());
         let proof = proof::one_answer(&around, &connection, &whole, &instance);
-        self.until_cancelled(proof).await
+        self.until_cancelled(proof).await?;
+        if self.order.purpose.switch() == Some(model) {
+            self.first_token_ms = Some(begun.elapsed().as_millis() as u64);
+        }
+        Ok(())
     }
 
     /// Written first, then told. From here on what was ordered is what is held, whatever happens.
@@ -236,14 +244,20 @@ impl Rearrangement {
         let arrived = self.loaded.iter().chain(&self.wanted_strays).map(|model| (model.clone(), false));
         let wanted = after.models();
         // What leaves after the commit must leave also when we die before it has.
+        let lets_go = is_scene || self.order.purpose.switch().is_some();
         let going = self.before.models().into_iter().filter(|model| {
-            is_scene
+            lets_go
+                && !self.order.stays_beside(&self.before, model)
                 && !wanted.contains(model)
                 && !self.holding.pins.contains(model)
                 && !self.holding.on_request.contains_key(model)
         });
         let strays: Vec<(ModelRef, bool)> =
             arrived.chain(going.filter(|model| self.in_memory(model)).map(|model| (model, true))).collect();
+        if let Some(to) = self.order.purpose.switch() {
+            // It is held from now on.
+            self.holding.on_request.remove(to);
+        }
         if let Purpose::Wish(model) = &self.order.purpose
             && !wanted.contains(model)
             && let Some(instance) = self.order.targets.first().and_then(|target| target.instance.as_ref())

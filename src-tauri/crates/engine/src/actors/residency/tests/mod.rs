@@ -17,6 +17,7 @@ mod lending;
 mod scene_faults;
 mod scenes;
 mod switching;
+mod switching_with;
 
 pub(super) fn server(id: &str, memory: &Memory) -> FakeServer {
     FakeServer::new(id).in_memory(memory).with_pace(LOAD, Duration::from_millis(10))
