@@ -213,6 +213,12 @@ export function inHeldOrder(groups: TableGroups, held: Held | null): TableGroups
   return { memory: place('memory'), disk: place('disk') };
 }
 
+/** Whether a server takes any settings of a model's own with a load. */
+export function takesSettings(snapshot: Snapshot, server: string): boolean {
+  const takes = snapshot.servers.find((one) => one.id === server)?.abilities.loads_with;
+  return takes !== undefined && (takes.context || takes.parallel || takes.kv_type);
+}
+
 /** Whether a click makes it the active model, or makes that answer again. */
 export const canSwitch = (model: ModelView): boolean =>
   ['switch', 'load', 'start_and_load'].includes(model.standing.act);

@@ -5,6 +5,7 @@
 import type { ApiError } from './api/ApiError';
 import type { Call } from './api/Call';
 import type { GaugeHistory } from './api/GaugeHistory';
+import type { LoadSettings } from './api/LoadSettings';
 import type { ModelRef } from './api/ModelRef';
 import type { Reply } from './api/Reply';
 import type { Snapshot } from './api/Snapshot';
@@ -172,7 +173,8 @@ export class Store {
   }
 
   /** Asks for a switch. What becomes of it stands in the snapshot; only a refusal stands in `switchError`. */
-  async switchTo(ref: ModelRef): Promise<void> {
+  /** `settings`: with what it shall be loaded; left out: as it is in memory, else as its server loads it. */
+  async switchTo(ref: ModelRef, settings?: LoadSettings): Promise<void> {
     const request = ++this.#requests;
     this.requested = ref;
     this.switchError = null;
@@ -185,6 +187,7 @@ export class Store {
         server: ref.server,
         dry_run: false,
         now: false,
+        ...(settings && { with: settings }),
       });
     } catch (error) {
       if (request === this.#requests) {

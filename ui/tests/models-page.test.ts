@@ -165,4 +165,36 @@ describe('the table of models', () => {
     await userEvent.keyboard('{Home}{ArrowUp}');
     expect(document.activeElement).toBe(screen.getByTestId('model-filter'));
   });
+
+  it('loads with settings of its own: what is typed is reckoned, what is wrong is said at its field, and a click switches', async () => {
+    // jsdom has no modal dialogs; the browser tests look at the real one.
+    HTMLDialogElement.prototype.showModal = function () {
+      this.open = true;
+    };
+    HTMLDialogElement.prototype.close = function () {
+      this.open = false;
+      this.dispatchEvent(new Event('close'));
+    };
+    const { backend: scripted } = await open();
+    const fake = new FakeBackend('many', 0);
+    scripted.answers.switch = (asked) => fake.call(asked);
+    const id = 'lmstudio/qwen2.5-coder-14b-instruct-mlx';
+    expect(within(rowOf('ollama/phi3:3.8b')).queryByTestId('row-load-with'), 'Ollama takes none').toBeNull();
+    await userEvent.click(within(rowOf(id)).getByTestId('row-load-with'));
+    const dialog = await screen.findByTestId('load-with');
+    expect(within(dialog).queryByTestId('load-kv'), 'LM Studio takes no KV type').toBeNull();
+    await waitFor(() => expect(scripted.of('switch').at(-1)).toMatchObject({ model: id, dry_run: true, with: {} }));
+    const context = within(dialog).getByTestId('load-context');
+    await userEvent.type(context, 'many');
+    expect(within(dialog).getByText(/^Allowed: 1 to 16777216/)).toBeTruthy();
+    expect(within(dialog).getByTestId<HTMLButtonElement>('load-go').disabled).toBe(true);
+    await userEvent.clear(context);
+    await userEvent.type(context, '2048');
+    await waitFor(() => expect(scripted.of('fit').at(-1)).toMatchObject({ models: [id], context: 2048 }));
+    await waitFor(() => expect(within(dialog).getByTestId('load-verdict').textContent).toMatch(/It fits\./));
+    await userEvent.click(within(dialog).getByTestId('load-go'));
+    expect(scripted.of('switch').at(-1)).toMatchObject({ model: id, dry_run: false, with: { context: 2048 } });
+    await waitFor(() => expect(screen.queryByTestId('load-with')).toBeNull());
+    await waitFor(() => expect((document.activeElement as HTMLElement).dataset.id).toBe(id));
+  });
 });

@@ -13,6 +13,7 @@ export * from './gaps';
 export * from './gauges';
 export * from './held';
 export * from './history';
+export * from './load-with';
 export * from './log';
 export * from './machine';
 export * from './memory';

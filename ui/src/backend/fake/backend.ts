@@ -1,5 +1,6 @@
 /** A simulated engine: for development and tests, never in a production build. It touches no browser API. */
 import type { Call } from '../../api/Call';
+import type { LoadSettings } from '../../api/LoadSettings';
 import type { LogLine } from '../../api/LogLine';
 import type { Notice } from '../../api/Notice';
 import type { Reply } from '../../api/Reply';
@@ -117,7 +118,9 @@ export class FakeBackend implements Backend, Host {
       case 'restart_server':
         return this.#operate(call.server, call.call);
       case 'switch':
-        return this.#doSwitch(call.model);
+        return call.with === undefined
+          ? this.#doSwitch(call.model)
+          : this.#doSwitchWith(call.model, call.with, call.dry_run);
       case 'unload':
       case 'unload_copy':
       case 'deactivate':
@@ -320,7 +323,16 @@ export class FakeBackend implements Backend, Host {
     return { reply: 'server', server: this.#changeServer(id, {}) };
   }
 
-  async #doSwitch(id: string): Promise<Reply> {
+  /** What the engine would refuse is refused before anything is disturbed. */
+  async #doSwitchWith(id: string, settings: LoadSettings, dry_run: boolean): Promise<Reply> {
+    const report = this.residency.planSwitch(id, settings);
+    const isNothing = !report.steps.some((step) => step.name === 'load');
+    if (dry_run || (isNothing && this.#snapshot.models.some((one) => one.id === id && one.active)))
+      return { reply: 'switch', report: { ...report, dry_run } };
+    return this.#doSwitch(id, settings);
+  }
+
+  async #doSwitch(id: string, settings?: LoadSettings): Promise<Reply> {
     const target = this.#snapshot.models.find((model) => model.id === id);
     if (target === undefined) throw fault('not_found', `No model is called “${id}”.`);
     const mine = ++this.#switch;
@@ -338,11 +350,11 @@ export class FakeBackend implements Backend, Host {
       await this.go();
       if (mine !== this.#switch) return this.#endSwitch(mine, from, to, 'cancelled', startedAt);
     }
-    const outcome = target.fits === false ? 'rolled_back' : 'committed';
+    const outcome = target.fits === false && settings === undefined ? 'rolled_back' : 'committed';
     const before = this.residency.keep();
     if (outcome === 'committed') {
       this.#setActive(id);
-      this.residency.switched(before);
+      this.residency.switched(before, settings);
     }
     return this.#endSwitch(mine, from, to, outcome, startedAt, target.fits_reason);
   }

@@ -10,6 +10,7 @@ import type { SceneReport } from '../../api/SceneReport';
 import type { SceneView } from '../../api/SceneView';
 import type { Snapshot } from '../../api/Snapshot';
 import type { SwitchOutcome } from '../../api/SwitchOutcome';
+import type { SwitchReport } from '../../api/SwitchReport';
 import type { SwitchPhase } from '../../api/SwitchPhase';
 import { FREE_MEMORY, leadOf, RESTORE } from '../../scenes/rules';
 import { checkServers, idOf, planOf, sceneViews, titleOf, withOf, type Known, type Roles } from './arrangement';
@@ -140,18 +141,55 @@ export class FakeResidency {
     return { active, roles, models, instances, on_request, pins, scene: this.#scene, loadedWith: this.#loadedWith };
   }
 
-  /** Another model became active: the role that leads stands for it from now on, and it can be taken back. */
-  switched(before: Kept): void {
+  /** What a switch with settings of its load would do. Throws as the engine refuses it. */
+  planSwitch(id: string, settings: LoadSettings): SwitchReport {
+    const model = this.#find(id);
+    const snapshot = this.#host.snapshot();
+    const server = snapshot.servers.find((one) => one.id === model.server);
+    const takes = server?.abilities.loads_with;
+    const refused = (Object.keys(settings) as (keyof LoadSettings)[]).find((key) => !takes?.[key]);
+    if (refused !== undefined)
+      throw fault('unsupported', `${server?.title ?? model.server} takes no ${refused} with a load.`, 'Leave it out.');
+    const roles = rolesOf(this.keep());
+    const lead = snapshot.roles.find((role) => role.leads)?.role ?? 'active';
+    const { pinned, priority } = roles[lead] ?? { pinned: false, priority: 'normal' };
+    const wanted = { ...roles, [lead]: { ...model, ...settings, pinned, priority } };
+    const plan = planOf(this.#known(), wanted, titleOf(snapshot, model));
+    if (plan.refusal !== null)
+      throw { ...plan.refusal, hint: 'Load it with less, choose a smaller model, or unload what others have loaded.' };
+    const from = snapshot.active === null ? null : { server: snapshot.active.server, model: snapshot.active.model };
+    const steps = plan.steps.map(({ name }) => ({ name, ms: 0 }));
+    return {
+      ...{ switch_id: 0, from, to: model, outcome: 'committed', dry_run: true, took_ms: 0, load_ms: null },
+      ...{ first_token_ms: null, steps, answers_cut: 0, journalled: true, reason: null, error: null },
+    };
+  }
+
+  /** Another model became active, or the same one is loaded otherwise: the role that leads stands for it from now on, and it can be
+   * taken back. */
+  switched(before: Kept, settings?: LoadSettings): void {
     const { active, roles, instances } = this.#host.snapshot();
     if (active === null) return;
     const model = { server: active.server, model: active.model };
-    const led = roles.map((role) =>
-      role.leads && idOf(role.model) !== idOf(model) ? { ...role, model, with: {}, instance: active.instance } : role,
-    );
+    const led = roles.map((role) => {
+      const isOther = role.leads && idOf(role.model) !== idOf(model);
+      const is = isOther || idOf(role.model) === idOf(model);
+      const wish = is && settings !== undefined ? settings : isOther ? {} : role.with;
+      return isOther ? { ...role, model, with: wish, instance: active.instance } : { ...role, with: wish };
+    });
     const there = instances.some((one) => idOf(one) === idOf(model));
+    const held = there ? instances : [...instances, instanceOf(model, {}, this.#host.snapshot())];
+    if (settings !== undefined) this.#loadedWith = new Map([...this.#loadedWith, [idOf(model), settings]]);
     this.#host.change({
       roles: led,
-      instances: there ? instances : [...instances, instanceOf(model, {}, this.#host.snapshot())],
+      instances: held.map((one) =>
+        settings === undefined || idOf(one) !== idOf(model)
+          ? one
+          : {
+              ...one,
+              ...(({ context, slots }) => ({ context, slots }))(instanceOf(model, settings, this.#host.snapshot())),
+            },
+      ),
       ...this.#undoTo(before, `${titleOf(this.#host.snapshot(), model)} is active`, true),
     });
   }
