@@ -16,6 +16,7 @@ mod first_start;
 mod fit;
 mod held;
 mod lab;
+mod load_with;
 mod login_path;
 mod plans;
 mod scenes;
