@@ -22,7 +22,9 @@ impl EngineHandle {
             Ok(model) => {
                 let (name, server) = (model.id(), Some(model.server));
                 // One that was begun and put back has a notice of its own.
-                self.call(Call::Switch { model: name, server, dry_run: false, now: false, with: None }).await.err()
+                self.call(Call::Switch { model: name, server, dry_run: false, now: false, with: None })
+                    .await
+                    .err()
             }
             Err(error) => Some(error),
         };
