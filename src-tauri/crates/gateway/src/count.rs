@@ -35,10 +35,10 @@ pub(super) async fn count(
     let onward = Onward::new(&uri, &headers)?.translated();
     let body = unpack::read(&headers, body, &shared.bodies).await?;
     let count = messages::count(&body, translated::MASKS_BILLING)?;
-    if let Some(Extension(key)) = key {
-        if let Some(model) = shared.leases.model_of(&Asked::new(count.model())) {
-            key.admit_model(count.model(), Some(&model))?;
-        }
+    if let Some(Extension(key)) = key
+        && let Some(model) = shared.leases.model_of(&Asked::new(count.model()))
+    {
+        key.admit_model(count.model(), Some(&model))?;
     }
     let mut said = HeaderMap::new();
     said.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -380,7 +380,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
       web: 'http://127.0.0.1:4181',
       data_dir: '/home/user/.local/share/pilothouse',
       settings_file: '/home/user/.config/pilothouse/settings.toml',
-      tray: { gauge: 'none', text: false },
+      tray: { gauge: 'none', text: false, previous_model_shortcut: '' },
     },
     active: active ? { server: active.server, model: active.name, instance: active.name } : null,
     active_absent: null,
