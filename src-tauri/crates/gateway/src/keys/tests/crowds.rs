@@ -57,7 +57,7 @@ async fn of_200_at_a_time_as_many_begin_as_the_limit_says() {
         let mut all = join_all((0..200).map(|_| one()));
         // Eight go on until the other 192 have heard that they are too many.
         let go = async {
-            while ring.uses()[&hash_of(&secret)].limited % 192 != 0
+            while !ring.uses()[&hash_of(&secret)].limited.is_multiple_of(192)
                 || ring.uses()[&hash_of(&secret)].under_way < 8
             {
                 tokio::time::sleep(Duration::from_millis(5)).await;
