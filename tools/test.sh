@@ -62,7 +62,8 @@ journeys_lane() {
 }
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
-rust_units() { cargo test --workspace --exclude pilothouse-tests; }
+# One that fails does not keep the others from being run.
+rust_units() { cargo test --workspace --exclude pilothouse-tests --no-fail-fast; }
 
 section format cargo fmt --check
 section clippy cargo clippy --quiet --workspace --all-targets -- -D warnings

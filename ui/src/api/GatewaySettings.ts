@@ -38,6 +38,10 @@ aliases: { [key in string]: string },
  */
 metrics: boolean, 
 /**
+ * A second port, where it answers in Ollama's own words as well, for programs that only know those; 0: none.
+ */
+ollama_port: number, 
+/**
  * Programs of this machine need a key too, as all others do.
  */
 require_key: boolean, };
