@@ -122,7 +122,8 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
 async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its_name() {
     let Some(tools) = Tools::find() else { return };
     let port = free_port();
-    let sandbox = Sandbox::new(&tools, &format!("[gateway]\nollama_port = {port}\n"));
+    let sandbox = Sandbox::new(&tools, "");
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.ollama_port", &port.to_string()]).code, Some(0));
     let mut engine = sandbox.serve().await;
     sandbox.until_active(&mut engine, "llama-server").await;
     sandbox.add_ollama_model(&mut engine).await;
