@@ -48,7 +48,7 @@ async fn a_model_is_loaded_as_asked_refused_where_it_cannot_be_and_put_back_by_u
     let beyond = [EMBEDDED_MODEL, "--context", "9000"];
     let too_much = [EMBEDDED_MODEL, "--context", "8192", "--parallel", "64", "--kv", "f32"];
     // 24 GB of cache: where there is room for that there is nothing to refuse.
-    let fits = sandbox.ask(&[&["fit"][..], &too_much[..]].concat()).unwrap()["fits"] == true;
+    let fits = sandbox.run(&[&["fit"][..], &too_much[..]].concat()).json["fits"] == true;
     for (model, with, code, error) in [
         (&ollama[..], &["--context", "8192"][..], 5, "unsupported"),
         (&ollama[..], &["--parallel", "63"][..], 5, "unsupported"),
