@@ -7,6 +7,8 @@ const TABLE: &str = include_str!("../FAULTS.md");
 const BY_FAILURE: &str = "## A change of what is in memory\n";
 const RESIDENCY: &str = "../src-tauri/crates/engine/src/actors/residency";
 const STORE: &str = "../src-tauri/crates/engine/src/store";
+/// Crowds at the address with keys need no process.
+const KEYS: &str = "../src-tauri/crates/gateway/src/keys";
 
 /// The sources of a folder beside the table.
 fn sources(folder: &str) -> Vec<String> {
@@ -27,7 +29,7 @@ fn tests_in(source: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Those of the engine too, which stand in modules of their own.
+/// Those of the crates too, which may stand in modules of their own.
 fn any_tests_in(source: &str) -> impl Iterator<Item = &str> {
     let marks = ["test(start_paused = true)]\n", "test]\n"];
     let functions = marks.into_iter().flat_map(|mark| source.split(mark).skip(1));
@@ -52,8 +54,10 @@ fn every_fault_has_a_test_and_every_test_a_row() {
     let journeys = [sources("journeys"), sources("containers"), sources("machines")].concat();
     let faults = [sources("faults"), sources("storms"), sources("storms/kills")].concat();
     let faults: BTreeSet<&str> = faults.iter().flat_map(|source| tests_in(source)).collect();
-    let all: BTreeSet<&str> =
-        journeys.iter().flat_map(|source| tests_in(source)).chain(faults.clone()).collect();
+    let of_keys = [KEYS, &format!("{KEYS}/tests")].map(sources).concat();
+    let of_keys = of_keys.iter().flat_map(|source| any_tests_in(source));
+    let journeys = journeys.iter().flat_map(|source| tests_in(source));
+    let all: BTreeSet<&str> = journeys.chain(of_keys).chain(faults.clone()).collect();
     let without_test: Vec<_> = rows.difference(&all).collect();
     let without_row: Vec<_> = faults.difference(&rows).collect();
     assert!(without_test.is_empty(), "rows without a test: {without_test:?}");
