@@ -5,7 +5,6 @@ use super::{
     answer::Answer,
     cut::Cut,
     early::{self, HEADERS_LIMIT, Waiting},
-    events::Events,
     headers,
     heard::Heard,
     keys::Held,
@@ -13,12 +12,12 @@ use super::{
     pieces::Pieces,
     record::Record,
     refusal::{self, Refusal},
-    retold,
-    splice::{self, Named},
+    retold, splice,
     teller::Teller,
     told, translated, unpack,
     upstream::{self, Onward},
     voice::Voice,
+    wording::Wording,
 };
 use axum::{
     body::Body,
@@ -54,46 +53,6 @@ pub(super) enum Sent {
     /// Its model is on its way out of memory, and the client has heard nothing: it can be sent again.
     Again(Refusal),
     Refused(Refusal),
-}
-
-/// What its server gets.
-enum Wording {
-    /// The client's own words, but for the model's name.
-    Own { body: Bytes, named: Named },
-    /// The same said in chat's words, and told back by this one.
-    Chat {
-        question: Arc<dyn Question>,
-        teller: Teller,
-        /// The template has not refused that the system speaks in the middle.
-        late_system: AtomicBool,
-        /// What it says that is not for clients to say, by name; never sent on.
-        governed: Option<String>,
-    },
-}
-
-impl Wording {
-    /// As the client names it.
-    fn model(&self) -> Option<&str> {
-        match self {
-            Self::Own { named, .. } => named.model.as_deref(),
-            Self::Chat { question, .. } => question.model(),
-        }
-    }
-
-    fn streams(&self) -> bool {
-        match self {
-            Self::Own { named, .. } => named.streams,
-            Self::Chat { question, .. } => question.streams(),
-        }
-    }
-
-    /// Who speaks in a stream before the answer does. `None`: no stream is wanted.
-    fn voice(&self, path: &str) -> Option<Voice> {
-        match self {
-            Self::Own { named, .. } => Events::of(path).filter(|_| named.streams).map(Voice::Own),
-            Self::Chat { question, teller, .. } => question.streams().then(|| Voice::Told(teller.clone())),
-        }
-    }
 }
 
 /// Why an answer never began.
@@ -184,10 +143,7 @@ async fn read(
     let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept)? {
         Some(question) => {
             let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
-            (
-                onward.translated(),
-                Wording::Chat { question, teller, late_system: AtomicBool::new(true), governed: None },
-            )
+            (onward.translated(), Wording::told(question, teller, None))
         }
         None => (onward, Wording::Own { named: splice::find(headers, &body)?, body }),
     };
@@ -220,7 +176,7 @@ impl Asking {
     ) -> Result<Self, Refusal> {
         let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
         let onward = Onward::chat(headers).translated();
-        let wording = Wording::Chat { question, teller, late_system: AtomicBool::new(true), governed };
+        let wording = Wording::told(question, teller, governed);
         Self::new(shared, by, onward, wording, asked)
     }
 

@@ -44,6 +44,7 @@ mod upstream;
 mod voice;
 #[cfg(test)]
 mod waiting_tests;
+mod wording;
 
 pub use keys::{KeyRing, KeyUse, WrongKeys, hash_of};
 
