@@ -8,6 +8,7 @@ mod bill;
 mod blocks;
 mod count;
 mod errors;
+mod estimate;
 mod events;
 mod models;
 mod object;

@@ -3,7 +3,7 @@
 use super::{
     answer::{Limits, Teller},
     blocks::Notes,
-    count::estimate,
+    estimate::estimate,
     object::{Object, Said},
     tools::{read_thinking, read_tools},
     turns::Turns,

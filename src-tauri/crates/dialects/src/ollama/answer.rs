@@ -1,7 +1,6 @@
 //! How an answer is told in Ollama's words: lines, or one document.
 
 use super::{
-    asked::Way,
     calls::{Call, Calls},
     error_document, written,
 };
@@ -63,6 +62,13 @@ struct Figures {
     eval_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     eval_duration: Option<u64>,
+}
+
+/// The words that an answer is told in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    Chat,
+    Generate,
 }
 
 /// The document that answers a request which says nothing.

@@ -2,7 +2,7 @@
 
 use super::{
     LINES,
-    answer::{self, Teller},
+    answer::{self, Teller, Way},
     images, messages,
     options::{self, Format, Governed, KeepAlive, Options},
     wire::{self, Wire, some},
@@ -30,13 +30,6 @@ pub struct Asked {
     /// How many others are wanted beside each token.
     logprobs: Option<i64>,
     governed: Vec<Governed>,
-}
-
-/// The words that an answer is told in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    Chat,
-    Generate,
 }
 
 #[derive(Debug)]

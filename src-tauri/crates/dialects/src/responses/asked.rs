@@ -1,6 +1,6 @@
 //! What a client asked, and what telling its answer needs of that.
 
-use super::{document::Echo, teller::Teller, tools::Tools};
+use super::teller::{Teller, Told};
 use crate::{
     Answer, Question, Refused, Telling,
     chat::{Body, Speaks},
@@ -24,23 +24,6 @@ pub struct Asked {
     pub(super) web_image: Option<String>,
     pub(super) dropped: Vec<String>,
     pub(super) told: Arc<Told>,
-}
-
-/// What the telling of an answer needs of the request.
-#[derive(Debug, Default)]
-pub struct Told {
-    pub echo: Echo,
-    /// Their functions are in the body.
-    pub tools: Tools,
-    pub streams: bool,
-    /// Thoughts are told as their summary, which is what more clients show.
-    pub summary: bool,
-    /// Thoughts are given to the client in a form that it sends back.
-    pub carries_thoughts: bool,
-    /// The conversation up to here, where it is to be kept; those of answers before come first.
-    pub items: Vec<Arc<str>>,
-    /// How many of them were kept before.
-    pub old: usize,
 }
 
 impl Asked {

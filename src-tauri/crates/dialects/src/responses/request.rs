@@ -1,10 +1,11 @@
 //! Reads a request.
 
 use super::{
-    asked::{ANY_JSON, Asked, Told},
+    asked::{ANY_JSON, Asked},
     document::Echo,
     history::History,
     store::Stored,
+    teller::Told,
     tools::Tools,
     wire::{Fields, list, raw, text, with_fields},
 };

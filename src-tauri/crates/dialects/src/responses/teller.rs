@@ -1,15 +1,14 @@
 //! Tells an answer as a response, as events or whole.
 
 use super::{
-    asked::Told,
     calls::{self, Call},
-    document::{Failure, State},
+    document::{Echo, Failure, State},
     error,
     events::{Events, OfError, OfResponse},
     output::Said,
     prose::Prose,
     store::{ANSWER, Stored, item_id},
-    tools::Kind,
+    tools::{Kind, Tools},
     wire::raw,
 };
 use crate::{
@@ -18,6 +17,23 @@ use crate::{
 };
 use serde_json::{Value, value::RawValue};
 use std::sync::Arc;
+
+/// What the telling of an answer needs of the request.
+#[derive(Debug, Default)]
+pub struct Told {
+    pub echo: Echo,
+    /// Their functions are in the body.
+    pub tools: Tools,
+    pub streams: bool,
+    /// Thoughts are told as their summary, which is what more clients show.
+    pub summary: bool,
+    /// Thoughts are given to the client in a form that it sends back.
+    pub carries_thoughts: bool,
+    /// The conversation up to here, where it is to be kept; those of answers before come first.
+    pub items: Vec<Arc<str>>,
+    /// How many of them were kept before.
+    pub old: usize,
+}
 
 /// Tells one answer.
 #[derive(Debug)]
