@@ -12,7 +12,9 @@ use super::{
     pieces::Pieces,
     record::Record,
     refusal::{self, Refusal},
-    retold, splice,
+    retold,
+    sent::{Sent, first, is_leaving, leaving},
+    splice,
     teller::Teller,
     told, translated, unpack,
     upstream::{self, Onward},
@@ -22,14 +24,14 @@ use super::{
 use axum::{
     body::Body,
     extract::{Extension, State},
-    http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH},
+    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH},
     response::Response,
 };
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt, future::BoxFuture};
+use futures_util::{FutureExt, future::BoxFuture};
 use pilothouse_dialects::{Question, chat::Speaks};
 use pilothouse_domain::model::ModelRef;
-use pilothouse_leases::{Asked, Lease, Refused, Target};
+use pilothouse_leases::{Asked, Lease, Refused};
 use pilothouse_records::Asker;
 use std::{
     sync::{
@@ -46,29 +48,6 @@ type Taking = BoxFuture<'static, Result<Lease, Refused>>;
 const TRIES: u32 = 6;
 /// And several connections that its server has just closed.
 const RESENT: u32 = 3;
-
-/// What came of passing a request on.
-pub(super) enum Sent {
-    Answer(Response),
-    /// Its model is on its way out of memory, and the client has heard nothing: it can be sent again.
-    Again(Refusal),
-    Refused(Refusal),
-}
-
-/// Why an answer never began.
-pub(super) enum Unbegun {
-    Again(Refusal),
-    Refused(Refusal),
-}
-
-impl From<Unbegun> for Sent {
-    fn from(unbegun: Unbegun) -> Self {
-        match unbegun {
-            Unbegun::Again(refusal) => Self::Again(refusal),
-            Unbegun::Refused(refusal) => Self::Refused(refusal),
-        }
-    }
-}
 
 /// Who asks, and with how much.
 pub(super) struct By {
@@ -341,7 +320,9 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
     match wording {
         Wording::Own { .. } => handed_on(asking, answer, headers, &path, lease, heard).await,
         Wording::Chat { question, teller, late_system, .. } => {
-            match retold::answer(asking, answer, headers, &**question, teller, lease, heard).await {
+            match retold::answer(shared, &asking.record, answer, headers, (&**question, teller), lease, heard)
+                .await
+            {
                 Sent::Refused(why)
                     if retold::refuses_late_system(&why) && late_system.swap(false, Ordering::Relaxed) =>
                 {
@@ -382,39 +363,4 @@ async fn handed_on(
         }
         Err(unbegun) => unbegun.into(),
     }
-}
-
-/// The first piece of an answer. Until it is there the client has heard nothing, so that the request can still go elsewhere.
-pub(super) async fn first(
-    shared: &Shared,
-    pieces: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin),
-    lease: &Lease,
-    heard: &mut Heard,
-) -> Result<Option<reqwest::Result<Bytes>>, Unbegun> {
-    let target = lease.target();
-    let first = tokio::select! {
-        first = pieces.next() => first,
-        () = lease.cut().cancelled() => return Err(heard.calm(Unbegun::Again(leaving(target)))),
-    };
-    match first {
-        Some(Err(error)) if is_leaving(shared, lease) => {
-            tracing::debug!(%error, "the model left before its first word");
-            Err(heard.calm(Unbegun::Again(leaving(target))))
-        }
-        Some(Err(error)) => {
-            heard.failed = upstream::is_its_fault(&error);
-            Err(Unbegun::Refused(upstream::unsent(target, &error)))
-        }
-        first => Ok(first),
-    }
-}
-
-/// What goes wrong now is no fault of the server: the model is being taken out of its memory, or requests go elsewhere already.
-pub(super) fn is_leaving(shared: &Shared, lease: &Lease) -> bool {
-    lease.cut().is_cancelled() || !shared.leases.is_current(lease.target())
-}
-
-pub(super) fn leaving(target: &Target) -> Refusal {
-    let text = format!("{} is being taken out of memory. Try again in a moment.", target.model);
-    Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "switching", text).retry_after(5)
 }

@@ -6,6 +6,7 @@
 
 mod answer;
 mod body;
+mod clients_words;
 mod count;
 mod cut;
 pub mod door;
@@ -28,6 +29,7 @@ mod pieces;
 mod record;
 mod refusal;
 mod retold;
+mod sent;
 mod splice;
 #[cfg(test)]
 mod switch_tests;
@@ -180,7 +182,7 @@ fn router(shared: Shared, guard: Guard, more: Router<Shared>) -> Router {
         .fallback(forward::forward)
         .layer(middleware::from_fn_with_state(keys, keys::want_key))
         .layer(middleware::from_fn_with_state(guard, refusal::refuse_strangers))
-        .layer(middleware::from_fn(refusal::in_the_clients_words))
+        .layer(middleware::from_fn(clients_words::in_the_clients_words))
         .with_state(shared)
 }
 

@@ -1,13 +1,8 @@
 //! Refusals in the shape that a client understands: OpenAI's, or Anthropic's where its API is asked for.
 
-use super::{
-    body,
-    path::{self, Dialect},
-    translated,
-};
+use super::path::{self, Dialect};
 use crate::door::Guard;
 use axum::{
-    body::Body,
     extract::{Request, State},
     http::{
         HeaderName, HeaderValue, Method, StatusCode,
@@ -33,6 +28,11 @@ use std::borrow::Cow;
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 /// What the SDKs of OpenAI and Anthropic look at before the status (`_should_retry` in their base clients).
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+
+/// Letters and digits, never the same again.
+pub(super) fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
+}
 
 /// Why a request is not forwarded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -100,8 +100,8 @@ impl Refusal {
         }
     }
 
-    fn said_in(&self, dialect: Dialect) -> Response {
-        let id = translated::telling().id;
+    pub fn said_in(&self, dialect: Dialect) -> Response {
+        let id = new_id();
         let (status, body) = self.body(dialect, &id);
         let mut response = (status, [(CONTENT_TYPE, "application/json")], body).into_response();
         if let (Dialect::Anthropic, Ok(id)) = (dialect, HeaderValue::from_str(&id)) {
@@ -198,26 +198,6 @@ impl IntoResponse for Refusal {
         let mut response = self.said_in(Dialect::OpenAi);
         response.extensions_mut().insert(self);
         response
-    }
-}
-
-/// Says every refusal in the words of the API that was asked for. A client of Anthropic's tells its version wherever it asks.
-pub(super) async fn in_the_clients_words(request: Request, next: Next) -> Response {
-    let below = path::below(request.uri().path());
-    let tells_version = request.headers().contains_key("anthropic-version");
-    let dialect = if tells_version { Dialect::Anthropic } else { path::dialect_of(below) };
-    let is_read = request.method() == Method::POST && path::has_body(below);
-    let request = if is_read {
-        request
-    } else {
-        let (head, body) = request.into_parts();
-        body::discard(body).await;
-        Request::from_parts(head, Body::empty())
-    };
-    let response = next.run(request).await;
-    match response.extensions().get::<Refusal>() {
-        Some(refusal) if dialect != Dialect::OpenAi => refusal.said_in(dialect),
-        _ => response,
     }
 }
 

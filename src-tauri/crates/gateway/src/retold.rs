@@ -1,12 +1,13 @@
 //! An answer that comes in chat's words and is told in the client's dialect, as a stream or whole.
 
 use super::{
+    Shared,
     cut::Why,
-    forward::{Asking, Sent, first},
     headers,
     heard::Heard,
     record::{self, Record},
     refusal::Refusal,
+    sent::{Sent, first},
     teller::Teller,
     told,
 };
@@ -177,11 +178,11 @@ impl Stream for Retold {
 
 /// A server's answer as its client asked for it: as events while they come, or whole.
 pub(super) async fn answer(
-    asking: &Asking,
+    shared: &Shared,
+    record: &Record,
     answer: reqwest::Response,
     told: HeaderMap,
-    question: &dyn Question,
-    teller: &Teller,
+    (question, teller): (&dyn Question, &Teller),
     lease: Lease,
     mut heard: Heard,
 ) -> Sent {
@@ -196,7 +197,7 @@ pub(super) async fn answer(
             None => refusal,
         });
     }
-    let first = match first(&asking.shared, &mut pieces, &lease, &mut heard).await {
+    let first = match first(shared, &mut pieces, &lease, &mut heard).await {
         Ok(first) => first,
         Err(unbegun) => return unbegun.into(),
     };
@@ -205,17 +206,11 @@ pub(super) async fn answer(
     if question.streams() {
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(question.content_type()));
         told::streams(response.headers_mut());
-        *response.body_mut() = Body::from_stream(Retold::new(
-            pieces,
-            is_stream,
-            teller.clone(),
-            lease,
-            heard,
-            asking.record.clone(),
-        ));
+        *response.body_mut() =
+            Body::from_stream(Retold::new(pieces, is_stream, teller.clone(), lease, heard, record.clone()));
     } else {
         let whole = tokio::select! {
-            whole = whole(pieces, is_stream, teller, &asking.record) => whole,
+            whole = whole(pieces, is_stream, teller, record) => whole,
             () = lease.cut().cancelled() => return heard.calm(Sent::Refused(Why::Switched.refusal())),
         };
         match whole {

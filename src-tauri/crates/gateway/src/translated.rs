@@ -4,7 +4,10 @@
 //! (llama-server never closes a block before the end, Ollama moves messages of the system and has no choice of tools, LM Studio
 //! refuses kinds of tools), and chat is what all of them are tested with.
 
-use super::{path::ApiPath, refusal::Refusal};
+use super::{
+    path::ApiPath,
+    refusal::{Refusal, new_id},
+};
 use axum::{
     extract::{Path, RawQuery, State},
     http::{StatusCode, header::CONTENT_TYPE},
@@ -60,7 +63,7 @@ pub(super) fn read(path: &ApiPath, body: &[u8], kept: &Kept) -> Result<Option<Ar
 
 /// The name and the time of an answer that begins now.
 pub(super) fn telling() -> Telling {
-    Telling { id: format!("{:032x}", rand::random::<u128>()), created_s: now_s() }
+    Telling { id: new_id(), created_s: now_s() }
 }
 
 fn now_s() -> i64 {
