@@ -6,6 +6,7 @@
 
 mod asker;
 mod counts;
+mod inner;
 mod metrics;
 mod open;
 mod page;

@@ -1,6 +1,5 @@
 //! Counters and histograms of requests that have ended, by server and model.
 
-use crate::recorder::Recorder;
 use pilothouse_domain::traffic::{RequestRecord, RequestState};
 use prometheus_client::{
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -105,17 +104,22 @@ impl Metrics {
     }
 }
 
-impl Recorder {
-    /// Writes the families of requests, with OpenMetrics' names and units.
-    pub fn encode(&self, out: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
-        let [waiting, loading, answering] = self.0.counts.now();
+impl Metrics {
+    /// Writes the families of requests, with OpenMetrics' names and units. `under_way`: those that wait, load and are answered;
+    /// `lost`: records.
+    pub fn encode(
+        &self,
+        [waiting, loading, answering]: [u32; 3],
+        lost: u64,
+        out: &mut DescriptorEncoder,
+    ) -> Result<(), fmt::Error> {
         let states = [("waiting", waiting), ("loading", loading), ("answering", answering)];
         let lines = states
             .map(|(state, count)| (vec![("state", state.to_owned())], ConstGauge::new(u64::from(count))));
         family(out, "requests_in_flight", "Requests under way", MetricType::Gauge, lines)?;
-        let lost = [(vec![], ConstCounter::new(self.lost()))];
+        let lost = [(vec![], ConstCounter::new(lost))];
         family(out, "records_lost", "Records of requests that could not be kept", MetricType::Counter, lost)?;
-        let all = self.0.metrics.all();
+        let all = self.all();
         let requests = all.iter().flat_map(|series| {
             series.outcomes.iter().zip(OUTCOMES).map(|(count, (_, outcome))| {
                 let labels = with(series, Some(("outcome", outcome)));

@@ -1,4 +1,4 @@
-use crate::{recorder::Recorder, table::Live};
+use crate::{inner::Inner, table::Live};
 use pilothouse_domain::traffic::{RequestRecord, RequestState};
 use std::{
     fmt,
@@ -12,7 +12,7 @@ use std::{
 /// The record of a request under way. Dropped before [`OpenRecord::end`], it ends as cancelled: whoever answers is dropped when
 /// the client leaves.
 pub struct OpenRecord {
-    recorder: Recorder,
+    inner: Arc<Inner>,
     id: u64,
     live: Arc<Live>,
     begun: Instant,
@@ -31,9 +31,9 @@ impl fmt::Debug for OpenRecord {
 }
 
 impl OpenRecord {
-    pub(crate) fn new(recorder: Recorder, id: u64, live: Arc<Live>) -> Self {
+    pub(crate) fn new(inner: Arc<Inner>, id: u64, live: Arc<Live>) -> Self {
         let (first_token, ended) = (OnceLock::new(), AtomicBool::new(false));
-        Self { recorder, id, live, begun: Instant::now(), first_token, ended, when_ended: Mutex::default() }
+        Self { inner, id, live, begun: Instant::now(), first_token, ended, when_ended: Mutex::default() }
     }
 
     /// The number by which it is found later.
@@ -60,8 +60,8 @@ impl OpenRecord {
             record.state = before.2;
         }
         if record.state != before.2 {
-            self.recorder.0.counts.leave(before.2);
-            self.recorder.0.counts.enter(record.state);
+            self.inner.counts.leave(before.2);
+            self.inner.counts.enter(record.state);
         }
     }
 
@@ -119,11 +119,11 @@ impl OpenRecord {
         if let Some(hears) = hears {
             hears(&record);
         }
-        let inner = &self.recorder.0;
+        let inner = &self.inner;
         let told = if told > 0 { told } else { record.tokens.output.unwrap_or_default() };
         // Before it leaves the table, where its own count is: the sum of both may be a moment too high, never too low.
         inner.told_before.fetch_add(told.into(), Relaxed);
-        self.recorder.hand_on(record);
+        inner.hand_on(record);
         inner.counts.leave(before);
     }
 

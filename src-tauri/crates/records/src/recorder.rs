@@ -1,11 +1,14 @@
 use crate::{
     asker::Asker,
     counts::Counts,
+    inner::Inner,
     metrics::Metrics,
     open::OpenRecord,
     table::{Live, MOST_LIVE, Table},
 };
 use pilothouse_domain::traffic::{RequestRecord, TrafficNow};
+use prometheus_client::encoding::DescriptorEncoder;
+use std::fmt;
 use std::sync::{
     Arc, Mutex,
     atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
@@ -17,20 +20,6 @@ const WAITING: usize = 4096;
 
 /// Records that have ended, to be kept; each once.
 pub type Ended = mpsc::Receiver<Arc<RequestRecord>>;
-
-#[derive(Debug)]
-pub(crate) struct Inner {
-    next: AtomicU64,
-    pub table: Table,
-    pub counts: Counts,
-    pub metrics: Metrics,
-    queue: mpsc::Sender<Arc<RequestRecord>>,
-    lost: AtomicU64,
-    /// Tokens that ended answers have told.
-    pub told_before: AtomicU64,
-    /// A request has begun while none was under way.
-    stirred: Notify,
-}
 
 /// Where requests are recorded; cheap to clone.
 #[derive(Debug, Clone)]
@@ -72,18 +61,12 @@ impl Recorder {
         if was_idle {
             inner.stirred.notify_one();
         }
-        OpenRecord::new(self.clone(), id, live)
+        OpenRecord::new(self.0.clone(), id, live)
     }
 
-    /// Hands a record that has ended on.
-    pub(crate) fn hand_on(&self, record: RequestRecord) {
-        let inner = &self.0;
-        inner.metrics.count(&record);
-        let record = Arc::new(record);
-        inner.table.end(&record);
-        if inner.queue.try_send(record).is_err() {
-            self.count_lost(1);
-        }
+    /// Writes the families of requests for scrapers.
+    pub fn encode(&self, out: &mut DescriptorEncoder) -> Result<(), fmt::Error> {
+        self.0.metrics.encode(self.0.counts.now(), self.lost(), out)
     }
 
     /// So many records could not be kept.
