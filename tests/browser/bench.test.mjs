@@ -102,7 +102,10 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
     await page.getByTestId('bench-start').click();
     // A busy machine is waited for, and who keeps it busy is said.
     await page.getByText('Waiting for a quiet machine: cc1plus uses 96').waitFor();
-    await page.getByText(/^Block \d of 10$/).waitFor();
+    await page
+      .getByTestId('bench-progress')
+      .getByText(/^Block \d of 10$/)
+      .waitFor();
     await page.getByRole('img', { name: /answers? so far/ }).waitFor();
     await page.screenshot({ path: join(artefacts, 'bench-under-way.png') });
     assert.deepEqual(await axeFindings(page), []);

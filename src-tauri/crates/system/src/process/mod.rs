@@ -10,6 +10,7 @@ mod identity;
 mod listener;
 mod login_path;
 mod output;
+mod program;
 mod run;
 mod spec;
 #[cfg(target_os = "linux")]
@@ -17,7 +18,7 @@ pub(crate) mod stat;
 mod times;
 mod work;
 
-pub use callers::{Caller, callers};
+pub use callers::callers;
 pub use child::OwnedProcess;
 pub use children::{Child, children, command_line};
 pub use descriptors::{descriptor_limit, raise_descriptor_limit};
@@ -25,6 +26,7 @@ pub use identity::Identity;
 pub use listener::{Holder, Keeper, listener, listeners};
 pub use login_path::login_path;
 pub use output::{OutputTail, output_file};
+pub use program::Caller;
 pub use run::{Finished, let_go, run_blocking, run_to_end, run_until};
 pub use spec::{Exit, ProcessSpec, Processes};
 pub use times::cpu_times;

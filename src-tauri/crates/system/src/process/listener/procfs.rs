@@ -1,7 +1,7 @@
 //! The holder of a port from `/proc`: its open files where they are shown, else its user and command line.
 
 use super::{DOORS, Holder, Keeper, KnownBy, User};
-use crate::process::callers::{Caller, program_name};
+use crate::process::program::{Caller, program_name};
 use std::{
     collections::BTreeMap,
     fs::{read, read_dir, read_link, read_to_string},
