@@ -35,10 +35,14 @@ export function marksOf(switches: PastSwitch[], events: Notice[], snapshot: Snap
     .map(({ id, since, title }) => ({ server: id, at: Date.parse(since) / 1000, words: words.becameReady(title) }))
     .filter(({ at }) => at > begun + 15)
     .filter((one) => !told.some(({ server, at }) => server === one.server && Math.abs(at - one.at) < SAME_S));
-  return [...made, ...told, ...ready]
-    .map(({ at, words }) => ({ at, words }))
-    .filter(({ at }) => Number.isFinite(at))
-    .sort((a, b) => a.at - b.at);
+  return (
+    [...made, ...told, ...ready]
+      .map(({ at, words }) => ({ at, words }))
+      .filter(({ at }) => Number.isFinite(at))
+      .sort((a, b) => a.at - b.at)
+      // What is told twice at one moment is one mark.
+      .filter((mark, index, all) => !all.slice(0, index).some((one) => one.at === mark.at && one.words === mark.words))
+  );
 }
 
 export class Marks {

@@ -89,6 +89,14 @@ describe('marks on the gauges', () => {
     expect(marks[1]?.at).toBe(Date.parse(made!.started_at) / 1000 + 2);
   });
 
+  it('marks what is told twice at one moment once', () => {
+    const snapshot = { ...snapshotOf(), servers: [] };
+    const event = { id: 1, at: '2026-11-29T14:20:00Z', level: 'attention', kind: 'server', title: 'Ollama hung' };
+    const told = { ...event, body: '', hint: null, server: 'ollama', acts: [], own: false } as Notice;
+    const marks = marksOf([], [told, { ...told, id: 2 }, { ...told, id: 3, title: 'Ollama ended' }], snapshot);
+    expect(marks.map((mark) => mark.words)).toEqual(['Ollama hung', 'Ollama ended']);
+  });
+
   it('are all that was told of servers, each thing once', () => {
     const snapshot = snapshotOf('mac');
     const begun = Date.parse(snapshot.engine.started_at);
