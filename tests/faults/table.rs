@@ -31,8 +31,12 @@ fn tests_in(source: &str) -> impl Iterator<Item = &str> {
 
 /// Those of the crates too, which may stand in modules of their own.
 fn any_tests_in(source: &str) -> impl Iterator<Item = &str> {
-    let marks = ["test(start_paused = true)]\n", "test]\n"];
-    let functions = marks.into_iter().flat_map(|mark| source.split(mark).skip(1));
+    // Whatever stands in the brackets behind "test", if there are any.
+    let functions = source.split("test").skip(1).filter_map(|text| {
+        let rest =
+            text.strip_prefix(']').or_else(|| text.strip_prefix('(')?.split_once(")]").map(|(_, rest)| rest));
+        rest?.strip_prefix('\n')
+    });
     functions.filter_map(|text| {
         let text = text.trim_start();
         let rest = text.strip_prefix("async fn ").or_else(|| text.strip_prefix("fn "))?;

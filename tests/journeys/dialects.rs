@@ -45,6 +45,8 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
         let record: u64 = answer.headers()["x-pilothouse-record"].to_str().unwrap().parse().unwrap();
         (server, record, answer.text().await.unwrap())
     };
+    // In memory before it is asked for a stream: one that waits for a load has its headers before it is known who answers.
+    assert_eq!(client.chat(OLLAMA_MODEL).await.status, 200);
     let mut records = vec![];
     for (model, wanted) in [("claude-sonnet-4-5", "llama-server"), (OLLAMA_MODEL, "ollama")] {
         for dialect in ["messages", "responses"] {
