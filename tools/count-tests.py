@@ -71,6 +71,10 @@ def failures(text):
     for name in dict.fromkeys(re.findall(r"^    (?:\w+::)*(\w+)$", text.rpartition("\nfailures:\n")[2], re.M)):
         if name not in dict(found):
             found.append((name, said.get(name, "")))
+    # cargo test names what has run for long, and nothing more of what was ended with it.
+    for name in dict.fromkeys(re.findall(r"^test (?:\w+::)*(\w+) has been running for over 60 seconds", text, re.M)):
+        if not re.search(rf"^test (?:\w+::)*{name} \.\.\. (?:ok|FAILED)", text, re.M):
+            found.append((name, "had not ended"))
     # Vitest
     found += [(line, "") for line in dict.fromkeys(re.findall(r"^ *FAIL +(.*)$", text, re.M))]
     # unittest

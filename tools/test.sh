@@ -18,15 +18,27 @@ look_at_processor() {
     computed="$(awk -F '[ms ]' 'NR == 2 { print int($1 * 60 + $2 + $4 * 60 + $5) }' "$seen")"
 }
 
+# No section takes longer, in seconds: one test that waits for ever shall not hide what the others found.
+limit=1500
+
 # section NAME COMMAND…: runs, times, keeps the log; shows its end when it failed. A lane is another shell: what came of it
-# goes to a file.
+# goes to a file. Nothing is asked of a terminal.
 section() {
-    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS" word=ok before computed
+    local name="$1" log="artefacts/logs/$1.log" start="$SECONDS" word=ok before computed running
     shift
-    say "$name"
+    say "$name ($((SECONDS / 60)) min since the start)"
     look_at_processor
     before="$computed"
-    "$@" >"$log" 2>&1 || word=FAILED
+    # The functions are exported: what has a limit is a program of its own.
+    timeout --kill-after=20 "$limit" bash -c '"$@"' "$name" "$@" >"$log" 2>&1 </dev/null &
+    running=$!
+    # In the background it hears no Ctrl-C.
+    trap 'kill "$running"; exit 130' INT TERM
+    wait "$running" || word=FAILED
+    trap - INT TERM
+    if [ $((SECONDS - start)) -ge "$limit" ]; then
+        echo "stopped after $limit s" | tee -a "$log"
+    fi
     look_at_processor
     printf '%-12s %-7s %4d s, %4d s of a processor\n' "$name" "$word" $((SECONDS - start)) \
         $((computed - before)) >"$results/$(date +%s%N)"
@@ -50,7 +62,15 @@ need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel lxqt-pane
     mmdebstrap systemd-container gnome-keyring docker.io podman busybox-static || exit 1
 build_ui || exit 1
 
+# Called by section.
 build() { cargo build --quiet --workspace && cargo test --quiet -p pilothouse-tests --no-run; }
+faults_lane() {
+    # Without --quiet these name their tests: the count of the faults needs that.
+    section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
+    section containers cargo test -p pilothouse-tests --test containers -- --nocapture --test-threads=4
+    section machines cargo test -p pilothouse-tests --test machines -- --nocapture --test-threads=1
+}
+browser_lane() { section browser tools/browser-test.sh; }
 storms_lane() {
     section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
 }
@@ -64,10 +84,12 @@ journeys_lane() {
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
 # One that fails does not keep the others from being run.
 rust_units() { cargo test --workspace --exclude pilothouse-tests --no-fail-fast; }
+export -f build types rust_units
 
 section format cargo fmt --check
 section clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
 section ui npm run --silent test
+section compile cargo test --quiet --workspace --exclude pilothouse-tests --no-run
 section units rust_units
 section types types
 if [ "$fast" != --fast ]; then
@@ -76,12 +98,8 @@ if [ "$fast" != --fast ]; then
         eval "$variables"
         export PILOTHOUSE_TEST_STRICT=1
         side_by_side storms_lane journeys_lane
-        # Without --quiet these name their tests: the count of the faults needs that.
-        section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
-        section containers cargo test -p pilothouse-tests --test containers -- --nocapture --test-threads=4
-        section machines cargo test -p pilothouse-tests --test machines -- --nocapture --test-threads=1
+        side_by_side faults_lane browser_lane
         section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
-        section browser tools/browser-test.sh
     else
         tail -n 40 artefacts/logs/tools.log
         echo tools >>"$results/failed"

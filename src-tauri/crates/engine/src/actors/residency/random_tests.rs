@@ -273,7 +273,7 @@ pub(super) fn number(name: &str, default: u32) -> u32 {
 /// `PILOTHOUSE_SEQUENCES` of them in both worlds together, the same each time unless `PILOTHOUSE_SEED` says otherwise.
 fn run_many(room: bool) {
     let config = Config {
-        cases: number("PILOTHOUSE_SEQUENCES", 2000) / 2,
+        cases: number("PILOTHOUSE_SEQUENCES", 500) / 2,
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         max_shrink_iters: 2000,
         ..Config::default()
