@@ -31,7 +31,6 @@ WEATHER = {
 }
 # The smallest picture.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-CUTS = "Ollama cuts it to its context without a word"
 
 
 class Lacks(unittest.SkipTest):

@@ -3,7 +3,7 @@
 import json
 
 import openai
-from judged import CUTS, GATEWAY, KEY, LIMIT_S, Lacks, PNG, SCHEMA, TOO_LONG, WEATHER, asks, on_each_server
+from judged import GATEWAY, KEY, LIMIT_S, Lacks, PNG, SCHEMA, TOO_LONG, WEATHER, asks, on_each_server
 
 HELLO = [{"role": "user", "content": "Say hello."}]
 TOOL = {"type": "function", "function": {"name": "weather", "description": "Weather of a city", "parameters": WEATHER}}
@@ -87,14 +87,8 @@ class Openai:
     @asks("chat", "prompt too long")
     def test_too_long(self):
         turns = [{"role": "user", "content": TOO_LONG}]
-        try:
-            said = self.api.chat.completions.create(model=self.models["chat"], messages=turns, max_tokens=2)
-        except openai.BadRequestError as error:
-            self.assertRegex(error.message, r"\d+ tokens.*\d+ tokens")
-            return
-        self.assertLess(said.usage.prompt_tokens, 1_500)
-        self.assertEqual(self.server, "ollama")
-        raise Lacks(CUTS)
+        with self.assertRaisesRegex(openai.BadRequestError, r"\d+ tokens.*\d+ tokens"):
+            self.api.chat.completions.create(model=self.models["chat"], messages=turns, max_tokens=2)
 
     @asks("chat", "image refused")
     def test_image(self):
@@ -201,11 +195,6 @@ class Openai:
 
     @asks("responses", "prompt too long")
     def test_responses_too_long(self):
-        try:
-            said = self.api.responses.create(model=self.models["chat"], input=TOO_LONG, max_output_tokens=16)
-        except openai.BadRequestError as error:
-            self.assertEqual(error.code, "context_length_exceeded")
-            return
-        self.assertLess(said.usage.input_tokens, 1_500)
-        self.assertEqual(self.server, "ollama")
-        raise Lacks(CUTS)
+        with self.assertRaises(openai.BadRequestError) as refused:
+            self.api.responses.create(model=self.models["chat"], input=TOO_LONG, max_output_tokens=16)
+        self.assertEqual(refused.exception.code, "context_length_exceeded")

@@ -8,6 +8,7 @@ use super::{
     headers,
     heard::Heard,
     keys::Held,
+    overlong,
     path::{self, Dialect},
     pieces::Pieces,
     record::Record,
@@ -259,15 +260,22 @@ async fn send(asking: &Asking, lease: Lease, waited: Duration) -> Sent {
         Wording::Own { named, .. } => named.governed().filter(|_| shared.leases.routes().keeps(&target)),
         Wording::Chat { governed, .. } => governed.clone(),
     };
+    let overlong = |body: &[u8]| overlong::refused(&shared.leases.routes(), &target, body);
     let (path, body) = match wording {
         Wording::Own { body, named } => {
+            if let Some(refusal) = overlong(body) {
+                return Sent::Refused(refusal);
+            }
             (None, splice::rename(body, named, &target.instance, governed.is_some()))
         }
         Wording::Chat { question, late_system, .. } => {
             let speaks = Speaks::of(shared.leases.routes().kind(&target.server));
             let speaks = Speaks { late_system: late_system.load(Ordering::Relaxed), ..speaks };
             match question.chat(&target.instance, speaks) {
-                Ok(body) => (Some(question.path()), Pieces::new(vec![body.into()])),
+                Ok(body) => match overlong(&body) {
+                    Some(refusal) => return Sent::Refused(refusal),
+                    None => (Some(question.path()), Pieces::new(vec![body.into()])),
+                },
                 Err(refused) => return Sent::Refused(refused.into()),
             }
         }

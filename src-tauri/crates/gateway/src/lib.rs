@@ -24,6 +24,7 @@ mod names_tests;
 mod ollama;
 #[cfg(test)]
 mod ollama_tests;
+mod overlong;
 mod path;
 mod pieces;
 mod record;

@@ -60,7 +60,7 @@ pub fn error_document(refused: &Refused, request_id: &str) -> Vec<u8> {
 /// A prompt of so many tokens does not fit a context of so many.
 pub fn too_long(prompt_tokens: u64, context: u64) -> Refused {
     let message = format!(
-        "{TOO_LONG}: {prompt_tokens} tokens > {context} maximum. Shorten the conversation, or load the model with a longer context."
+        "{TOO_LONG}: {prompt_tokens} tokens > {context} maximum. The model has room for {context} tokens as it is loaded: shorten the conversation, or load it with a longer context."
     );
     Refused::new(400, "context_length_exceeded", message)
 }
