@@ -45,8 +45,8 @@ PILOTHOUSE_BENCH_APP="$program-tray" BENCH_SECONDS="$seconds" \
     cargo test --quiet -p pilothouse-tests --test desktop -- --ignored --nocapture own_cost | grep "^tray app"
 say "A switch, less its server's load and first token"
 tools/switch-overhead.py "$program" "$PILOTHOUSE_EMBEDDED" "$PILOTHOUSE_TEST_OLLAMA"
-say "The one address, beside asking a server that answers at once directly"
-cargo run --quiet --release -p pilothouse-gateway --example stream_cost
+say "The one address, beside nginx and asking a server that answers at once directly"
+tools/address-bench.sh
 say "Models that fit together"
 cargo run --quiet --release -p pilothouse-domain --example together_cost
 say "A history of a million trials"

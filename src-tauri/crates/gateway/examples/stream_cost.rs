@@ -1,9 +1,11 @@
 //! What the one address adds to an answer: the same requests straight to a server that answers at once, through the gateway, and
 //! through any other proxies, in turns, so that a noisy machine is noisy for all of them.
 //!
-//! `stream_cost [--upstream PORT] [--via NAME=HOST:PORT]... [--rounds N] [--only stream-64]`. A proxy given by `--via` passes everything on to
-//! 127.0.0.1 and the port of `--upstream`. Printed are medians over all rounds: the time of an answer, what the way adds to it, and
-//! answers a second as a share of those of the direct way.
+//! `stream_cost [--upstream PORT] [--via NAME=HOST:PORT]... [--key KEY] [--rounds N] [--only stream-64]`. A proxy given by `--via` passes
+//! everything on to 127.0.0.1 and the port of `--upstream`; `--key` is shown to all. Printed are medians over all rounds: the time of an
+//! answer, what the way adds to it, and answers a second as a share of those of the direct way; with a proxy named nginx also as a share
+//! of its own. `stream_cost --serve PORT` is only the server that answers at once, for a Pilothouse that is to find it; `--upstream` of
+//! that port uses it then.
 
 use pilothouse_domain::endpoint::Endpoint;
 use pilothouse_gateway::Gateway;
@@ -27,18 +29,23 @@ const CHUNK: &str = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"d
 
 /// Options as they are written on the command line.
 struct Options {
+    serve: Option<u16>,
     upstream: u16,
+    key: String,
     via: Vec<(String, String)>,
     rounds: usize,
     only: Option<String>,
 }
 
 fn options() -> Options {
-    let mut options = Options { upstream: 0, via: vec![], rounds: 15, only: None };
+    let mut options =
+        Options { serve: None, upstream: 0, key: "none".into(), via: vec![], rounds: 15, only: None };
     let mut words = std::env::args().skip(1);
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
         match name.as_str() {
             "--upstream" => options.upstream = value.parse().unwrap_or_default(),
+            "--serve" => options.serve = value.parse().ok(),
+            "--key" => options.key = value,
             "--only" => options.only = Some(value),
             "--rounds" => options.rounds = value.parse().unwrap_or(options.rounds),
             _ => options.via.extend(value.split_once('=').map(|(name, at)| (name.to_owned(), at.to_owned()))),
@@ -60,7 +67,14 @@ async fn answer(mut connection: TcpStream) -> io::Result<()> {
                 return Ok(());
             }
         };
+        let lists = request.starts_with(b"GET ");
         request.drain(..length);
+        if lists {
+            let list = "{\"object\":\"list\",\"data\":[{\"id\":\"a\",\"object\":\"model\"}]}";
+            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: ";
+            connection.write_all(format!("{head}{}\r\n\r\n{list}", list.len()).as_bytes()).await?;
+            continue;
+        }
         if !streams {
             let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 14\r\n\r\n{\"choices\":[]}";
             connection.write_all(head.as_bytes()).await?;
@@ -76,11 +90,23 @@ async fn answer(mut connection: TcpStream) -> io::Result<()> {
     }
 }
 
+/// Answers all who connect, on one thread, for as long as the program runs.
+fn serve(port: u16, tell: impl FnOnce(u16)) -> io::Result<()> {
+    Builder::new_current_thread().enable_all().build()?.block_on(async {
+        let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+        tell(listener.local_addr()?.port());
+        loop {
+            let (connection, _) = listener.accept().await?;
+            tokio::spawn(answer(connection));
+        }
+    })
+}
+
 /// The length of the first request, and whether it wants a stream.
 fn whole_request(bytes: &[u8]) -> Option<(usize, bool)> {
     let text = String::from_utf8_lossy(bytes);
     let (head, body) = text.split_once("\r\n\r\n")?;
-    let length: usize = value(head, "content-length")?.parse().ok()?;
+    let length: usize = value(head, "content-length").map_or(Some(0), |length| length.parse().ok())?;
     (body.len() >= length).then(|| (head.len() + 4 + length, body.contains("\"stream\":true")))
 }
 
@@ -92,14 +118,14 @@ fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// One client that asks again and again on one connection, as SDKs do. How long each answer took.
-async fn client(address: String, streams: bool, answers: usize) -> io::Result<Vec<f64>> {
+async fn client(address: String, key: String, streams: bool, answers: usize) -> io::Result<Vec<f64>> {
     let mut connection = TcpStream::connect(&address).await?;
     connection.set_nodelay(true)?;
     let body = format!(
         "{{\"model\":\"active\",\"stream\":{streams},\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}]}}"
     );
     let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
         body.len()
     );
     let (mut took, mut read) = (Vec::with_capacity(answers), Vec::with_capacity(64 << 10));
@@ -133,12 +159,12 @@ fn is_whole(read: &[u8]) -> bool {
 }
 
 /// So many clients at once. The times of their answers, and answers a second.
-async fn round(address: &str, clients: usize, streams: bool) -> io::Result<(Vec<f64>, f64)> {
+async fn round(address: &str, key: &str, clients: usize, streams: bool) -> io::Result<(Vec<f64>, f64)> {
     let each = if clients == 1 { 150 } else { 12 };
     let begun = Instant::now();
     let mut all = JoinSet::new();
     for _ in 0..clients {
-        all.spawn(client(address.to_owned(), streams, each));
+        all.spawn(client(address.to_owned(), key.to_owned(), streams, each));
     }
     let mut took = Vec::new();
     while let Some(one) = all.join_next().await {
@@ -178,23 +204,22 @@ async fn gateway(upstream: u16) -> Result<Gateway, Error> {
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 fn main() -> Result<(), Error> {
-    let Options { upstream, via, rounds, only } = options();
+    let Options { serve: only_serve, upstream, key, via, rounds, only } = options();
+    if let Some(port) = only_serve {
+        return serve(port, |_| ());
+    }
     // Each side has a thread of its own, the gateway those that it has in the app.
-    let (tell, told) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
-            let listener = TcpListener::bind(("127.0.0.1", upstream)).await?;
-            let _ = tell.send(listener.local_addr()?.port());
-            loop {
-                let (connection, _) = listener.accept().await?;
-                tokio::spawn(answer(connection));
-            }
-            #[expect(unreachable_code, reason = "says what the loop may fail with")]
-            Ok::<(), Error>(())
-        })
-    });
-    let upstream = told.recv().map_err(Error::other)?;
+    let upstream = if upstream != 0 && std::net::TcpStream::connect(("127.0.0.1", upstream)).is_ok() {
+        upstream
+    } else {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            serve(upstream, move |port| {
+                let _ = tell.send(port);
+            })
+        });
+        told.recv().map_err(Error::other)?
+    };
     let app = Builder::new_multi_thread().enable_all().build()?;
     let gateway = app.block_on(gateway(upstream))?;
     let mut ways = vec![
@@ -202,6 +227,7 @@ fn main() -> Result<(), Error> {
         ("gateway".to_owned(), gateway.address().to_string()),
     ];
     ways.extend(via);
+    let nginx = ways.iter().position(|(name, _)| name == "nginx");
     let load = Builder::new_current_thread().enable_all().build()?;
     for (what, streams, clients) in
         [("whole", false, 1), ("whole", false, 64), ("stream", true, 1), ("stream", true, 64)]
@@ -215,7 +241,7 @@ fn main() -> Result<(), Error> {
         for _ in 0..rounds {
             let mut direct = (0.0, 0.0);
             for (n, (_, address)) in ways.iter().enumerate() {
-                let (mut took, a_second) = load.block_on(round(address, clients, streams))?;
+                let (mut took, a_second) = load.block_on(round(address, &key, clients, streams))?;
                 let time = median(&mut took);
                 if n == 0 {
                     direct = (time, a_second);
@@ -226,10 +252,20 @@ fn main() -> Result<(), Error> {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
+        // In the same round, so that a slow minute is slow for both; before the medians put the rounds in another order.
+        let beside = |its: &[f64]| {
+            let nginx = nginx.and_then(|nginx| shares.get(nginx))?;
+            Some(median(&mut its.iter().zip(nginx).map(|(own, its)| own / its).collect::<Vec<_>>()))
+        };
+        let beside: Vec<String> = shares
+            .iter()
+            .map(|own| beside(own).map(|ratio| format!("  {ratio:5.2} of nginx")).unwrap_or_default())
+            .collect();
         for (n, (name, _)) in ways.iter().enumerate() {
             let (time, added, share) = (median(&mut times[n]), median(&mut added[n]), median(&mut shares[n]));
             println!(
-                "{what:6} {clients:2} clients  {name:10} {time:8.3} ms  {added:+8.3} ms  {share:5.2} of direct"
+                "{what:6} {clients:2} clients  {name:10} {time:8.3} ms  {added:+8.3} ms  {share:5.2} of direct{}",
+                beside[n]
             );
         }
     }
