@@ -265,7 +265,7 @@ impl Subject<'_> {
     }
 
     async fn load_with(&self, with: LoadSettings) -> Result<Instance, ApiError> {
-        let request = LoadRequest { model: self.model.into(), with };
+        let request = LoadRequest::new(self.model, with);
         self.client.load(&request, Arc::new(|_| {})).await
     }
 

@@ -176,7 +176,7 @@ async fn llama_server_loads_each_model_with_what_is_wanted_of_it() -> Result<()>
     let preset = || std::fs::read_to_string(folder.path().join("run/llama-server.ini"));
     let usual = preset()?;
     let load = async |model: &str, with: LoadSettings| {
-        let request = LoadRequest { model: model.into(), with };
+        let request = LoadRequest::new(model, with);
         running.explain(client.load(&request, Arc::new(|_| {})).await.map_err(Into::into))
     };
 
@@ -212,6 +212,14 @@ async fn llama_server_loads_each_model_with_what_is_wanted_of_it() -> Result<()>
         assert_eq!((plain.context, plain.slots), (Some(4096), Some(1)), "{model}");
     }
     assert_eq!(preset()?, usual, "nothing is left of what was wanted once");
+
+    // What the settings leave open is as it was reckoned, and less than what somebody wants.
+    let open = |with| LoadRequest { usual_context: Some(2048), ..LoadRequest::new(MODEL, with) };
+    for (with, wanted) in [(LoadSettings::default(), 2048), (LoadSettings::context(Some(512)), 512)] {
+        client.unload(MODEL).await?;
+        let loaded = client.load(&open(with), Arc::new(|_| {})).await?;
+        assert_eq!((loaded.context, loaded.slots), (Some(wanted), Some(1)));
+    }
     running.stop().await;
     Ok(())
 }
@@ -227,7 +235,7 @@ async fn a_llama_server_of_somebody_else_takes_nothing_with_a_load() -> Result<(
     let with = LoadSettings::context(Some(512));
     let error = client.cannot_load_with(&with).context("it has no file of ours")?;
     assert_eq!(error.code, ErrorCode::Unsupported);
-    let refused = client.load(&LoadRequest { model: MODEL.into(), with }, Arc::new(|_| {})).await;
+    let refused = client.load(&LoadRequest::new(MODEL, with), Arc::new(|_| {})).await;
     assert_eq!(refused.expect_err("before anything is asked"), error);
     Ok(())
 }

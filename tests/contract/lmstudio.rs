@@ -194,9 +194,8 @@ async fn lmstudio_simulated_is_started_and_stopped_by_lms() -> Result<()> {
     }
     let found = adapter.find_running().await.context("it was started")?;
     let client = adapter.client(&found.endpoint);
-    let instance = client
-        .load(&LoadRequest { model: MODEL.into(), with: LoadSettings::context(Some(2048)) }, Arc::new(|_| {}))
-        .await?;
+    let instance =
+        client.load(&LoadRequest::new(MODEL, LoadSettings::context(Some(2048))), Arc::new(|_| {})).await?;
     assert_eq!(instance.context, Some(2048));
     drop(client.generate(&request(&instance.id, "Hello", 4, false)).await?);
 
@@ -260,18 +259,18 @@ async fn lmstudio_simulated_takes_with_a_load_what_its_generation_can() -> Resul
                 assert_eq!(said(&with(None, Some(2), None)).as_deref(), Some(slots));
                 // One that has not asked it anything yet finds out before it loads.
                 let fresh = adapter.client(&adapter.find_running().await.context("it runs")?.endpoint);
-                let load = LoadRequest { model: MODEL.into(), with: with(None, Some(2), None) };
+                let load = LoadRequest::new(MODEL, with(None, Some(2), None));
                 let error = fresh.load(&load, Arc::new(|_| {})).await.expect_err("0.3 has no such flag");
                 assert_eq!(error.message, slots);
                 with(Some(2048), None, None)
             }
         };
         assert_eq!(said(&wanted), None, "{profile:?}");
-        let load = LoadRequest { model: MODEL.into(), with: wanted };
+        let load = LoadRequest::new(MODEL, wanted);
         let instance = client.load(&load, Arc::new(|_| {})).await?;
         assert_eq!(instance.context, Some(2048), "{profile:?}");
         assert!(wanted.parallel.is_none() || instance.slots == wanted.parallel, "{profile:?} {instance:?}");
-        let unknown = LoadRequest { model: "simulated/alph".into(), with: wanted };
+        let unknown = LoadRequest::new("simulated/alph", wanted);
         let error = client.load(&unknown, Arc::new(|_| {})).await.expect_err("a name that is only near");
         assert!(matches!(error.code, ErrorCode::NotFound | ErrorCode::LoadFailed), "{profile:?} {error:?}");
         assert_eq!(client.instances().await?.len(), 1, "{profile:?}");

@@ -216,7 +216,7 @@ async fn ollama_keeps_the_contract() -> Result<()> {
     };
     running.explain(contract(&subject).await)?;
 
-    let request = LoadRequest { model: MODEL.into(), with: LoadSettings::context(Some(1024)) };
+    let request = LoadRequest::new(MODEL, LoadSettings::context(Some(1024)));
     let instance = running.client.load(&request, Arc::new(|_| {})).await?;
     assert_eq!((instance.context, instance.expiry), (Some(1024), Expiry::Never));
     running.stop().await;

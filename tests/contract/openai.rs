@@ -75,7 +75,7 @@ async fn llama_server_keeps_the_contract_of_a_remote_server() -> Result<()> {
         running.explain(embeds(client.as_ref(), "embed-minilm").await)?;
     }
     let with = LoadSettings::context(Some(512));
-    let refused = client.load(&LoadRequest { model: MODEL.into(), with }, Arc::new(|_| {})).await;
+    let refused = client.load(&LoadRequest::new(MODEL, with), Arc::new(|_| {})).await;
     assert_eq!(refused.expect_err("it decides itself").code, ErrorCode::Unsupported);
     let keyless = Endpoint { key: None, ..found.endpoint.clone() };
     let request = GenerateRequest {

@@ -5,7 +5,7 @@
  */
 export type LlamaModelSettings = { 
 /**
- * Context length in tokens; 0: the model's own.
+ * Context length in tokens; 0: the model's own, as much of it as fits comfortably.
  */
 context: number | null, 
 /**

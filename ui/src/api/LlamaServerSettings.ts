@@ -22,7 +22,7 @@ models_dir: string,
  */
 port: number, 
 /**
- * Context length of each model in tokens; 0: the model's own.
+ * Context length of each model in tokens; 0: the model's own, as much of it as fits comfortably.
  */
 context: number, 
 /**

@@ -13,7 +13,7 @@ use parts::Parts;
 use pilothouse_domain::{
     Timestamp,
     endpoint::Endpoint,
-    fit::NoNeed,
+    fit::{ModelNeed, NoNeed},
     model::{Instance, Model, ModelRef},
     scene::Priority,
     server::ServerId,
@@ -112,6 +112,12 @@ impl Hub {
         let is_ours = (self.first_revision..=snapshot.revision).contains(&known);
         let parts = is_ours.then(|| self.parts().since(known, &snapshot));
         (snapshot, parts)
+    }
+
+    /// What a model takes when its server loads it as the settings say; `None`: that is not reckoned yet.
+    pub fn need(&self, model: &ModelRef) -> Option<Result<ModelNeed, NoNeed>> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.known.needs.get(&model.id()).cloned()
     }
 
     /// Seconds that the last loads of a model took.

@@ -22,12 +22,18 @@ pub struct LoadRequest {
     /// The model's name on that server.
     pub model: String,
     pub with: LoadSettings,
+    /// Its context in tokens, where neither `with` nor the settings say one. A server that cannot be told passes over it.
+    pub usual_context: Option<u64>,
 }
 
 impl LoadRequest {
+    pub fn new(model: impl Into<String>, with: LoadSettings) -> Self {
+        Self { model: model.into(), with, usual_context: None }
+    }
+
     /// As its server loads it by itself.
     pub fn usual(model: impl Into<String>) -> Self {
-        Self { model: model.into(), with: LoadSettings::default() }
+        Self::new(model, LoadSettings::default())
     }
 }
 

@@ -17,7 +17,7 @@ pub use report::{Candidate, Evicted, FitReport, FitVerdict, NeededPart, Offer, O
 pub use sizes::{Noted, SizeRow, SizeTable, noted_sizes, size_table};
 pub use together::{Together, TogetherSet, together};
 pub use typical::{typical, unknown_model};
-pub use usual::{place, usual};
+pub use usual::{Known, leaves_context_open, place, usual};
 
 use crate::{estimate::Place, ledger::Ledger, units::gigabytes};
 
@@ -52,6 +52,8 @@ pub struct ModelNeed {
     pub bytes: u64,
     /// Where that is.
     pub place: Place,
+    /// Tokens with which it is to be loaded, where the settings leave that open and its server can be told.
+    pub context: Option<u64>,
 }
 
 /// Why it is not known what a model takes.

@@ -30,7 +30,7 @@ pub struct LlamaServerSettings {
     pub models_dir: String,
     /// 0 lets the system choose.
     pub port: u16,
-    /// Context length of each model in tokens; 0: the model's own.
+    /// Context length of each model in tokens; 0: the model's own, as much of it as fits comfortably.
     pub context: u32,
     /// Requests at a time.
     pub parallel: u32,
@@ -43,7 +43,7 @@ pub struct LlamaServerSettings {
 #[serde(default, deny_unknown_fields)]
 #[ts(export)]
 pub struct LlamaModelSettings {
-    /// Context length in tokens; 0: the model's own.
+    /// Context length in tokens; 0: the model's own, as much of it as fits comfortably.
     pub context: Option<u32>,
     /// Requests at a time.
     pub parallel: Option<u32>,
@@ -64,7 +64,7 @@ impl Default for LlamaServerSettings {
             program: String::new(),
             models_dir: String::new(),
             port: 0,
-            context: 4096,
+            context: 0,
             parallel: 1,
             models: BTreeMap::new(),
         }

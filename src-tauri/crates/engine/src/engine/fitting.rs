@@ -7,7 +7,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     estimate::{Place, Wish},
     fit::{
-        Candidate, FitReport, Meant, Room, Together, check_context, meant, place, report, together,
+        Candidate, FitReport, Known, Meant, Room, Together, check_context, meant, place, report, together,
         unknown_model, usual,
     },
     forecast::{History, Measured},
@@ -238,8 +238,15 @@ impl Inner {
         let server = model.and_then(|model| snapshot.server(&model.server));
         let kind = server.map_or(ServerKind::LlamaServer, |server| server.kind);
         let name = model.map_or("", |model| model.name.as_str());
-        let context_max = first.and_then(|named| named.anatomy.context_max);
-        let usual = usual(&self.in_force.now(), kind, name, context_max, &machine.ceiling());
+        let off_card =
+            asked.machine.is_none() && server.is_some_and(|server| self.bookkeeper.is_off_card(&server.id));
+        let settings = self.in_force.now();
+        let place = place(&settings, kind, name, machine, off_card);
+        let known = Known {
+            context_max: first.and_then(|named| named.anatomy.context_max),
+            whole: first.map(|named| (&named.anatomy, place)),
+        };
+        let usual = usual(&settings, kind, name, known, &machine.ceiling());
         let kv = asked.kv.as_deref().unwrap_or(usual.kv.name());
         let parallel = asked.parallel.unwrap_or(usual.parallel);
         Wish::checked(asked.context.unwrap_or(usual.context), Some(parallel), Some(kv))

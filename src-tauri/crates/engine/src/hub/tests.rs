@@ -157,7 +157,7 @@ fn a_model_whose_files_turned_out_to_be_damaged_is_only_listed() {
     assert_eq!(seen(), (ModelPurpose::Other, 0));
     let view = hub.now().models[0].clone();
     assert_eq!((view.model.damaged, view.fits), (Some(cut), None));
-    need(Ok(ModelNeed { bytes: 9, place: pilothouse_domain::estimate::Place::Gpu }));
+    need(Ok(ModelNeed { bytes: 9, place: pilothouse_domain::estimate::Place::Gpu, context: None }));
     assert_eq!(seen(), (ModelPurpose::Llm, 1), "somebody has mended it");
 }
 

@@ -167,16 +167,23 @@ impl LlamaClient {
 
     /// Lets the router know with what a model that is not in memory is to be loaded. Errors: unsupported, system, and those of the
     /// router.
-    async fn wish(&self, id: &str, with: LoadSettings) -> Result<(), ApiError> {
+    async fn wish(&self, request: &LoadRequest) -> Result<(), ApiError> {
+        let (id, with) = (&request.model, request.with);
         let usual = with == LoadSettings::default();
         if !usual && !can_stand(id) {
             let text = format!("llama-server takes no settings of its own for a model named {id}.");
             return Err(ApiError::new(ErrorCode::Unsupported, text)
                 .hint("Rename its file: without [, ], = and spaces around it."));
         }
-        let change = |wishes: &mut Wishes| match usual {
-            true => drop(wishes.with.remove(id)),
-            false => drop(wishes.with.insert(id.to_owned(), with)),
+        let change = |wishes: &mut Wishes| {
+            match usual {
+                true => drop(wishes.with.remove(id)),
+                false => drop(wishes.with.insert(id.clone(), with)),
+            }
+            match request.usual_context {
+                None => drop(wishes.contexts.remove(id)),
+                Some(context) => drop(wishes.contexts.insert(id.clone(), context)),
+            }
         };
         self.change(false, change).await
     }
@@ -253,7 +260,7 @@ impl ServerClient for LlamaClient {
         let entry = self.entry(id).await?.ok_or_else(|| unknown(id))?;
         let news = News::of(&self.http, id, progress).await;
         if entry.status.value == "unloaded" {
-            self.wish(id, request.with).await?;
+            self.wish(request).await?;
         }
         if entry.status.value == "unloaded" {
             let asked =

@@ -20,6 +20,8 @@ use std::{
 /// Tokens of a prompt that are read in one go. Between two of them a client that has left is noticed and other answers get on; by
 /// default it is four times as many, of which the processor computes as many at a time as of these.
 pub(super) const BATCH: u32 = 512;
+/// Tokens of a model of which nobody could reckon how many fit comfortably.
+const LEAST_CONTEXT: u64 = 4096;
 /// A text whose vectors become one has to be read in one go. More than this takes memory by its square.
 const LONGEST_TEXT: u32 = 2048;
 
@@ -37,6 +39,8 @@ pub(super) struct Embeds {
 pub(super) struct Wishes {
     /// With what each model was loaded last, where somebody wanted it otherwise than usual.
     pub with: BTreeMap<String, LoadSettings>,
+    /// Tokens that each of them gets where nobody says and the settings leave it open.
+    pub contexts: BTreeMap<String, u64>,
     pub embeds: BTreeMap<String, Embeds>,
 }
 
@@ -77,7 +81,7 @@ impl Presets {
         settings: &LlamaServerSettings,
         embeds: BTreeMap<String, Embeds>,
     ) -> Result<(), ApiError> {
-        let wishes = Wishes { embeds, with: BTreeMap::new() };
+        let wishes = Wishes { embeds, ..Wishes::default() };
         let read = preset(settings, &wishes);
         self.write(&read)?;
         let router = Router { base_url: base_url.to_owned(), settings: settings.clone(), wishes, read };
@@ -135,13 +139,14 @@ pub(super) fn can_stand(name: &str) -> bool {
 /// As llama-server reads it (llama.cpp: tools/server/README.md, "Using multiple models"): `[*]` for all, then one section per model
 /// with flags without their dashes.
 fn preset(settings: &LlamaServerSettings, wishes: &Wishes) -> String {
+    let context = if settings.context == 0 { LEAST_CONTEXT } else { settings.context.into() };
     let mut text = format!(
         "version = 1\n\n[*]\nctx-size = {}\nparallel = {}\nbatch-size = {BATCH}\n",
-        u64::from(settings.context) * u64::from(settings.parallel),
+        context * u64::from(settings.parallel),
         settings.parallel
     );
-    let names: BTreeSet<&String> =
-        settings.models.keys().chain(wishes.with.keys()).chain(wishes.embeds.keys()).collect();
+    let named = settings.models.keys().chain(wishes.with.keys()).chain(wishes.contexts.keys());
+    let names: BTreeSet<&String> = named.chain(wishes.embeds.keys()).collect();
     for name in names.into_iter().filter(|name| can_stand(name)) {
         text += &format!("\n[{name}]\n");
         for (flag, value) in section(settings, name, wishes) {
@@ -155,7 +160,11 @@ fn preset(settings: &LlamaServerSettings, wishes: &Wishes) -> String {
 fn section(settings: &LlamaServerSettings, name: &str, wishes: &Wishes) -> Vec<(String, String)> {
     let own = settings.models.get(name).cloned().unwrap_or_default();
     let with = wishes.with.get(name).copied().unwrap_or_default();
-    let context = with.context.unwrap_or(u64::from(own.context.unwrap_or(settings.context)));
+    let said =
+        with.context.or(Some(own.context.unwrap_or(settings.context).into()).filter(|tokens| *tokens > 0));
+    // One that embeds reads whole texts; of the rest it was reckoned how much is comfortable, or nobody could.
+    let open = if wishes.embeds.contains_key(name) { 0 } else { LEAST_CONTEXT };
+    let context = said.or(wishes.contexts.get(name).copied()).unwrap_or(open);
     let parallel = with.parallel.or(own.parallel).unwrap_or(settings.parallel);
     let mut lines = vec![
         // The server shares the context out among the requests at a time.
@@ -232,6 +241,7 @@ mod tests {
         let wishes = Wishes {
             with: [("tiny".to_owned(), with)].into(),
             embeds: embeds.map(|embeds| ("tiny".to_owned(), embeds)).into_iter().collect(),
+            ..Wishes::default()
         };
         let text = preset(&settings(&[("tiny", own)]), &wishes);
         let (_, section) = text.split_once("[tiny]\n").unwrap();
@@ -252,6 +262,39 @@ mod tests {
             "version = 1\n\n[*]\nctx-size = 8192\nparallel = 2\nbatch-size = 512\n\n[tiny]\nctx-size = 2048\nparallel = 2\n\
              cache-type-k = q8_0\ncache-type-v = q8_0\nflash-attn = on\ntemp = 0.2\n"
         );
+    }
+
+    #[test]
+    fn a_context_that_is_left_open_is_what_is_comfortable_and_never_wins_over_what_is_said() {
+        let section = |general, own, with, comfortable: Option<u64>, embeds: Option<Embeds>| {
+            let own = LlamaModelSettings { context: own, ..LlamaModelSettings::default() };
+            let settings = LlamaServerSettings { context: general, ..settings(&[("tiny", own)]) };
+            let with = LoadSettings { context: with, ..LoadSettings::default() };
+            let wishes = Wishes {
+                with: [("tiny".to_owned(), with)].into(),
+                contexts: comfortable.map(|tokens| ("tiny".to_owned(), tokens)).into_iter().collect(),
+                embeds: embeds.map(|embeds| ("tiny".to_owned(), embeds)).into_iter().collect(),
+            };
+            let text = preset(&settings, &wishes);
+            let (all, section) = text.split_once("[tiny]\n").unwrap();
+            let size =
+                |text: &str| text.split_once("ctx-size = ").unwrap().1.lines().next().unwrap().to_owned();
+            (size(all), size(section))
+        };
+        let embeds = Embeds { ranks: false, context_max: Some(512) };
+        for (general, own, with, comfortable, embeds, wanted) in [
+            (0, None, None, Some(32_768), None, ("8192", "65536")),
+            (0, Some(0), None, Some(32_768), None, ("8192", "65536")),
+            (0, None, None, None, None, ("8192", "8192")),
+            (0, None, None, None, Some(embeds), ("8192", "0")),
+            (2048, None, None, Some(32_768), None, ("4096", "4096")),
+            (0, Some(1024), None, Some(32_768), None, ("8192", "2048")),
+            (0, None, Some(512), Some(32_768), None, ("8192", "1024")),
+            (2048, Some(0), None, Some(32_768), None, ("4096", "65536")),
+        ] {
+            let (all, one) = section(general, own, with, comfortable, embeds);
+            assert_eq!((all.as_str(), one.as_str()), wanted, "{general} {own:?} {with:?} {comfortable:?}");
+        }
     }
 
     #[test]

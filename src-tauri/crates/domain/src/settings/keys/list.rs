@@ -436,7 +436,7 @@ fn llama_server() -> Vec<SettingKey> {
             "servers.llama-server.context",
             "Context length",
             "Of each model, in tokens.",
-            zero(number(0, u32::MAX), "the model’s own"),
+            zero(number(0, u32::MAX), "the model’s own, as much of it as fits comfortably"),
         )
         .of("llama-server"),
         key("servers.llama-server.parallel", "Requests at a time", "For each model.", number(1, 64))

@@ -5,7 +5,7 @@ use pilothouse_domain::{
     anatomy::Anatomy,
     error::{ApiError, ErrorCode},
     estimate::estimate,
-    fit::{ModelNeed, NoNeed, place, usual},
+    fit::{Known, ModelNeed, NoNeed, leaves_context_open, place, usual},
     learned::{Correction, LoadKey, corrected},
     machine::Machine,
     model::{Model, ModelPurpose},
@@ -73,11 +73,13 @@ impl Needs {
                 None => anatomy(supervisors, model).await,
             };
             let need = anatomy.as_ref().map_err(NoNeed::clone).map(|anatomy| {
-                let wish = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
                 let place = place(settings, server.kind, &model.name, machine, off_card.contains(&server.id));
+                let known = Known { context_max: model.context_max, whole: Some((anatomy, place)) };
+                let wish = usual(settings, server.kind, &model.name, known, &ceiling);
+                let open = leaves_context_open(settings, server.kind, &model.name);
                 let correction = correction(&LoadKey::of(model, server.version.clone(), wish, place));
                 let bytes = corrected(estimate(anatomy, &wish, place), correction).total_bytes();
-                ModelNeed { bytes, place }
+                ModelNeed { bytes, place, context: open.then_some(wish.context) }
             });
             needs.insert(model.reference().id(), need);
             if let Ok(anatomy) = anatomy {

@@ -3,7 +3,7 @@
 use pilothouse_domain::{
     Timestamp,
     estimate::{Place, Wish},
-    fit::{place, usual},
+    fit::{Known, place, usual},
     learned::{LoadKey, MeasuredLoad},
     machine::{Machine, MemoryKind},
     model::Instance,
@@ -205,7 +205,8 @@ fn load_key(
     };
     let model = &snapshot.models.iter().find(of_model)?.model;
     let ceiling = machine.ceiling();
-    let usual = usual(settings, server.kind, &model.name, model.context_max, &ceiling);
+    let known = Known { context_max: model.context_max, whole: None };
+    let usual = usual(settings, server.kind, &model.name, known, &ceiling);
     let wish = Wish { context: instance.context.unwrap_or(usual.context), ..usual };
     Some(LoadKey::of(model, server.version.clone(), wish, place))
 }

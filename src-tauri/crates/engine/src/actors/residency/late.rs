@@ -83,7 +83,7 @@ impl ResidencyWiring {
         progress: LoadProgress,
         with: LoadSettings,
     ) -> Loading<'a> {
-        let request = LoadRequest { model: model.model.clone(), with };
+        let request = LoadRequest::new(&model.model, with);
         if joined.is_none() && !connection.client.loads_go_on() {
             let load = async move { self.load(&model.server, &*connection.client, &request, progress).await };
             return Loading { instance: load.boxed(), late: None };

@@ -63,7 +63,7 @@ use pilothouse_domain::{
     error::{ApiError, ErrorCode},
     model::{Instance, Model, ModelRef},
     scene::{ScenePlan, SceneReport},
-    server::ServerId,
+    server::{ServerId, ServerKind},
     settings::{MemorySettings, SwitchingSettings},
     switch::SwitchReport,
 };
@@ -96,6 +96,8 @@ pub struct Wanted {
     pub now: bool,
 }
 
+/// Until it is reckoned what a model takes; its file is read for that.
+const RECKONED_LIMIT: Duration = Duration::from_secs(5);
 /// The output of a server that has just ended is read a moment later.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -291,8 +293,10 @@ impl ResidencyWiring {
         progress: LoadProgress,
     ) -> Result<Instance, ApiError> {
         let supervisor = self.supervisor(server)?;
+        let context = self.usual_context(server, &request.model).await;
+        let request = LoadRequest { usual_context: context, ..request.clone() };
         let since = supervisor.log.newest();
-        let loaded = client.load(request, progress).await;
+        let loaded = client.load(&request, progress).await;
         let instance = match loaded {
             Ok(instance) => instance,
             Err(error) if error.code == ErrorCode::LoadFailed => {
@@ -303,6 +307,19 @@ impl ResidencyWiring {
         };
         supervisor.staying(&instance.id).await;
         Ok(instance)
+    }
+
+    /// With how many tokens a model is loaded where nobody says and the settings leave it open. At a start its model may be wanted
+    /// before that was reckoned.
+    async fn usual_context(&self, server: &ServerId, model: &str) -> Option<u64> {
+        let mut snapshots = self.hub.snapshots();
+        let kind = snapshots.borrow().server(server)?.kind;
+        let model = ModelRef::new(server.clone(), model);
+        if kind == ServerKind::LlamaServer && self.hub.need(&model).is_none() {
+            let reckoned = snapshots.wait_for(|_| self.hub.need(&model).is_some());
+            let _ = tokio::time::timeout(RECKONED_LIMIT, reckoned).await;
+        }
+        self.hub.need(&model)?.ok()?.context
     }
 
     fn supervisor(&self, id: &ServerId) -> Result<SupervisorHandle, ApiError> {

@@ -100,7 +100,7 @@ impl Rearrangement {
             self.around.supervisor(&model.server)?.staying(&one.active.instance).await;
             return Ok(one.active.instance.clone());
         }
-        let request = LoadRequest { model: model.model.clone(), with: one.with };
+        let request = LoadRequest::new(&model.model, one.with);
         let (limit, _) = self.around.load_limit(&model).await;
         let load = self.around.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
         let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;

@@ -69,7 +69,7 @@ impl Transaction {
                     self.supervisor(&model.server)?.staying(&model.instance).await;
                     return Ok(None);
                 }
-                let request = LoadRequest { model: model.model.clone(), with };
+                let request = LoadRequest::new(&model.model, with);
                 let (limit, _) = self.around.load_limit(&model.reference()).await;
                 let load = self.around.load(&model.server, &*connection.client, &request, Arc::new(|_| {}));
                 bounded("Loading it again", limit, &self.ending, load).await.map(Some)
@@ -147,7 +147,7 @@ impl Transaction {
             self.supervisor(&previous.server)?.staying(&previous.instance).await;
             return Ok(previous.clone());
         }
-        let request = LoadRequest { model: previous.model.clone(), with: self.beside.previous_with };
+        let request = LoadRequest::new(&previous.model, self.beside.previous_with);
         let (limit, _) = self.around.load_limit(&previous.reference()).await;
         let load = self.around.load(&previous.server, &*connection.client, &request, Arc::new(|_| {}));
         let instance = bounded("Loading it again", limit, &self.ending, load).await.map_err(cut_short)?;
