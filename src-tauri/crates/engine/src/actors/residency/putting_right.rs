@@ -11,20 +11,21 @@ use pilothouse_domain::{
     server::{Ownership, ServerId},
 };
 use pilothouse_servers::LoadRequest;
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 use tokio_util::sync::CancellationToken;
 
 impl ResidencyWiring {
-    /// A server that answers, and what it has in memory. Errors: as `reach`.
+    /// A server that answers, and what it has in memory; `with`: see [`Borrowed::with`]. Errors: as `reach`.
     pub(super) async fn server_to_lend(
         &self,
         server: &ServerId,
+        with: BTreeMap<String, LoadSettings>,
         cancel: &CancellationToken,
     ) -> Result<(Connection, Borrowed), ApiError> {
         let (connection, before) = self.reach(server, cancel).await?;
         let ours = self.hub.now().server(server).and_then(|view| view.ownership) == Some(Ownership::Ours);
         let server = server.clone();
-        Ok((connection, Borrowed { server, before, loaded: vec![], late: None, held: false, ours }))
+        Ok((connection, Borrowed { server, before, with, loaded: vec![], late: None, held: false, ours }))
     }
 
     /// Takes out what was put in, and puts in what was there.
@@ -94,9 +95,10 @@ impl ResidencyWiring {
             if now.iter().any(|one| one.id == before.id) {
                 continue;
             }
+            let own = borrowed.with.get(&before.model).copied();
             // Whoever else loaded it had a context of his own.
-            let context = before.context.filter(|_| !borrowed.ours);
-            let request = LoadRequest { model: before.model.clone(), with: LoadSettings::context(context) };
+            let of_others = || LoadSettings::context(before.context.filter(|_| !borrowed.ours));
+            let request = LoadRequest::new(&before.model, own.unwrap_or_else(of_others));
             let reference = ModelRef { server: borrowed.server.clone(), model: before.model.clone() };
             let (limit, _) = self.load_limit(&reference).await;
             let load = self.load(&borrowed.server, &*connection.client, &request, Arc::new(|_| {}));

@@ -32,12 +32,13 @@ impl Residency {
         self.around.leases.set_measured(BTreeSet::from([server.clone()]));
         self.lent = Some(Lent { why });
         let active = self.active.clone().filter(|active| active.server == server);
+        let with = self.loaded_with_on(&server);
         let (around, events) = (self.around.clone(), self.events.clone());
         let (clearing, ending) = (self.clearing.clone(), self.ending.clone());
         tokio::spawn(async move {
             let found = async {
                 once_cleared(clearing, &cancel).await?;
-                around.server_to_lend(&server, &cancel).await
+                around.server_to_lend(&server, with, &cancel).await
             };
             match found.await {
                 Ok((connection, borrowed)) => {

@@ -3,15 +3,18 @@
 use super::late::LateLoad;
 use pilothouse_domain::{
     error::ApiError,
-    model::{Instance, ModelRef},
+    model::{Instance, LoadSettings, ModelRef},
     server::ServerId,
 };
+use std::collections::BTreeMap;
 
 /// What has to be put right again.
 pub(super) struct Borrowed {
     pub server: ServerId,
     /// What was in memory.
     pub before: Vec<Instance>,
+    /// With what it was loaded, by model, where we had a say in it.
+    pub with: BTreeMap<String, LoadSettings>,
     /// What was put in besides, by instance.
     pub loaded: Vec<String>,
     /// A load of this loan that its server goes on with.

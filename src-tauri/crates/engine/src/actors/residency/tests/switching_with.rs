@@ -109,6 +109,26 @@ async fn an_undo_brings_back_the_model_before_as_it_was_loaded_also_of_a_switch_
     assert_ne!(one.context_of("a"), Some(2048));
 }
 
+/// A benchmark that borrows a whole server takes out what is there.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_lent_has_its_models_again_as_they_were_loaded() {
+    let (scene, one) = roomy().await;
+    let usual = one.context_of("a");
+    for (with, tokens) in [(context(2048), Some(2048)), (LoadSettings::default(), usual)] {
+        load_with(&scene, "a", with).await.unwrap();
+        let never = CancellationToken::new();
+        let mut loan =
+            scene.residency.borrow_server("one".into(), "A benchmark".into(), never).await.unwrap();
+        loan.take_out("a").await.unwrap();
+        loan.bring_back().await.unwrap();
+        assert_eq!(one.context_of("a"), tokens, "in the middle of it");
+        loan.take_out("a").await.unwrap();
+        assert!(scene.held().is_empty());
+        loan.give_back().await.unwrap();
+        assert_eq!((one.context_of("a"), scene.route()), (tokens, "a".into()), "at its end");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_its_server_cannot_be_given_is_refused_before_anything_is_disturbed() {
     let (scene, one) = roomy().await;
