@@ -116,6 +116,30 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
         "pilothouse_requests_total{{server=\"llama-server\",model=\"{EMBEDDED_MODEL}\",outcome=\"done\"}} 4"
     );
     assert!(text.contains(&line), "{text}");
+
+    // Of 9,000 words Ollama would answer the end, and llama-server refuses them itself: in each dialect both say it alike.
+    let long = "word ".repeat(9000);
+    for model in ["active", OLLAMA_MODEL] {
+        for (dialect, said) in
+            [("chat/completions", "tokens"), ("messages", "prompt is too long"), ("responses", "tokens")]
+        {
+            let body = match dialect {
+                "responses" => json!({ "model": model, "input": long, "max_output_tokens": 16 }),
+                _ => {
+                    json!({ "model": model, "max_tokens": 16, "messages": [{ "role": "user", "content": long }] })
+                }
+            };
+            let answer =
+                client.http.post(client.url(&format!("/{dialect}"))).json(&body).send().await.unwrap();
+            assert_eq!(answer.status(), 400, "{model} {dialect}");
+            let error: Value = answer.json().await.unwrap();
+            assert!(error["error"]["message"].as_str().unwrap().contains(said), "{model} {dialect}: {error}");
+            // llama-server's own words have a type of its own.
+            let known = ["context_length_exceeded", "exceed_context_size_error", "invalid_request_error"];
+            let of = |field: &str| known.iter().any(|known| error["error"][field] == *known);
+            assert!(of("code") || of("type"), "{model} {dialect}: {error}");
+        }
+    }
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
 }
