@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # What the one address adds to an answer, beside nginx and the server itself, in turns: a whole `pilothouse serve` of the release
-# build with keys, records and metrics on, in front of a server that answers at once. Then its memory after many requests.
+# build with keys, records and metrics on, in front of a server that answers at once. Then its memory after many requests; with
+# CROWD_SECONDS=600 a crowd asks before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source tools/lib.sh
+ulimit -n "$(ulimit -Hn)"
 need_packages nginx-light python3 curl
 cargo build --quiet --release -p pilothouse-cli
 cargo build --quiet --release -p pilothouse-gateway --example stream_cost
@@ -84,4 +86,8 @@ key="$("$program" keys client add bench --json | python3 -c 'import json, sys; p
 "$stream_cost" --upstream "$upstream" --via "nginx=127.0.0.1:$proxy" --via "pilothouse=127.0.0.1:$address" --key "$key" "$@"
 memory() { awk '/^Pss:/ { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"; }
 requests="$("$program" traffic --json --limit 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["requests"][0]["id"])')"
+if [ -n "${CROWD_SECONDS:-}" ]; then
+    say "1,000 clients for $CROWD_SECONDS s, 100 of them slow"
+    "$stream_cost" --crowd "$CROWD_SECONDS" --via "pilothouse=127.0.0.1:$address" --key "$key" --pid "$engine"
+fi
 echo "memory of pilothouse after $requests requests: $(memory) MB (PSS)"

@@ -4,7 +4,8 @@
 //! `stream_cost [--upstream PORT] [--via NAME=HOST:PORT]... [--key KEY] [--rounds N] [--only stream-64]`. A proxy given by `--via` passes
 //! everything on to 127.0.0.1 and the port of `--upstream`; `--key` is shown to all. Printed are medians over all rounds: the time of an
 //! answer, what the way adds to it, and answers a second as a share of those of the direct way; with a proxy named nginx also as a share
-//! of its own. `stream_cost --serve PORT` is only the server that answers at once, for a Pilothouse that is to find it; `--upstream` of
+//! of its own. `stream_cost --crowd SECONDS --via NAME=HOST:PORT --pid PID` lets 1,000 clients ask there without a pause, 100 of which
+//! read slowly, and prints memory and open files of that process as time goes by. `stream_cost --serve PORT` is only the server that answers at once, for a Pilothouse that is to find it; `--upstream` of
 //! that port uses it then.
 
 use pilothouse_domain::endpoint::Endpoint;
@@ -12,7 +13,10 @@ use pilothouse_gateway::Gateway;
 use pilothouse_leases::{ActiveRoute, Leases, Routes, Target};
 use std::{
     io::{self, Error},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 use tokio::{
@@ -30,6 +34,8 @@ const CHUNK: &str = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"d
 /// Options as they are written on the command line.
 struct Options {
     serve: Option<u16>,
+    /// How long a crowd asks, in seconds, and the process that is watched.
+    crowd: Option<(u64, u32)>,
     upstream: u16,
     key: String,
     via: Vec<(String, String)>,
@@ -38,14 +44,23 @@ struct Options {
 }
 
 fn options() -> Options {
-    let mut options =
-        Options { serve: None, upstream: 0, key: "none".into(), via: vec![], rounds: 15, only: None };
+    let mut options = Options {
+        serve: None,
+        crowd: None,
+        upstream: 0,
+        key: "none".into(),
+        via: vec![],
+        rounds: 15,
+        only: None,
+    };
     let mut words = std::env::args().skip(1);
     while let (Some(name), Some(value)) = (words.next(), words.next()) {
         match name.as_str() {
             "--upstream" => options.upstream = value.parse().unwrap_or_default(),
             "--serve" => options.serve = value.parse().ok(),
             "--key" => options.key = value,
+            "--crowd" => options.crowd = value.parse().ok().map(|seconds| (seconds, 0)),
+            "--pid" => options.crowd = options.crowd.zip(value.parse().ok()).map(|((s, _), pid)| (s, pid)),
             "--only" => options.only = Some(value),
             "--rounds" => options.rounds = value.parse().unwrap_or(options.rounds),
             _ => options.via.extend(value.split_once('=').map(|(name, at)| (name.to_owned(), at.to_owned()))),
@@ -102,6 +117,94 @@ fn serve(port: u16, tell: impl FnOnce(u16)) -> io::Result<()> {
     })
 }
 
+/// Of the crowd, and how many of them take their time.
+const CROWD: usize = 1000;
+const SLOW: usize = 100;
+
+/// Asks for streams one after the other until the end, each on the same connection as long as that is kept. A slow one reads a little at
+/// a time and waits between.
+async fn one_of_many(address: String, key: String, slow: bool, end: Instant, ended: Arc<Ended>) {
+    while Instant::now() < end {
+        let asked = async {
+            let mut connection = TcpStream::connect(&address).await?;
+            while Instant::now() < end {
+                connection.write_all(request(&key, true).as_bytes()).await?;
+                let (mut read, mut piece) = (Vec::with_capacity(16 << 10), [0; 512]);
+                while !is_whole(&read) {
+                    let count = match slow {
+                        true => connection.read(&mut piece).await?,
+                        false => connection.read_buf(&mut read).await?,
+                    };
+                    if count == 0 {
+                        return Err(Error::other("closed in the middle"));
+                    }
+                    if slow {
+                        read.extend_from_slice(&piece[..count]);
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                    }
+                }
+                if !read.starts_with(b"HTTP/1.1 200") {
+                    return Err(Error::other(
+                        String::from_utf8_lossy(&read[..read.len().min(400)]).into_owned(),
+                    ));
+                }
+                ended.whole.fetch_add(1, Relaxed);
+            }
+            Ok::<(), Error>(())
+        };
+        if let Err(error) = asked.await {
+            ended.failed.fetch_add(1, Relaxed);
+            ended.last.lock().unwrap_or_else(PoisonError::into_inner).replace(error.to_string());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// What came of the requests of a crowd.
+#[derive(Default)]
+struct Ended {
+    whole: AtomicU64,
+    failed: AtomicU64,
+    /// Why one failed.
+    last: Mutex<Option<String>>,
+}
+
+/// Memory of a process in MB (PSS) and its open files.
+fn held_by(pid: u32) -> (f64, usize) {
+    let rollup = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let kib = rollup
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+    (kib.unwrap_or(f64::NAN) * 1024.0 / 1e6, files)
+}
+
+#[expect(clippy::print_stdout, reason = "its output is what it is for")]
+async fn crowd(address: String, key: String, seconds: u64, pid: u32) {
+    let (begun, ended) = (Instant::now(), Arc::new(Ended::default()));
+    let end = begun + Duration::from_secs(seconds);
+    let mut all = JoinSet::new();
+    for number in 0..CROWD {
+        all.spawn(one_of_many(address.clone(), key.clone(), number < SLOW, end, ended.clone()));
+    }
+    let say = || {
+        let (megabytes, files) = held_by(pid);
+        let (whole, failed) = (ended.whole.load(Relaxed), ended.failed.load(Relaxed));
+        let after = begun.elapsed().as_secs();
+        println!("{after:4} s  {whole:8} whole  {failed:4} failed  {megabytes:6.1} MB  {files:5} open files");
+    };
+    while Instant::now() < end {
+        tokio::time::sleep(Duration::from_secs((seconds / 20).max(1))).await;
+        say();
+    }
+    while all.join_next().await.is_some() {}
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    say();
+    if let Some(why) = ended.last.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        println!("the last that failed: {why}");
+    }
+}
+
 /// The length of the first request, and whether it wants a stream.
 fn whole_request(bytes: &[u8]) -> Option<(usize, bool)> {
     let text = String::from_utf8_lossy(bytes);
@@ -117,17 +220,22 @@ fn value<'a>(head: &'a str, name: &str) -> Option<&'a str> {
         .map(|(_, value)| value.trim())
 }
 
+/// What a client sends.
+fn request(key: &str, streams: bool) -> String {
+    let body = format!(
+        "{{\"model\":\"active\",\"stream\":{streams},\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}]}}"
+    );
+    format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
 /// One client that asks again and again on one connection, as SDKs do. How long each answer took.
 async fn client(address: String, key: String, streams: bool, answers: usize) -> io::Result<Vec<f64>> {
     let mut connection = TcpStream::connect(&address).await?;
     connection.set_nodelay(true)?;
-    let body = format!(
-        "{{\"model\":\"active\",\"stream\":{streams},\"messages\":[{{\"role\":\"user\",\"content\":\"a\"}}]}}"
-    );
-    let request = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    );
+    let request = request(&key, streams);
     let (mut took, mut read) = (Vec::with_capacity(answers), Vec::with_capacity(64 << 10));
     for _ in 0..answers {
         read.clear();
@@ -204,9 +312,14 @@ async fn gateway(upstream: u16) -> Result<Gateway, Error> {
 
 #[expect(clippy::print_stdout, reason = "its output is what it is for")]
 fn main() -> Result<(), Error> {
-    let Options { serve: only_serve, upstream, key, via, rounds, only } = options();
+    let Options { serve: only_serve, crowd: many, upstream, key, via, rounds, only } = options();
     if let Some(port) = only_serve {
         return serve(port, |_| ());
+    }
+    if let (Some((seconds, pid)), Some((_, address))) = (many, via.first()) {
+        let load = Builder::new_current_thread().enable_all().build()?;
+        load.block_on(crowd(address.clone(), key, seconds, pid));
+        return Ok(());
     }
     // Each side has a thread of its own, the gateway those that it has in the app.
     let upstream = if upstream != 0 && std::net::TcpStream::connect(("127.0.0.1", upstream)).is_ok() {
