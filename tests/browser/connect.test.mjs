@@ -106,8 +106,68 @@ describe('connect', { skip: why ?? false }, () => {
     await page.locator('article[data-id="home-assistant"]').waitFor();
     await eventually(() => page.getByTestId('test-came').count(), 0);
     await page.getByTestId('test-start').click();
-    await page.locator('[data-testid="test-came"][data-ok="false"]').getByText('Nothing answers there').waitFor();
+    await page.locator('[data-testid="test-came"][data-ok="false"]').getByText('Not asked').waitFor();
     await close(page, 'test-failed');
+  });
+
+  it('makes a key for the app, which is in lines, file and test while the page is open and nowhere else', async () => {
+    const page = await open('key', 'connect/claude-code');
+    page.engine.clientKeys.required = true;
+    await page.getByTestId('test-start').click();
+    await page.locator('[data-testid="test-came"][data-ok="false"]').getByText('refused with 401').waitFor();
+    await page.evaluate(() => (location.hash = '#/connect/codex'));
+    await page.locator('article[data-id="codex"]').waitFor();
+    const note = page.getByTestId('app-notes').getByText('This address asks every program for a key');
+    await note.waitFor();
+    // What cannot be a key is said where it is typed; lines and file stay as they are.
+    await page.getByTestId('app-key').fill('a b');
+    await page.getByTestId('app-key-hint').getByText('without spaces').waitFor();
+    await eventually(() => page.getByTestId('snippet').getByText('a b').count(), 0);
+    await page.screenshot({ path: join(artefacts, 'connect-key-refused.png') });
+    await page.getByTestId('app-key').fill('');
+    await page.getByTestId('make-key').focus();
+    await page.keyboard.press('Enter');
+    await page.getByTestId('app-said').getByText('The key “Codex” was made').waitFor();
+    const secret = await page.getByTestId('app-key').inputValue();
+    assert.match(secret, /^ph_[0-9a-f]{64}$/);
+    await page.getByTestId('snippet').getByText(secret).waitFor();
+    await page.locator('[data-testid="diff"] [data-kind="added"]').getByText(secret).waitFor();
+    await eventually(() => note.count(), 0);
+    await page.screenshot({ path: join(artefacts, 'connect-key.png') });
+    assert.deepEqual(await axeFindings(page), []);
+    await page.getByTestId('test-start').click();
+    await page.locator('[data-testid="test-came"][data-ok="true"]').waitFor();
+    await page.getByTestId('file-write').click();
+    await standing(page, /^\s*set up today/);
+    await page.getByTestId('make-key').click();
+    await page.getByTestId('app-said').getByText('The key “Codex 2” was made').waitFor();
+    assert.ok(!page.url().includes('ph_'));
+    const kept = await page.evaluate(() => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, history.state]));
+    assert.ok(!kept.includes('ph_'), kept);
+    // Another page and back: the field is empty, and the key in the file stays there.
+    await page.evaluate(() => (location.hash = '#/connect/curl'));
+    await page.locator('article[data-id="curl"]').waitFor();
+    assert.equal(await page.getByTestId('app-key').inputValue(), '');
+    await page.evaluate(() => (location.hash = '#/connect/codex'));
+    await page.getByTestId('app-key-hint').getByText('Its file holds a key').waitFor();
+    assert.equal(await page.getByTestId('app-key').inputValue(), '');
+    await page.getByTestId('file-says-it').waitFor();
+    await eventually(() => note.count(), 0);
+    await close(page, 'key-kept');
+  });
+
+  it('says that the port for Ollama’s own API is off, and sets it', async () => {
+    const page = await open('ollama-port', 'connect/home-assistant');
+    await page.getByTestId('app-no-address').getByText('switched off in the settings').waitFor();
+    await page.getByTestId('app-notes').getByText('set gateway.ollama_port to 11435').waitFor();
+    await eventually(() => page.getByTestId('snippet').count(), 0);
+    assert.deepEqual(await axeFindings(page), []);
+    await page.screenshot({ path: join(artefacts, 'connect-ollama-port.png') });
+    await page.getByTestId('open-port').click();
+    await page.getByTestId('app-said').getByText('opens when Pilothouse starts again').waitFor();
+    await page.getByTestId('app-no-address').getByText('opens when Pilothouse starts again').waitFor();
+    await eventually(() => page.getByTestId('open-port').count(), 0);
+    await close(page, 'ollama-port-set');
   });
 
   it('copies the lines as they are', async () => {

@@ -73,6 +73,8 @@ impl Seen {
             started_at: Timestamp::UNIX_EPOCH,
             gateway: None,
             gateway_absent: None,
+            gateway_ollama: None,
+            gateway_ollama_absent: None,
             web: None,
             data_dir: String::new(),
             settings_file: String::new(),

@@ -129,3 +129,73 @@ async fn a_key_opens_the_address_over_a_restart_until_it_is_revoked_and_is_writt
     }
     assert!(found.contains(&sandbox.database()) && looked_at > 3, "{found:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_app_is_connected_with_a_key_of_its_own_and_asks_with_it() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let client = Client::new(&sandbox);
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.require_key", "true"]).code, Some(0));
+    let closed = || async { (ask(&client, None).await == 401).then_some(()) };
+    until("a key to be needed", LIMIT, closed).await;
+
+    let without = sandbox.run(&["connect", "claude-code", "--test"]);
+    assert_eq!((without.code, &without.json["test"]["status"]), (Some(1), &json!(401)), "{without:?}");
+    assert_eq!((&without.json["key"], &without.json["key_missing"]), (&json!("pilothouse"), &json!(true)));
+    assert!(without.json["notes"][0].as_str().unwrap().contains("--new-key"), "{without:?}");
+
+    let made = sandbox.run(&["connect", "claude-code", "--new-key", "--write", "--test"]);
+    assert_eq!((made.code, &made.json["test"]["ok"]), (Some(0), &json!(true)), "{made:?}");
+    assert_eq!(made.json["key_name"], "Claude Code");
+    let secret = made.json["key"].as_str().unwrap().to_owned();
+    assert_eq!((&secret[..3], made.stderr.matches(&secret).count()), ("ph_", 1), "{}", made.stderr);
+    let file = sandbox.folder().join("home/.claude/settings.json");
+    let written: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written["env"]["ANTHROPIC_AUTH_TOKEN"], json!(secret));
+    let rights = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(rights & 0o777, 0o600);
+
+    // Looked at without it, the file is still set up, and the app asks with what stands there.
+    let again = sandbox.run(&["connect", "Claude Code", "--test"]);
+    assert_eq!((again.code, &again.json["state"]), (Some(0), &json!("set_up")), "{again:?}");
+    assert_eq!((&again.json["key_kept"], &again.json["key_missing"]), (&json!(true), &json!(false)));
+    assert!(!again.json["snippet"].as_str().unwrap().contains(&secret), "{again:?}");
+
+    // One without a file has the key in its lines, and asks with it only where it is named.
+    assert_eq!(sandbox.run(&["connect", "curl", "--test"]).code, Some(1));
+    let named = sandbox.run(&["connect", "curl", "--test", "--key", &secret]);
+    assert_eq!(named.code, Some(0), "{named:?}");
+    assert!(named.json["snippet"].as_str().unwrap().contains(&format!("authorization: Bearer {secret}")));
+    let refused = sandbox.run(&["connect", "curl", "--key", "a b"]);
+    assert_eq!((refused.code, &refused.json["error"]["code"]), (Some(2), &json!("invalid_call")));
+    let second = sandbox.run(&["connect", "claude-code", "--new-key"]).json;
+    assert_eq!(second["key_name"], "Claude Code 2");
+    let second = second["key"].as_str().unwrap().to_owned();
+    assert!(!fs::read_to_string(&file).unwrap().contains(&second), "only --write writes");
+    assert_eq!(sandbox.run(&["connect", "nobody", "--new-key"]).code, Some(4));
+    let listed = sandbox.run(&["keys", "client", "list"]).json;
+    assert_eq!(listed["keys"].as_array().unwrap().len(), 2, "{listed:#}");
+
+    // Who speaks Ollama's own API has no address here, and is told what makes one.
+    let assistant = sandbox.run(&["connect", "home-assistant", "--test", "--key", &secret]);
+    assert_eq!((assistant.code, &assistant.json["address"]), (Some(1), &Value::Null), "{assistant:?}");
+    assert!(assistant.json["address_absent"].is_string() && assistant.json["test"]["url"].is_null());
+    assert!(assistant.json["notes"][0].as_str().unwrap().contains("gateway.ollama_port"), "{assistant:?}");
+
+    assert_eq!(sandbox.run(&["keys", "client", "revoke", "claude code"]).code, Some(0));
+    let revoked = sandbox.run(&["connect", "claude-code", "--test"]);
+    assert_eq!((revoked.code, &revoked.json["test"]["status"]), (Some(1), &json!(401)), "{revoked:?}");
+    assert_eq!(sandbox.run(&["connect", "claude-code", "--undo"]).code, Some(0));
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+    // With the app's file gone, neither database nor logs nor what is kept for Undo has them.
+    let mut found = vec![];
+    files(sandbox.folder(), &mut found);
+    for file in found.iter().filter(|file| file.metadata().is_ok_and(|about| about.len() < 50 << 20)) {
+        let Ok(bytes) = fs::read(file) else { continue };
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(!text.contains(&secret[3..]) && !text.contains(&second[3..]), "{}", file.display());
+    }
+}

@@ -180,6 +180,13 @@ async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its
         let last = lines.last().unwrap();
         assert!(!text.is_empty() && last["done"] == true && last["eval_count"].as_u64() > Some(0), "{said}");
     }
+    // The app that is connected so is pointed at this port, as its container sees it, and answers there.
+    let told = sandbox.run(&["connect", "home-assistant", "--test"]);
+    assert_eq!((told.code, &told.json["test"]["ok"]), (Some(0), &json!(true)), "{told:?}");
+    assert_eq!(told.json["address"], format!("http://host.docker.internal:{port}"));
+    assert_eq!(told.json["test"]["url"], address("/api/chat"));
+    let status = sandbox.run(&["status"]).json;
+    assert_eq!(status["gateway_ollama"], address(""), "{status:#}");
     let pull = http.post(address("/api/pull")).json(&json!({ "model": "x" })).send().await.unwrap();
     assert_eq!(pull.status(), 501);
 

@@ -24,8 +24,19 @@ export function connectQueryOf(names: Names): Query {
 /** The part of a call that says which names are wanted. */
 export const wantedOf = (names: Names): { model?: string; small?: string } => connectQueryOf(names);
 
-export function connectCallOf(app: string, names: Names): Extract<Call, { call: 'connect' }> {
-  return { call: 'connect', app, ...wantedOf(names) };
+/** The part of a call that names a key. It stands nowhere else: not in the address of the page, and in nothing that is kept. */
+export const keyOf = (key: string): { key?: string } => (key.trim() === '' ? {} : { key: key.trim() });
+
+export function connectCallOf(app: string, names: Names, key = ''): Extract<Call, { call: 'connect' }> {
+  return { call: 'connect', app, ...wantedOf(names), ...keyOf(key) };
+}
+
+/** A name for a client key that no other has, in whatever case: the app's title, else with a number. */
+export function freeKeyName(title: string, taken: string[]): string {
+  const all = new Set(taken.map((one) => one.toLocaleLowerCase()));
+  let name = title;
+  for (let n = 2; all.has(name.toLocaleLowerCase()); n += 1) name = `${title} ${n}`;
+  return name;
 }
 
 /** How an app stands, in the command line's words. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { AppView } from '../src/api/AppView';
-import { appGroups, connectCallOf, diffLines, namesOf, namesToChoose, standingOf } from '../src/connect';
+import { appGroups, connectCallOf, diffLines, freeKeyName, namesOf, namesToChoose, standingOf } from '../src/connect';
 import { expectReply } from '../src/backend/backend';
 import { FakeApps } from '../src/backend/fake/connect';
 import { snapshotOf } from './support';
@@ -57,6 +57,34 @@ it('names that are not chosen are not sent', () => {
     app: 'codex',
     small: 'small',
   });
+});
+
+it('a key that is named is sent, and only that', () => {
+  expect(connectCallOf('codex', namesOf({ key: 'ph_0' }))).toEqual({ call: 'connect', app: 'codex' });
+  expect(connectCallOf('codex', namesOf({}), ' ph_0\n')).toEqual({ call: 'connect', app: 'codex', key: 'ph_0' });
+  expect(connectCallOf('codex', namesOf({}), ' ')).toEqual({ call: 'connect', app: 'codex' });
+});
+
+it.each([
+  [[], 'Codex'],
+  [['laptop'], 'Codex'],
+  [['codex'], 'Codex 2'],
+  [['Codex', 'Codex 3', 'CODEX 2'], 'Codex 4'],
+])('a key named after an app takes a free name beside %j: %s', (taken, name) => {
+  expect(freeKeyName('Codex', taken)).toBe(name);
+});
+
+it('a key that stands in a simulated file stays there when none is named', () => {
+  const apps = new FakeApps();
+  const key = `ph_${'0'.repeat(64)}`;
+  apps.answer({ call: 'connect_write', app: 'codex', key, dry_run: false }, 0);
+  const look = (named?: string) =>
+    expectReply(apps.answer({ call: 'connect', app: 'codex', ...(named !== undefined && { key: named }) }, 0), 'connection')
+      .connection;
+  expect(look()).toMatchObject({ key: 'pilothouse', key_kept: true, change: { diff: '' } });
+  expect(look('other')).toMatchObject({ key: 'other', key_kept: false });
+  expect(look('other').change?.diff).toContain('other');
+  expect(() => look('a b')).toThrow(/without spaces/);
 });
 
 it('offers roles and models, and what is chosen although nobody has it', () => {

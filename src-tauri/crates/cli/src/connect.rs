@@ -7,8 +7,12 @@ use crate::{
     session::{Session, unexpected},
 };
 use clap::Args;
-use pilothouse_domain::connect::{AppView, Connection, FileChange, FileState, TestReport};
-use pilothouse_engine::api::{ApiError, Call, Reply};
+use pilothouse_domain::{
+    client_key::{KeyScope, MOST, free_name},
+    connect::{AppView, Connection, FileChange, FileState, NO_KEY, TestReport},
+    server::KeyText,
+};
+use pilothouse_engine::api::{ApiError, Call, ErrorCode, Reply};
 use serde_json::{Value, json};
 
 #[derive(Args)]
@@ -31,13 +35,19 @@ pub struct Connect {
     /// The name that it shall ask by: a role, an alias or a model. Default: active.
     #[arg(long, value_name = "NAME", requires = "app", conflicts_with = "undo", add = completing::models())]
     model: Option<String>,
+    /// The key that it shall show. Without it a placeholder, and a key that its file has stays there.
+    #[arg(long, value_name = "KEY", requires = "app", conflicts_with = "undo")]
+    key: Option<String>,
+    /// Make a client key named after it, and use that.
+    #[arg(long, requires = "app", conflicts_with_all = ["key", "undo", "dry_run"])]
+    new_key: bool,
     /// The same for its small tasks, where it has a name for them.
     #[arg(long, value_name = "NAME", requires = "app", conflicts_with = "undo", add = completing::models())]
     small: Option<String>,
 }
 
 pub async fn run(arguments: Connect, output: &Output) -> Result<u8, ApiError> {
-    let Connect { app, write, dry_run, undo, test, model, small } = arguments;
+    let Connect { app, write, dry_run, undo, test, model, key, new_key, small } = arguments;
     let session = Session::connect()?;
     let Some(app) = app else { return list(&session, output).await };
     if undo {
@@ -50,25 +60,52 @@ pub async fn run(arguments: Connect, output: &Output) -> Result<u8, ApiError> {
         });
         return Ok(0);
     }
-    let asked = Call::Connect { app: app.clone(), model: model.clone(), small: small.clone() };
-    let mut connection = connected(&session, asked.clone()).await?;
+    let mut key = key.map(KeyText);
+    let mut made = None;
+    let asked = |key: &Option<KeyText>| Call::Connect {
+        app: app.clone(),
+        model: model.clone(),
+        small: small.clone(),
+        key: key.clone(),
+    };
+    let mut connection = connected(&session, asked(&key)).await?;
+    if new_key {
+        // A key that no file takes would only be lost.
+        if let Some(refused) = connection.refused.filter(|_| write) {
+            return Err(refused);
+        }
+        let (name, secret) = make_key(&session, &connection.app.title).await?;
+        output.remark(&format!(
+            "The client key “{name}” was made for it, and is shown this once: {}",
+            secret.0
+        ));
+        (made, key) = (Some(name), Some(secret));
+        connection = connected(&session, asked(&key)).await?;
+    }
     let mut change = None;
     if write || dry_run {
         // What was seen by the call before: whoever writes in between is not written over.
         let digest = connection.change.as_ref().map(|change| change.digest.clone());
-        let call = Call::ConnectWrite { app: app.clone(), model: model.clone(), small, digest, dry_run };
+        let call = Call::ConnectWrite {
+            app: app.clone(),
+            model: model.clone(),
+            small: small.clone(),
+            key: key.clone(),
+            digest,
+            dry_run,
+        };
         let done = file_call(&session, call).await?;
         if done.written {
-            connection = connected(&session, asked).await?;
+            connection = connected(&session, asked(&key)).await?;
         }
         change = Some(done);
     }
     let report = match test {
-        true => Some(tested(&session, app, model).await?),
+        true => Some(tested(&session, app.clone(), model.clone(), key.clone()).await?),
         false => None,
     };
     let ok = report.as_ref().is_none_or(|report| report.ok);
-    output.answer(document(&connection, change.as_ref(), report.as_ref()), || {
+    output.answer(document(&connection, made.as_deref(), change.as_ref(), report.as_ref()), || {
         let told = match (&change, &report) {
             (None, None) => vec![shown(&connection)],
             (change, report) => {
@@ -134,8 +171,37 @@ async fn file_call(session: &Session, call: Call) -> Result<FileChange, ApiError
     }
 }
 
-async fn tested(session: &Session, app: String, model: Option<String>) -> Result<TestReport, ApiError> {
-    match session.call(Call::ConnectTest { app, model }).await? {
+/// A client key named after an app, under a name that is free. Another one may take it in between: then the next is tried.
+async fn make_key(session: &Session, title: &str) -> Result<(String, KeyText), ApiError> {
+    let mut taken = match session.call(Call::ClientKeys).await? {
+        Reply::ClientKeys { keys, .. } => keys.into_iter().map(|view| view.key.name).collect::<Vec<_>>(),
+        other => return Err(unexpected(&other)),
+    };
+    loop {
+        let name = free_name(title, taken.iter().map(String::as_str));
+        let call = Call::AddClientKey {
+            name: name.clone(),
+            scope: KeyScope::Inference,
+            models: vec![],
+            at_once: None,
+            tokens_per_minute: None,
+        };
+        match session.call(call).await {
+            Ok(Reply::ClientKeyMade { key, secret }) => return Ok((key.name, secret)),
+            Ok(other) => return Err(unexpected(&other)),
+            Err(error) if error.code == ErrorCode::Busy && taken.len() < 2 * MOST => taken.push(name),
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn tested(
+    session: &Session,
+    app: String,
+    model: Option<String>,
+    key: Option<KeyText>,
+) -> Result<TestReport, ApiError> {
+    match session.call(Call::ConnectTest { app, model, key }).await? {
         Reply::AppTest { test } => Ok(test),
         other => Err(unexpected(&other)),
     }
@@ -145,7 +211,13 @@ fn file(change: &FileChange) -> Value {
     json!({ "path": change.path, "change": change.diff, "digest": change.digest, "written": change.written })
 }
 
-fn document(connection: &Connection, change: Option<&FileChange>, report: Option<&TestReport>) -> Value {
+/// `made`: the name of the client key that was made for it.
+fn document(
+    connection: &Connection,
+    made: Option<&str>,
+    change: Option<&FileChange>,
+    report: Option<&TestReport>,
+) -> Value {
     let files: Vec<Value> = change.or(connection.change.as_ref()).map(file).into_iter().collect();
     let whole = json!({
         "app": connection.app.id,
@@ -154,7 +226,11 @@ fn document(connection: &Connection, change: Option<&FileChange>, report: Option
         "state": connection.app.state,
         "written_at": connection.app.written_at,
         "address": connection.address,
+        "address_absent": connection.address_absent,
         "key": connection.key,
+        "key_name": made,
+        "key_kept": connection.key_kept,
+        "key_missing": connection.key_missing,
         "model": connection.model,
         "small": connection.small,
         "context": connection.context,
@@ -163,7 +239,7 @@ fn document(connection: &Connection, change: Option<&FileChange>, report: Option
         "refused": connection.refused,
         "snippet": connection.snippets.first().map(|snippet| &snippet.text),
         "snippets": connection.snippets,
-        "notes": connection.notes,
+        "notes": notes(connection),
         "test": report,
     });
     with_reasons(
@@ -172,6 +248,8 @@ fn document(connection: &Connection, change: Option<&FileChange>, report: Option
             ("state", "it has no file that Pilothouse changes"),
             ("written_at", "there is nothing that could be taken back"),
             ("small", "it has no second model"),
+            ("key_name", "no client key was made for it"),
+            ("snippet", "there is no address that lines could name"),
             ("refused", "nothing is in the way"),
             ("test", "it was not asked for"),
         ],
@@ -179,20 +257,26 @@ fn document(connection: &Connection, change: Option<&FileChange>, report: Option
 }
 
 fn shown(connection: &Connection) -> String {
-    let Connection { app, address, model, small, context, snippets, notes, refused, .. } = connection;
-    let mut facts = vec![format!("address {address}"), format!("model {model}")];
+    let Connection { app, address, model, small, context, snippets, refused, .. } = connection;
+    let address = address.as_ref().map(|address| format!("address {address}"));
+    let absent = connection.address_absent.as_ref().map(|why| format!("no address: {why}"));
+    let mut facts: Vec<String> = address.or(absent).into_iter().collect();
+    facts.push(format!("model {model}"));
+    facts.extend((connection.key != NO_KEY).then(|| format!("key {}", connection.key)));
     facts.extend(small.as_ref().map(|small| format!("small tasks {small}")));
     facts.extend(context.map(|context| format!("context {context}")));
     let mut parts = vec![format!("{}  {}\n{}", strong(&app.title), quiet(&standing(app)), facts.join(", "))];
     for snippet in snippets {
         parts.push(format!("{}\n{}", strong(&snippet.title), snippet.text.trim_end()));
     }
+    let notes = notes(connection);
     if !notes.is_empty() {
         parts.push(notes.join("\n"));
     }
     let id = &app.id;
     parts.push(match (refused, app.state) {
         (Some(refused), _) => attention(&refused.message),
+        (None, None) if connection.address.is_none() => no_address(connection.ollama_port),
         (None, Some(FileState::SetUp)) => format!("hint: pilothouse connect {id} --test asks as it asks."),
         (None, Some(_)) => {
             format!(
@@ -202,6 +286,27 @@ fn shown(connection: &Connection) -> String {
         (None, None) => format!("hint: pilothouse connect {id} --test asks as it asks."),
     });
     parts.join("\n\n")
+}
+
+fn no_address(port: Option<u16>) -> String {
+    match port {
+        Some(port) => format!(
+            "hint: pilothouse settings set gateway.ollama_port {port} makes one, from the next start of Pilothouse on."
+        ),
+        None => "hint: pilothouse doctor says what there is to do.".into(),
+    }
+}
+
+/// What to know of it; first of all what is missing.
+fn notes(connection: &Connection) -> Vec<String> {
+    let missing = format!(
+        "This address asks every program for a key: pilothouse connect {} --new-key makes one and uses it.",
+        connection.app.id
+    );
+    let kept = "Its file holds a key, which stays there unless another one is named.".to_owned();
+    let own = [(connection.key_missing, missing), (connection.key_kept, kept)];
+    let own = own.into_iter().filter_map(|(holds, note)| holds.then_some(note));
+    own.chain(connection.notes.iter().cloned()).collect()
 }
 
 fn changed(app: &AppView, change: &FileChange) -> String {
@@ -245,8 +350,12 @@ mod tests {
     fn the_document_has_what_the_contract_says() {
         let connection = Connection {
             app: app(Some(FileState::NoFile)),
-            address: "http://127.0.0.1:1/v1".into(),
-            key: "pilothouse".into(),
+            address: Some("http://127.0.0.1:1/v1".into()),
+            address_absent: None,
+            ollama_port: None,
+            key: NO_KEY.into(),
+            key_kept: false,
+            key_missing: false,
             model: "active".into(),
             small: None,
             context: None,
@@ -261,11 +370,11 @@ mod tests {
             }),
             refused: None,
         };
-        let document = document(&connection, None, None);
+        let document = document(&connection, None, None, None);
         assert_eq!((&document["app"], &document["snippet"]), (&json!("codex"), &json!("a = 1\n")));
         assert_eq!(document["files"][0]["path"], "~/.codex/config.toml");
         assert_eq!(document["files"][0]["change"], "+a = 1");
-        for absent in ["test", "small", "context", "refused", "written_at"] {
+        for absent in ["test", "small", "context", "refused", "written_at", "key_name"] {
             assert!(
                 document[absent].is_null() && document[format!("{absent}_absent")].is_string(),
                 "{absent}"

@@ -49,6 +49,8 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         "notices": snapshot.notices,
         "troubles": snapshot.troubles,
         "gateway": snapshot.engine.gateway,
+        "gateway_ollama": snapshot.engine.gateway_ollama,
+        "gateway_ollama_absent": snapshot.engine.gateway_ollama_absent,
         "web_url": web_url,
         "version": snapshot.engine.version,
         "pid": snapshot.engine.pid,

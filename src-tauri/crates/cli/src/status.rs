@@ -101,6 +101,8 @@ fn text(snapshot: &Snapshot, web_url: &str) -> String {
             lines.push(format!("Gateway  none: {}", reason.as_deref().unwrap_or("not reported")))
         }
     }
+    let ollama = snapshot.engine.gateway_ollama.as_ref();
+    lines.extend(ollama.map(|address| format!("         {address} for programs that only know Ollama")));
     lines.push(format!("Web UI   {web_url}"));
     lines.push(String::new());
     lines.push(servers::list(snapshot));

@@ -115,6 +115,10 @@ pub struct EngineView {
     pub gateway: Option<String>,
     /// Why there is none.
     pub gateway_absent: Option<String>,
+    /// Where programs that only know Ollama are answered, without a path (`http://127.0.0.1:<port>`).
+    pub gateway_ollama: Option<String>,
+    /// Why they are nowhere.
+    pub gateway_ollama_absent: Option<String>,
     /// The address of the web UI, without its token.
     pub web: Option<String>,
     pub data_dir: String,

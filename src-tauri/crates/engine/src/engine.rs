@@ -167,6 +167,8 @@ impl Engine {
             started_at,
             gateway: None,
             gateway_absent: Some("starting".into()),
+            gateway_ollama: None,
+            gateway_ollama_absent: Some("starting".into()),
             web: None,
             data_dir: paths.data.display().to_string(),
             settings_file: paths.settings_file().display().to_string(),

@@ -286,14 +286,12 @@ impl State {
                 before != self.snapshot.notices.len()
             }
             Report::Setup(setup) => set(&mut self.snapshot.setup, setup),
-            Report::Doors { gateway, web } => {
-                let (address, absent) = match gateway {
-                    Ok(address) => (Some(address), None),
-                    Err(reason) => (None, Some(reason)),
-                };
+            Report::Doors { gateway, ollama, web } => {
                 let engine = &mut self.snapshot.engine;
-                set(&mut engine.gateway, address)
-                    | set(&mut engine.gateway_absent, absent)
+                set(&mut engine.gateway_absent, gateway.as_ref().err().cloned())
+                    | set(&mut engine.gateway, gateway.ok())
+                    | set(&mut engine.gateway_ollama_absent, ollama.as_ref().err().cloned())
+                    | set(&mut engine.gateway_ollama, ollama.ok())
                     | set(&mut engine.web, web)
             }
             Report::Trouble(error) => {

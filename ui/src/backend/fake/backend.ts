@@ -44,8 +44,11 @@ const PHASES: SwitchPhase[] = [
 
 export class FakeBackend implements Backend, Host {
   #snapshot: Snapshot;
-  readonly apps = new FakeApps();
   readonly clientKeys = new FakeClientKeys(Date.now());
+  readonly apps = new FakeApps({
+    required: () => this.clientKeys.required,
+    ollamaPort: () => Number(this.settings.valueOf('gateway.ollama_port')),
+  });
   readonly traffic: FakeTraffic;
   readonly #lab: FakeLab;
   #switch = 0;

@@ -34,8 +34,39 @@ export type ConnectCall = Extract<
   { call: 'apps' | 'connect' | 'connect_write' | 'connect_undo' | 'connect_test' }
 >;
 
+/** What of the rest of the engine counts for apps. */
+interface Around {
+  /** Programs have to show a key. */
+  required: () => boolean;
+  /** As the settings file says now; the engine has started with none. */
+  ollamaPort: () => number;
+}
+
+const PLACEHOLDER = 'pilothouse';
+const OLLAMA_PORT = 11435;
+
+/** What an app shall use. */
+interface Wanted {
+  model: string;
+  small: string;
+  /** Empty: none was named. */
+  key: string;
+}
+
+/** Errors: invalid_call. */
+function wantedOf(call: { model?: string; small?: string; key?: string }): Wanted {
+  const key = call.key?.trim() ?? '';
+  if (key !== '' && !/^[!-~]{1,200}$/.test(key))
+    throw fault(
+      'invalid_call',
+      'A key is one line of 1 to 200 letters, digits and signs of ASCII, without spaces.',
+    );
+  return { model: call.model ?? 'active', small: call.small ?? 'small', key };
+}
+
 /** Keeps which files were written, and with which names. */
 export class FakeApps {
+  readonly #around: Around;
   #apps: AppView[] = [
     app('claude-code', 'Claude Code', { dialect: 'messages', file: '~/.claude/settings.json', state: 'differs' }),
     app('codex', 'Codex', { dialect: 'responses', file: '~/.codex/config.toml', state: 'no_file' }),
@@ -50,7 +81,11 @@ export class FakeApps {
   readonly #before = new Map<string, AppView['state']>();
   /** Grows when somebody else writes: what was seen before is old then. */
   #writings = 0;
-  readonly #wrote = new Map<string, string>();
+  readonly #wrote = new Map<string, Wanted>();
+
+  constructor(around: Around = { required: () => false, ollamaPort: () => 0 }) {
+    this.#around = around;
+  }
 
   /** Somebody else writes the files. */
   touch(): void {
@@ -63,9 +98,10 @@ export class FakeApps {
     if (!found) throw fault('not_found', `There is no app named ${call.app}.`);
     switch (call.call) {
       case 'connect':
-        return { reply: 'connection', connection: this.#connection(found, call.model, call.small) };
+        return { reply: 'connection', connection: this.#connection(found, wantedOf(call)) };
       case 'connect_write': {
-        const change = this.#change(found, call.model ?? 'active', call.small ?? 'small');
+        const wanted = this.#kept(found, wantedOf(call));
+        const change = this.#change(found, wanted);
         if (!change) throw fault('unsupported', `${found.title} has no file that Pilothouse could change.`);
         if (call.digest !== undefined && call.digest !== change.digest)
           throw fault(
@@ -76,7 +112,7 @@ export class FakeApps {
         const written = !call.dry_run && change.diff !== '';
         if (written) {
           if (!this.#before.has(found.id)) this.#before.set(found.id, found.state);
-          this.#wrote.set(found.id, linesOf(found, call.model ?? 'active', call.small ?? 'small'));
+          this.#wrote.set(found.id, wanted);
           this.#set(found.id, { state: 'set_up', written_at: new Date(now).toISOString() });
         }
         return { reply: 'app_file', change: { ...change, written } };
@@ -94,7 +130,7 @@ export class FakeApps {
         return { reply: 'app_file', change };
       }
       case 'connect_test':
-        return { reply: 'app_test', test: testOf(found) };
+        return { reply: 'app_test', test: this.#test(found, this.#kept(found, wantedOf(call)).key) };
     }
   }
 
@@ -102,26 +138,65 @@ export class FakeApps {
     this.#apps = this.#apps.map((one) => (one.id === id ? { ...one, ...change } : one));
   }
 
-  #change(of: AppView, model: string, small: string): AppFileChange | null {
+  /** A key that stands in its file stays there when none is named. */
+  #kept(of: AppView, wanted: Wanted): Wanted {
+    const kept = this.#wrote.get(of.id)?.key ?? '';
+    return wanted.key === '' && kept.startsWith('ph_') ? { ...wanted, key: kept } : wanted;
+  }
+
+  #change(of: AppView, wanted: Wanted): AppFileChange | null {
     if (of.file === null || of.state === 'refused') return null;
-    const said = this.#wrote.get(of.id) === linesOf(of, model, small);
-    const diff = said ? '' : diffOf(of, linesOf(of, model, small));
+    const wrote = this.#wrote.get(of.id);
+    const said = wrote !== undefined && linesOf(of, wrote) === linesOf(of, wanted);
+    const diff = said ? '' : diffOf(of, linesOf(of, wanted));
     const digest = of.state === 'no_file' && this.#writings === 0 ? 'absent' : `fake-${this.#writings}`;
     return { path: of.file, diff, digest, written: false };
   }
 
-  #connection(of: AppView, model = 'active', small = 'small'): Connection {
+  /** Why Ollama's own API is spoken nowhere, and the port that would do. */
+  #noOllama(): { reason: string; port: number | null } {
+    return this.#around.ollamaPort() === 0
+      ? { reason: 'switched off in the settings', port: OLLAMA_PORT }
+      : { reason: 'it opens when Pilothouse starts again', port: null };
+  }
+
+  #test(of: AppView, key: string): AppTestReport {
+    if (of.dialect === 'ollama') {
+      const { reason, port } = this.#noOllama();
+      const next = port === null ? '' : ` Set gateway.ollama_port to ${port}, and start Pilothouse again.`;
+      const detail = `Not asked: ${of.title} speaks Ollama's own API, and the port for that is not open (${reason}).${next}`;
+      return { ...came(of), ok: false, url: null, took_ms: 0, detail };
+    }
+    if (this.#around.required() && !key.startsWith('ph_')) {
+      const detail = `Asked as ${of.title} asks: refused with 401: This address wants a key, as “Authorization: Bearer KEY” or “x-api-key: KEY”.`;
+      return { ...came(of), ok: false, status: 401, detail };
+    }
+    return {
+      ...came(of),
+      ...{ ok: true, status: 200, words: 'Ready.', first_token_ms: 204, answered_by: 'ollama/qwen3:8b' },
+      detail: `Asked as ${of.title} asks. It answered “Ready.” after 612 ms.`,
+    };
+  }
+
+  #connection(of: AppView, wanted: Wanted): Connection {
+    const { model, small, key } = wanted;
+    const none = of.dialect === 'ollama' ? this.#noOllama() : null;
+    const kept = key === '' && this.#kept(of, wanted).key !== '';
     return {
       app: of,
-      address: addressOf(of),
-      key: 'pilothouse',
+      address: none === null ? addressOf(of) : null,
+      address_absent: none?.reason ?? null,
+      ollama_port: none?.port ?? null,
+      key: key === '' ? PLACEHOLDER : key,
+      key_kept: kept,
+      key_missing: this.#around.required() && !kept && (key === '' || key === PLACEHOLDER),
       model,
       small: hasSmall(of) ? small : null,
       context: model === 'active' ? 8192 : null,
       context_absent: model === 'active' ? null : `${model} is not loaded`,
-      snippets: snippetsOf(of, model, small),
-      notes: notesOf(of),
-      change: this.#change(of, model, small),
+      snippets: none === null ? snippetsOf(of, wanted) : [],
+      notes: notesOf(of, none?.port ?? null),
+      change: this.#change(of, this.#kept(of, wanted)),
       refused: of.state === 'refused' ? refusal : null,
     };
   }
@@ -129,22 +204,20 @@ export class FakeApps {
 
 const hasSmall = (of: AppView) => of.id === 'claude-code' || of.id === 'opencode';
 
-function testOf(of: AppView): AppTestReport {
-  const asked = { dialect: of.dialect, url: addressOf(of), took_ms: 612 };
-  if (of.dialect === 'ollama')
-    return {
-      ...asked,
-      ...{ ok: false, status: null, words: null, first_token_ms: null, answered_by: null },
-      detail: 'Nothing answers there: the listener for Ollama’s own API is off in the settings.',
-    };
-  return {
-    ...asked,
-    ...{ ok: true, status: 200, words: 'Ready.', first_token_ms: 204, answered_by: 'ollama/qwen3:8b' },
-    detail: `Asked as ${of.title} asks. It answered “Ready.” after 612 ms.`,
-  };
-}
+/** What a test has in any case. */
+const came = (of: AppView): Omit<AppTestReport, 'ok' | 'detail'> => ({
+  ...{ dialect: of.dialect, url: addressOf(of), took_ms: 612 },
+  ...{ status: null, words: null, first_token_ms: null, answered_by: null },
+});
 
-function notesOf(of: AppView): string[] {
+function notesOf(of: AppView, port: number | null): string[] {
+  if (of.dialect === 'ollama')
+    return [
+      port === null
+        ? "Ollama's own API has a port of its own, which is not open: it opens when Pilothouse starts again."
+        : `Ollama's own API has a port of its own, which is off: set gateway.ollama_port to ${port}, then start Pilothouse again.`,
+      "It speaks Ollama's own API. Choose the model by the name that is shown here.",
+    ];
   const own: Record<string, string> = {
     'claude-code':
       'It compacts a conversation before the context of this model is full. Start Claude Code again afterwards.',
@@ -161,34 +234,37 @@ function addressOf(of: AppView): string {
   return of.dialect === 'messages' || of.dialect === 'ollama' ? root : `${root}/v1`;
 }
 
-function snippetsOf(of: AppView, model: string, small: string): Connection['snippets'] {
-  const text = linesOf(of, model, small);
+function snippetsOf(of: AppView, wanted: Wanted): Connection['snippets'] {
+  const text = linesOf(of, wanted);
+  const key = wanted.key === '' ? PLACEHOLDER : wanted.key;
   if (of.id === 'claude-code')
     return [
       { title: '~/.claude/settings.json', language: 'json', text },
       {
         title: 'Terminal',
         language: 'sh',
-        text: `ANTHROPIC_BASE_URL=${ROOT} ANTHROPIC_AUTH_TOKEN=pilothouse ANTHROPIC_MODEL=${model} claude\n`,
+        text: `ANTHROPIC_BASE_URL=${ROOT} ANTHROPIC_AUTH_TOKEN=${key} ANTHROPIC_MODEL=${wanted.model} claude\n`,
       },
     ];
   return [{ title: of.file ?? 'Terminal', language: 'text', text }];
 }
 
-function linesOf(of: AppView, model: string, small: string): string {
+function linesOf(of: AppView, { model, small, key }: Wanted): string {
   if (of.id === 'claude-code') {
     const env = {
       ANTHROPIC_BASE_URL: ROOT,
-      ANTHROPIC_AUTH_TOKEN: 'pilothouse',
+      ANTHROPIC_AUTH_TOKEN: key === '' ? PLACEHOLDER : key,
       ANTHROPIC_MODEL: model,
       ANTHROPIC_DEFAULT_HAIKU_MODEL: small,
       CLAUDE_CODE_AUTO_COMPACT_WINDOW: '8192',
     };
     return `${JSON.stringify({ env }, null, 2)}\n`;
   }
+  const bearer = key === '' ? '' : ` -H 'Authorization: Bearer ${key}'`;
   if (of.id === 'curl')
-    return `curl ${addressOf(of)}/chat/completions -H 'Content-Type: application/json' -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'\n`;
-  return `base_url = "${addressOf(of)}"\nmodel = "${model}"\n`;
+    return `curl ${addressOf(of)}/chat/completions -H 'Content-Type: application/json'${bearer} -d '{"model": "${model}", "messages": [{"role": "user", "content": "Hello"}]}'\n`;
+  const token = key === '' ? '' : `experimental_bearer_token = "${key}"\n`;
+  return `base_url = "${addressOf(of)}"\nmodel = "${model}"\n${token}`;
 }
 
 /** Of Claude Code's file single values change among others; the other files are new. */

@@ -377,6 +377,8 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
       started_at: iso(now - 7_200_000),
       gateway: 'http://127.0.0.1:4180/v1',
       gateway_absent: null,
+      gateway_ollama: null,
+      gateway_ollama_absent: 'switched off in the settings',
       web: 'http://127.0.0.1:4181',
       data_dir: '/home/user/.local/share/pilothouse',
       settings_file: '/home/user/.config/pilothouse/settings.toml',

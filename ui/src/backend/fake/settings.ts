@@ -94,6 +94,11 @@ export class FakeSettings {
     }
   }
 
+  /** What the file says of a key now. */
+  valueOf(key: string): unknown {
+    return this.#valueOf(key);
+  }
+
   /** A table that calls of its own write: scenes, other names. */
   table<T>(key: string): Record<string, T> {
     return { ...(this.#valueOf(key) as Record<string, T>) };

@@ -111,6 +111,14 @@ impl ClientKey {
     }
 }
 
+/// A name for a key of this program that no other key has, in whatever case: its title, else with a number.
+pub fn free_name<'a>(title: &str, taken: impl IntoIterator<Item = &'a str>) -> String {
+    let taken: Vec<String> = taken.into_iter().map(str::to_lowercase).collect();
+    let is_free = |name: &String| !taken.contains(&name.to_lowercase());
+    let numbered = (2..).map(|number| format!("{title} {number}"));
+    std::iter::once(title.to_owned()).chain(numbered).find(is_free).unwrap_or_default()
+}
+
 /// Whether a key may be called this. `Err`: what is allowed.
 fn check_name(name: &str) -> Result<(), String> {
     let sound = (1..=60).contains(&name.chars().count())
@@ -142,6 +150,18 @@ pub(crate) fn key(models: &[&str]) -> ClientKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_name_is_free_in_whatever_case() {
+        for (taken, name) in [
+            (&[][..], "Codex"),
+            (&["laptop"], "Codex"),
+            (&["codex"], "Codex 2"),
+            (&["Codex", "Codex 3", "CODEX 2"], "Codex 4"),
+        ] {
+            assert_eq!(free_name("Codex", taken.iter().copied()), name);
+        }
+    }
 
     #[test]
     fn what_a_key_may_be_called_and_hold() {

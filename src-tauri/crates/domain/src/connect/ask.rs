@@ -1,6 +1,6 @@
 //! The smallest request of each dialect, as its clients send it, and what comes back.
 
-use super::Dialect;
+use super::{Dialect, NO_KEY};
 use serde_json::{Value, json};
 
 /// Enough for a model that thinks before it answers to begin, and no long wait.
@@ -17,7 +17,7 @@ pub struct Question {
     pub body: Value,
 }
 
-/// What an app with this dialect would send; streamed, as all of them do.
+/// What an app with this dialect would send; streamed, as all of them do. Programs of Ollama show a key only where they have one.
 pub fn question(dialect: Dialect, model: &str, key: &str) -> Question {
     let bearer = ("authorization", format!("Bearer {key}"));
     let messages = json!([{ "role": "user", "content": PROMPT }]);
@@ -44,7 +44,7 @@ pub fn question(dialect: Dialect, model: &str, key: &str) -> Question {
         },
         Dialect::Ollama => Question {
             path: "/api/chat",
-            headers: vec![],
+            headers: if key == NO_KEY { vec![] } else { vec![bearer] },
             body: json!({
                 "model": model, "messages": messages, "stream": true, "options": { "num_predict": MAX_TOKENS },
             }),

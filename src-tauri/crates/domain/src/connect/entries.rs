@@ -1,11 +1,17 @@
 //! What a program's configuration file has to say, one value each.
 
-use super::{App, Dialect, Wanted, edit::Entry};
+use super::{
+    App, Dialect, NO_KEY, Wanted,
+    edit::{self, Entry, Place},
+};
+use crate::server::KeyText;
 use serde_json::json;
 
 /// The provider's name in files that list several.
 const PROVIDER: &str = "pilothouse";
 const TITLE: &str = "Pilothouse";
+/// Before a key in a header.
+const BEARER: &str = "Bearer ";
 /// Local models think for long before the first token and between two: half an hour of silence is no failure.
 const SILENCE_MS: u64 = 1_800_000;
 const WHOLE_MS: u64 = 3_600_000;
@@ -24,13 +30,33 @@ pub fn entries(app: &App, wanted: &Wanted) -> Vec<Entry> {
     }
 }
 
+/// Where an app's file holds its key. `None`: it has none, or the key stands elsewhere.
+fn key_place(app: &App) -> Option<Place> {
+    Some(match app.id {
+        "claude-code" => Entry::path(["env", "ANTHROPIC_AUTH_TOKEN"]),
+        "codex" => Entry::path(["model_providers", PROVIDER, "experimental_bearer_token"]),
+        "opencode" => Entry::path(["provider", PROVIDER, "options", "apiKey"]),
+        "aider" => Entry::path(["openai-api-key"]),
+        "continue" => Entry::path(["models"]).item("name", TITLE).key("apiKey"),
+        "llm" => Entry::path([""; 0]).item("model_id", PROVIDER).then(&["headers", "Authorization"]),
+        _ => return None,
+    })
+}
+
+/// The key that stands in an app's file, if it is one.
+pub fn kept_key(app: &App, text: &str) -> Option<KeyText> {
+    let found = edit::text_at(app.file.as_ref()?.form, text, key_place(app)?.steps())?;
+    let key = found.strip_prefix(BEARER).unwrap_or(&found).trim();
+    (!key.is_empty() && key != NO_KEY).then(|| KeyText(key.to_owned()))
+}
+
 /// Names as in Claude Code's documentation (environment variables) and its changelog. The attribution header changes with each
 /// request and would spoil every prefix cache; an empty API key ends the clash with one that is set elsewhere.
 fn claude_code(wanted: &Wanted) -> Vec<Entry> {
     let model = wanted.model.as_str();
     let mut values = vec![
         ("ANTHROPIC_BASE_URL", wanted.base(Dialect::Messages)),
-        ("ANTHROPIC_AUTH_TOKEN", wanted.key.clone()),
+        ("ANTHROPIC_AUTH_TOKEN", wanted.key().to_owned()),
         ("ANTHROPIC_API_KEY", String::new()),
         ("ANTHROPIC_MODEL", model.to_owned()),
         ("ANTHROPIC_DEFAULT_OPUS_MODEL", model.to_owned()),
@@ -50,7 +76,8 @@ fn claude_code(wanted: &Wanted) -> Vec<Entry> {
 }
 
 /// Codex refuses `wire_api = "chat"`, and no provider may be named `openai` (Codex's source, model-provider-info). Its web search
-/// runs on OpenAI's own servers.
+/// runs on OpenAI's own servers. A key that was named stands in the file itself (`experimental_bearer_token`): the other way, a
+/// variable of the environment, is none that could be written here.
 fn codex(wanted: &Wanted) -> Vec<Entry> {
     let provider = |key: &'static str| ["model_providers", PROVIDER, key];
     let mut entries =
@@ -65,6 +92,9 @@ fn codex(wanted: &Wanted) -> Vec<Entry> {
         Entry::at(provider("wire_api"), json!("responses")),
         Entry::at(provider("stream_idle_timeout_ms"), json!(SILENCE_MS)),
     ]);
+    if wanted.key.is_some() {
+        entries.push(Entry::at(provider("experimental_bearer_token"), json!(wanted.key())));
+    }
     entries
 }
 
@@ -78,7 +108,7 @@ fn opencode(wanted: &Wanted) -> Vec<Entry> {
         Entry::at(["provider", PROVIDER, "npm"], json!("@ai-sdk/openai-compatible")),
         Entry::at(["provider", PROVIDER, "name"], json!(TITLE)),
         Entry::at(option("baseURL"), json!(wanted.base(Dialect::Chat))),
-        Entry::at(option("apiKey"), json!(wanted.key)),
+        Entry::at(option("apiKey"), json!(wanted.key())),
         Entry::at(option("timeout"), json!(false)),
     ];
     let model = |name: &str, rest: &[&str]| {
@@ -102,7 +132,7 @@ fn aider(wanted: &Wanted) -> Vec<Entry> {
         Entry::at(["model"], json!(format!("openai/{}", wanted.model))),
         Entry::at(["weak-model"], json!(format!("openai/{}", wanted.small))),
         Entry::at(["openai-api-base"], json!(wanted.base(Dialect::Chat))),
-        Entry::at(["openai-api-key"], json!(wanted.key)),
+        Entry::at(["openai-api-key"], json!(wanted.key())),
     ]
 }
 
@@ -115,7 +145,7 @@ fn continue_dev(wanted: &Wanted) -> Vec<Entry> {
         model(&["provider"]).is(json!("openai")),
         model(&["model"]).is(json!(wanted.model)),
         model(&["apiBase"]).is(json!(wanted.base(Dialect::Chat))),
-        model(&["apiKey"]).is(json!(wanted.key)),
+        model(&["apiKey"]).is(json!(wanted.key())),
     ];
     if let Some(context) = wanted.context {
         entries.push(model(&["defaultCompletionOptions", "contextLength"]).is(json!(context)));
@@ -139,11 +169,18 @@ fn zed(wanted: &Wanted) -> Vec<Entry> {
     ]
 }
 
+/// It keeps keys under names of its own and sends none to another address; a header goes with each request (llm's documentation,
+/// other models). It is spelt as the library does, so that it takes the place of the library's own.
 fn llm(wanted: &Wanted) -> Vec<Entry> {
-    let model = |key: &'static str| Entry::path([""; 0]).item("model_id", PROVIDER).then(&[key]);
-    vec![
-        model("model_name").is(json!(wanted.model)),
-        model("api_base").is(json!(wanted.base(Dialect::Chat))),
-        model("supports_tools").is(json!(true)),
-    ]
+    let model = |keys: &[&'static str]| Entry::path([""; 0]).item("model_id", PROVIDER).then(keys);
+    let mut entries = vec![
+        model(&["model_name"]).is(json!(wanted.model)),
+        model(&["api_base"]).is(json!(wanted.base(Dialect::Chat))),
+        model(&["supports_tools"]).is(json!(true)),
+    ];
+    if wanted.key.is_some() {
+        let header = format!("{BEARER}{}", wanted.key());
+        entries.push(model(&["headers", "Authorization"]).is(json!(header)));
+    }
+    entries
 }

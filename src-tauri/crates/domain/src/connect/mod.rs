@@ -13,14 +13,15 @@ mod view;
 
 pub use apps::{App, Base, ConfigFile, Variable, app, apps};
 pub use ask::{Heard, Question, question, said_error};
-pub use entries::entries;
-pub use notes::notes;
+pub use entries::{entries, kept_key};
+pub use notes::{notes, open_to_others};
 pub use snippets::snippets;
 pub use view::{AppView, Connection, FileChange, FileState, Snippet, TestReport};
 
 use crate::{
     model::{ModelPurpose, ModelRef},
     scene::ACTIVE,
+    server::KeyText,
     snapshot::{ModelView, Snapshot},
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,8 @@ pub const NO_KEY: &str = "pilothouse";
 /// The context, in tokens, that is named to programs that do not go without one while it is not known. Small enough for most
 /// models; the notes say that it is assumed.
 pub const ASSUMED_CONTEXT: u64 = 8192;
+/// The longest key that is taken, in characters: those of client programs have 67, and no service's are much longer.
+const LONGEST_KEY: usize = 200;
 
 /// The language that a program speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, TS)]
@@ -79,7 +82,10 @@ pub enum System {
 pub struct Wanted {
     /// The gateway without a path: "http://127.0.0.1:11480".
     pub root: String,
-    pub key: String,
+    /// Where Ollama's own API is spoken, without a path: "http://127.0.0.1:11435". `Err`: why that is nowhere.
+    pub ollama: Result<String, NoOllama>,
+    /// The key that it shall show. `None`: none was named, so a key that its file has stays there.
+    pub key: Option<KeyText>,
     /// The name that it asks by: `active`, a role, an alias, or a model.
     pub model: String,
     /// The same for its small tasks (titles, summaries); mostly the same name.
@@ -89,21 +95,48 @@ pub struct Wanted {
     pub system: System,
 }
 
+/// Why Ollama's own API is spoken nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NoOllama {
+    /// As the end of a sentence, without its full stop.
+    pub reason: String,
+    /// The port that `gateway.ollama_port` may get, where none is set.
+    pub port: Option<u16>,
+}
+
 impl Wanted {
-    /// The address in the form that a dialect's clients want: Anthropic's and Ollama's add their path themselves.
+    /// What stands where a key has to: the one that was named, else the placeholder.
+    pub fn key(&self) -> &str {
+        self.key.as_ref().map_or(NO_KEY, |key| &key.0)
+    }
+
+    /// The key that was named, if it is one.
+    pub fn own_key(&self) -> Option<&str> {
+        self.key.as_ref().map(|key| key.0.as_str()).filter(|key| *key != NO_KEY)
+    }
+
+    /// Where a dialect is spoken, without a path. `Err`: why nowhere.
+    pub fn root_for(&self, dialect: Dialect) -> Result<&str, &NoOllama> {
+        match dialect {
+            Dialect::Ollama => self.ollama.as_ref().map(String::as_str),
+            Dialect::Chat | Dialect::Responses | Dialect::Messages => Ok(&self.root),
+        }
+    }
+
+    /// The address in the form that a dialect's clients want: Anthropic's and Ollama's add their path themselves. Of Ollama's own
+    /// API it is the one address where it is not spoken at all; `base_for` tells.
     pub fn base(&self, dialect: Dialect) -> String {
-        base_of(&self.root, dialect)
+        base_of(self.root_for(dialect).unwrap_or(&self.root), dialect)
     }
 
-    /// The same as a container of this machine reaches it.
-    pub fn base_in_container(&self, dialect: Dialect) -> String {
-        let port = self.root.rsplit_once(':').map_or("", |(_, port)| port);
-        base_of(&format!("http://host.docker.internal:{port}"), dialect)
-    }
-
-    /// What an app gets to see, by where it runs.
-    pub fn base_for(&self, app: &App) -> String {
-        if app.in_container { self.base_in_container(app.dialect) } else { self.base(app.dialect) }
+    /// What an app gets to see, by where it runs. `Err`: there is no address that speaks as it does.
+    pub fn base_for(&self, app: &App) -> Result<String, &NoOllama> {
+        let root = self.root_for(app.dialect)?;
+        if !app.in_container {
+            return Ok(base_of(root, app.dialect));
+        }
+        let port = root.rsplit_once(':').map_or("", |(_, port)| port);
+        Ok(base_of(&format!("http://host.docker.internal:{port}"), app.dialect))
     }
 
     /// The context that is named where one has to be.
@@ -121,6 +154,16 @@ fn base_of(root: &str, dialect: Dialect) -> String {
     match dialect {
         Dialect::Chat | Dialect::Responses => format!("{root}/v1"),
         Dialect::Messages | Dialect::Ollama => root.to_owned(),
+    }
+}
+
+/// Whether an app may be given this as its key. `Err`: what is allowed.
+pub fn check_key(key: &str) -> Result<(), String> {
+    match (1..=LONGEST_KEY).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(()),
+        false => Err(format!(
+            "A key is one line of 1 to {LONGEST_KEY} letters, digits and signs of ASCII, without spaces."
+        )),
     }
 }
 

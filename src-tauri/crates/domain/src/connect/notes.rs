@@ -1,11 +1,13 @@
 //! What to know about an app, in short sentences.
 
-use super::{App, Dialect, System, Wanted};
+use super::{App, Dialect, NoOllama, System, Wanted};
 
 /// In the order of their weight; each is a sentence.
 pub fn notes(app: &App, wanted: &Wanted) -> Vec<String> {
     let mut notes: Vec<String> = own(app, wanted).into_iter().map(str::to_owned).collect();
-    if app.in_container {
+    if let Err(none) = wanted.root_for(app.dialect) {
+        notes.insert(0, no_ollama(none));
+    } else if app.in_container {
         notes.push(container(app, wanted));
     }
     if let Some(name) = steering(app, wanted) {
@@ -30,6 +32,22 @@ pub fn notes(app: &App, wanted: &Wanted) -> Vec<String> {
     notes
 }
 
+/// Said of a file that holds a key, or is about to, while its rights let others read it: they are the owner's to change.
+pub fn open_to_others(path: &str) -> String {
+    format!(
+        "Other accounts of this machine may read {path}, and the key in it. Only you after: chmod 600 {path}."
+    )
+}
+
+fn no_ollama(none: &NoOllama) -> String {
+    match none.port {
+        Some(port) => format!(
+            "Ollama's own API has a port of its own, which is off: set gateway.ollama_port to {port}, then start Pilothouse again."
+        ),
+        None => format!("Ollama's own API has a port of its own, which is not open: {}.", none.reason),
+    }
+}
+
 /// Whether its configuration names the context.
 pub(super) fn needs_context(app: &App) -> bool {
     matches!(app.id, "claude-code" | "codex" | "opencode" | "continue" | "cline" | "zed" | "vscode")
@@ -50,8 +68,14 @@ fn own(app: &App, wanted: &Wanted) -> Vec<&'static str> {
         "cline" => vec![
             "Cline keeps its settings inside the editor, so they are typed in. Its own provider for LM Studio goes past Pilothouse.",
         ],
+        "zed" if wanted.own_key().is_some() => vec![
+            "Zed asks for a key once: paste this one in its agent settings, or start Zed with it in the environment.",
+        ],
         "zed" => vec![
             "Zed asks for a key once: any text will do, in its agent settings or as PILOTHOUSE_API_KEY in the environment.",
+        ],
+        "vscode" if wanted.own_key().is_some() => vec![
+            "Add it by “Manage Language Models”, “Add”, “Custom Endpoint”. VS Code asks for the key there, and keeps it apart from the list.",
         ],
         "vscode" => vec![
             "Add it by “Manage Language Models”, “Add”, “Custom Endpoint”. VS Code keeps the list itself.",

@@ -29,12 +29,13 @@ fn typed(app: &App, wanted: &Wanted) -> Option<Typed> {
         "aider" => ("Terminal, for once", "sh", aider_once(wanted)),
         "cline" => ("Settings of Cline", "text", cline(app, wanted)),
         "vscode" => ("Custom endpoint", "json", vscode(wanted)),
-        "open-webui" => ("Terminal", "sh", open_webui(app, wanted)),
-        "librechat" => ("librechat.yaml", "yaml", librechat(app, wanted)),
+        "zed" => ("Terminal, with its key", "sh", zed_once(wanted)?),
+        "open-webui" => ("Terminal", "sh", open_webui(&wanted.base_for(app).ok()?, wanted)),
+        "librechat" => ("librechat.yaml", "yaml", librechat(&wanted.base_for(app).ok()?, wanted)),
         "home-assistant" => (
             "Settings, Devices & services, Add integration, Ollama",
             "text",
-            format!("URL    {}\nModel  {}", wanted.base_for(app), wanted.model),
+            home_assistant(&wanted.base_for(app).ok()?, wanted),
         ),
         "curl" => ("Terminal", "sh", curl(wanted)),
         "openai-python" => ("Python", "python", openai_python(wanted)),
@@ -65,29 +66,47 @@ fn claude_once(wanted: &Wanted) -> String {
     format!(
         "ANTHROPIC_BASE_URL={} ANTHROPIC_AUTH_TOKEN={} ANTHROPIC_API_KEY= claude --model {}",
         shell(&wanted.base(Dialect::Messages)),
-        shell(&wanted.key),
+        shell(wanted.key()),
         shell(&wanted.model)
     )
 }
 
 fn codex_once(wanted: &Wanted) -> String {
     let set = |key: &str, value: &str| format!("-c {}", shell(&format!("{key}={}", literal(value))));
-    [
+    let key = wanted.own_key().map(|key| set("model_providers.pilothouse.experimental_bearer_token", key));
+    let lines = [
         "codex".to_owned(),
         set("model_provider", "pilothouse"),
         set("model_providers.pilothouse.name", "Pilothouse"),
         set("model_providers.pilothouse.base_url", &wanted.base(Dialect::Responses)),
         set("model_providers.pilothouse.wire_api", "responses"),
-        format!("-m {}", shell(&wanted.model)),
-    ]
-    .join(" \\\n  ")
+    ];
+    let model = format!("-m {}", shell(&wanted.model));
+    lines.into_iter().chain(key).chain([model]).collect::<Vec<_>>().join(" \\\n  ")
+}
+
+/// Its settings have no place for a key; it reads this variable or asks (Zed's documentation, OpenAI API compatible).
+fn zed_once(wanted: &Wanted) -> Option<String> {
+    Some(format!("PILOTHOUSE_API_KEY={} zed", shell(wanted.own_key()?)))
+}
+
+/// The key is optional there (its documentation, Ollama).
+fn home_assistant(base: &str, wanted: &Wanted) -> String {
+    let key = wanted.own_key().map(|key| ("API key", key));
+    let lines = [Some(("URL", base)), key, Some(("Model", &wanted.model))];
+    lines
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| format!("{name:8} {value}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn aider_once(wanted: &Wanted) -> String {
     format!(
         "OPENAI_API_BASE={} OPENAI_API_KEY={} aider --model {}",
         shell(&wanted.base(Dialect::Chat)),
-        shell(&wanted.key),
+        shell(wanted.key()),
         shell(&format!("openai/{}", wanted.model))
     )
 }
@@ -97,7 +116,7 @@ fn cline(app: &App, wanted: &Wanted) -> String {
     [
         ("API Provider", "OpenAI Compatible"),
         ("Base URL", &wanted.base(Dialect::Chat)),
-        ("API Key", &wanted.key),
+        ("API Key", wanted.key()),
         ("Model ID", &wanted.model),
         ("Context Window Size", &context),
     ]
@@ -130,19 +149,19 @@ fn vscode(wanted: &Wanted) -> String {
     )
 }
 
-fn open_webui(app: &App, wanted: &Wanted) -> String {
+fn open_webui(base: &str, wanted: &Wanted) -> String {
     [
         "docker run -d -p 3000:8080 --name open-webui".to_owned(),
-        format!("-e OPENAI_API_BASE_URL={}", shell(&wanted.base_for(app))),
-        format!("-e OPENAI_API_KEY={}", shell(&wanted.key)),
+        format!("-e OPENAI_API_BASE_URL={}", shell(base)),
+        format!("-e OPENAI_API_KEY={}", shell(wanted.key())),
         format!("-e DEFAULT_MODELS={}", shell(&wanted.model)),
         "-v open-webui:/app/backend/data ghcr.io/open-webui/open-webui:main".to_owned(),
     ]
     .join(" \\\n  ")
 }
 
-fn librechat(app: &App, wanted: &Wanted) -> String {
-    let [key, base, model] = [&wanted.key, &wanted.base_for(app), &wanted.model].map(|text| json!(text));
+fn librechat(base: &str, wanted: &Wanted) -> String {
+    let [key, base, model] = [wanted.key(), base, wanted.model.as_str()].map(|text| json!(text));
     format!(
         "endpoints:
   custom:
@@ -162,11 +181,13 @@ fn curl(wanted: &Wanted) -> String {
     let body = json!({
         "model": wanted.model, "stream": true, "messages": [{ "role": "user", "content": "Hello" }],
     });
-    format!(
-        "curl -N {} \\\n  -H 'content-type: application/json' \\\n  -d {}",
-        shell(&format!("{}/chat/completions", wanted.base(Dialect::Chat))),
-        shell(&body.to_string())
-    )
+    let key = wanted.own_key().map(|key| format!("-H {}", shell(&format!("authorization: Bearer {key}"))));
+    let lines = [
+        format!("curl -N {}", shell(&format!("{}/chat/completions", wanted.base(Dialect::Chat)))),
+        "-H 'content-type: application/json'".to_owned(),
+    ];
+    let body = format!("-d {}", shell(&body.to_string()));
+    lines.into_iter().chain(key).chain([body]).collect::<Vec<_>>().join(" \\\n  ")
 }
 
 fn openai_python(wanted: &Wanted) -> String {
@@ -180,7 +201,7 @@ answer = client.chat.completions.create(
 )
 print(answer.choices[0].message.content)"#,
         literal(&wanted.base(Dialect::Chat)),
-        literal(&wanted.key),
+        literal(wanted.key()),
         literal(&wanted.model)
     )
 }
@@ -196,7 +217,7 @@ const answer = await client.chat.completions.create({{
 }});
 console.log(answer.choices[0].message.content);"#,
         literal(&wanted.base(Dialect::Chat)),
-        literal(&wanted.key),
+        literal(wanted.key()),
         literal(&wanted.model)
     )
 }
@@ -214,7 +235,7 @@ answer = client.messages.create(
 )
 print("".join(block.text for block in answer.content if block.type == "text"))"#,
         literal(&wanted.base(Dialect::Messages)),
-        literal(&wanted.key),
+        literal(wanted.key()),
         literal(&wanted.model),
         wanted.output()
     )
@@ -232,7 +253,7 @@ const answer = await client.messages.create({{
 }});
 console.log(answer.content.map((block) => (block.type === "text" ? block.text : "")).join(""));"#,
         literal(&wanted.base(Dialect::Messages)),
-        literal(&wanted.key),
+        literal(wanted.key()),
         literal(&wanted.model),
         wanted.output()
     )
@@ -245,7 +266,7 @@ fn langchain(wanted: &Wanted) -> String {
 model = ChatOpenAI(base_url={}, api_key={}, model={}, stream_usage=True)
 print(model.invoke("Hello").content)"#,
         literal(&wanted.base(Dialect::Chat)),
-        literal(&wanted.key),
+        literal(wanted.key()),
         literal(&wanted.model)
     )
 }
@@ -263,6 +284,6 @@ answer = litellm.completion(
 print(answer.choices[0].message.content)"#,
         literal(&format!("openai/{}", wanted.model)),
         literal(&wanted.base(Dialect::Chat)),
-        literal(&wanted.key)
+        literal(wanted.key())
     )
 }

@@ -1,11 +1,12 @@
 use super::{edit::Form, *};
-use crate::error::ErrorCode;
+use crate::{error::ErrorCode, settings::Settings};
 use proptest::prelude::*;
 
 fn wanted() -> Wanted {
     Wanted {
         root: "http://127.0.0.1:11480".into(),
-        key: NO_KEY.into(),
+        ollama: Ok("http://127.0.0.1:11435".into()),
+        key: None,
         model: "active".into(),
         small: "small".into(),
         context: Some(32_768),
@@ -31,7 +32,8 @@ fn each_app_is_complete() {
             assert!(!snippets.is_empty(), "{}", one.id);
             for snippet in &snippets {
                 assert!(snippet.text.contains("active"), "{}: {}", one.id, snippet.text);
-                assert!(snippet.text.contains(":11480"), "{}: {}", one.id, snippet.text);
+                let port = if one.dialect == Dialect::Ollama { ":11435" } else { ":11480" };
+                assert!(snippet.text.contains(port), "{}: {}", one.id, snippet.text);
                 assert!(!snippet.title.is_empty() && snippet.text.ends_with('\n'), "{}", one.id);
                 assert_eq!(snippet.text.contains("host.docker.internal"), one.in_container, "{}", one.id);
                 let has_path = snippet.text.contains("11480/v1");
@@ -342,8 +344,109 @@ fn questions_are_the_dialects_own() {
         assert_eq!((asked.path, &asked.body["model"]), (path, &serde_json::json!("m")));
         assert!(asked.body.pointer(place).is_some_and(serde_json::Value::is_string));
         assert_eq!(asked.body["stream"], true);
-        let keyed = asked.headers.iter().any(|(name, value)| *name == "authorization" && value == "Bearer k");
-        assert_eq!(keyed, dialect != Dialect::Ollama);
+        let shows =
+            |asked: &Question, key: &str| asked.headers.contains(&("authorization", format!("Bearer {key}")));
+        assert!(shows(&asked, "k"));
+        // Programs of Ollama have no placeholder.
+        assert_eq!(shows(&question(dialect, "m", NO_KEY), NO_KEY), dialect != Dialect::Ollama);
+    }
+}
+
+const KEY: &str = "ph_0123456789abcdef";
+
+fn keyed() -> Wanted {
+    Wanted { key: Some(KeyText(KEY.into())), ..wanted() }
+}
+
+#[test]
+fn a_key_that_is_named_stands_wherever_the_app_has_a_place_for_it() {
+    for app in apps() {
+        let (plain, keyed) = (wanted(), keyed());
+        let text = |wanted: &Wanted| {
+            snippets(app, wanted, None)
+                .iter()
+                .map(|snippet| snippet.text.clone())
+                .collect::<Vec<_>>()
+                .join("\n")
+        };
+        assert!(!text(&plain).contains(KEY), "{}", app.id);
+        // VS Code asks for it and keeps it apart; the rest have it in their lines.
+        assert_eq!(text(&keyed).contains(KEY), app.id != "vscode", "{}: {}", app.id, text(&keyed));
+        assert!(!text(&keyed).contains(&format!("\"{NO_KEY}\"\n")), "{}", app.id);
+        for note in notes(app, &keyed) {
+            assert!(note.ends_with('.') && note.chars().count() < 160, "{}: {note}", app.id);
+        }
+    }
+    let says =
+        |id: &str, what: &str| notes(app(id).unwrap(), &keyed()).iter().any(|note| note.contains(what));
+    assert!(says("zed", "paste this one") && says("vscode", "asks for the key"));
+    assert!(!format!("{:?}", keyed()).contains(KEY), "no log shows it");
+}
+
+#[test]
+fn the_key_of_a_file_is_found_again_and_placeholders_are_none() {
+    for (app, form) in with_files() {
+        for before in existing_for(app, form) {
+            let write = |wanted: &Wanted| edit::edit(form, Some(&before), &entries(app, wanted)).unwrap();
+            assert_eq!(kept_key(app, &write(&wanted())), None, "{}", app.id);
+            let found = kept_key(app, &write(&keyed()));
+            let wanted = (app.id != "zed").then(|| KeyText(KEY.into()));
+            assert_eq!(found, wanted, "{}\n{}", app.id, write(&keyed()));
+        }
+    }
+    let aider = app("aider").unwrap();
+    for (text, key) in [
+        ("openai-api-key: sk-x # mine\n", Some("sk-x")),
+        ("openai-api-key: ''\n", None),
+        ("openai-api-key: 5\n", None),
+        ("openai-api-key:\n", None),
+        ("- a\n", None),
+        ("{", None),
+    ] {
+        assert_eq!(kept_key(aider, text).map(|key| key.0).as_deref(), key, "{text}");
+    }
+    assert_eq!(kept_key(app("curl").unwrap(), KEY), None);
+}
+
+#[test]
+fn keys_are_one_line_of_plain_signs() {
+    for (key, sound) in [
+        (KEY, true),
+        ("k", true),
+        ("a-b_c.d/e+f=~!\"'", true),
+        (&"k".repeat(200), true),
+        (&"k".repeat(201), false),
+        ("", false),
+        ("a b", false),
+        ("a\nb", false),
+        ("a\tb", false),
+        ("schlüssel", false),
+        ("a\u{7f}", false),
+    ] {
+        let checked = check_key(key);
+        assert_eq!(checked.is_ok(), sound, "{key:?}");
+        assert!(checked.err().is_none_or(|allowed| allowed.contains("200") && !allowed.contains('`')));
+    }
+}
+
+#[test]
+fn ollamas_own_api_has_a_port_of_its_own_or_none() {
+    let assistant = app("home-assistant").unwrap();
+    assert_eq!(wanted().base_for(assistant), Ok("http://host.docker.internal:11435".into()));
+    let port = Settings::default().free_ollama_port();
+    for (port, says) in [(Some(port), "set gateway.ollama_port to 11435"), (None, "not open: held by x.")] {
+        let none = NoOllama { reason: "held by x".into(), port };
+        let closed = Wanted { ollama: Err(none.clone()), ..wanted() };
+        assert_eq!(closed.base_for(assistant), Err(&none));
+        assert_eq!(snippets(assistant, &closed, None), [], "no line names a port that does not speak so");
+        let notes = notes(assistant, &closed);
+        assert!(notes[0].contains(says), "{notes:?}");
+        assert!(notes.iter().all(|note| note.ends_with('.') && !note.contains("11480")), "{notes:?}");
+        // Whoever speaks otherwise does not care.
+        let others = apps().iter().filter(|app| app.dialect != Dialect::Ollama);
+        for app in others {
+            assert_eq!(snippets(app, &closed, None), snippets(app, &wanted(), None), "{}", app.id);
+        }
     }
 }
 

@@ -69,8 +69,17 @@ pub struct FileChange {
 pub struct Connection {
     pub app: AppView,
     /// In the form that the app wants.
-    pub address: String,
+    pub address: Option<String>,
+    /// Why there is none: the app speaks Ollama's own API, which has a port of its own.
+    pub address_absent: Option<String>,
+    /// The port that the setting `gateway.ollama_port` may get, where the app needs one and none is set.
+    pub ollama_port: Option<u16>,
+    /// What the lines hold: the key that was named, else a placeholder.
     pub key: String,
+    /// Its file holds a key that was not named here, and keeps it.
+    pub key_kept: bool,
+    /// Programs have to show a key at the address, and neither call nor file has one.
+    pub key_missing: bool,
     /// The name that it asks by.
     pub model: String,
     /// The name for its small tasks. `None`: it has none.
@@ -95,8 +104,8 @@ pub struct TestReport {
     /// It answered with text, and to the end.
     pub ok: bool,
     pub dialect: Dialect,
-    /// Where it was asked.
-    pub url: String,
+    /// Where it was asked. `None`: nowhere, because no address speaks as the app does.
+    pub url: Option<String>,
     /// The HTTP status. `None`: no answer came at all.
     pub status: Option<u16>,
     /// How the answer begins, at most 80 characters.

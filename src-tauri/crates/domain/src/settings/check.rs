@@ -15,7 +15,22 @@ pub struct Mistake {
     pub allowed: &'static str,
 }
 
+/// The port that is offered for Ollama's own API: the next after Ollama's.
+const OLLAMA_PORT: u16 = 11_435;
+
 impl Settings {
+    /// A port that `gateway.ollama_port` may have, where it has none.
+    pub fn free_ollama_port(&self) -> u16 {
+        let taken = [&self.ports_of_others()[..], &[Some(self.web.port)]].concat();
+        (OLLAMA_PORT..).find(|port| !taken.contains(&Some(*port))).unwrap_or(OLLAMA_PORT)
+    }
+
+    /// Those that `gateway.ollama_port` may not have: the gateway's, and Ollama's own.
+    fn ports_of_others(&self) -> [Option<u16>; 2] {
+        let ollama = parsed(&self.servers.ollama.address).and_then(|url| url.port_or_known_default());
+        [Some(self.gateway.port), ollama.filter(|_| self.servers.ollama.enabled)]
+    }
+
     /// Checks what types cannot say; the first mistake wins.
     pub fn check(&self) -> Result<(), Mistake> {
         let mistake = |key: &str, allowed| Err(Mistake { key: key.to_owned(), allowed });
@@ -48,9 +63,7 @@ impl Settings {
                 "names such as \"host.docker.internal\", without scheme, port, path and *",
             );
         }
-        let ollama = parsed(&self.servers.ollama.address).and_then(|url| url.port_or_known_default());
-        let taken = [Some(self.gateway.port), ollama.filter(|_| self.servers.ollama.enabled)];
-        if self.gateway.ollama_port > 0 && taken.contains(&Some(self.gateway.ollama_port)) {
+        if self.gateway.ollama_port > 0 && self.ports_of_others().contains(&Some(self.gateway.ollama_port)) {
             return mistake("gateway.ollama_port", "a port that neither gateway.port nor Ollama itself has");
         }
         if !self.gateway.origins.iter().all(|origin| is_origin(origin)) {

@@ -130,3 +130,21 @@ fn quiet_hours_are_none_or_two_times() {
         );
     }
 }
+
+#[test]
+fn the_port_that_is_offered_for_ollamas_api_is_allowed() {
+    let mut settings = Settings::default();
+    for (gateway, ollama, web, wanted) in [
+        (11_480, "http://127.0.0.1:11434", 0, 11_435),
+        (11_435, "http://127.0.0.1:11434", 0, 11_436),
+        (11_435, "http://127.0.0.1:11436", 11_437, 11_438),
+    ] {
+        settings.gateway.port = gateway;
+        settings.servers.ollama.address = ollama.into();
+        settings.web.port = web;
+        settings.gateway.ollama_port = 0;
+        assert_eq!(settings.free_ollama_port(), wanted);
+        settings.gateway.ollama_port = wanted;
+        assert_eq!(settings.check(), Ok(()));
+    }
+}

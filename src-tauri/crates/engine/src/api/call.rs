@@ -281,7 +281,7 @@ pub enum Call {
     /// The apps that can be connected, and how their files stand. Errors: timed_out (the disk does not answer).
     Apps,
     /// How an app is connected: address, names, lines to copy, what would change in its file. Errors: not_found, invalid_call
-    /// (a name), unreachable (there is no gateway), timed_out.
+    /// (a name or key), unreachable (there is no gateway), timed_out.
     Connect {
         /// Its id or title: "claude-code".
         app: String,
@@ -293,6 +293,11 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         small: Option<String>,
+        /// The key that it shall show: a line of 1 to 200 signs of ASCII without spaces. By default a placeholder, and a key that
+        /// stands in its file stays there.
+        #[serde(default)]
+        #[ts(optional)]
+        key: Option<KeyText>,
     },
     /// Writes an app's configuration file; everything else in it stays byte for byte. Errors: as `Connect`, unsupported (it has no
     /// such file, or it cannot be changed faithfully), busy (it has changed since `digest`), system. Nothing is written then.
@@ -304,6 +309,10 @@ pub enum Call {
         #[serde(default)]
         #[ts(optional)]
         small: Option<String>,
+        /// As in `Connect`.
+        #[serde(default)]
+        #[ts(optional)]
+        key: Option<KeyText>,
         /// Of the file that was seen; by default the one that is there now.
         #[serde(default)]
         #[ts(optional)]
@@ -319,12 +328,16 @@ pub enum Call {
         dry_run: bool,
     },
     /// Asks the gateway as an app asks, and waits for the answer, 60 s at most. What goes wrong there is in the report. Errors:
-    /// not_found, invalid_call, unreachable (there is no gateway).
+    /// not_found, invalid_call, unreachable (there is no gateway), timed_out.
     ConnectTest {
         app: String,
         #[serde(default)]
         #[ts(optional)]
         model: Option<String>,
+        /// By default the one that stands in the app's file, else the placeholder.
+        #[serde(default)]
+        #[ts(optional)]
+        key: Option<KeyText>,
     },
     /// The hardware profile of this machine.
     Machine,

@@ -15,12 +15,14 @@ pub use test::ask;
 use kept::{Kept, Record};
 use pilothouse_domain::{
     Timestamp,
+    client_key::PREFIX,
     connect::{
-        App, ConfigFile, FileChange, FileState, Wanted,
+        self, App, ConfigFile, FileChange, FileState, Wanted,
         edit::{self, MOST_BYTES, Refused},
         entries,
     },
     error::{ApiError, ErrorCode},
+    server::KeyText,
 };
 use sha2::{Digest, Sha256};
 use std::{
@@ -53,6 +55,10 @@ pub struct Looked {
     pub written_at: Option<Timestamp>,
     pub change: Option<FileChange>,
     pub refused: Option<ApiError>,
+    /// The key that stands there and stays, because none was named.
+    pub kept_key: Option<KeyText>,
+    /// It holds a key, or shall, and other accounts may read it.
+    pub open_to_others: bool,
 }
 
 impl AppFiles {
@@ -68,7 +74,15 @@ impl AppFiles {
 
     /// How an app's file stands, and what would change in it. `wanted`: `None` while there is no address to name.
     pub fn look(&self, app: &App, wanted: Option<&Wanted>) -> Looked {
-        let nothing = Looked { path: None, state: None, written_at: None, change: None, refused: None };
+        let nothing = Looked {
+            path: None,
+            state: None,
+            written_at: None,
+            change: None,
+            refused: None,
+            kept_key: None,
+            open_to_others: false,
+        };
         let Some(config) = &app.file else { return nothing };
         let path = self.places.path(config);
         let written_at =
@@ -83,6 +97,9 @@ impl AppFiles {
                     (Some(_), false) => FileState::Differs,
                 });
                 looked.change = Some(plan.change(self, false));
+                looked.open_to_others =
+                    (plan.kept_key.is_some() || plan.holds_key) && is_open_to_others(&path);
+                looked.kept_key = plan.kept_key;
             }
             Err(error) => {
                 looked.state = Some(FileState::Refused);
@@ -202,9 +219,25 @@ impl AppFiles {
             .map(String::from_utf8)
             .transpose()
             .map_err(|_| self.refused(path, &Refused("is no text in UTF-8".into())))?;
-        let after = edit::edit(config.form, before.as_deref(), &entries(app, wanted))
-            .map_err(|refused| self.refused(path, &refused))?;
-        Ok(Plan { path: path.to_owned(), before, after })
+        let edited = |wanted: &Wanted| {
+            edit::edit(config.form, before.as_deref(), &entries(app, wanted))
+                .map_err(|refused| self.refused(path, &refused))
+        };
+        let mut after = edited(wanted)?;
+        let mut kept_key = None;
+        // A key that somebody has put there is worth more than the placeholder: one of ours always, another one where the file says
+        // all the rest, so that no other service's key is sent here by a file that is only now pointed here.
+        if wanted.key.is_none()
+            && let Some(key) = before.as_deref().and_then(|text| connect::kept_key(app, text))
+        {
+            let with_key = edited(&Wanted { key: Some(key.clone()), ..wanted.clone() })?;
+            if key.0.starts_with(PREFIX) || before.as_deref() == Some(with_key.as_str()) {
+                after = with_key;
+                kept_key = Some(key);
+            }
+        }
+        let holds_key = wanted.own_key().is_some_and(|key| after.contains(key));
+        Ok(Plan { path: path.to_owned(), before, after, kept_key, holds_key })
     }
 
     /// `None`: there is no file. Errors: unsupported (something else, or too large), system.
@@ -250,6 +283,10 @@ struct Plan {
     path: PathBuf,
     before: Option<String>,
     after: String,
+    /// Stands there and stays, because none was named.
+    kept_key: Option<KeyText>,
+    /// The key that was named is in it.
+    holds_key: bool,
 }
 
 impl Plan {
@@ -288,6 +325,16 @@ fn digest_of(bytes: Option<&[u8]>) -> String {
         || ABSENT.to_owned(),
         |bytes| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect(),
     )
+}
+
+fn is_open_to_others(path: &Path) -> bool {
+    #[cfg(unix)]
+    let is_open = |about: &std::fs::Metadata| {
+        std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o044 != 0
+    };
+    #[cfg(not(unix))]
+    let is_open = |_: &std::fs::Metadata| false;
+    std::fs::metadata(path).as_ref().is_ok_and(is_open)
 }
 
 /// The folders that had to be made for a file, the outermost first.

@@ -1,7 +1,7 @@
 //! Asks the gateway as an app asks.
 
 use futures_util::StreamExt;
-use pilothouse_domain::connect::{App, Heard, TestReport, Wanted, question, said_error};
+use pilothouse_domain::connect::{App, Heard, NoOllama, TestReport, Wanted, question, said_error};
 use pilothouse_system::connect::{causes, client_for};
 use reqwest::{Response, header::HeaderMap};
 use std::time::{Duration, Instant};
@@ -28,8 +28,12 @@ pub async fn ask(app: &App, wanted: &Wanted) -> TestReport {
 
 pub(super) async fn ask_within(app: &App, wanted: &Wanted, limit: Duration) -> TestReport {
     let begun = Instant::now();
-    let asked = question(app.dialect, &wanted.model, &wanted.key);
-    let url = format!("{}{}", wanted.root, asked.path);
+    let asked = question(app.dialect, &wanted.model, wanted.key());
+    let root = match wanted.root_for(app.dialect) {
+        Ok(root) => root,
+        Err(none) => return not_asked(app, none),
+    };
+    let url = format!("{root}{}", asked.path);
     let mut progress = Progress {
         heard: Heard::new(app.dialect),
         status: None,
@@ -37,7 +41,7 @@ pub(super) async fn ask_within(app: &App, wanted: &Wanted, limit: Duration) -> T
         first_token_ms: None,
         trouble: None,
     };
-    let mut request = client_for(&wanted.root).post(&url).json(&asked.body);
+    let mut request = client_for(root).post(&url).json(&asked.body);
     for (name, value) in asked.headers {
         request = request.header(name, value);
     }
@@ -53,6 +57,28 @@ pub(super) async fn ask_within(app: &App, wanted: &Wanted, limit: Duration) -> T
         progress.trouble = Some(format!("it was not over after {} s", limit.as_secs()));
     }
     progress.report(app, url, elapsed_ms(begun))
+}
+
+/// The one address would only say that it does not speak so.
+fn not_asked(app: &App, none: &NoOllama) -> TestReport {
+    let next = match none.port {
+        Some(port) => format!(" Set gateway.ollama_port to {port}, and start Pilothouse again."),
+        None => String::new(),
+    };
+    TestReport {
+        ok: false,
+        dialect: app.dialect,
+        url: None,
+        status: None,
+        words: None,
+        first_token_ms: None,
+        took_ms: 0,
+        answered_by: None,
+        detail: format!(
+            "Not asked: {} speaks Ollama's own API, and the port for that is not open ({}).{next}",
+            app.title, none.reason
+        ),
+    }
 }
 
 fn elapsed_ms(begun: Instant) -> u64 {
@@ -125,7 +151,7 @@ impl Progress {
         TestReport {
             ok,
             dialect: app.dialect,
-            url,
+            url: Some(url),
             status: self.status,
             words,
             first_token_ms: self.first_token_ms,

@@ -1,5 +1,5 @@
 use super::{test::ask_within, *};
-use pilothouse_domain::connect::{Dialect, NO_KEY, System, app, apps};
+use pilothouse_domain::connect::{Dialect, NO_KEY, NoOllama, System, app, apps};
 use std::{fs, time::Duration};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -41,7 +41,8 @@ impl Home {
 fn wanted(port: u16) -> Wanted {
     Wanted {
         root: format!("http://127.0.0.1:{port}"),
-        key: NO_KEY.into(),
+        ollama: Err(NoOllama { reason: "switched off".into(), port: Some(11_435) }),
+        key: None,
         model: "active".into(),
         small: "active".into(),
         context: Some(8192),
@@ -199,6 +200,78 @@ fn links_stay_and_so_do_the_rights() {
     );
 }
 
+const KEY: &str = "ph_0123456789abcdef";
+
+fn keyed(port: u16, key: &str) -> Wanted {
+    Wanted { key: Some(KeyText(key.into())), ..wanted(port) }
+}
+
+#[test]
+fn a_key_that_stands_in_a_file_stays_there_when_none_is_named() {
+    for app in with_files().filter(|app| app.id != "zed") {
+        let home = Home::new();
+        let path = home.path(app);
+        home.files.write(app, &keyed(1, KEY), None, false).unwrap();
+        let written = fs::read_to_string(&path).unwrap();
+        assert!(written.contains(KEY), "{}", app.id);
+        let looked = home.files.look(app, Some(&wanted(1)));
+        assert_eq!(looked.state, Some(FileState::SetUp), "{}", app.id);
+        assert_eq!(
+            (looked.kept_key, looked.change.unwrap().diff),
+            (Some(KeyText(KEY.into())), String::new())
+        );
+        assert!(!home.write(app, 1).unwrap().written);
+        // Another port: the address changes, and the key of a program stays.
+        assert_eq!(home.files.look(app, Some(&wanted(2))).state, Some(FileState::Differs));
+        home.write(app, 2).unwrap();
+        assert_eq!(
+            fs::read_to_string(&path).unwrap(),
+            written.replace("127.0.0.1:1/", "127.0.0.1:2/").replace("127.0.0.1:1\"", "127.0.0.1:2\"")
+        );
+        // Another key is a change, and so is to have none again.
+        let other = home.files.look(app, Some(&keyed(2, "ph_fedcba9876543210")));
+        assert_eq!((other.state, other.kept_key), (Some(FileState::Differs), None), "{}", app.id);
+        home.files.write(app, &keyed(2, NO_KEY), None, false).unwrap();
+        assert!(!fs::read_to_string(&path).unwrap().contains("ph_"), "{}", app.id);
+        assert_eq!(home.files.look(app, Some(&wanted(2))).kept_key, None);
+    }
+}
+
+#[test]
+fn the_key_of_another_service_stays_only_where_all_the_rest_is_ours() {
+    let aider = app("aider").unwrap();
+    let home = Home::new();
+    let path = home.put(aider, b"openai-api-key: sk-theirs\n");
+    let looked = home.files.look(aider, Some(&wanted(1)));
+    assert_eq!((looked.state, looked.kept_key), (Some(FileState::Differs), None));
+    home.write(aider, 1).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(NO_KEY) && !text.contains("sk-theirs"), "{text}");
+    fs::write(&path, text.replace(NO_KEY, "sk-own")).unwrap();
+    let looked = home.files.look(aider, Some(&wanted(1)));
+    assert_eq!((looked.state, looked.kept_key), (Some(FileState::SetUp), Some(KeyText("sk-own".into()))));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_with_a_key_is_its_owners_and_one_that_others_read_is_told() {
+    use std::os::unix::fs::PermissionsExt;
+    for app in with_files().filter(|app| app.id != "zed") {
+        let home = Home::new();
+        let path = home.path(app);
+        home.files.write(app, &keyed(1, KEY), None, false).unwrap();
+        let rights = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(rights(), 0o600, "{}", app.id);
+        assert!(!home.files.look(app, Some(&wanted(1))).open_to_others);
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        home.files.write(app, &keyed(2, KEY), None, false).unwrap();
+        assert_eq!(rights(), 0o644, "they are a person's");
+        assert!(home.files.look(app, Some(&wanted(2))).open_to_others, "{}", app.id);
+        home.files.write(app, &keyed(2, NO_KEY), None, false).unwrap();
+        assert!(!home.files.look(app, Some(&wanted(2))).open_to_others, "there is none in it");
+    }
+}
+
 #[test]
 fn files_lie_where_each_program_looks() {
     let moved = |name: &str| match name {
@@ -300,7 +373,7 @@ async fn what_comes_back_is_said() {
         ("curl", html, false, Some(502), None, "refused with 502: <html>."),
     ] {
         let (port, asked) = answering(answer, true).await;
-        let report = ask_within(app(id).unwrap(), &wanted(port), Duration::from_secs(60)).await;
+        let report = ask_within(app(id).unwrap(), &keyed(port, KEY), Duration::from_secs(60)).await;
         assert_eq!((report.ok, report.status, report.words.as_deref()), (ok, status, words), "{report:?}");
         assert!(report.detail.contains(detail), "{report:?}");
         assert_eq!(report.first_token_ms.is_some(), words.is_some(), "{report:?}");
@@ -312,7 +385,27 @@ async fn what_comes_back_is_said() {
             "POST /v1/chat/completions "
         };
         assert!(asked.starts_with(path) && asked.contains("\"model\":\"active\""), "{asked}");
+        assert!(asked.contains(&format!("authorization: Bearer {KEY}")), "{asked}");
+        assert!(!format!("{report:?}").contains(KEY));
     }
+}
+
+#[tokio::test]
+async fn who_speaks_ollamas_own_api_is_asked_at_its_own_port_or_not_at_all() {
+    let assistant = app("home-assistant").unwrap();
+    // Nothing listens at the main port either: it is not asked.
+    let report = ask_within(assistant, &wanted(1), Duration::from_secs(60)).await;
+    assert_eq!((report.ok, report.url, report.status), (false, None, None));
+    assert!(report.detail.contains("Set gateway.ollama_port to 11435"), "{}", report.detail);
+    let line = "{\"message\":{\"content\":\"Ready.\"},\"done\":true}\n";
+    let answer = format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{line}");
+    let (port, asked) = answering(Box::leak(answer.into_boxed_str()), true).await;
+    let wanted = Wanted { ollama: Ok(format!("http://127.0.0.1:{port}")), ..keyed(1, KEY) };
+    let report = ask_within(assistant, &wanted, Duration::from_secs(60)).await;
+    assert!(report.ok, "{report:?}");
+    assert_eq!(report.url, Some(format!("http://127.0.0.1:{port}/api/chat")));
+    let asked = asked.await.unwrap();
+    assert!(asked.starts_with("POST /api/chat ") && asked.contains(&format!("Bearer {KEY}")), "{asked}");
 }
 
 #[tokio::test]

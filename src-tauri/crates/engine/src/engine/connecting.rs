@@ -7,11 +7,13 @@ use crate::{
 };
 use pilothouse_domain::{
     connect::{
-        App, AppView, Connection, NO_KEY, Wanted, app, apps, context_of, notes, root_of, small_beside,
-        snippets,
+        App, AppView, Connection, NoOllama, Wanted, app, apps, check_key, context_of, notes, open_to_others,
+        root_of, small_beside, snippets,
     },
     error::{ApiError, ErrorCode},
     scene::ACTIVE,
+    server::KeyText,
+    snapshot::EngineView,
 };
 use pilothouse_system::apart;
 use std::time::Duration;
@@ -23,16 +25,17 @@ impl Inner {
     pub(super) async fn connect_call(&self, call: Call) -> CallResult {
         match call {
             Call::Apps => self.list_apps().await,
-            Call::Connect { app: name, model, small } => {
-                let (app, wanted) = (app(&name)?, self.pointed_at(model, small)?);
+            Call::Connect { app: name, model, small, key } => {
+                let (app, wanted) = (app(&name)?, self.pointed_at(model, small, key)?);
                 let looked = {
                     let wanted = wanted.clone();
                     self.on_files(move |files| Ok(shown(files, app, Some(&wanted)))).await?
                 };
-                Ok(Reply::Connection { connection: connection(app, &wanted, looked) })
+                let required = self.client_keys.ring().is_required();
+                Ok(Reply::Connection { connection: connection(app, &wanted, looked, required) })
             }
-            Call::ConnectWrite { app: name, model, small, digest, dry_run } => {
-                let (app, wanted) = (app(&name)?, self.pointed_at(model, small)?);
+            Call::ConnectWrite { app: name, model, small, key, digest, dry_run } => {
+                let (app, wanted) = (app(&name)?, self.pointed_at(model, small, key)?);
                 let write = move |files: &AppFiles| files.write(app, &wanted, digest.as_deref(), dry_run);
                 let change = self.on_files(write).await?;
                 if change.written {
@@ -48,8 +51,14 @@ impl Inner {
                 }
                 Ok(Reply::AppFile { change })
             }
-            Call::ConnectTest { app: name, model } => {
-                let (app, wanted) = (app(&name)?, self.pointed_at(model, None)?);
+            Call::ConnectTest { app: name, model, key } => {
+                let (app, mut wanted) = (app(&name)?, self.pointed_at(model, None, key)?);
+                if wanted.key.is_none() {
+                    // That is what the app itself would show.
+                    let pointed = wanted.clone();
+                    wanted.key =
+                        self.on_files(move |files| Ok(files.look(app, Some(&pointed)).kept_key)).await?;
+                }
                 Ok(Reply::AppTest { test: connect::ask(app, &wanted).await })
             }
             _ => Err(ApiError::internal("This call is about something else.")),
@@ -59,7 +68,7 @@ impl Inner {
     /// Also while there is no address: what was written can still be taken back.
     async fn list_apps(&self) -> CallResult {
         let engine = self.hub.now().engine.clone();
-        let wanted = self.pointed_at(None, None).ok();
+        let wanted = self.pointed_at(None, None, None).ok();
         let apps = self
             .on_files(move |files| {
                 Ok(apps().iter().map(|app| shown(files, app, wanted.as_ref()).app).collect::<Vec<AppView>>())
@@ -70,8 +79,13 @@ impl Inner {
         Ok(Reply::Apps { apps, address, address_absent })
     }
 
-    /// What an app is pointed at. Errors: unreachable (there is no gateway), invalid_call (a name that no line can hold).
-    fn pointed_at(&self, model: Option<String>, small: Option<String>) -> Result<Wanted, ApiError> {
+    /// What an app is pointed at. Errors: unreachable (there is no gateway), invalid_call (a name or key that no line can hold).
+    fn pointed_at(
+        &self,
+        model: Option<String>,
+        small: Option<String>,
+        key: Option<KeyText>,
+    ) -> Result<Wanted, ApiError> {
         let snapshot = self.hub.now();
         let root = snapshot.engine.gateway.as_deref().and_then(root_of).ok_or_else(|| {
             let why =
@@ -82,7 +96,26 @@ impl Inner {
         let model = named(model)?.unwrap_or_else(|| ACTIVE.to_owned());
         let small = named(small)?.unwrap_or_else(|| small_beside(&snapshot, &model));
         let context = context_of(&snapshot, &model);
-        Ok(Wanted { root, key: NO_KEY.into(), model, small, context, system: this_system() })
+        let key = shown_key(key)?;
+        let ollama = self.ollama_address(&snapshot.engine);
+        Ok(Wanted { root, ollama, key, model, small, context, system: this_system() })
+    }
+
+    /// Where Ollama's own API is spoken. The settings file is read once more where that is nowhere: a port that was set since the
+    /// start waits for the next one, and none has to be set again.
+    fn ollama_address(&self, engine: &EngineView) -> Result<String, NoOllama> {
+        if let Some(address) = &engine.gateway_ollama {
+            return Ok(address.clone());
+        }
+        let written = self.settings.read().map(|written| self.applied(&written));
+        let written = written.unwrap_or_else(|_| self.latest.borrow().clone());
+        let reason = engine.gateway_ollama_absent.as_deref().unwrap_or("it is not there");
+        let reason = reason.trim_end_matches('.').to_owned();
+        Err(match (self.in_force.now().gateway.ollama_port, written.gateway.ollama_port) {
+            (_, 0) => NoOllama { reason, port: Some(written.free_ollama_port()) },
+            (0, _) => NoOllama { reason: "it opens when Pilothouse starts again".into(), port: None },
+            _ => NoOllama { reason, port: None },
+        })
     }
 
     async fn on_files<T: Send + 'static>(
@@ -111,6 +144,15 @@ fn named(name: Option<String>) -> Result<Option<String>, ApiError> {
     }
 }
 
+/// Errors: invalid_call.
+fn shown_key(key: Option<KeyText>) -> Result<Option<KeyText>, ApiError> {
+    let key = key.map(|key| KeyText(key.0.trim().to_owned())).filter(|key| !key.0.is_empty());
+    if let Some(key) = &key {
+        check_key(&key.0).map_err(|allowed| ApiError::new(ErrorCode::InvalidCall, allowed))?;
+    }
+    Ok(key)
+}
+
 /// An app as views see it, with what its file gave.
 struct Shown {
     app: AppView,
@@ -132,11 +174,24 @@ fn shown(files: &AppFiles, app: &App, wanted: Option<&Wanted>) -> Shown {
     Shown { app: view, looked }
 }
 
-fn connection(app: &App, wanted: &Wanted, shown: Shown) -> Connection {
+/// `required`: programs of this machine have to show a key.
+fn connection(app: &App, wanted: &Wanted, shown: Shown, required: bool) -> Connection {
     let Shown { app: view, looked } = shown;
+    let mut notes = notes(app, wanted);
+    if looked.open_to_others
+        && let Some(path) = &view.file
+    {
+        notes.push(open_to_others(path));
+    }
+    let address = wanted.base_for(app);
+    let none = address.as_ref().err();
     Connection {
-        address: wanted.base_for(app),
-        key: wanted.key.clone(),
+        address_absent: none.map(|none| none.reason.clone()),
+        ollama_port: none.and_then(|none| none.port),
+        address: address.ok(),
+        key: wanted.key().to_owned(),
+        key_kept: looked.kept_key.is_some(),
+        key_missing: required && wanted.own_key().is_none() && looked.kept_key.is_none(),
         model: wanted.model.clone(),
         small: app.has_small.then(|| wanted.small.clone()),
         context: wanted.context,
@@ -145,7 +200,7 @@ fn connection(app: &App, wanted: &Wanted, shown: Shown) -> Connection {
             .is_none()
             .then(|| format!("{} is not loaded, or its server does not tell", wanted.model)),
         snippets: snippets(app, wanted, view.file.as_deref()),
-        notes: notes(app, wanted),
+        notes,
         change: looked.change,
         refused: looked.refused,
         app: view,

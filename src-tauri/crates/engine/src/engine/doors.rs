@@ -22,6 +22,9 @@ use tokio_util::sync::CancellationToken;
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// Said of an address that nobody wants.
+const SWITCHED_OFF: &str = "switched off in the settings";
+
 /// Both doors, however many of them are open.
 pub(super) struct Doors {
     task: JoinHandle<Open>,
@@ -138,15 +141,24 @@ impl Open {
                 Err(error) => refused.push(error),
             }
         }
-        if let (Some(gateway), Some(port)) = (&mut self.gateway, self.ollama_port)
-            && gateway.ollama_address().is_none()
-        {
-            refused.extend(gateway.listen_as_ollama(port).await.err());
-        }
         let gateway = match (&self.gateway, self.gateway_port) {
             (Some(gateway), _) => Ok(format!("http://{}/v1", gateway.address())),
             (None, Some(_)) => Err(refused.first().map(|error| error.message.clone()).unwrap_or_default()),
-            (None, None) => Err("switched off in the settings".to_owned()),
+            (None, None) => Err(SWITCHED_OFF.to_owned()),
+        };
+        let ollama = match (&mut self.gateway, self.ollama_port) {
+            (Some(gateway), Some(port)) => {
+                let refusal = match gateway.ollama_address() {
+                    Some(_) => None,
+                    None => gateway.listen_as_ollama(port).await.err(),
+                };
+                let address = gateway.ollama_address().map(|address| format!("http://{address}"));
+                let said = refusal.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                refused.extend(refusal);
+                address.ok_or(said)
+            }
+            (Some(_), None) => Err(SWITCHED_OFF.to_owned()),
+            (None, _) => Err("the one address is not open".to_owned()),
         };
         if self.web.is_none() {
             match self.open_web().await {
@@ -156,7 +168,7 @@ impl Open {
         }
         self.say(refused);
         let web = self.web.as_ref().map(|door| format!("http://{}/", door.address()));
-        self.inner.hub.report(Report::Doors { gateway, web });
+        self.inner.hub.report(Report::Doors { gateway, ollama, web });
         if before != (self.gateway.is_some(), self.web.is_some()) {
             self.publish();
         }

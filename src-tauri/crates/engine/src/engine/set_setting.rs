@@ -40,7 +40,7 @@ impl Inner {
         Ok(())
     }
 
-    fn applied(&self, written: &Settings) -> Settings {
+    pub(super) fn applied(&self, written: &Settings) -> Settings {
         let mut settings = written.clone();
         self.options.apply(&mut settings);
         settings

@@ -84,6 +84,8 @@ pub enum Report {
     Setup(SetupView),
     Doors {
         gateway: Result<String, String>,
+        /// Where Ollama's own API is spoken.
+        ollama: Result<String, String>,
         web: Option<String>,
     },
     /// Something about Pilothouse itself is wrong; the code says which thing.

@@ -171,7 +171,8 @@ fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
             scope.spawn(move || {
                 for round in 0..200 {
                     let before = hub.now().revision;
-                    hub.report(Report::Doors { gateway: Ok(format!("{thread}.{round}")), web: None });
+                    let gateway = Ok(format!("{thread}.{round}"));
+                    hub.report(Report::Doors { gateway, ollama: Err(String::new()), web: None });
                     assert!(hub.now().revision > before, "its report is not out");
                 }
             });

@@ -68,6 +68,10 @@ impl Place {
         keys.iter().fold(self, |place, key| place.key(key))
     }
 
+    pub fn steps(&self) -> &[Step] {
+        &self.0
+    }
+
     pub fn is(self, value: Value) -> Entry {
         Entry { path: self.0, value, unless_there: false }
     }
@@ -153,6 +157,22 @@ pub fn edit(form: Form, before: Option<&str>, entries: &[Entry]) -> Result<Strin
         Form::Toml => changed_toml(text, entries)?,
     };
     Ok(format!("{mark}{after}"))
+}
+
+/// The text that stands at a place. `None`: nothing stands there, or no text, or the file cannot be read.
+pub fn text_at(form: Form, text: &str, path: &[Step]) -> Option<String> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let document = match form {
+        Form::Json => json::value(text),
+        Form::Toml => toml::value(&text.replace("\r\n", "\n")),
+        Form::Yaml => yaml::value(text),
+    };
+    let document = document.ok()?;
+    let found = path.iter().try_fold(&document, |value, step| match step {
+        Step::Key(key) => value.get(key),
+        Step::Item { key, is } => value.as_array()?.iter().find(|item| item[key.as_str()] == is.as_str()),
+    });
+    found?.as_str().map(str::to_owned)
 }
 
 fn changed(
