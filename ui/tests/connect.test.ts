@@ -79,8 +79,10 @@ it('a key that stands in a simulated file stays there when none is named', () =>
   const key = `ph_${'0'.repeat(64)}`;
   apps.answer({ call: 'connect_write', app: 'codex', key, dry_run: false }, 0);
   const look = (named?: string) =>
-    expectReply(apps.answer({ call: 'connect', app: 'codex', ...(named !== undefined && { key: named }) }, 0), 'connection')
-      .connection;
+    expectReply(
+      apps.answer({ call: 'connect', app: 'codex', ...(named !== undefined && { key: named }) }, 0),
+      'connection',
+    ).connection;
   expect(look()).toMatchObject({ key: 'pilothouse', key_kept: true, change: { diff: '' } });
   expect(look('other')).toMatchObject({ key: 'other', key_kept: false });
   expect(look('other').change?.diff).toContain('other');

@@ -10,9 +10,9 @@ export type AppTestReport = {
  */
 ok: boolean, dialect: AppDialect, 
 /**
- * Where it was asked.
+ * Where it was asked. `None`: nowhere, because no address speaks as the app does.
  */
-url: string, 
+url: string | null, 
 /**
  * The HTTP status. `None`: no answer came at all.
  */

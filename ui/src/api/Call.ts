@@ -111,11 +111,24 @@ model?: string,
 /**
  * The same for its small tasks; by default a role that is meant for them, else as `model`.
  */
-small?: string, } | { "call": "connect_write", app: string, model?: string, small?: string, 
+small?: string, 
+/**
+ * The key that it shall show: a line of 1 to 200 signs of ASCII without spaces. By default a placeholder, and a key that
+ * stands in its file stays there.
+ */
+key?: KeyText, } | { "call": "connect_write", app: string, model?: string, small?: string, 
+/**
+ * As in `Connect`.
+ */
+key?: KeyText, 
 /**
  * Of the file that was seen; by default the one that is there now.
  */
-digest?: string, dry_run: boolean, } | { "call": "connect_undo", app: string, dry_run: boolean, } | { "call": "connect_test", app: string, model?: string, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
+digest?: string, dry_run: boolean, } | { "call": "connect_undo", app: string, dry_run: boolean, } | { "call": "connect_test", app: string, model?: string, 
+/**
+ * By default the one that stands in the app's file, else the placeholder.
+ */
+key?: KeyText, } | { "call": "machine" } | { "call": "fit", models: Array<string>, server?: ServerId, 
 /**
  * Tokens per request; by default as the settings of llama-server say.
  */

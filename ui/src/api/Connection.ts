@@ -11,7 +11,27 @@ export type Connection = { app: AppView,
 /**
  * In the form that the app wants.
  */
-address: string, key: string, 
+address: string | null, 
+/**
+ * Why there is none: the app speaks Ollama's own API, which has a port of its own.
+ */
+address_absent: string | null, 
+/**
+ * The port that the setting `gateway.ollama_port` may get, where the app needs one and none is set.
+ */
+ollama_port: number | null, 
+/**
+ * What the lines hold: the key that was named, else a placeholder.
+ */
+key: string, 
+/**
+ * Its file holds a key that was not named here, and keeps it.
+ */
+key_kept: boolean, 
+/**
+ * Programs have to show a key at the address, and neither call nor file has one.
+ */
+key_missing: boolean, 
 /**
  * The name that it asks by.
  */

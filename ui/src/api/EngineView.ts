@@ -14,6 +14,14 @@ gateway: string | null,
  */
 gateway_absent: string | null, 
 /**
+ * Where programs that only know Ollama are answered, without a path (`http://127.0.0.1:<port>`).
+ */
+gateway_ollama: string | null, 
+/**
+ * Why they are nowhere.
+ */
+gateway_ollama_absent: string | null, 
+/**
  * The address of the web UI, without its token.
  */
 web: string | null, data_dir: string, settings_file: string, 

@@ -57,10 +57,7 @@ interface Wanted {
 function wantedOf(call: { model?: string; small?: string; key?: string }): Wanted {
   const key = call.key?.trim() ?? '';
   if (key !== '' && !/^[!-~]{1,200}$/.test(key))
-    throw fault(
-      'invalid_call',
-      'A key is one line of 1 to 200 letters, digits and signs of ASCII, without spaces.',
-    );
+    throw fault('invalid_call', 'A key is one line of 1 to 200 letters, digits and signs of ASCII, without spaces.');
   return { model: call.model ?? 'active', small: call.small ?? 'small', key };
 }
 
