@@ -51,6 +51,7 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         "gateway": snapshot.engine.gateway,
         "gateway_ollama": snapshot.engine.gateway_ollama,
         "gateway_ollama_absent": snapshot.engine.gateway_ollama_absent,
+        "gateway_bridges": snapshot.engine.gateway_bridges,
         "web_url": web_url,
         "version": snapshot.engine.version,
         "pid": snapshot.engine.pid,

@@ -103,6 +103,8 @@ fn text(snapshot: &Snapshot, web_url: &str) -> String {
     }
     let ollama = snapshot.engine.gateway_ollama.as_ref();
     lines.extend(ollama.map(|address| format!("         {address} for programs that only know Ollama")));
+    let bridges = &snapshot.engine.gateway_bridges;
+    lines.extend(bridges.iter().map(|address| format!("         {address} for containers, with a key")));
     lines.push(format!("Web UI   {web_url}"));
     lines.push(String::new());
     lines.push(servers::list(snapshot));

@@ -67,6 +67,8 @@ pub struct GatewaySettings {
     pub ollama_port: u16,
     /// Programs of this machine need a key too, as all others do.
     pub require_key: bool,
+    /// Listen on the bridges of Docker and Podman too (Linux), where every program needs a key.
+    pub container_bridges: bool,
 }
 
 impl Default for GatewaySettings {
@@ -83,6 +85,7 @@ impl Default for GatewaySettings {
             metrics: false,
             ollama_port: 0,
             require_key: false,
+            container_bridges: false,
         }
     }
 }

@@ -1,11 +1,12 @@
 //! The one address for client programs: OpenAI-compatible, forwards to what is active, follows the switch.
 //!
-//! A listener of its own, loopback only. Bodies pass through as bytes; only the value of `model` is replaced. Streams
+//! A listener of its own, on loopback, and by consent on the bridges of containers. Bodies pass through as bytes; only the value of `model` is replaced. Streams
 //! are handed on chunk by chunk, and a client that hangs up cancels its request upstream. Whom a request goes to, and when
 //! it is its turn, is the matter of [`pilothouse_leases`].
 
 mod answer;
 mod body;
+mod bridges;
 mod clients_words;
 mod count;
 mod cut;
@@ -51,7 +52,10 @@ mod wording;
 
 pub use keys::{KeyRing, KeyUse, WrongKeys, hash_of};
 
-use crate::door::{ConnectionLimits, Guard, Listener};
+use crate::{
+    bridges::Bridges,
+    door::{ConnectionLimits, Guard, Listener},
+};
 use axum::{
     Json, Router,
     extract::{FromRef, State},
@@ -66,6 +70,7 @@ use axum::{
 use pilothouse_domain::error::ApiError;
 use pilothouse_leases::Leases;
 use pilothouse_records::{MetricsPage, Recorder};
+use pilothouse_system::bridges::Bridge;
 use refusal::Refusal;
 use serde_json::{Value, json};
 use std::net::SocketAddr;
@@ -107,6 +112,7 @@ pub struct Gateway {
     guard: Guard,
     /// For programs that only know Ollama.
     as_ollama: Option<Listener>,
+    bridges: Bridges,
 }
 
 impl Gateway {
@@ -132,7 +138,7 @@ impl Gateway {
         let guard = Guard::with_hosts(&admits.hosts, "gateway.hosts").with_origins(&admits.origins);
         let router = router(shared.clone(), guard.clone(), Router::new());
         let listener = bound.serve(router, ConnectionLimits::own().gateway);
-        Ok(Self { listener, shared, guard, as_ollama: None })
+        Ok(Self { listener, shared, guard, as_ollama: None, bridges: Bridges::default() })
     }
 
     /// Answers at a second port in Ollama's own words as well. Errors: port_taken, system.
@@ -143,8 +149,21 @@ impl Gateway {
         Ok(())
     }
 
+    /// Listens on these bridges of containers as well, and on no other any more. Whoever comes in there needs a key. Gives what
+    /// could not be opened; the others are open.
+    pub async fn listen_on_bridges(&mut self, wanted: &[Bridge]) -> Vec<ApiError> {
+        let (shared, guard) = (&self.shared, &self.guard);
+        let serve = |own| router(shared.clone(), guard.clone().at(own), Router::new());
+        self.bridges.follow(wanted, self.listener.address().port(), serve).await
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.listener.address()
+    }
+
+    /// Where containers reach it.
+    pub fn bridge_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.bridges.addresses()
     }
 
     /// Where it answers in Ollama's words.
@@ -159,7 +178,7 @@ impl Gateway {
                 listener.stop().await;
             }
         };
-        tokio::join!(self.listener.stop(), as_ollama);
+        tokio::join!(self.listener.stop(), as_ollama, self.bridges.stop());
     }
 }
 

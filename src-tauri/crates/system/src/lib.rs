@@ -3,6 +3,7 @@
 //! Knows no server: what is particular to one comes in from outside.
 
 pub mod apart;
+pub mod bridges;
 pub mod connect;
 pub mod ending;
 pub mod files;

@@ -93,6 +93,8 @@ pub struct Wanted {
     /// Context of the main model as it is loaded, in tokens. `None`: not known.
     pub context: Option<u64>,
     pub system: System,
+    /// The gateway without a path on each bridge of containers. `None`: it is not to listen there (`gateway.container_bridges`).
+    pub bridges: Option<Vec<String>>,
 }
 
 /// Why Ollama's own API is spoken nowhere.

@@ -8,7 +8,7 @@ pub fn notes(app: &App, wanted: &Wanted) -> Vec<String> {
     if let Err(none) = wanted.root_for(app.dialect) {
         notes.insert(0, no_ollama(none));
     } else if app.in_container {
-        notes.push(container(app, wanted));
+        notes.extend(container(app, wanted));
     }
     if let Some(name) = steering(app, wanted) {
         notes.push(format!(
@@ -98,20 +98,31 @@ fn own(app: &App, wanted: &Wanted) -> Vec<&'static str> {
     }
 }
 
+/// The most addresses of bridges that are named; the settings and the status have them all.
+const BRIDGES: usize = 2;
+
 /// Docker Desktop leads containers to the loopback of its host; Docker of Linux does not.
-fn container(app: &App, wanted: &Wanted) -> String {
-    match wanted.system {
-        System::Macos => {
-            format!(
-                "The address is as a container sees it; {} outside of one uses {}.",
-                app.title,
-                wanted.base(app.dialect)
-            )
+fn container(app: &App, wanted: &Wanted) -> Vec<String> {
+    let base = wanted.base(app.dialect);
+    match (wanted.system, wanted.bridges.as_deref()) {
+        (System::Macos, _) => {
+            vec![format!("The address is as a container sees it; {} outside of one uses {base}.", app.title)]
         }
-        System::Linux => format!(
-            "On Linux a container reaches this machine's programs only with --network=host, and the address is {} then.",
-            wanted.base(app.dialect)
-        ),
+        (System::Linux, None) => vec![
+            format!("On Linux a container with --network=host reaches this machine's programs, by the address {base}."),
+            "For others: pilothouse settings set gateway.container_bridges true, and a key (pilothouse keys client add NAME).".into(),
+        ],
+        (System::Linux, Some([])) => vec![format!(
+            "There is no bridge of Docker or Podman here yet; a container with --network=host uses {base}."
+        )],
+        (System::Linux, Some(roots)) => {
+            let bases = roots.iter().take(BRIDGES).map(|root| super::base_of(root, app.dialect));
+            vec![
+                "With Docker, start it with --add-host=host.docker.internal:host-gateway; Podman names host.containers.internal itself.".into(),
+                format!("Without such a name the address is {}.", bases.collect::<Vec<_>>().join(" or ")),
+                format!("It needs a key in place of “{}”: pilothouse keys client add NAME.", super::NO_KEY),
+            ]
+        }
     }
 }
 

@@ -47,6 +47,7 @@ fn wanted(port: u16) -> Wanted {
         small: "active".into(),
         context: Some(8192),
         system: System::Linux,
+        bridges: None,
     }
 }
 

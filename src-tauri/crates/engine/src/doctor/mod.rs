@@ -16,7 +16,12 @@ use pilothouse_domain::{
     server::ServerId,
     snapshot::Snapshot,
 };
-use pilothouse_system::{apart, keys::Keys, paths::Paths};
+use pilothouse_system::{
+    apart,
+    bridges::{Bridge, container_bridges},
+    keys::Keys,
+    paths::Paths,
+};
 use servers::{discover_unused, key, off_card, orphan, server};
 use std::time::Duration;
 
@@ -24,12 +29,14 @@ use std::time::Duration;
 const FOLDERS_LIMIT: Duration = Duration::from_secs(10);
 
 /// All checks of a running engine. Asks open ports of this machine what they are; wakes nothing up.
-/// `is_off_card`: whether a server has been seen to compute on the processor although there is a card.
+/// `is_off_card`: whether a server has been seen to compute on the processor although there is a card. `wants_bridges`: whether the
+/// settings want the gateway on bridges of containers.
 pub async fn examine(
     paths: &Paths,
     snapshot: &Snapshot,
     keys: &Keys,
     is_off_card: impl Fn(&ServerId) -> bool,
+    wants_bridges: bool,
 ) -> Vec<Check> {
     let (own, limit) = (paths.clone(), FOLDERS_LIMIT);
     let mut checks = apart::once("the folders of Pilothouse", limit, move || examine_machine(&own))
@@ -61,6 +68,11 @@ pub async fn examine(
             "End the program that holds its port, or set another gateway.port and start Pilothouse again.",
         ),
     });
+    if snapshot.engine.gateway.is_some() {
+        let found = apart::once("the network interfaces", FOLDERS_LIMIT, container_bridges).await;
+        let found = found.ok().and_then(Result::ok).unwrap_or_default();
+        checks.extend(bridges(&snapshot.engine.gateway_bridges, &found, wants_bridges));
+    }
     let gauges = snapshot.gauges.as_ref();
     checks.push(freshness(gauges, Timestamp::now()));
     checks.push(match gauges.map(|gauges| (&gauges.gpus[..], &gauges.gpus_absent)) {
@@ -92,6 +104,23 @@ pub async fn examine(
         checks.push(found);
     }
     checks
+}
+
+/// The gateway on bridges of containers. Nothing where this machine has none; what cannot be opened is a trouble already.
+fn bridges(open: &[String], found: &[Bridge], wanted: bool) -> Option<Check> {
+    let name = "gateway for containers";
+    match (open, found) {
+        ([_, ..], _) => {
+            Some(check(name, CheckResult::Ok, format!("{}, for programs with a key", open.join(", "))))
+        }
+        ([], [first, ..]) if !wanted => {
+            let detail = format!("it does not listen on their bridge ({})", first.name);
+            Some(check(name, CheckResult::Skipped, detail).with(
+                "If containers shall ask by it, with a key: pilothouse settings set gateway.container_bridges true",
+            ))
+        }
+        _ => None,
+    }
 }
 
 /// Whether samples come, by the clock.
@@ -182,6 +211,19 @@ mod tests {
             own: OwnUsage::default(),
             silent,
         }
+    }
+
+    #[test]
+    fn a_bridge_without_the_setting_is_no_complaint_and_names_it() {
+        let docker = || Bridge { name: "docker0".into(), address: [172, 17, 0, 1].into(), prefix: 16 };
+        let open = ["http://172.17.0.1:11480/v1".to_owned()];
+        assert!(bridges(&[], &[], false).is_none() && bridges(&[], &[], true).is_none());
+        assert!(bridges(&[], &[docker()], true).is_none(), "there is a trouble that says why");
+        let off = bridges(&[], &[docker()], false).unwrap();
+        assert_eq!(off.result, CheckResult::Skipped);
+        assert!(off.detail.contains("docker0") && off.hint.unwrap().contains("gateway.container_bridges"));
+        let on = bridges(&open, &[docker()], true).unwrap();
+        assert!(on.result == CheckResult::Ok && on.detail.contains("172.17.0.1:11480"), "{on:?}");
     }
 
     #[test]

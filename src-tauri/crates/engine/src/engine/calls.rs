@@ -233,7 +233,10 @@ impl Inner {
             Call::SetSetting { key, value, digest } => self.set_setting(&key, &value, digest.as_deref()),
             Call::Doctor => {
                 let off_card = |server: &ServerId| self.bookkeeper.is_off_card(server);
-                let checks = doctor::examine(&self.paths, &self.hub.now(), &self.keys, off_card).await;
+                let wants_bridges = self.latest.borrow().gateway.container_bridges;
+                let snapshot = self.hub.now();
+                let checks =
+                    doctor::examine(&self.paths, &snapshot, &self.keys, off_card, wants_bridges).await;
                 Ok(Reply::Doctor { checks })
             }
             Call::DismissNotice { id } => {

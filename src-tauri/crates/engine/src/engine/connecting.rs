@@ -98,7 +98,12 @@ impl Inner {
         let context = context_of(&snapshot, &model);
         let key = shown_key(key)?;
         let ollama = self.ollama_address(&snapshot.engine);
-        Ok(Wanted { root, ollama, key, model, small, context, system: this_system() })
+        let bridges =
+            self.latest.borrow().gateway.container_bridges.then(|| {
+                snapshot.engine.gateway_bridges.iter().filter_map(|address| root_of(address)).collect()
+            });
+        let system = this_system();
+        Ok(Wanted { root, ollama, key, model, small, context, system, bridges })
     }
 
     /// Where Ollama's own API is spoken. The settings file is read once more where that is nowhere: a port that was set since the

@@ -13,7 +13,11 @@ use pilothouse_domain::{
     settings::Settings,
 };
 use pilothouse_gateway::{Admits, Gateway};
-use pilothouse_system::redact;
+use pilothouse_system::{
+    apart,
+    bridges::{Bridge, container_bridges},
+    redact,
+};
 use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +28,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Said of an address that nobody wants.
 const SWITCHED_OFF: &str = "switched off in the settings";
+/// Bridges of containers come and go with their networks; between two looks at them, and how long one may take.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// Both doors, however many of them are open.
 pub(super) struct Doors {
@@ -47,6 +54,10 @@ struct Open {
     web_port: u16,
     remembered: Remembered,
     gateway: Option<Gateway>,
+    /// Those that the gateway is to listen on; none where the settings do not want it.
+    bridges: Vec<Bridge>,
+    /// Why they could not be looked for.
+    unseen: Option<ApiError>,
     web: Option<Door>,
     started_at: Timestamp,
     web_url: watch::Sender<Option<String>>,
@@ -79,21 +90,24 @@ impl Doors {
             web_port: settings.web.port,
             remembered,
             gateway: None,
+            bridges: vec![],
+            unseen: None,
             web: None,
             started_at,
             web_url,
             told: None,
         };
+        open.look_for_bridges(settings.gateway.container_bridges).await;
         open.try_all().await;
         let end = CancellationToken::new();
         let ended = end.clone();
+        let mut latest = open.inner.latest.clone();
         let task = tokio::spawn(async move {
             let mut tries = 0;
-            while !open.is_whole()
-                && ended.run_until_cancelled(tokio::time::sleep(pause(tries))).await.is_some()
-            {
+            // What is under way is never left: a door that it has just opened would be lost.
+            while ended.run_until_cancelled(open.next(&mut latest, tries)).await.is_some() {
                 open.try_all().await;
-                tries += 1;
+                tries = tries.saturating_add(1);
             }
             open
         });
@@ -128,6 +142,51 @@ impl Open {
         self.web.is_some() && gateway
     }
 
+    /// Waits until there may be something to do: a door to try again, other bridges, other settings.
+    async fn next(&mut self, latest: &mut watch::Receiver<Settings>, tries: u32) {
+        let wants_bridges = latest.borrow_and_update().gateway.container_bridges;
+        let due = async {
+            match (self.is_whole(), wants_bridges) {
+                (false, _) => tokio::time::sleep(pause(tries)).await,
+                (true, true) => tokio::time::sleep(LOOK_EVERY).await,
+                (true, false) => std::future::pending().await,
+            }
+        };
+        let changed = async {
+            if latest.changed().await.is_err() {
+                // Nobody reads the settings any more: the end is near.
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            () = changed => {}
+        }
+        let wants_bridges = latest.borrow().gateway.container_bridges;
+        self.look_for_bridges(wants_bridges).await;
+    }
+
+    /// Where it cannot be told which there are, those of before count.
+    async fn look_for_bridges(&mut self, wanted: bool) {
+        self.unseen = None;
+        if !wanted {
+            self.bridges.clear();
+            return;
+        }
+        let unseen = |why: String| {
+            ApiError::new(
+                ErrorCode::System,
+                format!("The bridges of containers cannot be looked for: {why}."),
+            )
+        };
+        match apart::once("the network interfaces", LOOK_LIMIT, container_bridges).await {
+            Ok(Ok(found)) => self.bridges = found,
+            Ok(Err(error)) => self.unseen = Some(unseen(error.to_string())),
+            // Without the time that it has been silent: the trouble is one, and said once.
+            Err(_) => self.unseen = Some(unseen("the system does not answer".into())),
+        }
+    }
+
     /// Opens what is not open yet, and tells what came of it.
     async fn try_all(&mut self) {
         let before = (self.gateway.is_some(), self.web.is_some());
@@ -140,6 +199,12 @@ impl Open {
                 Ok(gateway) => self.gateway = Some(gateway),
                 Err(error) => refused.push(error),
             }
+        }
+        let mut bridges = Vec::new();
+        if let Some(gateway) = &mut self.gateway {
+            refused.extend(gateway.listen_on_bridges(&self.bridges).await);
+            refused.extend(self.unseen.clone());
+            bridges.extend(gateway.bridge_addresses().map(|address| format!("http://{address}/v1")));
         }
         let gateway = match (&self.gateway, self.gateway_port) {
             (Some(gateway), _) => Ok(format!("http://{}/v1", gateway.address())),
@@ -168,7 +233,7 @@ impl Open {
         }
         self.say(refused);
         let web = self.web.as_ref().map(|door| format!("http://{}/", door.address()));
-        self.inner.hub.report(Report::Doors { gateway, ollama, web });
+        self.inner.hub.report(Report::Doors { gateway, ollama, bridges, web });
         if before != (self.gateway.is_some(), self.web.is_some()) {
             self.publish();
         }

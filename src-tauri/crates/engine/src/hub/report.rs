@@ -86,6 +86,8 @@ pub enum Report {
         gateway: Result<String, String>,
         /// Where Ollama's own API is spoken.
         ollama: Result<String, String>,
+        /// Where containers reach it.
+        bridges: Vec<String>,
         web: Option<String>,
     },
     /// Something about Pilothouse itself is wrong; the code says which thing.

@@ -17,6 +17,11 @@ impl Caller {
         Self { is_of_this_machine: peer.is_loopback() || is_own }
     }
 
+    /// Somebody who is never taken for a program of this machine, whatever the addresses are: who comes in by a bridge of containers.
+    pub fn elsewhere() -> Self {
+        Self { is_of_this_machine: false }
+    }
+
     /// Whether it is a program of this machine.
     pub fn is_of_this_machine(self) -> bool {
         self.is_of_this_machine

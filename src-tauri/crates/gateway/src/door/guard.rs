@@ -1,5 +1,5 @@
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri, header, uri::Authority};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 /// Turns away what does not come from this machine's own programs or pages. Binding to loopback is not enough: a web
 /// page in the user's browser can reach it too, by its address or by a host name that points here (DNS rebinding).
@@ -15,6 +15,8 @@ pub struct Guard {
     setting: Option<&'static str>,
     /// Web pages of elsewhere that may ask.
     origins: Vec<String>,
+    /// The address that this door listens on, where that is not loopback: a page can bend a name to it, but has no number for a name.
+    own: Option<SocketAddrV4>,
 }
 
 /// The names that Docker and Podman give this machine inside their containers. Nobody's DNS can give them away: `internal` is
@@ -33,13 +35,19 @@ impl Guard {
     pub fn with_hosts(hosts: &[String], setting: &'static str) -> Self {
         let hosts = hosts.iter().map(|host| host.to_ascii_lowercase());
         let hosts = hosts.chain(OF_CONTAINERS.map(str::to_owned)).collect();
-        Self { hosts, setting: Some(setting), origins: vec![] }
+        Self { hosts, setting: Some(setting), ..Self::default() }
     }
 
     /// Lets pages of these origins ask too.
     #[must_use]
     pub fn with_origins(self, origins: &[String]) -> Self {
         Self { origins: origins.to_vec(), ..self }
+    }
+
+    /// Lets in by this very address too, with its port.
+    #[must_use]
+    pub fn at(self, own: SocketAddrV4) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     /// The origin of a page of elsewhere that may ask and read the answers. `None`: it is no such page.
@@ -70,12 +78,19 @@ impl Guard {
 
     fn admit(&self, host: &str) -> Result<Authority, String> {
         let authority = plain(host);
-        let known = |authority: &Authority| is_loopback(authority.host()) || self.is_named(authority.host());
+        let known = |authority: &Authority| {
+            is_loopback(authority.host()) || self.is_named(authority.host()) || self.is_own(authority)
+        };
         authority.filter(known).ok_or_else(|| self.refusal(host))
     }
 
     fn is_named(&self, host: &str) -> bool {
         self.hosts.iter().any(|name| name.eq_ignore_ascii_case(host))
+    }
+
+    fn is_own(&self, authority: &Authority) -> bool {
+        let port = authority.port_u16().unwrap_or(80);
+        self.own.is_some_and(|own| own.port() == port && authority.host().parse() == Ok(*own.ip()))
     }
 
     fn refusal_of_page(&self, origin: &str) -> String {
@@ -260,6 +275,38 @@ mod tests {
         ] {
             assert!(!check(Some(host), None), "{host}");
         }
+    }
+
+    #[test]
+    fn a_door_on_a_bridge_knows_its_own_number_with_its_port_and_no_page_of_it() {
+        let guard = guard().at("172.17.0.1:11480".parse().unwrap());
+        let passes = |host: &str, origin: Option<&str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::HOST, host.parse().unwrap());
+            headers.extend(origin.map(|origin| (header::ORIGIN, origin.parse().unwrap())));
+            guard.check(&Uri::from_static("/"), &headers).is_ok()
+        };
+        for host in
+            ["172.17.0.1:11480", "host.docker.internal:11480", "host.containers.internal", "box.example"]
+        {
+            assert!(passes(host, None), "{host}");
+        }
+        for host in [
+            "172.17.0.1",
+            "172.17.0.1:80",
+            "172.17.0.2:11480",
+            "172.17.1:11480",
+            "2886795265:11480",
+            "[::ffff:172.17.0.1]:11480",
+            "172.17.0.1.evil.example:11480",
+            "evil.example:11480",
+            "x@172.17.0.1:11480",
+        ] {
+            assert!(!passes(host, None), "{host}");
+        }
+        assert!(!passes("172.17.0.1:11480", Some("http://172.17.0.1:11480")), "nothing here serves pages");
+        assert!(!passes("172.17.0.1:11480", Some("https://evil.example")));
+        assert!(!check(Some("172.17.0.1:11480"), None), "another door does not know it");
     }
 
     #[test]

@@ -3,14 +3,16 @@
 use super::{askers::Askers, caller::Caller, connection, seats::Seats};
 use axum::Router;
 use pilothouse_domain::error::{ApiError, ErrorCode};
+use pilothouse_system::bridges::Bridge;
 use std::{
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinHandle,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -22,17 +24,22 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often that is logged while it goes on.
 const TELL_EVERY: Duration = Duration::from_secs(60);
 
-/// A port on both loopbacks, not serving yet.
+/// The networks of this machine's containers, as they are now.
+pub type Networks = watch::Receiver<Vec<Bridge>>;
+
+/// A port on both loopbacks, or on a bridge of containers, not serving yet.
 pub struct Bound {
     v4: TcpListener,
-    /// `None`: this machine has no IPv6, or somebody else has that port there.
+    /// `None`: this machine has no IPv6, somebody else has that port there, or it is no door on loopback.
     v6: Option<TcpListener>,
     address: SocketAddr,
     /// Who finds out which programs connect.
     askers: Option<Askers>,
+    /// Where its clients have to be. `None`: on this machine, as it is a door on loopback.
+    networks: Option<Networks>,
 }
 
-/// A serving port on 127.0.0.1, and on ::1 where there is IPv6: `localhost` means either, as a client program likes.
+/// A serving port: on 127.0.0.1, and on ::1 where there is IPv6, as `localhost` means either; or on a bridge of containers.
 pub struct Listener {
     address: SocketAddr,
     end: CancellationToken,
@@ -52,7 +59,7 @@ impl Listener {
                 _ => tracing::info!(%error, "nothing listens on ::1"),
             });
             let v6 = v6.ok();
-            Ok(Bound { v4, v6, address, askers: None })
+            Ok(Bound { v4, v6, address, askers: None, networks: None })
         };
         bound.await.map_err(|error: std::io::Error| match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -62,6 +69,28 @@ impl Listener {
             _ => ApiError::new(ErrorCode::System, format!("Port {port} cannot be used: {error}."))
                 .hint(format!("Set another {setting} in the settings file.")),
         })
+    }
+
+    /// Takes a port on a bridge. Who connects from none of `networks` is sent away unheard: the kernel takes what is meant for this
+    /// address on any of its interfaces, so a neighbour in the local network could send it here. Errors: port_taken, system.
+    pub async fn bind_on(bridge: &Bridge, port: u16, networks: Networks) -> Result<Bound, ApiError> {
+        let address = SocketAddr::from((bridge.address, port));
+        let v4 = TcpListener::bind(address).await.map_err(|error| {
+            let place = format!("{} on the bridge {}", bridge.address, bridge.name);
+            match error.kind() {
+                io::ErrorKind::AddrInUse => ApiError::new(
+                    ErrorCode::PortTaken,
+                    format!("Port {port} of {place} is held by another program."),
+                )
+                .hint("End that program; containers of this bridge find nobody until then."),
+                _ => ApiError::new(
+                    ErrorCode::System,
+                    format!("Port {port} of {place} cannot be used: {error}."),
+                )
+                .hint("Containers of this bridge find nobody until then."),
+            }
+        })?;
+        Ok(Bound { v4, v6: None, address, askers: None, networks: Some(networks) })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -96,7 +125,14 @@ impl Bound {
         Listener { address, end, task }
     }
 
-    /// The next connection on either loopback.
+    /// Who somebody is that has connected. `None`: nobody who may.
+    fn caller(&self, peer: SocketAddr, local: Option<SocketAddr>) -> Option<Caller> {
+        let Some(networks) = &self.networks else { return Some(Caller::of(peer, local)) };
+        let IpAddr::V4(from) = peer.ip() else { return None };
+        networks.borrow().iter().any(|network| network.reaches(from)).then(Caller::elsewhere)
+    }
+
+    /// The next connection, on either loopback where it is a door there.
     async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         match &self.v6 {
             None => self.v4.accept().await,
@@ -117,10 +153,13 @@ async fn serve(bound: Bound, router: Router, seats: Arc<Seats>, end: Cancellatio
         let mut told = None;
         loop {
             let (stream, peer) = accepted(&bound, &seats, &mut told).await;
+            let Some(caller) = bound.caller(peer, stream.local_addr().ok()) else {
+                tracing::debug!(%peer, "somebody from no network of containers was sent away");
+                continue;
+            };
             let asker = bound.askers.as_ref().map(|askers| askers.of(peer));
             // A token must not wait for the next one to fill a packet.
             let _ = stream.set_nodelay(true);
-            let caller = Caller::of(peer, stream.local_addr().ok());
             // Behind the newcomer, so that nobody is asked to go for nobody.
             let seat = seats.take().await;
             let who = connection::Who { caller, seat, asker };

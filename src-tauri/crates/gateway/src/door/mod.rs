@@ -9,5 +9,5 @@ mod seats;
 
 pub use caller::Caller;
 pub use guard::Guard;
-pub use listener::{Bound, Listener};
+pub use listener::{Bound, Listener, Networks};
 pub use seats::ConnectionLimits;

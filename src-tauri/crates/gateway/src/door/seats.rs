@@ -21,6 +21,8 @@ const RESERVE: u64 = 128;
 pub struct ConnectionLimits {
     pub gateway: usize,
     pub web: usize,
+    /// Of the gateway on one bridge of containers.
+    pub bridge: usize,
 }
 
 impl ConnectionLimits {
@@ -28,8 +30,10 @@ impl ConnectionLimits {
     pub fn of(descriptors: u64) -> Self {
         let web = (descriptors / 8).clamp(16, 256);
         let gateway = (descriptors.saturating_sub(RESERVE + web) / 2).clamp(16, 2048);
+        // A few bridges are usual: together they stay within what is kept in reserve.
+        let bridge = (gateway / 16).clamp(8, 128);
         let whole = |number| usize::try_from(number).unwrap_or(usize::MAX);
-        Self { gateway: whole(gateway), web: whole(web) }
+        Self { gateway: whole(gateway), web: whole(web), bridge: whole(bridge) }
     }
 
     /// For this process.
@@ -247,14 +251,14 @@ mod tests {
     fn every_door_has_its_own_share_of_the_descriptors() {
         let of = |descriptors| {
             let limits = ConnectionLimits::of(descriptors);
-            (limits.gateway, limits.web)
+            (limits.gateway, limits.web, limits.bridge)
         };
-        assert_eq!(of(0), (16, 16));
-        assert_eq!(of(256), (48, 32));
-        assert_eq!(of(1024), (384, 128));
-        assert_eq!(of(65_536), (2048, 256));
+        assert_eq!(of(0), (16, 16, 8));
+        assert_eq!(of(256), (48, 32, 8));
+        assert_eq!(of(1024), (384, 128, 24));
+        assert_eq!(of(65_536), (2048, 256, 128));
         for descriptors in 256..4096 {
-            let (gateway, web) = of(descriptors);
+            let (gateway, web, _) = of(descriptors);
             assert!(2 * gateway as u64 + web as u64 + RESERVE <= descriptors, "{descriptors}");
         }
     }

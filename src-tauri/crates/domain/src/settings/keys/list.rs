@@ -205,6 +205,13 @@ fn one_address() -> Vec<SettingKey> {
         ),
         key_of(
             OneAddress,
+            "gateway.container_bridges",
+            "Containers may ask by their bridge",
+            "Linux: it listens on the bridges of Docker and Podman too. Whoever comes in there needs a key.",
+            SettingKind::Switch,
+        ),
+        key_of(
+            OneAddress,
             "gateway.metrics",
             "Figures for Prometheus",
             "At /metrics, for the token in the file metrics-token of the data folder.",
