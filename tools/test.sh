@@ -59,7 +59,7 @@ side_by_side() {
 need_commands cargo node npm go python3 || exit 1
 need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel lxqt-panel trayer dunst xdotool openbox dbus dbus-x11 imagemagick \
     chromium webkit2gtk-driver python3-venv curl procps faketime libayatana-appindicator3-1 fonts-dejavu-core \
-    mmdebstrap systemd-container gnome-keyring docker.io podman busybox-static || exit 1
+    mmdebstrap systemd-container gnome-keyring docker.io podman busybox-static iproute2 || exit 1
 build_ui || exit 1
 
 # Called by section.

@@ -1,9 +1,10 @@
 //! What Pilothouse makes of a Docker engine's answers: its reader and its actor against a simulated socket,
-//! and against real engines (Docker, Podman) where they are installed and may be started.
+//! and against real engines (Docker, Podman) where they are installed and may be started. And how containers reach the gateway.
 
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "all of it is a test")]
 
+mod bridges;
 mod reader;
 mod real;
 mod watch;

@@ -24,6 +24,7 @@ export const connect = {
   choose: 'Choose an app.',
   chooseHint:
     'Each gets the address, a model’s name and the lines to copy; where it has a file, Pilothouse can write it.',
+  containers: 'Containers ask, with a key:',
   unknown: (id: string) => `There is no app named “${id}”.`,
   noAddress: 'There is no address to connect to.',
   states: {
