@@ -44,4 +44,8 @@ ollama_port: number,
 /**
  * Programs of this machine need a key too, as all others do.
  */
-require_key: boolean, };
+require_key: boolean, 
+/**
+ * Listen on the bridges of Docker and Podman too (Linux), where every program needs a key.
+ */
+container_bridges: boolean, };

@@ -124,7 +124,7 @@ mod tests {
     async fn a_bridge_that_has_gone_is_let_go_and_one_that_is_held_stands_in_nobodys_way() {
         let mut gateway = gateway().await;
         let port = gateway.address().port();
-        let stranger = tokio::net::TcpListener::bind(([127, 0, 0, 3], port)).await.unwrap();
+        let stranger = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 3], port))).await.unwrap();
         let refused = gateway.listen_on_bridges(&[bridge(2, 8), bridge(3, 8)]).await;
         assert_eq!(refused.len(), 1);
         assert!(refused[0].message.contains("127.0.0.3 on the bridge docker0"), "{:?}", refused[0]);
