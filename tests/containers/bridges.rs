@@ -198,7 +198,7 @@ async fn on_a_bridge(tools: &Tools) {
 
     let sandbox = Sandbox::new(tools, "[servers.llama-server]\nautostart = false\n\n");
     let port = sandbox.gateway_port;
-    let _ollama = OllamaSim::start(sandbox.ollama_port, Fault::None).await.unwrap();
+    let ollama = OllamaSim::start(sandbox.ollama_port, Fault::None).await.unwrap();
     let engine = sandbox.serve().await;
     sandbox.until_listed(MODEL).await;
     assert_eq!(sandbox.switch(MODEL, "ollama").code, Some(0));
@@ -288,6 +288,7 @@ async fn on_a_bridge(tools: &Tools) {
     scene.until_bridges(&[]).await;
     assert_eq!(container.ask(moved, named, Some(key), models), Err(ErrorKind::ConnectionRefused));
     scene.engine.terminate();
+    ollama.stop().await;
     let Scene { sandbox, mut engine, .. } = scene;
     sandbox.assert_clean_end(&mut engine).await;
 }

@@ -75,6 +75,7 @@ impl Seen {
             gateway_absent: None,
             gateway_ollama: None,
             gateway_ollama_absent: None,
+            gateway_bridges: vec![],
             web: None,
             data_dir: String::new(),
             settings_file: String::new(),

@@ -172,7 +172,12 @@ fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
                 for round in 0..200 {
                     let before = hub.now().revision;
                     let gateway = Ok(format!("{thread}.{round}"));
-                    hub.report(Report::Doors { gateway, ollama: Err(String::new()), bridges: vec![], web: None });
+                    hub.report(Report::Doors {
+                        gateway,
+                        ollama: Err(String::new()),
+                        bridges: vec![],
+                        web: None,
+                    });
                     assert!(hub.now().revision > before, "its report is not out");
                 }
             });
