@@ -65,7 +65,8 @@ async fn close(open: Vec<(Bridge, Listener)>) {
     join_all(closing).await;
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
     use crate::{Admits, Gateway, KeyRing};
