@@ -22,6 +22,10 @@ gateway_ollama: string | null,
  */
 gateway_ollama_absent: string | null, 
 /**
+ * The same on bridges of containers (`gateway.container_bridges`), where every program needs a key.
+ */
+gateway_bridges: Array<string>, 
+/**
  * The address of the web UI, without its token.
  */
 web: string | null, data_dir: string, settings_file: string, 

@@ -117,6 +117,13 @@ impl Wanted {
         self.key.as_ref().map(|key| key.0.as_str()).filter(|key| *key != NO_KEY)
     }
 
+    /// It comes in by a bridge of containers, where every program needs a key. Ollama's own API is not spoken there.
+    pub fn comes_by_a_bridge(&self, app: &App) -> bool {
+        let bridged =
+            self.system == System::Linux && self.bridges.as_deref().is_some_and(|all| !all.is_empty());
+        app.in_container && app.dialect != Dialect::Ollama && bridged
+    }
+
     /// Where a dialect is spoken, without a path. `Err`: why nowhere.
     pub fn root_for(&self, dialect: Dialect) -> Result<&str, &NoOllama> {
         match dialect {

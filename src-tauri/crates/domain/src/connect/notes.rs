@@ -108,6 +108,9 @@ fn container(app: &App, wanted: &Wanted) -> Vec<String> {
         (System::Macos, _) => {
             vec![format!("The address is as a container sees it; {} outside of one uses {base}.", app.title)]
         }
+        (System::Linux, _) if app.dialect == Dialect::Ollama => {
+            vec![format!("On Linux a container with --network=host reaches it, by the address {base}.")]
+        }
         (System::Linux, None) => vec![
             format!("On Linux a container with --network=host reaches this machine's programs, by the address {base}."),
             "For others: pilothouse settings set gateway.container_bridges true, and a key (pilothouse keys client add NAME).".into(),
@@ -120,7 +123,6 @@ fn container(app: &App, wanted: &Wanted) -> Vec<String> {
             vec![
                 "With Docker, start it with --add-host=host.docker.internal:host-gateway; Podman names host.containers.internal itself.".into(),
                 format!("Without such a name the address is {}.", bases.collect::<Vec<_>>().join(" or ")),
-                format!("It needs a key in place of “{}”: pilothouse keys client add NAME.", super::NO_KEY),
             ]
         }
     }

@@ -179,7 +179,7 @@ fn shown(files: &AppFiles, app: &App, wanted: Option<&Wanted>) -> Shown {
     Shown { app: view, looked }
 }
 
-/// `required`: programs of this machine have to show a key.
+/// `required`: programs of this machine have to show a key, as those in containers always do.
 fn connection(app: &App, wanted: &Wanted, shown: Shown, required: bool) -> Connection {
     let Shown { app: view, looked } = shown;
     let mut notes = notes(app, wanted);
@@ -188,6 +188,7 @@ fn connection(app: &App, wanted: &Wanted, shown: Shown, required: bool) -> Conne
     {
         notes.push(open_to_others(path));
     }
+    let required = required || wanted.comes_by_a_bridge(app);
     let address = wanted.base_for(app);
     let none = address.as_ref().err();
     Connection {
