@@ -1,6 +1,7 @@
 // What a screen reader gets to hear: the accessibility tree of Chromium for what has the focus, and a record of what changes in
 // live regions. No screen reader runs here; name, role and state are what one would speak.
 import assert from 'node:assert/strict';
+import { setTimeout } from 'node:timers/promises';
 
 /** States that are spoken, each in a word. */
 const STATES = {
@@ -99,8 +100,21 @@ export async function listen(page) {
     'region',
   ];
 
-  /** What one hears who reads on through a part of the page, in its order. */
-  async function reads(selector) {
+  /** What one hears who reads on through a part of the page, in its order: looked at until the check of it passes. */
+  async function reads(selector, check) {
+    const end = Date.now() + 15_000;
+    for (;;) {
+      try {
+        check(await readsNow(selector));
+        return;
+      } catch (error) {
+        if (Date.now() > end) throw error;
+      }
+      await setTimeout(50);
+    }
+  }
+
+  async function readsNow(selector) {
     const { root } = await devtools.send('DOM.getDocument', { depth: 0 });
     const { nodeId } = await devtools.send('DOM.querySelector', { nodeId: root.nodeId, selector });
     assert.notEqual(nodeId, 0, `the page has no ${selector}`);

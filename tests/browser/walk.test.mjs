@@ -56,13 +56,15 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
   describe('switching a model', () => {
     it('says where one is, what a row does, and each long phase once', async () => {
       const { page, token, ear, press, retype } = await open('switch');
-      assert.deepEqual(await ear.reads('header.now'), [
-        'SmolLM2 135M Instruct, heading, level 1',
-        'Ready',
-        'llama-server · Q4_1 · 98.4 MB',
-        '108 tok/s · first token 22.2 ms',
-        '(last benchmark)',
-      ]);
+      await ear.reads('header.now', (lines) =>
+        assert.deepEqual(lines, [
+          'SmolLM2 135M Instruct, heading, level 1',
+          'Ready',
+          'llama-server · Q4_1 · 98.4 MB',
+          '108 tok/s · first token 22.2 ms',
+          '(last benchmark)',
+        ]),
+      );
       await press('/');
       await ear.isHere(/^Filter models, searchbox$/);
       await retype('llama 3.1');
@@ -74,11 +76,12 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await simulated.held(token, async () => {
         // The keyboard stays; the row says what it does now, how far it is, and how it is ended.
         await ear.isHere(/^Llama 3\.1 8B Instruct on Ollama · Q4_K_M · 4\.92 GB, button$/);
-        const [row, phase, cancel, progress] = await ear.reads('li.busy');
-        assert.match(row, /^Llama 3\.1 8B Instruct on Ollama · Q4_K_M · 4\.92 GB, button$/);
-        assert.match(phase, /^Loading · \d+\s% · about \d+\ss left$/);
-        assert.equal(cancel, 'Cancel the switch to Llama 3.1 8B Instruct, button');
-        assert.match(progress, /^Loading, progressbar/);
+        await ear.reads('li.busy', ([row, phase, cancel, progress]) => {
+          assert.match(row, /^Llama 3\.1 8B Instruct on Ollama · Q4_K_M · 4\.92 GB, button$/);
+          assert.match(phase, /^Loading · \d+\s% · about \d+\ss left$/);
+          assert.equal(cancel, 'Cancel the switch to Llama 3.1 8B Instruct, button');
+          assert.match(progress, /^Loading, progressbar/);
+        });
         await ear.tabTo(/^Cancel the switch to Llama 3\.1 8B Instruct, button$/, { most: 1 });
         await ear.tabTo(/^Llama 3\.1 8B Instruct on Ollama/, { back: true, most: 1 });
       });
@@ -172,12 +175,13 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await page.getByText(/2 at a time · Trial/).waitFor();
       await simulated.held(token, async () => {
         // Seen are each step and the figures; a screen reader finds them where it looks.
-        const [step, aside, what, cancel, progress] = await ear.reads('[data-testid="bench-progress"]');
-        assert.match(step, /^2 at a time · Trial \d of 8$/);
-        assert.match(aside, /^· last [\d.]+ tok\/s$/);
-        assert.equal(what, 'SmolLM2 135M Instruct on llama-server');
-        assert.equal(cancel, 'Cancel the benchmark, button');
-        assert.match(progress, /^2 at a time · Trial \d of 8, progressbar/);
+        await ear.reads('[data-testid="bench-progress"]', ([step, aside, what, cancel, progress]) => {
+          assert.match(step, /^2 at a time · Trial \d of 8$/);
+          assert.match(aside, /^· last [\d.]+ tok\/s$/);
+          assert.equal(what, 'SmolLM2 135M Instruct on llama-server');
+          assert.equal(cancel, 'Cancel the benchmark, button');
+          assert.match(progress, /^2 at a time · Trial \d of 8, progressbar/);
+        });
       });
       assert.deepEqual(await ear.hearsUntil(/^Measured/), [
         'Warming up',
@@ -264,8 +268,9 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       const { page, ear, press } = await open('nothing', { scene: 'empty' });
       await press('7');
       await ear.hearsUntil(/^Benchmarks$/);
-      const lines = await ear.reads('main form + p');
-      assert.deepEqual(lines, ['A benchmark needs a model: switch to one first.']);
+      await ear.reads('main form + p', (lines) =>
+        assert.deepEqual(lines, ['A benchmark needs a model: switch to one first.']),
+      );
       await ear.finds(/^Start benchmark, button, disabled$/);
       await close(page);
     });
@@ -339,10 +344,11 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await retype('2');
       await press('Enter');
       assert.deepEqual(await ear.hearsUntil(/restart\.$/), ['Requests at a time is 2 after a restart.']);
-      const lines = await ear.reads('[data-testid="setting-waits"]');
-      assert.equal(lines[0], 'One change waits for a restart of llama-server.');
-      assert.match(lines.slice(1, -1).join(' '), /SmolLM2 135M Instruct leaves memory/);
-      assert.equal(lines.at(-1), 'Restart llama-server, button');
+      await ear.reads('[data-testid="setting-waits"]', (lines) => {
+        assert.equal(lines[0], 'One change waits for a restart of llama-server.');
+        assert.match(lines.slice(1, -1).join(' '), /SmolLM2 135M Instruct leaves memory/);
+        assert.equal(lines.at(-1), 'Restart llama-server, button');
+      });
       await ear.tabTo(/^Restart llama-server, button$/, { back: true });
       await press('Enter');
       const heard = await ear.hearsUntil(/in force\.$/);
