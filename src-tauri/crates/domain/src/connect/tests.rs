@@ -2,6 +2,9 @@ use super::{edit::Form, *};
 use crate::{error::ErrorCode, settings::Settings};
 use proptest::prelude::*;
 
+mod containers;
+mod keys;
+
 fn wanted() -> Wanted {
     Wanted {
         root: "http://127.0.0.1:11480".into(),
@@ -12,43 +15,6 @@ fn wanted() -> Wanted {
         context: Some(32_768),
         system: System::Linux,
         bridges: None,
-    }
-}
-
-#[test]
-fn a_container_of_linux_is_told_its_way_in_and_that_it_needs_a_key() {
-    let roots = ["http://172.17.0.1:11480", "http://172.18.0.1:11480", "http://10.89.0.1:11480"];
-    let roots: Vec<String> = roots.map(str::to_owned).into();
-    let told = |bridges: Option<Vec<String>>, system| {
-        let notes = notes(app("open-webui").unwrap(), &Wanted { bridges, system, ..wanted() });
-        assert!(notes.iter().all(|note| note.ends_with('.') && note.chars().count() < 160), "{notes:?}");
-        notes.join("\n")
-    };
-    let off = told(None, System::Linux);
-    assert!(off.contains("gateway.container_bridges") && off.contains("--network=host"), "{off}");
-    let on = told(Some(roots.clone()), System::Linux);
-    for words in [
-        "--add-host=host.docker.internal:host-gateway",
-        "http://172.17.0.1:11480/v1 or http://172.18.0.1:11480/v1.",
-    ] {
-        assert!(on.contains(words), "{on}");
-    }
-    let none = told(Some(vec![]), System::Linux);
-    assert!(none.contains("no bridge") && none.contains("127.0.0.1:11480"), "{none}");
-    assert!(!told(Some(roots.clone()), System::Macos).contains("172.17"));
-    for (id, bridges, system, wants_a_key) in [
-        ("open-webui", Some(roots.clone()), System::Linux, true),
-        ("open-webui", Some(roots.clone()), System::Macos, false),
-        ("open-webui", Some(vec![]), System::Linux, false),
-        ("open-webui", None, System::Linux, false),
-        ("codex", Some(roots.clone()), System::Linux, false),
-        // What speaks Ollama's own API has a port of its own, which is on no bridge.
-        ("home-assistant", Some(roots), System::Linux, false),
-    ] {
-        let wanted = Wanted { bridges, system, ollama: Ok("http://127.0.0.1:11435".into()), ..wanted() };
-        assert_eq!(wanted.comes_by_a_bridge(app(id).unwrap()), wants_a_key, "{id}");
-        let notes = notes(app(id).unwrap(), &wanted).join("\n");
-        assert!(id != "home-assistant" || !notes.contains("172.17"), "{notes}");
     }
 }
 
@@ -391,80 +357,6 @@ fn questions_are_the_dialects_own() {
 }
 
 const KEY: &str = "ph_0123456789abcdef";
-
-fn keyed() -> Wanted {
-    Wanted { key: Some(KeyText(KEY.into())), ..wanted() }
-}
-
-#[test]
-fn a_key_that_is_named_stands_wherever_the_app_has_a_place_for_it() {
-    for app in apps() {
-        let (plain, keyed) = (wanted(), keyed());
-        let text = |wanted: &Wanted| {
-            snippets(app, wanted, None)
-                .iter()
-                .map(|snippet| snippet.text.clone())
-                .collect::<Vec<_>>()
-                .join("\n")
-        };
-        assert!(!text(&plain).contains(KEY), "{}", app.id);
-        // VS Code asks for it and keeps it apart; the rest have it in their lines.
-        assert_eq!(text(&keyed).contains(KEY), app.id != "vscode", "{}: {}", app.id, text(&keyed));
-        for note in notes(app, &keyed) {
-            assert!(note.ends_with('.') && note.chars().count() < 160, "{}: {note}", app.id);
-        }
-    }
-    let says =
-        |id: &str, what: &str| notes(app(id).unwrap(), &keyed()).iter().any(|note| note.contains(what));
-    assert!(says("zed", "paste this one") && says("vscode", "asks for the key"));
-    assert!(!format!("{:?}", keyed()).contains(KEY), "no log shows it");
-}
-
-#[test]
-fn the_key_of_a_file_is_found_again_and_placeholders_are_none() {
-    for (app, form) in with_files() {
-        for before in existing_for(app, form) {
-            let write = |wanted: &Wanted| edit::edit(form, Some(&before), &entries(app, wanted)).unwrap();
-            assert_eq!(kept_key(app, &write(&wanted())), None, "{}", app.id);
-            let found = kept_key(app, &write(&keyed()));
-            let wanted = (app.id != "zed").then(|| KeyText(KEY.into()));
-            assert_eq!(found, wanted, "{}\n{}", app.id, write(&keyed()));
-        }
-    }
-    let aider = app("aider").unwrap();
-    for (text, key) in [
-        ("openai-api-key: sk-x # mine\n", Some("sk-x")),
-        ("openai-api-key: ''\n", None),
-        ("openai-api-key: 5\n", None),
-        ("openai-api-key:\n", None),
-        ("- a\n", None),
-        ("{", None),
-    ] {
-        assert_eq!(kept_key(aider, text).map(|key| key.0).as_deref(), key, "{text}");
-    }
-    assert_eq!(kept_key(app("curl").unwrap(), KEY), None);
-}
-
-#[test]
-fn keys_are_one_line_of_plain_signs() {
-    for (key, sound) in [
-        (KEY, true),
-        ("k", true),
-        ("a-b_c.d/e+f=~!\"'", true),
-        (&"k".repeat(200), true),
-        (&"k".repeat(201), false),
-        ("", false),
-        ("a b", false),
-        ("a\nb", false),
-        ("a\tb", false),
-        ("schlüssel", false),
-        ("a\u{7f}", false),
-    ] {
-        let checked = check_key(key);
-        assert_eq!(checked.is_ok(), sound, "{key:?}");
-        assert!(checked.err().is_none_or(|allowed| allowed.contains("200") && !allowed.contains('`')));
-    }
-}
 
 #[test]
 fn ollamas_own_api_has_a_port_of_its_own_or_none() {
