@@ -2,7 +2,7 @@
 //! through any other proxies, in turns, so that a noisy machine is noisy for all of them.
 //!
 //! `stream_cost [--upstream PORT] [--via NAME=HOST:PORT]... [--key KEY] [--rounds N] [--only stream-64]`. A proxy given by `--via` passes
-//! everything on to 127.0.0.1 and the port of `--upstream`; `--key` is shown to all. Printed are medians over all rounds: the time of an
+//! everything on to 127.0.0.1 and the port of `--upstream`; `--key` is shown to all, and leaves out the gateway of its own. Printed are medians over all rounds: the time of an
 //! answer, what the way adds to it, and answers a second as a share of those of the direct way; with a proxy named nginx also as a share
 //! of its own. `stream_cost --crowd SECONDS --via NAME=HOST:PORT --pid PID` lets 1,000 clients ask there without a pause, 100 of which
 //! read slowly, and prints memory and open files of that process as time goes by. `stream_cost --serve PORT` is only the server that answers at once, for a Pilothouse that is to find it; `--upstream` of
@@ -27,6 +27,7 @@ use tokio::{
 };
 
 const CHUNKS: usize = 64;
+const NO_KEY: &str = "none";
 /// As long as a token of llama-server with its JSON around it.
 const CHUNK: &str = "data: {\"choices\":[{\"finish_reason\":null,\"index\":0,\"delta\":{\"content\":\" word\"}}],\"created\":1796000000,\
                      \"id\":\"chatcmpl-Xa1Wq2\",\"model\":\"a\",\"object\":\"chat.completion.chunk\"}\n\n";
@@ -48,7 +49,7 @@ fn options() -> Options {
         serve: None,
         crowd: None,
         upstream: 0,
-        key: "none".into(),
+        key: NO_KEY.into(),
         via: vec![],
         rounds: 15,
         only: None,
@@ -335,10 +336,11 @@ fn main() -> Result<(), Error> {
     };
     let app = Builder::new_multi_thread().enable_all().build()?;
     let gateway = app.block_on(gateway(upstream))?;
-    let mut ways = vec![
-        ("direct".to_owned(), format!("127.0.0.1:{upstream}")),
-        ("gateway".to_owned(), gateway.address().to_string()),
-    ];
+    let mut ways = vec![("direct".to_owned(), format!("127.0.0.1:{upstream}"))];
+    // It knows no keys; a whole Pilothouse with keys of its own is measured in its place.
+    if key == NO_KEY {
+        ways.push(("gateway".to_owned(), gateway.address().to_string()));
+    }
     ways.extend(via);
     let nginx = ways.iter().position(|(name, _)| name == "nginx");
     let load = Builder::new_current_thread().enable_all().build()?;
