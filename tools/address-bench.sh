@@ -85,9 +85,9 @@ done
 key="$("$program" keys client add bench --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["key"])')"
 "$stream_cost" --upstream "$upstream" --via "nginx=127.0.0.1:$proxy" --via "pilothouse=127.0.0.1:$address" --key "$key" "$@"
 memory() { awk '/^Pss:/ { printf "%.1f", $2 * 1024 / 1e6 }' "/proc/$engine/smaps_rollup"; }
-requests="$("$program" traffic --json --limit 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["requests"][0]["id"])')"
 if [ -n "${CROWD_SECONDS:-}" ]; then
     say "1,000 clients for $CROWD_SECONDS s, 100 of them slow"
     "$stream_cost" --crowd "$CROWD_SECONDS" --via "pilothouse=127.0.0.1:$address" --key "$key" --pid "$engine"
 fi
+requests="$("$program" traffic --json --limit 1 | python3 -c 'import json, sys; print(json.load(sys.stdin)["requests"][0]["id"])')"
 echo "memory of pilothouse after $requests requests: $(memory) MB (PSS)"
