@@ -112,7 +112,12 @@ async fn an_undo_brings_back_the_model_before_as_it_was_loaded_also_of_a_switch_
 /// A benchmark that borrows a whole server takes out what is there.
 #[tokio::test(start_paused = true)]
 async fn a_server_that_was_lent_has_its_models_again_as_they_were_loaded() {
-    let (scene, one) = roomy().await;
+    // One of ours, which is told nothing with a load unless a role or a person said so.
+    let one = server("one", &Memory::of(100)).ours().with_model("a", 10);
+    let scene = Scene::start(std::slice::from_ref(&one), &FakeJournal::default()).await;
+    scene.supervisors.get(&"one".into()).unwrap().ensure_ready().await.unwrap();
+    scene.rest(6).await;
+    scene.switch("a").await.unwrap();
     let usual = one.context_of("a");
     for (with, tokens) in [(context(2048), Some(2048)), (LoadSettings::default(), usual)] {
         load_with(&scene, "a", with).await.unwrap();
