@@ -12,7 +12,7 @@ use crate::{
 /// Ollama's choice of context by the memory of the GPUs, from so many bytes on (since 0.15.5; reference: ollama, section 3).
 const OLLAMA_CONTEXTS: [(u64, u64); 2] = [(47 << 30, 262_144), (23 << 30, 32_768)];
 /// Below the first of these, what LM Studio and unknown servers load with, and the least that is comfortable: what agents send before
-/// the first word of their user is longer (reference: dialects, section 7; Codex 4,565 tokens).
+/// the first word of their user is longer (Codex sends 4,565 tokens before “say hi”).
 const USUAL_CONTEXT: u64 = 4096;
 
 /// Flags of llama-server with which it keeps each weight once.
