@@ -95,10 +95,11 @@ impl ResidencyWiring {
             if now.iter().any(|one| one.id == before.id) {
                 continue;
             }
-            let own = borrowed.with.get(&before.model).copied();
+            let own = borrowed.with.get(&before.model).copied().unwrap_or_default();
             // Whoever else loaded it had a context of his own.
-            let of_others = || LoadSettings::context(before.context.filter(|_| !borrowed.ours));
-            let request = LoadRequest::new(&before.model, own.unwrap_or_else(of_others));
+            let of_others = before.context.filter(|_| !borrowed.ours);
+            let with = LoadSettings { context: own.context.or(of_others), ..own };
+            let request = LoadRequest::new(&before.model, with);
             let reference = ModelRef { server: borrowed.server.clone(), model: before.model.clone() };
             let (limit, _) = self.load_limit(&reference).await;
             let load = self.load(&borrowed.server, &*connection.client, &request, Arc::new(|_| {}));
