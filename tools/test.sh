@@ -63,43 +63,44 @@ need_packages "${WINDOW_PACKAGES[@]}" xvfb xauth x11-utils xfce4-panel lxqt-pane
 build_ui || exit 1
 
 # Called by section.
-build() { cargo build --quiet --workspace && cargo test --quiet -p pilothouse-tests --no-run; }
+# All of it at once, and always of the whole workspace: the choice of packages decides which features their libraries have,
+# and with a smaller one cargo would compile two hundred of them, ours too, once more.
+build() { cargo build --quiet --workspace --all-targets; }
+rust_units() { cargo test --workspace --lib --bins --no-fail-fast; }
+# processes NAME THREADS: the tests of one program against real processes. Without --quiet they name their tests: the count
+# of the faults needs that.
+processes() { cargo test --workspace --test "$1" -- --nocapture --test-threads="$2"; }
 faults_lane() {
-    # Without --quiet these name their tests: the count of the faults needs that.
-    section faults cargo test -p pilothouse-tests --test faults -- --nocapture --test-threads=6
-    section containers cargo test -p pilothouse-tests --test containers -- --nocapture --test-threads=4
-    section machines cargo test -p pilothouse-tests --test machines -- --nocapture --test-threads=1
-}
-browser_lane() { section browser tools/browser-test.sh; }
-storms_lane() {
-    section storms cargo test -p pilothouse-tests --test storms -- --nocapture --test-threads=1
-}
-journeys_lane() {
-    section journeys cargo test -p pilothouse-tests --test journeys -- --nocapture --test-threads=2
-    section contract cargo test --quiet -p pilothouse-tests --test contract -- --nocapture --test-threads=4
-    section simulator cargo test --quiet -p pilothouse-tests --lib --test lmstudio_sim
+    section faults processes faults 6
+    section containers processes containers 4
+    section machines processes machines 1
+    section contract processes contract 4
+    section simulator processes lmstudio_sim 2
     section macos tools/macos-check.sh
 }
+browser_lane() {
+    section browser tools/browser-test.sh
+    section pages npm run --silent test:pages
+}
+storms_lane() { section storms processes storms 1; }
+journeys_lane() { section journeys processes journeys 2; }
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
-# One that fails does not keep the others from being run.
-rust_units() { cargo test --workspace --exclude pilothouse-tests --no-fail-fast; }
-export -f build types rust_units
+export -f build types rust_units processes
 
 section format cargo fmt --check
 section clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
 section ui npm run --silent test
-section compile cargo test --quiet --workspace --exclude pilothouse-tests --no-run
+[ "$fast" = --fast ] || section build build
 section units rust_units
 section types types
 if [ "$fast" != --fast ]; then
-    section build build
     if variables="$(tools/test-tools.sh 2>artefacts/logs/tools.log)"; then
         eval "$variables"
         export PILOTHOUSE_TEST_STRICT=1
         side_by_side storms_lane journeys_lane
         side_by_side faults_lane browser_lane
-        section desktop cargo test --quiet -p pilothouse-tests --test desktop -- --nocapture --test-threads=1
+        section desktop processes desktop 1
     else
         tail -n 40 artefacts/logs/tools.log
         echo tools >>"$results/failed"

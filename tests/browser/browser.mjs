@@ -86,7 +86,7 @@ export async function axeFindings(page) {
  * single look would be a race. What never comes, or does not stay away, fails with the last look.
  */
 export async function eventually(look, expected, message) {
-  const end = Date.now() + 15_000;
+  const end = Date.now() + 30_000;
   for (;;) {
     const seen = await look();
     if (isDeepStrictEqual(seen, expected)) return;

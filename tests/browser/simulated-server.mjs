@@ -83,6 +83,12 @@ export async function startSimulated({ step = 120, dist = built } = {}) {
     origin: `http://127.0.0.1:${server.address().port}`,
     /** The simulated engine behind a token, once a page has asked it. */
     engine: (token) => engines.get(token)?.fake,
+    /** Work will stop by itself where the snapshot is like this: what only passes by would be missed on a busy machine. Look at
+     * it in `held`, which lets it go on afterwards. */
+    stopsAt(token, when) {
+      const { fake } = engines.get(token);
+      fake.pace.stops = () => when(fake.snapshot());
+    },
     /** Does something while its work under way does not go on, so that what passes by can be looked at in peace. */
     async held(token, look) {
       const { pace } = engines.get(token).fake;
@@ -91,6 +97,7 @@ export async function startSimulated({ step = 120, dist = built } = {}) {
         await look();
       } finally {
         pace.held = false;
+        pace.stops = null;
       }
     },
     async stop() {

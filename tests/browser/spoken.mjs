@@ -3,6 +3,9 @@
 import assert from 'node:assert/strict';
 import { setTimeout } from 'node:timers/promises';
 
+/** Longest wait for what the page is to say: a busy machine is slow. */
+const PATIENCE_MS = 30_000;
+
 /** States that are spoken, each in a word. */
 const STATES = {
   checked: (value) => (String(value) === 'true' ? 'on' : 'off'),
@@ -102,7 +105,7 @@ export async function listen(page) {
 
   /** What one hears who reads on through a part of the page, in its order: looked at until the check of it passes. */
   async function reads(selector, check) {
-    const end = Date.now() + 15_000;
+    const end = Date.now() + PATIENCE_MS;
     for (;;) {
       try {
         check(await readsNow(selector));
@@ -142,6 +145,10 @@ export async function listen(page) {
     return node === undefined ? 'nothing' : words(node);
   }
 
+  async function explanation() {
+    return focused(await tree())?.description?.value ?? '';
+  }
+
   return {
     here,
     reads,
@@ -152,7 +159,7 @@ export async function listen(page) {
         await page.waitForFunction(
           ([source, flags]) => new RegExp(source, flags).test(globalThis.heard.at(-1) ?? ''),
           [wanted.source, wanted.flags],
-          { timeout: 30_000 },
+          { timeout: PATIENCE_MS },
         );
       } catch {
         // What came instead is said below.
@@ -164,7 +171,7 @@ export async function listen(page) {
 
     /** Waits until what has the focus is spoken like this. */
     async isHere(wanted) {
-      const until = Date.now() + 15_000;
+      const until = Date.now() + PATIENCE_MS;
       let last = '';
       while (Date.now() < until) {
         last = await here();
@@ -174,9 +181,23 @@ export async function listen(page) {
       assert.match(last, wanted, 'what has the focus');
     },
 
-    /** What is said to explain it. */
+    /** Waits until it is explained like this: by a pattern, or in exactly these words. */
+    async isDescribed(wanted) {
+      const until = Date.now() + PATIENCE_MS;
+      let last = '';
+      while (Date.now() < until) {
+        last = await explanation();
+        if (typeof wanted === 'string' ? last === wanted : wanted.test(last)) return;
+        await setTimeout(50);
+      }
+      if (typeof wanted === 'string') assert.equal(last, wanted, 'what explains it');
+      else assert.match(last, wanted, 'what explains it');
+    },
+
+    /** What is said to explain it, once there is something. */
     async described() {
-      return focused(await tree())?.description?.value ?? '';
+      await this.isDescribed(/./);
+      return explanation();
     },
 
     /** Goes on with Tab until this has the focus. */
@@ -201,7 +222,7 @@ export async function listen(page) {
             return true;
           },
           [wanted.source, wanted.flags],
-          { timeout: 15_000 },
+          { timeout: PATIENCE_MS },
         );
       } catch {
         const heard = await page.evaluate(() => globalThis.heard);
@@ -212,13 +233,16 @@ export async function listen(page) {
     /** All that was announced since the last question. */
     heard: () => page.evaluate(() => globalThis.heard.splice(0)),
 
-    /** Whether the tree has such a thing anywhere. */
+    /** Waits until the tree has such a thing anywhere. */
     async finds(wanted) {
-      const all = (await tree()).map(words);
-      assert.ok(
-        all.some((one) => wanted.test(one)),
-        `the page has no ${wanted}:\n${all.filter((one) => /heading|button|status/.test(one)).join('\n')}`,
-      );
+      const until = Date.now() + PATIENCE_MS;
+      let all = [];
+      do {
+        all = (await tree()).map(words);
+        if (all.some((one) => wanted.test(one))) return;
+        await setTimeout(50);
+      } while (Date.now() < until);
+      assert.fail(`the page has no ${wanted}:\n${all.filter((one) => /heading|button|status/.test(one)).join('\n')}`);
     },
   };
 }

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, WINDOW } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, WINDOW } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const SMALL_WINDOW = { width: 900, height: 820 };
 const NARROW_PANEL = { width: 420, height: 760 };
@@ -99,16 +99,20 @@ describe('the benchmark lab (simulated engine)', { skip: why ?? false }, () => {
     const page = await open('gpus', 'picker', 'benchmarks', {});
     await page.getByTestId('bench-plan').selectOption('ab');
     await page.getByTestId('bench-other').selectOption('ollama/smollm2:135m');
+    simulated.stopsAt('gpus-picker', ({ bench }) => (bench?.waits_for.length ?? 0) > 0);
     await page.getByTestId('bench-start').click();
     // A busy machine is waited for, and who keeps it busy is said.
     await page.getByText('Waiting for a quiet machine: cc1plus uses 96').waitFor();
+    simulated.stopsAt('gpus-picker', ({ bench }) => bench?.block?.[0] === 4);
     await page
       .getByTestId('bench-progress')
-      .getByText(/^Block \d of 10$/)
+      .getByText(/^Block 4 of 10$/)
       .waitFor();
-    await page.getByRole('img', { name: /answers? so far/ }).waitFor();
-    await page.screenshot({ path: join(artefacts, 'bench-under-way.png') });
-    assert.deepEqual(await axeFindings(page), []);
+    await simulated.held('gpus-picker', async () => {
+      await page.getByRole('img', { name: /answers? so far/ }).waitFor();
+      await page.screenshot({ path: join(artefacts, 'bench-under-way.png') });
+      assert.deepEqual(await axeFindings(page), []);
+    });
     await page.getByTestId('bench-ended').getByRole('link').click();
     await page.getByTestId('comparison-table').waitFor();
     await simulated.held('gpus-picker', async () => {

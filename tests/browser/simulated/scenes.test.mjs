@@ -3,8 +3,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDE = { width: 1440, height: 900 };
@@ -51,9 +51,10 @@ describe('scenes', { skip: why ?? false }, () => {
     await row(page, 'background').getByTestId('role-context').fill('8192');
     await page.getByTestId('scene-segment').first().waitFor();
     assert.deepEqual(await axeFindings(page), []);
+    simulated.stopsAt('many-template', ({ arranging }) => arranging !== null);
     await page.locator('[data-testid="scene-apply"]:not(:disabled)').click();
     await page.getByTestId('scene-progress').waitFor();
-    await page.screenshot({ path: join(artefacts, 'scenes-applying.png') });
+    await simulated.held('many-template', () => page.screenshot({ path: join(artefacts, 'scenes-applying.png') }));
     await page
       .getByTestId('scene-said')
       .getByText(/^Hybrid is in force after/)
@@ -250,6 +251,7 @@ describe('scenes', { skip: why ?? false }, () => {
     await page.keyboard.press('Alt+ArrowUp');
     await page.getByText('By hand is 4 of 5.').waitFor({ state: 'attached' });
     await page.waitForFunction(() => document.activeElement?.getAttribute('data-name') === 'By hand');
+    await page.getByTestId('scene-undo').waitFor();
     await page.keyboard.press('u');
     await page.getByTestId('scene-said').getByText('Taken back.').waitFor();
     await eventually(async () => (await snapshot(page)).roles.length, 4);

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 const CODER = 'lmstudio/qwen2.5-coder-14b-instruct-mlx';
@@ -67,7 +67,7 @@ describe('load with', { skip: why ?? false }, () => {
     await retyped('16384');
     const long = await width();
     await retyped('2048');
-    assert.ok((await width()) < long, 'less context, less memory');
+    await eventually(async () => (await width()) < long, true, 'less context, less memory');
     await verdict(page).getByText('It fits.').waitFor();
     await page.screenshot({ path: join(artefacts, 'load-with-fits.png') });
     assert.deepEqual(await axeFindings(page), []);
@@ -77,6 +77,7 @@ describe('load with', { skip: why ?? false }, () => {
     assert.equal(instances.find((one) => one.model === 'qwen2.5-coder-14b-instruct-mlx').context, 2048);
     await page.getByTestId('load-with').waitFor({ state: 'detached' });
     await eventually(() => page.evaluate(() => document.activeElement?.dataset.id), CODER);
+    await page.getByTestId('models-undo').waitFor();
     await page.keyboard.press('u');
     await eventually(async () => (await snapshot(page)).active?.model, 'qwen2.5-7b-instruct-mlx');
     await close(page, 'done');
@@ -90,7 +91,7 @@ describe('load with', { skip: why ?? false }, () => {
     await verdict(page)
       .getByText(/needs .* more than fits/)
       .waitFor();
-    assert.ok(await page.getByTestId('load-go').isDisabled());
+    await eventually(() => page.getByTestId('load-go').isDisabled(), true);
     await page.getByTestId('load-offers').getByRole('button').first().waitFor();
     await page.screenshot({ path: join(artefacts, 'load-with-refused.png') });
     assert.deepEqual(await axeFindings(page), []);
@@ -102,7 +103,7 @@ describe('load with', { skip: why ?? false }, () => {
     await verdict(page).getByText('It fits.').waitFor();
     await page.getByTestId('load-context').fill('many');
     await page.getByText('Allowed: 1 to 16777216').waitFor();
-    assert.ok(await page.getByTestId('load-go').isDisabled());
+    await eventually(() => page.getByTestId('load-go').isDisabled(), true);
     // Escape closes this alone, and the keyboard is where it was.
     await page.keyboard.press('Escape');
     await page.getByTestId('load-with').waitFor({ state: 'detached' });

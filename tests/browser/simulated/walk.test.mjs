@@ -3,9 +3,9 @@
 // reader. Simulated engine: a step ends only when the page has shown it, so that nothing is missed on a slow machine.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { launch, openPage, PANEL } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
-import { listen } from './spoken.mjs';
+import { launch, openPage, PANEL } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
+import { listen } from '../spoken.mjs';
 
 const { browser, why } = await launch();
 
@@ -71,6 +71,7 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       assert.deepEqual(await ear.hearsUntil(/models$/), ['1 of 5 models']);
       await press('ArrowDown');
       await ear.isHere(/^Switch to Llama 3\.1 8B Instruct on Ollama · Q4_K_M · 4\.92 GB needs about 5\.41 GB, button$/);
+      simulated.stopsAt(token, ({ switching }) => switching?.phase === 'loading');
       await press('Enter');
       await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
       await simulated.held(token, async () => {
@@ -98,6 +99,7 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       const { page, token, ear, press, retype } = await open('two');
       await press('/');
       await retype('gemma');
+      simulated.stopsAt(token, ({ switching }) => switching?.phase === 'draining');
       await press('Enter');
       await page.locator('[data-testid="switching"][data-phase="draining"]').waitFor();
       await simulated.held(token, async () => {
@@ -157,19 +159,17 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await press('7');
       assert.deepEqual(await ear.hearsUntil(/^Benchmarks$/), ['Benchmarks']);
       await ear.tabTo(/^Plan, combobox, collapsed, “Quick”$/);
-      assert.match(
-        await ear.described(),
-        /^Short prompts and answers, one after the other\. Takes about .* Nothing is switched/,
-      );
+      await ear.isDescribed(/^Short prompts and answers, one after the other\. Takes about .* Nothing is switched/);
       await page.keyboard.type('Req');
       await ear.isHere(/^Plan, combobox, collapsed, “Requests at a time”$/);
-      assert.match(await ear.described(), /^More and more requests at a time/);
+      await ear.isDescribed(/^More and more requests at a time/);
       await ear.tabTo(/^up to, spinbutton, “8”$/, { most: 1 });
-      assert.match(await ear.described(), /^1 to \d+ at a time$/);
+      await ear.isDescribed(/^1 to \d+ at a time$/);
       await page.keyboard.press('ControlOrMeta+a');
       await page.keyboard.type('4');
       await ear.tabTo(/^Start benchmark, button$/, { most: 1 });
-      assert.match(await ear.described(), /^More and more requests at a time/);
+      await ear.isDescribed(/^More and more requests at a time/);
+      simulated.stopsAt(token, ({ bench }) => bench?.concurrency === 2 && bench.last_decode_tok_s !== null);
       await press('Enter');
       await ear.isHere(/^Cancel the benchmark, button$/);
       await page.getByText(/2 at a time · Trial/).waitFor();
@@ -192,7 +192,7 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
         'Measured SmolLM2 135M Instruct: 58.0 tok/s, first token 41.4 ms, disturbed.',
       ]);
       await ear.isHere(/^Show the result, link$/);
-      assert.match(await ear.described(), /^Measured SmolLM2 135M Instruct\.$/);
+      await ear.isDescribed(/^Measured SmolLM2 135M Instruct\.$/);
       await close(page);
     });
 
@@ -203,13 +203,14 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await page.getByTestId('bench-plan').focus();
       await page.keyboard.type('St');
       await ear.tabTo(/^Start benchmark, button$/);
+      simulated.stopsAt(token, ({ bench }) => bench?.phase === 'measured' && bench.done === 8);
       await press('Enter');
       await page
         .getByTestId('bench-progress')
         .getByText(/^Trial 9 of 10/)
         .waitFor();
       await simulated.held(token, async () => {
-        assert.deepEqual(await ear.heard(), [
+        assert.deepEqual(await ear.hearsUntil(/^Trial 9 of 10$/), [
           'Warming up',
           'Trial 1 of 10',
           'Trial 4 of 10',
@@ -237,6 +238,7 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await press('7');
       await ear.hearsUntil(/^Benchmarks$/);
       await page.getByTestId('bench-start').focus();
+      simulated.stopsAt(token, ({ bench }) => bench?.phase === 'measured' && bench.done === 1);
       await press('Enter');
       await ear.isHere(/^Cancel the benchmark, button$/);
       await page
@@ -301,14 +303,14 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
       await press('Enter');
       assert.deepEqual(await ear.hearsUntil(/Allowed/), ['Cannot be 601. Allowed: 1 to 600 s.']);
       await ear.isHere(/^Longest wait during a switch, textbox, invalid, “601”$/);
-      assert.equal(await ear.described(), `${meaning} Cannot be 601. Allowed: 1 to 600 s.`);
+      await ear.isDescribed(`${meaning} Cannot be 601. Allowed: 1 to 600 s.`);
       await ear.tabTo(/^Use 600 s, button$/, { most: 1 });
       await ear.tabTo(/^Back to 30 s, button$/, { most: 1 });
       await press('Shift+Tab', 'Enter');
       assert.deepEqual(await ear.hearsUntil(/now\.$/), ['Longest wait during a switch is 600 s now.']);
       // The button is gone with what it did.
       await ear.isHere(/^Longest wait during a switch, textbox, “600”$/);
-      assert.equal(await ear.described(), meaning);
+      await ear.isDescribed(meaning);
 
       // Escape forgets what was not taken, without a word.
       await retype('-1');
@@ -323,7 +325,7 @@ describe('a walk by keyboard and ear (simulated engine)', { skip: why ?? false }
     it('says a switch and a choice with their state, and each change', async () => {
       const { page, ear, press, to } = await settings('states');
       await to('desktop notifications', /^Desktop notifications, switch, on$/);
-      assert.match(await ear.described(), /^What changed while you looked elsewhere\./);
+      await ear.isDescribed(/^What changed while you looked elsewhere\./);
       await press('Space');
       assert.deepEqual(await ear.hearsUntil(/now\.$/), ['Desktop notifications is Off now.']);
       await ear.isHere(/^Desktop notifications, switch, off$/);

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDE = { width: 1440, height: 900 };

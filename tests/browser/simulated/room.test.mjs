@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 const WIDTHS = [320, 400, 720, 1024, 1440, 2560];
@@ -242,7 +242,8 @@ describe('room', { skip: why ?? false }, () => {
     await page.getByTestId('log-lines').locator('li').first().waitFor();
     const lines = page.getByTestId('log-lines');
     assert.ok((await lines.locator('li').count()) < 150);
-    assert.ok(await lines.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 40));
+    const isAtEnd = () => lines.evaluate((box) => box.scrollHeight - box.scrollTop - box.clientHeight < 40);
+    await eventually(isAtEnd, true);
     await lines.hover();
     await page.mouse.wheel(0, -2000);
     await page.getByText('Paused').waitFor();
@@ -271,7 +272,7 @@ describe('room', { skip: why ?? false }, () => {
     const others = page.getByRole('slider', { name: /^CPU/ });
     await eventually(() => others.getAttribute('aria-valuenow'), '0');
     await page.keyboard.press('End');
-    assert.notEqual(await plot.getAttribute('aria-valuenow'), '0');
+    await eventually(async () => (await plot.getAttribute('aria-valuenow')) === '0', false);
     await page.keyboard.press('Escape');
     await page.context().close();
   });

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 
@@ -37,8 +37,9 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
     await page.getByTestId('first-start').waitFor();
     await page.screenshot({ path: join(artefacts, 'state-first-start.png') });
     assert.deepEqual(await axeFindings(page), []);
+    simulated.stopsAt('first-start-fetch', ({ setup }) => setup.progress !== null);
     await page.getByTestId('setup-start').click();
-    await page.getByRole('progressbar').waitFor();
+    await simulated.held('first-start-fetch', () => page.getByRole('progressbar').waitFor());
     await page.getByTestId('model-row').first().waitFor();
     await checked(page, 'first-start-done');
   });
@@ -114,9 +115,10 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
       .getByText(/^Starts llama-server and loads SmolLM2/)
       .waitFor();
     await page.screenshot({ path: join(artefacts, 'state-stopped.png') });
+    simulated.stopsAt('ready-stopped', ({ switching }) => switching?.phase === 'loading');
     await page.getByRole('button', { name: /^Start and load SmolLM2 135M Instruct/ }).click();
     await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
-    await checked(page, 'started-and-loading');
+    await simulated.held('ready-stopped', () => checked(page, 'started-and-loading'));
   });
 
   it('offline: says so, keeps the last data and marks it', async () => {
@@ -128,6 +130,7 @@ describe('states of the web UI (simulated engine)', { skip: why ?? false }, () =
 
   it('a switch under way: phase and Cancel on the row, another click takes over, and what was put back is said', async () => {
     const page = await scene('ready', 'takeover');
+    simulated.stopsAt('ready-takeover', ({ switching }) => switching?.phase === 'loading');
     await page.locator('[data-testid="model-row"][data-id="ollama/llama3.1:8b"]').click();
     await page.locator('[data-testid="switching"][data-phase="loading"]').waitFor();
     await simulated.held('ready-takeover', async () => {

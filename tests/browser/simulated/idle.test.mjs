@@ -1,8 +1,8 @@
 // What a page costs that only stands there: what it asks, and what it draws. Simulated engine; tools/page-cost.mjs has the figures.
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import { launch, openPage } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { launch, openPage } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 const { browser, why } = await launch();
 const PULLS = 6;

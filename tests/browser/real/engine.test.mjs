@@ -8,9 +8,9 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { artefacts, axeFindings, eventually, launch } from './browser.mjs';
+import { artefacts, axeFindings, eventually, launch } from '../browser.mjs';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
+const root = fileURLToPath(new URL('../../../', import.meta.url));
 const built = join(root, process.env.CARGO_TARGET_DIR ?? 'target', 'debug/pilothouse');
 const program = process.env.PILOTHOUSE_PROGRAM ?? built;
 const { browser, why } = await launch();

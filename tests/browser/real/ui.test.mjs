@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
-import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from './browser.mjs';
-import { startSimulated } from './simulated-server.mjs';
+import { artefacts, axeFindings, eventually, launch, openPage, PANEL, WINDOW } from '../browser.mjs';
+import { startSimulated } from '../simulated-server.mjs';
 
 // A real model on a slow machine takes its time: these bound a hang, they are no assertion on speed.
 const SWITCH_MS = 180_000;
