@@ -12,4 +12,9 @@ instance: string, pid: number, memory_bytes: number | null,
 /**
  * As in `ServerUsage`.
  */
-mapped_bytes: number | null, measure: MemoryMeasure | null, };
+mapped_bytes: number | null, 
+/**
+ * What it has in memory besides, in bytes, and `memory_bytes` leaves to other processes that map the same pages, such as
+ * another server with the same file of weights. Alone it would take both together. `None`: not told apart.
+ */
+shared_bytes?: number | null, measure: MemoryMeasure | null, };

@@ -122,6 +122,10 @@ pub struct RunnerUsage {
     pub memory_bytes: Option<u64>,
     /// As in `ServerUsage`.
     pub mapped_bytes: Option<u64>,
+    /// What it has in memory besides, in bytes, and `memory_bytes` leaves to other processes that map the same pages, such as
+    /// another server with the same file of weights. Alone it would take both together. `None`: not told apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_bytes: Option<u64>,
     pub measure: Option<MemoryMeasure>,
 }
 

@@ -132,6 +132,7 @@ pub fn runner(instance: &str, memory: u64, mapped: u64) -> RunnerUsage {
         pid: 8,
         memory_bytes: Some(memory),
         mapped_bytes: Some(mapped),
+        shared_bytes: None,
         measure: Some(MemoryMeasure::Pss),
     }
 }

@@ -115,6 +115,8 @@ pub(super) struct ProcessMemory {
     pub bytes: u64,
     /// The part of it that is mapped files.
     pub mapped_bytes: Option<u64>,
+    /// In memory besides, and counted at others that map the same pages.
+    pub shared_bytes: Option<u64>,
     pub measure: MemoryMeasure,
 }
 
@@ -238,13 +240,21 @@ fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
     {
         // Kernels before 5.3 do not tell the parts.
         let mapped_bytes = kilobytes(&text, "Pss_File:").map(|kb| kb * 1024);
-        return Ok(ProcessMemory { bytes: kb * 1024, mapped_bytes, measure: MemoryMeasure::Pss });
+        let shared_bytes = kilobytes(&text, "Rss:").map(|resident| resident.saturating_sub(kb) * 1024);
+        return Ok(ProcessMemory {
+            bytes: kb * 1024,
+            mapped_bytes,
+            shared_bytes,
+            measure: MemoryMeasure::Pss,
+        });
     }
     match read_proc(pid, "status") {
         Ok(text) => kilobytes(&text, "VmRSS:")
             .map(|kb| ProcessMemory {
                 bytes: kb * 1024,
                 mapped_bytes: kilobytes(&text, "RssFile:").map(|kb| kb * 1024),
+                // The resident size leaves nothing to others.
+                shared_bytes: Some(0),
                 measure: MemoryMeasure::Rss,
             })
             .ok_or_else(|| format!("the kernel does not tell the memory of process {pid}")),
@@ -294,6 +304,7 @@ fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
         return Ok(ProcessMemory {
             bytes: usage.ri_phys_footprint,
             mapped_bytes: Some(0),
+            shared_bytes: None,
             measure: MemoryMeasure::Footprint,
         });
     }
@@ -308,7 +319,8 @@ fn read_memory(pid: u32) -> Result<ProcessMemory, String> {
     let what = ProcessRefreshKind::nothing().with_memory();
     system.refresh_processes_specifics(ProcessesToUpdate::Some(&[pid]), true, what);
     let process = system.process(pid).ok_or_else(|| format!("process {pid} cannot be read"))?;
-    Ok(ProcessMemory { bytes: process.memory(), mapped_bytes: None, measure: MemoryMeasure::Rss })
+    let bytes = process.memory();
+    Ok(ProcessMemory { bytes, mapped_bytes: None, shared_bytes: Some(0), measure: MemoryMeasure::Rss })
 }
 
 #[cfg(test)]
@@ -342,7 +354,7 @@ mod tests {
         let now = Instant::now();
         for (pid, measure) in [(7, MemoryMeasure::Pss), (8, MemoryMeasure::Rss), (9, MemoryMeasure::Pss)] {
             let mapped_bytes = (pid != 8).then_some(40);
-            let memory = ProcessMemory { bytes: 100, mapped_bytes, measure };
+            let memory = ProcessMemory { bytes: 100, mapped_bytes, shared_bytes: None, measure };
             reader.memory.insert(pid, Remembered { at: now, took: Duration::ZERO, resident: None, memory });
         }
         let table = table(&[(7, 1), (8, 7), (9, 7)]);
@@ -356,7 +368,8 @@ mod tests {
 
     #[test]
     fn a_large_process_is_walked_again_when_it_has_changed_or_after_a_rest() {
-        let memory = ProcessMemory { bytes: 1, mapped_bytes: None, measure: MemoryMeasure::Pss };
+        let memory =
+            ProcessMemory { bytes: 1, mapped_bytes: None, shared_bytes: None, measure: MemoryMeasure::Pss };
         let stands = |took_ms, age_ms, then, now| {
             let took = Duration::from_millis(took_ms);
             let reading = Remembered { at: Instant::now(), took, resident: then, memory };

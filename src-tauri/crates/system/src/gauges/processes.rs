@@ -132,6 +132,7 @@ impl ProcessReader {
                 pid: *pid,
                 memory_bytes: memory.map(|memory| memory.bytes),
                 mapped_bytes: memory.and_then(|memory| memory.mapped_bytes),
+                shared_bytes: memory.and_then(|memory| memory.shared_bytes),
                 measure: memory.map(|memory| memory.measure),
             });
         }

@@ -165,7 +165,8 @@ fn held(snapshot: &Snapshot, machine: &Machine, instance: &Instance, place: Plac
     let gauges = snapshot.gauges.as_ref()?;
     let usage = gauges.servers.iter().find(|usage| usage.id == instance.server)?;
     let runner = usage.runners.iter().find(|runner| runner.instance == instance.id);
-    let of_process = runner.and_then(|runner| runner.memory_bytes);
+    // What is left to another process with the same weights is needed again where that one is not there.
+    let of_process = runner.and_then(|one| Some(one.memory_bytes? + one.shared_bytes.unwrap_or_default()));
     let by = |pid| gauges.gpus.iter().filter_map(|gpu| gpu.held_by(pid)).reduce(|a, b| a + b);
     let on_gpu = instance.pid.and_then(by);
     match (place.on_gpu(), machine.memory_kind) {

@@ -92,6 +92,16 @@ fn an_instance_that_leaves_is_written_with_the_most_that_it_held() {
 }
 
 #[test]
+fn what_another_process_shares_is_no_saving() {
+    let mut books = Books::new();
+    let mut halved = snapshot(200 * MB);
+    halved.gauges.as_mut().unwrap().servers[0].runners[0].shared_bytes = Some(150 * MB);
+    assert_eq!(books.see(&halved), []);
+    let due = books.0.see(&unloaded(), &books.1, &Settings::default());
+    assert_eq!(due[0].load.peak_bytes, 350 * MB);
+}
+
+#[test]
 fn a_peak_is_written_now_and_then_and_again_only_when_it_has_grown() {
     let mut books = Books::new();
     let key = (ServerId::new("ollama"), "qwen".to_owned());
