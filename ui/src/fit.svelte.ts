@@ -42,6 +42,12 @@ export class Question<T> {
     this.pending = false;
   }
 
+  /** Ends it with whoever asked: a late answer is dropped. What stands is left, since parts that are going still read it. */
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#asked += 1;
+  }
+
   async #send(call: Call, question: number): Promise<void> {
     try {
       const answer = this.#read(await this.#call(call));
@@ -76,9 +82,9 @@ export class WhatIf {
     this.together.ask({ call: 'fit_together', ...given(wish) }, 0);
   }
 
-  clear(): void {
-    this.fit.clear();
-    this.together.clear();
+  close(): void {
+    this.fit.close();
+    this.together.close();
   }
 }
 

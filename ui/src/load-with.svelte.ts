@@ -66,14 +66,19 @@ export class LoadDraft {
 
   /** Asks once the hand rests; what cannot be typed so is not asked about. */
   ask(rest?: number): void {
-    if (!this.isSound) return this.clear();
+    if (!this.isSound) return this.#clear();
     const { server, id } = this.#model;
     const { kv_type: kv, ...numbers } = this.settings;
     this.fit.ask({ call: 'fit', models: [id], server, ...numbers, ...(kv !== undefined && { kv }) }, rest);
     this.plan.ask({ call: 'switch', model: id, server, dry_run: true, now: false, with: this.settings }, rest);
   }
 
-  clear(): void {
+  close(): void {
+    this.fit.close();
+    this.plan.close();
+  }
+
+  #clear(): void {
     this.fit.clear();
     this.plan.clear();
   }

@@ -1,10 +1,8 @@
 /** The scenes that somebody is at work on. What is not saved stays while one looks at other pages. */
 import { SvelteMap, SvelteSet } from 'svelte/reactivity';
 import type { SceneOffer } from '../api/SceneOffer';
-import type { ScenePlan } from '../api/ScenePlan';
 import type { SceneView } from '../api/SceneView';
-import { asApiError, expectReply } from '../backend/backend';
-import { Question } from '../fit.svelte';
+import { asApiError } from '../backend/backend';
 import { isPinned } from '../roles';
 import type { Store } from '../store.svelte';
 import { scenes as words } from '../text';
@@ -12,18 +10,12 @@ import { changesOf, draftOf, freeName, namesOf, rolesOf, type Draft, type DraftR
 import { FREE_MEMORY, RESTORE } from './rules';
 import { taking } from './plan';
 
-/** The plan is asked for once the hand rests. */
-const REST_MS = 300;
-
 /** A scene of the list: a saved one by its name, an unsaved one as `+1`. */
 export type Key = string;
 export const isNew = (key: Key): boolean => key.startsWith('+');
 export const isBuiltIn = (key: Key): boolean => key === FREE_MEMORY || key === RESTORE;
 
 export class SceneDesk {
-  readonly plan: Question<ScenePlan>;
-  /** Of what remains when an offer is taken. */
-  readonly without: Question<ScenePlan>;
   readonly #store: Store;
   readonly #drafts = new SvelteMap<Key, Draft>();
   /** Saved scenes as drafts: the same rows for as long as the same is saved, however many snapshots come. */
@@ -34,9 +26,6 @@ export class SceneDesk {
 
   constructor(store: Store) {
     this.#store = store;
-    const read = (reply: Parameters<typeof expectReply>[0]) => expectReply(reply, 'scene_plan').plan;
-    this.plan = new Question((call) => store.call(call), read);
-    this.without = new Question((call) => store.call(call), read);
   }
 
   get #scenes(): SceneView[] {
@@ -185,19 +174,6 @@ export class SceneDesk {
     }
     this.#store.acts.say('scenes', words.foot.saved(name));
     return true;
-  }
-
-  /** Asks what applying it would do, once nobody types any more. */
-  ask(key: Key): void {
-    const draft = this.draft(key);
-    if (isBuiltIn(key)) this.plan.ask({ call: 'plan_scene', name: key }, 0);
-    else if (draft !== null) this.plan.ask({ call: 'plan_scene', roles: rolesOf(draft) }, REST_MS);
-  }
-
-  askWithout(key: Key, offer: SceneOffer | null): void {
-    const draft = this.draft(key);
-    if (offer === null || offer.unload !== null || draft === null) this.without.clear();
-    else this.without.ask({ call: 'plan_scene', roles: taking(offer, rolesOf(draft)) }, 0);
   }
 }
 

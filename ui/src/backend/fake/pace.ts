@@ -16,6 +16,8 @@ export class Pace {
   #askedAt = -Infinity;
   /** While set, no step ends. */
   held = false;
+  /** Where work stops by itself, until it is set to null. */
+  stops: (() => boolean) | null = null;
 
   /** `step`: milliseconds that a step takes at least. */
   constructor(readonly step: number) {}
@@ -33,7 +35,7 @@ export class Pace {
     await sleep(this.step);
     const waits = () => this.#known < revision && Date.now() - this.#askedAt < GONE_MS && Date.now() < until;
     let waited = false;
-    while (this.held || waits()) {
+    while (this.held || this.stops?.() || waits()) {
       waited = true;
       await sleep(LOOK_MS);
     }
