@@ -96,7 +96,8 @@ fn the_knee_is_within_one_step_of_the_capacity() {
     for slots in [1, 2, 4, 6, 8, 12] {
         for shared in [0.0, 0.05, 0.15, 0.3] {
             for noise in [0.0, 0.05, 0.1] {
-                for seed in 0..4 {
+                // What has no noise is the same each time.
+                for seed in 0..if noise == 0.0 { 1 } else { 2 } {
                     let server = Server { slots, shared, noise };
                     let (sweep, _) = server.sweep(16, seed);
                     let knee = sweep.knee.unwrap_or_else(|| panic!("{server:?}: {:?}", sweep.knee_absent));
