@@ -1,7 +1,7 @@
 //! Programs that speak Anthropic's or OpenAI's newer dialect, asked through the one address of the real servers, and what is kept of it.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{EMBEDDED_MODEL, OLLAMA_MODEL, Sandbox, Tools, free_port, until};
+use pilothouse_tests::sandbox::{EMBEDDED_MODEL, LIMIT, OLLAMA_MODEL, Sandbox, Tools, free_port, until};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -145,18 +145,49 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_text_about_billing_is_left_out_unless_the_settings_keep_it() {
+    let Some(tools) = Tools::find() else { return };
+    let sandbox = Sandbox::new(&tools, "");
+    let mut engine = sandbox.serve().await;
+    sandbox.until_active(&mut engine, "llama-server").await;
+    let client = Client::new(&sandbox);
+    let bill = "x-anthropic-billing-header: cc_version=2.1.62.a1b; cc_entrypoint=cli; cch=0a1b2;";
+    let counted = async |system: Value| {
+        let asked = json!({ "model": "active", "system": system, "messages": [{ "role": "user", "content": "Say hello." }] });
+        let answer =
+            client.http.post(client.url("/messages/count_tokens")).json(&asked).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["input_tokens"].as_u64().unwrap()
+    };
+    let texts = |billed: bool| {
+        let bill = billed.then(|| json!({ "type": "text", "text": bill }));
+        json!(bill.into_iter().chain([json!({ "type": "text", "text": "Be brief." })]).collect::<Vec<_>>())
+    };
+    let bare = counted(texts(false)).await;
+    assert_eq!(counted(texts(true)).await, bare);
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.mask_billing", "false"]).code, Some(0));
+    until("the text to be kept", LIMIT, || async { (counted(texts(true)).await > bare + 10).then_some(()) })
+        .await;
+    engine.terminate();
+    assert!(sandbox.assert_clean_end(&mut engine).await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its_name() {
     let Some(tools) = Tools::find() else { return };
     let port = free_port();
     let sandbox = Sandbox::new(&tools, "");
-    assert_eq!(sandbox.run(&["settings", "set", "gateway.ollama_port", &port.to_string()]).code, Some(0));
     let mut engine = sandbox.serve().await;
     sandbox.until_active(&mut engine, "llama-server").await;
     sandbox.add_ollama_model(&mut engine).await;
     let http = reqwest::Client::builder().no_proxy().build().unwrap();
     let address = |path: &str| format!("http://127.0.0.1:{port}{path}");
-    let root = http.get(address("/")).send().await.unwrap();
-    assert_eq!(root.text().await.unwrap(), "Ollama is running");
+    // It opens when it is set, and closes so.
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.ollama_port", &port.to_string()]).code, Some(0));
+    let root = until("the port for Ollama's words", LIMIT, || async {
+        http.get(address("/")).send().await.ok()?.text().await.ok()
+    })
+    .await;
+    assert_eq!(root, "Ollama is running");
     let tags: Value = http.get(address("/api/tags")).send().await.unwrap().json().await.unwrap();
     let listed = |name: &str| tags["models"].as_array().unwrap().iter().any(|one| one["name"] == *name);
     assert!(listed("active:latest") && listed(&format!("{EMBEDDED_MODEL}:latest")), "{tags:#}");
@@ -199,6 +230,10 @@ async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its
         assert_eq!(one["pid"], std::process::id(), "{one:#}");
         assert!(one["client"].as_str().unwrap().starts_with("journeys"), "{one:#}");
     }
+    assert_eq!(sandbox.run(&["settings", "set", "gateway.ollama_port", "0"]).code, Some(0));
+    until("the port to close", LIMIT, || async { http.get(address("/")).send().await.err() }).await;
+    let status = sandbox.run(&["status"]).json;
+    assert!(status["gateway_ollama"].is_null() && status["gateway_ollama_absent"].is_string(), "{status:#}");
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
 }

@@ -67,6 +67,7 @@ async fn an_estimate_is_near_what_a_real_server_takes() {
 }
 
 /// Another process with the same weights in memory, as a second server would have them. It ends with its input.
+#[expect(clippy::disallowed_methods, reason = "not a part of Pilothouse")]
 fn map(weights: &Path) -> Child {
     let script = "import mmap, sys\n\
         with open(sys.argv[1], 'rb') as file:\n\

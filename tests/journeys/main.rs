@@ -6,6 +6,7 @@
 
 mod address;
 mod client_keys;
+mod collector;
 mod command_line;
 mod containers;
 mod crashes;

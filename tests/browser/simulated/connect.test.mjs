@@ -156,7 +156,7 @@ describe('connect', { skip: why ?? false }, () => {
     await close(page, 'key-kept');
   });
 
-  it('says that the port for Ollama’s own API is off, and sets it', async () => {
+  it('says that the port for Ollama’s own API is off, and opens it', async () => {
     const page = await open('ollama-port', 'connect/home-assistant');
     await page.getByTestId('app-no-address').getByText('switched off in the settings').waitFor();
     await page.getByTestId('app-notes').getByText('set gateway.ollama_port to 11435').waitFor();
@@ -164,8 +164,9 @@ describe('connect', { skip: why ?? false }, () => {
     assert.deepEqual(await axeFindings(page), []);
     await page.screenshot({ path: join(artefacts, 'connect-ollama-port.png') });
     await page.getByTestId('open-port').click();
-    await page.getByTestId('app-said').getByText('opens when Pilothouse starts again').waitFor();
-    await page.getByTestId('app-no-address').getByText('opens when Pilothouse starts again').waitFor();
+    await page.getByTestId('app-said').getByText('gateway.ollama_port is 11435 now.').waitFor();
+    await page.getByTestId('app-address').waitFor();
+    await page.getByTestId('snippet').first().waitFor();
     await eventually(() => page.getByTestId('open-port').count(), 0);
     await close(page, 'ollama-port-set');
   });

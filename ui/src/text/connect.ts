@@ -47,7 +47,7 @@ export const connect = {
   makingKey: 'Making a key',
   openPort: (port: number) => `Set gateway.ollama_port to ${port}`,
   openingPort: 'Writing the setting',
-  portSet: (port: number) => `gateway.ollama_port is ${port} now. The port opens when Pilothouse starts again.`,
+  portSet: (port: number) => `gateway.ollama_port is ${port} now.`,
   portSettings: 'Settings',
   model: 'Model',
   small: 'Small tasks',

@@ -42,6 +42,7 @@ export const errors: Record<ErrorCode, string> = {
   store_unavailable: 'History cannot be read',
   not_journalled: 'Switches are not written down',
   source_silent: 'Readings are missing',
+  spans_lost: 'The collector is not told',
   shortcut_not_heard: 'The shortcut is not heard',
   no_active_model: 'No active model',
   not_running: 'The server does not run',

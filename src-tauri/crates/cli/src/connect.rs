@@ -290,9 +290,7 @@ fn shown(connection: &Connection) -> String {
 
 fn no_address(port: Option<u16>) -> String {
     match port {
-        Some(port) => format!(
-            "hint: pilothouse settings set gateway.ollama_port {port} makes one, from the next start of Pilothouse on."
-        ),
+        Some(port) => format!("hint: pilothouse settings set gateway.ollama_port {port} makes one."),
         None => "hint: pilothouse doctor says what there is to do.".into(),
     }
 }

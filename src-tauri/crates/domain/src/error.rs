@@ -66,6 +66,8 @@ pub enum ErrorCode {
     NotJournalled,
     /// A source of readings (a driver, the Docker engine) does not answer; its readings are missing.
     SourceSilent,
+    /// The OpenTelemetry collector of the settings is not told of requests; they are in the history all the same.
+    SpansLost,
     /// The keys of a shortcut cannot be heard: another program has them, or the desktop gives them to nobody.
     ShortcutNotHeard,
     /// No model is active.

@@ -69,6 +69,11 @@ pub struct GatewaySettings {
     pub require_key: bool,
     /// Listen on the bridges of Docker and Podman too (Linux), where every program needs a key.
     pub container_bridges: bool,
+    /// Leave out the text by which Claude Code tells Anthropic what to bill: it changes with each request, and a server
+    /// would read the whole prompt anew.
+    pub mask_billing: bool,
+    /// The address of an OpenTelemetry collector that is told of each request (OTLP over HTTP); empty: none.
+    pub otlp: String,
 }
 
 impl Default for GatewaySettings {
@@ -86,6 +91,8 @@ impl Default for GatewaySettings {
             ollama_port: 0,
             require_key: false,
             container_bridges: false,
+            mask_billing: true,
+            otlp: String::new(),
         }
     }
 }

@@ -7,11 +7,13 @@ mod spread;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod trace_parent;
 
 pub use filter::{StateFilter, TrafficFilter};
 pub use spans::{MINUTES_KEPT_MS, Piece, Span, pieces};
 pub use spread::Spread;
 pub use tally::{Cell, CellKey, ClientTally, ModelTally, OTHERS, Tally, TallyView, TrafficTotals, totals};
+pub use trace_parent::TraceParent;
 
 use crate::{Timestamp, server::ServerId};
 use serde::{Deserialize, Serialize};
@@ -171,6 +173,9 @@ pub struct RequestRecord {
     pub governed: Vec<String>,
     /// Fields that were sent on with another value.
     pub changed: Vec<String>,
+    /// Whose trace it belongs to; of what has ended only a collector is told.
+    #[serde(skip)]
+    pub parent: Option<TraceParent>,
 }
 
 impl RequestRecord {

@@ -38,6 +38,7 @@ use crate::{
         silences::Silences,
         supervisor::SupervisorHandle,
         supervisors::Supervisors,
+        tracer::Tracer,
         traffic,
         tuner::{Tuner, TunerWiring},
         update_check,
@@ -271,7 +272,8 @@ impl Engine {
             };
             update_check::start(here, latest.clone())
         });
-        let recording = Recording::start(hub.clone(), store.clone()).await;
+        let recording =
+            Recording::start(hub.clone(), store.clone(), Tracer::start(hub.clone(), latest.clone())).await;
         let client_keys = ClientKeys::start(&hub, store.clone(), settings.gateway.require_key).await;
         let metrics =
             requests::metrics_page(hub.clone(), recording.recorder.clone(), client_keys.ring().clone());

@@ -1,9 +1,7 @@
 //! How many tokens a prompt in Anthropic's words has: by the server that would answer it, where it can count, else an estimate that is
 //! said to be one.
 
-use super::{
-    Shared, keys::Held, pieces::Pieces, refusal::Refusal, told, translated, unpack, upstream::Onward,
-};
+use super::{Shared, keys::Held, pieces::Pieces, refusal::Refusal, told, unpack, upstream::Onward};
 use axum::{
     body::Body,
     extract::{Extension, State},
@@ -34,7 +32,7 @@ pub(super) async fn count(
 ) -> Result<Response, Refusal> {
     let onward = Onward::new(&uri, &headers)?.translated();
     let body = unpack::read(&headers, body, &shared.bodies).await?;
-    let count = messages::count(&body, translated::MASKS_BILLING)?;
+    let count = messages::count(&body, shared.masking.masks())?;
     if let Some(Extension(key)) = key
         && let Some(model) = shared.leases.model_of(&Asked::new(count.model()))
     {

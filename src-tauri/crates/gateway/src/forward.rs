@@ -98,7 +98,7 @@ pub(super) async fn forward(
     let onward = Onward::new(&uri, &headers)?;
     let asker = asker.map(|Extension(asker)| asker).unwrap_or_default();
     let key = key.map(|Extension(key)| key);
-    let record = Record::begin(&shared.recorder, onward.api_path(), key.as_ref(), asker);
+    let record = Record::begin(&shared.recorder, onward.api_path(), &headers, key.as_ref(), asker);
     let answer = match read(shared, key, onward, &headers, body, record.clone()).await {
         Ok(asking) => asking.answer().await,
         Err(refusal) => Err(refusal),
@@ -120,7 +120,7 @@ async fn read(
 ) -> Result<Asking, Refusal> {
     let body = unpack::read(headers, body, &shared.bodies).await?;
     let bytes = body.len();
-    let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept)? {
+    let (onward, wording) = match translated::read(onward.api_path(), &body, &shared.kept, &shared.masking)? {
         Some(question) => {
             let teller = Teller::new(question.answer(translated::telling()), shared.kept.clone());
             (onward.translated(), Wording::told(question, teller, None))

@@ -84,6 +84,7 @@ struct Shared {
     lines: here::Lines,
     /// Answers that programs may go on from.
     kept: translated::Kept,
+    masking: translated::Masking,
     recorder: Recorder,
     metrics: Option<MetricsPage>,
     /// Who may ask.
@@ -130,6 +131,7 @@ impl Gateway {
             bodies: body::Budget::new(body::BUDGET),
             lines: here::Lines::default(),
             kept: Default::default(),
+            masking: Default::default(),
             recorder,
             metrics,
             keys,
@@ -141,8 +143,18 @@ impl Gateway {
         Ok(Self { listener, shared, guard, as_ollama: None, bridges: Bridges::default() })
     }
 
-    /// Answers at a second port in Ollama's own words as well. Errors: port_taken, system.
-    pub async fn listen_as_ollama(&mut self, port: u16) -> Result<(), ApiError> {
+    /// Whether the text by which Claude Code tells Anthropic what to bill is left out, from the next request on.
+    pub fn mask_billing(&self, masks: bool) {
+        self.shared.masking.set(masks);
+    }
+
+    /// Answers at this second port in Ollama's own words as well, and at no other one any more; `None`: at none.
+    /// Errors: port_taken, system.
+    pub async fn listen_as_ollama(&mut self, port: Option<u16>) -> Result<(), ApiError> {
+        if let Some(other) = self.as_ollama.take_if(|open| Some(open.address().port()) != port) {
+            other.stop().await;
+        }
+        let Some(port) = port.filter(|_| self.as_ollama.is_none()) else { return Ok(()) };
         let bound = Listener::bind(port, "gateway.ollama_port").await?.asking_who();
         let router = router(self.shared.clone(), self.guard.clone(), ollama::routes());
         self.as_ollama = Some(bound.serve(router, ConnectionLimits::own().gateway));

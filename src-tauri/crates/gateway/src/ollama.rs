@@ -129,7 +129,7 @@ async fn chat(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, key, |key, record| {
+    recorded(&shared, &headers, (asker, key), |key, record| {
         answer(&shared, &headers, body, (key, record), ollama::read_chat)
     })
     .await
@@ -142,7 +142,7 @@ async fn generate(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, key, |key, record| {
+    recorded(&shared, &headers, (asker, key), |key, record| {
         answer(&shared, &headers, body, (key, record), ollama::read_generate)
     })
     .await
@@ -155,7 +155,7 @@ async fn embed(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, key, |key, record| {
+    recorded(&shared, &headers, (asker, key), |key, record| {
         vectors(&shared, &headers, body, (key, record), ollama::read_embed)
     })
     .await
@@ -168,7 +168,7 @@ async fn embeddings(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
-    recorded(&shared, asker, key, |key, record| {
+    recorded(&shared, &headers, (asker, key), |key, record| {
         vectors(&shared, &headers, body, (key, record), ollama::read_embeddings)
     })
     .await
@@ -186,13 +186,13 @@ async fn beyond(method: Method, request: Request) -> Refusal {
 /// Each request leaves a record, also one that is refused.
 async fn recorded<F: Future<Output = Result<Response, Refusal>>>(
     shared: &Shared,
-    asker: Option<Extension<Asker>>,
-    key: Option<Extension<Held>>,
+    headers: &HeaderMap,
+    (asker, key): (Option<Extension<Asker>>, Option<Extension<Held>>),
     work: impl FnOnce(Option<Held>, Record) -> F,
 ) -> Result<Response, Refusal> {
     let asker = asker.map(|Extension(asker)| asker).unwrap_or_default();
     let key = key.map(|Extension(key)| key);
-    let record = Record::in_dialect(&shared.recorder, Dialect::Ollama, key.as_ref(), asker);
+    let record = Record::in_dialect(&shared.recorder, Dialect::Ollama, headers, key.as_ref(), asker);
     let answer = work(key, record.clone()).await;
     if let Err(refusal) = &answer {
         record.failed(refusal);

@@ -10,7 +10,7 @@ use pilothouse_dialects::chat::{Chunk, Finish, Usage};
 use pilothouse_domain::{
     Timestamp,
     scene::alias_of,
-    traffic::{Client, Dialect, RequestRecord, RequestState, Tokens, Why},
+    traffic::{Client, Dialect, RequestRecord, RequestState, Tokens, TraceParent, Why},
 };
 use pilothouse_leases::{Lease, Leases, Waits};
 use pilothouse_records::{Asker, OpenRecord, Recorder};
@@ -24,7 +24,13 @@ pub(super) struct Record(Arc<OpenRecord>);
 
 impl Record {
     /// `key`: the one that it shows. `asker`: the program, which may be known later.
-    pub fn begin(recorder: &Recorder, path: &ApiPath, key: Option<&Held>, asker: Asker) -> Self {
+    pub fn begin(
+        recorder: &Recorder,
+        path: &ApiPath,
+        headers: &HeaderMap,
+        key: Option<&Held>,
+        asker: Asker,
+    ) -> Self {
         let dialect = match path.text().as_str() {
             "chat/completions" => Dialect::Chat,
             "completions" => Dialect::Completions,
@@ -33,12 +39,19 @@ impl Record {
             "messages" => Dialect::Messages,
             _ => Dialect::Other,
         };
-        Self::in_dialect(recorder, dialect, key, asker)
+        Self::in_dialect(recorder, dialect, headers, key, asker)
     }
 
-    pub fn in_dialect(recorder: &Recorder, dialect: Dialect, key: Option<&Held>, asker: Asker) -> Self {
+    pub fn in_dialect(
+        recorder: &Recorder,
+        dialect: Dialect,
+        headers: &HeaderMap,
+        key: Option<&Held>,
+        asker: Asker,
+    ) -> Self {
         let client = Client { key: key.map(|key| key.name().to_owned()), ..Client::default() };
-        let record = RequestRecord { at: Timestamp::now(), dialect, client, ..RequestRecord::default() };
+        let (at, parent) = (Timestamp::now(), parent(headers));
+        let record = RequestRecord { at, dialect, client, parent, ..RequestRecord::default() };
         Self(Arc::new(recorder.begin_by(record, asker)))
     }
 
@@ -168,4 +181,11 @@ pub(super) fn word(finish: &Finish) -> String {
         Finish::Other(word) => word,
     }
     .to_owned()
+}
+
+/// Whose trace it belongs to. Who names two names none.
+fn parent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut all = headers.get_all("traceparent").iter();
+    let one = all.next().filter(|_| all.next().is_none())?;
+    TraceParent::parse(one.to_str().ok()?)
 }

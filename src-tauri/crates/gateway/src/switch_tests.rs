@@ -95,6 +95,7 @@ impl Scene {
             bodies: body::Budget::new(1 << 20),
             lines: Default::default(),
             kept: Default::default(),
+            masking: Default::default(),
             recorder: pilothouse_records::Recorder::new(0).0,
             metrics: None,
             keys: Default::default(),

@@ -97,6 +97,7 @@ impl Before {
             bodies: body::Budget::new(budget),
             lines: Default::default(),
             kept: Default::default(),
+            masking: Default::default(),
             recorder: recorder.clone(),
             metrics: None,
             keys: Default::default(),

@@ -18,15 +18,36 @@ use pilothouse_dialects::{
     responses::{self, Limits, Page, Store, Stored},
 };
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
 /// What is kept of answers, so that a program can go on from one by its id: in memory only, and for a day.
 const KEPT: Limits = Limits { number: 2_000, bytes: 64 << 20, age_s: 86_400 };
 
-/// Claude Code puts a text into each prompt that changes with each request; without it the prefix stays what it was.
-pub(super) const MASKS_BILLING: bool = true;
+/// Whether Claude Code's text for Anthropic's bill is left out, which changes with each request: without it the beginning of a
+/// prompt stays what it was. Clones share it.
+#[derive(Clone)]
+pub(super) struct Masking(Arc<AtomicBool>);
+
+impl Default for Masking {
+    fn default() -> Self {
+        Self(Arc::new(AtomicBool::new(true)))
+    }
+}
+
+impl Masking {
+    pub fn set(&self, masks: bool) {
+        self.0.store(masks, Ordering::Relaxed);
+    }
+
+    pub fn masks(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
 
 /// The answers that programs may go on from. Clones share them.
 #[derive(Clone)]
@@ -53,9 +74,14 @@ impl Kept {
 }
 
 /// The question that a body asks in a dialect that is translated. `None`: it goes on in its own words.
-pub(super) fn read(path: &ApiPath, body: &[u8], kept: &Kept) -> Result<Option<Arc<dyn Question>>, Refusal> {
+pub(super) fn read(
+    path: &ApiPath,
+    body: &[u8],
+    kept: &Kept,
+    masking: &Masking,
+) -> Result<Option<Arc<dyn Question>>, Refusal> {
     Ok(Some(match path.text().as_str() {
-        "messages" => Arc::new(messages::read(body, MASKS_BILLING)?),
+        "messages" => Arc::new(messages::read(body, masking.masks())?),
         "responses" => Arc::new(responses::read(body, &|id| kept.find(id))?),
         _ => return Ok(None),
     }))

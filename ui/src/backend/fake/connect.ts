@@ -150,18 +150,16 @@ export class FakeApps {
     return { path: of.file, diff, digest, written: false };
   }
 
-  /** Why Ollama's own API is spoken nowhere, and the port that would do. */
-  #noOllama(): { reason: string; port: number | null } {
-    return this.#around.ollamaPort() === 0
-      ? { reason: 'switched off in the settings', port: OLLAMA_PORT }
-      : { reason: 'it opens when Pilothouse starts again', port: null };
+  /** Why Ollama's own API is spoken nowhere, and the port that would do; null: it is spoken. */
+  #noOllama(): { reason: string; port: number } | null {
+    return this.#around.ollamaPort() === 0 ? { reason: 'switched off in the settings', port: OLLAMA_PORT } : null;
   }
 
   #test(of: AppView, key: string): AppTestReport {
-    if (of.dialect === 'ollama') {
-      const { reason, port } = this.#noOllama();
-      const next = port === null ? '' : ` Set gateway.ollama_port to ${port}, and start Pilothouse again.`;
-      const detail = `Not asked: ${of.title} speaks Ollama's own API, and the port for that is not open (${reason}).${next}`;
+    const none = of.dialect === 'ollama' ? this.#noOllama() : null;
+    if (none !== null) {
+      const { reason, port } = none;
+      const detail = `Not asked: ${of.title} speaks Ollama's own API, and the port for that is not open (${reason}). Set gateway.ollama_port to ${port}.`;
       return { ...came(of), ok: false, url: null, took_ms: 0, detail };
     }
     if (this.#around.required() && !key.startsWith('ph_')) {
@@ -210,9 +208,9 @@ const came = (of: AppView): Omit<AppTestReport, 'ok' | 'detail'> => ({
 function notesOf(of: AppView, port: number | null): string[] {
   if (of.dialect === 'ollama')
     return [
-      port === null
-        ? "Ollama's own API has a port of its own, which is not open: it opens when Pilothouse starts again."
-        : `Ollama's own API has a port of its own, which is off: set gateway.ollama_port to ${port}, then start Pilothouse again.`,
+      ...(port === null
+        ? []
+        : [`Ollama's own API has a port of its own, which is off: set gateway.ollama_port to ${port}.`]),
       "It speaks Ollama's own API. Choose the model by the name that is shown here.",
     ];
   const own: Record<string, string> = {
@@ -227,8 +225,9 @@ function notesOf(of: AppView, port: number | null): string[] {
 }
 
 function addressOf(of: AppView): string {
+  if (of.dialect === 'ollama') return `http://host.docker.internal:${OLLAMA_PORT}`;
   const root = of.in_container ? 'http://host.docker.internal:11480' : ROOT;
-  return of.dialect === 'messages' || of.dialect === 'ollama' ? root : `${root}/v1`;
+  return of.dialect === 'messages' ? root : `${root}/v1`;
 }
 
 function snippetsOf(of: AppView, wanted: Wanted): Connection['snippets'] {

@@ -42,7 +42,7 @@ pub fn open_to_others(path: &str) -> String {
 fn no_ollama(none: &NoOllama) -> String {
     match none.port {
         Some(port) => format!(
-            "Ollama's own API has a port of its own, which is off: set gateway.ollama_port to {port}, then start Pilothouse again."
+            "Ollama's own API has a port of its own, which is off: set gateway.ollama_port to {port}."
         ),
         None => format!("Ollama's own API has a port of its own, which is not open: {}.", none.reason),
     }

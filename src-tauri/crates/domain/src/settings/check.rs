@@ -72,6 +72,9 @@ impl Settings {
                 "origins such as \"http://localhost:3000\" or \"app://obsidian.md\", without path and *",
             );
         }
+        if !self.gateway.otlp.is_empty() && !is_web_address(&self.gateway.otlp) {
+            return mistake("gateway.otlp", "empty, or an address such as \"http://127.0.0.1:4318\"");
+        }
         if self.switching.drain_s > 3600 {
             return mistake("switching.drain_s", "0 (cut at once) to 3600");
         }
@@ -251,6 +254,12 @@ fn is_id(name: &str) -> bool {
 }
 
 /// A name or address of a machine by itself, as a `Host` header has it; an IPv6 address in brackets.
+/// Of a server that is asked over HTTP.
+fn is_web_address(text: &str) -> bool {
+    let url = parsed(text).filter(|url| matches!(url.scheme(), "http" | "https"));
+    url.is_some_and(|url| url.has_host() && url.query().is_none() && url.fragment().is_none())
+}
+
 fn is_host(host: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));

@@ -4,7 +4,7 @@
 //! · `minutes`: their past in the store · `containers`: Docker · `answers`: what "Try it" asked · `fetcher`: the embedded default
 //! · `tuner`: a setting that a measurement found · `forgetting`: what grows old of the history · `update_check`: models after an
 //! update of their server · `notifier`: notices · `traffic`: how many answers are under way · `recorder`: requests, and what is kept of
-//! them · `client_keys`: the keys of client programs.
+//! them · `tracer`: an OpenTelemetry collector that is told of them · `client_keys`: the keys of client programs.
 
 pub mod answers;
 pub mod bencher;
@@ -22,6 +22,7 @@ pub mod sampler;
 pub mod silences;
 pub mod supervisor;
 pub mod supervisors;
+pub(crate) mod tracer;
 pub(crate) mod traffic;
 pub mod tuner;
 pub(crate) mod update_check;

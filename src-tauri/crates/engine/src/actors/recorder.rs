@@ -4,6 +4,7 @@
 //! writes them in batches; the teller looks once a second while a request is under way, and sleeps otherwise.
 
 use crate::{
+    actors::tracer::Tracer,
     hub::{Hub, Report},
     store::Store,
 };
@@ -44,11 +45,12 @@ pub(crate) struct Recording {
     rates: Arc<Mutex<Rates>>,
     end: CancellationToken,
     tasks: Mutex<Option<[JoinHandle<()>; 2]>>,
+    tracer: Arc<Tracer>,
 }
 
 impl Recording {
     /// Numbers go on behind the last one kept. Without a store the last records are in memory only.
-    pub async fn start(hub: Hub, store: Option<Store>) -> Self {
+    pub async fn start(hub: Hub, store: Option<Store>, tracer: Tracer) -> Self {
         let (store, last) = match store {
             Some(store) => match store.newest_request().await {
                 Ok(last) => (Some(store), last),
@@ -62,7 +64,10 @@ impl Recording {
         };
         let (recorder, ended) = Recorder::new(last);
         let (rates, end) = (Arc::<Mutex<Rates>>::default(), CancellationToken::new());
+        let tracer = Arc::new(tracer);
+        let traced = tracer.clone();
         let keep = move |records: Vec<Arc<RequestRecord>>| {
+            traced.tell(&records);
             let store = store.clone();
             async move {
                 match store {
@@ -74,7 +79,7 @@ impl Recording {
         };
         let writer = tokio::spawn(write(ended, recorder.clone(), end.clone(), keep));
         let teller = tokio::spawn(tell(hub, recorder.clone(), rates.clone()));
-        Self { recorder, rates, end, tasks: Mutex::new(Some([writer, teller])) }
+        Self { recorder, rates, end, tasks: Mutex::new(Some([writer, teller])), tracer }
     }
 
     /// Output tokens per second of the last quarter of an hour.
@@ -82,7 +87,7 @@ impl Recording {
         self.rates.lock().unwrap_or_else(PoisonError::into_inner).view(Instant::now(), Timestamp::now())
     }
 
-    /// Writes what has ended and takes nothing more. At most two seconds.
+    /// Writes what has ended and takes nothing more. At most three seconds.
     pub async fn shutdown(&self) {
         self.end.cancel();
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -92,6 +97,7 @@ impl Recording {
             writer.abort();
             tracing::warn!("the last records of requests were not kept: the history takes too long");
         }
+        self.tracer.shutdown().await;
     }
 }
 

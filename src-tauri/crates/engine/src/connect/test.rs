@@ -62,7 +62,7 @@ pub(super) async fn ask_within(app: &App, wanted: &Wanted, limit: Duration) -> T
 /// The one address would only say that it does not speak so.
 fn not_asked(app: &App, none: &NoOllama) -> TestReport {
     let next = match none.port {
-        Some(port) => format!(" Set gateway.ollama_port to {port}, and start Pilothouse again."),
+        Some(port) => format!(" Set gateway.ollama_port to {port}."),
         None => String::new(),
     };
     TestReport {

@@ -106,8 +106,8 @@ impl Inner {
         Ok(Wanted { root, ollama, key, model, small, context, system, bridges })
     }
 
-    /// Where Ollama's own API is spoken. The settings file is read once more where that is nowhere: a port that was set since the
-    /// start waits for the next one, and none has to be set again.
+    /// Where Ollama's own API is spoken. The settings file is read once more where that is nowhere: what was written a moment ago is
+    /// about to open, and need not be set again.
     fn ollama_address(&self, engine: &EngineView) -> Result<String, NoOllama> {
         if let Some(address) = &engine.gateway_ollama {
             return Ok(address.clone());
@@ -116,9 +116,9 @@ impl Inner {
         let written = written.unwrap_or_else(|_| self.latest.borrow().clone());
         let reason = engine.gateway_ollama_absent.as_deref().unwrap_or("it is not there");
         let reason = reason.trim_end_matches('.').to_owned();
-        Err(match (self.in_force.now().gateway.ollama_port, written.gateway.ollama_port) {
+        Err(match (self.latest.borrow().gateway.ollama_port, written.gateway.ollama_port) {
             (_, 0) => NoOllama { reason, port: Some(written.free_ollama_port()) },
-            (0, _) => NoOllama { reason: "it opens when Pilothouse starts again".into(), port: None },
+            (0, _) => NoOllama { reason: "it is about to open".into(), port: None },
             _ => NoOllama { reason, port: None },
         })
     }

@@ -10,7 +10,7 @@ use pilothouse_domain::{
     Timestamp,
     endpoint::Secret,
     error::{ApiError, ErrorCode},
-    settings::Settings,
+    settings::{GatewaySettings, Settings},
 };
 use pilothouse_gateway::{Admits, Gateway};
 use pilothouse_system::{
@@ -50,6 +50,7 @@ struct Open {
     gateway_admits: Admits,
     /// Where it answers in Ollama's words too. `None`: nowhere.
     ollama_port: Option<u16>,
+    masks_billing: bool,
     /// 0: the system chooses, and then the same again as long as it is free.
     web_port: u16,
     remembered: Remembered,
@@ -86,7 +87,8 @@ impl Doors {
                 hosts: settings.gateway.hosts.clone(),
                 origins: settings.gateway.origins.clone(),
             },
-            ollama_port: Some(settings.gateway.ollama_port).filter(|port| *port > 0),
+            ollama_port: None,
+            masks_billing: true,
             web_port: settings.web.port,
             remembered,
             gateway: None,
@@ -97,7 +99,7 @@ impl Doors {
             web_url,
             told: None,
         };
-        open.look_for_bridges(settings.gateway.container_bridges).await;
+        open.follow(&settings.gateway).await;
         open.try_all().await;
         let end = CancellationToken::new();
         let ended = end.clone();
@@ -144,7 +146,8 @@ impl Open {
 
     /// Waits until there may be something to do: a door to try again, other bridges, other settings.
     async fn next(&mut self, latest: &mut watch::Receiver<Settings>, tries: u32) {
-        let wants_bridges = latest.borrow_and_update().gateway.container_bridges;
+        // What changed while doors were opened is not seen yet, and is a change below.
+        let wants_bridges = latest.borrow().gateway.container_bridges;
         let due = async {
             match (self.is_whole(), wants_bridges) {
                 (false, _) => tokio::time::sleep(pause(tries)).await,
@@ -162,8 +165,15 @@ impl Open {
             () = due => {}
             () = changed => {}
         }
-        let wants_bridges = latest.borrow().gateway.container_bridges;
-        self.look_for_bridges(wants_bridges).await;
+        let gateway = latest.borrow_and_update().gateway.clone();
+        self.follow(&gateway).await;
+    }
+
+    /// What need not wait for a start.
+    async fn follow(&mut self, settings: &GatewaySettings) {
+        self.ollama_port = Some(settings.ollama_port).filter(|port| *port > 0);
+        self.masks_billing = settings.mask_billing;
+        self.look_for_bridges(settings.container_bridges).await;
     }
 
     /// Where it cannot be told which there are, those of before count.
@@ -212,17 +222,14 @@ impl Open {
             (None, None) => Err(SWITCHED_OFF.to_owned()),
         };
         let ollama = match (&mut self.gateway, self.ollama_port) {
-            (Some(gateway), Some(port)) => {
-                let refusal = match gateway.ollama_address() {
-                    Some(_) => None,
-                    None => gateway.listen_as_ollama(port).await.err(),
-                };
+            (Some(gateway), port) => {
+                gateway.mask_billing(self.masks_billing);
+                let refusal = gateway.listen_as_ollama(port).await.err();
                 let address = gateway.ollama_address().map(|address| format!("http://{address}"));
-                let said = refusal.as_ref().map(|error| error.message.clone()).unwrap_or_default();
+                let said = refusal.as_ref().map_or(SWITCHED_OFF, |error| error.message.as_str()).to_owned();
                 refused.extend(refusal);
                 address.ok_or(said)
             }
-            (Some(_), None) => Err(SWITCHED_OFF.to_owned()),
             (None, _) => Err("the one address is not open".to_owned()),
         };
         if self.web.is_none() {

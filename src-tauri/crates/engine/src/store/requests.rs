@@ -200,6 +200,7 @@ fn record_of(row: &SqliteRow) -> Result<RequestRecord, sqlx::Error> {
         streamed: row.try_get("streamed")?,
         governed: fields("governed")?,
         changed: fields("changed")?,
+        parent: None,
     })
 }
 

@@ -101,6 +101,7 @@ impl Server {
             bodies: body::Budget::new(1 << 24),
             lines: Default::default(),
             kept: Default::default(),
+            masking: Default::default(),
             recorder: recorder.clone(),
             metrics: None,
             keys: keys.clone(),

@@ -194,8 +194,7 @@ fn one_address() -> Vec<SettingKey> {
             "Port for programs of Ollama",
             "A second port that answers in Ollama's own words, whatever server the model is on.",
             zero(number(0, 65_535), "none"),
-        )
-        .at_start(),
+        ),
         key_of(
             OneAddress,
             "gateway.require_key",
@@ -212,10 +211,24 @@ fn one_address() -> Vec<SettingKey> {
         ),
         key_of(
             OneAddress,
+            "gateway.mask_billing",
+            "Keep the prompts of Claude Code alike",
+            "Leaves out a text about billing that changes each time. With it a server reads the whole prompt anew.",
+            SettingKind::Switch,
+        ),
+        key_of(
+            OneAddress,
             "gateway.metrics",
             "Figures for Prometheus",
             "At /metrics, for the token in the file metrics-token of the data folder.",
             SettingKind::Switch,
+        ),
+        key_of(
+            OneAddress,
+            "gateway.otlp",
+            "OpenTelemetry collector",
+            "It is told of each request, never of what was asked or answered: http://127.0.0.1:4318, say.",
+            text("none"),
         ),
         key_of(
             OtherComputers,

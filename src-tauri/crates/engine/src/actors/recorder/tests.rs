@@ -16,11 +16,16 @@ fn hub() -> Hub {
     Hub::new(EngineView::default(), pilothouse_leases::Leases::default())
 }
 
+/// For no collector.
+fn tracer() -> Tracer {
+    Tracer::start(hub(), tokio::sync::watch::channel(Default::default()).1)
+}
+
 #[tokio::test]
 async fn what_has_ended_is_kept_before_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("h.sqlite3")).await.unwrap().store;
-    let recording = Recording::start(hub(), Some(store.clone())).await;
+    let recording = Recording::start(hub(), Some(store.clone()), tracer()).await;
     for _ in 0..1000 {
         recording.recorder.begin(request()).end(|_| {});
     }
@@ -29,7 +34,7 @@ async fn what_has_ended_is_kept_before_the_end() {
     let late = recording.recorder.begin(request());
     late.end(|_| {});
     assert_eq!(recording.recorder.lost(), 1, "what ends later is counted");
-    let again = Recording::start(hub(), Some(store.clone())).await;
+    let again = Recording::start(hub(), Some(store.clone()), tracer()).await;
     assert_eq!(again.recorder.begin(request()).id(), 1001);
     assert_eq!(store.requests(&TrafficFilter::default(), 500).await.unwrap().len(), 500);
     again.shutdown().await;
@@ -90,7 +95,7 @@ async fn a_batch_that_cannot_be_written_is_counted_and_the_next_one_is_written()
 #[tokio::test(start_paused = true)]
 async fn the_snapshot_shows_what_is_under_way_and_nothing_when_it_is_over() {
     let hub = hub();
-    let recording = Recording::start(hub.clone(), None).await;
+    let recording = Recording::start(hub.clone(), None, tracer()).await;
     let mut snapshots = hub.snapshots();
     let open = recording.recorder.begin(request());
     open.first_token();

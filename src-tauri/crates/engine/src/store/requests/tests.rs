@@ -39,6 +39,7 @@ fn record(id: u64, at_ms: i64) -> RequestRecord {
         streamed: true,
         governed: vec!["keep_alive".into()],
         changed: vec![],
+        parent: None,
     }
 }
 
