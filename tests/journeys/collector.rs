@@ -40,8 +40,10 @@ async fn a_collector_is_told_of_each_request_in_the_trace_of_its_client() {
     let mut engine = sandbox.serve().await;
     sandbox.until_active(&mut engine, "llama-server").await;
     let client = Client::new(&sandbox);
-    let refused = sandbox.run(&["settings", "set", "gateway.otlp", "127.0.0.1:4318"]);
-    assert_eq!(refused.code, Some(2), "{refused:?}");
+    for wrong in ["grpc://127.0.0.1:4317", "http://127.0.0.1:4318/?key=x", "http://"] {
+        let refused = sandbox.run(&["settings", "set", "gateway.otlp", wrong]);
+        assert_eq!(refused.code, Some(2), "{refused:?}");
+    }
     assert_eq!(client.chat("active").await.status, 200);
     assert_eq!(sandbox.run(&["settings", "set", "gateway.otlp", &collector]).code, Some(0));
 

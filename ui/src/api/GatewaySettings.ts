@@ -48,4 +48,13 @@ require_key: boolean,
 /**
  * Listen on the bridges of Docker and Podman too (Linux), where every program needs a key.
  */
-container_bridges: boolean, };
+container_bridges: boolean, 
+/**
+ * Leave out the text by which Claude Code tells Anthropic what to bill: it changes with each request, and a server
+ * would read the whole prompt anew.
+ */
+mask_billing: boolean, 
+/**
+ * The address of an OpenTelemetry collector that is told of each request (OTLP over HTTP); empty: none.
+ */
+otlp: string, };

@@ -11,6 +11,7 @@ use crate::hub::{Hub, Report};
 use opentelemetry_otlp::{Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::trace::SpanExporter as _;
 use pilothouse_domain::{
+    endpoint::parsed,
     error::{ApiError, ErrorCode},
     settings::Settings,
     traffic::RequestRecord,
@@ -141,11 +142,12 @@ impl Teller {
 
     fn exporter_to(&mut self, collector: &str) -> Result<&SpanExporter, String> {
         if self.exporter.as_ref().is_none_or(|(address, _)| address != collector) {
+            let traces = traces_of(collector);
             let exporter = SpanExporter::builder()
                 .with_http()
                 .with_protocol(Protocol::HttpBinary)
-                .with_endpoint(traces_of(collector))
-                .with_http_client(client_for(collector))
+                .with_endpoint(&traces)
+                .with_http_client(client_for(&traces))
                 .build();
             let mut exporter = exporter.map_err(|error| error.to_string())?;
             exporter.set_resource(&span::resource());
@@ -171,8 +173,9 @@ impl Teller {
     }
 }
 
-/// Where a collector takes spans; whoever named that path itself is taken at his word.
+/// Where a collector takes spans; whoever named that path itself is taken at his word. The scheme may be left out.
 fn traces_of(collector: &str) -> String {
-    let root = collector.trim_end_matches('/');
+    let root = parsed(collector).map_or_else(|| collector.to_owned(), |url| url.to_string());
+    let root = root.trim_end_matches('/');
     if root.ends_with("/v1/traces") { root.to_owned() } else { format!("{root}/v1/traces") }
 }

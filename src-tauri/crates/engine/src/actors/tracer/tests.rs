@@ -174,7 +174,7 @@ async fn a_request_is_told_by_the_conventions() {
 #[tokio::test]
 async fn a_request_belongs_to_its_callers_trace_and_what_is_not_measured_is_not_told_as_such() {
     let mut scene = Scene::new().await;
-    scene.set(&format!("{}/", scene.address));
+    scene.set(&format!("{}/", scene.address.trim_start_matches("http://")));
     let parent = TraceParent { trace_id: [9; 16], span_id: [8; 8], sampled: true };
     let estimated = Tokens { output: Some(5), counted: false, ..Tokens::default() };
     let failed = RequestRecord {
