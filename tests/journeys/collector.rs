@@ -54,6 +54,7 @@ async fn a_collector_is_told_of_each_request_in_the_trace_of_its_client() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         let answer = request.header("traceparent", parent).json(&asked).send().await.unwrap();
         assert_eq!(answer.status(), 200);
+        answer.bytes().await.unwrap();
     };
     // The change of the settings is seen a moment later.
     let body = until("the collector to be told", LIMIT, || async {
