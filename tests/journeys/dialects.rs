@@ -232,8 +232,11 @@ async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its
     }
     assert_eq!(sandbox.run(&["settings", "set", "gateway.ollama_port", "0"]).code, Some(0));
     until("the port to close", LIMIT, || async { http.get(address("/")).send().await.err() }).await;
-    let status = sandbox.run(&["status"]).json;
-    assert!(status["gateway_ollama"].is_null() && status["gateway_ollama_absent"].is_string(), "{status:#}");
+    until("the address to be no more", LIMIT, || async {
+        let status = sandbox.ask(&["status"])?;
+        (status["gateway_ollama"].is_null() && status["gateway_ollama_absent"].is_string()).then_some(())
+    })
+    .await;
     engine.terminate();
     assert!(sandbox.assert_clean_end(&mut engine).await.success());
 }
