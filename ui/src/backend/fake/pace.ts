@@ -1,9 +1,9 @@
 import { sleep } from './fault';
 
 /** Longest wait for a page to come back: one that has gone must not hold the engine for ever. */
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 /** A page that has not asked for so long is gone. */
-const GONE_MS = 5_000;
+const GONE_MS = 10_000;
 /** Between two looks; a page has drawn what it knows by then. */
 const LOOK_MS = 30;
 
