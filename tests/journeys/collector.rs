@@ -71,6 +71,7 @@ async fn a_collector_is_told_of_each_request_in_the_trace_of_its_client() {
     assert_eq!((span.trace_id[0], span.parent_span_id[0]), (0x0a, 0xb7));
     assert_eq!(text(&span, "gen_ai.provider.name").as_deref(), Some("llama-server"));
     assert_eq!(text(&span, "gen_ai.response.model").as_deref(), Some(EMBEDDED_MODEL));
+    assert_eq!(text(&span, "gen_ai.request.max_tokens").as_deref(), Some("8"));
     let tokens: u64 = text(&span, "gen_ai.usage.output_tokens").unwrap().parse().unwrap();
     assert!((1..=8).contains(&tokens), "{tokens}");
 

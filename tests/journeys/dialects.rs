@@ -98,6 +98,7 @@ async fn both_servers_answer_in_both_dialects_and_each_answer_leaves_a_record() 
             .unwrap_or_else(|| panic!("no {record} in {traffic:#}"));
         assert_eq!((&one["state"], &one["counted"]), (&json!("done"), &json!(true)), "{one:#}");
         assert!(one["tokens_in"].as_u64().unwrap() > 0 && one["first_token_ms"].is_u64(), "{one:#}");
+        assert_eq!(one["most_output"], 12, "{one:#}");
     }
     let by_rule = kept.iter().filter(|one| one["reason"] == "rule").count();
     assert_eq!(by_rule, 4, "{traffic:#}");
@@ -226,6 +227,7 @@ async fn a_program_that_only_knows_ollama_follows_the_switch_and_is_known_by_its
         let one = kept["requests"].as_array().unwrap().iter().find(|one| one["id"] == record);
         let one = one.unwrap_or_else(|| panic!("no {record} in {kept:#}"));
         assert_eq!((&one["dialect"], &one["state"]), (&json!("ollama"), &json!("done")), "{one:#}");
+        assert_eq!(one["most_output"], 8, "{one:#}");
         // It is this test that asked.
         assert_eq!(one["pid"], std::process::id(), "{one:#}");
         assert!(one["client"].as_str().unwrap().starts_with("journeys"), "{one:#}");

@@ -27,6 +27,9 @@ pub trait Question: Send + Sync + std::fmt::Debug {
     /// Whether the client wants events as they come. An answer that it wants whole is read as a stream as well, and told at its end.
     fn streams(&self) -> bool;
 
+    /// The most tokens that the client wants. `None`: it names no limit.
+    fn most_output(&self) -> Option<u64>;
+
     /// The body for `POST /chat/completions` of a server that `speaks` so, for the instance that it calls `model`. Always asks for
     /// a stream and for its usage. Errors: what this server cannot be asked, by name.
     fn chat(&self, model: &str, speaks: Speaks) -> Result<Vec<u8>, Refused>;

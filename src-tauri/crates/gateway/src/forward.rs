@@ -134,7 +134,7 @@ async fn read(
 impl Asking {
     fn new(shared: Shared, by: By, onward: Onward, wording: Wording, asked: Asked) -> Result<Self, Refusal> {
         let By { key, record, bytes } = by;
-        record.asks(wording.model(), wording.streams());
+        record.asks(wording.model(), wording.streams(), wording.most_output());
         if let Some(key) = &key {
             // What is not known yet is looked at when it is: with the lease.
             if let Some(model) = shared.leases.model_of(&asked) {

@@ -213,7 +213,7 @@ async fn answer(
     let question = read(&body)?;
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
-        record.asks(question.model(), false);
+        record.asks(question.model(), false, None);
         if let (Some(key), Some(model)) = (&key, shared.leases.model_of(&asked)) {
             key.admit_model(question.model(), Some(&model))?;
         }
@@ -240,7 +240,7 @@ async fn vectors(
     let question = read(&body)?;
     let asked = meant(shared, question.model());
     if question.is_load() || question.is_unload() {
-        record.asks(question.model(), false);
+        record.asks(question.model(), false, None);
         if let (Some(key), Some(model)) = (&key, shared.leases.model_of(&asked)) {
             key.admit_model(question.model(), Some(&model))?;
         }

@@ -56,10 +56,11 @@ impl Record {
     }
 
     /// What the body says.
-    pub fn asks(&self, name: Option<&str>, streams: bool) {
+    pub fn asks(&self, name: Option<&str>, streams: bool, most_output: Option<u64>) {
         self.0.update(|record| {
             record.asked = name.map(str::to_owned);
             record.streamed = streams;
+            record.most_output = most_output.map(|most| u32::try_from(most).unwrap_or(u32::MAX));
         });
     }
 

@@ -18,6 +18,9 @@ use std::ops::Range;
 /// Fields by which clients say how long a model stays in memory: Ollama's and LM Studio's.
 const GOVERNED: [&str; 2] = ["keep_alive", "ttl"];
 
+/// Fields by which clients say how many tokens they want at most: OpenAI's, older and newer, and llama-server's.
+const MOST_OUTPUT: [&str; 3] = ["max_tokens", "max_completion_tokens", "n_predict"];
+
 /// A field that can be taken out of a JSON body.
 #[derive(Debug, PartialEq, Eq)]
 struct Field {
@@ -50,6 +53,8 @@ pub(super) struct Named {
     pub model: Option<String>,
     /// The client wants its answer as a stream of events.
     pub streams: bool,
+    /// The most tokens that the client wants. `None`: it names no limit.
+    pub most_output: Option<u64>,
     governed: Vec<Field>,
     /// How many fields stand before the last one that is not governed, that one included.
     others_until: usize,
@@ -57,7 +62,7 @@ pub(super) struct Named {
 
 impl Named {
     fn of_form(place: Range<usize>, way: Way, model: Option<String>) -> Self {
-        Self { place, way, model, streams: false, governed: vec![], others_until: 0 }
+        Self { place, way, model, streams: false, most_output: None, governed: vec![], others_until: 0 }
     }
 
     /// The fields that say how long the model stays, by their names. `None`: there are none.
@@ -99,7 +104,7 @@ fn in_json(body: &[u8]) -> Result<Named, String> {
     if !begins_object(body) {
         return Err("The body must be a JSON object.".into());
     }
-    let Head { model, streams, governed, others_until } =
+    let Head { model, streams, most_output, governed, others_until } =
         serde_json::from_slice(body).map_err(|error| format!("The body is not valid JSON: {error}."))?;
     let place = |raw: &str| {
         let start = raw.as_ptr() as usize - body.as_ptr() as usize;
@@ -118,6 +123,7 @@ fn in_json(body: &[u8]) -> Result<Named, String> {
             way: Way::Field,
             model: None,
             streams,
+            most_output,
             governed,
             others_until,
         });
@@ -125,7 +131,7 @@ fn in_json(body: &[u8]) -> Result<Named, String> {
     let model: Option<String> = serde_json::from_str::<Option<String>>(raw)
         .map_err(|_| "The model's name must be a string.".to_owned())?;
     let model = model.filter(|name| !name.is_empty());
-    Ok(Named { place: place(raw), way: Way::Value, model, streams, governed, others_until })
+    Ok(Named { place: place(raw), way: Way::Value, model, streams, most_output, governed, others_until })
 }
 
 /// The field `model`. Errors: the body is no form, or its model is no text.
@@ -330,6 +336,21 @@ mod tests {
         }
         let kept = r#"{"keep_alive":"5m"}"#;
         assert_eq!(renamed(kept, "m"), r#"{"model":"m","keep_alive":"5m"}"#, "of others it passes");
+    }
+
+    #[test]
+    fn the_most_that_a_client_wants_is_read_where_it_says_so() {
+        for (body, most) in [
+            (r#"{"model":"a"}"#, None),
+            (r#"{"model":"a","max_tokens":64}"#, Some(64)),
+            (r#"{"max_completion_tokens":32,"max_tokens":null,"model":"a"}"#, Some(32)),
+            (r#"{"n_predict":-1,"model":"a"}"#, None),
+            (r#"{"max_tokens":1e2}"#, Some(100)),
+            (r#"{"max_tokens":"many","options":{"max_tokens":4}}"#, None),
+            (r#"{"max_tokens":1e300}"#, Some(u64::MAX)),
+        ] {
+            assert_eq!(in_json(body.as_bytes()).unwrap().most_output, most, "{body}");
+        }
     }
 
     #[test]

@@ -41,6 +41,14 @@ impl Wording {
         }
     }
 
+    /// The most tokens that the client wants.
+    pub fn most_output(&self) -> Option<u64> {
+        match self {
+            Self::Own { named, .. } => named.most_output,
+            Self::Chat { question, .. } => question.most_output(),
+        }
+    }
+
     /// Who speaks in a stream before the answer does. `None`: no stream is wanted.
     pub fn voice(&self, path: &str) -> Option<Voice> {
         match self {

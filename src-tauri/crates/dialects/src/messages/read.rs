@@ -152,6 +152,10 @@ impl Question for Asked {
         self.streams
     }
 
+    fn most_output(&self) -> Option<u64> {
+        self.limits.max_tokens
+    }
+
     fn chat(&self, model: &str, speaks: Speaks) -> Result<Vec<u8>, Refused> {
         self.check(speaks)?;
         Ok(self.body.written(model, speaks))

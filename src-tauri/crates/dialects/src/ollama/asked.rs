@@ -215,6 +215,10 @@ impl Question for Asked {
         self.streams
     }
 
+    fn most_output(&self) -> Option<u64> {
+        self.options.max_tokens
+    }
+
     fn chat(&self, model: &str, speaks: Speaks) -> Result<Vec<u8>, Refused> {
         match &self.said {
             Said::Nothing => Err(Refused::invalid("There is nothing to answer: no prompt and no messages.")),

@@ -51,6 +51,10 @@ impl Question for Asked {
         self.told.streams
     }
 
+    fn most_output(&self) -> Option<u64> {
+        self.told.echo.max_output_tokens
+    }
+
     fn chat(&self, model: &str, speaks: Speaks) -> Result<Vec<u8>, Refused> {
         if let Some(place) = self.web_image.as_ref().filter(|_| !speaks.fetches_images) {
             let message = format!(

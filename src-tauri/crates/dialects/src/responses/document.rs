@@ -23,7 +23,7 @@ pub struct Echo {
     temperature: Box<RawValue>,
     top_logprobs: u64,
     reasoning: Box<RawValue>,
-    max_output_tokens: Option<u64>,
+    pub max_output_tokens: Option<u64>,
     max_tool_calls: Option<u64>,
     metadata: Box<RawValue>,
     safety_identifier: Option<String>,

@@ -1,6 +1,6 @@
 //! The fields of a JSON body that the gateway looks at. All others are skipped, whatever they are.
 
-use super::GOVERNED;
+use super::{GOVERNED, MOST_OUTPUT};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, IgnoredAny, MapAccess, Visitor},
@@ -13,6 +13,8 @@ use std::fmt;
 pub(super) struct Head<'a> {
     pub model: Option<&'a RawValue>,
     pub streams: bool,
+    /// The most tokens that the client wants; the last field that says so counts.
+    pub most_output: Option<u64>,
     /// Name, key, value, and how many fields stand before it.
     pub governed: Vec<(&'static str, &'a RawValue, &'a RawValue, usize)>,
     /// How many fields stand before the last one that is not governed, that one included.
@@ -48,6 +50,11 @@ impl<'de> Visitor<'de> for Fields {
                     }
                 } else if is(key, "stream") {
                     head.streams = map.next_value::<&RawValue>()?.get() == "true";
+                } else if MOST_OUTPUT.into_iter().any(|name| is(key, name)) {
+                    // Whatever else stands there is for the server to judge. -1 is none.
+                    let most = serde_json::from_str::<f64>(map.next_value::<&RawValue>()?.get()).ok();
+                    let most = most.filter(|most| *most >= 1.0).map(|most| most as u64);
+                    head.most_output = most.or(head.most_output);
                 } else {
                     map.next_value::<IgnoredAny>()?;
                 }
