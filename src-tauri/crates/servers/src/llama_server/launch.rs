@@ -68,9 +68,11 @@ pub(super) async fn launch(
         )));
     }
     want_router_mode(program).await?;
+    let mut made = Made { library, files: vec![presets.file().to_owned()] };
     library.link()?;
     let port = free_port(settings.port).await?;
     let (key, key_file) = make_key(places)?;
+    made.files.push(key_file.clone());
     // A folder that does not answer now is read when it does: the router takes it in then.
     let scan = library.clone().looked_through().await;
     let embeds = scan.map(|scan| scan.embeds).unwrap_or_default();
@@ -104,8 +106,34 @@ pub(super) async fn launch(
             cwd: None,
         },
         endpoint: Endpoint { base_url, key: Some(key) },
-        files: vec![key_file, presets.file().to_owned(), library.folder().to_owned()],
+        files: made.keep(),
     })
+}
+
+/// What a start makes for its server. It goes with a start that fails or is called off, the key above all.
+struct Made<'a> {
+    library: &'a Library,
+    files: Vec<PathBuf>,
+}
+
+impl Made<'_> {
+    /// The server is about to be there: it goes with that from now on.
+    fn keep(mut self) -> Vec<PathBuf> {
+        self.files.push(self.library.folder().to_owned());
+        std::mem::take(&mut self.files)
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if self.files.is_empty() {
+            return;
+        }
+        self.library.unlink();
+        for file in &self.files {
+            let _ = std::fs::remove_file(file);
+        }
+    }
 }
 
 /// How a model is loaded, as its server is told. The types of the cache are llama.cpp's own where nobody says otherwise.

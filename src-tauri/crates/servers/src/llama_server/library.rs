@@ -26,6 +26,8 @@ type Stamp = (PathBuf, u64, Option<SystemTime>);
 pub(super) struct Library {
     folders: Vec<PathBuf>,
     links: PathBuf,
+    /// Whether there may be links: not after a start that came to nothing.
+    open: Mutex<bool>,
     /// Headers that were read already.
     read: Mutex<HashMap<Stamp, (Model, Option<Embeds>)>>,
 }
@@ -42,7 +44,7 @@ pub(super) struct Scan {
 
 impl Library {
     pub fn new(folders: Vec<PathBuf>, links: PathBuf) -> Self {
-        Self { folders, links, read: Mutex::default() }
+        Self { folders, links, open: Mutex::new(true), read: Mutex::default() }
     }
 
     /// The folder for the router.
@@ -52,10 +54,18 @@ impl Library {
 
     /// Makes the links anew where they differ; tells whether any did. Errors: system.
     pub fn link(&self) -> Result<bool, ApiError> {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
         let wanted = self.files();
         self.link_files(&wanted).map_err(|error| {
             ApiError::new(ErrorCode::System, format!("{} cannot be written: {error}.", self.links.display()))
         })
+    }
+
+    /// Takes the links away until [`Self::link`], also from under a look that still goes on.
+    pub fn unlink(&self) {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        *open = false;
+        let _ = std::fs::remove_dir_all(&self.links);
     }
 
     /// The same as [`Self::scan`], on a thread of its own. Errors: a folder does not answer.
@@ -113,6 +123,10 @@ impl Library {
     }
 
     fn link_files(&self, wanted: &BTreeMap<String, PathBuf>) -> std::io::Result<bool> {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*open {
+            return Ok(false);
+        }
         std::fs::create_dir_all(&self.links)?;
         let mut changed = false;
         for entry in std::fs::read_dir(&self.links)?.flatten() {
@@ -194,6 +208,20 @@ mod tests {
 
     fn names(library: &Library) -> Vec<String> {
         library.scan().models.into_iter().map(|model| model.name).collect()
+    }
+
+    #[test]
+    fn a_look_that_goes_on_after_a_start_that_came_to_nothing_makes_no_links() {
+        let root = tempfile::tempdir().unwrap();
+        let models = root.path().join("models");
+        std::fs::create_dir(&models).unwrap();
+        std::fs::write(models.join("a.gguf"), "no GGUF").unwrap();
+        let library = Library::new(vec![models], root.path().join("links"));
+        assert!(library.link().unwrap() && library.folder().join("a.gguf").is_symlink());
+        library.unlink();
+        assert_eq!(library.scan().models.len(), 1);
+        assert!(!library.folder().exists());
+        assert!(library.link().unwrap() && library.folder().join("a.gguf").is_symlink(), "the next start");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::{
     outcome::Outcome,
     output::output_path,
     ownership::{Own, Owner},
-    record::Record,
+    record::{Record, remove_made},
     work::Started,
 };
 use pilothouse_domain::{
@@ -15,6 +15,7 @@ use pilothouse_domain::{
     notice::Happening,
 };
 use pilothouse_system::process::Exit;
+use std::path::PathBuf;
 use tokio::sync::{mpsc, oneshot};
 
 impl Supervisor {
@@ -73,23 +74,25 @@ impl Supervisor {
     }
 
     pub(super) async fn shutdown(mut self, reply: oneshot::Sender<()>, results: mpsc::Receiver<Outcome>) {
-        self.end_start(results).await;
+        let left = self.end_start(results).await;
         if let Some(own) = self.owner.take_own() {
             self.say("stopping, because Pilothouse ends");
             own.process.stop(GRACE).await;
             Record::remove(&self.around.run_dir, &self.adapter.id(), &own.files);
         }
         self.launches.all_ended().await;
+        remove_made(&self.around.run_dir, &left);
         let _ = std::fs::remove_file(output_path(&self.around, &self.adapter.id()));
         self.waiting.ready(&Err(ended()));
         let _ = reply.send(());
     }
 
-    /// A start under way ends before it has a process, or its process is ours to stop.
-    async fn end_start(&mut self, mut results: mpsc::Receiver<Outcome>) {
+    /// A start under way ends before it has a process, or its process is ours to stop. Gives what was made for one that came too
+    /// late.
+    async fn end_start(&mut self, mut results: mpsc::Receiver<Outcome>) -> Vec<PathBuf> {
         self.launches.call_off();
-        let Some(mut starting) = self.launches.take_task() else { return };
-        let mut told = Vec::new();
+        let (mut told, mut left) = (Vec::new(), Vec::new());
+        let Some(mut starting) = self.launches.take_task() else { return left };
         while !starting.is_finished() {
             tokio::select! {
                 Some(outcome) = results.recv() => told.push(outcome),
@@ -104,12 +107,18 @@ impl Supervisor {
                 {
                     self.owner = Owner::Ours(Own { process, files, unheard: None });
                 }
-                Outcome::Started { result, .. } => self.came_too_late(result),
+                Outcome::Started { result, .. } => {
+                    if let Some(Ok((Started::Own { files, .. }, _))) = &result {
+                        left.extend_from_slice(files);
+                    }
+                    self.came_too_late(result);
+                }
                 Outcome::Readopted { process: Some(process), record, .. } => {
                     self.owner = Owner::Ours(Own { process, files: record.files, unheard: None });
                 }
                 _ => {}
             }
         }
+        left
     }
 }

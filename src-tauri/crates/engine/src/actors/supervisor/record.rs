@@ -46,13 +46,19 @@ impl Record {
         serde_json::from_slice(&json).ok()
     }
 
-    /// Removes the record and what was made for the server: files, and folders inside the run folder.
+    /// Removes the record and what was made for the server.
     pub fn remove(run_dir: &Path, server: &ServerId, files: &[PathBuf]) {
-        for file in files.iter().chain([&Self::path(run_dir, server)]) {
-            let _ = std::fs::remove_file(file);
-            if file.starts_with(run_dir) && file != run_dir {
-                let _ = std::fs::remove_dir_all(file);
-            }
+        remove_made(run_dir, files);
+        remove_made(run_dir, &[Self::path(run_dir, server)]);
+    }
+}
+
+/// Removes what was made for a server: files, and folders inside the run folder.
+pub(super) fn remove_made(run_dir: &Path, files: &[PathBuf]) {
+    for file in files {
+        let _ = std::fs::remove_file(file);
+        if file.starts_with(run_dir) && file != run_dir {
+            let _ = std::fs::remove_dir_all(file);
         }
     }
 }

@@ -52,9 +52,9 @@ impl Supervisor {
     pub(super) fn spawn(&mut self) {
         self.life.begin_start();
         let (adapter, output) = (self.adapter.clone(), output_path(&self.around, &self.adapter.id()));
-        let outcomes = self.outcomes.clone();
+        let (outcomes, run_dir) = (self.outcomes.clone(), self.around.run_dir.clone());
         self.launches.begin(|launch, cancel| async move {
-            let result = launched(&*adapter, &output, &cancel).await;
+            let result = launched(&*adapter, &run_dir, &output, &cancel).await;
             drop(outcomes.send(Outcome::Started { launch, result }).await);
         });
     }
@@ -141,15 +141,13 @@ impl Supervisor {
         }
     }
 
-    /// The process of an earlier launch: another one is under way, or has taken its place.
+    /// The process of an earlier launch: another one is under way, or has taken its place. What was made for it has the names of
+    /// what is made for that one, and stays.
     pub(super) fn came_too_late(&mut self, result: Option<Launched>) {
-        let Some(Ok((Started::Own { process, files, .. }, _))) = result else { return };
+        let Some(Ok((Started::Own { process, .. }, _))) = result else { return };
         self.say(&format!("process {} was started too late; ending it", process.pid()));
         self.launches.end_first(async move {
             process.stop(GRACE).await;
-            for file in files {
-                let _ = std::fs::remove_file(file);
-            }
         });
     }
 
@@ -237,10 +235,11 @@ impl Supervisor {
 /// What was called off in time has no result; what has begun is told in any case: somebody must stop it.
 async fn launched(
     adapter: &dyn ServerAdapter,
+    run_dir: &Path,
     output: &Path,
     cancel: &CancellationToken,
 ) -> Option<Launched> {
-    match work::start(adapter, output, cancel).await {
+    match work::start(adapter, run_dir, output, cancel).await {
         Ok(Some(started @ Started::Adopted(_))) => {
             let stop = adapter.stop_commands(&adapter.locate().await).await;
             Some(Ok((started, stop)))

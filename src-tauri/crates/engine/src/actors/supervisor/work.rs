@@ -1,6 +1,6 @@
 //! The slow work of a supervisor, as free functions without its state.
 
-use super::connection::Connection;
+use super::{connection::Connection, record::remove_made};
 use crate::actors::bounds::apart;
 use futures_util::StreamExt;
 use pilothouse_domain::{
@@ -44,6 +44,7 @@ pub(super) enum Started {
 /// called off until a process is started or a product is asked; then there is no result.
 pub(super) async fn start(
     adapter: &dyn ServerAdapter,
+    run_dir: &Path,
     output: &Path,
     cancel: &CancellationToken,
 ) -> Result<Option<Started>, ApiError> {
@@ -67,7 +68,8 @@ pub(super) async fn start(
     };
     match launch {
         Launch::Own { process, endpoint, files } => {
-            let process = OwnedProcess::spawn(&process, output)?;
+            let spawned = OwnedProcess::spawn(&process, output);
+            let process = spawned.inspect_err(|_| remove_made(run_dir, &files))?;
             Ok(Some(Started::Own { process, endpoint, program, files }))
         }
         Launch::Ask { commands } => {
