@@ -70,23 +70,27 @@ rust_units() { cargo test --workspace --lib --bins --no-fail-fast; }
 # processes NAME THREADS: the tests of one program against real processes. Without --quiet they name their tests: the count
 # of the faults needs that.
 processes() { cargo test --workspace --test "$1" -- --nocapture --test-threads="$2"; }
+# pages LETTERS: those of the simulated engine whose files begin so; in two halves, so that each lane has one.
+pages() { node --test --test-concurrency=1 tests/browser/simulated/[$1]*.test.mjs; }
 faults_lane() {
     section faults processes faults 6
     section containers processes containers 4
     section machines processes machines 1
     section contract processes contract 4
     section simulator processes lmstudio_sim 2
-    section macos tools/macos-check.sh
+    section pages-s-z pages s-z
 }
+# The real engine measures there: not beside the faults.
 browser_lane() {
+    section pages-a-r pages a-r
     section browser tools/browser-test.sh
-    section pages npm run --silent test:pages
+    section macos tools/macos-check.sh
 }
 storms_lane() { section storms processes storms 1; }
 journeys_lane() { section journeys processes journeys 2; }
 
 types() { git diff --exit-code --stat -- ui/src/api && [ -z "$(git status --porcelain -- ui/src/api)" ]; }
-export -f build types rust_units processes
+export -f build types rust_units processes pages
 
 section format cargo fmt --check
 section clippy cargo clippy --quiet --workspace --all-targets -- -D warnings
