@@ -39,10 +39,10 @@ fi
 seconds="${BENCH_SECONDS:-600}"
 say "The tray app, no window, twice $seconds s"
 cargo build --quiet --release -p pilothouse-tray --features pilothouse-tray/custom-protocol
-cargo build --quiet --workspace
+cargo build --quiet --workspace --all-targets
 eval "$(tools/test-tools.sh 2>/dev/null)"
 PILOTHOUSE_BENCH_APP="$program-tray" BENCH_SECONDS="$seconds" \
-    cargo test --quiet -p pilothouse-tests --test desktop -- --ignored --nocapture own_cost | grep "^tray app"
+    cargo test --quiet --workspace --test desktop -- --ignored --nocapture own_cost | grep "^tray app"
 say "A switch, less its server's load and first token"
 tools/switch-overhead.py "$program" "$PILOTHOUSE_EMBEDDED" "$PILOTHOUSE_TEST_OLLAMA"
 say "The one address, beside nginx and asking a server that answers at once directly"

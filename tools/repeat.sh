@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 source tools/lib.sh
 mkdir -p artefacts/repeat
-cargo build --quiet --workspace || exit 1
+cargo build --quiet --workspace --all-targets || exit 1
 variables="$(tools/test-tools.sh)" || exit 1
 eval "$variables"
 export PILOTHOUSE_TEST_STRICT=1
@@ -16,7 +16,7 @@ for round in $(seq 1 "${1:-20}"); do
         log="artefacts/repeat/$tests-$round.log"
         # As make test runs them.
         threads=$([ "$tests" = faults ] && echo 6 || echo 1)
-        if cargo test --quiet -p pilothouse-tests --test "$tests" -- --test-threads="$threads" >"$log" 2>&1; then
+        if cargo test --quiet --workspace --test "$tests" -- --test-threads="$threads" >"$log" 2>&1; then
             rm -f "$log"
         else
             outcome="FAILED, see $log"
