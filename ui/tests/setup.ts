@@ -1,6 +1,9 @@
 /** What the test DOM lacks. */
-import { cleanup } from '@testing-library/svelte';
+import { cleanup, configure } from '@testing-library/svelte';
 import { afterEach, vi } from 'vitest';
+
+// By default a second, which a page of sixty models takes beside busy neighbours. What never comes fails all the same.
+configure({ asyncUtilTimeout: 20_000 });
 
 // Charts draw on a canvas, which the test DOM does not have; Chromium tests look at them.
 vi.mock('uplot', () => ({
