@@ -7,13 +7,14 @@ use crate::{
     tray_menu::{Row, TrayItem, place, row_named},
 };
 use pilothouse_tests::{
+    program,
     sandbox::{Group, Sandbox, free_port, server, until},
     sims::{
         front::{Front, Rules},
         lmstudio::{LmStudioSim, Options},
     },
 };
-use std::{net::TcpListener, os::unix::fs::PermissionsExt, path::Path, time::Duration};
+use std::{net::TcpListener, path::Path, time::Duration};
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -121,9 +122,7 @@ fn assert_told(sandbox: &Sandbox, head: &Row, line: &Row) {
 
 fn crashing(folder: &Path) -> String {
     let file = folder.join("llama-server");
-    let lines =
-        "#!/bin/sh\n[ \"$1\" = --help ] && { echo --models-dir; exit 0; }\necho bad weather\nexit 3\n";
-    std::fs::write(&file, lines).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let lines = "[ \"$1\" = --help ] && { echo --models-dir; exit 0; }\necho bad weather\nexit 3";
+    program::script(&file, lines).unwrap();
     file.display().to_string()
 }

@@ -5,6 +5,7 @@ use crate::{
     scene::{LIMIT, NO_LLAMA, simulated, without_ollama},
 };
 use pilothouse_tests::{
+    program,
     sandbox::{EMBEDDED_MODEL, Group, Sandbox, Tools, command, free_port, server, signal, until},
     sims::{
         front::{Front, Rules},
@@ -14,7 +15,7 @@ use pilothouse_tests::{
 };
 use serde_json::Value;
 use sqlx::{Connection, Row, SqliteConnection, sqlite::SqliteConnectOptions};
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Stdio, sync::Arc};
+use std::{path::Path, process::Stdio, sync::Arc};
 
 /// A model of the simulator.
 const MODEL: &str = "simulated/alpha-2b";
@@ -40,8 +41,7 @@ fn is_loaded(sandbox: &Sandbox, model: &str) -> Option<bool> {
 /// A program that does nothing but compute, under a name of its own.
 fn busy(folder: &Path, name: &str) -> Group {
     let file = folder.join(name);
-    std::fs::write(&file, "#!/bin/sh\nwhile :; do :; done\n").unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program::script(&file, "while :; do :; done").unwrap();
     Group::spawn(&mut command(file))
 }
 

@@ -4,7 +4,10 @@ use crate::{
     answers::ask,
     scene::{LIMIT, NO_LLAMA, reason, until_state},
 };
-use pilothouse_tests::sandbox::{Sandbox, Tools, command, free_port, or_skip, server, until};
+use pilothouse_tests::{
+    program,
+    sandbox::{Sandbox, Tools, command, free_port, or_skip, server, until},
+};
 use std::{
     fs::Permissions,
     net::TcpListener,
@@ -173,7 +176,7 @@ fn a_home_that_may_not_be_used_is_a_clear_error() {
     std::fs::set_permissions(&home, Permissions::from_mode(closed)).unwrap();
     // What lies in a private folder of root cannot be run by others: a copy can.
     let cli = folder.path().join("pilothouse");
-    std::fs::copy(&tools.cli, &cli).unwrap();
+    program::place(&tools.cli, &cli).unwrap();
     let mut serve = command(&cli);
     serve.current_dir(folder.path()).args(["serve", "--json"]);
     serve.env("PILOTHOUSE_HOME", &home).stdin(Stdio::null());

@@ -1,6 +1,9 @@
 //! What the tests of this folder have in common.
 
-use pilothouse_tests::sandbox::{Group, Sandbox, Tools, built, or_skip, server};
+use pilothouse_tests::{
+    program,
+    sandbox::{Group, Sandbox, Tools, built, or_skip, server},
+};
 use serde_json::Value;
 use std::{
     path::{Path, PathBuf},
@@ -58,10 +61,8 @@ pub fn reason(server: &Value) -> &str {
 
 /// A program of a few lines.
 pub fn script(folder: &Path, lines: &str) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt;
     let file = folder.join("llama-server");
-    std::fs::write(&file, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program::script(&file, lines).unwrap();
     file
 }
 

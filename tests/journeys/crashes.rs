@@ -1,11 +1,14 @@
 //! Servers that die.
 
 use crate::address::Client;
-use pilothouse_tests::sandbox::{
-    EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, command, create_in_ollama, parent, pid,
-    server, signal, until,
+use pilothouse_tests::{
+    program,
+    sandbox::{
+        EMBEDDED_MODEL, GGUF, Group, OLLAMA_MODEL, Sandbox, Tools, command, create_in_ollama, parent, pid,
+        server, signal, until,
+    },
 };
-use std::{os::unix::fs::PermissionsExt, time::Duration};
+use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(60);
 
@@ -83,9 +86,9 @@ async fn a_server_that_ends_at_once_again_and_again_is_given_up_with_a_reason() 
     let Some(tools) = Tools::find() else { return };
     let folder = tempfile::tempdir().unwrap();
     let program = folder.path().join("llama-server");
-    let script = "#!/bin/sh\n[ \"$1\" = --help ] && { echo --models-dir; exit 0; }\necho no memory for anything >&2\nexit 7\n";
-    std::fs::write(&program, script).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let script =
+        "[ \"$1\" = --help ] && { echo --models-dir; exit 0; }\necho no memory for anything >&2\nexit 7";
+    program::script(&program, script).unwrap();
     let settings = format!(
         "[servers.llama-server]\nprogram = {:?}\n\n[restart]\nfirst_ms = 50\nmax_ms = 200\nmax_crashes = 3\n",
         program.display().to_string()

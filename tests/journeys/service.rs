@@ -1,16 +1,18 @@
 //! `pilothouse service`: the file it writes and what it asks of the service manager. That manager is a stand-in which writes
 //! down how it was called: a test run has no systemd of a user.
 
-use pilothouse_tests::sandbox::{Sandbox, Tools, command};
-use std::{os::unix::fs::PermissionsExt, path::Path, process::Stdio};
+use pilothouse_tests::{
+    program,
+    sandbox::{Sandbox, Tools, command},
+};
+use std::{path::Path, process::Stdio};
 
 /// A `systemctl` that notes its arguments and ends with this code.
 fn stand_in(folder: &Path, code: i32) {
     std::fs::create_dir_all(folder).unwrap();
     let program = folder.join("systemctl");
-    let lines = format!("#!/bin/sh\necho \"$@\" >>\"$(dirname \"$0\")/calls\"\nexit {code}\n");
-    std::fs::write(&program, lines).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let lines = format!("echo \"$@\" >>\"$(dirname \"$0\")/calls\"\nexit {code}");
+    program::script(&program, &lines).unwrap();
 }
 
 fn service(sandbox: &Sandbox, tools: &Tools, stand_in: &Path, verb: &str) -> (Option<i32>, String) {

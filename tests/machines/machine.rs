@@ -1,11 +1,11 @@
 //! A Debian that boots. Its files are a copy of the one in the test cache; it ends with the test.
 
-use pilothouse_tests::sandbox::{
-    Answer, Group, Tools, command, found, is_root, named, or_skip, signal, skip, until,
+use pilothouse_tests::{
+    program,
+    sandbox::{Answer, Group, Tools, command, found, is_root, named, or_skip, signal, skip, until},
 };
 use std::{
     ffi::OsStr,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
@@ -53,8 +53,7 @@ impl Machine {
     pub fn install(&self, program: &Path, name: &str) {
         let place = self.root().join("usr/local/bin").join(name);
         let fresh = place.with_extension("new");
-        std::fs::copy(program, &fresh).unwrap();
-        std::fs::set_permissions(&fresh, std::fs::Permissions::from_mode(0o755)).unwrap();
+        program::place(program, &fresh).unwrap();
         std::fs::rename(&fresh, &place).unwrap();
     }
 

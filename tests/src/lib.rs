@@ -2,6 +2,7 @@
 //! the built programs run.
 
 pub mod gguf;
+pub mod program;
 #[cfg(target_os = "linux")]
 pub mod sandbox;
 pub mod sims;

@@ -1,6 +1,7 @@
 //! The files that the product keeps in its home folder.
 
 use super::options::LmsQuirks;
+use crate::program;
 use anyhow::Context;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -123,7 +124,7 @@ pub fn install(home: &Path, fake_lms: &Path, sim_lmstudio: &Path, arguments: &[&
     let bin = home.join("bin");
     std::fs::create_dir_all(&bin).with_context(|| format!("cannot make {}", bin.display()))?;
     let lms = bin.join(format!("lms{}", std::env::consts::EXE_SUFFIX));
-    std::fs::copy(fake_lms, &lms).with_context(|| format!("cannot copy {}", fake_lms.display()))?;
+    program::place(fake_lms, &lms)?;
     let mut argv = vec!["--home".to_owned(), home.display().to_string()];
     argv.extend(arguments.iter().map(|argument| (*argument).to_owned()));
     write(&llmster_location_file(home), &json!({ "path": sim_lmstudio, "argv": argv, "cwd": home }))

@@ -1,4 +1,4 @@
-use super::{Identity, Signal, run::spawn_error, signal_group};
+use super::{Identity, Signal, signal_group, spawn::spawn};
 use crate::process::{Exit, ProcessSpec};
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{fs::OpenOptions, path::Path, process::Stdio, time::Duration};
@@ -18,12 +18,9 @@ impl OwnedProcess {
     pub fn spawn(spec: &ProcessSpec, output: &Path) -> Result<Self, ApiError> {
         let out = open_output(output)?;
         let err = out.try_clone().map_err(|error| output_error(output, &error))?;
-        let mut child = super::command(spec)
-            .stdin(Stdio::null())
-            .stdout(out)
-            .stderr(err)
-            .spawn()
-            .map_err(|error| spawn_error(spec, &error))?;
+        let mut command = super::command(spec);
+        command.stdin(Stdio::null()).stdout(out).stderr(err);
+        let mut child = spawn(spec, &mut command)?;
         let pid = child.id().unwrap_or_default();
         // A child that is dead already has no start time; it is reaped below all the same.
         let identity = Identity::of(pid).unwrap_or(Identity { pid, started: 0 });

@@ -12,6 +12,7 @@ mod login_path;
 mod output;
 mod program;
 mod run;
+mod spawn;
 mod spec;
 #[cfg(target_os = "linux")]
 pub(crate) mod stat;

@@ -1,3 +1,4 @@
+use super::spawn::spawn;
 use crate::process::{Exit, ProcessSpec};
 use pilothouse_domain::error::{ApiError, ErrorCode};
 use std::{process::Stdio, time::Duration};
@@ -25,7 +26,7 @@ pub struct Finished {
 pub fn let_go(spec: &ProcessSpec) -> Result<(), ApiError> {
     let mut command = super::command(spec);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map(drop).map_err(|error| spawn_error(spec, &error))
+    spawn(spec, &mut command).map(drop)
 }
 
 /// Kills a whole process group when it goes out of scope, unless the command has ended by itself.
@@ -43,13 +44,9 @@ impl Drop for GroupGuard {
 /// killed with its whole group.
 /// Errors: not_found (no such program), system, timed_out.
 pub async fn run_to_end(spec: &ProcessSpec, limit: Duration) -> Result<Finished, ApiError> {
-    let mut child = super::command(spec)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|error| spawn_error(spec, &error))?;
+    let mut command = super::command(spec);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = spawn(spec, &mut command)?;
     let mut guard = GroupGuard(child.id());
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let work = async {
@@ -110,27 +107,6 @@ pub async fn run_until<T>(
     tokio::select! {
         finished = &mut running => finished.map(Some),
         _ = seen => tokio::time::timeout(AFTERWARDS, running).await.ok().transpose(),
-    }
-}
-
-/// Why a program could not be started.
-pub(super) fn spawn_error(spec: &ProcessSpec, error: &std::io::Error) -> ApiError {
-    let program = spec.program.display();
-    match error.kind() {
-        // The same error means that what the file needs to be executed is missing.
-        std::io::ErrorKind::NotFound if spec.program.is_file() => {
-            ApiError::new(ErrorCode::System, format!("{program} is there and cannot be started: {error}."))
-                .hint("The interpreter or loader that it names is missing: install it, or a fitting build.")
-        }
-        std::io::ErrorKind::NotFound => {
-            ApiError::new(ErrorCode::NotFound, format!("There is no program {program}."))
-                .hint("Install it, or correct its path in the settings file.")
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            ApiError::new(ErrorCode::System, format!("{program} may not be executed."))
-                .hint(format!("Make it executable: chmod +x {program}"))
-        }
-        _ => ApiError::new(ErrorCode::System, format!("{program} could not be started: {error}.")),
     }
 }
 
