@@ -102,6 +102,9 @@ if [ "$fast" != --fast ]; then
     if variables="$(tools/test-tools.sh 2>artefacts/logs/tools.log)"; then
         eval "$variables"
         export PILOTHOUSE_TEST_STRICT=1
+        # The threads of an answer wait for each other at every layer: beside other tests two take longer than one, and
+        # up to ten times the processor.
+        export OMP_THREAD_LIMIT=1
         side_by_side storms_lane journeys_lane
         side_by_side faults_lane browser_lane
         section desktop processes desktop 1

@@ -28,10 +28,10 @@ impl Client {
         format!("{}{path}", self.base_url)
     }
 
-    /// Two requests at a time that each fill most of a context of 2048 tokens with other words; the worse status.
+    /// Two requests at a time that each fill most of a context of 1024 tokens with other words; the worse status.
     pub async fn read_a_lot(&self) -> u16 {
         let ask = async |word: &str| {
-            let content = format!("{word} and ").repeat(600);
+            let content = format!("{word} and ").repeat(300);
             let body = json!({
                 "model": "active",
                 "messages": [{ "role": "user", "content": content }],

@@ -97,7 +97,7 @@ async fn held(sandbox: &Sandbox, server: &str) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_loads_teach_what_a_model_takes() {
     let Some(tools) = Tools::find() else { return };
-    let settings = "context = 2048\nparallel = 2\n";
+    let settings = "context = 1024\nparallel = 2\n";
     let sandbox = Sandbox::new(&tools, &format!("[servers.llama-server]\n{settings}"));
     let mut engine = sandbox.serve().await;
     sandbox.until_active(&mut engine, "llama-server").await;
