@@ -165,6 +165,15 @@ impl Scene {
         assert_eq!(self.here("127.0.0.1").await, 200);
     }
 
+    async fn until_ollama_bridges(&mut self, wanted: &[SocketAddr]) {
+        let wanted: Vec<String> = wanted.iter().map(|address| format!("http://{address}")).collect();
+        let wanted = json!(wanted);
+        let seen = self.sandbox.until(&mut self.engine, "the bridges in Ollama's words", |status| {
+            (status["gateway_ollama_bridges"] == wanted).then_some(())
+        });
+        tokio::time::timeout(NOTICED, seen).await.unwrap();
+    }
+
     fn set(&self, key: &str, value: &str) {
         assert_eq!(self.sandbox.run(&["settings", "set", key, value]).code, Some(0), "{key} = {value}");
     }
@@ -276,6 +285,29 @@ async fn on_a_bridge(tools: &Tools) {
     }
     let notes = scene.sandbox.run(&["connect", "open-webui"]).json["notes"].to_string();
     assert!(notes.contains(&format!("http://{own}/v1")) && notes.contains("host-gateway"), "{notes}");
+
+    // Programs that only know Ollama have a port of their own there as well, and need a key too.
+    let second = pilothouse_tests::sandbox::free_port();
+    let as_ollama = SocketAddr::from(([10, 213, 7, 1], second));
+    scene.set("gateway.ollama_port", &second.to_string());
+    scene.until_ollama_bridges(&[as_ollama]).await;
+    for (host, shown, path, status, words) in [
+        (&*format!("host.docker.internal:{second}"), Some(key), "/api/tags", 200, MODEL),
+        (&*as_ollama.to_string(), Some(key), models, 200, MODEL),
+        (&*as_ollama.to_string(), None, "/api/tags", 401, "\"error\":\"This address wants a key"),
+        (own, Some(key), "/api/tags", 403, "refused"),
+    ] {
+        let (told, answer) = container.ask(as_ollama, host, shown, path).unwrap();
+        assert_eq!(told, status, "{path} of {host} with {shown:?}: {answer}");
+        assert!(answer.contains(words), "{path} of {host} with {shown:?}: {answer}");
+    }
+    assert_eq!(container.ask(bridge, own, Some(key), "/api/tags").unwrap().0, 404, "the other port");
+    let seen = scene.check_of_doctor();
+    assert!(seen["detail"].as_str().unwrap().contains(&as_ollama.to_string()), "{seen}");
+    scene.set("gateway.ollama_port", "0");
+    scene.until_ollama_bridges(&[]).await;
+    assert_eq!(container.ask(as_ollama, own, Some(key), models), Err(ErrorKind::ConnectionRefused));
+    scene.until_bridges(&["10.213.7.1"]).await;
 
     // It goes, and comes back with another address.
     ip(&format!("link delete {BRIDGE}"));

@@ -76,6 +76,7 @@ impl Seen {
             gateway_ollama: None,
             gateway_ollama_absent: None,
             gateway_bridges: vec![],
+            gateway_ollama_bridges: vec![],
             web: None,
             data_dir: String::new(),
             settings_file: String::new(),

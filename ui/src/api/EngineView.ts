@@ -22,9 +22,13 @@ gateway_ollama: string | null,
  */
 gateway_ollama_absent: string | null, 
 /**
- * The same on bridges of containers (`gateway.container_bridges`), where every program needs a key.
+ * `gateway` on bridges of containers (`gateway.container_bridges`), where every program needs a key.
  */
 gateway_bridges: Array<string>, 
+/**
+ * `gateway_ollama` on them, with a key as well.
+ */
+gateway_ollama_bridges: Array<string>, 
 /**
  * The address of the web UI, without its token.
  */

@@ -25,6 +25,7 @@ export const connect = {
   chooseHint:
     'Each gets the address, a model’s name and the lines to copy; where it has a file, Pilothouse can write it.',
   containers: 'Containers ask, with a key:',
+  ollamaContainers: 'Those that only know Ollama, with a key:',
   unknown: (id: string) => `There is no app named “${id}”.`,
   noAddress: 'There is no address to connect to.',
   states: {

@@ -52,6 +52,7 @@ pub fn status(snapshot: &Snapshot, web_url: Option<&str>) -> Value {
         "gateway_ollama": snapshot.engine.gateway_ollama,
         "gateway_ollama_absent": snapshot.engine.gateway_ollama_absent,
         "gateway_bridges": snapshot.engine.gateway_bridges,
+        "gateway_ollama_bridges": snapshot.engine.gateway_ollama_bridges,
         "web_url": web_url,
         "version": snapshot.engine.version,
         "pid": snapshot.engine.pid,

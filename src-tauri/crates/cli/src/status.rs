@@ -105,6 +105,12 @@ fn text(snapshot: &Snapshot, web_url: &str) -> String {
     lines.extend(ollama.map(|address| format!("         {address} for programs that only know Ollama")));
     let bridges = &snapshot.engine.gateway_bridges;
     lines.extend(bridges.iter().map(|address| format!("         {address} for containers, with a key")));
+    let bridges = &snapshot.engine.gateway_ollama_bridges;
+    lines.extend(
+        bridges
+            .iter()
+            .map(|address| format!("         {address} for containers that only know Ollama, with a key")),
+    );
     lines.push(format!("Web UI   {web_url}"));
     lines.push(String::new());
     lines.push(servers::list(snapshot));

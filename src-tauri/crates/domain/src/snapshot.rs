@@ -119,9 +119,12 @@ pub struct EngineView {
     pub gateway_ollama: Option<String>,
     /// Why they are nowhere.
     pub gateway_ollama_absent: Option<String>,
-    /// The same on bridges of containers (`gateway.container_bridges`), where every program needs a key.
+    /// `gateway` on bridges of containers (`gateway.container_bridges`), where every program needs a key.
     #[serde(default)]
     pub gateway_bridges: Vec<String>,
+    /// `gateway_ollama` on them, with a key as well.
+    #[serde(default)]
+    pub gateway_ollama_bridges: Vec<String>,
     /// The address of the web UI, without its token.
     pub web: Option<String>,
     pub data_dir: String,

@@ -171,6 +171,7 @@ impl Engine {
             gateway_ollama: None,
             gateway_ollama_absent: Some("starting".into()),
             gateway_bridges: vec![],
+            gateway_ollama_bridges: vec![],
             web: None,
             data_dir: paths.data.display().to_string(),
             settings_file: paths.settings_file().display().to_string(),

@@ -286,13 +286,14 @@ impl State {
                 before != self.snapshot.notices.len()
             }
             Report::Setup(setup) => set(&mut self.snapshot.setup, setup),
-            Report::Doors { gateway, ollama, bridges, web } => {
+            Report::Doors { gateway, ollama, bridges, ollama_bridges, web } => {
                 let engine = &mut self.snapshot.engine;
                 set(&mut engine.gateway_absent, gateway.as_ref().err().cloned())
                     | set(&mut engine.gateway, gateway.ok())
                     | set(&mut engine.gateway_ollama_absent, ollama.as_ref().err().cloned())
                     | set(&mut engine.gateway_ollama, ollama.ok())
                     | set(&mut engine.gateway_bridges, bridges)
+                    | set(&mut engine.gateway_ollama_bridges, ollama_bridges)
                     | set(&mut engine.web, web)
             }
             Report::Trouble(error) => {

@@ -107,6 +107,31 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn programs_that_only_know_ollama_come_in_by_a_bridge_too_and_by_no_port_that_was_given_up() {
+        let mut gateway = gateway().await;
+        let (first, second) = (free().await, free().await);
+        for port in [first, second] {
+            gateway.listen_as_ollama(Some(port)).await.unwrap();
+            assert!(gateway.listen_on_bridges(&[bridge(2, 8)]).await.is_empty());
+            let addresses: Vec<SocketAddr> = gateway.ollama_bridge_addresses().collect();
+            assert_eq!(addresses, [SocketAddr::from(([127, 0, 0, 2], port))]);
+            let (status, words) = ask(addresses[0]).await.unwrap();
+            assert_eq!(status, StatusCode::UNAUTHORIZED, "{words}");
+        }
+        assert!(ask(SocketAddr::from(([127, 0, 0, 2], first))).await.is_err(), "nobody listens there");
+        gateway.listen_as_ollama(None).await.unwrap();
+        assert!(ask(SocketAddr::from(([127, 0, 0, 2], second))).await.is_err(), "nobody listens there");
+        assert_eq!(gateway.bridge_addresses().count(), 1);
+        gateway.stop().await;
+    }
+
+    /// A port that nobody holds.
+    async fn free() -> u16 {
+        let listener = tokio::net::TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await;
+        listener.unwrap().local_addr().unwrap().port()
+    }
+
+    #[tokio::test]
     async fn who_comes_from_no_network_of_containers_is_not_heard() {
         let mut gateway = gateway().await;
         assert!(gateway.listen_on_bridges(&[bridge(2, 32)]).await.is_empty());

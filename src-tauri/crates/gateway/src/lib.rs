@@ -111,8 +111,13 @@ pub struct Gateway {
     listener: Listener,
     shared: Shared,
     guard: Guard,
-    /// For programs that only know Ollama.
-    as_ollama: Option<Listener>,
+    bridges: Bridges,
+    as_ollama: Option<AsOllama>,
+}
+
+/// A port of its own for programs that only know Ollama.
+struct AsOllama {
+    listener: Listener,
     bridges: Bridges,
 }
 
@@ -140,7 +145,7 @@ impl Gateway {
         let guard = Guard::with_hosts(&admits.hosts, "gateway.hosts").with_origins(&admits.origins);
         let router = router(shared.clone(), guard.clone(), Router::new());
         let listener = bound.serve(router, ConnectionLimits::own().gateway);
-        Ok(Self { listener, shared, guard, as_ollama: None, bridges: Bridges::default() })
+        Ok(Self { listener, shared, guard, bridges: Bridges::default(), as_ollama: None })
     }
 
     /// Whether the text by which Claude Code tells Anthropic what to bill is left out, from the next request on.
@@ -151,22 +156,29 @@ impl Gateway {
     /// Answers at this second port in Ollama's own words as well, and at no other one any more; `None`: at none.
     /// Errors: port_taken, system.
     pub async fn listen_as_ollama(&mut self, port: Option<u16>) -> Result<(), ApiError> {
-        if let Some(other) = self.as_ollama.take_if(|open| Some(open.address().port()) != port) {
+        if let Some(other) = self.as_ollama.take_if(|open| Some(open.listener.address().port()) != port) {
             other.stop().await;
         }
         let Some(port) = port.filter(|_| self.as_ollama.is_none()) else { return Ok(()) };
         let bound = Listener::bind(port, "gateway.ollama_port").await?.asking_who();
         let router = router(self.shared.clone(), self.guard.clone(), ollama::routes());
-        self.as_ollama = Some(bound.serve(router, ConnectionLimits::own().gateway));
+        let listener = bound.serve(router, ConnectionLimits::own().gateway);
+        self.as_ollama = Some(AsOllama { listener, bridges: Bridges::default() });
         Ok(())
     }
 
-    /// Listens on these bridges of containers as well, and on no other any more. Whoever comes in there needs a key. Gives what
-    /// could not be opened; the others are open.
+    /// Listens on these bridges of containers as well, and on no other any more, with each port that is open on loopback. Whoever
+    /// comes in there needs a key. Gives what could not be opened; the others are open.
     pub async fn listen_on_bridges(&mut self, wanted: &[Bridge]) -> Vec<ApiError> {
         let (shared, guard) = (&self.shared, &self.guard);
-        let serve = |own| router(shared.clone(), guard.clone().at(own), Router::new());
-        self.bridges.follow(wanted, self.listener.address().port(), serve).await
+        let serve = |own, more| router(shared.clone(), guard.clone().at(own), more);
+        let port = self.listener.address().port();
+        let mut refused = self.bridges.follow(wanted, port, |own| serve(own, Router::new())).await;
+        if let Some(AsOllama { listener, bridges }) = &mut self.as_ollama {
+            let port = listener.address().port();
+            refused.extend(bridges.follow(wanted, port, |own| serve(own, ollama::routes())).await);
+        }
+        refused
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -180,17 +192,28 @@ impl Gateway {
 
     /// Where it answers in Ollama's words.
     pub fn ollama_address(&self) -> Option<SocketAddr> {
-        self.as_ollama.as_ref().map(Listener::address)
+        self.as_ollama.as_ref().map(|open| open.listener.address())
+    }
+
+    /// Where containers reach it in Ollama's words.
+    pub fn ollama_bridge_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.as_ollama.iter().flat_map(|open| open.bridges.addresses())
     }
 
     /// Ends the listeners within two seconds; answers still under way are cut.
     pub async fn stop(self) {
         let as_ollama = async {
-            if let Some(listener) = self.as_ollama {
-                listener.stop().await;
+            if let Some(open) = self.as_ollama {
+                open.stop().await;
             }
         };
         tokio::join!(self.listener.stop(), as_ollama, self.bridges.stop());
+    }
+}
+
+impl AsOllama {
+    async fn stop(self) {
+        tokio::join!(self.listener.stop(), self.bridges.stop());
     }
 }
 

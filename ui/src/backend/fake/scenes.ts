@@ -380,6 +380,7 @@ export function initialSnapshot(scene: Scene, now: number): Snapshot {
       gateway_ollama: null,
       gateway_ollama_absent: 'switched off in the settings',
       gateway_bridges: [],
+      gateway_ollama_bridges: [],
       web: 'http://127.0.0.1:4181',
       data_dir: '/home/user/.local/share/pilothouse',
       settings_file: '/home/user/.config/pilothouse/settings.toml',

@@ -71,7 +71,9 @@ pub async fn examine(
     if snapshot.engine.gateway.is_some() {
         let found = apart::once("the network interfaces", FOLDERS_LIMIT, container_bridges).await;
         let found = found.ok().and_then(Result::ok).unwrap_or_default();
-        checks.extend(bridges(&snapshot.engine.gateway_bridges, &found, wants_bridges));
+        let engine = &snapshot.engine;
+        let open = [&engine.gateway_bridges[..], &engine.gateway_ollama_bridges].concat();
+        checks.extend(bridges(&open, &found, wants_bridges));
     }
     let gauges = snapshot.gauges.as_ref();
     checks.push(freshness(gauges, Timestamp::now()));

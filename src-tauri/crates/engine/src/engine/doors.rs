@@ -210,27 +210,27 @@ impl Open {
                 Err(error) => refused.push(error),
             }
         }
-        let mut bridges = Vec::new();
-        if let Some(gateway) = &mut self.gateway {
-            refused.extend(gateway.listen_on_bridges(&self.bridges).await);
-            refused.extend(self.unseen.clone());
-            bridges.extend(gateway.bridge_addresses().map(|address| format!("http://{address}/v1")));
-        }
         let gateway = match (&self.gateway, self.gateway_port) {
             (Some(gateway), _) => Ok(format!("http://{}/v1", gateway.address())),
             (None, Some(_)) => Err(refused.first().map(|error| error.message.clone()).unwrap_or_default()),
             (None, None) => Err(SWITCHED_OFF.to_owned()),
         };
-        let ollama = match (&mut self.gateway, self.ollama_port) {
-            (Some(gateway), port) => {
+        let (mut bridges, mut ollama_bridges) = (Vec::new(), Vec::new());
+        let ollama = match &mut self.gateway {
+            Some(gateway) => {
                 gateway.mask_billing(self.masks_billing);
-                let refusal = gateway.listen_as_ollama(port).await.err();
+                let refusal = gateway.listen_as_ollama(self.ollama_port).await.err();
                 let address = gateway.ollama_address().map(|address| format!("http://{address}"));
                 let said = refusal.as_ref().map_or(SWITCHED_OFF, |error| error.message.as_str()).to_owned();
+                refused.extend(gateway.listen_on_bridges(&self.bridges).await);
+                refused.extend(self.unseen.clone());
                 refused.extend(refusal);
+                bridges.extend(gateway.bridge_addresses().map(|address| format!("http://{address}/v1")));
+                ollama_bridges
+                    .extend(gateway.ollama_bridge_addresses().map(|address| format!("http://{address}")));
                 address.ok_or(said)
             }
-            (None, _) => Err("the one address is not open".to_owned()),
+            None => Err("the one address is not open".to_owned()),
         };
         if self.web.is_none() {
             match self.open_web().await {
@@ -240,7 +240,7 @@ impl Open {
         }
         self.say(refused);
         let web = self.web.as_ref().map(|door| format!("http://{}/", door.address()));
-        self.inner.hub.report(Report::Doors { gateway, ollama, bridges, web });
+        self.inner.hub.report(Report::Doors { gateway, ollama, bridges, ollama_bridges, web });
         if before != (self.gateway.is_some(), self.web.is_some()) {
             self.publish();
         }

@@ -88,6 +88,8 @@ pub enum Report {
         ollama: Result<String, String>,
         /// Where containers reach it.
         bridges: Vec<String>,
+        /// Where containers reach it in Ollama's words.
+        ollama_bridges: Vec<String>,
         web: Option<String>,
     },
     /// Something about Pilothouse itself is wrong; the code says which thing.

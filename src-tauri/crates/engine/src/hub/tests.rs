@@ -176,6 +176,7 @@ fn whoever_has_reported_is_shown_and_no_older_snapshot_takes_its_place() {
                         gateway,
                         ollama: Err(String::new()),
                         bridges: vec![],
+                        ollama_bridges: vec![],
                         web: None,
                     });
                     assert!(hub.now().revision > before, "its report is not out");
