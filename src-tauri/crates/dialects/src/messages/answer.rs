@@ -196,7 +196,8 @@ fn input(arguments: &str) -> Option<Box<RawValue>> {
 impl Answer for Teller {
     fn begin(&mut self) -> Vec<u8> {
         let mut out = vec![];
-        let message = self.document(vec![], Ending::default(), Figures::default());
+        // How many tokens the prompt has is told at the end; some clients read it here alone, or show it until then.
+        let message = self.document(vec![], Ending::default(), self.figures());
         Event::MessageStart { message }.write(&mut out);
         Event::Ping.write(&mut out);
         out

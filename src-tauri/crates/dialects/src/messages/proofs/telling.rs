@@ -165,6 +165,22 @@ fn events_are_told_as_soon_as_they_can_be() {
     assert_eq!(said(answer.end()), "stop message_delta message_stop");
 }
 
+/// Some clients read the prompt's tokens at the beginning, others at the end.
+#[test]
+fn the_prompt_is_guessed_at_the_beginning_and_counted_at_the_end() {
+    let used = Usage { prompt: Some(54), cached: Some(50), output: Some(2), thoughts: None };
+    let told = streamed("", &[text("a"), Chunk { usage: Some(used), ..finish(Finish::Stop) }]);
+    let events = Splitter::default().take(&told).unwrap();
+    let data = |name: &str| -> Value {
+        serde_json::from_str(&events.iter().find(|event| event.name == name).unwrap().data).unwrap()
+    };
+    let begun = &data("message_start")["message"]["usage"];
+    assert!(begun["input_tokens"].as_u64().unwrap() > 0, "{begun}");
+    assert_eq!((&begun["output_tokens"], &begun["cache_read_input_tokens"]), (&json!(0), &json!(0)));
+    let ended = &data("message_delta")["usage"];
+    assert_eq!((&ended["input_tokens"], &ended["cache_read_input_tokens"]), (&json!(4), &json!(50)));
+}
+
 #[test]
 fn reasons_are_said_in_the_words_of_the_dialect() {
     let used = |output| Chunk {
