@@ -1,6 +1,6 @@
 # The front door. `make help` lists what there is.
 .DEFAULT_GOAL := help
-.PHONY: help run test check bench lab fuzz judges nightly clean
+.PHONY: help run test check bench lab fuzz judges llama-tests nightly clean
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -25,6 +25,9 @@ fuzz: ## Fuzz the parsers of foreign files, FUZZ_SECONDS (600) each
 
 judges: ## Let foreign clients and judges speak to the address (downloads their packages)
 	@cargo build --quiet -p pilothouse-cli && variables="$$(tools/test-tools.sh)" && eval "$$variables" && tools/judges.sh
+
+llama-tests: ## llama.cpp's own server tests, directly and through the address (downloads their source)
+	@cargo build --quiet -p pilothouse-cli && variables="$$(tools/test-tools.sh)" && eval "$$variables" && tools/llama-tests.sh
 
 nightly: ## Random sequences of switches and scenes, PILOTHOUSE_SEQUENCES (200000) of each
 	PILOTHOUSE_SEQUENCES=$${PILOTHOUSE_SEQUENCES:-200000} cargo test -p pilothouse-engine --lib -- random
