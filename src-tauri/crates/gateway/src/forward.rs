@@ -25,8 +25,8 @@ use super::{
 use axum::{
     body::Body,
     extract::{Extension, State},
-    http::{HeaderMap, Method, Uri, header::CONTENT_LENGTH},
-    response::Response,
+    http::{HeaderMap, Method, StatusCode, Uri, header::CONTENT_LENGTH},
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
@@ -89,6 +89,10 @@ pub(super) async fn forward(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Refusal> {
+    // So Claude Code opens its connection before it has anything to ask (headroom issue 2032).
+    if method == Method::HEAD && matches!(uri.path(), "/" | "/api/hello") {
+        return Ok(StatusCode::OK.into_response());
+    }
     if path::dialect_of(path::below(uri.path())) == Dialect::Ollama {
         return Err(refusal::unknown_path(method.as_str(), uri.path()));
     }

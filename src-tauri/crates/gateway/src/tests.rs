@@ -235,6 +235,22 @@ async fn another_method_is_refused_in_the_words_of_the_api_and_told_which_one_wo
 }
 
 #[tokio::test]
+async fn a_connection_that_is_opened_beforehand_is_answered_and_no_request() {
+    let before = Before::start(1 << 20).await;
+    for path in ["/", "/api/hello"] {
+        let answer = before.ask("HEAD", path, &[], Body::empty()).await;
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    }
+    for path in ["/nonsense", "/api/hello/", "/api/tags"] {
+        assert_eq!(
+            before.ask("HEAD", path, &[], Body::empty()).await.status(),
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn every_path_is_there_without_v1_as_well() {
     let before = Before::start(1 << 20).await;
     // Others are said again in chat's words.

@@ -3,6 +3,7 @@
 use super::{
     Speaks,
     fitting::{one_text_first, with_early_system},
+    schema::bounded,
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
@@ -296,7 +297,7 @@ impl Serialize for WrittenTool<'_> {
                 match &self.0.parameters {
                     // LM Studio refuses an empty object (lmstudio-bug-tracker 2254).
                     Some(parameters) if parameters.get().trim() != "{}" => {
-                        map.serialize_entry("parameters", parameters)?;
+                        map.serialize_entry("parameters", bounded(parameters).as_ref())?;
                     }
                     _ => map.serialize_entry(
                         "parameters",

@@ -4,6 +4,7 @@ mod body;
 mod chunk;
 mod fitting;
 mod reader;
+mod schema;
 mod speaks;
 
 pub use body::{Body, CallOut, Content, Function, Message, Part, ToolChoice, ToolOut};
