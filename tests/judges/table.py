@@ -18,12 +18,19 @@ The tests look at statuses, types, events and errors, never at what a model says
 skipped, and so does a “no” whose reason is known. llm-comply names no limit of tokens: an answer of a small model that was cut, and says so, counts as one that ended.
 In chat, where the servers' own words are handed on, its demand for `refusal` and `logprobs` is passed over: both may be null, and
 neither server says them.
+
+“By hand” are requests as an agent sends them, written after what is known of its wire. Codex and Claude Code are the real programs, with
+the configuration that `pilothouse connect` wrote, at one task each, without a login and where nothing but loopback is reachable. Their
+model is a real one cut down to its first two layers: what it says is worth nothing, but it reads their long prompts in seconds. “The
+model calls”: one of its words is a call, and llama-server is told to prefer that word.
 """
 
 
 def versions():
     python = dict(line.split("==") for line in (HERE / "requirements.txt").read_text().split() if "==" in line)
-    node = json.loads((HERE / "package.json").read_text())["dependencies"]
+    node = {}
+    for folder in (HERE, HERE / "agents"):
+        node |= json.loads((folder / "package.json").read_text())["dependencies"]
     named = [f"{name} {python[name]}" for name in ("llm-comply", "openai", "anthropic", "litellm", "langchain-openai")]
     return VERSIONS + ", ".join(named + [f"{name} {version} (npm)" for name, version in node.items()]) + "."
 
