@@ -125,6 +125,35 @@ async fn ollama_models_of_others_keep_their_keep_alive() -> Result<()> {
     Ok(())
 }
 
+/// A copy, and the same model with a prompt of its own, share the file of its weights.
+#[tokio::test(flavor = "multi_thread")]
+async fn ollama_holds_weights_by_one_name_and_the_refusal_names_it() -> Result<()> {
+    let Some(program) = tool("PILOTHOUSE_TEST_OLLAMA") else { return Ok(()) };
+    let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
+    let folder = tempfile::tempdir()?;
+    let (_adapter, running) = with_model(&program, &embedded, folder.path()).await?;
+    let http = reqwest::Client::builder().no_proxy().build()?;
+    for (path, body) in [
+        ("/api/copy", json!({ "source": MODEL, "destination": "copy:latest" })),
+        ("/api/create", json!({ "model": "poet", "from": MODEL, "system": "Rhyme.", "stream": false })),
+    ] {
+        let url = format!("{}{path}", running.endpoint.base_url);
+        http.post(url).json(&body).send().await?.error_for_status()?;
+    }
+    let load = async |model: &str| running.client.load(&LoadRequest::usual(model), Arc::new(|_| {})).await;
+    load(MODEL).await?;
+    for other in ["copy:latest", "poet:latest"] {
+        let refused = load(other).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::LoadFailed, "{refused:?}");
+        assert!(refused.message.contains(other) && refused.message.contains(MODEL), "{refused:?}");
+        assert!(refused.hint.clone().unwrap_or_default().contains(&format!("unload {MODEL}")), "{refused:?}");
+    }
+    running.client.unload(MODEL).await?;
+    assert_eq!(load("poet:latest").await?.model, "poet:latest");
+    running.stop().await;
+    Ok(())
+}
+
 /// What is in memory is made to stay, as it is: nothing is loaded for it, and nothing anew.
 #[tokio::test(flavor = "multi_thread")]
 async fn ollama_keeps_what_it_is_told_to_and_gives_embeddings_beside_chat() -> Result<()> {

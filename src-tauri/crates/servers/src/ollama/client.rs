@@ -2,7 +2,7 @@ use super::{
     ID,
     loading::{cannot, load_error, only_embeds},
     wire::{
-        AnswerLine, Chat, Done, Embed, Generate, KeepAlive, LoadOptions, Message, Options, Running,
+        AnswerLine, Chat, Done, Embed, Generate, KeepAlive, LoadOptions, MadeFrom, Message, Options, Running,
         RunningModel, Show, ShowRequest, Tag, Tags, Version,
     },
 };
@@ -107,6 +107,35 @@ impl OllamaClient {
         }
     }
 
+    /// Why a model is not in memory although its load succeeded. Ollama has one runner for each file of weights, and lists it by the name
+    /// that came first (Ollama: server/sched.go): a copy under another name, or with another prompt, answers by it and is in no list.
+    async fn not_there(&self, model: &str, running: &[RunningModel]) -> ApiError {
+        if let Some(weights) = self.weights_of(model).await {
+            for RunningModel { name, .. } in running {
+                if self.weights_of(name).await.as_ref() == Some(&weights) {
+                    let text = format!(
+                        "Ollama has the weights of {model} in memory by the name {name} already, and never by two."
+                    );
+                    let hint = format!("Unload that one first: pilothouse unload {name} --server ollama");
+                    return ApiError::new(ErrorCode::LoadFailed, text).hint(hint);
+                }
+            }
+        }
+        let text = format!("Ollama loaded {model} and dropped it again.");
+        ApiError::new(ErrorCode::LoadFailed, text)
+            .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
+    }
+
+    /// The file of a model's weights. `None`: it is not told.
+    async fn weights_of(&self, model: &str) -> Option<String> {
+        let show = self.http.post::<MadeFrom>("/api/show", &ShowRequest { model }, Some(LIST_LIMIT)).await;
+        let show = show.inspect_err(|error| tracing::debug!(%error, model, "its weights are not told"));
+        let made = show.ok()?.modelfile;
+        // A second one is its eye for images.
+        let from = made.lines().find_map(|line| line.strip_prefix("FROM "))?;
+        from.contains("sha256-").then(|| from.trim().to_owned())
+    }
+
     async fn running(&self) -> Result<Vec<RunningModel>, ApiError> {
         let list = self.http.get::<Running>("/api/ps", LIST_LIMIT).await?;
         Ok(self.oddities.sorted("models in memory", list.models, |running| &running.name))
@@ -149,15 +178,11 @@ impl ServerClient for OllamaClient {
         // No limit: Ollama aborts a load whose asker hangs up (Ollama issue 7408).
         let answer = self.hold(&request.model, options, options, None).await;
         answer.map_err(|error| load_error(error, &request.model))?;
-        let loaded =
-            self.running().await?.into_iter().find(|running| same_name(&running.name, &request.model));
-        loaded.map(|running| instance(running, Timestamp::now())).ok_or_else(|| {
-            ApiError::new(
-                ErrorCode::LoadFailed,
-                format!("Ollama loaded {} and dropped it again.", request.model),
-            )
-            .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
-        })
+        let running = self.running().await?;
+        if let Some(loaded) = running.iter().find(|running| same_name(&running.name, &request.model)) {
+            return Ok(instance(loaded.clone(), Timestamp::now()));
+        }
+        Err(self.not_there(&request.model, &running).await)
     }
 
     async fn unload(&self, name: &str) -> Result<(), ApiError> {

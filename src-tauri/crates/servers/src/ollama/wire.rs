@@ -61,12 +61,18 @@ pub(super) struct Show {
     pub tensors: Vec<ToldTensor>,
 }
 
+/// What a model is made of, as one would write it down to make it again.
+#[derive(Debug, Deserialize)]
+pub(super) struct MadeFrom {
+    pub modelfile: String,
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Running {
     pub models: Rows<RunningModel>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 pub(super) struct RunningModel {
     #[serde(deserialize_with = "name")]
     pub name: String,
