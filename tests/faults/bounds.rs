@@ -59,14 +59,16 @@ async fn a_driver_that_never_answers_costs_its_own_readings_alone() {
         (sandbox.ask(&["gauges"])?["at"] != first["at"]).then_some(())
     })
     .await;
-    let doctor = sandbox.run(&["doctor"]);
+    // On a machine that is too busy for a sample by the second it says that first.
+    let doctor = until("the driver in the words of doctor", LIMIT, || async {
+        let doctor = sandbox.run(&["doctor"]);
+        let checks = doctor.json["checks"].as_array()?;
+        let gauges = checks.iter().find(|check| check["name"] == "gauges")?;
+        let told = gauges["result"] == "fail" && gauges["detail"].as_str()?.contains("NVIDIA");
+        told.then_some(doctor)
+    })
+    .await;
     assert_eq!(doctor.code, Some(1), "{doctor:?}");
-    let checks = doctor.json["checks"].as_array().unwrap();
-    let gauges = checks.iter().find(|check| check["name"] == "gauges").unwrap();
-    assert!(
-        gauges["result"] == "fail" && gauges["detail"].as_str().unwrap().contains("NVIDIA"),
-        "{gauges:#}"
-    );
     let machine = sandbox.run(&["machine"]);
     assert_eq!(machine.code, Some(0), "the hardware is told without it: {machine:?}");
     engine.terminate();
