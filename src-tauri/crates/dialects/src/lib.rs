@@ -9,6 +9,7 @@
 //! and how an answer is told ([`Answer`]).
 
 pub mod chat;
+mod fields;
 pub mod messages;
 pub mod ollama;
 mod refused;

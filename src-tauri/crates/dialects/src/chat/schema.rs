@@ -1,11 +1,8 @@
 //! The schema of a tool's parameters as servers can take it.
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor},
-};
+use crate::fields::{self, Fields};
 use serde_json::value::RawValue;
-use std::{borrow::Cow, fmt};
+use std::borrow::Cow;
 
 /// The longest text and the longest list that llama.cpp makes a grammar of: it refuses 2,000 repetitions and more
 /// (llama-grammar.cpp, MAX_REPETITION_THRESHOLD), and each item of a list counts up to three times, with its comma.
@@ -17,43 +14,58 @@ const DEEPEST: u32 = 64;
 
 /// Below these stand values, and no schemas.
 const VALUES: [&str; 4] = ["const", "default", "enum", "examples"];
+/// Below these stand schemas by names that the client chose, which say nothing themselves (JSON Schema 2020-12, core, 10.2 and 10.3;
+/// `definitions` of the drafts before).
+const NAMED: [&str; 5] = ["$defs", "definitions", "dependentSchemas", "patternProperties", "properties"];
 
 /// The schema without bounds that no model comes near and that llama.cpp cannot keep: it answers 400 to every question that such a
 /// tool comes with (a tool of Claude Code may be given half a million letters). What has none of them is as it was written.
 pub(super) fn bounded(schema: &RawValue) -> Cow<'_, RawValue> {
     let may = ["Length", "Items"].iter().any(|word| schema.get().contains(word));
-    let changed = may.then(|| without_bounds(schema.get(), DEEPEST)).flatten();
+    let changed = may.then(|| without_bounds(schema.get(), Holds::Keywords, DEEPEST)).flatten();
     match changed.and_then(|text| RawValue::from_string(text).ok()) {
         Some(changed) => Cow::Owned(changed),
         None => Cow::Borrowed(schema),
     }
 }
 
+/// What the fields of an object are.
+#[derive(Clone, Copy)]
+enum Holds {
+    /// It is a schema.
+    Keywords,
+    /// It names schemas.
+    Schemas,
+}
+
 /// `None`: nothing to leave out down to this depth, or no document that has parts.
-fn without_bounds(text: &str, depth: u32) -> Option<String> {
-    let below = depth.checked_sub(1)?;
+fn without_bounds(text: &str, holds: Holds, depth: u32) -> Option<String> {
+    let depth = depth.checked_sub(1)?;
     match text.trim_start().as_bytes().first()? {
         b'{' => {
-            let Fields(fields) = serde_json::from_str(text).ok()?;
+            let fields = Fields::read(text)?;
             let mut changed = false;
-            let mut kept = Vec::with_capacity(fields.len());
-            for (name, value) in &fields {
-                if is_beyond(name, value.get()) {
-                    changed = true;
-                    continue;
-                }
-                let inner =
-                    (!VALUES.contains(&name.as_ref())).then(|| without_bounds(value.get(), below)).flatten();
+            let mut kept = vec![];
+            for (name, value) in fields.iter() {
+                let below = match holds {
+                    Holds::Keywords if is_beyond(name, value.get()) => {
+                        changed = true;
+                        continue;
+                    }
+                    Holds::Keywords if VALUES.contains(&name) => None,
+                    Holds::Keywords if NAMED.contains(&name) => Some(Holds::Schemas),
+                    _ => Some(Holds::Keywords),
+                };
+                let inner = below.and_then(|holds| without_bounds(value.get(), holds, depth));
                 changed |= inner.is_some();
-                let name = serde_json::to_string(name).ok()?;
-                kept.push(format!("{name}:{}", inner.as_deref().unwrap_or(value.get())));
+                kept.push(format!("{}:{}", fields::raw(name), inner.as_deref().unwrap_or(value.get())));
             }
             changed.then(|| format!("{{{}}}", kept.join(",")))
         }
         b'[' => {
             let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
             let inner: Vec<Option<String>> =
-                items.iter().map(|item| without_bounds(item.get(), below)).collect();
+                items.iter().map(|item| without_bounds(item.get(), holds, depth)).collect();
             let texts = items.iter().zip(&inner).map(|(item, inner)| inner.as_deref().unwrap_or(item.get()));
             inner.iter().any(Option::is_some).then(|| format!("[{}]", texts.collect::<Vec<_>>().join(",")))
         }
@@ -61,7 +73,6 @@ fn without_bounds(text: &str, depth: u32) -> Option<String> {
     }
 }
 
-/// A property of such a name has a schema behind it, and no number.
 fn is_beyond(name: &str, value: &str) -> bool {
     let limit = match name {
         "maxLength" | "minLength" => LONGEST_TEXT,
@@ -71,35 +82,6 @@ fn is_beyond(name: &str, value: &str) -> bool {
     // Where it is too large for a whole number, or written as a fraction.
     value.parse::<f64>().is_ok_and(|bound| bound > limit as f64)
 }
-
-/// The fields of an object in their order.
-struct Fields<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InOrder;
-        impl<'de> Visitor<'de> for InOrder {
-            type Value = Fields<'de>;
-
-            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
-                let mut fields = Vec::new();
-                while let Some(name) = map.next_key::<Name<'de>>()? {
-                    fields.push((name.0, map.next_value()?));
-                }
-                Ok(Fields(fields))
-            }
-        }
-        deserializer.deserialize_map(InOrder)
-    }
-}
-
-/// A name, borrowed where it has no escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -135,6 +117,19 @@ mod tests {
             (r#"{"maxLength":"5000"}"#, r#"{"maxLength":"5000"}"#),
             (r#"{"default":{"maxLength":5000}}"#, r#"{"default":{"maxLength":5000}}"#),
             (r#"{"enum":[{"maxItems":5000}]}"#, r#"{"enum":[{"maxItems":5000}]}"#),
+            (
+                r#"{"properties":{"default":{"maxLength":5000},"enum":{"maxItems":5000},"properties":{"maxLength":2000}}}"#,
+                r#"{"properties":{"default":{},"enum":{},"properties":{}}}"#,
+            ),
+            (
+                r#"{"$defs":{"const":{"maxLength":5000,"const":{"maxLength":5000}}}}"#,
+                r#"{"$defs":{"const":{"const":{"maxLength":5000}}}}"#,
+            ),
+            (
+                r#"{"patternProperties":{"examples":{"items":{"minLength":2000}}}}"#,
+                r#"{"patternProperties":{"examples":{"items":{}}}}"#,
+            ),
+            (r#"{"properties":{"maxLength":5000}}"#, r#"{"properties":{"maxLength":5000}}"#),
             ("true", "true"),
             (r#""maxLength""#, r#""maxLength""#),
         ] {
@@ -156,7 +151,13 @@ mod tests {
         let number = (0_u64..4000).prop_map(|n| n.to_string());
         let leaf = prop_oneof![number, Just("true".into()), Just("\"maxLength\\u0041 {\"".into())];
         leaf.prop_recursive(4, 32, 4, |inner| {
-            let name = prop_oneof![Just("maxLength"), Just("maxItems"), Just("items"), Just("default")];
+            let name = prop_oneof![
+                Just("maxLength"),
+                Just("maxItems"),
+                Just("items"),
+                Just("default"),
+                Just("properties")
+            ];
             let field = (name, inner.clone()).prop_map(|(name, value)| format!("\"{name}\" :{value}"));
             prop_oneof![
                 prop::collection::vec(field, 0..4).prop_map(|fields| format!("{{{}}}", fields.join(" , "))),

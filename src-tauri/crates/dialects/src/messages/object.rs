@@ -1,13 +1,12 @@
 //! JSON objects of a request, read field by field. What a client wrote stays the bytes that it wrote until something asks for it.
 
-use crate::Refused;
+use crate::{Refused, fields::Fields};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 
 /// An object and where it stands, such as `messages.0.content.2`.
 pub struct Object<'a> {
-    fields: BTreeMap<String, &'a RawValue>,
+    fields: Fields<'a>,
     at: String,
 }
 
@@ -31,12 +30,12 @@ impl<'a> Object<'a> {
     }
 
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.fields.keys().map(String::as_str)
+        self.fields.iter().map(|(name, _)| name)
     }
 
     /// As it was written; `null` is absent.
     pub fn raw(&self, name: &str) -> Option<&'a RawValue> {
-        self.fields.get(name).copied().filter(|raw| raw.get() != "null")
+        self.fields.get(name)
     }
 
     /// Errors: it is there and of another type.

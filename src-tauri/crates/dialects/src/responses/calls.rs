@@ -5,9 +5,8 @@ use super::{
     freeform::Freeform,
     output::Item,
     tools::{Kind, Tool},
-    wire::raw,
 };
-use crate::chat::CallPiece;
+use crate::{chat::CallPiece, fields::raw};
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 

@@ -1,6 +1,6 @@
 //! The document of a response. It has every key that the Open Responses specification wants.
 
-use super::wire::{Fields, list, raw, with_fields};
+use crate::fields::{Fields, list, raw, with_fields};
 use crate::{Refused, chat::Usage};
 use serde::Serialize;
 use serde_json::{json, value::RawValue};

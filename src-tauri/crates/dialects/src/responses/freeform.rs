@@ -1,6 +1,6 @@
 //! A tool that takes a free text is a function with one text for a server. Here that text is found in the arguments while they come.
 
-use super::wire::{Fields, text, text_or_json};
+use crate::fields::{Fields, text, text_or_json};
 use serde_json::value::RawValue;
 
 /// The name of the one argument.

@@ -4,11 +4,11 @@ use super::{
     freeform,
     reasoning::thoughts_of,
     tools::{Kind, Tool, Tools},
-    wire::{Fields, list, text, text_or_json},
 };
 use crate::{
     Refused,
     chat::{CallOut, Content, Message, Part},
+    fields::{Fields, list, text, text_or_json},
 };
 use serde_json::value::RawValue;
 use std::collections::HashSet;

@@ -19,7 +19,6 @@ mod teller;
 #[cfg(test)]
 mod tests;
 mod tools;
-mod wire;
 
 pub use asked::Asked;
 pub use error::error_document;

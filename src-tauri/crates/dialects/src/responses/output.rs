@@ -1,6 +1,6 @@
 //! The items of an answer.
 
-use super::wire::raw;
+use crate::fields::raw;
 use serde::Serialize;
 use serde_json::{Value, value::RawValue};
 

@@ -4,8 +4,8 @@ use super::{
     events::{Events, OfItem, Within},
     output::{Item, Part, Said},
     reasoning,
-    wire::raw,
 };
+use crate::fields::raw;
 use serde_json::{Value, value::RawValue};
 
 /// An item of text that is open, and its open part.

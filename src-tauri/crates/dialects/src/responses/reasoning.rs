@@ -1,6 +1,6 @@
 //! What a model thinks goes to the client and comes back with its next request.
 
-use super::wire::{Fields, text};
+use crate::fields::{Fields, text};
 
 /// Before thoughts that are carried in `encrypted_content`. Nothing is secret about them: it is the one field that clients which
 /// keep no thoughts (`store` false) send back.

@@ -7,11 +7,11 @@ use super::{
     store::Stored,
     teller::Told,
     tools::Tools,
-    wire::{Fields, list, raw, text, with_fields},
 };
 use crate::{
     Refused,
     chat::{Body, Message},
+    fields::{Fields, list, raw, text, with_fields},
 };
 use serde_json::value::RawValue;
 use std::sync::Arc;

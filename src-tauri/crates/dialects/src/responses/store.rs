@@ -1,7 +1,7 @@
 //! Answers that are kept, so that a client can go on from one (`previous_response_id`) or ask for it again.
 
-use super::wire::{Fields, raw, with_fields};
 use crate::Refused;
+use crate::fields::{Fields, raw, with_fields};
 use serde_json::json;
 use std::{
     collections::{BTreeMap, HashMap},

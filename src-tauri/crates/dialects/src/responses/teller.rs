@@ -9,11 +9,11 @@ use super::{
     prose::Prose,
     store::{ANSWER, Stored, item_id},
     tools::{Kind, Tools},
-    wire::raw,
 };
 use crate::{
     Answer, Refused, Telling, Took,
     chat::{CallPiece, Chunk, Finish, Usage},
+    fields::raw,
 };
 use serde_json::{Value, value::RawValue};
 use std::sync::Arc;

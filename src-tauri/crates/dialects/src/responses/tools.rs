@@ -1,6 +1,6 @@
 //! The tools of a request as functions for a server, and the names of those functions back to what the client calls them.
 
-use super::wire::{Fields, text};
+use crate::fields::{Fields, text};
 use crate::{
     Refused,
     chat::{Function, ToolChoice, ToolOut},

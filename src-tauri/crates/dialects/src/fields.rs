@@ -18,6 +18,11 @@ impl<'a> Fields<'a> {
         serde_json::from_str(json).ok()
     }
 
+    /// In their order, each as it was written.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
+        self.0.iter().map(|(name, value)| (name.as_ref(), *value))
+    }
+
     pub fn of(raw: &'a RawValue) -> Option<Self> {
         Self::read(raw.get())
     }
