@@ -8,15 +8,20 @@ use std::{
 };
 use tokio::{task::JoinHandle, time::Instant};
 
-/// What is seen here may be seen so much later, or earlier, than a client sees it.
+/// An engine tells what it did a moment after it did it.
 const BLUR: Duration = Duration::from_millis(100);
 
-/// From when on which model was active.
-type Changes = Vec<(Instant, Option<String>)>;
+/// A model, and when it may have been active: from the last moment at which another one surely was still shown, to the first at
+/// which another one was. However late this process gets to see a change on a busy machine, it lies between the two.
+struct Span {
+    active: Option<String>,
+    begin: Instant,
+    end: Option<Instant>,
+}
 
 /// Follows a running engine.
 pub struct Timeline {
-    changes: Arc<Mutex<Changes>>,
+    spans: Arc<Mutex<Vec<Span>>>,
     task: JoinHandle<()>,
 }
 
@@ -24,28 +29,30 @@ impl Timeline {
     pub async fn follow(sandbox: &Sandbox) -> Self {
         let mut watch = Watch::on(sandbox);
         let first = watch.next().await.unwrap();
-        let changes = Arc::new(Mutex::new(vec![(Instant::now(), first.active)]));
+        let spans =
+            Arc::new(Mutex::new(vec![Span { active: first.active, begin: watch.asked(), end: None }]));
         let task = tokio::spawn({
-            let changes = changes.clone();
+            let spans = spans.clone();
             async move {
+                let mut asked = watch.asked();
                 while let Some(view) = watch.next().await {
-                    let mut changes = changes.lock().unwrap();
-                    if changes.last().is_some_and(|(_, active)| *active != view.active) {
-                        changes.push((Instant::now(), view.active));
+                    let mut spans = spans.lock().unwrap();
+                    if let Some(last) = spans.last_mut().filter(|last| last.active != view.active) {
+                        last.end = Some(Instant::now());
+                        spans.push(Span { active: view.active, begin: asked, end: None });
                     }
+                    asked = watch.asked();
                 }
             }
         });
-        Self { changes, task }
+        Self { spans, task }
     }
 
     /// Whether a model was active at some moment between the two.
     pub fn was_active(&self, model: &str, from: Instant, to: Instant) -> bool {
-        let changes = self.changes.lock().unwrap();
-        let ends = changes.iter().skip(1).map(|(at, _)| Some(*at)).chain([None]);
-        changes.iter().zip(ends).any(|((begin, active), end)| {
-            let overlaps = *begin <= to + BLUR && end.is_none_or(|end| end + BLUR >= from);
-            overlaps && active.as_deref() == Some(model)
+        self.spans.lock().unwrap().iter().any(|span| {
+            let overlaps = span.begin <= to + BLUR && span.end.is_none_or(|end| end + BLUR >= from);
+            overlaps && span.active.as_deref() == Some(model)
         })
     }
 }

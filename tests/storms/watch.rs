@@ -2,12 +2,14 @@
 
 use pilothouse_tests::sandbox::Sandbox;
 use serde_json::Value;
+use tokio::time::Instant;
 
 pub struct Watch {
     http: reqwest::Client,
     address: String,
     token: String,
     known: Option<u64>,
+    asked: Instant,
 }
 
 /// What a storm wants to know of a snapshot. Models are `<server>/<name>`.
@@ -35,13 +37,20 @@ impl Watch {
             address: format!("{}/api/changes", text("web_url").trim_end_matches('/')),
             token: text("token"),
             known: None,
+            asked: Instant::now(),
         }
+    }
+
+    /// When the last snapshot that came was asked for: at that moment, or later, it was the newest.
+    pub fn asked(&self) -> Instant {
+        self.asked
     }
 
     /// The present snapshot, or the next one. `None`: the engine does not answer any more.
     pub async fn next(&mut self) -> Option<View> {
         loop {
             let known = self.known.map(|known| format!("?known={known}")).unwrap_or_default();
+            self.asked = Instant::now();
             let request = self.http.get(format!("{}{known}", self.address)).bearer_auth(&self.token);
             let reply: Value = request.send().await.ok()?.json().await.ok()?;
             let snapshot = &reply["snapshot"];
