@@ -128,9 +128,14 @@ impl std::error::Error for Failure {
 }
 
 impl Failure {
-    /// Whether the connection was closed before the server can have said anything: servers do that without a word.
+    /// Whether the server cannot have said anything: the connection was closed before, which servers do without a word, or none
+    /// came about, as when a crowd comes at once and there is no more room for whom nobody has greeted yet.
     pub fn is_unheard(&self) -> bool {
-        matches!(self, Self::Unanswered(error) if error.is_canceled()) || closed_unanswered(self)
+        match self {
+            Self::Unanswered(error) if error.is_canceled() => true,
+            Self::Unconnected(error) if error.kind() == io::ErrorKind::TimedOut => true,
+            failure => closed_unanswered(failure),
+        }
     }
 }
 

@@ -8,7 +8,8 @@ use pilothouse_domain::{
     server::ServerId,
 };
 use pilothouse_system::connect::{
-    Made, causes, forget_certificates, lacks_descriptors, made_for, moved_to, no_descriptors, no_roots,
+    Made, causes, closed_unanswered, forget_certificates, lacks_descriptors, made_for, moved_to,
+    no_descriptors, no_roots,
 };
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::{Serialize, de::DeserializeOwned};
@@ -149,7 +150,7 @@ impl ServerHttp {
     }
 
     async fn sent(&self, request: RequestBuilder) -> Result<Response, ApiError> {
-        let response = request.send().await.map_err(|error| self.unsent(&error))?;
+        let response = send(request).await.map_err(|error| self.unsent(&error))?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -237,6 +238,21 @@ impl ServerHttp {
             ApiError::new(ErrorCode::BadAnswer, format!("{} answered something unexpected.", self.title))
                 .hint("Another program may listen at its address.")
         })
+    }
+}
+
+/// Servers close kept connections without a word, llama-server after each streamed answer. A question that runs into that, and to
+/// which nobody has said anything, is asked once more; what is to be done is not, for it may have been.
+async fn send(request: RequestBuilder) -> reqwest::Result<Response> {
+    let (client, request) = request.build_split();
+    let request = request?;
+    let again = (request.method() == Method::GET).then(|| request.try_clone()).flatten();
+    match (client.execute(request).await, again) {
+        (Err(error), Some(again)) if closed_unanswered(&error) => {
+            tracing::debug!(%error, "the connection was closed, asking again");
+            client.execute(again).await
+        }
+        (response, _) => response,
     }
 }
 
@@ -361,6 +377,42 @@ mod tests {
             assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::BadAnswer);
             drop(greeter.await.unwrap());
             assert_eq!(http.text("/", HEALTH_LIMIT).await.unwrap_err().code, ErrorCode::Unreachable);
+        }
+    }
+
+    /// What a server answers that closes as many connections before without a word: a question, and what is to be done.
+    #[tokio::test]
+    async fn a_question_survives_a_connection_that_was_closed_and_a_deed_is_not_repeated() {
+        use tokio::{
+            io::{AsyncReadExt, AsyncWriteExt},
+            net::TcpListener,
+        };
+        for (closes, is_question, wanted) in
+            [(0, true, true), (1, true, true), (2, true, false), (0, false, true), (1, false, false)]
+        {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let base_url = format!("http://{}", listener.local_addr().unwrap());
+            let http = ServerHttp::new(&Endpoint { base_url, key: None }, "llama-server");
+            let server = tokio::spawn(async move {
+                for nth in 0.. {
+                    let (mut stream, _) = listener.accept().await.unwrap();
+                    let read = stream.read(&mut [0; 1024]).await.unwrap();
+                    assert!(read > 0);
+                    if nth == closes {
+                        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}";
+                        stream.write_all(answer).await.unwrap();
+                    }
+                }
+            });
+            let answer = match is_question {
+                true => http.get::<Value>("/models", HEALTH_LIMIT).await,
+                false => http.post("/models/load", &Value::Null, Some(HEALTH_LIMIT)).await,
+            };
+            match wanted {
+                true => drop(answer.unwrap()),
+                false => assert_eq!(answer.unwrap_err().code, ErrorCode::Unreachable, "{closes}"),
+            }
+            server.abort();
         }
     }
 

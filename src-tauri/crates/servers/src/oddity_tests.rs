@@ -382,3 +382,28 @@ async fn a_server_that_refuses_an_option_is_asked_without_it_and_remembered() {
         assert_eq!(server.paths().len(), 1, "{status}");
     }
 }
+
+#[tokio::test]
+async fn an_unload_that_nobody_heard_is_asked_for_again() {
+    let unheard = Mutex::new(2);
+    let loaded = Mutex::new(true);
+    let server = Odd::start(move |path, _| {
+        if path != "/models/unload" {
+            let value = if *loaded.lock().unwrap() { "loaded" } else { "unloaded" };
+            return Some((200, format!(r#"{{"data":[{{"id":"m","status":{{"value":"{value}"}}}}]}}"#)));
+        }
+        let mut unheard = unheard.lock().unwrap();
+        if *unheard > 0 {
+            *unheard -= 1;
+            drop(unheard);
+            // The connection goes without an answer.
+            panic!("not heard");
+        }
+        *loaded.lock().unwrap() = false;
+        Some((200, r#"{"success":true}"#.into()))
+    })
+    .await;
+    server.client(Kind::LlamaServer).unload("m").await.unwrap();
+    let asked = server.paths().iter().filter(|path| *path == "/models/unload").count();
+    assert_eq!(asked, 1, "the two that were not heard are not in the list");
+}

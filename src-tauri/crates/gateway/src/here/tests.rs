@@ -200,6 +200,20 @@ async fn a_server_that_ends_the_connection_is_told_from_one_that_ends_its_answer
     assert!(matches!(failure, Failure::Unconnected(_)) && !failure.is_unheard());
 }
 
+/// Linux keeps as many connections as this for whoever listens, and one more, and lets all others wait.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_server_without_room_for_one_more_connection_may_be_asked_again() {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let at = listener.local_addr().unwrap();
+    let crowd = [TcpStream::connect(at).await.unwrap(), TcpStream::connect(at).await.unwrap()];
+    let failure = ask(&Lines::default(), at).await.unwrap_err();
+    assert!(matches!(failure, Failure::Unconnected(_)) && failure.is_unheard(), "{failure:?}");
+    drop(crowd);
+}
+
 #[tokio::test]
 async fn a_long_answer_that_comes_faster_than_it_is_read_comes_whole() {
     const BYTES: usize = 32 << 20;

@@ -276,16 +276,23 @@ impl ServerClient for LlamaClient {
     }
 
     async fn unload(&self, instance: &str) -> Result<(), ApiError> {
-        let asked = self
-            .http
-            .post::<Success>("/models/unload", &ModelName { model: instance }, Some(LIST_LIMIT))
-            .await;
+        let ask = async || {
+            let name = ModelName { model: instance };
+            self.http.post::<Success>("/models/unload", &name, Some(LIST_LIMIT)).await
+        };
+        let mut asked = ask().await;
         let begun = Instant::now();
         loop {
             match self.entry(instance).await? {
                 None => return Ok(()),
                 Some(entry) if entry.status.value == "unloaded" => return Ok(()),
-                Some(_) if begun.elapsed() < UNLOAD_LIMIT => tokio::time::sleep(POLL).await,
+                Some(_) if begun.elapsed() < UNLOAD_LIMIT => {
+                    tokio::time::sleep(POLL).await;
+                    // Nobody may have heard it.
+                    if asked.as_ref().is_err_and(|error| error.code == ErrorCode::Unreachable) {
+                        asked = ask().await;
+                    }
+                }
                 Some(_) => {
                     let error = ApiError::new(
                         ErrorCode::TimedOut,
