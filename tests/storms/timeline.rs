@@ -35,7 +35,12 @@ impl Timeline {
             let spans = spans.clone();
             async move {
                 let mut asked = watch.asked();
-                while let Some(view) = watch.next().await {
+                loop {
+                    let Some(view) = watch.next().await else {
+                        // No change may be passed over.
+                        tokio::time::sleep(BLUR).await;
+                        continue;
+                    };
                     let mut spans = spans.lock().unwrap();
                     if let Some(last) = spans.last_mut().filter(|last| last.active != view.active) {
                         last.end = Some(Instant::now());

@@ -46,16 +46,16 @@ impl Watch {
         self.asked
     }
 
-    /// The present snapshot, or the next one. `None`: the engine does not answer any more.
+    /// The present snapshot, or the next one. `None`: the engine does not answer.
     pub async fn next(&mut self) -> Option<View> {
         loop {
             let known = self.known.map(|known| format!("?known={known}")).unwrap_or_default();
-            self.asked = Instant::now();
+            let asked = Instant::now();
             let request = self.http.get(format!("{}{known}", self.address)).bearer_auth(&self.token);
             let reply: Value = request.send().await.ok()?.json().await.ok()?;
             let snapshot = &reply["snapshot"];
             if let Some(revision) = snapshot["revision"].as_u64() {
-                self.known = Some(revision);
+                (self.known, self.asked) = (Some(revision), asked);
                 return Some(View::of(snapshot));
             }
         }
