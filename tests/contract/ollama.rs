@@ -15,7 +15,12 @@ use pilothouse_servers::{GenerateRequest, LoadRequest, ServerAdapter, ollama::Ol
 use pilothouse_tests::sandbox::free_port;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use std::{net::TcpListener, path::Path, sync::Arc};
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 pub const MODEL: &str = "smollm2:135m";
 
@@ -144,9 +149,13 @@ async fn ollama_holds_weights_by_one_name_and_the_refusal_names_it() -> Result<(
     load(MODEL).await?;
     for other in ["copy:latest", "poet:latest"] {
         let refused = load(other).await.unwrap_err();
-        assert_eq!(refused.code, ErrorCode::LoadFailed, "{refused:?}");
+        assert_eq!(refused.code, ErrorCode::DoesNotFit, "{refused:?}");
         assert!(refused.message.contains(other) && refused.message.contains(MODEL), "{refused:?}");
         assert!(refused.hint.clone().unwrap_or_default().contains(&format!("unload {MODEL}")), "{refused:?}");
+        running.client.unload(other).await?;
+        let names: Vec<String> =
+            running.client.instances().await?.into_iter().map(|instance| instance.model).collect();
+        assert_eq!(names, [MODEL], "it goes with its own name only");
     }
     running.client.unload(MODEL).await?;
     assert_eq!(load("poet:latest").await?.model, "poet:latest");
@@ -191,6 +200,11 @@ async fn ollama_keeps_what_it_is_told_to_and_gives_embeddings_beside_chat() -> R
         ensure!(matches!(held(model).await?, (_, Expiry::At(_))), "{model}");
         for _ in 0..2 {
             ensure!(client.keep(model).await?, "{model}");
+            // Ollama notes how long it stays once it has noticed that the request is over, which is after its answer.
+            let begun = Instant::now();
+            while held(model).await?.1 != Expiry::Never && begun.elapsed() < Duration::from_secs(10) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
             assert_eq!(held(model).await?, (Some(context), Expiry::Never), "{model}");
         }
     }

@@ -55,6 +55,56 @@ async fn a_request_during_a_switch_waits_and_gets_the_new_model() {
     assert_eq!(answer.server.as_deref(), Some("ollama"), "{answer:?}");
 }
 
+/// Ollama lists weights that are in memory by one name only. To whoever switches, that is no other than any switch.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_names_of_one_file_of_weights_are_switched_between() {
+    const POET: &str = "poet:latest";
+    let Some(tools) = Tools::find() else { return };
+    let roles = [
+        ("Plain", "critical", OLLAMA_MODEL),
+        ("Rhymes", "critical", POET),
+        ("Both", "critical", OLLAMA_MODEL),
+        ("Both", "background", POET),
+    ];
+    let roles = roles.map(|(scene, role, model)| {
+        format!("[scenes.{scene}.roles.{role}]\nserver = \"ollama\"\nmodel = \"{model}\"\n\n")
+    });
+    let sandbox =
+        Sandbox::new(&tools, &format!("[servers.llama-server]\nenabled = false\n\n{}", roles.concat()));
+    let mut engine = sandbox.serve().await;
+    sandbox.add_ollama_model(&mut engine).await;
+    let poet = json!({ "model": POET, "from": OLLAMA_MODEL, "system": "Rhyme.", "stream": false });
+    let address = format!("http://127.0.0.1:{}/api/create", sandbox.ollama_port);
+    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    assert!(http.post(address).json(&poet).send().await.unwrap().status().is_success());
+    sandbox.until_listed(POET).await;
+    assert_eq!(sandbox.switch(OLLAMA_MODEL, "ollama").code, Some(0));
+    let client = Client::new(&sandbox);
+    for (words, wanted) in [
+        (["switch", POET], POET),
+        (["switch", OLLAMA_MODEL], OLLAMA_MODEL),
+        (["scene", "apply"], POET),
+        (["scene", "apply"], OLLAMA_MODEL),
+    ] {
+        let changed = match words {
+            ["scene", apply] => {
+                sandbox.run(&["scene", apply, if wanted == POET { "Rhymes" } else { "Plain" }])
+            }
+            [switch, model] => sandbox.run(&[switch, model, "--server", "ollama"]),
+        };
+        assert_eq!(changed.json["outcome"], "committed", "{changed:?}");
+        let answer = client.chat("active").await;
+        assert_eq!((answer.status.as_u16(), answer.model.as_deref()), (200, Some(wanted)), "{answer:?}");
+    }
+    // Both at once cannot be, and nothing is lost by trying.
+    let both = sandbox.run(&["scene", "apply", "Both"]);
+    assert_ne!(both.code, Some(0), "{both:?}");
+    assert!(format!("{both:?}").contains("never by two"), "{both:?}");
+    let in_memory = sandbox.ask(&["status"]).unwrap();
+    let answer = client.chat("active").await;
+    assert_eq!((answer.status.as_u16(), answer.model.as_deref()), (200, Some(OLLAMA_MODEL)), "{in_memory:#}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn while_a_load_never_ends_the_previous_model_answers() {
     let Some(tools) = Tools::find() else { return };

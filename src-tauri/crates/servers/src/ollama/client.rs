@@ -109,21 +109,32 @@ impl OllamaClient {
 
     /// Why a model is not in memory although its load succeeded. Ollama has one runner for each file of weights, and lists it by the name
     /// that came first (Ollama: server/sched.go): a copy under another name, or with another prompt, answers by it and is in no list.
+    /// They do not fit beside each other: whoever lets the other one go has room for it.
     async fn not_there(&self, model: &str, running: &[RunningModel]) -> ApiError {
-        if let Some(weights) = self.weights_of(model).await {
-            for RunningModel { name, .. } in running {
-                if self.weights_of(name).await.as_ref() == Some(&weights) {
-                    let text = format!(
-                        "Ollama has the weights of {model} in memory by the name {name} already, and never by two."
-                    );
-                    let hint = format!("Unload that one first: pilothouse unload {name} --server ollama");
-                    return ApiError::new(ErrorCode::LoadFailed, text).hint(hint);
-                }
-            }
+        if let Some(name) = self.other_name(model, running).await {
+            let text = format!(
+                "Ollama has the weights of {model} in memory by the name {name} already, and never by two."
+            );
+            let hint = format!("Unload that one first: pilothouse unload {name} --server ollama");
+            return ApiError::new(ErrorCode::DoesNotFit, text).hint(hint);
         }
         let text = format!("Ollama loaded {model} and dropped it again.");
         ApiError::new(ErrorCode::LoadFailed, text)
             .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
+    }
+
+    /// The name by which the weights of a model that is not listed are in memory.
+    async fn other_name<'a>(&self, model: &str, running: &'a [RunningModel]) -> Option<&'a str> {
+        if running.is_empty() || running.iter().any(|one| same_name(&one.name, model)) {
+            return None;
+        }
+        let weights = self.weights_of(model).await?;
+        for RunningModel { name, .. } in running {
+            if self.weights_of(name).await.as_ref() == Some(&weights) {
+                return Some(name);
+            }
+        }
+        None
     }
 
     /// The file of a model's weights. `None`: it is not told.
@@ -186,6 +197,10 @@ impl ServerClient for OllamaClient {
     }
 
     async fn unload(&self, name: &str) -> Result<(), ApiError> {
+        // What is asked of one name happens to the weights: the model that is listed would go.
+        if self.other_name(name, &self.running().await?).await.is_some() {
+            return Ok(());
+        }
         let body = KeepAlive { model: name, keep_alive: 0, stream: false, options: None };
         match self.http.post::<Done>("/api/generate", &body, Some(LIST_LIMIT)).await {
             Err(error) if error.code == ErrorCode::NotFound => return Ok(()),
