@@ -48,6 +48,13 @@ export async function startSimulated({ step = 120, dist = built } = {}) {
     }
   });
 
+  /** Of its first asker on: a test may come before its page. */
+  function engineOf(token) {
+    const engine = engines.get(token) ?? { fake: new FakeBackend(scenes.exec(token)[1], step), calls: 0 };
+    engines.set(token, engine);
+    return engine;
+  }
+
   /** Gives the cookie by which a browser is known again. */
   function remember(request, response) {
     const token = tokenOf(request);
@@ -60,11 +67,7 @@ export async function startSimulated({ step = 120, dist = built } = {}) {
     const token = tokenOf(request);
     const scene = scenes.exec(token)?.[1];
     if (scene === undefined) return send(response, 401, fault('unauthorized', 'The token is not known.'));
-    const engine = engines.get(token) ?? {
-      fake: new FakeBackend(scene, step),
-      calls: 0,
-    };
-    engines.set(token, engine);
+    const engine = engineOf(token);
     engine.calls += 1;
     // The scene "offline" answers at first and then dies.
     if (scene === 'offline' && engine.calls > 3) return request.socket.destroy();
@@ -81,17 +84,17 @@ export async function startSimulated({ step = 120, dist = built } = {}) {
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     origin: `http://127.0.0.1:${server.address().port}`,
-    /** The simulated engine behind a token, once a page has asked it. */
-    engine: (token) => engines.get(token)?.fake,
+    /** The simulated engine behind a token. */
+    engine: (token) => engineOf(token).fake,
     /** Work will stop by itself where the snapshot is like this: what only passes by would be missed on a busy machine. Look at
      * it in `held`, which lets it go on afterwards. */
     stopsAt(token, when) {
-      const { fake } = engines.get(token);
+      const { fake } = engineOf(token);
       fake.pace.stops = () => when(fake.snapshot());
     },
     /** Does something while its work under way does not go on, so that what passes by can be looked at in peace. */
     async held(token, look) {
-      const { pace } = engines.get(token).fake;
+      const { pace } = engineOf(token).fake;
       pace.held = true;
       try {
         await look();

@@ -262,7 +262,9 @@ async fn every_kind_of_container_of_a_real_docker_is_read_as_it_is() {
     let seen = Seen::start(Docker::at(&engine.socket()), OFTEN);
     // What had failed before is old; this is news.
     seen.until("a first look", |snapshot| snapshot.containers.as_ref().map(drop)).await;
-    engine.run("hungry", &["--memory=16m"], &["tail", "/dev/zero"]);
+    // What is killed is not what the container ends with: an engine that hears of the end first never notes what it came of.
+    let hungry = "tail /dev/zero; code=$?; sleep 1; exit $code";
+    engine.run("hungry", &["--memory=16m"], &["sh", "-c", hungry]);
     let titles = seen
         .until("three notices", |snapshot| {
             let mut titles: Vec<String> =
