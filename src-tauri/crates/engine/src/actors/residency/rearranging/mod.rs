@@ -282,6 +282,7 @@ impl Rearrangement {
     }
 
     async fn forward(&mut self) -> Result<(), ApiError> {
+        self.hold_the_refused();
         if let Some(clearing) = self.clearing.take() {
             self.until_cancelled(clearing.map(Ok)).await?;
         }
@@ -300,6 +301,16 @@ impl Rearrangement {
             }
         }
         Ok(())
+    }
+
+    /// Requests for an active model that cannot answer wait for the one that is on its way to them.
+    fn hold_the_refused(&mut self) {
+        let comes = self.order.after.active.as_ref().map(Active::reference);
+        let is_on_its_way = self.order.targets.iter().any(|target| Some(target.model.reference()) == comes);
+        if is_on_its_way && matches!(self.standing, Standing::Refusing(_)) {
+            self.standing = Standing::Held;
+            self.tell();
+        }
     }
 
     async fn timed(&mut self, one: Move) -> Result<(), ApiError> {

@@ -113,6 +113,33 @@ async fn a_load_that_its_server_goes_on_with_after_a_cancelled_scene_leaves_when
 }
 
 #[tokio::test(start_paused = true)]
+async fn requests_that_were_refused_wait_for_a_scene_that_brings_a_model_for_them() {
+    let servers = servers(100);
+    let scene = in_one(&servers, &FakeJournal::default()).await;
+    servers[0].faults(|faults| faults.load = failing());
+    servers[0].drop_model("a");
+    scene.rest(10).await;
+    assert!(scene.residency.available().await.is_err());
+    assert!(scene.route().starts_with("refusing"), "{}", scene.route());
+    servers[0].faults(|faults| faults.load = Fault::None);
+    // What comes for them does not answer at first.
+    for fails in [true, false] {
+        servers[0].faults(|faults| faults.generate = if fails { failing() } else { Fault::None });
+        let applying = scene.applying("Two", &TWO);
+        scene.rest(1).await;
+        assert_eq!(scene.route(), "held", "{fails}");
+        let outcome = applying.await.unwrap().unwrap().outcome;
+        match fails {
+            true => {
+                assert_eq!(outcome, SwitchOutcome::RolledBack);
+                assert!(scene.route().starts_with("refusing"), "{}", scene.route());
+            }
+            false => assert_eq!((outcome, scene.route()), (SwitchOutcome::Committed, "b".into())),
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn answers_of_what_leaves_are_cut_after_the_limit_and_counted() {
     let scene = in_one(&servers(100), &FakeJournal::default()).await;
     scene.set(|settings| settings.drain_s = 5);
