@@ -12,16 +12,7 @@ cargo build --quiet --release -p pilothouse-gateway --example stream_cost
 built="$PWD/${CARGO_TARGET_DIR:-target}/release"
 program="$built/pilothouse" stream_cost="$built/examples/stream_cost"
 home="$(mktemp -d)"
-# Below the ports that the system hands out by itself.
-read -r upstream proxy address < <(python3 -c '
-import random, socket
-free = []
-while len(free) < 3:
-    port = random.randrange(15000, 32000)
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) and port not in free:
-            free.append(port)
-print(*free)')
+read -r upstream proxy address < <(free_ports 3)
 export PILOTHOUSE_HOME="$home"
 mkdir -p "$home/config" "$home/nginx"
 cat >"$home/config/settings.toml" <<SETTINGS

@@ -43,15 +43,7 @@ ln -s "$tools_model" "$home/models/qwen2.5-coder.gguf"
 ln -s "$PILOTHOUSE_TEST_EMBEDDING" "$home/models/all-minilm.gguf"
 shallow() { python3 "$here/shallow.py" "$PILOTHOUSE_EMBEDDED/models/SmolLM2-135M-Instruct.Q4_1.gguf" "$home/models/$1.gguf" "${@:2}"; }
 shallow shallow
-# Below the ports that the system hands out by itself: Pilothouse's own door might get one of those.
-port="$(python3 -c '
-import random, socket
-while True:
-    port = random.randrange(15000, 32000)
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)):
-            print(port)
-            break')"
+port="$(free_ports 1)"
 # No answer is long: judges that name no limit would else wait for a small model that cannot find its end.
 cat >"$home/config/settings.toml" <<SETTINGS
 [gateway]
@@ -88,32 +80,18 @@ caller apply_patch '{"input": "*** Begin Patch"}'
 caller mcp__calendar__create_event '{"title": "x"}'
 program="${CARGO_TARGET_DIR:-target}/debug/pilothouse"
 export PILOTHOUSE_HOME="$home" HOME="$home"
-"$program" serve >"$home/serve.out" 2>artefacts/judges/serve.log &
-engine=$!
 finish() {
     code=$?
     if [ "$code" != 0 ]; then
         "$program" status --json || true
         "$program" traffic --failed || true
     fi
-    kill -TERM "$engine" 2>/dev/null || true
-    wait "$engine" || true
-    cp -r "$home/logs" artefacts/judges/ 2>/dev/null || true
-    if pgrep -f "$home" >/dev/null; then
-        echo "left behind:" >&2
-        pgrep -af "$home" >&2
-        code=1
-    fi
-    rm -rf "$home"
+    end_serving artefacts/judges/ || code=1
     exit "$code"
 }
 trap finish EXIT
-for _ in $(seq 300); do
-    [ -s "$home/serve.out" ] && break
-    kill -0 "$engine"
-    sleep 0.1
-done
-JUDGES_GATEWAY="$(python3 -c 'import json, sys; print(json.loads(sys.stdin.readline())["gateway"])' <"$home/serve.out")"
+begin_serving artefacts/judges/serve.log
+JUDGES_GATEWAY="$(served gateway)"
 ollama="http://127.0.0.1:$port"
 tools/ollama-model.sh "$ollama" smollm2 "$PILOTHOUSE_EMBEDDED/models/SmolLM2-135M-Instruct.Q4_1.gguf" '{"num_predict":48}'
 tools/ollama-model.sh "$ollama" qwen2.5-coder "$tools_model"

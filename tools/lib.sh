@@ -66,3 +66,50 @@ build_ui() {
 
 # What the tray app needs to be built.
 WINDOW_PACKAGES=(build-essential pkg-config libwebkit2gtk-4.1-dev libayatana-appindicator3-dev librsvg2-dev)
+
+# So many ports of this machine that nobody holds, in a line. They lie below those that the system hands out by itself: one of these
+# might be somebody else's before it is used, Pilothouse's own door first of all.
+free_ports() {
+    python3 -c '
+import random, socket, sys
+free = []
+while len(free) < int(sys.argv[1]):
+    port = random.randrange(15000, 32000)
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) and port not in free:
+            free.append(port)
+print(*free)' "$1"
+}
+
+# A `pilothouse serve` of $program that lives in $home, one at a time: begin_serving LOG, then what it is at by served KEY, and at the
+# end end_serving FOLDER, which keeps its logs there, removes $home and fails where a process of it is left.
+begin_serving() {
+    "$program" serve >"$home/serve.out" 2>"$1" &
+    engine=$!
+    for _ in $(seq 300); do
+        [ -s "$home/serve.out" ] && return 0
+        kill -0 "$engine" || return 1
+        sleep 0.1
+    done
+    echo "pilothouse serve says nothing: $1" >&2
+    return 1
+}
+
+# served KEY: one of "url" and "gateway".
+served() { python3 -c 'import json, sys; print(json.loads(sys.stdin.readline())[sys.argv[1]])' "$1" <"$home/serve.out"; }
+
+end_serving() {
+    local left=0
+    if [ -n "${engine:-}" ]; then
+        kill -TERM "$engine" 2>/dev/null || true
+        wait "$engine" || true
+    fi
+    cp -r "$home/logs" "$1" 2>/dev/null || true
+    if pgrep -f "$home" >/dev/null; then
+        echo "left behind:" >&2
+        pgrep -af "$home" >&2
+        left=1
+    fi
+    rm -rf "$home"
+    return "$left"
+}

@@ -23,20 +23,9 @@ python="$cache/python/bin/python"
 
 home="$(mktemp -d)"
 mkdir -p "$home/config"
-engine=
 finish() {
     code=$?
-    if [ -n "$engine" ]; then
-        kill -TERM "$engine" 2>/dev/null || true
-        wait "$engine" || true
-    fi
-    cp -r "$home/logs" "$found/" 2>/dev/null || true
-    if pgrep -f "$home" >/dev/null; then
-        echo "left behind:" >&2
-        pgrep -af "$home" >&2
-        code=1
-    fi
-    rm -rf "$home"
+    end_serving "$found/" || code=1
     exit "$code"
 }
 trap finish EXIT
@@ -54,15 +43,8 @@ export LLAMA_SERVER_BIN_PATH="${LLAMA_TESTS_SERVER:-$PILOTHOUSE_EMBEDDED/llama-s
 export PYTHONPATH="$source/tools/server/tests:$here" PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore
 # Threads that spin for each other take few processors from everything else.
 export OMP_THREAD_LIMIT="${OMP_THREAD_LIMIT:-1}" GOMP_SPINCOUNT="${GOMP_SPINCOUNT:-1000}"
-# Their servers listen on one port, one after the other; below the ports that the system hands out by itself.
-PORT="$(python3 -c '
-import random, socket
-while True:
-    port = random.randrange(15000, 32000)
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)):
-            print(port)
-            break')"
+# Their servers listen on one port, one after the other.
+PORT="$(free_ports 1)"
 export PORT
 
 cd "$source/tools/server/tests"
@@ -106,14 +88,8 @@ enabled = false
 enabled = false
 SETTINGS
 export PILOTHOUSE_HOME="$home" LLAMA_TESTS_PROGRAM="$program"
-"$program" serve >"$home/serve.out" 2>"$found/serve.log" &
-engine=$!
-for _ in $(seq 300); do
-    [ -s "$home/serve.out" ] && break
-    kill -0 "$engine"
-    sleep 0.1
-done
-LLAMA_TESTS_GATEWAY="$("$python" -c 'import json, sys; print(json.loads(sys.stdin.readline())["gateway"])' <"$home/serve.out")"
+begin_serving "$found/serve.log"
+LLAMA_TESTS_GATEWAY="$(served gateway)"
 export LLAMA_TESTS_GATEWAY
 
 say "Those that pass and ask a path of the gateway, through it"
