@@ -219,7 +219,7 @@ async fn a_long_answer_that_comes_faster_than_it_is_read_comes_whole() {
     const BYTES: usize = 32 << 20;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let at = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
+    let server = std::thread::spawn(move || {
         use std::io::{Read, Write};
         let listener = listener.into_std().unwrap();
         listener.set_nonblocking(false).unwrap();
@@ -231,11 +231,14 @@ async fn a_long_answer_that_comes_faster_than_it_is_read_comes_whole() {
             connection.write_all(piece.as_bytes()).unwrap();
         }
         connection.write_all(b"0\r\n\r\n").unwrap();
+        // Open: one that is closed is not kept.
+        connection
     });
     let lines = Lines::default();
     let answer = ask(&lines, at).await.unwrap();
     assert_eq!(answer.bytes().await.unwrap().len(), BYTES);
     assert_eq!(lines.unused(at), 1);
+    drop(server.join().unwrap());
 }
 
 #[test]
