@@ -137,7 +137,7 @@ async fn ollama_holds_weights_by_one_name_and_the_refusal_names_it() -> Result<(
     let Some(embedded) = tool("PILOTHOUSE_EMBEDDED") else { return Ok(()) };
     let folder = tempfile::tempdir()?;
     let (_adapter, running) = with_model(&program, &embedded, folder.path()).await?;
-    let http = reqwest::Client::builder().no_proxy().build()?;
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build()?;
     for (path, body) in [
         ("/api/copy", json!({ "source": MODEL, "destination": "copy:latest" })),
         ("/api/create", json!({ "model": "poet", "from": MODEL, "system": "Rhyme.", "stream": false })),

@@ -75,23 +75,18 @@ async fn two_names_of_one_file_of_weights_are_switched_between() {
     sandbox.add_ollama_model(&mut engine).await;
     let poet = json!({ "model": POET, "from": OLLAMA_MODEL, "system": "Rhyme.", "stream": false });
     let address = format!("http://127.0.0.1:{}/api/create", sandbox.ollama_port);
-    let http = reqwest::Client::builder().no_proxy().build().unwrap();
+    let http = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(60)).build().unwrap();
     assert!(http.post(address).json(&poet).send().await.unwrap().status().is_success());
     sandbox.until_listed(POET).await;
     assert_eq!(sandbox.switch(OLLAMA_MODEL, "ollama").code, Some(0));
     let client = Client::new(&sandbox);
     for (words, wanted) in [
-        (["switch", POET], POET),
-        (["switch", OLLAMA_MODEL], OLLAMA_MODEL),
-        (["scene", "apply"], POET),
-        (["scene", "apply"], OLLAMA_MODEL),
+        (&["switch", POET, "--server", "ollama"][..], POET),
+        (&["switch", OLLAMA_MODEL, "--server", "ollama"], OLLAMA_MODEL),
+        (&["scene", "apply", "Rhymes"], POET),
+        (&["scene", "apply", "Plain"], OLLAMA_MODEL),
     ] {
-        let changed = match words {
-            ["scene", apply] => {
-                sandbox.run(&["scene", apply, if wanted == POET { "Rhymes" } else { "Plain" }])
-            }
-            [switch, model] => sandbox.run(&[switch, model, "--server", "ollama"]),
-        };
+        let changed = sandbox.run(words);
         assert_eq!(changed.json["outcome"], "committed", "{changed:?}");
         let answer = client.chat("active").await;
         assert_eq!((answer.status.as_u16(), answer.model.as_deref()), (200, Some(wanted)), "{answer:?}");

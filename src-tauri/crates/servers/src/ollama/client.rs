@@ -1,6 +1,6 @@
 use super::{
     ID,
-    loading::{cannot, load_error, only_embeds},
+    loading::{cannot, load_error, not_there, only_embeds},
     wire::{
         AnswerLine, Chat, Done, Embed, Generate, KeepAlive, LoadOptions, MadeFrom, Message, Options, Running,
         RunningModel, Show, ShowRequest, Tag, Tags, Version,
@@ -107,22 +107,6 @@ impl OllamaClient {
         }
     }
 
-    /// Why a model is not in memory although its load succeeded. Ollama has one runner for each file of weights, and lists it by the name
-    /// that came first (Ollama: server/sched.go): a copy under another name, or with another prompt, answers by it and is in no list.
-    /// They do not fit beside each other: whoever lets the other one go has room for it.
-    async fn not_there(&self, model: &str, running: &[RunningModel]) -> ApiError {
-        if let Some(name) = self.other_name(model, running).await {
-            let text = format!(
-                "Ollama has the weights of {model} in memory by the name {name} already, and never by two."
-            );
-            let hint = format!("Unload that one first: pilothouse unload {name} --server ollama");
-            return ApiError::new(ErrorCode::DoesNotFit, text).hint(hint);
-        }
-        let text = format!("Ollama loaded {model} and dropped it again.");
-        ApiError::new(ErrorCode::LoadFailed, text)
-            .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
-    }
-
     /// The name by which the weights of a model that is not listed are in memory.
     async fn other_name<'a>(&self, model: &str, running: &'a [RunningModel]) -> Option<&'a str> {
         if running.is_empty() || running.iter().any(|one| same_name(&one.name, model)) {
@@ -193,7 +177,7 @@ impl ServerClient for OllamaClient {
         if let Some(loaded) = running.iter().find(|running| same_name(&running.name, &request.model)) {
             return Ok(instance(loaded.clone(), Timestamp::now()));
         }
-        Err(self.not_there(&request.model, &running).await)
+        Err(not_there(&request.model, self.other_name(&request.model, &running).await))
     }
 
     async fn unload(&self, name: &str) -> Result<(), ApiError> {

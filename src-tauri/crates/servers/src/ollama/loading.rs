@@ -60,6 +60,23 @@ pub(super) fn load_error(error: ApiError, model: &str) -> ApiError {
     ApiError { code: ErrorCode::LoadFailed, ..error }.hint(hint)
 }
 
+/// Why a model is not in memory although its load succeeded. Ollama has one runner for each file of weights, and lists it by the name
+/// that came first (Ollama: server/sched.go): a copy under another name, or with another prompt, answers by it and is in no list.
+/// They do not fit beside each other: whoever lets the other one go has room for it. `other_name`: that of its weights, if they are
+/// in memory.
+pub(super) fn not_there(model: &str, other_name: Option<&str>) -> ApiError {
+    if let Some(name) = other_name {
+        let text = format!(
+            "Ollama has the weights of {model} in memory by the name {name} already, and never by two."
+        );
+        let hint = format!("Unload that one first: pilothouse unload {name} --server ollama");
+        return ApiError::new(ErrorCode::DoesNotFit, text).hint(hint);
+    }
+    let text = format!("Ollama loaded {model} and dropped it again.");
+    ApiError::new(ErrorCode::LoadFailed, text)
+        .hint("Another program may need the memory; look into its log: pilothouse logs ollama")
+}
+
 /// Whether an error of Ollama is about memory: the words that it looks for itself (Ollama: server/sched.go and llm/llama_server.go), those
 /// of its own refusals, and what llama.cpp and Vulkan say beside them.
 fn lacks_memory(said: &str) -> bool {
